@@ -1,0 +1,1 @@
+"""What connrunner decides: values in, values out; no clock, no files, no environment."""

@@ -1,0 +1,25 @@
+"""Instants as text: RFC 3339 in UTC with `Z`, whole milliseconds only where there are any."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def text(instant: datetime) -> str:
+    """Return *instant* (aware) as `2026-11-22T09:15:00Z`, or with three decimals when it has a fraction."""
+    instant = instant.astimezone(UTC)
+    spec = "milliseconds" if instant.microsecond // 1000 else "seconds"
+    return instant.replace(tzinfo=None).isoformat(timespec=spec) + "Z"
+
+
+def parse(value: str) -> datetime:
+    """Return the instant that an RFC 3339 text names, as aware UTC. ValueError without an offset."""
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError(f"{value!r} has no offset; write it as 2026-11-22T09:15:00Z")
+    return instant.astimezone(UTC)
+
+
+def minute(instant: datetime) -> datetime:
+    """Return *instant* floored to its whole minute, in UTC: what a tick takes for now [R5]."""
+    return instant.astimezone(UTC).replace(second=0, microsecond=0)

@@ -1,0 +1,298 @@
+"""The values that everything else talks about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Any, Literal
+
+from connrunner.core.counts import Counts
+from connrunner.errors import Problem
+
+# --- schedules ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimesPerDay:
+    """*times* runs in every 24 hours of elapsed time, counted from the switching on; no zone [R4]."""
+
+    times: int  # 1..1440
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DaysOfWeek:
+    """At *time* on each of *days*."""
+
+    days: tuple[int, ...]  # 0 is Monday; sorted, unique, never empty
+    time: time
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayOfMonth:
+    """At *time* on one day of each month; a month without that day has no slot [R3]."""
+
+    day: int  # 1..31, or -1 for the last day
+    time: time
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeekdayOfMonth:
+    """At *time* on the first..fifth or last such weekday of each month."""
+
+    week: int  # 1..5, or -1 for the last
+    weekday: int  # 0 is Monday
+    time: time
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manual:
+    """Never by itself."""
+
+
+Calendar = DaysOfWeek | DayOfMonth | WeekdayOfMonth
+Schedule = TimesPerDay | Calendar | Manual
+
+# --- profiles ----------------------------------------------------------------------------------------------------
+
+
+class PropertyType(StrEnum):
+    TEXT = "text"
+    EMAIL = "email"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Property:
+    """A typed field of a profile."""
+
+    name: str
+    type: PropertyType = PropertyType.TEXT
+    many: bool = False  # a set of values instead of one
+    identifier: bool = False  # finds profiles
+    personal: bool = True  # masked in rejects and mail
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """A purpose that a profile consented to or refused."""
+
+    name: str
+    title: str = ""
+    legislation: Literal["opt-in", "opt-out"] = "opt-in"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProfileModel:
+    """What `profile.yaml` declares."""
+
+    properties: Mapping[str, Property] = field(default_factory=dict)
+    objectives: Mapping[str, Objective] = field(default_factory=dict)
+
+
+# --- connections -------------------------------------------------------------------------------------------------
+
+
+class Write(StrEnum):
+    """How an imported value meets the stored one."""
+
+    SET = "set"
+    SET_IF_EMPTY = "set_if_empty"
+    ADD = "add"  # to a `many` property
+    REMOVE = "remove"  # from a `many` property
+    INCREMENT = "increment"  # a number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """One imported property and the column it comes from."""
+
+    property: str
+    column: str
+    write: Write = Write.SET
+    only: Literal["all", "new", "existing"] = "all"
+    empty: Literal["keep", "clear"] = "keep"  # what an empty cell says about the property
+    separator: str = ";"  # between the values of a `many` property in one cell
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """How rows stand in a file."""
+
+    type: Literal["csv", "jsonl", "parquet"] = "csv"
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    header: bool = True  # CSV only: the first record names the columns
+    columns: tuple[str, ...] = ()  # CSV only: the names when there is no header
+    compression: Literal["auto", "none", "gzip"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Import:
+    """Rows from elsewhere become profiles."""
+
+    source: Mapping[str, Any]  # the settings of the connector, `type` among them; secrets are references
+    format: Format
+    match: tuple[tuple[str, ...], ...]  # properties: any of the outer, all of the inner
+    fields: tuple[Field, ...]
+    create: bool = True  # False: rows that find no profile count as not_found
+    objectives: tuple[str, ...] = ()
+    consent: Mapping[str, str] = field(default_factory=dict)  # objective -> column that says yes or no
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """Profiles become rows elsewhere."""
+
+    destination: Mapping[str, Any]  # the settings of the connector, `type` among them
+    format: Format
+    fields: Mapping[str, str]  # column -> property, in the order of the columns
+    where: str | None = None  # an SQL expression over properties
+    rows: Literal["changed", "all"] = "changed"
+    objectives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """Any program."""
+
+    run: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)  # values may be secret references
+    folder: str = "."  # relative to the workspace
+    shell: bool = False
+
+
+Work = Import | Export | Command
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notify:
+    """Who is told, and when."""
+
+    to: tuple[str, ...]  # e-mail addresses; names of targets are already resolved
+    when: Literal["always", "failure"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Connection:
+    """One import, export or command, with its schedule, owner and notifications."""
+
+    name: str  # the stem of its file
+    title: str
+    description: str = ""
+    owner: str = ""
+    enabled: bool = True
+    lane: str = "main"
+    schedule: Schedule
+    work: Work
+    notify: tuple[Notify, ...] = ()
+    timeout: int  # seconds
+    document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
+    fingerprint: str  # of the document; recorded with each run as `config`
+
+    @property
+    def kind(self) -> Literal["import", "export", "command"]:
+        match self.work:
+            case Import():
+                return "import"
+            case Export():
+                return "export"
+            case Command():
+                return "command"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mail:
+    """How mail leaves. *server* is smtp://, smtp+starttls://, smtps:// or file:; without one, mail goes to a folder."""
+
+    server: str = "file:"
+    sender: str = "connrunner@localhost"
+    username: str | None = None  # a secret reference or plain text
+    password: str | None = None  # a secret reference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    """Every connection of one version of the workspace, checked."""
+
+    folder: str  # absolute
+    state: str  # what `state:` says; relative to the folder
+    timezone: str
+    mail: Mail
+    profile: ProfileModel
+    connections: Mapping[str, Connection]  # the sound ones, by name
+    broken: Mapping[str, tuple[Problem, ...]]  # connections that cannot be used now, by name, and why
+    problems: tuple[Problem, ...]  # every problem of every file, the broken connections' among them
+    default_notify: tuple[Notify, ...] = ()
+    commit: str | None = None  # of the git repository that the folder is in
+    profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
+
+
+# --- files between connectors and the profile store --------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalFile:
+    """A file of rows, on this machine now, wherever it came from."""
+
+    path: str  # where it can be read now, absolute
+    name: str  # how people and the ledger of processed files call it: relative path, object key, URL
+    size: int  # bytes
+    modified: str  # the source's own stamp of its version: RFC 3339 time, ETag, ...
+    digest: str = ""  # SHA-256 of the bytes, in hex; empty when not computed yet
+
+
+# --- runs --------------------------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"  # some rows were refused
+    FAILED = "failed"
+    STOPPED = "stopped"
+    INTERRUPTED = "interrupted"  # nobody knows how it ended
+    SKIPPED = "skipped"  # due, but it could not start
+
+    @property
+    def is_failure(self) -> bool:
+        """True for the outcomes that `when: failure` tells about."""
+        return self in (Outcome.PARTIAL, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.SKIPPED)
+
+
+Trigger = Literal["schedule", "manual"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One ended execution, as history keeps it. Instants are aware UTC."""
+
+    connection: str
+    run: int  # 1, 2, 3... for each connection
+    outcome: Outcome
+    trigger: Trigger
+    due_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime
+    seconds: float  # from start to end; 0 when it never started
+    counts: Counts
+    message: str = ""
+    code: str = ""  # a stable word for the reason of a failure: timeout, exit-status, config-error, ...
+    commit: str | None = None
+    config: str = ""  # fingerprint of the connection's document
+    missed: int = 0  # slots that passed before this one was seen, and have no run of their own
+    merged: int = 0  # slots that became due while this run waited or worked
+    asked_by: str = ""  # who asked for a manual run
+    kind: str = ""  # import, export or command
+    title: str = ""
+    exit_status: int | None = None  # of a command's program
+    detail: Mapping[str, Any] = field(default_factory=dict)  # more facts, for readers: files, output path, ...
