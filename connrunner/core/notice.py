@@ -1,0 +1,172 @@
+"""Who is told about an ended run, and when is it time to try again?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, assert_never
+
+from connrunner.core import instant
+from connrunner.core.model import Notify, Run
+
+Result = Literal["sent", "deferred", "refused"]
+
+BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # then hourly, as the last one
+GIVE_UP = timedelta(days=5)  # after the first attempt, as mail servers do among themselves
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notice:
+    """What one ended run owes: everybody in *recipients* is told once."""
+
+    id: str  # the stable local part of the Message-ID
+    connection: str
+    run: int
+    event: str  # the word for what happened: the outcome of the run
+    recipients: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "connection": self.connection,
+            "run": self.run,
+            "event": self.event,
+            "recipients": list(self.recipients),
+        }
+
+
+class DeliveryRecord(TypedDict):
+    """What came of one attempt to tell one recipient; plain JSON for the journal."""
+
+    notice: str
+    recipient: str
+    result: Result  # deferred: another attempt may succeed; refused: none will
+    at: str  # RFC 3339, UTC
+    reason: str  # empty when sent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadLetter:
+    """Somebody who could not be told, and why."""
+
+    recipient: str
+    reason: str
+    at: datetime  # of the last attempt
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """How a notice stands: each recipient is in exactly one of the four."""
+
+    due: tuple[str, ...]
+    waiting: Mapping[str, datetime]  # recipient -> when the next attempt is due
+    sent: tuple[str, ...]
+    dead: tuple[DeadLetter, ...]
+
+    @property
+    def settled(self) -> bool:
+        """True when nothing is left to do."""
+        return not self.due and not self.waiting
+
+    @property
+    def next_at(self) -> datetime | None:
+        """When the next attempt of those who wait is due."""
+        return min(self.waiting.values(), default=None)
+
+
+def from_mapping(data: Mapping[str, Any]) -> Notice:
+    """Return the notice that `as_dict` wrote; names it does not know are left out."""
+    return Notice(
+        id=str(data["id"]),
+        connection=str(data["connection"]),
+        run=int(data["run"]),
+        event=str(data["event"]),
+        recipients=tuple(str(recipient) for recipient in data["recipients"]),
+    )
+
+
+def owed(notify: tuple[Notify, ...], run: Run, *, token: str) -> tuple[Notice, ...]:
+    """
+    Return the notice that *run* owes, or nothing when no rule tells anybody.
+
+    *token* is the same for every run of a workspace and differs between workspaces, so that two workspaces with a
+    connection of the same name never share a Message-ID.
+    """
+    recipients: dict[str, str] = {}
+    for rule in notify:
+        if _tells(rule, run):
+            for address in rule.to:
+                recipients.setdefault(address.strip().casefold(), address.strip())
+    if not recipients:
+        return ()
+    event = run.outcome.value
+    return (
+        Notice(
+            id=".".join(_atom(part) for part in (run.connection, str(run.run), event, token)),
+            connection=run.connection,
+            run=run.run,
+            event=event,
+            recipients=tuple(recipients.values()),
+        ),
+    )
+
+
+def _tells(rule: Notify, run: Run) -> bool:
+    match rule.when:
+        case "always":
+            return True
+        case "failure":
+            return run.outcome.is_failure
+        case _:
+            assert_never(rule.when)
+
+
+def _atom(text: str) -> str:
+    """Only what may stand between the dots of a Message-ID."""
+    return re.sub(r"[^A-Za-z0-9_-]", "-", text) or "-"
+
+
+def ledger(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) -> Ledger:
+    """Return how *notice* stands at *now*, from those of *records* (oldest first) that are about it."""
+    attempts: dict[str, list[Mapping[str, Any]]] = {}
+    for record in records:
+        if record["notice"] == notice.id:
+            attempts.setdefault(record["recipient"], []).append(record)
+
+    due: list[str] = []
+    waiting: dict[str, datetime] = {}
+    sent: list[str] = []
+    dead: list[DeadLetter] = []
+    for recipient in notice.recipients:
+        tries = attempts.get(recipient, [])
+        results = {record["result"] for record in tries}
+        if "sent" in results:
+            sent.append(recipient)
+        elif "refused" in results or _hopeless(tries):
+            last = tries[-1]
+            at = instant.parse(last["at"])
+            dead.append(DeadLetter(recipient=recipient, reason=last["reason"], at=at, attempts=len(tries)))
+        elif (again := _again(tries, now)) <= now:
+            due.append(recipient)
+        else:
+            waiting[recipient] = again
+    return Ledger(due=tuple(due), waiting=waiting, sent=tuple(sent), dead=tuple(dead))
+
+
+def _hopeless(tries: list[Mapping[str, Any]]) -> bool:
+    # Time alone does not kill a mail: a clock that jumps a year, or a machine that was off, must not use up the tries.
+    if len(tries) <= len(BACKOFF):
+        return False
+    return instant.parse(tries[-1]["at"]) - instant.parse(tries[0]["at"]) >= GIVE_UP
+
+
+def _again(tries: list[Mapping[str, Any]], now: datetime) -> datetime:
+    if not tries:
+        return now
+    last = instant.parse(tries[-1]["at"])
+    if last > now:  # the clock went back: waiting for that instant could take a year
+        return now
+    return last + BACKOFF[min(len(tries), len(BACKOFF)) - 1]

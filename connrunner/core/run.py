@@ -1,0 +1,139 @@
+"""What happened in a run, told by the events of its log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connrunner.core import counts, instant
+from connrunner.core.counts import Counts
+from connrunner.core.model import Outcome, Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How the work ended, in its own words."""
+
+    outcome: Outcome
+    counts: Counts = field(default_factory=Counts)
+    message: str = ""
+    code: str = ""
+    exit_status: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a run says it is."""
+
+    stage: str
+    done: int
+    of: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """What a log tells: how far the run came and, when it says so, how it ended."""
+
+    result: Result | None = None
+    ended_at: str = ""
+    progress: Progress | None = None
+    last_message: str = ""
+
+
+def fold(events: Iterable[Mapping[str, Any]]) -> Story:
+    """Return what *events*, in their order, say about a run. Unknown events are left out."""
+    result, ended_at, progress, message = None, "", None, ""
+    for event in events:
+        kind = event.get("type", "message")
+        if kind == "message":
+            message = str(event.get("message", ""))
+        elif kind == "progress":
+            progress = Progress(stage=str(event["stage"]), done=int(event["done"]), of=event.get("of"))
+        elif kind == "ended":
+            result, ended_at = result_from(event), str(event["at"])
+    return Story(result=result, ended_at=ended_at, progress=progress, last_message=message)
+
+
+def result_from(data: Mapping[str, Any]) -> Result:
+    """Return the result that plain data holds."""
+    return Result(
+        outcome=Outcome(data["outcome"]),
+        counts=counts.from_mapping(data.get("counts", {})),
+        message=str(data.get("message", "")),
+        code=str(data.get("code", "")),
+        exit_status=data.get("exit_status"),
+        detail=data.get("detail", {}),
+    )
+
+
+def result_as_dict(result: Result) -> dict[str, Any]:
+    """Return *result* as plain data."""
+    return {
+        "outcome": str(result.outcome),
+        "counts": result.counts.as_dict(),
+        "message": result.message,
+        "code": result.code,
+        "exit_status": result.exit_status,
+        "detail": dict(result.detail),
+    }
+
+
+def outcome_of(totals: Counts) -> Outcome:
+    """Return how work that came to its end went, judged by its counters."""
+    return Outcome.PARTIAL if totals.refused else Outcome.SUCCEEDED
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """Return *run* as the record that history and `--format json` show."""
+    return {
+        "connection": run.connection,
+        "run": run.run,
+        "outcome": str(run.outcome),
+        "trigger": run.trigger,
+        "due_at": instant.text(run.due_at),
+        "queued_at": instant.text(run.queued_at),
+        "started_at": instant.text(run.started_at) if run.started_at else None,
+        "ended_at": instant.text(run.ended_at),
+        "seconds": run.seconds,
+        "counts": run.counts.as_dict(),
+        "message": run.message,
+        "code": run.code,
+        "commit": run.commit,
+        "config": run.config,
+        "missed": run.missed,
+        "merged": run.merged,
+        "asked_by": run.asked_by,
+        "kind": run.kind,
+        "title": run.title,
+        "exit_status": run.exit_status,
+        "detail": dict(run.detail),
+    }
+
+
+def from_mapping(data: Mapping[str, Any]) -> Run:
+    """Return the run that a history record holds; keys that a newer version added are left out."""
+    return Run(
+        connection=data["connection"],
+        run=int(data["run"]),
+        outcome=Outcome(data["outcome"]),
+        trigger=data["trigger"],
+        due_at=instant.parse(data["due_at"]),
+        queued_at=instant.parse(data["queued_at"]),
+        started_at=instant.parse(data["started_at"]) if data.get("started_at") else None,
+        ended_at=instant.parse(data["ended_at"]),
+        seconds=float(data["seconds"]),
+        counts=counts.from_mapping(data.get("counts", {})),
+        message=data.get("message", ""),
+        code=data.get("code", ""),
+        commit=data.get("commit"),
+        config=data.get("config", ""),
+        missed=int(data.get("missed", 0)),
+        merged=int(data.get("merged", 0)),
+        asked_by=data.get("asked_by", ""),
+        kind=data.get("kind", ""),
+        title=data.get("title", ""),
+        exit_status=data.get("exit_status"),
+        detail=data.get("detail", {}),
+    )

@@ -1,0 +1,220 @@
+"""What one tick decides: promises and slots by the rules [R4] to [R9]."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connrunner.core import instant, schedule
+from connrunner.core.model import Command, Connection, Schedule
+from connrunner.core.plan import Promise, Waiting, Wish, advance, in_order, plan
+
+MONDAY_FRIDAY = schedule.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
+DAILY = schedule.parse(
+    {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
+     "time": "06:00"}, "UTC",
+)  # fmt: skip
+HOURLY = schedule.parse({"type": "times_per_day", "times": 24}, "UTC")
+MANUAL = schedule.parse({"type": "manual"}, "UTC")
+
+
+def at(text: str) -> datetime:
+    """`22T09:15` is in November 2026."""
+    return instant.parse(f"2026-11-{text}:00Z")
+
+
+def promise(kind: Schedule, next_due: str | None, *, on_since: str = "20T00:00", **more: Any) -> Promise:
+    return Promise(
+        on_since=at(on_since), schedule=schedule.document(kind), next_due=at(next_due) if next_due else None, **more
+    )
+
+
+CASES = [
+    # what                                promise                        schedule  now         due, missed       next
+    ("new, calendar: no run by itself",   None,                          DAILY,   "22T09:00", None,             "23T06:00"),
+    ("new, calendar, in its minute",      None,                          DAILY,   "22T06:00", ("22T06:00", 0),  "23T06:00"),
+    ("new, times per day: runs at once",  None,                          HOURLY,  "22T09:17", ("22T09:17", 0),  "22T10:17"),
+    ("new, manual",                       None,                          MANUAL,  "22T09:00", None,             None),
+    ("not yet",                           promise(DAILY, "22T06:00"),    DAILY,   "22T05:59", None,             "22T06:00"),
+    ("due",                               promise(DAILY, "22T06:00"),    DAILY,   "22T06:00", ("22T06:00", 0),  "23T06:00"),
+    ("late: labelled with the promise",   promise(DAILY, "22T06:00"),    DAILY,   "22T17:03", ("22T06:00", 0),  "23T06:00"),
+    ("three days down: one run",          promise(DAILY, "19T06:00"),    DAILY,   "22T07:00", ("19T06:00", 3),  "23T06:00"),
+    ("hours down",                        promise(HOURLY, "22T05:00"),   HOURLY,  "22T09:30", ("22T05:00", 4),  "22T10:00"),
+    ("edited: never fires for the past",  promise(HOURLY, "22T05:00"),   DAILY,   "22T09:30", None,             "23T06:00"),
+    ("edited: the new one is due now",    promise(HOURLY, "22T05:00"),   DAILY,   "22T06:00", ("22T06:00", 0),  "23T06:00"),
+    ("made manual",                       promise(HOURLY, "22T05:00"),   MANUAL,  "22T06:00", None,             None),
+    ("switched off, overdue",             promise(DAILY, "22T06:00"),    None,    "22T07:00", None,             None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "kind", "now", "due", "following"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+def test_one_tick(
+    before: Promise | None, kind: Schedule | None, now: str, due: tuple[str, int] | None, following: str | None
+) -> None:
+    step = advance(before, kind, now=at(now))
+
+    assert (step.due and (step.due.due_at, step.due.missed)) == (due and (at(due[0]), due[1]))
+    assert (step.promise and step.promise.next_due) == (following and at(following))
+    assert (step.promise is None) == (kind is None)
+
+
+def test_an_edit_keeps_the_phase_of_times_per_day() -> None:
+    before = promise(HOURLY, "22T09:10", on_since="20T00:10")
+    four = schedule.parse({"type": "times_per_day", "times": 4}, "UTC")
+
+    step = advance(before, four, now=at("22T08:00"))
+
+    assert step.promise is not None
+    assert (step.promise.on_since, step.promise.next_due) == (at("20T00:10"), at("22T12:10"))
+    assert step.due is None
+
+
+def test_missed_slots_are_counted_to_the_newest_also_after_a_year() -> None:
+    every_minute = schedule.parse({"type": "times_per_day", "times": 1440}, "UTC")
+    before = promise(every_minute, "20T00:00")
+
+    step = advance(before, every_minute, now=at("20T00:00") + timedelta(days=365, minutes=7))
+
+    assert step.due is not None
+    assert step.due.missed == 365 * 1440 + 7
+    assert step.due.missed_until == at("20T00:00") + timedelta(days=365, minutes=7)
+
+
+def test_a_new_zone_database_moves_future_promises_and_honours_overdue_ones() -> None:
+    wrong = replace(promise(DAILY, "22T07:00"), zones="old")  # computed with rules that have changed since
+
+    future = advance(wrong, DAILY, now=at("22T05:00"), zones="new")
+    overdue = advance(wrong, DAILY, now=at("22T08:00"), zones="new")
+
+    assert future.promise is not None
+    assert (future.due, future.promise.next_due, future.promise.zones) == (None, at("22T06:00"), "new")
+    assert overdue.due is not None
+    assert overdue.due.due_at == at("22T07:00")
+
+
+def test_no_slot_is_due_twice_when_the_clock_goes_back() -> None:
+    first = advance(promise(HOURLY, "22T09:00"), HOURLY, now=at("22T09:00"))
+    assert first.due is not None
+
+    again = advance(first.promise, HOURLY, now=at("22T08:59"))
+    later = advance(again.promise, HOURLY, now=at("22T09:00"))
+
+    assert (again.due, later.due) == (None, None)
+    assert later.promise is not None
+    assert later.promise.next_due == at("22T10:00")
+
+
+def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
+    ahead = advance(promise(DAILY, "22T06:00"), DAILY, now=at("22T06:00") + timedelta(days=365))
+    back = advance(ahead.promise, DAILY, now=at("22T09:00"))
+
+    assert ahead.due is not None
+    assert ahead.due.due_at == at("22T06:00")
+    assert back.due is None
+    assert back.promise is not None
+    assert back.promise.next_due == at("23T06:00")
+
+
+def test_a_switching_on_in_the_future_of_the_clock_starts_here() -> None:
+    step = advance(promise(HOURLY, "22T12:00", on_since="22T11:00"), HOURLY, now=at("22T09:00"))
+
+    assert step.promise is not None
+    assert step.promise.on_since == at("22T09:00")
+    assert step.promise.next_due == at("22T09:00") or step.due is not None
+
+
+@given(
+    kind=st.sampled_from([MONDAY_FRIDAY, DAILY, HOURLY]),
+    steps=st.lists(st.integers(0, 4000), min_size=1, max_size=20),
+)
+def test_every_slot_is_told_exactly_once(kind: Schedule, steps: list[int]) -> None:
+    """[P1] Whatever the gaps between ticks: due or missed, each slot since the switching on, once."""
+    now = start = at("02T00:00")
+    state = advance(None, kind, now=now)
+    told = int(state.due is not None)
+    for minutes in steps:
+        now += timedelta(minutes=minutes)
+        state = advance(state.promise, kind, now=now)
+        if state.due:
+            told += 1 + state.due.missed
+    assert told == schedule.count_between(kind, start - timedelta(minutes=1), now, on_since=start)
+
+
+# --- many connections ------------------------------------------------------------------------------------------------
+
+
+def connection(name: str, kind: Schedule, *, enabled: bool = True) -> Connection:
+    return Connection(
+        name=name, title=name, schedule=kind, enabled=enabled, work=Command(run=("true",)), timeout=60, document={},
+        fingerprint="",
+    )  # fmt: skip
+
+
+def waiting(name: str, due: str = "22T05:00") -> Waiting:
+    return Waiting(connection=name, due_at=at(due), queued_at=at(due))
+
+
+def decide(now: str = "22T06:00", **facts: Any) -> Any:
+    known: dict[str, Any] = {
+        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "wishes": (), "zones": "",
+    }  # fmt: skip
+    return plan(**{**known, **facts}, now=at(now))
+
+
+def results(decided: Any) -> list[tuple[str, str]]:
+    return [(slot.connection, slot.result) for slot in decided.slots]
+
+
+DUE = {"a": promise(DAILY, "22T06:00")}
+A = {"a": connection("a", DAILY)}
+WISH = Wish(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
+
+MANY = [
+    # what                                   facts                                                              results
+    ("due and free",                         {"promises": DUE, "connections": A},                               [("a", "queued")]),
+    ("due while it waits [R9]",              {"promises": DUE, "connections": A, "waiting": {"a": waiting("a")}}, [("a", "merged")]),
+    ("due while it runs [R9]",               {"promises": DUE, "connections": A, "running": ("a",)},            [("a", "merged")]),
+    ("due, its file broken [R8]",            {"promises": DUE, "broken": ("a",)},                               [("a", "skipped")]),
+    ("broken and never seen",                {"broken": ("a",)},                                                []),
+    ("removed while it waits",               {"promises": DUE, "waiting": {"a": waiting("a")}},                 [("a", "dropped")]),
+    ("off while it waits",                   {"promises": DUE, "connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "waiting": {"a": waiting("a")}},                                  [("a", "dropped")]),
+    ("a wish",                               {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,)}, [("a", "queued")]),
+    ("a wish while it runs is a run more",   {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+                                              "running": ("a",)},                                               [("a", "queued")]),
+    ("a wish while it waits",                {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+                                              "waiting": {"a": waiting("a")}},                                  [("a", "merged")]),
+    ("a wish and a slot are one run",        {"promises": DUE, "connections": A, "wishes": (WISH,)},            [("a", "queued"), ("a", "merged")]),
+    ("a wish for nothing",                   {"wishes": (WISH,)},                                               [("a", "dropped")]),
+    ("a wish for one that is off",           {"connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "wishes": (WISH,)},                                               [("a", "dropped")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "expected"), [case[1:] for case in MANY], ids=[case[0] for case in MANY])
+def test_what_becomes_of_a_slot(facts: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+    assert results(decide(**facts)) == expected
+
+
+def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
+    decided = decide(promises=DUE, broken=("a",))
+
+    assert decided.promises["a"].next_due == at("23T06:00")
+    assert decided.promises["a"].on_since == DUE["a"].on_since
+
+
+def test_a_wish_moves_no_promise() -> None:
+    known = {"a": promise(DAILY, "23T06:00")}
+
+    assert decide(promises=known, connections=A, wishes=(WISH,)).promises == {}
+
+
+def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
+    queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
+
+    assert [entry.connection for entry in in_order(queue)] == ["c", "a", "b"]
