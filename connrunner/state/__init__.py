@@ -1,0 +1,1 @@
+"""What connrunner remembers: everything under the state folder."""

@@ -1,0 +1,114 @@
+"""The state folder: where everything stands, made private, and errors that say what to do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from connrunner.errors import StateError
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The paths of a state folder. Folders are 0700 and files 0600: they hold personal data."""
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        return self.root / "journal.jsonl"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def requests(self) -> Path:
+        return self.root / "requests"
+
+    @property
+    def compiled(self) -> Path:
+        return self.root / "compiled"
+
+    @property
+    def profiles(self) -> Path:
+        return self.root / "profiles.duckdb"
+
+    @property
+    def mail(self) -> Path:
+        return self.root / "mail"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    def connection(self, name: str) -> Path:
+        return self.root / "runs" / name
+
+    def history(self, name: str) -> Path:
+        return self.connection(name) / "history.jsonl"
+
+    def run(self, name: str, number: int) -> Path:
+        return self.connection(name) / str(number)
+
+    def log(self, name: str, number: int) -> Path:
+        return self.run(name, number) / "log.jsonl"
+
+    def rejects(self, name: str, number: int) -> Path:
+        return self.run(name, number) / "rejects.jsonl"
+
+    def prepare(self) -> None:
+        """Create what is missing. Raises StateError when the folder cannot be written."""
+        with recording(self.root):
+            for folder in (self.root, self.locks, self.requests, self.compiled):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.root, os.W_OK | os.X_OK):
+                raise StateError(f"the state folder {self.root} cannot be written", hint="check its owner and mode")
+
+
+@contextmanager
+def recording(path: Path) -> Iterator[None]:
+    """Turn an operating system's error while recording into a StateError that names the file and the reason.
+
+    Nothing may start that cannot be recorded, so this is always the end of the tick.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or path
+        reason = error.strerror or str(error)
+        raise StateError(
+            f"the state cannot be written: {where}: {reason}",
+            hint="make room or mend the file system; the next tick goes on from here",
+        ) from error
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte of *data*: a short write is how a full disk begins."""
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put *data* at *path* so that a crash leaves the old file or the new one, durably."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    beside.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in *folder* durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,119 @@
+"""Who may change the state, who runs a lane: locks that the kernel frees when their holders die."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from connrunner.errors import BusyError, StateError
+from connrunner.state.folder import StateFolder, recording
+
+
+@contextmanager
+def exclusive(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
+    """Hold the lock *name* of the state folder; BusyError when it is not free within *wait* seconds."""
+    path = folder.locks / name
+    lock = filelock.FileLock(path, timeout=wait, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
+    with recording(path):
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise BusyError(f"another connrunner holds {path}", hint="try again in a moment") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def changing(folder: StateFolder) -> Iterator[None]:
+    """Hold the short state lock: every append to the journal happens inside."""
+    with exclusive(folder, "state", wait=5):
+        yield
+
+
+class LaneLock:
+    """The lock of one lane, held for as long as the worker of its run or anything that worker started lives.
+
+    The descriptor is inherited by the worker, so the kernel keeps the lock until the last copy is closed, also after
+    SIGKILL of everything else. That is why this is not a `filelock`: its release() unlocks the open file for all
+    holders of it, here only this process's copy is closed.
+    """
+
+    def __init__(self, folder: StateFolder, lane: str) -> None:
+        self.path = _lane_path(folder, lane)
+        self._descriptor: int | None = None
+
+    @property
+    def descriptor(self) -> int:
+        """What the worker inherits."""
+        assert self._descriptor is not None, "the lane is not held"
+        return self._descriptor
+
+    def take(self) -> bool:
+        """Take the lane if it is free; True when it is held now."""
+        if self._descriptor is not None:
+            return True
+        with recording(self.path):
+            self._descriptor = _flock(self.path)
+        return self._descriptor is not None
+
+    def let_go(self) -> None:
+        """Close this process's copy. The lane is free once nobody else has one."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_lane_busy(folder: StateFolder, lane: str) -> bool:
+    """Tell whether somebody holds *lane* now. The lock is shared for a moment to find out."""
+    try:
+        descriptor = os.open(_lane_path(folder, lane), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lane_path(folder: StateFolder, lane: str) -> Path:
+    return folder.locks / f"lane-{lane}"
+
+
+def _flock(path: Path) -> int | None:
+    """Return a locked descriptor of *path*, or None when somebody else holds it."""
+    glances = 3  # is_lane_busy() holds the lock for microseconds; that must not look like a run
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            if not glances:
+                return None
+            glances -= 1
+            time.sleep(0.005)
+            continue
+        except OSError as error:
+            os.close(descriptor)
+            raise StateError(
+                f"{path} cannot be locked: {error.strerror}",
+                hint="put the state folder on a local file system that has flock",
+            ) from error
+        # Somebody may have deleted or replaced the file between the open and the lock: such a lock guards no name.
+        try:
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)

@@ -1,0 +1,164 @@
+"""What is kept of each run: the history of its connection, its log and its rejects, as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.core import run as runs
+from connrunner.core.model import Run
+from connrunner.core.report import Level
+from connrunner.core.run import Result, Story
+from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
+
+BLOCK = 1 << 16
+
+
+def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
+    """Reserve the next run number of *connection*, above *after* and above every number seen on disk.
+
+    The number is the folder that this creates: two processes never get the same one, and a lost journal repeats none.
+    """
+    home = folder.connection(connection)
+    with recording(home):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        newest = max((int(entry.name) for entry in os.scandir(home) if entry.name.isdigit()), default=0)
+        last = last_run(folder, connection)
+        number = max(after, newest, last.run if last else 0) + 1
+        while True:
+            try:
+                folder.run(connection, number).mkdir(mode=0o700)
+            except FileExistsError:
+                number += 1
+                continue
+            sync_folder(home)
+            return number
+
+
+def append_history(folder: StateFolder, run: Run) -> None:
+    """Add an ended run to its connection's history, durably, unless it is there already."""
+    path = folder.history(run.connection)
+    with recording(path):
+        last = last_run(folder, run.connection)
+        if last is not None and last.run >= run.run:
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            write_all(descriptor, (b"\n" if torn else b"") + _line(runs.as_dict(run)))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if size == 0:
+            sync_folder(path.parent)
+
+
+def last_run(folder: StateFolder, connection: str) -> Run | None:
+    """Return the newest ended run in the history of *connection*."""
+    return next(history(folder, connection), None)
+
+
+def history(folder: StateFolder, connection: str) -> Iterator[Run]:
+    """Yield the ended runs of *connection*, newest first, reading the file from its end only as far as asked.
+
+    Lines that are no record (a crash in the middle of a write) are left out.
+    """
+    try:
+        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        for line in _lines_backward(descriptor):
+            try:
+                run = runs.from_mapping(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+            yield run
+    finally:
+        os.close(descriptor)
+
+
+def _lines_backward(descriptor: int) -> Iterator[bytes]:
+    position = os.fstat(descriptor).st_size
+    rest = b""
+    while position > 0:
+        start = max(0, position - BLOCK)
+        rest = os.pread(descriptor, position - start, start) + rest
+        position = start
+        first, *others = rest.split(b"\n")
+        for line in reversed(others):
+            if line.strip():
+                yield line
+        rest = first
+    if rest.strip():
+        yield rest
+
+
+class RunLog:
+    """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        self._add({"level": level, "message": text, **facts})
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        self._add({"type": "progress", "stage": stage, "done": done, "of": of})
+
+    def started(self, facts: Mapping[str, Any]) -> None:
+        self._add({"type": "started", **facts})
+
+    def ended(self, result: Result) -> None:
+        """Add the last event, durably: a tick that comes later knows by it how the run ended."""
+        self._add({"type": "ended", **runs.result_as_dict(result)})
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def _add(self, event: Mapping[str, Any]) -> None:
+        write_all(self._descriptor, _line({"at": instant.text(datetime.now(UTC)), **event}))
+
+
+def events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the whole events of a log or rejects file, oldest first. A file that is not there has none."""
+    for _, event in events_from(path, offset):
+        yield event
+
+
+def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each whole event that begins at or after *offset*, with the offset behind it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict):
+                yield offset, event
+
+
+def story(folder: StateFolder, connection: str, number: int) -> Story:
+    """Return what the log of a run tells so far."""
+    return runs.fold(events(folder.log(connection, number)))
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "backslashreplace") + b"\n"

@@ -1,0 +1,284 @@
+"""Where everything stands: promises, the queue, what runs, what mail is owed; the journal's records folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.core import notice as notices
+from connrunner.core import run as runs
+from connrunner.core.model import Run
+from connrunner.core.notice import Notice
+from connrunner.core.plan import Plan, Promise, Waiting
+
+KEPT_DEAD_LETTERS = 100
+KEPT_ANSWERS = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """A run whose intent is recorded and whose end is not. Whether it lives is told by its lane's lock."""
+
+    run: int
+    lane: str
+    started_at: str
+    waiting: Waiting
+    commit: str | None = None
+    config: str = ""
+    kind: str = ""
+    title: str = ""
+
+    @property
+    def connection(self) -> str:
+        return self.waiting.connection
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owed:
+    """A mail that an end record owes, with what is known of its delivery."""
+
+    notice: Notice
+    run: Run
+    deliveries: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class Standing:
+    """The sum of all records of the journal."""
+
+    promises: dict[str, Promise] = field(default_factory=dict)
+    waiting: dict[str, Waiting] = field(default_factory=dict)  # by connection: one at most [R9]
+    started: dict[str, Started] = field(default_factory=dict)  # by connection
+    numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
+    owed: dict[str, Owed] = field(default_factory=dict)  # by notice id
+    dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
+    broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
+    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
+    last_outcome: dict[str, str] = field(default_factory=dict)
+    answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
+
+
+def apply(standing: Standing, record: Mapping[str, Any]) -> None:
+    """Add one *record*. Unknown types are left out: they come from a newer version of the same format."""
+    match record.get("type"):
+        case "planned":
+            _planned(standing, record)
+        case "started":
+            started = _started_from(record)
+            standing.started[started.connection] = started
+            standing.waiting.pop(started.connection, None)
+            standing.numbers[started.connection] = max(started.run, standing.numbers.get(started.connection, 0))
+        case "ended":
+            _ended(standing, record)
+        case "delivered":
+            _delivered(standing, record)
+        case "snapshot":
+            _restore(standing, record)
+
+
+def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
+    for name, promise in record.get("promises", {}).items():
+        if promise is None:
+            standing.promises.pop(name, None)
+        else:
+            standing.promises[name] = promise_from(promise)
+    if "broken" in record:
+        standing.broken_seen = record["broken"]
+    for slot in record.get("slots", ()):
+        name = slot["connection"]
+        if slot.get("request"):
+            standing.answered.append(slot["request"])
+            del standing.answered[:-KEPT_ANSWERS]
+        match slot["result"]:
+            case "queued":
+                standing.waiting[name] = _waiting_from(slot)
+            case "merged" if name in standing.waiting:
+                standing.waiting[name] = _merge(standing.waiting[name], slot)
+            case "merged" if name in standing.started:
+                started = standing.started[name]
+                standing.started[name] = replace(started, waiting=_merge(started.waiting, slot))
+            case "dropped":
+                standing.waiting.pop(name, None)
+
+
+def _merge(entry: Waiting, slot: Mapping[str, Any]) -> Waiting:
+    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
+
+
+def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
+    run = runs.from_mapping(record["run"])
+    standing.started.pop(run.connection, None)
+    if record.get("dequeued"):  # it ended without a start: its connection could not be used
+        standing.waiting.pop(run.connection, None)
+    standing.numbers[run.connection] = max(run.run, standing.numbers.get(run.connection, 0))
+    standing.last_outcome[run.connection] = str(run.outcome)
+    if record.get("broken"):
+        standing.broken_mailed[run.connection] = record["broken"]
+    else:
+        standing.broken_mailed.pop(run.connection, None)
+    for data in record.get("owes", ()):
+        notice = notices.from_mapping(data)
+        standing.owed[notice.id] = Owed(notice=notice, run=run)
+
+
+def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
+    owed = standing.owed.get(record["notice"])
+    if owed is None:
+        return
+    delivery = {key: value for key, value in record.items() if key not in ("v", "type")}
+    owed = replace(owed, deliveries=(*owed.deliveries, delivery))
+    standing.owed[owed.notice.id] = owed
+    ledger = notices.ledger(owed.notice, owed.deliveries, instant.parse(record["at"]))
+    if ledger.settled:
+        del standing.owed[owed.notice.id]
+        standing.dead.extend(
+            {
+                "connection": owed.notice.connection,
+                "run": owed.notice.run,
+                "recipient": letter.recipient,
+                "reason": letter.reason,
+                "at": instant.text(letter.at),
+            }
+            for letter in ledger.dead
+        )
+        del standing.dead[:-KEPT_DEAD_LETTERS]
+
+
+def next_mail(owed: Owed, now: datetime) -> datetime | None:
+    """Return when the next attempt of an owed mail is due: *now* when one is due already."""
+    ledger = notices.ledger(owed.notice, owed.deliveries, now)
+    return now if ledger.due else ledger.next_at
+
+
+def as_dict(standing: Standing) -> dict[str, Any]:
+    """Return the standing as the snapshot that a journal can begin with."""
+    return {
+        "promises": {name: promise_as_dict(promise) for name, promise in standing.promises.items()},
+        "waiting": [_waiting_as_dict(entry) for entry in standing.waiting.values()],
+        "started": [started_as_dict(entry) for entry in standing.started.values()],
+        "numbers": dict(standing.numbers),
+        "owed": [
+            {
+                "notice": owed.notice.as_dict(),
+                "run": runs.as_dict(owed.run),
+                "deliveries": [dict(delivery) for delivery in owed.deliveries],
+            }
+            for owed in standing.owed.values()
+        ],
+        "dead": list(standing.dead),
+        "broken_seen": dict(standing.broken_seen),
+        "broken_mailed": dict(standing.broken_mailed),
+        "last_outcome": dict(standing.last_outcome),
+        "answered": list(standing.answered),
+    }
+
+
+def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
+    standing.promises = {name: promise_from(data) for name, data in record["promises"].items()}
+    standing.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
+    standing.started = {data["connection"]: _started_from(data) for data in record["started"]}
+    standing.numbers = dict(record["numbers"])
+    standing.owed = {}
+    for data in record["owed"]:
+        notice = notices.from_mapping(data["notice"])
+        run = runs.from_mapping(data["run"])
+        standing.owed[notice.id] = Owed(notice=notice, run=run, deliveries=tuple(data["deliveries"]))
+    standing.dead = list(record["dead"])
+    standing.broken_seen = dict(record["broken_seen"])
+    standing.broken_mailed = dict(record["broken_mailed"])
+    standing.last_outcome = dict(record["last_outcome"])
+    standing.answered = list(record["answered"])
+
+
+def promise_as_dict(promise: Promise) -> dict[str, Any]:
+    return {
+        "on_since": instant.text(promise.on_since),
+        "schedule": dict(promise.schedule),
+        "next_due": instant.text(promise.next_due) if promise.next_due else None,
+        "last_due": instant.text(promise.last_due) if promise.last_due else None,
+        "zones": promise.zones,
+    }
+
+
+def promise_from(data: Mapping[str, Any]) -> Promise:
+    return Promise(
+        on_since=instant.parse(data["on_since"]),
+        schedule=data["schedule"],
+        next_due=instant.parse(data["next_due"]) if data["next_due"] else None,
+        last_due=instant.parse(data["last_due"]) if data["last_due"] else None,
+        zones=data["zones"],
+    )
+
+
+def _waiting_as_dict(entry: Waiting) -> dict[str, Any]:
+    return {
+        "connection": entry.connection,
+        "due_at": instant.text(entry.due_at),
+        "queued_at": instant.text(entry.queued_at),
+        "trigger": entry.trigger,
+        "missed": entry.missed,
+        "merged": entry.merged,
+        "asked_by": entry.asked_by,
+        "request": entry.request,
+    }
+
+
+def _waiting_from(data: Mapping[str, Any]) -> Waiting:
+    return Waiting(
+        connection=data["connection"],
+        due_at=instant.parse(data["due_at"]),
+        queued_at=instant.parse(data["queued_at"]),
+        trigger=data["trigger"],
+        missed=data.get("missed", 0),
+        merged=data.get("merged", 0),
+        asked_by=data.get("asked_by", ""),
+        request=data.get("request", ""),
+    )
+
+
+def plan_as_record(plan: Plan, *, at: str) -> dict[str, Any]:
+    """Return the one record that holds all that a tick decided: slots and new promises cannot part."""
+    return {
+        "type": "planned",
+        "at": at,
+        "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
+        "slots": [
+            {
+                **_waiting_as_dict(slot.entry),
+                "result": slot.result,
+                "reason": slot.reason,
+                "missed_until": instant.text(slot.missed_until) if slot.missed_until else None,
+            }
+            for slot in plan.slots
+        ],
+    }
+
+
+def started_as_dict(started: Started) -> dict[str, Any]:
+    """Return the intent as its record says it."""
+    return {
+        **_waiting_as_dict(started.waiting),
+        "run": started.run,
+        "lane": started.lane,
+        "started_at": started.started_at,
+        "commit": started.commit,
+        "config": started.config,
+        "kind": started.kind,
+        "title": started.title,
+    }
+
+
+def _started_from(data: Mapping[str, Any]) -> Started:
+    return Started(
+        run=data["run"],
+        lane=data["lane"],
+        started_at=data["started_at"],
+        waiting=_waiting_from(data),
+        commit=data.get("commit"),
+        config=data.get("config", ""),
+        kind=data.get("kind", ""),
+        title=data.get("title", ""),
+    )

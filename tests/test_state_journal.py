@@ -1,0 +1,201 @@
+"""The journal: durable lines, and where everything stands after them."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connrunner.core.plan import Waiting
+from connrunner.core import instant
+from connrunner.errors import BusyError, StateError
+from connrunner.state import locks, standing
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+
+AT = "2026-11-22T06:00:00Z"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    return folder
+
+
+def queued(name: str) -> dict[str, Any]:
+    entry = Waiting(connection=name, due_at=instant.parse(AT), queued_at=instant.parse(AT))
+    slot = {**standing._waiting_as_dict(entry), "result": "queued"}
+    return {"type": "planned", "at": AT, "promises": {}, "slots": [slot]}
+
+
+def started(name: str, run: int = 1) -> dict[str, Any]:
+    slot = queued(name)["slots"][0]
+    return {"type": "started", "at": AT, **slot, "run": run, "lane": "main", "started_at": AT}
+
+
+def ended(name: str, run: int = 1, **more: Any) -> dict[str, Any]:
+    record = {
+        "connection": name, "run": run, "outcome": "failed", "trigger": "schedule", "due_at": AT, "queued_at": AT,
+        "started_at": AT, "ended_at": AT, "seconds": 1.0, "counts": {"read": 3, "checked": 3, "invalid": 3},
+    }  # fmt: skip
+    return {"type": "ended", "at": AT, "run": record, "owes": [], **more}
+
+
+OWED = {"id": "n1", "connection": "a", "run": 1, "event": "failed", "recipients": ["x@example.com", "y@example.com"]}
+
+
+def delivered(recipient: str, result: str) -> dict[str, Any]:
+    return {"type": "delivered", "notice": "n1", "recipient": recipient, "result": result, "at": AT, "reason": "why"}
+
+
+def test_what_is_appended_stands_for_everybody(state: StateFolder) -> None:
+    writer, reader = Journal(state), Journal(state)
+
+    writer.append(queued("a"), queued("b"))
+    assert sorted(reader.read().waiting) == ["a", "b"]
+    writer.append(started("a"))
+    stands = reader.read()
+
+    assert (sorted(stands.waiting), sorted(stands.started), stands.numbers) == (["b"], ["a"], {"a": 1})
+
+
+def test_a_run_goes_through_the_journal_once(state: StateFolder) -> None:
+    journal = Journal(state)
+
+    stands = journal.append(queued("a"), started("a"), ended("a"))
+
+    assert (stands.waiting, stands.started, stands.numbers) == ({}, {}, {"a": 1})
+    assert stands.last_outcome == {"a": "failed"}
+
+
+def test_mail_is_owed_until_each_recipient_is_settled(state: StateFolder) -> None:
+    journal = Journal(state)
+
+    assert set(journal.append(ended("a", owes=[OWED])).owed) == {"n1"}
+    assert set(journal.append(delivered("x@example.com", "sent")).owed) == {"n1"}
+    assert set(journal.append(delivered("y@example.com", "deferred")).owed) == {"n1"}
+    stands = journal.append(delivered("y@example.com", "refused"))
+
+    assert stands.owed == {}
+    assert [(letter["recipient"], letter["reason"]) for letter in stands.dead] == [("y@example.com", "why")]
+
+
+def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
+    journal = Journal(state)
+    before = journal.append(
+        queued("a"), queued("b"), started("b"), ended("c", 7, owes=[OWED], broken="x"), delivered("x@example.com", "sent")
+    )
+    expected = standing.as_dict(before)
+
+    assert journal.rotate(AT, size=1)
+
+    again = Journal(state)
+    assert standing.as_dict(again.read()) == expected
+    assert len(state.journal.read_bytes().splitlines()) == 1
+    assert len((state.root / "journal.previous.jsonl").read_bytes().splitlines()) == 5
+
+
+def test_a_reader_follows_a_rotation(state: StateFolder) -> None:
+    writer, reader = Journal(state), Journal(state)
+    writer.append(queued("a"))
+    reader.read()
+
+    writer.rotate(AT, size=1)
+    writer.append(started("a"))
+
+    assert sorted(reader.read().started) == ["a"]
+
+
+@given(cut=st.integers(0, 10_000))
+def test_a_torn_record_is_set_aside_and_told(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    state = StateFolder(tmp_path_factory.mktemp("state"))
+    state.prepare()
+    Journal(state).append(queued("a"))
+    whole = state.journal.read_bytes()
+    torn = json.dumps({"v": 1, **started("a")}).encode()
+    torn = torn[: cut % len(torn)]
+    state.journal.write_bytes(whole + torn)
+
+    journal = Journal(state)
+    assert sorted(journal.read().waiting) == ["a"]  # a reader leaves it alone
+    assert state.journal.read_bytes() == whole + torn
+    stands = journal.append(queued("b"))
+
+    assert sorted(stands.waiting) == ["a", "b"]
+    assert len(state.journal.read_bytes().splitlines()) == 2
+    assert [damage.length for damage in journal.damage] == ([len(torn)] if torn else [])
+    assert not torn or (state.root / "journal.damaged").read_bytes() == torn + b"\n"
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 300, b"\xff\xfe not utf-8", b"{}", b"[]", b'"text"', b"{"])
+def test_a_damaged_record_costs_only_itself(state: StateFolder, garbage: bytes) -> None:
+    Journal(state).append(queued("a"))
+    state.journal.write_bytes(state.journal.read_bytes() + garbage + b"\n")
+
+    journal = Journal(state)
+    stands = journal.append(queued("b"))
+
+    assert sorted(stands.waiting) == ["a", "b"]
+    assert [damage.length for damage in journal.damage] == [len(garbage) + 1]
+
+
+def test_a_record_of_a_newer_version_is_refused_and_nothing_is_written(state: StateFolder) -> None:
+    Journal(state).append(queued("a"))
+    state.journal.write_bytes(state.journal.read_bytes() + b'{"v":2,"type":"planned"}\n')
+    before = state.journal.read_bytes()
+
+    with pytest.raises(StateError, match="newer connrunner"):
+        Journal(state).append(queued("b"))
+    assert state.journal.read_bytes() == before
+
+
+def test_a_write_that_fails_half_way_is_told_and_mended(state: StateFolder) -> None:
+    journal = Journal(state)
+    journal.append(queued("a"))
+    size = state.journal.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(StateError, match=f"{state.journal}: File too large"):
+            journal.append(queued("b"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert state.journal.stat().st_size == size + 10
+    assert sorted(Journal(state).append(queued("c")).waiting) == ["a", "c"]
+
+
+def test_the_state_is_private(state: StateFolder) -> None:
+    Journal(state).append(queued("a"))
+    with locks.changing(state):
+        pass
+    lane = locks.LaneLock(state, "main")
+    assert lane.take()
+    lane.let_go()
+
+    for path in [state.root, *state.root.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_the_state_lock_is_exclusive(state: StateFolder) -> None:
+    with locks.changing(state):
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(1) as pool:
+            assert pool.apply(_try_lock, (state,)) == "busy"
+
+
+def _try_lock(state: StateFolder) -> str:
+    try:
+        with locks.exclusive(state, "state", wait=0.1):
+            return "free"
+    except BusyError:
+        return "busy"

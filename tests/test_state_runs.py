@@ -1,0 +1,160 @@
+"""Run numbers, histories, logs and lane locks."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from connrunner.core import instant
+from connrunner.core.counts import Counts
+from connrunner.core.model import Outcome, Run
+from connrunner.core.run import Progress, Result
+from connrunner.state import runs as run_files
+from connrunner.state.folder import StateFolder
+from connrunner.state.locks import LaneLock, is_lane_busy
+from connrunner.state.runs import RunLog
+
+AT = instant.parse("2026-11-22T06:00:00Z")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    return folder
+
+
+def ended(number: int, **more: object) -> Run:
+    facts = {
+        "connection": "a", "run": number, "outcome": Outcome.SUCCEEDED, "trigger": "schedule", "due_at": AT,
+        "queued_at": AT, "started_at": AT, "ended_at": AT, "seconds": 1.5, "counts": Counts(read=2, checked=2, created=2),
+    }  # fmt: skip
+    return Run(**{**facts, **more})  # type: ignore[arg-type]
+
+
+def test_numbers_go_up_and_never_repeat(state: StateFolder) -> None:
+    assert [run_files.create_run(state, "a", after=0) for _ in range(3)] == [1, 2, 3]
+    assert run_files.create_run(state, "b", after=0) == 1
+    assert run_files.create_run(state, "a", after=41) == 42
+
+
+def test_numbers_survive_a_lost_journal_and_lost_run_folders(state: StateFolder) -> None:
+    run_files.append_history(state, ended(17))
+
+    assert run_files.create_run(state, "a", after=0) == 18
+
+
+def _number(root: Path) -> int:
+    return run_files.create_run(StateFolder(root), "a", after=0)
+
+
+@pytest.mark.slow
+def test_numbers_of_many_processes_at_once_differ(state: StateFolder) -> None:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        numbers = pool.map(_number, [state.root] * 200)
+
+    assert sorted(numbers) == list(range(1, 201))
+
+
+def test_history_is_read_from_its_end(state: StateFolder) -> None:
+    for number in range(1, 1200):
+        run_files.append_history(state, ended(number, message="x" * 100))
+
+    assert [run.run for run in run_files.history(state, "a")] == list(range(1199, 0, -1))
+    assert [run.run for run in islice(run_files.history(state, "a"), 2)] == [1199, 1198]
+    assert list(run_files.history(state, "unknown")) == []
+
+
+def test_a_run_is_in_history_once_and_unchanged(state: StateFolder) -> None:
+    run_files.append_history(state, ended(1))
+    run_files.append_history(state, ended(1, message="told again"))
+
+    assert list(run_files.history(state, "a")) == [ended(1)]
+
+
+def test_a_torn_history_line_costs_only_itself(state: StateFolder) -> None:
+    run_files.append_history(state, ended(1))
+    with state.history("a").open("ab") as file:
+        file.write(b'{"connection":"a","run":2,"outco')
+    run_files.append_history(state, ended(3))
+
+    assert [run.run for run in run_files.history(state, "a")] == [3, 1]
+
+
+def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> None:
+    run_files.create_run(state, "a", after=0)
+    log = RunLog(state.log("a", 1))
+    log.started({"connection": "a", "run": 1, "pid": 1})
+    log.progress("reading", 10, 20)
+    log.message("half way\nthere \ud800", level="warning", rows=10)
+
+    story = run_files.story(state, "a", 1)
+    assert (story.progress, story.result) == (Progress(stage="reading", done=10, of=20), None)
+
+    log.ended(Result(outcome=Outcome.PARTIAL, counts=Counts(read=2, checked=2, invalid=2), message="2 invalid"))
+    log.close()
+    story = run_files.story(state, "a", 1)
+    assert story.result is not None
+    assert (story.result.outcome, story.result.counts.invalid, story.last_message[:8]) == (Outcome.PARTIAL, 2, "half way")
+    assert len(state.log("a", 1).read_bytes().splitlines()) == 4
+    for line in state.log("a", 1).read_bytes().splitlines():
+        json.loads(line)
+
+
+def test_a_half_written_event_is_left_for_later(state: StateFolder) -> None:
+    run_files.create_run(state, "a", after=0)
+    state.log("a", 1).write_bytes(b'{"at":"x","message":"one"}\n{"at":"x","mess')
+
+    (offset, event), *more = run_files.events_from(state.log("a", 1), 0)
+
+    assert (offset, event["message"], more) == (27, "one", [])
+
+
+def test_one_holds_a_lane(state: StateFolder) -> None:
+    first, second = LaneLock(state, "main"), LaneLock(state, "main")
+
+    assert first.take()
+    assert not second.take()
+    assert is_lane_busy(state, "main")
+    assert not is_lane_busy(state, "other")
+    first.let_go()
+    assert second.take()
+    second.let_go()
+    assert not is_lane_busy(state, "main")
+
+
+@pytest.mark.slow
+def test_a_lane_is_held_by_what_its_holder_started(state: StateFolder) -> None:
+    """[P3] The tick may let go or die: the lane is busy until the last process of the run has ended."""
+    lane = LaneLock(state, "main")
+    assert lane.take()
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[lane.descriptor]
+    )
+    lane.let_go()
+    try:
+        assert not LaneLock(state, "main").take()
+    finally:
+        child.communicate()
+    other = LaneLock(state, "main")
+    assert other.take()
+    other.let_go()
+
+
+def test_a_lock_file_that_was_replaced_guards_nothing(state: StateFolder) -> None:
+    first = LaneLock(state, "main")
+    assert first.take()
+    os.unlink(first.path)
+
+    second = LaneLock(state, "main")
+    assert second.take()
+    assert second.path.stat().st_ino == os.fstat(second.descriptor).st_ino
+    first.let_go()
+    second.let_go()
