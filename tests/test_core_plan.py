@@ -52,7 +52,9 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("before", "kind", "now", "due", "following"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("before", "kind", "now", "due", "following"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_one_tick(
     before: Promise | None, kind: Schedule | None, now: str, due: tuple[str, int] | None, following: str | None
 ) -> None:
@@ -163,7 +165,7 @@ def decide(now: str = "22T06:00", **facts: Any) -> Any:
     known: dict[str, Any] = {
         "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "wishes": (), "zones": "",
     }  # fmt: skip
-    return plan(**{**known, **facts}, now=at(now))
+    return plan(**{**known, **facts}, at=at(now))
 
 
 def results(decided: Any) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.core.plan import Waiting
 from connrunner.core import instant
+from connrunner.core.plan import Waiting
 from connrunner.errors import BusyError, StateError
 from connrunner.state import locks, standing
 from connrunner.state.folder import StateFolder
@@ -91,7 +91,11 @@ def test_mail_is_owed_until_each_recipient_is_settled(state: StateFolder) -> Non
 def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
     journal = Journal(state)
     before = journal.append(
-        queued("a"), queued("b"), started("b"), ended("c", 7, owes=[OWED], broken="x"), delivered("x@example.com", "sent")
+        queued("a"),
+        queued("b"),
+        started("b"),
+        ended("c", 7, owes=[OWED], broken="x"),
+        delivered("x@example.com", "sent"),
     )
     expected = standing.as_dict(before)
 

@@ -102,7 +102,11 @@ def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> No
     log.close()
     story = run_files.story(state, "a", 1)
     assert story.result is not None
-    assert (story.result.outcome, story.result.counts.invalid, story.last_message[:8]) == (Outcome.PARTIAL, 2, "half way")
+    assert (story.result.outcome, story.result.counts.invalid, story.last_message[:8]) == (
+        Outcome.PARTIAL,
+        2,
+        "half way",
+    )
     assert len(state.log("a", 1).read_bytes().splitlines()) == 4
     for line in state.log("a", 1).read_bytes().splitlines():
         json.loads(line)
@@ -151,7 +155,7 @@ def test_a_lane_is_held_by_what_its_holder_started(state: StateFolder) -> None:
 def test_a_lock_file_that_was_replaced_guards_nothing(state: StateFolder) -> None:
     first = LaneLock(state, "main")
     assert first.take()
-    os.unlink(first.path)
+    first.path.unlink()
 
     second = LaneLock(state, "main")
     assert second.take()

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connrunner.core import schedule as schedules
+from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Schedule, TimesPerDay, Trigger
 
 MINUTE = timedelta(minutes=1)
@@ -159,15 +160,20 @@ def plan(
     connections: Mapping[str, Connection],
     broken: Collection[str],
     wishes: Sequence[Wish],
-    now: datetime,
+    at: datetime,
     zones: str,
+    due: bool = True,
 ) -> Plan:
-    """Decide what is due at *now* (a whole minute) for every connection that is known, was known, or is wished for."""
+    """Decide what is due at *at* for every connection that is known, was known, or is wished for.
+
+    Without *due* only the wishes are answered.
+    """
+    now = minute(at)
     changed: dict[str, Promise | None] = {}
     slots: list[Slot] = []
     queued = set(waiting)
 
-    for name in sorted({*promises, *connections}):
+    for name in sorted({*promises, *connections}) if due else ():
         promise, connection = promises.get(name), connections.get(name)
         if name in broken:
             if promise is None:
@@ -184,7 +190,7 @@ def plan(
             queued.discard(name)
         if step.due is None:
             continue
-        entry = Waiting(connection=name, due_at=step.due.due_at, queued_at=now, missed=step.due.missed)
+        entry = Waiting(connection=name, due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
         slot = Slot(connection=name, result="queued", entry=entry, missed_until=step.due.missed_until)
         if name in broken:
             slot = replace(slot, result="skipped", reason="its file has problems")
@@ -201,7 +207,7 @@ def plan(
         entry = Waiting(
             connection=name,
             due_at=wish.asked_at,
-            queued_at=now,
+            queued_at=at,
             trigger="manual",
             asked_by=wish.asked_by,
             request=wish.id,

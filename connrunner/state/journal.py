@@ -147,5 +147,3 @@ class Journal:
 def _line(record: Record) -> bytes:
     text = json.dumps({"v": VERSION, **record}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace") + b"\n"
-
-

@@ -1,0 +1,110 @@
+"""Is there anything to do? Answered by a tick that imports nothing else.
+
+The last full tick notes when something will be due and what the files looked like; while nothing has changed and the
+time has not come, a tick costs about as much as starting Python.
+"""
+
+import marshal
+import os
+import sys
+import time
+
+from connrunner import __version__
+from connrunner.config import place, stamps
+
+FORMAT = 1
+RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
+
+
+def _note(state: str) -> str:
+    return f"{state}/compiled/quiet"
+
+
+def nothing_to_do(arguments: list[str]) -> bool:
+    """Tell whether `tick` with *arguments* would find nothing to do. False whenever that is not certain."""
+    options: dict[str, str | None] = {"--workspace": None, "--state": None}
+    rest = list(arguments)
+    while rest:
+        option = rest.pop(0)
+        name, equals, value = option.partition("=")
+        if name not in options or not (equals or rest):
+            return False
+        options[name] = value if equals else rest.pop(0)
+    folder = os.path.abspath(options["--workspace"]) if options["--workspace"] else place.find_workspace(".")
+    if folder is None:
+        return False
+    state = place.state_folder(folder, options["--state"])
+    try:
+        with open(_note(state), "rb") as file:
+            note = marshal.loads(file.read())  # noqa: S302 - written by us, in a folder that only we can write
+        if note["header"] != _header(folder):
+            return False
+        now = time.time()
+        if not note["at"] <= now < note["wake"]:
+            return False
+        if note["journal"] != _look(f"{state}/journal.jsonl") or note["zones"][1] != _look(note["zones"][0]):
+            return False
+        if any(name.endswith(".json") for name in os.listdir(f"{state}/requests")):
+            return False
+        if note["stamps"] != stamps.stamps(folder):
+            return False
+        os.utime(_note(state))
+    except (OSError, ValueError, EOFError, TypeError, KeyError):
+        return False
+    return True
+
+
+def remember(folder: str, state: str, seen: dict[str, int], zones: str, wake: float) -> None:
+    """Note that nothing is to be done before *wake* (seconds since 1970) unless a file changes.
+
+    *seen* are the stamps of the workspace from before it was read, *zones* a file of the time-zone database. Notes
+    nothing when a file changed so lately that another change might not show.
+    """
+    now = time.time()
+    if any(stamp > (now - RACY) * 1e9 for stamp in seen.values()):
+        return forget(state)
+    note = {
+        "header": _header(folder),
+        "at": now,
+        "wake": wake,
+        "journal": _look(f"{state}/journal.jsonl"),
+        "zones": (zones, _look(zones)),
+        "stamps": seen,
+    }
+    beside = f"{_note(state)}.{os.getpid()}.tmp"
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(marshal.dumps(note))
+        os.replace(beside, _note(state))
+    except OSError:
+        pass  # the next tick is a full one
+    return None
+
+
+def forget(state: str) -> None:
+    """Make the next tick a full one."""
+    try:
+        os.unlink(_note(state))
+    except OSError:
+        pass
+
+
+def last_tick(state: str) -> float | None:
+    """Return when a tick last looked, in seconds since 1970, or None when none is known."""
+    try:
+        return os.stat(_note(state)).st_mtime
+    except OSError:
+        return None
+
+
+def _header(folder: str) -> tuple[int, int, str, str]:
+    return (FORMAT, sys.hexversion, __version__, folder)
+
+
+def _look(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,162 @@
+"""What a run leaves in the state: its intent, its end, and the mail that the end owes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from connrunner.core import instant, notice
+from connrunner.core import run as runs
+from connrunner.core.counts import Counts
+from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
+from connrunner.core.plan import Waiting
+from connrunner.core.run import Result
+from connrunner.errors import Problem
+from connrunner.state import locks, standing
+from connrunner.state import runs as run_files
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+from connrunner.state.standing import Started
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Records:
+    """Writes the beginning and the end of runs. Methods that say so are called under the state lock."""
+
+    state: StateFolder
+    journal: Journal
+    clock: Callable[[], datetime]
+
+    def start(self, entry: Waiting, connection: Connection, *, commit: str | None) -> Started:
+        """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock."""
+        started = Started(
+            run=self._number(connection.name),
+            lane=connection.lane,
+            started_at=instant.text(self.clock()),
+            waiting=entry,
+            commit=commit,
+            config=connection.fingerprint,
+            kind=connection.kind,
+            title=connection.title,
+        )
+        self.journal.append({"type": "started", "at": started.started_at, **standing.started_as_dict(started)})
+        return started
+
+    def finish(self, started: Started, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
+        """Record that the run that *started* has ended so; takes the state lock."""
+        with locks.changing(self.state):
+            # Slots that became due meanwhile were merged into the record of its start.
+            started = self.journal.open().started.get(started.connection, started)
+            run = _ended(started, result, ended_at=self.clock(), seconds=seconds)
+            self._end(run, notify)
+        return run
+
+    def recover(self, started: Started, notify: tuple[Notify, ...]) -> Run:
+        """Record the end of a run that nobody saw end; takes the state lock. Hold its lane: nothing of it lives.
+
+        Its own log says how it ended, when it came so far; else nobody knows.
+        """
+        name = started.connection
+        with locks.changing(self.state):
+            started = self.journal.open().started.get(name, started)
+            last = run_files.last_run(self.state, name)
+            if last is not None and last.run == started.run:
+                run = last  # the crash came between history and journal: what history says is what people saw
+            else:
+                story = run_files.story(self.state, name, started.run)
+                ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
+                seconds = (ended_at - instant.parse(started.started_at)).total_seconds()
+                result = story.result or Result(
+                    outcome=Outcome.INTERRUPTED,
+                    message="it was cut off, and nobody knows how far it came",
+                    code="interrupted",
+                )
+                run = _ended(started, result, ended_at=ended_at, seconds=max(0.0, round(seconds, 3)))
+            self._end(run, notify)
+        return run
+
+    def skip(self, entry: Waiting, workspace: Workspace, *, dequeued: bool) -> Run:
+        """Record a run that could not start because its connection cannot be used. Hold the state lock.
+
+        Somebody is told once for each content of the problems, not for each slot.
+        """
+        name = entry.connection
+        problems = workspace.broken.get(name, ())
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        run = Run(
+            connection=name,
+            run=self._number(name),
+            outcome=Outcome.SKIPPED,
+            trigger=entry.trigger,
+            due_at=entry.due_at,
+            queued_at=entry.queued_at,
+            started_at=None,
+            ended_at=self.clock(),
+            seconds=0,
+            counts=Counts(),
+            message=f"{problems[0]}{more}" if problems else f"connections/{name}.yaml is gone",
+            code="config-error",
+            commit=workspace.commit,
+            missed=entry.missed,
+            merged=entry.merged,
+            asked_by=entry.asked_by,
+        )
+        told = digest(problems)
+        news = self.journal.standing.broken_mailed.get(name) != told
+        self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
+        return run
+
+    def _number(self, name: str) -> int:
+        return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))
+
+    def _end(self, run: Run, notify: tuple[Notify, ...], *, broken: str = "", dequeued: bool = False) -> None:
+        """Make the end of *run* durable, with the mail it owes.
+
+        History comes first: a crash in between finds the record there and adopts it, so both always agree.
+        """
+        run_files.append_history(self.state, run)
+        self.journal.append(
+            {
+                "type": "ended",
+                "at": instant.text(run.ended_at),
+                "run": runs.as_dict(run),
+                "owes": [item.as_dict() for item in notice.owed(notify, run, token=uuid.uuid4().hex[:12])],
+                "broken": broken,
+                "dequeued": dequeued,
+            }
+        )
+
+
+def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: float) -> Run:
+    entry = started.waiting
+    return Run(
+        connection=entry.connection,
+        run=started.run,
+        outcome=result.outcome,
+        trigger=entry.trigger,
+        due_at=entry.due_at,
+        queued_at=entry.queued_at,
+        started_at=instant.parse(started.started_at),
+        ended_at=ended_at,
+        seconds=seconds,
+        counts=result.counts,
+        message=result.message,
+        code=result.code,
+        commit=started.commit,
+        config=started.config,
+        missed=entry.missed,
+        merged=entry.merged,
+        asked_by=entry.asked_by,
+        kind=started.kind,
+        title=started.title,
+        exit_status=result.exit_status,
+        detail=result.detail,
+    )
+
+
+def digest(problems: tuple[Problem, ...]) -> str:
+    """Return a short word for the content of *problems*: the same mistakes give the same word."""
+    return sha256("\n".join(map(str, problems)).encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -1,0 +1,219 @@
+"""One tick: load the workspace, record what is due, run the queue, see that mail is sent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from connrunner import quiet
+from connrunner.config import load, place, stamps, zones
+from connrunner.core import instant, plan
+from connrunner.core.model import Workspace
+from connrunner.core.plan import Plan
+from connrunner.errors import BusyError, StateError, WorkspaceError
+from connrunner.lanes import Lanes, Say
+from connrunner.records import Records, digest
+from connrunner.state import locks, requests, standing
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+from connrunner.state.standing import Owed
+
+IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
+
+
+def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+    """Do one tick: everything that is due is recorded, run and told, or somebody else's tick is doing it.
+
+    *now* is taken for the clock, for tests and what-if.
+    """
+    this = Tick(folder, state, now=now, say=say)
+    this.take_in()
+    try:
+        this.drain()
+    finally:
+        with suppress(StateError, BusyError):
+            this.settle()
+
+
+class Tick:
+    """The workspace, the state beside it, and what is under way."""
+
+    def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+        state.prepare()
+        self.folder, self.state, self.say = folder, state, say
+        self.clock = clock_from(now)
+        self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
+        self.journal = Journal(state)
+        records = Records(state=state, journal=self.journal, clock=self.clock)
+        self._stamps: dict[str, int] = {}
+        self._newest = self._load()
+        self.lanes = Lanes(folder, self._refresh, records, say)
+        self._mail: subprocess.Popen[bytes] | None = None
+
+    @property
+    def workspace(self) -> Workspace:
+        """The version in use: what is decided together is decided by one version [P9]."""
+        return self.lanes.workspace
+
+    def _refresh(self) -> Workspace:
+        """Return the workspace as it is now, or as it was when it could last be used."""
+        if self._stamps != stamps.stamps(str(self.folder)):
+            try:
+                self._newest = self._load()
+            except WorkspaceError as error:
+                self.say({"event": "problem", "message": str(error)})
+        return self._newest
+
+    def _load(self) -> Workspace:
+        # Taken before the files are read: an edit in between shows as a change to the next tick.
+        self._stamps = stamps.stamps(str(self.folder))
+        workspace = load.load(self.folder, cache=self.state.compiled)
+        if place.declared_state(str(self.folder)) != workspace.state:
+            raise WorkspaceError(
+                "connrunner.yaml says `state:` in a way that a tick cannot read at a glance",
+                hint=f"write it on a line of its own: `state: {workspace.state}`",
+            )
+        return workspace
+
+    # --- what is due -------------------------------------------------------------------------------------------
+
+    def take_in(self, *, due: bool = True) -> None:
+        """Record what is due and what people wish, with the new promises, in one durable append.
+
+        Without *due* only the wishes are taken in: `run` starts what it was asked for and nothing else.
+        """
+        with locks.changing(self.state):
+            stands = self.journal.open()
+            self._tell_damage()
+            wishes = requests.pending(self.state)
+            decided = self._plan(stands, [wish for wish in wishes if wish.id not in stands.answered], due=due)
+            broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
+            if decided.promises or decided.slots or broken != stands.broken_seen:
+                self._tell_broken(stands.broken_seen, broken)
+                record = standing.plan_as_record(decided, at=instant.text(self.clock()))
+                self.journal.append({**record, "broken": broken})
+            for wish in wishes:
+                requests.forget(self.state, wish)
+            for slot in decided.slots:
+                if slot.result == "skipped":
+                    self.lanes.records.skip(slot.entry, self.workspace, dequeued=False)
+        for slot in decided.slots:
+            self.say(
+                {
+                    "event": slot.result,
+                    "connection": slot.connection,
+                    "due_at": instant.text(slot.entry.due_at),
+                    "missed": slot.entry.missed,
+                    "reason": slot.reason,
+                }
+            )
+
+    def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
+        workspace = self.workspace
+        if stands.promises and not workspace.connections and not workspace.broken:
+            raise WorkspaceError(
+                f"{self.folder} has no connections any more, but {len(stands.promises)} are switched on",
+                hint="bring them back, or set `enabled: false` in each to switch them off",
+            )
+        return plan.plan(
+            promises=stands.promises,
+            waiting=stands.waiting,
+            running=stands.started,
+            connections=workspace.connections,
+            broken=workspace.broken,
+            wishes=wishes,
+            at=self.clock(),
+            zones=zones.version(),
+            due=due,
+        )
+
+    # --- the queue ---------------------------------------------------------------------------------------------
+
+    def drain(self, *, until: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None) -> None:
+        """Run what waits until nothing does, or no more than *until* allows; see `Lanes.drain`."""
+        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle)
+
+    def _look_again(self) -> None:
+        """Record newly due slots while runs work. Trouble with the workspace must not end the runs that work."""
+        self.lanes.workspace = self._refresh()
+        try:
+            self.take_in()
+        except (WorkspaceError, BusyError) as error:
+            self.say({"event": "problem", "message": str(error)})
+        self._start_mail()
+
+    # --- mail, and the quiet ticks to come ---------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Send what mail is owed, keep the journal short, and note when the next tick has something to do."""
+        owed = dict(self.journal.read().owed)
+        self._start_mail()
+        if self._mail is not None:
+            self._mail.wait()
+        self._say_mail(owed)
+        with locks.changing(self.state):
+            self.journal.rotate(instant.text(self.clock()))
+            stands = self.journal.open()
+            if stands.waiting or stands.started or self.what_if:
+                quiet.forget(str(self.state.root))
+                return
+            wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
+            wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
+            wake = min(wakes, default=self.clock() + IDLE)
+            quiet.remember(str(self.folder), str(self.state.root), self._stamps, zones.file(), wake.timestamp())
+
+    def _start_mail(self) -> None:
+        """Have owed mail sent by a process of its own: a slow server delays no run."""
+        if self._mail is not None and self._mail.poll() is None:
+            return
+        now = self.clock()
+        if any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+            self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-P", "-m", "connrunner.deliver", str(self.folder), str(self.state.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+
+    def _say_mail(self, before: dict[str, Owed]) -> None:
+        stands = self.journal.read()
+        dead = {(letter["connection"], letter["run"], letter["recipient"]): letter["reason"] for letter in stands.dead}
+        for identity, owed in before.items():
+            about = {"connection": owed.notice.connection, "run": owed.notice.run}
+            now = stands.owed.get(identity)
+            if now is not None:
+                reasons = [delivery["reason"] for delivery in now.deliveries if delivery["reason"]]
+                self.say({"event": "mail-waits", **about, "reason": reasons[-1] if reasons else "not tried yet"})
+                continue
+            for recipient in owed.notice.recipients:
+                reason = dead.get((owed.notice.connection, owed.notice.run, recipient))
+                event = "mailed" if reason is None else "mail-dead"
+                self.say({"event": event, **about, "recipient": recipient, "reason": reason or ""})
+
+    # --- what else people are told -----------------------------------------------------------------------------
+
+    def _tell_damage(self) -> None:
+        for damage in self.journal.damage:
+            if damage.kept_in is not None:
+                text = f"{damage.length} bytes of an unfinished record at byte {damage.offset}"
+                where = f"they are kept in {damage.kept_in}"
+                self.say({"event": "problem", "message": f"{self.journal.path} had {text}; {where}"})
+        self.journal.damage.clear()
+
+    def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
+        for name, word in broken.items():
+            if seen.get(name) != word:
+                for problem in self.workspace.broken[name]:
+                    self.say({"event": "problem", "connection": name, "message": str(problem)})
+
+
+def clock_from(now: datetime | None) -> Callable[[], datetime]:
+    """Return the clock: the system's, or one that starts at *now* and goes on from there."""
+    if now is None:
+        return lambda: datetime.now(UTC)
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)

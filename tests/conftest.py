@@ -1,0 +1,113 @@
+"""What many tests need: a workspace made of texts, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connrunner.state.folder import StateFolder
+
+SETTINGS = """\
+version: 1
+timezone: Europe/Amsterdam
+"""
+PROFILE = """\
+properties:
+  id: {type: text, identifier: true}
+  email: {type: email, identifier: true}
+  name: {type: text}
+  age: {type: integer}
+"""
+
+
+@dataclass
+class Place:
+    """A workspace in a folder, with its state beside it."""
+
+    folder: Path
+
+    @property
+    def state(self) -> StateFolder:
+        return StateFolder(self.folder / ".connrunner")
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def command(self, name: str, program: str, *, schedule: str = "{type: manual}", more: str = "") -> None:
+        """Declare a connection that runs *program*, a Python text."""
+        run = json.dumps([sys.executable, "-c", program])
+        self.write(f"connections/{name}.yaml", f"schedule: {schedule}\ncommand: {{run: {run}}}\n{more}")
+
+    def run(self, *arguments: str, check: int | None = 0, env: dict[str, str] | None = None) -> Finished:
+        """Type a command in the workspace; fail the test unless it ends with *check*."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "connrunner", *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, **(env or {})},
+        )
+        finished = Finished(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr, done.stderr
+        if check is not None:
+            assert done.returncode == check, finished
+        return finished
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Type a command and go on without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "connrunner", *arguments],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """Return the ended runs of *name*, newest first."""
+        return json.loads(self.run("runs", name, "--format", "json").out)
+
+    def journal(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.state.journal.read_text().splitlines()]
+
+
+@dataclass(frozen=True)
+class Finished:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A workspace with settings and a profile, and no connections yet."""
+    here = Place(tmp_path / "workspace")
+    here.write("connrunner.yaml", SETTINGS)
+    here.write("profile.yaml", PROFILE)
+    return here
+
+
+@pytest.fixture
+def make_place(tmp_path: Path) -> Callable[[str], Place]:
+    """Make further workspaces by name."""
+
+    def make(name: str) -> Place:
+        here = Place(tmp_path / name)
+        here.write("connrunner.yaml", SETTINGS)
+        here.write("profile.yaml", PROFILE)
+        return here
+
+    return make
