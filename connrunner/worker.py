@@ -1,0 +1,274 @@
+"""The process of one run: takes its job from standard input, does the work, and tells its log how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from connrunner import connectors, profiles
+from connrunner.config import load, secrets
+from connrunner.connectors import command
+from connrunner.core import instant
+from connrunner.core.counts import Counts
+from connrunner.core.model import Command, Connection, Export, Import, Outcome, ProfileModel
+from connrunner.core.report import Level, Report
+from connrunner.core.run import Result, outcome_of
+from connrunner.errors import RunError
+from connrunner.state.folder import StateFolder
+from connrunner.state.runs import RunLog
+
+STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
+
+
+class Terminated(BaseException):
+    """The worker was asked to end. Not an Exception: no connector may swallow it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """All that a worker needs to know; it reads no YAML."""
+
+    workspace: Path
+    state: StateFolder
+    connection: Connection
+    model: ProfileModel
+    run: int
+    started_at: datetime
+    lane_descriptor: int | None = None  # kept open by every process that the run starts
+
+    @property
+    def spool(self) -> Path:
+        return self.state.spool / f"{self.connection.name}-{self.run}"
+
+    @property
+    def rejects(self) -> Path:
+        return self.state.rejects(self.connection.name, self.run)
+
+
+def job_from(data: Mapping[str, Any]) -> Job:
+    """Return the job that plain data holds."""
+    return Job(
+        workspace=Path(data["workspace"]),
+        state=StateFolder(Path(data["state"])),
+        connection=load.connection_from(data["connection"], data["document"], timezone="UTC"),
+        model=load.profile_model_from(data["profile"]),
+        run=data["run"],
+        started_at=instant.parse(data["started_at"]),
+        lane_descriptor=data["lane_descriptor"],
+    )
+
+
+def perform(job: Job, report: Report) -> Result:
+    """Do the work of *job* and return how it ended; every mistake outside of connrunner is a failed result.
+
+    No secret reaches *report* or the result: both go through the mask.
+    """
+    job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mask: Callable[[str], str] = str
+    try:
+        plain = _secrets(job)
+        mask = secrets.Masker(plain.values()).mask
+        report = MaskedReport(report, mask)
+        match job.connection.work:
+            case Import() as work:
+                result = _import(job, work, plain, report)
+            case Export() as work:
+                result = _export(job, work, plain, report)
+            case Command() as work:
+                result = _command(job, work, plain, mask, report)
+    except RunError as error:
+        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        result = Result(outcome=Outcome.FAILED, message=f"{place}{error.strerror or error}", code="operating-system")
+    finally:
+        shutil.rmtree(job.spool, ignore_errors=True)
+    return replace(result, message=mask(result.message))
+
+
+def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileStore]:
+    return profiles.open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
+
+
+def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) -> Result:
+    source = connectors.source(work.source["type"])
+    settings = _settings(work.source, plain)
+    files = list(source.fetch(settings, workspace=job.workspace, spool=job.spool, report=report))
+    with _store(job, report) as store:
+        done = store.import_files(
+            work, files, connection=job.connection.name, run=job.run, at=job.started_at, rejects=job.rejects
+        )
+    return _counted(done.counts, _import_message(done.counts), files=[file.name for file in done.files])
+
+
+def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) -> Result:
+    destination = connectors.destination(work.destination["type"])
+    settings = _settings(work.destination, plain)
+    facts: dict[str, Any] = {
+        "connection": job.connection.name,
+        "run": job.run,
+        "at": job.started_at,
+        "workspace": job.workspace,
+    }
+    # Asked before a row is written: a mistake in the path costs nothing, and its suffix says how to compress.
+    local = job.spool / Path(destination.target(settings, **facts)).name
+    with _store(job, report) as store:
+        done = store.export(work, connection=job.connection.name, run=job.run, at=job.started_at, path=local)
+        where = destination.deliver(settings, local, **facts, report=report)
+        store.exported(connection=job.connection.name, run=job.run, at=job.started_at)
+    return _counted(done.counts, f"{done.rows_written:,} rows written to {where}", output=where, rows=done.rows_written)
+
+
+def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report) -> Result:
+    done = command.run(
+        work,
+        workspace=job.workspace,
+        environment={
+            **_settings(work.env, plain),
+            "CONNRUNNER_CONNECTION": job.connection.name,
+            "CONNRUNNER_RUN": str(job.run),
+            "CONNRUNNER_WORKSPACE": str(job.workspace),
+        },
+        mask=mask,
+        timeout=job.connection.timeout,
+        report=report,
+        inherit=() if job.lane_descriptor is None else (job.lane_descriptor,),
+    )
+    said = f": {done.message}" if done.message else ""
+    if done.timed_out:
+        failure = f"it was ended after its timeout of {job.connection.timeout:,} s", "timeout"
+    elif done.signal is not None:
+        failure = f"a signal ended the program: {signal_name(done.signal)}{said}", "signal"
+    elif done.exit_status:
+        failure = f"the program ended with exit status {done.exit_status}{said}", "exit-status"
+    else:
+        return replace(_counted(done.counts, done.message), exit_status=done.exit_status)
+    message, code = failure
+    return Result(outcome=Outcome.FAILED, counts=done.counts, message=message, code=code, exit_status=done.exit_status)
+
+
+def _counted(counts: Counts, message: str, **detail: Any) -> Result:
+    """Judge work that came to its end by its counters; counters that do not add up are a failure."""
+    imbalance = counts.imbalance()
+    if imbalance:
+        text = f"the counters do not add up: {imbalance}"
+        return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="unbalanced", detail=detail)
+    return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
+
+
+def _import_message(counts: Counts) -> str:
+    shown = ("created", "updated", "unchanged", "skipped")
+    said = [f"{getattr(counts, name):,} {name}" for name in shown if getattr(counts, name)]
+    refused = f"{counts.refused:,} refused" if counts.refused else ""
+    return ", ".join([*said, *([refused] if refused else [])]) or "nothing to read"
+
+
+def _secrets(job: Job) -> dict[str, str]:
+    """Return the secret behind each reference in the connection's work; they never leave this process."""
+    match job.connection.work:
+        case Import() as work:
+            settings = work.source
+        case Export() as work:
+            settings = work.destination
+        case Command() as work:
+            settings = work.env
+    references = {value for value in _texts(settings) if secrets.is_reference(value)}
+    return {value: secrets.resolve(value, folder=job.workspace) for value in references}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for item in value.values():
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
+
+
+def _settings(value: Any, plain: Mapping[str, str]) -> Any:
+    """Return settings with every reference replaced by its secret."""
+    match value:
+        case str():
+            return plain.get(value, value)
+        case Mapping():
+            return {key: _settings(item, plain) for key, item in value.items()}
+        case list():
+            return [_settings(item, plain) for item in value]
+        case _:
+            return value
+
+
+class MaskedReport:
+    """A report that no secret reaches."""
+
+    def __init__(self, report: Report, mask: Callable[[str], str]) -> None:
+        self._report, self._mask = report, mask
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        masked = {key: self._mask(value) if isinstance(value, str) else value for key, value in facts.items()}
+        self._report.message(self._mask(text), level=level, **masked)
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        self._report.progress(stage, done, of)
+
+
+def signal_name(number: int) -> str:
+    """Return SIGKILL for 9, and the number itself for signals without a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def main() -> int:
+    """Run the job that stands on standard input. The exit status says only whether the log could be written."""
+    job = job_from(json.loads(sys.stdin.buffer.read()))
+    os.umask(0o077)
+    log = RunLog(job.state.log(job.connection.name, job.run))
+    signal.signal(signal.SIGTERM, _on_terminate)
+    signal.signal(signal.SIGALRM, _on_timeout)
+    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid()})
+    try:
+        if not isinstance(job.connection.work, Command):  # a program has its own clock
+            signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
+        result = perform(job, log)
+    except Terminated:
+        result = Result(outcome=Outcome.INTERRUPTED, message="connrunner was told to end (SIGTERM)", code="shutdown")
+    except RunError as error:
+        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
+    except Exception as error:
+        log.message("this is a bug in connrunner; please report it", level="error", traceback=traceback.format_exc())
+        text = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
+        result = Result(outcome=Outcome.FAILED, message=text, code="bug")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    log.ended(result)
+    log.close()
+    return 0
+
+
+def _on_terminate(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the second one must not break the cleaning up
+    raise Terminated
+
+
+def _on_timeout(_number: int, _frame: FrameType | None) -> None:
+    raise RunError("it took longer than its `timeout`", hint="raise `timeout` or give it less to do", code="timeout")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
