@@ -1,0 +1,163 @@
+"""Which workspace and which state a command is about: the options that all commands share."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from connrunner.cli.text import nearest
+from connrunner.config import load, place
+from connrunner.core import instant
+from connrunner.core.model import Connection, Workspace
+from connrunner.errors import ArgumentError, WorkspaceError
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+from connrunner.state.standing import Standing
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Home:
+    """The workspace and the state folder that the options name."""
+
+    folder: Path
+    state: StateFolder
+    now: datetime | None = None  # what `--now` says
+    json: bool = False  # what `--format` says
+
+    @functools.cached_property
+    def workspace(self) -> Workspace:
+        cache = self.state.compiled if self.state.compiled.is_dir() else None
+        return load.load(self.folder, cache=cache)
+
+    @functools.cached_property
+    def journal(self) -> Journal:
+        journal = Journal(self.state)
+        journal.read()
+        return journal
+
+    @property
+    def standing(self) -> Standing:
+        return self.journal.read()
+
+    def clock(self) -> datetime:
+        return self.now or datetime.now(UTC)
+
+    def known_names(self) -> list[str]:
+        """Return every connection that is declared or that history knows."""
+        kept = self.state.root / "runs"
+        recorded = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
+        return sorted({*self.workspace.connections, *self.workspace.broken, *recorded})
+
+    def require(self, name: str) -> str:
+        """Return *name* when it is a connection, declared or remembered; ArgumentError with the nearest one else."""
+        if name not in (names := self.known_names()):
+            hint = nearest(name, names) or f"; there are {', '.join(names[:8]) or 'none'}"
+            raise ArgumentError(f"there is no connection {name!r}{hint}")
+        return name
+
+    def connection(self, name: str) -> Connection:
+        """Return the sound connection *name*; its problems when it is broken."""
+        self.require(name)
+        if problems := self.workspace.broken.get(name):
+            raise WorkspaceError(f"{name} cannot be used until its file is mended", problems=problems)
+        try:
+            return self.workspace.connections[name]
+        except KeyError:
+            raise ArgumentError(f"{name} has a history, but no file in connections/ any more") from None
+
+    def zone(self, name: str | None = None) -> str:
+        """Return the zone in which times of the connection *name* are shown."""
+        connection = self.workspace.connections.get(name) if name else None
+        return getattr(connection and connection.schedule, "timezone", self.workspace.timezone)
+
+    def echo_json(self, data: Any) -> None:
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+class Instant(click.ParamType[datetime]):
+    """An RFC 3339 text."""
+
+    name = "instant"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return instant.parse(value)
+        except ValueError:
+            self.fail(f"{value!r} is no instant; write it as 2026-11-22T09:15:00Z", param, ctx)
+
+
+def with_home(*, reads: bool = False, now: bool = False) -> Callable[[Callback], Callback]:
+    """Give a command `--workspace` and `--state`; `--format` when it *reads*; `--now`; and pass it a Home first."""
+
+    def decorate(callback: Callback) -> Callback:
+        @functools.wraps(callback)
+        def run(
+            *args: Any,
+            workspace: Path | None,
+            state: Path | None,
+            output: str = "text",
+            instant_now: datetime | None = None,
+            **kwargs: Any,
+        ) -> Any:
+            folder = find_folder(workspace)
+            where = place.state_folder(str(folder), str(state) if state else None)
+            home = Home(folder, StateFolder(Path(where)), now=instant_now, json=output == "json")
+            return callback(home, *args, **kwargs)
+
+        command: Any = run
+        if reads:
+            choice = click.Choice(["text", "json"])
+            command = click.option("--format", "output", type=choice, default="text", help="For people, or programs.")(
+                command
+            )
+        if now:
+            help_text = "Take this instant for the clock (RFC 3339)."
+            command = click.option("--now", "instant_now", type=Instant(), help=help_text)(command)
+        path = click.Path(path_type=Path, file_okay=False)
+        command = click.option("--state", type=path, help="The state folder; wins over CONNRUNNER_STATE.")(command)
+        help_text = "The folder with connrunner.yaml; without it, this folder or one above."
+        return click.option("--workspace", type=path, help=help_text)(command)  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def find_folder(wanted: Path | None) -> Path:
+    """Return the workspace's folder, absolute."""
+    if wanted is not None:
+        if not (wanted / place.FILE).is_file():
+            hint = f"make a workspace with `connrunner init {wanted}`"
+            raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
+        return wanted.absolute()
+    found = place.find_workspace(str(Path.cwd()))
+    if found is None:
+        raise ArgumentError(
+            f"there is no {place.FILE} here or in a folder above",
+            hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
+        )
+    return Path(found)
+
+
+def who() -> str:
+    """Return who types, for the record of a wish."""
+    try:
+        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container often runs as a user without a name
+        return f"uid {os.getuid()}"
+
+
+def leave(code: int) -> NoReturn:
+    """End the command with *code*."""
+    raise click.exceptions.Exit(code)

@@ -1,0 +1,156 @@
+"""`connrunner run`: run a connection now, through the queue, and watch it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connrunner import tick
+from connrunner.cli import text
+from connrunner.cli.home import Home, leave, who, with_home
+from connrunner.cli.runs import HEAD, run_row
+from connrunner.cli.tick import sentence
+from connrunner.core import run as runs
+from connrunner.core.model import Outcome, Run
+from connrunner.errors import ArgumentError
+from connrunner.state import requests
+from connrunner.state import runs as run_files
+
+LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
+GOOD = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--detach", is_flag=True, help="Only put it into the queue; the next tick runs it.")
+@click.option("--dry-run", is_flag=True, help="Read and check for real, show the counters, write nothing anywhere.")
+@with_home(reads=True)
+def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
+    """Run connection NAME now, in its place in the queue, and wait until it ends.
+
+    Its scheduled slots do not move. Exit codes: 0 succeeded or partial (see the counters), 1 it failed.
+    """
+    connection = home.connection(name)
+    if dry_run:
+        from connrunner.cli.rehearsal import rehearse
+
+        leave(rehearse(home, connection))
+    if not connection.enabled:
+        raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
+    home.state.prepare()
+    requests.ask_run(home.state, name, at=home.clock(), by=who())
+    if detach:
+        click.echo(f"{name} is asked for; the next tick runs it")
+        return
+    run = Watch(home, name).until_it_ended()
+    if home.json:
+        home.echo_json(runs.as_dict(run))
+    else:
+        click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
+        if run.counts.refused:
+            click.echo(f"which rows and why: connrunner rejects {name} {run.run}")
+    leave(0 if run.outcome in GOOD else 1)
+
+
+class Watch:
+    """One asked-for run, from its place in the queue to its end."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.home, self.name = home, name
+        self.tick = tick.Tick(home.folder, home.state, say=self._say)
+        self.line = Progress(home, name) if sys.stderr.isatty() and not home.json else None
+        self.before = 0  # the newest run number that is not ours
+        self.told: set[str] = set()
+
+    def until_it_ended(self) -> Run:
+        """Work the queue, or wait for who does, until the run that was asked for has ended; return it."""
+        self.before = self.tick.journal.read().numbers.get(self.name, 0)
+        self.tick.take_in(due=False)
+        try:
+            while not self._has_ended():
+                self.tick.drain(until=self._has_ended, idle=self._show)
+                if not self._has_ended():
+                    self._show()
+                    time.sleep(LOOK)
+        finally:
+            if self.line:
+                self.line.clear()
+            self.tick.settle()
+        return next(run for run in run_files.history(self.home.state, self.name) if run.run == self._number())
+
+    def _number(self) -> int | None:
+        """The number of our run: the first above those that there were. None while it waits."""
+        newest = self.tick.journal.read().numbers.get(self.name, 0)
+        return self.before + 1 if newest > self.before else None
+
+    def _has_ended(self) -> bool:
+        stands = self.tick.journal.read()
+        number = self._number()
+        if number is None:
+            if self.name not in stands.waiting:
+                raise ArgumentError(f"{self.name} was taken out of the queue", hint="see `connrunner status`")
+            return False
+        started = stands.started.get(self.name)
+        return started is None or started.run != number
+
+    def _show(self) -> None:
+        if self.line:
+            self.line.show(self._number())
+
+    def _say(self, event: dict[str, Any]) -> None:
+        """Tell on standard error what happens to our run, each thing once; its end is shown as a row of the table."""
+        ours = event.get("connection") == self.name and event["event"] not in ("queued", "ended", "mailed")
+        if not (ours or event["event"] in ("busy", "problem")):
+            return
+        words = text.clean(sentence(event))
+        if words not in self.told:
+            self.told.add(words)
+            if self.line:
+                self.line.clear()
+            click.echo(words, err=True)
+
+
+class Progress:
+    """One line of a terminal that is written again and again."""
+
+    def __init__(self, home: Home, name: str) -> None:
+        self.home, self.name = home, name
+        self.began = time.monotonic()
+        self.offset = 0
+        self.stage, self.done = "", 0
+        self.of: int | None = None
+        self.stage_began = self.began
+
+    def show(self, number: int | None) -> None:
+        """Draw how far run *number* is; None while it waits."""
+        elapsed = text.duration(time.monotonic() - self.began)
+        if number is None:
+            self._draw(f"{self.name}  waits in the queue  {elapsed}")
+            return
+        self._read(self.home.state.log(self.name, number))
+        share = f" of {self.of:,}" if self.of else ""
+        seconds = time.monotonic() - self.stage_began
+        rate = f"  {self.done / seconds:,.0f}/s" if self.done and seconds > 1 else ""
+        words = self.stage or "starting"
+        if self.done:
+            words += f"  {self.done:,}{share} rows{rate}"
+        self._draw(f"{self.name} #{number}  {text.bar(self.done, self.of)}  {words}  {elapsed}")
+
+    def clear(self) -> None:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+    def _read(self, log: Path) -> None:
+        for offset, event in run_files.events_from(log, self.offset):
+            self.offset = offset
+            if event.get("type") == "progress":
+                if event["stage"] != self.stage:
+                    self.stage_began = time.monotonic()
+                self.stage, self.done, self.of = event["stage"], event["done"], event["of"]
+
+    def _draw(self, line: str) -> None:
+        width = text.terminal_width() - 1
+        click.echo("\r\x1b[K" + text.clean(line)[:width], nl=False, err=True)

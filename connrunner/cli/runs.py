@@ -1,0 +1,97 @@
+"""`connrunner runs`: the history of a connection as people read it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import islice
+
+import click
+
+from connrunner.cli import text
+from connrunner.cli.home import Home, Instant, with_home
+from connrunner.cli.status import running_facts
+from connrunner.core import run as runs
+from connrunner.core import schedule as schedules
+from connrunner.core.model import Run
+from connrunner.state import runs as run_files
+
+HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many ended runs.")
+@click.option("--since", type=Instant(), help="Only runs that ended at or after this instant (RFC 3339).")
+@with_home(reads=True, now=True)
+def runs_command(home: Home, name: str, limit: int, since: datetime | None) -> None:
+    """Show the runs of connection NAME, newest first, headed by the running and the next one.
+
+    With --format json: a list of the ended runs, one object each.
+    """
+    home.require(name)
+    ended = list(islice(_ended(home, name, since), limit))
+    if home.json:
+        home.echo_json([runs.as_dict(run) for run in ended])
+        return
+    zone = home.zone(name)
+    rows = [row for row in (next_row(home, name, zone), running_row(home, name, zone)) if row]
+    rows += [run_row(run, zone) for run in ended]
+    click.echo(text.table(HEAD, rows, right={0, 2}))
+
+
+def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
+    found = []
+    for run in run_files.history(home.state, name):
+        if since and run.ended_at < since:
+            break
+        found.append(run)
+    return found
+
+
+def run_row(run: Run, zone: str) -> list[text.Cell]:
+    """Return the row of one ended run."""
+    details = [text.counters(run.counts), _message(run)]
+    if run.trigger == "manual":
+        details.append(f"asked for by {run.asked_by}")
+    if run.missed:
+        details.append(f"{run.missed:,} later slots were missed")
+    if run.merged:
+        details.append(f"{run.merged:,} slots merged into it")
+    start = text.local(run.started_at, zone) if run.started_at else "-"
+    time = text.duration(run.seconds) if run.started_at else "-"
+    return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
+
+
+def _message(run: Run) -> str:
+    """The message of an import that went well repeats its counters; everything else is worth its place."""
+    return "" if run.kind == "import" and not run.code else run.message
+
+
+def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
+    """Return the row of the promised next run, or of the reason why there is none."""
+    waiting = home.standing.waiting.get(name)
+    if waiting:
+        since = text.local(waiting.queued_at, zone)
+        return ["Waiting", text.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
+    connection = home.workspace.connections.get(name)
+    promise = home.standing.promises.get(name)
+    if connection is None:
+        is_broken = name in home.workspace.broken
+        why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
+        due = promise.next_due if promise and is_broken else None
+        return ["Next", text.local(due, zone) if due else "-", "", "", why]
+    if not connection.enabled:
+        return ["Next", "-", "", "", "switched off"]
+    words = schedules.describe(connection.schedule)
+    if promise is None or promise.schedule != schedules.document(connection.schedule):
+        return ["Next", "-", "", "", f"{words}; the next tick will promise an instant"]
+    return ["Next", text.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
+
+
+def running_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
+    """Return the row of the run that works now, if one does."""
+    facts = running_facts(home, name)
+    if facts is None:
+        return None
+    start = text.local(facts.started_at, zone)
+    return [f"{facts.run} Running", start, text.duration(facts.seconds), "", facts.words]

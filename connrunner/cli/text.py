@@ -1,0 +1,133 @@
+"""How things look in a terminal: tables, times, counters."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import click
+
+from connrunner.core.counts import NAMES, Counts
+from connrunner.core.model import Outcome
+
+GAP = "  "
+WIDE = 120  # columns of a terminal that does not say, a pipe or a file
+NARROWEST = 24  # columns that the last column of a table keeps however narrow the terminal is
+
+HOSTILE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, line and paragraph separators
+
+COLOURS = {
+    Outcome.SUCCEEDED: "green",
+    Outcome.PARTIAL: "yellow",
+    Outcome.FAILED: "red",
+    Outcome.STOPPED: "yellow",
+    Outcome.INTERRUPTED: "red",
+    Outcome.SKIPPED: "red",
+}
+
+
+def clean(text: str) -> str:
+    """Return *text* without anything that moves a terminal's cursor or changes its colours."""
+    return "".join(char if char in "\n\t" or unicodedata.category(char) not in HOSTILE else "\ufffd" for char in text)
+
+
+def terminal_width() -> int:
+    """Return how many columns there are to write in."""
+    return shutil.get_terminal_size((WIDE, 24)).columns if sys.stdout.isatty() else WIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Coloured:
+    """A cell of a table in a colour; plain where colours are not wanted."""
+
+    text: str
+    colour: str
+
+
+Cell = str | Coloured
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collection[int] = ()) -> str:
+    """Return a table that fits the terminal by wrapping its last column; columns in *right* are set to the right."""
+    cells: list[list[Cell]] = [[title.upper() for title in head], *[[*row] for row in rows]]
+    texts = [[_one_line(cell.text if isinstance(cell, Coloured) else cell) for cell in row] for row in cells]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    before = sum(widths[:-1]) + len(GAP) * (len(head) - 1)
+    last = max(NARROWEST, terminal_width() - before)
+    lines = []
+    for row, words in zip(cells, texts, strict=True):
+        start = ""
+        for column, (cell, text) in enumerate(zip(row[:-1], words[:-1], strict=True)):
+            shown = click.style(text, fg=cell.colour) if isinstance(cell, Coloured) else text
+            space = " " * (widths[column] - len(text))
+            start += (space + shown if column in right else shown + space) + GAP
+        wrapped = textwrap.wrap(words[-1], last, break_on_hyphens=False) or [""]
+        lines.append((start + wrapped[0]).rstrip())
+        lines.extend(" " * before + more for more in wrapped[1:])
+    return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return clean(text).replace("\n", " ").replace("\t", " ")
+
+
+def duration(seconds: float) -> str:
+    """Return a run time as people say it: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def local(instant: datetime, zone: str) -> str:
+    """Return *instant* in *zone*, to the second and with its offset."""
+    shown = instant.astimezone(ZoneInfo(zone))
+    return shown.strftime("%Y-%m-%d %H:%M:%S ") + _offset(shown)
+
+
+def local_minute(instant: datetime, zone: str) -> str:
+    """Return *instant* in *zone*, to the minute and with its offset and weekday."""
+    shown = instant.astimezone(ZoneInfo(zone))
+    return shown.strftime("%a %Y-%m-%d %H:%M ") + _offset(shown)
+
+
+def _offset(shown: datetime) -> str:
+    text = shown.strftime("%z")
+    return f"{text[:3]}:{text[3:5]}"
+
+
+def outcome(value: Outcome) -> Coloured:
+    """Return the word for an outcome, in its colour."""
+    return Coloured(str(value), COLOURS[value])
+
+
+def counters(counts: Counts) -> str:
+    """Return the counters that are not zero: `602 read, 590 created, 8 invalid`."""
+    hidden = ("checked",) if counts.checked == counts.read else ()
+    names = [name for name in NAMES if getattr(counts, name) and name not in hidden]
+    return ", ".join(f"{getattr(counts, name):,} {name.replace('_', ' ')}" for name in names)
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` when one of *words* is near, else an empty text."""
+    found = difflib.get_close_matches(word, list(words), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def bar(done: int, of: int | None, width: int = 24) -> str:
+    """Return a progress bar, or a blank one when nobody knows how much there is."""
+    if not of:
+        return "·" * width
+    filled = min(width, width * done // of)
+    return "█" * filled + "·" * (width - filled)

@@ -1,0 +1,72 @@
+"""`connrunner tick`: one line for each thing done, nothing when nothing was due."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from connrunner import tick
+from connrunner.cli import text
+from connrunner.cli.home import Home, with_home
+from connrunner.core import instant
+from connrunner.core.counts import from_mapping
+
+
+@click.command()
+@with_home(reads=True, now=True)
+def tick_command(home: Home) -> None:
+    """Run everything that is due; for cron, every minute.
+
+    Records what is due, runs the queue, sees that mail is sent. Quiet when nothing is due. When another tick is at
+    work, says so and ends at once. Exit codes: 0 done, also when a run failed (that is told by mail and history);
+    2 the workspace cannot be used; 74 the state cannot be written; 75 busy.
+    """
+    tick.tick(home.folder, home.state, now=home.now, say=say_json if home.json else say_text)
+
+
+def say_json(event: dict[str, Any]) -> None:
+    """Print one event as a line of JSON."""
+    click.echo(json.dumps(event, ensure_ascii=False))
+
+
+def say_text(event: dict[str, Any]) -> None:
+    """Print one event as a line for people."""
+    click.echo(text.clean(sentence(event)), err=event["event"] == "problem")
+
+
+def sentence(event: dict[str, Any]) -> str:
+    """Return what *event* says in words."""
+    name = event.get("connection")
+    run = f"{name} #{event['run']}" if event.get("run") else str(name)
+    match event["event"]:
+        case "queued":
+            missed = event["missed"]
+            late = f", with {missed:,} later slot{'s' if missed > 1 else ''} missed" if missed else ""
+            return f"{name}: queued for {event['due_at']}{late}"
+        case "merged" | "skipped" | "dropped":
+            return f"{name}: the slot of {event['due_at']} was {event['event']}: {event['reason']}"
+        case "started":
+            return f"{run}: started"
+        case "ended" | "recovered":
+            counts = text.counters(from_mapping(event["counts"]))
+            parts = [f"{event['outcome']} after {text.duration(event['seconds'])}", counts, event["message"]]
+            told = "; ".join(part for part in parts if part)
+            return f"{run}: {told}" + (" (found by this tick)" if event["event"] == "recovered" else "")
+        case "busy":
+            waits = f"; {len(event['waiting'])} wait: {', '.join(event['waiting'][:5])}" if event["waiting"] else ""
+            if not name:
+                return f"lane {event['lane']} is held by another connrunner{waits}"
+            since = text.local(instant.parse(event["since"]), "UTC")
+            return f"lane {event['lane']} is busy: {run} has been running since {since}{waits}"
+        case "left-over":
+            return f"{run}: programs that it started still live; its lane waits for them"
+        case "mailed":
+            return f"{run}: told {event['recipient']}"
+        case "mail-waits":
+            return f"{run}: its mail waits: {event['reason']}"
+        case "mail-dead":
+            return f"{run}: {event['recipient']} could not be told: {event['reason']}"
+        case _:
+            return str(event["message"])
