@@ -1,0 +1,72 @@
+# Everything a newcomer or a CI types. Each target makes the environment it needs; Python 3.11 or newer is all it asks for.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+DEMO   := build/demo
+
+.PHONY: help demo test coverage check format lint types imports docs docs-check bench floors clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "connrunner needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: ## install connrunner as a user would and run its main job from end to end
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "connrunner needs Python 3.11 or newer; name one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check .
+	$(DEMO)/bin/connrunner demo
+
+test: $(READY) ## run every test
+	$(BIN)/python -m pytest --numprocesses auto
+
+coverage: $(READY) ## run every test and say which lines and branches none of them reached
+	$(BIN)/python -m coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest -p no:xdist
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --show-missing
+
+check: lint types imports docs-check ## everything that reads the code without running it
+
+format: $(READY) ## bring the code into its form
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+docs: $(READY) ## write the reference of the YAML from the schemas
+	$(BIN)/python docs/reference.py
+
+docs-check: $(READY)
+	$(BIN)/python docs/reference.py --check
+
+bench: $(READY) ## measure: the speed of an import beside a plain read, of a quiet tick beside a bare Python
+	$(BIN)/python benchmarks/quiet_tick.py
+	$(BIN)/python benchmarks/schedules.py
+	$(BIN)/python benchmarks/import_rows.py
+
+floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
+	$(PYTHON) -m venv build/floors
+	build/floors/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -8 \
+	  | xargs build/floors/bin/python -m pip install --quiet --disable-pip-version-check
+	build/floors/bin/python -m pytest --numprocesses auto
+
+clean: ## remove everything that these targets made
+	rm -rf $(VENV) build dist connrunner-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
