@@ -390,7 +390,7 @@ def _same_size_and_time(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize(("noise",), [noise[1:] for noise in NOISES], ids=[noise[0] for noise in NOISES])
+@pytest.mark.parametrize("noise", [noise[1] for noise in NOISES], ids=[noise[0] for noise in NOISES])
 def test_a_tick_is_quiet_only_while_nothing_changed(place: Place, noise: Callable[[Place], object]) -> None:
     place.command("hello", HELLO, schedule=DAILY)
     quiet_after(place)
