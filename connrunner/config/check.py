@@ -1,0 +1,361 @@
+"""What no JSON Schema can say about a file: names that must exist, values that must fit each other.
+
+The checks take data whose shape is sound. Parts that are not sound have been set to None (see `sound_parts`), and None
+means "say nothing about this".
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connrunner.config import redact
+from connrunner.config.finding import Finding, Path
+from connrunner.config.wording import did_you_mean, show
+
+Data = Mapping[str, Any]
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SECRET_VARIABLE = re.compile(
+    "PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|PRIVATE_KEY|ACCESS_KEY|(?:^|_)(?:TOKEN|PASS|PWD)S?(?:_|$)"
+)
+_NOT_THE_SECRET_ITSELF = re.compile("_(?:FILE|PATH|NAME|URL)$")
+_REFERENCE = re.compile("env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\n]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the rest of the workspace offers to a connection."""
+
+    timezone: str = "UTC"
+    timeout: str = "6h"
+    notify: tuple[Data, ...] = ()  # `defaults.notify`
+    schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
+    targets: Mapping[str, Data | None] = field(default_factory=dict)
+    profile: Data | None = None  # None when it is missing or broken
+    profile_missing: bool = True
+
+
+def sound_parts(data: Any, findings: Iterable[Finding], refused: Iterable[Path] = ()) -> dict[str, Any]:
+    """Return *data* with None in place of everything that was found wrong, and without unknown keys."""
+    wrong = [
+        (finding.path, finding.at_key and finding.code != "missing-value")
+        for finding in findings
+        if finding.code != "missing-key"
+    ]
+    wrong += [(path, False) for path in refused]
+    whole = {"": copy.deepcopy(data) if wrong else data}
+    for path, remove in wrong:
+        _blank(whole, ("", *path), remove=remove)
+    return whole[""] if isinstance(whole.get(""), dict) else {}
+
+
+def _blank(data: Any, path: Path, *, remove: bool) -> None:
+    *steps, last = path
+    try:
+        for step in steps:
+            data = data[step]
+        data[last]
+    except (KeyError, IndexError, TypeError):
+        return  # a part around it was blanked before
+    if remove and isinstance(data, dict):
+        del data[last]
+    elif not isinstance(data, str):
+        data[last] = None
+
+
+# --- one file by itself ------------------------------------------------------------------------------------------
+
+
+def workspace(data: Data) -> Iterator[Finding]:
+    yield from _timezone(data, ())
+    mail = data.get("mail") or {}
+    if mail.get("server") is not None:
+        yield from _server(mail["server"])
+    if mail.get("username") is not None:
+        yield from _reference(mail["username"], ("mail", "username"))
+
+
+def profile(data: Data) -> Iterator[Finding]:
+    for name, described in (data.get("properties") or {}).items():
+        if described and described.get("identifier") and described.get("many"):
+            message = f"the identifier {show(name)} cannot be `many`: it must find one profile"
+            path = ("properties", name, "many")
+            yield Finding(path, message, "leave out `many` or `identifier`", "identifier-many", at_key=True)
+
+
+def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
+    """Yield what is wrong with a schedule that stands at *path*."""
+    yield from _timezone(data, path)
+
+
+def reads_as_schedule(data: Data) -> Iterator[Finding]:
+    """Yield why *data*, sound as far as its schema can tell, is no schedule."""
+    from connrunner.core.schedule import parse
+
+    try:
+        parse(data, "UTC")
+    except ValueError as error:
+        yield Finding((), str(error), code="bad-schedule")
+
+
+def _timezone(data: Data, path: Path) -> Iterator[Finding]:
+    from connrunner.core import zone
+
+    name = data.get("timezone")
+    # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.
+    if isinstance(name, str) and name not in zone.names():
+        hint = did_you_mean(name, zone.names()) or "write an IANA name such as Europe/Amsterdam"
+        yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", hint, "unknown-timezone")
+
+
+def _server(server: str) -> Iterator[Finding]:
+    from urllib.parse import urlsplit
+
+    path = ("mail", "server")
+    if redact.has_credentials(server):
+        hint = "write `username` and `password` beside it, as references"
+        yield Finding(path, "`server` holds a secret itself", hint, "literal-secret")
+        return
+    if server.startswith("file:"):
+        return
+    try:
+        parts = urlsplit(server)
+        host, _ = parts.hostname, parts.port  # an impossible port raises ValueError
+    except ValueError:
+        host, parts = None, urlsplit("")
+    sound = host and not parts.path.strip("/") and not parts.query and not parts.fragment and "@" not in parts.netloc
+    if not sound or parts.scheme not in ("smtp", "smtps", "smtp+plain"):
+        hint = "write smtp://host:port, smtps://host:port or file:FOLDER"
+        yield Finding(path, f"{show(server)} is not a mail server", hint, "bad-mail-server")
+    elif parts.scheme == "smtp+plain" and host not in LOOPBACK:
+        message = f"smtp+plain:// sends mail readable to everybody on the way to {host}"
+        hint = f"write smtp://{parts.netloc} (STARTTLS) or smtps://{parts.netloc}; without TLS only localhost"
+        yield Finding(path, message, hint, "bad-mail-server")
+
+
+def _reference(value: str, path: Path) -> Iterator[Finding]:
+    if redact.is_reference(value) and not _REFERENCE.fullmatch(value):
+        message = f"`{path[-1]}` is not a sound reference to a secret"
+        yield Finding(path, message, "write env:NAME, or file:/ and an absolute path", "bad-reference")
+
+
+# --- a connection among the others -------------------------------------------------------------------------------
+
+
+def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
+    when = data.get("schedule")
+    if isinstance(when, str):
+        yield from _known(when, around.schedules, "schedule", "schedules", ("schedule",))
+    elif when is not None:
+        yield from schedule(when, ("schedule",))
+    yield from notify(data.get("notify") or (), around.targets, ("notify",))
+    for kind, check in (("import", _import), ("export", _export)):
+        work = data.get(kind)
+        if not isinstance(work, dict):
+            continue
+        if around.profile_missing:
+            message = f"{'an import' if kind == 'import' else 'an export'} needs profile.yaml, and there is none"
+            yield Finding((kind,), message, "declare the properties of a profile there", "missing-profile", at_key=True)
+        form = work.get("format") or {}
+        if form.get("type") == "csv":
+            yield from _csv(form, (kind, "format"))
+        yield from check(work, around.profile)
+    if isinstance(data.get("command"), dict):
+        yield from _command(data["command"])
+
+
+def targets(entries: Iterable[Data | None]) -> list[str]:
+    """Return the names of targets among the recipients of *entries*."""
+    return [to for entry in entries for _, to in _recipients(entry or {}) if "@" not in to]
+
+
+def notify(entries: Iterable[Data | None], known: Collection[str], path: Path) -> Iterator[Finding]:
+    """Yield the recipients that are neither an address nor one of the *known* targets."""
+    for position, entry in enumerate(entries):
+        for step, to in _recipients(entry or {}):
+            if "@" not in to:
+                yield from _known(to, known, "target", "notifications", (*path, position, "to", *step))
+
+
+def _recipients(entry: Data) -> Iterator[tuple[Path, str]]:
+    to = entry.get("to")
+    if isinstance(to, str):
+        yield (), to
+    for position, one in enumerate(to if isinstance(to, list) else ()):
+        if one is not None:
+            yield (position,), one
+
+
+def _known(name: str, known: Collection[str], noun: str, folder: str, path: Path) -> Iterator[Finding]:
+    if name not in known:
+        hint = did_you_mean(name, known)
+        if not hint.startswith("did you mean"):
+            hint = f"write it in {folder}/{name}.yaml" + (f"; {hint}" if hint else "")
+        yield Finding(path, f"unknown {noun} {show(name)}", hint, "unknown-name")
+
+
+def _import(work: Data, profile: Data | None) -> Iterator[Finding]:
+    fields = work.get("fields") or {}
+    columns = [
+        (("import", "fields", name) if isinstance(one, str) else ("import", "fields", name, "from"), _column(one))
+        for name, one in fields.items()
+    ]
+    columns += [(("import", "consent", name), column) for name, column in (work.get("consent") or {}).items()]
+    yield from _columns(work.get("format") or {}, columns)
+    if profile is not None:
+        properties = profile["properties"]
+        for name, one in fields.items():
+            yield from _field(name, one if isinstance(one, dict) else {}, properties)
+        if fields:
+            yield from _match(work.get("match") or (), properties, fields)
+        for name in work.get("consent") or ():
+            yield from _objective(name, profile, ("import", "consent", name), at_key=True)
+        yield from _objectives(work, profile, "import")
+
+
+def _column(one: Any) -> str | None:
+    return one.get("from") if isinstance(one, dict) else one
+
+
+def _field(name: str, one: Data, properties: Mapping[str, Data]) -> Iterator[Finding]:
+    path: Path = ("import", "fields", name)
+    if name not in properties:
+        yield _unknown_property(name, properties, path, at_key=True)
+        return
+    described = properties[name]
+    many, kind, write = bool(described.get("many")), described.get("type", "text"), one.get("write")
+    wrong = ""
+    if write in ("add", "remove") and not many:
+        wrong = f"`{write}` needs a property that is `many`, and {show(name)} holds one value"
+    elif write == "increment" and (many or kind not in ("integer", "decimal")):
+        wrong = f"`increment` needs an integer or decimal property, and {show(name)} is {'many ' if many else ''}{kind}"
+    elif write == "increment" and described.get("identifier"):
+        wrong = f"`increment` cannot change {show(name)}, which is an identifier"
+    if wrong:
+        yield Finding((*path, "write"), wrong, "use set or set_if_empty", "write-does-not-fit")
+    if one.get("separator") is not None and not many:
+        message = f"`separator` needs a property that is `many`, and {show(name)} holds one value"
+        yield Finding((*path, "separator"), message, "leave it out", "separator-does-not-fit", at_key=True)
+
+
+def _match(match: Iterable[Any], properties: Mapping[str, Data], fields: Collection[str]) -> Iterator[Finding]:
+    for position, entry in enumerate(match):
+        inner = entry if isinstance(entry, list) else [entry]
+        for place, name in enumerate(inner):
+            path: Path = ("import", "match", position, *((place,) if isinstance(entry, list) else ()))
+            if name is None:
+                continue
+            if name not in properties:
+                yield _unknown_property(name, properties, path)
+            elif not properties[name].get("identifier"):
+                identifiers = [one for one, described in properties.items() if described.get("identifier")]
+                hint = f"add `identifier: true` to it in profile.yaml; identifiers: {', '.join(identifiers) or 'none'}"
+                yield Finding(path, f"{show(name)} is not an identifier", hint, "not-an-identifier")
+            elif name not in fields:
+                message = f"{show(name)} finds profiles, but no column fills it"
+                yield Finding(path, message, "add it to `fields`", "match-without-field")
+
+
+def _export(work: Data, profile: Data | None) -> Iterator[Finding]:
+    if profile is not None:
+        for column, name in (work.get("fields") or {}).items():
+            if name is not None and name not in profile["properties"]:
+                yield _unknown_property(name, profile["properties"], ("export", "fields", column))
+        yield from _objectives(work, profile, "export")
+
+
+def _unknown_property(name: str, properties: Mapping[str, Data], path: Path, *, at_key: bool = False) -> Finding:
+    hint = did_you_mean(name, properties)
+    if not hint.startswith("did you mean"):
+        hint = "declare it in profile.yaml"
+    return Finding(path, f"unknown property {show(name)}", hint, "unknown-name", at_key=at_key)
+
+
+def _objectives(work: Data, profile: Data, kind: str) -> Iterator[Finding]:
+    for position, name in enumerate(work.get("objectives") or ()):
+        if name is not None:
+            yield from _objective(name, profile, (kind, "objectives", position))
+
+
+def _objective(name: str, profile: Data, path: Path, *, at_key: bool = False) -> Iterator[Finding]:
+    known = profile.get("objectives") or {}
+    if name not in known:
+        hint = did_you_mean(name, known)
+        if not hint.startswith("did you mean"):
+            hint = "declare it in profile.yaml"
+        yield Finding(path, f"unknown objective {show(name)}", hint, "unknown-name", at_key=at_key)
+
+
+def _csv(data: Data, path: Path) -> Iterator[Finding]:
+    encoding, columns, header = data.get("encoding"), data.get("columns"), data.get("header", True)
+    if encoding is not None and not _is_encoding(encoding):
+        yield Finding(
+            (*path, "encoding"),
+            f"unknown encoding {show(encoding)}",
+            "write utf-8, latin-1 or cp1252",
+            "unknown-encoding",
+        )
+    if columns and header is True:
+        message = "`columns` names the columns of files without a header, and these have one"
+        yield Finding(
+            (*path, "columns"), message, "add `header: false`, or leave it out", "columns-and-header", at_key=True
+        )
+    if data.get("quote") and data.get("quote") == data.get("delimiter", ","):
+        message = "`quote` and `delimiter` are the same character"
+        yield Finding((*path, "quote"), message, "change one of them", "quote-is-delimiter")
+
+
+def _is_encoding(name: str) -> bool:
+    import codecs
+
+    try:
+        return bool(getattr(codecs.lookup(name), "_is_text_encoding", True))
+    except (LookupError, ValueError):
+        return False
+
+
+def _columns(form: Data, columns: Iterable[tuple[Path, str | None]]) -> Iterator[Finding]:
+    """Yield the columns that files without a header cannot have."""
+    if form.get("type") != "csv" or form.get("header") is not False:
+        return
+    known = form.get("columns")
+    if known is None:
+        if "columns" not in form:
+            message = "files without a header need `columns`"
+            header = ("import", "format", "header")
+            yield Finding(
+                header, message, "name them in order, like `columns: [id, email]`", "missing-key", at_key=True
+            )
+        return
+    for path, column in columns:
+        if column is not None and column not in known:
+            message = f"unknown column {show(column)}"
+            yield Finding(path, message, did_you_mean(column, [one for one in known if one]), "unknown-name")
+
+
+def _command(work: Data) -> Iterator[Finding]:
+    run = work.get("run")
+    if isinstance(run, list) and run and run[0] == "":
+        yield Finding(("command", "run", 0), "the program has no name", "write it first", "too-short")
+    for position, word in enumerate(run if isinstance(run, list) else ()):
+        if word is not None and "\0" in word:
+            yield Finding(
+                ("command", "run", position), "an argument cannot hold NUL", "take it out", "control-character"
+            )
+    for name, value in (work.get("env") or {}).items():
+        path: Path = ("command", "env", name)
+        if value is None:
+            continue
+        yield from _reference(value, path)
+        if not redact.is_reference(value) and value and (_is_secret_variable(name) or redact.has_credentials(value)):
+            hint = "write where the secret is: env:NAME or file:/path"
+            yield Finding(path, f"`{name}` holds a secret itself", hint, "literal-secret")
+
+
+def _is_secret_variable(name: str) -> bool:
+    upper = name.upper()
+    return bool(_SECRET_VARIABLE.search(upper)) and not _NOT_THE_SECRET_ITSELF.search(upper)

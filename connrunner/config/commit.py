@@ -1,0 +1,62 @@
+"""Which commit a folder stands at, read from the repository's own files: starting git costs more than a tick."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+_HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_MAX_LINKS = 5  # HEAD names a branch; a branch that names a branch is rare already
+
+
+def commit(folder: Path) -> str | None:
+    """Return the commit of HEAD in the git repository that holds *folder*; None without repository or commit."""
+    try:
+        own = _repository(folder.resolve())
+        return None if own is None else _resolve(own, _shared(own), "HEAD")
+    except (OSError, UnicodeError):
+        return None
+
+
+def _repository(folder: Path) -> Path | None:
+    for parent in (folder, *folder.parents):
+        candidate = parent / ".git"
+        if candidate.is_dir():
+            return candidate
+        if candidate.is_file():  # a worktree or a submodule
+            return (parent / _text(candidate).removeprefix("gitdir:").strip()).resolve()
+    return None
+
+
+def _shared(own: Path) -> Path:
+    """Return the folder of what all worktrees share: branches and tags."""
+    link = own / "commondir"
+    return (own / _text(link)).resolve() if link.is_file() else own
+
+
+def _resolve(own: Path, shared: Path, name: str) -> str | None:
+    for _ in range(_MAX_LINKS):
+        place = own if name == "HEAD" or not (shared / name).is_file() else shared
+        value = _text(place / name) if (place / name).is_file() else _packed(shared, name)
+        if _HASH.fullmatch(value):
+            return value
+        if not value.startswith("ref:"):
+            return None
+        name = value.removeprefix("ref:").strip()
+        if not name.startswith("refs/") or ".." in name:
+            return None
+    return None
+
+
+def _packed(shared: Path, name: str) -> str:
+    wanted = f" {name}\n".encode()
+    try:
+        with (shared / "packed-refs").open("rb") as lines:
+            return next((line[: -len(wanted)].decode() for line in lines if line.endswith(wanted)), "")
+    except FileNotFoundError:
+        return ""
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(4096).decode().strip()

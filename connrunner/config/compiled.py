@@ -1,0 +1,111 @@
+"""The compiled workspace: what checked files said, so that an unchanged file is neither parsed nor checked again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import marshal
+import os
+import sys
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import connrunner
+
+NAME = "workspace"
+MAGIC = b"connrunner compiled 1\n"
+
+
+class File(NamedTuple):
+    """One sound file. *stamp* is (ctime in ns, size), or (0, 0) when it was too young to be trusted."""
+
+    stamp: tuple[int, int]
+    digest: bytes
+    document: bytes  # marshalled plain data
+
+
+class Resolved(NamedTuple):
+    """One sound connection, everything it refers to written out."""
+
+    digest: bytes  # of its file
+    surroundings: bytes  # digest of the files that it could refer to
+    document: bytes  # marshalled plain data
+    fingerprint: str
+
+
+@dataclass(slots=True)
+class Compiled:
+    """What is known of a workspace, by relative path and by name of connection."""
+
+    files: dict[str, File] = field(default_factory=dict)
+    connections: dict[str, Resolved] = field(default_factory=dict)
+
+
+def digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def pack(document: Any) -> bytes:
+    return marshal.dumps(document)
+
+
+def unpack(document: bytes) -> Any:
+    return marshal.loads(document)  # noqa: S302 - written by `pack`, checked as a whole by `read`
+
+
+def read(folder: Path | None, signature: bytes) -> Compiled:
+    """Return what *folder* keeps; nothing when there is none, another version wrote it, or it is damaged."""
+    if folder is None:
+        return Compiled()
+    try:
+        content = (folder / NAME).read_bytes()
+    except OSError:
+        return Compiled()
+    header = _header(signature)
+    start = len(header) + 4
+    if content[: len(header)] != header or content[len(header) : start] != _checksum(content[start:]):
+        return Compiled()
+    try:
+        files, connections = marshal.loads(content[start:])  # noqa: S302 - our own file, its checksum is right
+        return Compiled(
+            {path: File(*parts) for path, parts in files.items()},
+            {name: Resolved(*parts) for name, parts in connections.items()},
+        )
+    except (ValueError, TypeError, EOFError, AttributeError):
+        return Compiled()
+
+
+def write(folder: Path, signature: bytes, compiled: Compiled) -> None:
+    """Keep *compiled* in *folder*, whole or not at all. A cache that cannot be written is no reason to stop."""
+    files = {path: tuple(file) for path, file in compiled.files.items()}
+    connections = {name: tuple(resolved) for name, resolved in compiled.connections.items()}
+    payload = marshal.dumps((files, connections))
+    content = _header(signature) + _checksum(payload) + payload
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left_behind in folder.glob(f"{NAME}.*.tmp"):  # by a process that was killed here
+            left_behind.unlink(missing_ok=True)
+        new = folder / f"{NAME}.{os.getpid()}.tmp"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        new.replace(folder / NAME)
+
+
+def signature(schemas: Path) -> bytes:
+    """Return what changes whenever the same file could become another document: this package, or a schema."""
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), *sorted(schemas.glob("*.json"))]
+    total = hashlib.sha256(connrunner.__version__.encode())
+    for source in sources:
+        total.update(digest(source.read_bytes()))
+    return total.digest()
+
+
+def _header(signature: bytes) -> bytes:
+    return MAGIC + sys.hexversion.to_bytes(8, "big") + signature
+
+
+def _checksum(payload: bytes) -> bytes:
+    return zlib.crc32(payload).to_bytes(4, "big")

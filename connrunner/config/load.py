@@ -1,0 +1,258 @@
+"""Read a workspace folder: every sound connection, and every problem of the others at once.
+
+A load that finds nothing changed parses and checks nothing, and imports neither PyYAML nor jsonschema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from connrunner.config import check, compiled, files, place, schema
+from connrunner.config.commit import commit
+from connrunner.config.compiled import Resolved
+from connrunner.config.finding import Finding
+from connrunner.config.names import listed, whole_file, wrong_suffix
+from connrunner.config.resolved import built, connection_from, notify_document, notify_from, profile_model_from, resolve
+from connrunner.config.source import Source, Sources
+from connrunner.config.wording import printable
+from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
+from connrunner.errors import Problem, WorkspaceError
+
+__all__ = ["connection_from", "load", "profile_model_from"]
+
+FOLDERS = ("connections", "schedules", "notifications")
+
+
+def load(folder: Path, *, cache: Path | None = None) -> Workspace:
+    """Return the workspace in *folder*. *cache* is a folder of our own that makes the next load quick; it may be lost.
+
+    A broken file breaks what needs it and nothing else. WorkspaceError, with every problem of every file, when
+    connrunner.yaml is missing or broken, or when a folder cannot be read: its connections must not look removed.
+    """
+    folder = folder.absolute()
+    signature = compiled.signature(schema.folder()) if cache is not None else b""
+    sources = Sources(str(folder), compiled.read(cache, signature))
+    _refuse_unseen(sources)
+    workspace = _workspace(sources)
+    if cache is not None and sources.kept != sources.known:
+        compiled.write(cache, signature, sources.kept)
+    return workspace
+
+
+def _refuse_unseen(sources: Sources) -> None:
+    """Refuse what would make connections look removed when they only cannot be seen."""
+    folder = printable(sources.folder)
+    if not os.path.isdir(sources.folder):  # noqa: PTH112 - the path is text already
+        raise WorkspaceError(f"there is no folder {folder}", hint="name the workspace with --workspace")
+    if "connrunner.yaml" not in sources.found:
+        hint = "run `connrunner init` to make a workspace, or name one with --workspace"
+        if "connrunner.yml" in sources.found:
+            hint = "rename connrunner.yml to connrunner.yaml"
+        raise WorkspaceError(f"{folder} has no connrunner.yaml", hint=hint)
+    for name in FOLDERS:
+        if name not in sources.found:
+            continue
+        if not files.inside(sources.folder, f"{sources.folder}/{name}"):
+            raise WorkspaceError(f"{folder}/{name} leads out of the workspace", hint="make it a folder, not a link")
+        if sources.found[name] is None:
+            raise WorkspaceError(f"{folder}/{name} cannot be read", hint="make it a folder that connrunner may read")
+
+
+def _workspace(sources: Sources) -> Workspace:
+    shared = _Shared.read(sources)
+    connections, broken, problems = _connections(sources, shared)
+    problems = sorted([*problems, *shared.problems, *_strays(sources)])
+    if shared.top.problems or shared.wrong_state:
+        message = f"connrunner.yaml in {printable(sources.folder)} cannot be used"
+        raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
+    around = shared.around
+    default_notify = [entry for entry in notify_document(around.notify, around.targets) if entry["to"]]
+    return Workspace(
+        folder=sources.folder,
+        state=shared.top.data.get("state", ".connrunner"),
+        timezone=around.timezone,
+        mail=_mail(shared.top.data.get("mail", {})),
+        profile=ProfileModel() if around.profile is None else profile_model_from(around.profile),
+        connections=connections,
+        broken=broken,
+        problems=tuple(problems),
+        default_notify=notify_from(default_notify),
+        commit=commit(Path(sources.folder)),
+        profile_document=around.profile or {},
+    )
+
+
+def _mail(data: Mapping[str, Any]) -> Mail:
+    return Mail(**{"sender" if key == "from" else key: value for key, value in data.items()})
+
+
+def _strays(sources: Sources) -> Iterator[Problem]:
+    """Yield a problem for each file that somebody may believe to be read, and is not."""
+    for path in ("connrunner.yml", "profile.yml"):
+        if path in sources.found:
+            yield wrong_suffix(path)
+    for path in sources.found:
+        if "/" in path and not path.endswith((".yaml", ".yml")):
+            folder = path.partition("/")[0]
+            yield from _nested(f"{sources.folder}/{path}", path, f"move it up into {folder}/")
+
+
+def _nested(folder: str, path: str, hint: str) -> Iterator[Problem]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - the path is text already
+    except OSError:
+        return
+    for name in names:
+        if name.endswith((".yaml", ".yml")):
+            yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
+
+
+# --- what connections share --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Every file but those of connections."""
+
+    top: Source
+    profile: Source | None
+    schedules: Mapping[str, Source]
+    targets: Mapping[str, Source]
+    misnamed: tuple[Problem, ...]
+
+    @classmethod
+    def read(cls, sources: Sources) -> _Shared:
+        schedules, wrong_schedules = _listed(sources, "schedules")
+        targets, wrong_targets = _listed(sources, "notifications")
+        return cls(
+            top=sources.read("connrunner.yaml", "workspace"),
+            profile=sources.read("profile.yaml", "profile") if "profile.yaml" in sources.found else None,
+            schedules={name: sources.read(path, "schedule") for name, path in schedules.items()},
+            targets={name: sources.read(path, "notification") for name, path in targets.items()},
+            misnamed=tuple(problem for _, problem in wrong_schedules + wrong_targets),
+        )
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        profile = [self.profile] if self.profile else []
+        return [self.top, *profile, *self.schedules.values(), *self.targets.values()]
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        each = [problem for source in self.sources for problem in source.problems]
+        return [*each, *self.misnamed, *self.wrong_defaults, *self.wrong_state]
+
+    @cached_property
+    def wrong_state(self) -> tuple[Problem, ...]:
+        """A `state` that commands, which look for its line before anything is parsed, would take for another folder."""
+        state = self.top.data.get("state", place.DEFAULT_STATE)
+        if self.top.problems or place.declared_state(self.top.folder) == state:
+            return ()
+        message = "`state` must stand on a line of its own"
+        return self.top.located([Finding(("state",), message, f"write it as `state: {state}`", "bad-state")])
+
+    @cached_property
+    def around(self) -> check.Surroundings:
+        defaults = self.top.data.get("defaults") or {}
+        sound_profile = self.profile is not None and not self.profile.problems
+        return check.Surroundings(
+            timezone=self.top.data.get("timezone") or "UTC",
+            timeout=defaults.get("timeout") or "6h",
+            notify=tuple(defaults.get("notify") or ()),
+            schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
+            targets={name: None if one.problems else one.data for name, one in self.targets.items()},
+            profile=self.profile.data if self.profile is not None and sound_profile else None,
+            profile_missing=self.profile is None,
+        )
+
+    @cached_property
+    def wrong_defaults(self) -> tuple[Problem, ...]:
+        """Targets of `defaults.notify` that do not exist: they break the connections that rely on it."""
+        found = list(check.notify(self.around.notify, self.targets, ("defaults", "notify")))
+        return self.top.located(found) if found else ()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Differs whenever a connection could become another one without a change of its own file."""
+        total = hashlib.sha256()
+        for source in self.sources:
+            total.update(repr((source.path, source.digest, bool(source.problems))).encode())
+        return total.digest()
+
+    def reasons(self, data: Mapping[str, Any]) -> tuple[Problem, ...]:
+        """Return the problems of other files that break the connection *data*."""
+        broken: list[Source] = []
+        when = data.get("schedule")
+        if isinstance(when, str) and when in self.schedules:
+            broken.append(self.schedules[when])
+        if self.profile is not None and ("import" in data or "export" in data):
+            broken.append(self.profile)
+        entries = data.get("notify", self.around.notify) or ()
+        broken += [self.targets[name] for name in check.targets(entries) if name in self.targets]
+        problems = [problem for source in broken for problem in source.problems]
+        return (*problems, *(() if "notify" in data else self.wrong_defaults))
+
+
+# --- connections -------------------------------------------------------------------------------------------------
+
+
+def _connections(
+    sources: Sources, shared: _Shared
+) -> tuple[dict[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
+    """Return the sound ones, why the others are broken, and the problems of their own files."""
+    sound: dict[str, Connection] = {}
+    names, misnamed = _listed(sources, "connections")
+    broken: dict[str, tuple[Problem, ...]] = {}
+    problems = []
+    for name, problem in misnamed:
+        problems.append(problem)
+        if name not in names:
+            broken[name] = (*broken.get(name, ()), problem)
+    for name, path in names.items():
+        source = sources.read(path, "connection")
+        if known := _known(name, source, sources, shared):
+            sound[name] = known
+            continue
+        found = list(check.connection(source.data, shared.around))
+        own = [*source.problems, *(source.located(found) if found else ())]
+        reasons = shared.reasons(source.data)
+        if not own and not reasons:
+            try:
+                sound[name] = _resolved(name, source, sources, shared)
+                continue
+            except ValueError as error:
+                own += source.located([Finding(("schedule",), str(error), code="bad-schedule")])
+        broken[name] = (*sorted(own), *reasons)
+        problems += own
+    return sound, broken, problems
+
+
+def _listed(sources: Sources, folder: str) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
+    return listed(path for path in sources.found if path.startswith(f"{folder}/"))
+
+
+def _known(name: str, source: Source, sources: Sources, shared: _Shared) -> Connection | None:
+    """Return the connection as the last load resolved it, when nothing that it depends on has changed."""
+    known = sources.known.connections.get(name)
+    if known is None or source.problems or (known.digest, known.surroundings) != (source.digest, shared.digest):
+        return None
+    try:
+        connection = built(name, compiled.unpack(known.document), shared.around.timezone, known.fingerprint)
+    except ValueError:  # the time-zone database changed; the full check finds the words for it
+        return None
+    sources.kept.connections[name] = known
+    return connection
+
+
+def _resolved(name: str, source: Source, sources: Sources, shared: _Shared) -> Connection:
+    document = resolve(name, source.data, shared.around)
+    connection = connection_from(name, document, timezone=shared.around.timezone)
+    packed = compiled.pack(document)
+    sources.kept.connections[name] = Resolved(source.digest, shared.digest, packed, connection.fingerprint)
+    return connection

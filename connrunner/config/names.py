@@ -1,0 +1,56 @@
+"""Which files of a folder are connections, schedules or targets, and what is wrong with the names of the others."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from posixpath import basename, splitext
+
+from connrunner.config.wording import printable, show
+from connrunner.errors import Problem
+
+_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
+_SUFFIXES = (".yaml", ".yml")
+
+
+def listed(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
+    """Return the paths of the files by name, and for each of the others its name and what is wrong with it."""
+    sound: dict[str, str] = {}
+    wrong: list[tuple[str, Problem]] = []
+    files = sorted(path for path in paths if path.endswith(_SUFFIXES))
+    for path in files:
+        name, suffix = splitext(basename(path))
+        if suffix == ".yaml" and _NAME.fullmatch(name):
+            sound[name] = path
+    twins = {_folded(name): path for name, path in sound.items()}
+    for path in files:
+        name, suffix = splitext(basename(path))
+        if suffix != ".yaml":
+            wrong.append((printable(name), wrong_suffix(path)))
+        elif not _NAME.fullmatch(name):
+            wrong.append((printable(name), _wrong_name(path, name, twins.get(_folded(name)))))
+    return sound, wrong
+
+
+def wrong_suffix(path: str) -> Problem:
+    """Return the problem of a file that ends in .yml."""
+    better = printable(basename(path)).removesuffix(".yml") + ".yaml"
+    return whole_file(path, "files end in .yaml here", f"rename it to {better}", "wrong-suffix")
+
+
+def whole_file(path: str, message: str, hint: str, code: str) -> Problem:
+    """Return a problem of a file as such."""
+    return Problem(path=printable(path), line=1, column=1, message=message, hint=hint, code=code)
+
+
+def _wrong_name(path: str, name: str, twin: str | None) -> Problem:
+    if twin is not None:
+        message = f"{show(name)} differs from {twin} only in how it is spelt"
+        return whole_file(path, message, "rename or remove one of them", "duplicate-name")
+    hint = "use small letters, digits, - and _, at most 63, and begin with a letter or digit"
+    return whole_file(path, f"{show(name)} cannot be a name", hint, "bad-name")
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,0 +1,80 @@
+"""Lines of a file that may be shown: what looks like a secret is blanked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connrunner.config.document import Event, Places
+
+_NAMES = ("password", "passwd", "passphrase", "secret", "token", "credential", "credentials", "apikey")
+_PAIRS = ("api_key", "private_key", "access_key", "secret_key")
+_WORD = re.compile(r"[A-Za-z]+")
+_KEY = re.compile(r"""([\w.-]+)["']?\s*:\s+["']?""")
+_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']+(?=@)")
+
+
+def looks_secret(name: str) -> bool:
+    """True when the value under a key of this name is probably a secret; misspelt names too."""
+    lowered = name.lower().replace("-", "_")
+    if lowered == "key" or any(pair in lowered for pair in _PAIRS):
+        return True
+    if any(known in lowered for known in _NAMES):
+        return True
+
+    from difflib import get_close_matches
+
+    return any(get_close_matches(word, _NAMES, n=1, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
+
+
+def has_credentials(address: str) -> bool:
+    """True for a URL with a password in it."""
+    return _IN_ADDRESS.search(address) is not None
+
+
+def lines(shown: list[str], places: Places | None) -> list[str]:
+    """Return *shown*, a file's lines, with secrets and unprintable characters blanked; columns stay the same."""
+    shown = list(shown)
+    if places is None:
+        shown = [_blank_broken(line) for line in shown]
+    else:
+        for event in _secrets(places):
+            _blank(shown, event)
+    shown = [_IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
+    return ["".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in shown]
+
+
+def is_reference(value: str) -> bool:
+    """True for text that says where a secret is, instead of the secret: `env:NAME` or `file:/path`."""
+    return value.startswith(("env:", "file:"))
+
+
+def _blank_broken(line: str) -> str:
+    """Return *line* of a file that could not be read: nobody knows where a value ends, so the rest is blanked."""
+    for key in _KEY.finditer(line):
+        if looks_secret(key[1]) and not is_reference(line[key.end() :]):
+            return line[: key.end()] + "*" * (len(line) - key.end())
+    return line
+
+
+def _secrets(places: Places, *, inside: bool = False) -> list[Event]:
+    """Return the scalars under keys that look secret, without references."""
+    from yaml.events import ScalarEvent
+
+    if not isinstance(places, tuple):
+        secret = inside and isinstance(places, ScalarEvent) and not is_reference(places.value)
+        return [places] if secret else []
+    parts = places[1]
+    if isinstance(parts, list):
+        return [event for part in parts for event in _secrets(part, inside=inside)]
+    return [event for key, (_, part) in parts.items() for event in _secrets(part, inside=inside or looks_secret(key))]
+
+
+def _blank(shown: list[str], event: Event) -> None:
+    start, end = event.start_mark, event.end_mark
+    for number in range(start.line, min(end.line + 1, len(shown))):
+        line = shown[number]
+        first = start.column if number == start.line else 0
+        last = end.column if number == end.line else len(line)
+        shown[number] = line[:first] + "*" * (min(last, len(line)) - first) + line[max(first, last) :]

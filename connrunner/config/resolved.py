@@ -1,0 +1,183 @@
+"""A connection's document with everything it refers to written out, and the Connection that such a document stands for.
+
+A document is plain data that JSON can carry: a worker rebuilds its connection from it, without YAML and schemas. It is
+itself a sound connection file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from connrunner.config.check import Surroundings
+from connrunner.core import schedule as schedules
+from connrunner.core.model import (
+    Command,
+    Connection,
+    Export,
+    Field,
+    Format,
+    Import,
+    Notify,
+    Objective,
+    ProfileModel,
+    Property,
+    PropertyType,
+    Work,
+    Write,
+)
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
+    """Return the document of the sound connection *data*: schedule and targets written out, defaults filled in."""
+    when = data["schedule"]
+    mapping = around.schedules[when] if isinstance(when, str) else when
+    assert mapping is not None, "a broken schedule breaks the connection before this"
+    entries = data.get("notify", around.notify)
+    filled = {
+        "title": name,
+        **data,
+        "schedule": schedules.document(schedules.parse(mapping, around.timezone)),
+        "timeout": data.get("timeout", around.timeout),
+        "notify": notify_document(entries, around.targets),
+    }
+    return dict(sorted(filled.items()))
+
+
+def notify_document(entries: Any, targets: Mapping[str, Mapping[str, Any] | None]) -> list[dict[str, Any]]:
+    """Return *entries* with addresses only, each once; a target that is missing or broken adds none."""
+    return [{"to": _addresses(entry["to"], targets), "when": entry["when"]} for entry in entries]
+
+
+def _addresses(to: str | list[str], targets: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    found: dict[str, None] = {}
+    for one in [to] if isinstance(to, str) else to:
+        found.update(dict.fromkeys([one] if "@" in one else (targets.get(one) or {}).get("email", ())))
+    return list(found)
+
+
+def connection_from(name: str, document: Mapping[str, Any], *, timezone: str) -> Connection:
+    """Return the connection that *document*, made by `resolve`, stands for.
+
+    *timezone* is for a calendar schedule without one. ValueError when the time-zone database has lost a zone.
+    """
+    return built(name, document, timezone, fingerprint(document))
+
+
+def built(name: str, document: Mapping[str, Any], timezone: str, fingerprint: str) -> Connection:
+    """Return what `connection_from` does, for those who know the fingerprint already."""
+    return Connection(
+        name=name,
+        title=document["title"],
+        description=document.get("description", ""),
+        owner=document.get("owner", ""),
+        enabled=document.get("enabled", True),
+        lane=document.get("lane", "main"),
+        schedule=schedules.parse(document["schedule"], timezone),
+        work=_work(document),
+        notify=notify_from(document["notify"]),
+        timeout=seconds(document["timeout"]),
+        document=document,
+        fingerprint=fingerprint,
+    )
+
+
+def notify_from(entries: Any) -> tuple[Notify, ...]:
+    """Return who is told, from entries that hold addresses only."""
+    return tuple(Notify(to=tuple(entry["to"]), when=entry["when"]) for entry in entries)
+
+
+def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
+    """Return the model that *document*, a sound profile.yaml, declares."""
+    return ProfileModel(
+        properties={
+            name: Property(
+                name=name,
+                type=PropertyType(one.get("type", "text")),
+                many=one.get("many", False),
+                identifier=one.get("identifier", False),
+                personal=one.get("personal", True),
+            )
+            for name, one in document["properties"].items()
+        },
+        objectives={
+            name: Objective(name=name, title=one.get("title", ""), legislation=one.get("legislation", "opt-in"))
+            for name, one in document.get("objectives", {}).items()
+        },
+    )
+
+
+def seconds(duration: str) -> int:
+    """Return how long `90s`, `15m`, `6h` or `2d` is."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
+def fingerprint(document: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that differ for documents that mean different things."""
+    if "export" in document:  # the order of its columns is the only order of keys that means something
+        columns = list(document["export"]["fields"].items())
+        document = {**document, "export": {**document["export"], "fields": columns}}
+    return hashlib.sha256(_CANONICAL.encode(document).encode()).hexdigest()[:16]
+
+
+def _work(document: Mapping[str, Any]) -> Work:
+    if "import" in document:
+        return _import(document["import"])
+    if "export" in document:
+        return _export(document["export"])
+    return _command(document["command"])
+
+
+def _import(data: Mapping[str, Any]) -> Import:
+    return Import(
+        source=data["from"],
+        format=_format(data.get("format", {})),
+        match=tuple((entry,) if isinstance(entry, str) else tuple(entry) for entry in data["match"]),
+        fields=tuple(_field(name, one) for name, one in data["fields"].items()),
+        create=data.get("create", True),
+        objectives=tuple(data.get("objectives", ())),
+        consent=data.get("consent", {}),
+    )
+
+
+def _field(name: str, one: str | Mapping[str, Any]) -> Field:
+    if isinstance(one, str):
+        return Field(property=name, column=one)
+    return Field(
+        property=name,
+        column=one["from"],
+        write=Write(one.get("write", "set")),
+        only=one.get("only", "all"),
+        empty=one.get("empty", "keep"),
+        separator=one.get("separator", ";"),
+    )
+
+
+def _export(data: Mapping[str, Any]) -> Export:
+    return Export(
+        destination=data["to"],
+        format=_format(data.get("format", {})),
+        fields=data["fields"],
+        where=data.get("where"),
+        rows=data.get("rows", "changed"),
+        objectives=tuple(data.get("objectives", ())),
+    )
+
+
+def _format(data: Mapping[str, Any]) -> Format:
+    return Format(**{**data, "columns": tuple(data.get("columns", ()))})
+
+
+def _command(data: Mapping[str, Any]) -> Command:
+    run = data["run"]
+    return Command(
+        run=(run,) if isinstance(run, str) else tuple(run),
+        env=data.get("env", {}),
+        folder=data.get("folder", "."),
+        shell=data.get("shell", False),
+    )

@@ -1,0 +1,136 @@
+"""Does a file's data have the shape that its JSON Schema asks for?"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from itertools import islice
+from pathlib import Path as Folder
+from typing import TYPE_CHECKING, Any
+
+from connrunner.config.finding import Finding, Path
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+KINDS = ("workspace", "profile", "connection", "schedule", "notification")
+MAX_ERRORS = 200
+
+
+@cache
+def folder() -> Folder:
+    """Return where the schemas are: inside an installed package, or at the top of a checkout."""
+    installed = Folder(__file__).parents[1] / "schemas"
+    return installed if installed.is_dir() else Folder(__file__).parents[2] / "schemas"
+
+
+@cache
+def load(name: str) -> dict[str, Any]:
+    """Return the schema in the file *name*.json."""
+    schema: dict[str, Any] = json.loads((folder() / f"{name}.json").read_bytes())
+    return schema
+
+
+def findings(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Finding]:
+    """Return what keeps *data* from being a sound *kind* (one of `KINDS`).
+
+    Nothing is said about the parts at *refused*: their values are unknown.
+    """
+    from connrunner.config import explain
+
+    errors = islice(_validator(kind).iter_errors(data), MAX_ERRORS)
+    found = [finding for error in errors for finding in explain.findings(error, load(kind))]
+    return _without_echoes([finding for finding in found if not _about(finding, refused)])
+
+
+def _about(finding: Finding, refused: Collection[Path]) -> bool:
+    if finding.code in ("unknown-key", "missing-key"):
+        return False
+    return any(finding.path[: len(path)] == path or finding.path == path[: len(finding.path)] for path in refused)
+
+
+def _without_echoes(found: list[Finding]) -> list[Finding]:
+    """Return *found* without what follows from another finding: a misspelt key is not missing as well."""
+    wrong_kind = {finding.path for finding in found if finding.code in ("wrong-type", "missing-value")}
+    misspelt = {finding.path[:-1]: "" for finding in found if finding.code == "unknown-key"}
+    for finding in found:
+        if finding.code == "unknown-key":
+            misspelt[finding.path[:-1]] += finding.hint
+    kept: dict[tuple[Path, str, str], Finding] = {}
+    for finding in found:
+        of_the_value = not finding.at_key or finding.code == "missing-key"
+        if finding.path in wrong_kind and of_the_value and finding.code != "wrong-type":
+            continue
+        if finding.code == "missing-key" and _names(misspelt.get(finding.path, "")) & _names(finding.message):
+            continue
+        kept.setdefault((finding.path, finding.code, finding.message), finding)
+    return list(kept.values())
+
+
+def _names(text: str) -> set[str]:
+    return set(re.findall("[`']([^`']+)[`']", text))
+
+
+# --- jsonschema, with three keywords made exact and safe ---------------------------------------------------------
+
+
+@cache
+def _validator(kind: str) -> Validator:
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    exact: type[Validator] = extend(  # type: ignore[no-untyped-call]
+        Draft202012Validator,
+        {"pattern": _pattern, "uniqueItems": _unique_items},
+        # To JSON Schema 4.0 is an integer; to people who write `times: 4.0`, and to our code, it is not.
+        type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
+    )
+    return exact(_written_out(load(kind), kind))
+
+
+_FILE_KEYWORDS = ("$ref", "$defs", "$id", "$schema")
+
+
+def _written_out(schema: Any, file: str) -> Any:
+    """Return *schema*, a part of *file*, with the target of each `$ref` in its place.
+
+    Looking a reference up takes jsonschema longer than most checks, and a connection has about forty.
+    """
+    if isinstance(schema, list):
+        return [_written_out(item, file) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {key: _written_out(value, file) for key, value in schema.items() if key not in _FILE_KEYWORDS}
+    if "$ref" not in schema:
+        return own
+    target, _, pointer = schema["$ref"].partition("#")
+    target = target.removesuffix(".json") or file
+    part = load(target)
+    for step in pointer.strip("/").split("/") if pointer else ():
+        part = part[step]
+    return {**_written_out(part, target), **own}
+
+
+def _pattern(_: Validator, pattern: str, instance: Any, __: Mapping[str, Any]) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+        yield ValidationError("does not match")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # `$` means the end, as in JavaScript; Python's lets a line end by.
+    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
+
+
+def _unique_items(_: Validator, unique: bool, instance: Any, __: Mapping[str, Any]) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    from connrunner.config.explain import first_repeated
+
+    # jsonschema compares each with each when the items cannot be sorted: minutes for a hostile file.
+    if unique and isinstance(instance, list) and first_repeated(instance) is not None:
+        yield ValidationError("has repeated items")

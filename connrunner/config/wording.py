@@ -1,0 +1,75 @@
+"""How values and names of a file stand in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+SHOWN = 60  # characters of a value
+
+
+def show(value: Any) -> str:
+    """Return *value* the way people write it in YAML: short, on one line, without control characters."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f"'{printable(value if len(value) <= SHOWN else value[:SHOWN] + '...')}'"
+        case Mapping():
+            return "a mapping"
+        case list():
+            return "a list"
+    return str(value)
+
+
+def describe(value: Any) -> str:
+    """Return what kind of thing *value* is, and the thing itself where it is short."""
+    return f"the text {show(value)}" if isinstance(value, str) else show(value)
+
+
+def printable(text: str) -> str:
+    """Return *text* with everything that is not printable as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def listed(names: Iterable[str], conjunction: str = "or") -> str:
+    """Return `a`, `a or b`, `a, b or c`."""
+    *first, last = list(names) or [""]
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Return the hint for a misspelt *word*: the nearest of the *known* ones, or all of them when they are few."""
+    near = nearest(word, known)
+    if near is not None:
+        return f"did you mean {show(near)}?"
+    if known and len(known) <= 16:
+        return f"known: {', '.join(sorted(known))}" if len(known) > 1 else f"known: {next(iter(known))}"
+    return ""
+
+
+def nearest(word: str, known: Collection[str]) -> str | None:
+    """Return the one of *known* that a person who wrote *word* most likely meant."""
+    folded = {_fold(name): name for name in known}
+    wanted = _fold(word)
+    if wanted in folded:
+        return folded[wanted]
+    if len(wanted) >= 3:
+        longer = [name for key, name in folded.items() if key.startswith(wanted)]
+        if len(longer) == 1:
+            return longer[0]
+
+    from difflib import get_close_matches
+
+    close = get_close_matches(wanted[:SHOWN], list(folded), n=1, cutoff=0.6)
+    return folded[close[0]] if close else None
+
+
+def _fold(word: str) -> str:
+    return word.casefold().replace("-", "_").replace(" ", "_")

@@ -1,0 +1,215 @@
+"""The command `validate`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from connrunner.cli.validate import as_text, excerpt, shown_prefix, validate_command, validate_workspace
+from connrunner.errors import ArgumentError, Problem, WorkspaceError
+
+SOUND = Path(__file__).parent / "cases" / "config" / "workspace"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = shutil.copytree(SOUND, tmp_path / "workspace")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def broken(folder: Path) -> Path:
+    (folder / "connections/a.yaml").write_text('titel: "50%, a: b"\nschedule: {type: manual}\ncommand: {run: [x]}\n')
+    (folder / "connections/b.yaml").write_text("schedule:\n\t- x\n")
+    (folder / "schedules/c.yaml").write_text("type: cron\n")
+    return folder
+
+
+def validate(*arguments: str) -> Result:
+    return CliRunner().invoke(validate_command, arguments)
+
+
+def test_a_sound_workspace(folder: Path) -> None:
+    result = validate()
+    assert (result.exit_code, result.output) == (0, "5 connections, 2 schedules: all sound\n")
+    assert validate("connections", "schedules/nightly.yaml").output == "6 files: all sound\n"
+    assert validate("connections/members.yaml").output == "1 file: all sound\n"
+
+
+def test_text(broken: Path) -> None:
+    result = validate()
+    assert result.exit_code == 2
+    assert result.output == (
+        "connections/a.yaml:1:1: unknown key 'titel' in connection; did you mean 'title'?\n"
+        '  titel: "50%, a: b"\n'
+        "  ^\n"
+        "connections/b.yaml:2:1: a tab where YAML needs spaces; indent with spaces\n"
+        "  \t- x\n"
+        "  ^\n"
+        "schedules/c.yaml:1:7: unknown type of schedule: 'cron'; known: day_of_month, days_of_week, manual, "
+        "times_per_day, weekday_of_month\n"
+        "  type: cron\n"
+        "        ^\n"
+        "3 problems in 3 files\n"
+    )
+
+
+def test_one_problem(broken: Path) -> None:
+    assert validate("schedules").output.endswith("\n1 problem in 1 file\n")
+
+
+def test_json(broken: Path) -> None:
+    result = validate("--format", "json")
+    assert result.exit_code == 2
+    problems = json.loads(result.output)
+    assert problems[0] == {
+        "path": "connections/a.yaml",
+        "line": 1,
+        "column": 1,
+        "message": "unknown key 'titel' in connection",
+        "hint": "did you mean 'title'?",
+        "code": "unknown-key",
+    }
+    assert len(problems) == 3
+
+
+def test_github(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (broken / "connections/a.yaml").write_text("lane: 50% a, b\n" + "schedule: {type: manual}\ncommand: {run: [x]}\n")
+    (broken / "connections/a,b.yaml").write_text("")
+    monkeypatch.chdir(broken.parent)
+    result = validate("--format", "github", "--workspace", "workspace")
+    assert result.exit_code == 2
+    first, second, third, _ = result.output.splitlines()
+    assert first.startswith(
+        "::error file=workspace/connections/a%2Cb.yaml,line=1,col=1,title=bad-name::'a,b' cannot be"
+    )
+    assert second.startswith(
+        "::error file=workspace/connections/a.yaml,line=1,col=7,title=bad-pattern::'50%25 a, b' is not a name; use"
+    )
+    place = "::error file=workspace/connections/b.yaml,line=2,col=1,title=syntax"
+    assert third == f"{place}::a tab where YAML needs spaces; indent with spaces"
+
+
+def test_sarif(broken: Path) -> None:
+    result = validate("--format", "sarif")
+    assert result.exit_code == 2
+    log = json.loads(result.output)
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["not-allowed-value", "syntax", "unknown-key"]
+    for entry in run["results"]:
+        assert run["tool"]["driver"]["rules"][entry["ruleIndex"]]["id"] == entry["ruleId"]
+    assert run["results"][1]["locations"] == [
+        {
+            "physicalLocation": {
+                "artifactLocation": {"uri": "connections/b.yaml"},
+                "region": {"startLine": 2, "startColumn": 1},
+            }
+        }
+    ]
+
+
+@pytest.mark.parametrize(("output", "text"), [("json", "[]\n"), ("github", "")])
+def test_programs_read_nothing_when_all_is_sound(folder: Path, output: str, text: str) -> None:
+    result = validate("--format", output)
+    assert (result.exit_code, result.output) == (0, text)
+    assert json.loads(validate("--format", "sarif").output)["runs"][0]["results"] == []
+
+
+PATHS = [
+    # current folder       paths                                        problems in
+    (".", [], ["connections/a.yaml", "connections/b.yaml", "schedules/c.yaml"]),
+    (".", ["."], ["connections/a.yaml", "connections/b.yaml", "schedules/c.yaml"]),
+    (".", ["connections"], ["connections/a.yaml", "connections/b.yaml"]),
+    (".", ["connections/"], ["connections/a.yaml", "connections/b.yaml"]),
+    (".", ["connections/b.yaml", "connrunner.yaml"], ["connections/b.yaml"]),
+    (".", ["connections/members.yaml"], []),
+    ("connections", ["a.yaml", "../schedules/c.yaml"], ["connections/a.yaml", "schedules/c.yaml"]),
+    ("..", ["workspace/connections/b.yaml"], ["connections/b.yaml"]),
+]
+
+
+@pytest.mark.parametrize(("current", "paths", "found"), PATHS)
+def test_paths_limit_what_is_shown(
+    broken: Path, monkeypatch: pytest.MonkeyPatch, current: str, paths: list[str], found: list[str]
+) -> None:
+    monkeypatch.chdir(broken / current)
+    problems = validate_workspace(broken, [Path(path) for path in paths])
+    assert [problem.path for problem in problems] == found
+
+
+def test_a_folder_is_not_a_prefix(broken: Path) -> None:
+    (broken / "conn").mkdir()
+    assert validate_workspace(broken, [Path("conn")]) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("nowhere.yaml", "there is no file nowhere.yaml"), ("/etc/passwd", "not in the workspace"), ("..", "not in the")],
+)
+def test_a_path_that_cannot_be_meant(broken: Path, path: str, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        validate_workspace(broken, [Path(path)])
+
+
+def test_no_workspace(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="connrunner init"):
+        validate_workspace(tmp_path, [])
+
+
+def test_a_broken_top_file_shows_the_problems_of_all(broken: Path) -> None:
+    (broken / "connrunner.yaml").write_text("version: 2\n")
+    assert len(validate_workspace(broken, [])) == 4
+    assert [problem.path for problem in validate_workspace(broken, [Path("connrunner.yaml")])] == ["connrunner.yaml"]
+    assert validate().exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("current", "prefix"), [(".", ""), ("..", "workspace/"), ("../..", None), ("connections", "{}/")]
+)
+def test_paths_can_be_clicked_on(folder: Path, current: str, prefix: str | None) -> None:
+    shown = shown_prefix(folder, Path(current).resolve())
+    expected = f"{folder.parent.name}/workspace/" if prefix is None else prefix.format(folder)
+    assert shown == expected
+    assert (Path(current) / f"{shown}connrunner.yaml").exists()
+
+
+EXCERPTS = [
+    ("abc", 1, ("abc", "^")),
+    ("abc", 4, ("abc", "   ^")),
+    ("\ta: x", 5, ("\ta: x", "\t   ^")),
+    ("名: x", 4, ("名: x", "    ^")),
+    ("e\u0301: x", 5, ("e\u0301: x", "   ^")),
+]
+
+
+@pytest.mark.parametrize(("source", "column", "shown"), EXCERPTS)
+def test_the_caret_stands_under_its_column(source: str, column: int, shown: tuple[str, str]) -> None:
+    assert excerpt(source, column) == shown
+
+
+@pytest.mark.parametrize("column", [1, 75, 76, 200, 5000, 9_999])
+def test_a_long_line_is_cut_around_its_column(column: int) -> None:
+    source = "x" * (column - 1) + "!" + "y" * (10_000 - column)
+    line, caret = excerpt(source, column)
+    assert len(line) <= 110
+    assert line[caret.index("^")] == "!"
+
+
+def test_no_terminal_is_led_astray() -> None:
+    problem = Problem(path="a\x1b[2J", line=1, column=1, message="m\x07", source="\x1b]0;x\x07")
+    assert not set(as_text([problem], "", "end")) & set("\x1b\x07\x9b")
+
+
+def test_names_of_files_that_are_no_text(folder: Path) -> None:
+    with open(os.fsencode(folder / "connections") + b"/caf\xe9\n.yaml", "w"):  # noqa: PTH123 - a name in bytes
+        pass
+    result = validate()
+    assert result.exit_code == 2
+    assert "connections/caf\\udce9\\n.yaml:1:1: " in result.output
