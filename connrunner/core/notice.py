@@ -92,8 +92,7 @@ def owed(notify: tuple[Notify, ...], run: Run, *, token: str) -> tuple[Notice, .
     """
     Return the notice that *run* owes, or nothing when no rule tells anybody.
 
-    *token* is the same for every run of a workspace and differs between workspaces, so that two workspaces with a
-    connection of the same name never share a Message-ID.
+    *token* is a text that no other workspace has, so that two connections of the same name never share a Message-ID.
     """
     recipients: dict[str, str] = {}
     for rule in notify:

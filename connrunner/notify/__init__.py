@@ -1,0 +1,1 @@
+"""How people are told: mail, rendered from templates, sent by SMTP or put into a folder."""

@@ -1,0 +1,31 @@
+"""What carries a finished mail: a mail server or a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from connrunner.core.notice import Notice, Result
+from connrunner.errors import ConnrunnerError
+
+
+class ServerError(ConnrunnerError):
+    """`mail.server` names nothing that mail can be given to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came of one mail to one recipient."""
+
+    result: Result
+    reason: str = ""  # empty when sent
+
+
+class Carrier(Protocol):
+    """Takes mails one by one; it never raises for what a server, a network or a disk does."""
+
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:
+        """Hand *data* over for *recipient*, from the address *source*."""
+
+    def close(self) -> None:
+        """Say goodbye."""

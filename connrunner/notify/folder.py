@@ -1,0 +1,75 @@
+"""
+Mail into a folder, one `.eml` file for each mail: for a first look, for tests, for a pick-up by another program.
+
+    file:          the folder `mail` of the state folder
+    file:FOLDER    any folder; relative to the workspace
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import unquote
+
+from connrunner.core.notice import Notice
+from connrunner.notify.carrier import Answer
+
+
+def place(server: str, *, workspace: Path, default: Path) -> Path:
+    """Return the folder that `mail.server` names: *default* for a bare `file:`."""
+    path = unquote(server.removeprefix("file:"))
+    return workspace / path.removeprefix("//") if path.strip("/") else default
+
+
+class Folder:
+    """A folder that takes mail. A repeat replaces the file of the first attempt."""
+
+    def __init__(self, path: Path, ended_at: dict[str, datetime]) -> None:
+        self._path = path
+        self._ended_at = ended_at  # of the run, by the notice's id
+
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:  # noqa: ARG002 - a Carrier
+        name = file_name(notice, recipient, self._ended_at[notice.id])
+        try:
+            self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(self._path / name, data)
+        except OSError as error:
+            reason = f"{self._path / name} cannot be written: {error.strerror or error}; free or repair the folder"
+            return Answer(result="deferred", reason=reason)
+        return Answer(result="sent")
+
+    def close(self) -> None:
+        """A folder needs no goodbye."""
+
+
+def file_name(notice: Notice, recipient: str, ended_at: datetime) -> str:
+    """Return the name of the file; the same for each repeat, and never the same for two recipients."""
+    parts = [f"{ended_at.astimezone(UTC):%Y%m%dT%H%M%SZ}", notice.connection, str(notice.run), recipient]
+    name = "-".join(re.sub(r"[^A-Za-z0-9@._+-]", "_", part)[:64] for part in parts)
+    if not name.endswith(f"-{recipient}"):  # something was replaced or cut
+        name += f"-{sha256(recipient.encode()).hexdigest()[:8]}"
+    return f"{name}.eml"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write *path* so that a reader sees the whole mail or none, also after a power cut."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with suppress(OSError):
+            new.unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

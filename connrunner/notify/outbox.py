@@ -1,0 +1,139 @@
+"""Tell people what they are owed, and say what came of it for each of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from connrunner.core import instant
+from connrunner.core.model import Mail, Run
+from connrunner.core.notice import DeliveryRecord, Notice
+from connrunner.notify import folder, message, smtp, wire
+from connrunner.notify.carrier import Answer, Carrier, ServerError
+from connrunner.notify.facts import context
+from connrunner.notify.render import render
+
+AT_ONCE = 100  # notices in one pass; the others stay due
+LEAST = 2.0  # seconds without which a pass is not begun
+
+Record = Callable[[DeliveryRecord], None]
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingNotice:
+    """A notice with recipients who are due now, and what its mail tells."""
+
+    notice: Notice
+    recipients: tuple[str, ...]  # `core.notice.ledger(...).due`
+    run: Run
+    title: str
+    description: str = ""
+    owner: str = ""
+    timezone: str = "UTC"  # of the connection's schedule, else of the workspace
+    next_run: datetime | None = None
+    rejects: Path | None = None  # the run's rejects.jsonl
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def deliver(
+    pending: Sequence[PendingNotice],
+    *,
+    mail: Mail,
+    username: str | None,
+    password: str | None,
+    workspace: Path,
+    mailbox: Path,
+    deadline: float,
+    record: Record,
+    clock: Clock = _now,
+) -> list[DeliveryRecord]:
+    """
+    Send what *pending* owes, in its order, until *deadline* (an instant of `time.monotonic`).
+
+    *record* is called once for each recipient right after that one is settled, before the next is tried; only what it
+    raises comes through. Who is not reached before the deadline gets no record and stays due. *username* and
+    *password* are resolved secrets; *workspace* is the folder with `templates/`; *mailbox* is where mail for a bare
+    `file:` goes.
+    """
+    pending = pending[:AT_ONCE]
+    if not pending or deadline - time.monotonic() < LEAST:
+        return []
+    try:
+        source = message.sender(mail.sender)
+        server = None if mail.server.startswith("file:") else wire.parse(mail.server)
+    except (message.AddressError, ServerError) as error:
+        return put_off(pending, f"mail cannot be sent: {error}", record=record, clock=clock)
+
+    carrier: Carrier
+    if server is None:
+        path = folder.place(mail.server, workspace=workspace, default=mailbox)
+        carrier = folder.Folder(path, {each.notice.id: each.run.ended_at for each in pending})
+    else:
+        carrier = smtp.Session(server, username=username, password=password, deadline=deadline)
+
+    done: list[DeliveryRecord] = []
+    contexts = [_context(each, workspace) for each in pending]
+    # At least half of the time belongs to the sending, whatever the templates do.
+    mails = render(workspace, contexts, deadline=(time.monotonic() + deadline) / 2)
+    with _closing(carrier):
+        for each, rendered in zip(pending, mails, strict=True):
+            for recipient in each.recipients:
+                if time.monotonic() >= deadline:
+                    return done
+                try:
+                    data = message.build(each.notice, recipient, rendered, source=source, at=clock())
+                except (message.AddressError, message.MessageError) as error:
+                    answer = Answer(result="refused", reason=str(error))
+                else:
+                    answer = carrier.send(each.notice, recipient, source.addr_spec, data)
+                done.append(_settle(each.notice, recipient, answer, record, clock))
+    return done
+
+
+def put_off(
+    pending: Sequence[PendingNotice], reason: str, *, record: Record, clock: Clock = _now
+) -> list[DeliveryRecord]:
+    """Record that nobody can be told now, and why: a secret that is not there, say."""
+    answer = Answer(result="deferred", reason=reason)
+    return [_settle(each.notice, recipient, answer, record, clock) for each in pending for recipient in each.recipients]
+
+
+def _settle(notice: Notice, recipient: str, answer: Answer, record: Record, clock: Clock) -> DeliveryRecord:
+    delivery: DeliveryRecord = {
+        "notice": notice.id,
+        "recipient": recipient,
+        "result": answer.result,
+        "at": instant.text(clock()),
+        "reason": answer.reason,
+    }
+    record(delivery)
+    return delivery
+
+
+def _context(pending: PendingNotice, workspace: Path) -> dict[str, object]:
+    return context(
+        pending.run,
+        title=pending.title,
+        description=pending.description,
+        owner=pending.owner,
+        timezone=pending.timezone,
+        next_run=pending.next_run,
+        rejects=pending.rejects,
+        workspace=workspace.resolve().name,
+    )
+
+
+@contextmanager
+def _closing(carrier: Carrier) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        carrier.close()

@@ -1,0 +1,171 @@
+"""
+From the facts of a run to subject, text and HTML.
+
+A workspace replaces a template by a file of the same name in its `templates/` folder: `run.subject.j2`, `run.txt.j2`,
+`run.html.j2`. To change one block only, such a file extends our own: `{% extends "connrunner/run.html.j2" %}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from connrunner.notify import plain
+
+SUBJECT, TEXT, HTML = TEMPLATES = ("run.subject.j2", "run.txt.j2", "run.html.j2")
+CPU_SECONDS = 3  # for one part of one mail; a sound template needs some milliseconds
+DEATHS = len(TEMPLATES)  # processes that may be lost before the rest is not tried any more
+KEPT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")  # of the environment: the rest may hold secrets
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trouble:
+    """Why a template could not be rendered."""
+
+    template: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.template}:{self.line}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendered:
+    """What a mail says; without *html* it has a text part only."""
+
+    subject: str
+    text: str
+    html: str | None
+
+
+def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[Rendered]:
+    """Return one mail for each of *contexts*, until *deadline* (monotonic): a plain one where a template fails."""
+    jobs = [{"template": template, "context": index} for index in range(len(contexts)) for template in TEMPLATES]
+    answers = iter(work(workspace, jobs, contexts, deadline=deadline))
+    return [_mail(context, [next(answers) for _ in TEMPLATES]) for context in contexts]
+
+
+def _mail(context: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Rendered:
+    troubles = [Trouble(**part["trouble"]) for part in parts if "trouble" in part]
+    if troubles:
+        return fallback(context, troubles[0])
+    subject, text, html = (part["text"] for part in parts)
+    return Rendered(subject=subject, text=text, html=html)
+
+
+def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:
+    """Return the mail that needs no template: what happened to the run, and what is wrong with the template."""
+    connection, run = context["connection"], context["run"]
+    facts = [
+        f"{connection['title']} ({connection['name']}): run {run['number']} {run['outcome']}",
+        "",
+        run["message"] or run["meaning"],
+        "",
+        f"Started: {run['started_at'] or 'never'}",
+        f"Ended: {run['ended_at']}",
+        f"Run time: {run['run_time']}",
+        *(f"{name}: {number:,}" for name, number in context["counts"].items() if number),
+        f"Next run: {context['next_run'] or 'none'}",
+        "",
+        f"The log: {context['commands']['log']}",
+        "",
+        "This mail is plain because its template could not be rendered:",
+        f"    templates/{plain.line(trouble.template)}, line {trouble.line}: {plain.line(trouble.message, limit=500)}",
+        "Repair the template; `connrunner validate` finds the same mistake. The run is not affected.",
+    ]
+    subject = f"{connection['title']}: run {run['number']} {run['outcome']}"
+    return Rendered(subject=subject, text="\n".join(facts) + "\n", html=None)
+
+
+def work(
+    workspace: Path,
+    jobs: Sequence[Mapping[str, Any]],
+    contexts: Sequence[Mapping[str, Any]],
+    *,
+    deadline: float,
+    cpu_seconds: int = CPU_SECONDS,
+) -> list[dict[str, Any]]:
+    """Return one answer of the sandbox for each of *jobs*; a job that takes the process down is answered for it."""
+    answers: dict[int, dict[str, Any]] = {}
+    left = list(range(len(jobs)))
+    end = "no time was left"
+    for _ in range(DEATHS):
+        if not left:
+            break
+        request = {
+            "folder": str(workspace.absolute() / "templates"),
+            "jobs": [jobs[number] for number in left],
+            "contexts": contexts,
+            "seconds": cpu_seconds,
+        }
+        given, end = _process(request, deadline)
+        answers |= dict(zip(left, given, strict=False))
+        left = left[len(given) :]
+        if left:
+            fatal = jobs[left[0]]["template"]
+            answers |= {number: _trouble(fatal, end) for number in left if jobs[number]["template"] == fatal}
+            left = [number for number in left if number not in answers]
+    answers |= {number: _trouble(jobs[number]["template"], f"not tried, because before it {end}") for number in left}
+    return [answers[number] for number in range(len(jobs))]
+
+
+def _trouble(template: str, message: str) -> dict[str, Any]:
+    return {"trouble": {"template": template, "line": 1, "message": message}}
+
+
+def _process(request: Mapping[str, Any], deadline: float) -> tuple[list[dict[str, Any]], str]:
+    """Return the answers of one process, and how it ended."""
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "connrunner.notify.sandbox"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+        )
+    except OSError as error:
+        return [], f"the process that renders cannot start: {error.strerror or error}"
+    with process:
+        try:
+            output, errors = process.communicate(
+                json.dumps(request).encode(), timeout=max(0.1, deadline - time.monotonic())
+            )
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, errors = process.communicate()
+            return list(_whole(output)), "rendering takes too long"
+    return list(_whole(output)), _end(process.returncode, errors)
+
+
+def _whole(output: bytes) -> Iterator[dict[str, Any]]:
+    """The answers up to the one in the middle of which the process ended."""
+    for line in output.splitlines(keepends=True):
+        try:
+            answer = json.loads(line) if line.endswith(b"\n") else None
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            return
+        yield answer
+
+
+def _end(status: int, errors: bytes) -> str:
+    if -status in (signal.SIGXCPU, signal.SIGKILL):
+        return "rendering takes too long"
+    if status < 0:
+        return f"the process that renders was ended by signal {-status}"
+    last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return f"the process that renders ended with status {status}: {plain.line(last)}"

@@ -1,0 +1,181 @@
+"""
+Renders templates inside bounds, in a process of its own that knows no secrets and that a bad template may take down.
+
+Jobs come in, one JSON line goes out for each: `{"text": ...}`, `{"uses": [...]}` or `{"trouble": {template, line,
+message}}`. When the process dies, the number of lines says which job was at fault.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+SHIPPED = Path(__file__).parent / "templates"
+MEMORY = 300 * 1024 * 1024  # bytes of address space
+LONGEST = 200_000  # characters of one rendered part; large mail services cut at 102 kB
+LARGEST = 256 * 1024  # bytes of a template's file, as for every file of a workspace
+SPARE = 1  # seconds of CPU between the polite end of a job and the death of the process
+
+
+class OutOfTimeError(Exception):
+    """A template has used up its time."""
+
+
+class TooLongError(Exception):
+    """A template gives more than a mail may hold."""
+
+
+class NotATemplateError(Exception):
+    """A file that is not read as a template."""
+
+
+def environment(folder: Path, *, html: bool) -> SandboxedEnvironment:
+    """Return what renders the templates of *folder*, else our own; `connrunner/NAME` always means our own."""
+    from jinja2 import ChoiceLoader, FunctionLoader, PrefixLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    shipped = FunctionLoader(_reader(SHIPPED))
+    environment = ImmutableSandboxedEnvironment(
+        # By the part of the mail, not by the file's name: `select_autoescape` does not see .html.j2.
+        autoescape=html,
+        loader=ChoiceLoader([PrefixLoader({"connrunner": shipped}), FunctionLoader(_reader(folder)), shipped]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    del environment.filters["safe"]  # markup belongs into the template; what comes as data is never markup
+    return environment
+
+
+def _reader(folder: Path) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:
+    """A loader that reads regular files in *folder*; links lead nowhere outside of the workspace that it is in."""
+
+    def read(name: str) -> tuple[str, str, Callable[[], bool]] | None:
+        path = Path(os.path.normpath(folder / name))
+        if not path.is_relative_to(folder) or not os.path.lexists(path):
+            return None
+        if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
+            raise NotATemplateError("this is not a regular file inside the workspace")
+        if path.stat().st_size > LARGEST:
+            raise NotATemplateError(f"the file has more than {LARGEST // 1024} KiB")
+        return path.read_text(encoding="utf-8"), str(path), lambda: True
+
+    return read
+
+
+def answers(folder: Path, jobs: list[Mapping[str, Any]], contexts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what came of each job: `{template, context}` renders, `{template}` only compiles and tells what it uses."""
+    environments = {html: environment(folder, html=html) for html in (True, False)}
+    endless: dict[str, dict[str, Any]] = {}  # templates that ran out of time are not tried once more
+    for job in jobs:
+        template = job["template"]
+        if template in endless:
+            yield endless[template]
+            continue
+        environment_ = environments[template.endswith(".html.j2")]
+        try:
+            if "context" in job:
+                yield {"text": _render(environment_, template, contexts[job["context"]])}
+            else:
+                yield {"uses": _uses(environment_, template)}
+        except Exception as error:  # whatever a template does is told, never raised
+            answer = {"trouble": _trouble(error, template, folder)}
+            if isinstance(error, OutOfTimeError):
+                endless[template] = answer
+            yield answer
+
+
+def _render(environment: SandboxedEnvironment, template: str, context: dict[str, Any]) -> str:
+    parts: list[str] = []
+    length = 0
+    for part in environment.get_template(template).generate(context):
+        length += len(part)
+        if length > LONGEST:
+            raise TooLongError(f"more than {LONGEST:,} characters")
+        parts.append(part)
+    return "".join(parts)
+
+
+def _uses(environment: SandboxedEnvironment, template: str) -> list[str | None]:
+    from jinja2 import meta
+
+    assert environment.loader is not None
+    source, _, _ = environment.loader.get_source(environment, template)
+    environment.get_template(template)  # finds what parsing alone does not, such as an unknown filter
+    return list(meta.find_referenced_templates(environment.parse(source)))
+
+
+def _trouble(error: Exception, template: str, folder: Path) -> dict[str, Any]:
+    """Say where *error* is: the innermost line of a template that the traceback knows."""
+    from jinja2 import TemplateNotFound, TemplateSyntaxError
+
+    line = 1
+    for frame in traceback.extract_tb(error.__traceback__):
+        if name := _name(frame.filename, folder):
+            template, line = name, frame.lineno or 1
+    if isinstance(error, TemplateSyntaxError):
+        template, line = _name(error.filename or "", folder) or template, error.lineno
+        message = error.message or "syntax error"
+    elif isinstance(error, TemplateNotFound):
+        message = f"there is no template {error.message!r}"
+    elif isinstance(error, OutOfTimeError):
+        message = "rendering takes too long; is there an endless or a nested loop?"
+    elif isinstance(error, MemoryError):
+        message = "rendering needs too much memory"
+    elif isinstance(error, TooLongError):
+        message = f"too long: {error}"
+    elif isinstance(error, UnicodeDecodeError):
+        message = "the file is not UTF-8"
+    else:
+        message = f"{error}" or type(error).__name__
+    return {"template": template, "line": line, "message": message}
+
+
+def _name(filename: str, folder: Path) -> str | None:
+    """The template that *filename* is, or None for other files."""
+    path = Path(filename)
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return f"connrunner/{path.name}" if path.parent == SHIPPED else None
+
+
+def _limit(seconds: int) -> None:
+    """Give the next job *seconds* of CPU: first an exception that knows the line, then the kernel's end."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + SPARE)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+
+
+def _at_most(what: int, limit: int) -> None:
+    _, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def main() -> None:
+    def out_of_time(*_: object) -> None:
+        raise OutOfTimeError
+
+    request = json.load(sys.stdin)
+    _at_most(resource.RLIMIT_CORE, 0)
+    _at_most(resource.RLIMIT_AS, MEMORY)
+    signal.signal(signal.SIGVTALRM, out_of_time)
+    _limit(request["seconds"])
+    for answer in answers(Path(request["folder"]), request["jobs"], request["contexts"]):
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+        _limit(request["seconds"])
+
+
+if __name__ == "__main__":
+    main()

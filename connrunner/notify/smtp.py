@@ -1,0 +1,197 @@
+"""
+Mail to a server by SMTP, always over verified TLS.
+
+    smtp://HOST[:587]         STARTTLS, required
+    smtps://HOST[:465]        TLS from the first byte
+    smtp+plain://HOST[:25]    clear text, to this machine only
+
+The authorities are the system's; `SSL_CERT_FILE` names others. A recipient is `refused` only by a 5xx answer to the
+recipient or to the mail itself: whatever else goes wrong is about the server or the settings, and can be repaired.
+"""
+
+from __future__ import annotations
+
+import base64
+import smtplib
+import ssl
+import time
+from contextlib import suppress
+
+from connrunner.core.notice import Notice, Result
+from connrunner.errors import ConnrunnerError
+from connrunner.notify import plain
+from connrunner.notify.carrier import Answer
+from connrunner.notify.wire import PATIENCE, Line, Server
+
+
+class UnusableError(ConnrunnerError):
+    """The server cannot be used, for whatever recipient."""
+
+
+class Session:
+    """One delivery pass to one server, over as few connections as possible, until *deadline* (monotonic)."""
+
+    def __init__(self, server: Server, *, username: str | None, password: str | None, deadline: float) -> None:
+        self._server = server
+        self._username = username
+        self._password = password
+        self._deadline = deadline
+        self._line: Line | None = None
+        self._unusable = ""  # why there is no point in connecting once more in this pass
+
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:  # noqa: ARG002 - a Carrier
+        if self._unusable:
+            return Answer(result="deferred", reason=self._unusable)
+        try:
+            line = self._ready()
+        except UnusableError as error:
+            self._unusable = str(error)
+            return Answer(result="deferred", reason=self._unusable)
+        try:
+            return self._hand_over(line, recipient, source, data)
+        except (OSError, smtplib.SMTPException) as error:
+            self._drop()
+            return Answer(result="deferred", reason=f"{self._server} broke off: {self._said(error)}; it is tried again")
+
+    def close(self) -> None:
+        if self._line is not None:
+            with suppress(OSError, smtplib.SMTPException):
+                self._patience(self._line)
+                self._line.quit()
+        self._drop()
+
+    def _hand_over(self, line: Line, recipient: str, source: str, data: bytes) -> Answer:
+        self._patience(line)
+        code, said = line.mail(source, [f"size={len(data)}"] if line.has_extn("size") else [])
+        if code != 250:
+            hint = "set mail.username and mail.password" if code == 530 else "is mail.from right?"
+            return self._answer("deferred", f"does not take mail from {source}", code, said, hint)
+        self._patience(line)
+        code, said = line.rcpt(recipient)
+        if code not in (250, 251):
+            return self._answer(_verdict(code), f"does not take mail to {recipient}", code, said)
+        # The answer to the mail itself may take long, and giving up on it too early means a second copy.
+        line.wait(max(0.1, self._deadline - time.monotonic()))
+        try:
+            code, said = line.data(data)
+        except smtplib.SMTPDataError as error:
+            code, said = error.smtp_code, _bytes(error.smtp_error)
+        if code != 250:
+            return self._answer(_verdict(code), "does not take the mail", code, said)
+        return Answer(result="sent")
+
+    def _answer(self, result: Result, what: str, code: int, said: bytes, hint: str = "") -> Answer:
+        advice = f"; {hint}" if hint else ""
+        return Answer(result=result, reason=f"{self._server} {what}: {self._said((code, said))}{advice}")
+
+    def _ready(self) -> Line:
+        """Return a connection that waits for a mail."""
+        if self._line is not None:
+            # A server may have had enough of the connection after some mails; that says nothing about the next one.
+            with suppress(OSError, smtplib.SMTPException):
+                self._patience(self._line)
+                if self._line.rset()[0] == 250:
+                    return self._line
+            self._drop()
+        self._line = self._open()
+        return self._line
+
+    def _open(self) -> Line:
+        try:
+            line = Line(self._server, self._deadline)
+        except ssl.SSLCertVerificationError as error:
+            raise self._untrusted(error) from None
+        except ssl.SSLError as error:
+            what = f"{self._server} does not speak TLS from the first byte ({error.reason})"
+            raise UnusableError(what, hint="smtp:// is for servers with STARTTLS") from None
+        except (OSError, smtplib.SMTPException) as error:
+            what = f"{self._server} cannot be reached: {self._said(error)}"
+            raise UnusableError(what, hint="is mail.server right?") from None
+        try:
+            self._greet(line)
+        except BaseException:
+            line.cut()
+            raise
+        return line
+
+    def _greet(self, line: Line) -> None:
+        """From the greeting to the point where mail can be sent."""
+        try:
+            self._patience(line)
+            line.ehlo_or_helo_if_needed()
+            if self._server.scheme == "smtp":
+                self._patience(line)
+                line.starttls(context=ssl.create_default_context())
+                self._patience(line)
+                line.ehlo_or_helo_if_needed()
+        except ssl.SSLCertVerificationError as error:
+            raise self._untrusted(error) from None
+        except smtplib.SMTPNotSupportedError:
+            raise UnusableError(
+                f"{self._server} offers no STARTTLS, so nothing was sent",
+                hint="smtps:// is for servers that start with TLS",
+            ) from None
+        except (OSError, smtplib.SMTPException) as error:
+            raise UnusableError(f"{self._server} broke off before the first mail: {self._said(error)}") from None
+        if self._username is not None:
+            self._log_in(line, self._username, self._password)
+
+    def _log_in(self, line: Line, username: str, password: str | None) -> None:
+        if password is None:
+            raise UnusableError("mail.username is set and mail.password is not", hint="set both or none")
+        try:
+            self._patience(line)
+            line.login(username, password)
+        except smtplib.SMTPNotSupportedError:
+            raise UnusableError(f"{self._server} takes no login; remove mail.username and mail.password") from None
+        except smtplib.SMTPAuthenticationError as error:
+            hint = "check mail.username and mail.password"
+            raise UnusableError(f"{self._server} refused the login: {self._said(error)}", hint=hint) from None
+        except UnicodeError:
+            raise UnusableError("mail.username or mail.password has characters beyond ASCII") from None
+        except (OSError, smtplib.SMTPException, ValueError) as error:
+            raise UnusableError(f"{self._server} broke off at the login: {self._said(error)}") from None
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> UnusableError:
+        return UnusableError(
+            f"{self._server} shows a certificate that cannot be trusted ({error.verify_message.rstrip('.')}), "
+            "so nothing was sent",
+            hint="repair the certificate, or name its authority in SSL_CERT_FILE",
+        )
+
+    def _patience(self, line: Line) -> None:
+        line.wait(max(0.1, min(PATIENCE, self._deadline - time.monotonic())))
+
+    def _drop(self) -> None:
+        if self._line is not None:
+            self._line.cut()
+            self._line = None
+
+    def _said(self, what: Exception | tuple[int, bytes]) -> str:
+        """The words of a server or of the system, without the secrets that a server may repeat."""
+        if isinstance(what, smtplib.SMTPResponseException):
+            what = (what.smtp_code, _bytes(what.smtp_error))
+        if isinstance(what, tuple):
+            text = f"{what[0]} {what[1].decode('utf-8', 'replace')}"
+        elif isinstance(what, TimeoutError) or "timed out" in str(what) or time.monotonic() >= self._deadline:
+            text = "no answer in time"
+        else:
+            text = (what.strerror if isinstance(what, OSError) else None) or str(what) or type(what).__name__
+        text = plain.line(text, len(text))
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return plain.line(text, 300)
+
+    def _secrets(self) -> list[str]:
+        if not self._password:
+            return []
+        encoded = (f"\0{self._username}\0{self._password}", self._password)
+        return [*(base64.b64encode(text.encode()).decode() for text in encoded), self._password]
+
+
+def _verdict(code: int) -> Result:
+    return "refused" if 500 <= code < 600 else "deferred"
+
+
+def _bytes(said: bytes | str) -> bytes:
+    return said if isinstance(said, bytes) else said.encode()

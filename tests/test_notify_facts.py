@@ -1,0 +1,223 @@
+"""What a template sees of a run: plain data, fit for people, bounded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connrunner.core.counts import Counts
+from connrunner.core.model import Outcome, Run
+from connrunner.notify import plain
+from connrunner.notify.facts import COUNTED, MEANING, context, in_words, wall
+
+START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+RUN = Run(
+    connection="crm",
+    run=12,
+    outcome=Outcome.PARTIAL,
+    trigger="schedule",
+    due_at=START,
+    queued_at=START,
+    started_at=START + timedelta(seconds=2),
+    ended_at=START + timedelta(seconds=75),
+    seconds=73,
+    counts=Counts(read=10, checked=10, created=7, invalid=3),
+)
+
+LINES = [
+    ("plain", "plain"),
+    ("  two   words ", "two words"),
+    ("a\r\nBcc: x@y", "a Bcc: x@y"),
+    ("a\0b\x1b[31mc\x7fd\x9be", "a b [31mc d e"),
+    ("a\u2028b\u2029c\x85d", "a b c d"),
+    ("invoice\u202efdp.exe", "invoice fdp.exe"),
+    ("\ud800", "?"),
+    ("Ünïcode 日本語 👩‍👩‍👧", "Ünïcode 日本語 👩‍👩‍👧"),
+    ("x" * 300, "x" * 199 + "…"),
+    (12, "12"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), LINES)
+def test_a_line_is_one_line_without_control_characters(value: object, text: str) -> None:
+    assert plain.line(value) == text
+
+
+def test_lines_keep_their_breaks_and_nothing_else() -> None:
+    assert plain.lines("\na\r\nb\rc\td\0e\u2028f\n") == "a\nb\nc\tdef"
+    assert plain.lines("x" * 30, limit=10) == "x" * 9 + "…"
+
+
+@given(st.text())
+def test_a_line_never_breaks_and_can_be_sent(text: str) -> None:
+    line = plain.line(text)
+    assert len(line) <= 200
+    assert line.splitlines() in ([], [line])
+    line.encode()
+
+
+WORDS = [
+    (0, "0.0 s"),
+    (0.44, "0.4 s"),
+    (9.9, "9.9 s"),
+    (10, "10 s"),
+    (59.7, "1 min 0 s"),
+    (73, "1 min 13 s"),
+    (3600, "1 h 0 min"),
+    (3720, "1 h 2 min"),
+    (90_000, "1 d 1 h"),
+    (-1, "0.0 s"),
+]
+
+
+@pytest.mark.parametrize(("seconds", "words"), WORDS)
+def test_a_length_of_time_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+WALLS = [
+    ("Europe/Amsterdam", "Mon 2026-11-23 01:30:00 +01:00"),
+    ("America/New_York", "Sun 2026-11-22 19:30:00 -05:00"),
+    ("Asia/Kolkata", "Mon 2026-11-23 06:00:00 +05:30"),
+    ("UTC", "Mon 2026-11-23 00:30:00 +00:00"),
+    ("Nowhere/Gone", "Mon 2026-11-23 00:30:00 +00:00"),
+]
+
+
+@pytest.mark.parametrize(("timezone", "text"), WALLS)
+def test_times_are_those_of_the_schedules_zone_with_their_offset(timezone: str, text: str) -> None:
+    assert wall(START, timezone) == text
+
+
+def rejects(path: Path, *rows: Any) -> Path:
+    file = path / "rejects.jsonl"
+    file.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return file
+
+
+def reject(line: int, code: str = "wrong-type", **more: Any) -> dict[str, Any]:
+    return {
+        "line": line,
+        "key": "k",
+        "field": "age",
+        "stage": "check",
+        "code": code,
+        "message": "m",
+        "value": "v",
+    } | more
+
+
+def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
+    seen = context(
+        replace(RUN, message="3 of 10 rows were refused", commit="3f2a9c1d", kind="import", asked_by="ann"),
+        title="CRM contacts",
+        description="Nightly\nlist.",
+        owner="data-team",
+        timezone="Europe/Amsterdam",
+        next_run=START + timedelta(days=4),
+        rejects=rejects(tmp_path, reject(2), reject(5, "missing-key", file="a.csv")),
+        workspace="crm-workspace",
+    )
+    assert json.loads(json.dumps(seen)) == seen
+    assert seen["connection"] == {
+        "name": "crm",
+        "title": "CRM contacts",
+        "description": "Nightly\nlist.",
+        "owner": "data-team",
+        "kind": "import",
+    }
+    assert seen["run"] == {
+        "number": 12,
+        "outcome": "partial",
+        "is_failure": True,
+        "meaning": MEANING[Outcome.PARTIAL],
+        "trigger": "schedule",
+        "asked_by": "ann",
+        "due_at": "Mon 2026-11-23 01:30:00 +01:00",
+        "started_at": "Mon 2026-11-23 01:30:02 +01:00",
+        "ended_at": "Mon 2026-11-23 01:31:15 +01:00",
+        "seconds": 73,
+        "run_time": "1 min 13 s",
+        "message": "3 of 10 rows were refused",
+        "code": "",
+        "missed": 0,
+        "merged": 0,
+        "refused": 3,
+        "commit": "3f2a9c1d",
+        "timezone": "Europe/Amsterdam",
+    }
+    assert seen["counts"] == RUN.counts.as_dict()
+    assert seen["rejects"][1] == {
+        "file": "a.csv",
+        "line": 5,
+        "field": "age",
+        "code": "missing-key",
+        "message": "m",
+        "value": "v",
+    }
+    assert seen["rejects_total"] == {"missing-key": 1, "wrong-type": 1}
+    assert seen["rejects_more"] is False
+    assert seen["next_run"] == "Fri 2026-11-27 01:30:00 +01:00"
+    assert seen["workspace"] == "crm-workspace"
+    assert seen["commands"] == {"log": "connrunner log crm 12", "rejects": "connrunner rejects crm 12"}
+
+
+def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
+    seen = context(replace(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
+    assert seen["run"]["started_at"] is None
+    assert seen["next_run"] is None
+    assert seen["connection"]["title"] == "crm"
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_each_outcome_has_a_meaning(outcome: Outcome) -> None:
+    assert context(replace(RUN, outcome=outcome), title="x")["run"]["meaning"].endswith(".")
+
+
+def test_ten_rejects_are_shown_and_all_are_counted(tmp_path: Path) -> None:
+    rows = [reject(line, "wrong-type" if line % 3 else "bad-date") for line in range(1, 100)]
+    seen = context(RUN, title="x", rejects=rejects(tmp_path, *rows))
+    assert [row["line"] for row in seen["rejects"]] == list(range(1, 11))
+    assert list(seen["rejects_total"].items()) == [("wrong-type", 66), ("bad-date", 33)]
+
+
+def test_gigabytes_of_rejects_are_not_read(tmp_path: Path) -> None:
+    file = rejects(tmp_path, *[reject(1, value="v" * 900)] * 5000)
+    assert file.stat().st_size > COUNTED
+    seen = context(RUN, title="x", rejects=file)
+    assert seen["rejects_more"] is True
+    assert 4000 < seen["rejects_total"]["wrong-type"] < 5000
+
+
+def test_a_damaged_line_costs_that_line_only(tmp_path: Path) -> None:
+    file = rejects(
+        tmp_path, reject(1), '{"line": 2, "co', "[]", "", "[" * 9999, '"' + "x" * 200_000, reject(7), '{"line"'
+    )
+    with file.open("ab") as end:
+        end.write(b'\xff\xfe\n{"line": 8}\n{"line": 9')
+    seen = context(RUN, title="x", rejects=file)
+    assert [row["line"] for row in seen["rejects"]] == [1, 7, 8]
+    assert seen["rejects"][2]["message"] == ""
+    assert seen["rejects_total"] == {"wrong-type": 2, "unknown": 1}
+
+
+def test_no_file_of_rejects_is_no_trouble(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "none.jsonl", tmp_path):
+        seen = context(RUN, title="x", rejects=path)
+        assert (seen["rejects"], seen["rejects_total"], seen["rejects_more"]) == ([], {}, False)
+
+
+def test_what_comes_from_data_is_cut_and_cleaned(tmp_path: Path) -> None:
+    row = reject(1, message="a\r\nb", value="x" * 500, field={"odd": [1]}, file=None)
+    shown = context(RUN, title="x", rejects=rejects(tmp_path, row))["rejects"][0]
+    assert shown["message"] == "a b"
+    assert shown["value"] == "x" * 119 + "…"
+    assert shown["field"] == "{'odd': [1]}"
+    assert shown["file"] == ""

@@ -1,0 +1,221 @@
+"""One mail for one recipient, as bytes that nothing in a name or a template can bend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import default
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from connrunner.core.notice import Notice
+from connrunner.notify import message
+from connrunner.notify.message import AddressError, MessageError, address, build, sender
+from connrunner.notify.render import Rendered
+
+NOTICE = Notice(id="crm.12.failed.t1", connection="crm", run=12, event="failed", recipients=("ann@example.com",))
+SOURCE = Address(addr_spec="connections@example.com")
+AT = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+HEADERS = {
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "X-Connrunner-Connection",
+    "X-Connrunner-Run",
+    "Content-Type",
+    "MIME-Version",
+}
+
+
+def mail(
+    *,
+    subject: str = "s",
+    text: str = "t",
+    html: str | None = "<p>h</p>",
+    recipient: str = "ann@example.com",
+    source: Address = SOURCE,
+    notice: Notice = NOTICE,
+) -> tuple[bytes, EmailMessage]:
+    rendered = Rendered(subject=subject, text=text, html=html)
+    data = build(notice, recipient, rendered, source=source, at=AT)
+    read = message_from_bytes(data, policy=default)
+    assert isinstance(read, EmailMessage)
+    return data, read
+
+
+def test_a_mail_has_these_headers_and_two_parts() -> None:
+    data, read = mail(subject="Käse", text="hé\n.\nFrom x", html="<p>é</p>")
+    assert set(read.keys()) == HEADERS
+    assert read["From"] == "connections@example.com"
+    assert read["To"] == "ann@example.com"
+    assert read["Subject"] == "Käse"
+    assert read["Date"].datetime == AT
+    assert read["Auto-Submitted"] == "auto-generated"
+    assert read["X-Connrunner-Connection"] == "crm"
+    assert read["X-Connrunner-Run"] == "12"
+    assert read.get_content_type() == "multipart/alternative"
+    assert [part.get_content_type() for part in read.iter_parts()] == ["text/plain", "text/html"]
+    assert [part.get_content().replace("\r\n", "\n") for part in read.iter_parts()] == ["hé\n.\nFrom x\n", "<p>é</p>\n"]
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    data.decode("ascii")
+
+
+def test_without_html_there_is_one_part() -> None:
+    _, read = mail(html=None)
+    assert set(read.keys()) == {*HEADERS, "Content-Transfer-Encoding"}
+    assert read.get_content() == "t\r\n"
+
+
+def test_the_message_id_is_that_of_the_notice_and_the_recipient() -> None:
+    first = mail()[1]["Message-ID"]
+    assert first == mail(subject="other", text="other")[1]["Message-ID"]
+    assert first.startswith("<crm.12.failed.t1.")
+    assert first.endswith("@example.com>")
+    assert first != mail(recipient="bob@example.com")[1]["Message-ID"]
+
+
+# What a name, a value or a template may try to put into a subject, and what stands there.
+SUBJECTS = [
+    ("a\r\nBcc: x@evil.example", "a Bcc: x@evil.example"),
+    ("a\nBcc: x@evil.example", "a Bcc: x@evil.example"),
+    ("a\r\n\r\nbody", "a body"),
+    ("a\u2028Bcc: x@evil.example", "a Bcc: x@evil.example"),
+    ("a\u2029b\x85c\x0bd\x0ce\x1cf", "a b c d e f"),
+    ("a\0b\x1bc", "a b c"),
+    ("=?utf-8?q?a=0D=0ABcc:_x@evil.example?=", "= ?utf-8?q?a=0D=0ABcc:_x@evil.example?="),
+    ("=?utf-8?b?YQ0KQmNjOiB4QGV2aWwuZXhhbXBsZQ==?=", "= ?utf-8?b?YQ0KQmNjOiB4QGV2aWwuZXhhbXBsZQ== ?="),
+    ("==??utf-8?q?=0Ax?=", "== ??utf-8?q?=0Ax?="),
+    ("=\u200e?utf-8?q?=0Ax?=", "= ?utf-8?q?=0Ax?="),
+    ("Ünïcode 日本語 👍", "Ünïcode 日本語 👍"),
+    ("\ud800", "?"),
+    ("x" * 5000, "x" * 199 + "…"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("subject", "stands"), SUBJECTS)
+def test_no_subject_adds_a_header_or_a_recipient(subject: str, stands: str) -> None:
+    data, read = mail(subject=subject)
+    assert set(read.keys()) == HEADERS
+    assert read["Subject"] == stands
+    assert b"\nbcc:" not in data.lower()
+
+
+@given(subject=st.text(), text=st.text(), html=st.text(), name=st.text(), display=st.text())
+@example(subject="=?utf-8?q?=0ABcc:_x@y?=", text="", html="", name="=?utf-8?q?=0A?=", display='", <x@y>, "')
+def test_no_text_at_all_adds_a_header_or_a_recipient(
+    subject: str, text: str, html: str, name: str, display: str
+) -> None:
+    notice = Notice(id="n", connection=name, run=1, event="failed", recipients=())
+    try:
+        source = sender(f"{display} <connections@example.com>")
+    except AddressError:
+        source = SOURCE
+    _, read = mail(subject=subject, text=text, html=html, notice=notice, source=source)
+    assert set(read.keys()) == HEADERS
+    assert [to.addr_spec for to in read["To"].addresses] == ["ann@example.com"]
+    assert [source.addr_spec for source in read["From"].addresses] == ["connections@example.com"]
+
+
+ADDRESSES = [
+    "ann@example.com",
+    "Ann.O'Neil+x@sub.example.co",
+    "a@localhost",
+    "a_b-c@x-y.example",
+    f"{'a' * 64}@b.example",
+]
+NOT_ADDRESSES = [
+    "",
+    "ann",
+    "@example.com",
+    "ann@",
+    "ann@@example.com",
+    "ann@example.com\n",
+    "ann@example.com\r\nBcc: x@evil.example",
+    "ann@example.com, x@evil.example",
+    "ann@example.com> SIZE=1",
+    "<ann@example.com>",
+    "Ann <ann@example.com>",
+    '"a b"@example.com',
+    "ann@exa mple.com",
+    "=?utf-8?q?x?=@example.com",
+    "änn@example.com",
+    "ann@exämple.com",
+    ".ann@example.com",
+    "ann.@example.com",
+    "a..b@example.com",
+    "ann@.example.com",
+    "ann@-x.example",
+    "ann@example.com.",
+    "ann@[127.0.0.1]",
+    f"{'a' * 65}@b.example",
+    "ann\0@example.com",
+]
+
+
+@pytest.mark.parametrize("text", ADDRESSES)
+def test_an_address(text: str) -> None:
+    assert address(text) == text
+    assert mail(recipient=text)[1]["To"] == text
+
+
+@pytest.mark.parametrize("text", NOT_ADDRESSES)
+def test_not_an_address(text: str) -> None:
+    with pytest.raises(AddressError, match="is not an e-mail address"):
+        mail(recipient=text)
+
+
+SENDERS = [
+    # mail.from                                            name              address
+    ("connections@example.com", "", "connections@example.com"),
+    (" connections@example.com ", "", "connections@example.com"),
+    ("Connections <c@example.com>", "Connections", "c@example.com"),
+    ('"Data, Team" <c@example.com>', "Data, Team", "c@example.com"),
+    ('The "Data" Team <c@example.com>', 'The "Data" Team', "c@example.com"),
+    ("Ünal, Söhne & Co. <c@example.com>", "Ünal, Söhne & Co.", "c@example.com"),
+    ("日本語 <c@example.com>", "日本語", "c@example.com"),
+    ("<c@example.com>", "", "c@example.com"),
+    ("a\r\nBcc: x <c@example.com>", "a Bcc: x", "c@example.com"),
+]
+
+
+@pytest.mark.parametrize(("text", "name", "spec"), SENDERS)
+def test_a_sender_arrives_with_its_name(text: str, name: str, spec: str) -> None:
+    _, read = mail(source=sender(text))
+    (found,) = read["From"].addresses
+    assert (found.display_name, found.addr_spec) == (name, spec)
+
+
+def test_a_long_name_of_a_sender_is_cut_and_stays_one_address() -> None:
+    for name in ("x" * 100 + ", y", "Ärger, " * 30, "日本語, " * 40, "a, " * 50):
+        (found,) = mail(source=sender(f"{name} <c@example.com>"))[1]["From"].addresses
+        assert found.addr_spec == "c@example.com"
+
+
+@pytest.mark.parametrize("text", ["", "nobody", "a <b", "Name <a@b> x", "a@b, c@d", "Name <änn@example.com>", "<>"])
+def test_not_a_sender(text: str) -> None:
+    with pytest.raises(AddressError):
+        sender(text)
+
+
+def test_a_mail_that_would_be_read_differently_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if the cleaning had a hole: the release of Python decides whether a header comes out of it.
+    monkeypatch.setattr(message, "_value", lambda text, limit: text)
+    monkeypatch.setattr(EmailMessage, "as_bytes", lambda self: b"Bcc: x@evil.example\r\nTo: ann@example.com\r\n\r\n")
+    with pytest.raises(MessageError, match="has the headers bcc, to"):
+        mail()
+
+
+def test_a_mail_to_somebody_else_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = EmailMessage.as_bytes
+    monkeypatch.setattr(EmailMessage, "as_bytes", lambda self: whole(self).replace(b"ann@", b"eve@"))
+    with pytest.raises(MessageError, match=r"is to eve@example\.com, not ann@example\.com"):
+        mail()

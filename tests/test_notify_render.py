@@ -1,0 +1,521 @@
+"""Templates: ours, overridden ones, broken ones, hostile ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connrunner.core.counts import Counts
+from connrunner.core.model import Outcome, Run
+from connrunner.notify.facts import context
+from connrunner.notify.render import HTML, SUBJECT, TEMPLATES, TEXT, Rendered, Trouble, fallback, render, work
+from connrunner.notify.sandbox import answers
+
+START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+RUN = Run(
+    connection="crm",
+    run=12,
+    outcome=Outcome.PARTIAL,
+    trigger="schedule",
+    due_at=START,
+    queued_at=START,
+    started_at=START + timedelta(seconds=2),
+    ended_at=START + timedelta(seconds=75),
+    seconds=73,
+    counts=Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14),
+    message="14 of 12,000 rows were refused",
+    commit="3f2a9c1d",
+    kind="import",
+    missed=2,
+    merged=1,
+)
+HOSTILE = """<script>alert(1)</script>"&' {{ 7*7 }}{% raw %}"""
+REJECT = {"line": 2, "field": "age", "code": "wrong-type", "message": "'abc' is not an integer", "value": "abc"}
+
+
+def seen(tmp_path: Path, run: Run = RUN, *, rejects: int = 14, **facts: Any) -> dict[str, Any]:
+    file = tmp_path / "rejects.jsonl"
+    file.write_text("".join(json.dumps(REJECT | {"line": line}) + "\n" for line in range(2, rejects + 2)))
+    facts = {"title": "CRM contacts", "timezone": "Europe/Amsterdam", "workspace": "crm-workspace"} | facts
+    return context(run, rejects=file, **facts)
+
+
+def here(folder: Path, sees: dict[str, Any], templates: tuple[str, ...] = TEMPLATES) -> list[dict[str, Any]]:
+    """What the sandbox answers, without its process."""
+    return list(answers(folder / "templates", [{"template": name, "context": 0} for name in templates], [sees]))
+
+
+def override(folder: Path, name: str, text: str) -> None:
+    (folder / "templates").mkdir(exist_ok=True)
+    (folder / "templates" / name).write_text(text)
+
+
+# --- ours --------------------------------------------------------------------------------------------------------
+
+
+def test_the_text_part_tells_everything(tmp_path: Path) -> None:
+    sees = seen(tmp_path, description="Nightly\nlist.", owner="data-team", next_run=START + timedelta(days=4))
+    subject, text, _ = (answer["text"] for answer in here(tmp_path, sees))
+    assert subject == "CRM contacts: run 12 partial, 14 rows refused"
+    assert (
+        text
+        == """\
+CRM contacts: run 12 partial
+
+14 of 12,000 rows were refused
+
+Connection  crm (import)
+About       Nightly list.
+Owner       data-team
+Outcome     partial
+Due         Mon 2026-11-23 01:30:00 +01:00
+Started     Mon 2026-11-23 01:30:02 +01:00
+Ended       Mon 2026-11-23 01:31:15 +01:00
+Run time    1 min 13 s
+Missed      2 earlier slots
+Merged      1 slot that became due meanwhile
+Next run    Fri 2026-11-27 01:30:00 +01:00
+Commit      3f2a9c1d
+
+Rows
+  read                      12,000
+  checked                   12,000
+  created                      500
+  updated                    1,200
+  unchanged                 10,286
+  invalid                       14
+
+Refused rows, the first 10 of 14
+"""
+        + "".join(f"  line {line}, age: 'abc' is not an integer [abc]\n" for line in range(2, 12))
+        + """
+By reason
+  wrong-type                    14
+
+More, in the workspace crm-workspace
+  connrunner log crm 12
+  connrunner rejects crm 12
+"""
+    )
+
+
+def test_the_least_of_a_run_is_told_without_empty_headings(tmp_path: Path) -> None:
+    run = replace(
+        RUN,
+        outcome=Outcome.SKIPPED,
+        started_at=None,
+        seconds=0,
+        counts=Counts(),
+        message="",
+        code="config-error",
+        commit=None,
+        kind="",
+        missed=0,
+        merged=0,
+        trigger="manual",
+        asked_by="ann",
+    )
+    subject, text, _ = (answer["text"] for answer in here(tmp_path, seen(tmp_path, run, rejects=0)))
+    assert subject == "CRM contacts: run 12 skipped (config-error)"
+    assert (
+        text
+        == """\
+CRM contacts: run 12 skipped
+
+The run was due, but could not start.
+
+Connection  crm
+Outcome     skipped (config-error)
+Asked by    ann
+Due         Mon 2026-11-23 01:30:00 +01:00
+Started     never
+Ended       Mon 2026-11-23 01:31:15 +01:00
+Run time    0.0 s
+Next run    none planned
+
+More, in the workspace crm-workspace
+  connrunner log crm 12
+"""
+    )
+
+
+SUBJECTS = [
+    # outcome       refused  code          subject
+    ("succeeded", 0, "", "CRM contacts: run 12 succeeded"),
+    ("partial", 1, "", "CRM contacts: run 12 partial, 1 row refused"),
+    ("partial", 1200, "", "CRM contacts: run 12 partial, 1,200 rows refused"),
+    ("failed", 0, "timeout", "CRM contacts: run 12 failed (timeout)"),
+    ("interrupted", 0, "", "CRM contacts: run 12 interrupted"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "refused", "code", "subject"), SUBJECTS)
+def test_the_subject_says_which_run_and_how_it_ended(
+    tmp_path: Path, outcome: str, refused: int, code: str, subject: str
+) -> None:
+    run = replace(
+        RUN, outcome=Outcome(outcome), counts=Counts(read=refused, checked=refused, invalid=refused), code=code
+    )
+    assert here(tmp_path, seen(tmp_path, run), (SUBJECT,)) == [{"text": subject}]
+
+
+class Page(HTMLParser):
+    """Every text of a page, and a complaint about each tag that is left open or closed twice."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data.strip())
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("rejects", [0, 1, 14])
+def test_the_html_part_is_well_formed_and_loads_nothing(tmp_path: Path, outcome: Outcome, rejects: int) -> None:
+    sees = seen(tmp_path, replace(RUN, outcome=outcome), rejects=rejects, next_run=START)
+    (answer,) = here(tmp_path, sees, (HTML,))
+    page = Page(answer["text"])
+    assert answer["text"].startswith("<!DOCTYPE html>")
+    assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
+    assert not re.search(r"https?:|url\(|@import", answer["text"])
+    assert {"CRM contacts, run 12", outcome.value, "12,000", "1 min 13 s", "3f2a9c1d"} <= set(page.texts)
+    assert ("'abc' is not an integer" in page.texts) is (rejects > 0)
+
+
+def test_what_the_text_part_says_stands_in_the_html_part_too(tmp_path: Path) -> None:
+    sees = seen(tmp_path, description="Nightly list.", owner="data-team", next_run=START + timedelta(days=4))
+    _, text, html = (answer["text"] for answer in here(tmp_path, sees))
+    words = r"[\w.,:+-]*\w"
+    assert set(re.findall(words, text)) - {"Outcome"} <= set(re.findall(words, " ".join(Page(html).texts)))
+
+
+def test_markup_in_names_messages_and_values_is_text(tmp_path: Path) -> None:
+    (tmp_path / "rejects.jsonl").write_text(
+        json.dumps(dict.fromkeys(("file", "line", "field", "code", "message", "value"), HOSTILE)) + "\n"
+    )
+    run = replace(RUN, message=HOSTILE, code=HOSTILE, commit=HOSTILE, trigger="manual", asked_by=HOSTILE, kind=HOSTILE)
+    sees = context(
+        replace(run, connection=HOSTILE),
+        title=HOSTILE,
+        description=HOSTILE,
+        owner=HOSTILE,
+        rejects=tmp_path / "rejects.jsonl",
+        workspace=HOSTILE,
+    )
+    subject, text, html = (answer["text"] for answer in here(tmp_path, sees))
+    page = Page(html)
+    assert "script" not in page.tags
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert "<script" not in html
+    assert HOSTILE in page.texts
+    # The other two parts are not HTML: there it stands as it is, and is never evaluated.
+    assert HOSTILE in text
+    assert HOSTILE in subject
+    assert "49" not in html + text + subject
+
+
+# --- overridden --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_the_same_name_replaces_ours(tmp_path: Path) -> None:
+    override(tmp_path, TEXT, "{{ connection.title }}: {{ counts.created }} new, {{ run.outcome }}\n")
+    subject, text, html = (answer["text"] for answer in here(tmp_path, seen(tmp_path)))
+    assert text == "CRM contacts: 500 new, partial"
+    assert subject == "CRM contacts: run 12 partial, 14 rows refused"
+    assert html.startswith("<!DOCTYPE html>")
+
+
+def test_an_override_may_extend_ours_and_include_its_own(tmp_path: Path) -> None:
+    override(
+        tmp_path,
+        HTML,
+        """{% extends "connrunner/run.html.j2" %}
+        {% block more %}{{ super() }}<p style="{{ heading }}">{% include "foot.j2" %}{{ fact("a", "<b>") }}</p>{% endblock %}""",
+    )
+    override(tmp_path, "foot.j2", "Call <i>{{ connection.title }}</i>")
+    (answer,) = here(tmp_path, seen(tmp_path, title="<us>"), (HTML,))
+    assert "Call <i>&lt;us&gt;</i>" in answer["text"]
+    assert "&lt;b&gt;" in answer["text"]
+    assert "connrunner log crm 12" in answer["text"]
+
+
+def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
+    for name in TEMPLATES:
+        override(tmp_path, name, "{{ connection.title }}")
+    assert [answer["text"] for answer in here(tmp_path, seen(tmp_path, title="<&>"))] == ["<&>", "<&>", "&lt;&amp;&gt;"]
+
+
+# What is wrong with a template, and what the mail says about it.
+BROKEN = [
+    ("\n{{ connection.titel }}", 2, "'dict object' has no attribute 'titel'"),
+    ("{{ conn }}", 1, "'conn' is undefined"),
+    ("\n\n{% if %}", 3, "Expected an expression, got 'end of statement block'"),
+    ("{% for x in counts %}", 1, "Unexpected end of template. Jinja was looking for the following tags"),
+    ("{{ 1 / 0 }}", 1, "division by zero"),
+    ("{{ connection.title | nofilter }}", 1, "No filter named 'nofilter'"),
+    ("{{ connection.title | safe }}", 1, "No filter named 'safe'"),
+    ('\n{% include "none.j2" %}', 2, "there is no template 'none.j2'"),
+    ('{% include "../connrunner.yaml" %}', 1, "there is no template '../connrunner.yaml'"),
+    ('{% include "/etc/passwd" %}', 1, "there is no template '/etc/passwd'"),
+    ('{% include "connrunner/../sandbox.py" %}', 1, "there is no template"),
+    ("x" * 300_000, 1, "the file has more than 256 KiB"),
+    ("{{ 'x' * 300000 }}", 1, "too long: more than 200,000 characters"),
+    ("{% for i in range(300000) %}x{% endfor %}", 1, "Range too big"),
+]
+
+
+@pytest.mark.parametrize(("source", "line", "message"), BROKEN, ids=[message for _, _, message in BROKEN])
+def test_a_broken_template_is_named_with_its_line(tmp_path: Path, source: str, line: int, message: str) -> None:
+    override(tmp_path, TEXT, source)
+    subject, text, html = here(tmp_path, seen(tmp_path))
+    assert text["trouble"]["template"] == TEXT
+    assert text["trouble"]["line"] == line
+    assert text["trouble"]["message"].startswith(message)
+    assert "text" in subject
+    assert "text" in html
+
+
+def test_a_mistake_in_an_included_file_is_found_there(tmp_path: Path) -> None:
+    override(tmp_path, TEXT, '\n\n{% include "part.j2" %}')
+    override(tmp_path, "part.j2", "\n{{ nope }}")
+    (answer,) = here(tmp_path, seen(tmp_path), (TEXT,))
+    assert answer["trouble"] == {"template": "part.j2", "line": 2, "message": "'nope' is undefined"}
+
+
+def test_links_out_of_the_workspace_pipes_and_odd_bytes_are_no_templates(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    (workspace / "templates").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    path = workspace / "templates" / TEXT
+
+    def trouble() -> str:
+        (answer,) = here(workspace, seen(tmp_path), (TEXT,))
+        path.unlink()
+        return str(answer["trouble"]["message"])
+
+    path.symlink_to(tmp_path / "secret")
+    assert trouble() == "this is not a regular file inside the workspace"
+    path.symlink_to(workspace / "gone")
+    assert trouble() == "this is not a regular file inside the workspace"
+    os.mkfifo(path)
+    assert trouble() == "this is not a regular file inside the workspace"
+    path.write_bytes(b"\xff\xfe")
+    assert trouble() == "the file is not UTF-8"
+    (workspace / "shared.j2").write_text("fine")
+    path.symlink_to(workspace / "shared.j2")
+    assert here(workspace, seen(tmp_path), (TEXT,)) == [{"text": "fine"}]
+
+
+# --- hostile -----------------------------------------------------------------------------------------------------
+
+ESCAPES = [
+    "{{ ''.__class__ }}",
+    "{{ ''['__class__'] }}",
+    "{{ ''|attr('__class__') }}",
+    "{{ ().__class__.__bases__[0].__subclasses__() }}",
+    "{{ run.items.__self__ }}",
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
+    "{{ joiner.__init__.__globals__ }}",
+    "{{ namespace.__init__.__globals__ }}",
+    "{{ lipsum.__globals__['os'] }}",
+    "{{ lipsum['__globals__'] }}",
+    "{{ self.__init__.__globals__ }}",
+    "{{ self._TemplateReference__context.environment }}",
+    "{{ '{0.__class__.__mro__}'.format('') }}",
+    "{{ '{a.__class__}'.format_map({'a': 1}) }}",
+    "{{ ('%s'|attr('format'))('{0.__class__}') ~ ''.__class__ }}",
+    "{{ ['{0.__class__}']|map('format', 1)|list ~ ''.__class__ }}",
+    "{{ ''|attr('for' ~ 'mat')|attr('__self__') }}",
+    "{{ (1).__class__ }}",
+    "{{ range.__class__ }}",
+    "{{ dict.__base__ }}",
+    "{{ loop }}",
+    "{% set x = run.update({'number': 0}) %}",
+    "{% set x = run.clear() %}",
+    "{% set x = rejects.append(1) %}",
+    "{% set x = counts.pop('read') %}",
+    "{% set ns = namespace() %}{% set ns.__class__ = 1 %}{{ ns.__class__ }}",
+    "{% for k in [''] | map(attribute='__class__') %}{{ k }}{% endfor %}",
+    "{{ [run] | sum(attribute='__class__') }}",
+    "{{ (run | groupby('__class__')) }}",
+    "{% import 'os' as os %}",
+    "{{ config }}",
+    "{{ request.application }}",
+    "{{ url_for.__globals__ }}",
+    "{% macro m() %}{{ caller.__globals__ }}{% endmacro %}{% call m() %}{% endcall %}",
+    "{% macro m() %}{% endmacro %}{{ m.__call__.__func__ }}",
+]
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_no_template_reaches_objects_or_changes_what_it_sees(tmp_path: Path, source: str) -> None:
+    override(tmp_path, TEXT, source)
+    sees = seen(tmp_path)
+    before = json.dumps(sees)
+    (answer,) = here(tmp_path, sees, (TEXT,))
+    assert "trouble" in answer, answer
+    assert json.dumps(sees) == before
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+PLAIN = "CRM contacts: run 12 partial"
+
+
+def both(workspace: Path, contexts: list[dict[str, Any]], seconds: float = 30) -> list[Rendered]:
+    return render(workspace, contexts, deadline=time.monotonic() + seconds)
+
+
+@pytest.mark.slow
+def test_several_mails_are_rendered_in_one_go(tmp_path: Path) -> None:
+    sees = [seen(tmp_path, replace(RUN, run=number)) for number in range(1, 30)]
+    mails = both(tmp_path, sees)
+    assert [mail.subject for mail in mails] == [f"CRM contacts: run {n} partial, 14 rows refused" for n in range(1, 30)]
+    assert all(mail.html and mail.html.rstrip().endswith("</html>") for mail in mails)
+
+
+@pytest.mark.slow
+def test_a_broken_template_gives_a_plain_mail_that_says_so(tmp_path: Path) -> None:
+    override(tmp_path, HTML, "\n{{ nope }}")
+    (mail,) = both(tmp_path, [seen(tmp_path)])
+    assert mail.html is None
+    assert mail.subject == PLAIN
+    assert "templates/run.html.j2, line 2: 'nope' is undefined" in mail.text
+    for fact in ("14 of 12,000 rows were refused", "created: 500", "connrunner log crm 12", "01:30:02 +01:00"):
+        assert fact in mail.text
+
+
+def test_the_plain_mail_needs_no_more_than_the_least_of_a_run(tmp_path: Path) -> None:
+    run = replace(RUN, started_at=None, message="", counts=Counts(), commit=None)
+    mail = fallback(seen(tmp_path, run, rejects=0), Trouble(template="a\r\nb.j2", line=1, message="x\ny" * 999))
+    assert "Started: never" in mail.text
+    assert "templates/a b.j2, line 1: x yx yx" in mail.text
+    assert len(mail.text) < 1500
+
+
+# A template that would go on and on, what its mail says, and whether the line is known.
+BOMBS = [
+    ("\n{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", 2, "takes too long"),
+    ("\n{{ 'a' * 10 ** 9 }}", 2, "needs too much memory"),
+    ("\n{% set x = 10 ** (run.number * 10 ** 9) %}", 2, "takes too long"),
+    ("\n{{ '%099999999999d' % run.number }}", 2, "memory"),
+    ("{{ lipsum(n=10 ** 7) }}", 1, "takes too long"),
+    # One comparison in C, of two to the power of 40 steps: no exception comes through, only the kernel ends it.
+    (
+        """
+{% set ns = namespace(a=[1], b=[1]) %}
+{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}
+{{ ns.a == ns.b }}""",
+        1,
+        "takes too long",
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "line", "message"), BOMBS)
+def test_a_bomb_is_bounded_and_costs_its_own_mail_only(tmp_path: Path, source: str, line: int, message: str) -> None:
+    override(tmp_path, TEXT, "{% if run.number == 13 %}" + source + "{% endif %}")
+    sees = [seen(tmp_path, replace(RUN, run=number)) for number in (12, 13)]
+    jobs = [{"template": name, "context": index} for index in range(2) for name in TEMPLATES]
+    start = time.monotonic()
+    done = work(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
+    assert time.monotonic() - start < 15
+    assert ["text" in answer for answer in done] == [True, True, True, True, False, True]
+    trouble = done[4]["trouble"]
+    assert trouble["template"] == TEXT
+    assert trouble["line"] == line
+    assert message in trouble["message"]
+
+
+@pytest.mark.slow
+def test_three_bombs_at_once_are_bounded_together(tmp_path: Path) -> None:
+    for name in TEMPLATES:
+        override(tmp_path, name, "{{ [[0] * 10 ** 7] * 10 ** 7 }}")
+    sees = [seen(tmp_path)] * 20
+    jobs = [{"template": name, "context": index} for index in range(20) for name in TEMPLATES]
+    start = time.monotonic()
+    done = work(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
+    assert time.monotonic() - start < 20
+    assert [answer["trouble"]["template"] for answer in done] == list(TEMPLATES) * 20
+
+
+@pytest.mark.slow
+def test_the_deadline_is_kept(tmp_path: Path) -> None:
+    override(tmp_path, TEXT, "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}")
+    start = time.monotonic()
+    (mail,) = both(tmp_path, [seen(tmp_path)], seconds=1)
+    assert time.monotonic() - start < 3
+    assert "rendering takes too long" in mail.text
+
+
+@pytest.mark.slow
+def test_the_process_knows_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_PASSWORD", "hunter2-hunter2")
+    started: list[dict[str, str]] = []
+    popen = subprocess.Popen
+
+    def spy(*args: Any, env: dict[str, str], **kwargs: Any) -> Any:
+        started.append(env)
+        return popen(*args, env=env, **kwargs)
+
+    monkeypatch.setattr(subprocess, "Popen", spy)
+    assert both(tmp_path, [seen(tmp_path)])[0].html
+    assert started
+    assert "hunter2-hunter2" not in str(started)
+
+
+def test_a_process_that_cannot_start_costs_the_form_and_not_the_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "gone"))
+    (mail,) = both(tmp_path, [seen(tmp_path)])
+    assert mail.subject == PLAIN
+    assert "the process that renders cannot start: No such file or directory" in mail.text
+
+
+@pytest.mark.slow
+def test_a_process_that_breaks_costs_the_form_and_not_the_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python").write_text(
+        "#!/bin/sh\necho half; printf '{\"text\": '; echo 'No module named x' >&2; exit 3\n"
+    )
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    (mail,) = both(tmp_path, [seen(tmp_path)])
+    assert mail.subject == PLAIN
+    assert "status 3: No module named x" in mail.text
+
+
+@pytest.mark.slow
+def test_a_relative_workspace_has_its_templates_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    override(tmp_path, SUBJECT, "mine")
+    monkeypatch.chdir(tmp_path)
+    assert both(Path(), [seen(tmp_path)])[0].subject == "mine"

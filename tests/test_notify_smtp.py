@@ -1,0 +1,626 @@
+"""Mail to real SMTP servers on this machine: sound ones, strict ones, broken ones, hostile ones."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope
+from aiosmtpd.smtp import Session as Talk
+
+from connrunner.core.counts import Counts
+from connrunner.core.model import Mail, Outcome, Run
+from connrunner.core.notice import DeliveryRecord, Notice
+from connrunner.notify import smtp, wire
+from connrunner.notify.carrier import Answer, ServerError
+from connrunner.notify.outbox import PendingNotice, deliver
+from connrunner.notify.smtp import Session
+from connrunner.notify.wire import Server, parse
+
+# The test server believes that a connection which began with TLS has none.
+pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+
+PASSWORD = "hunter2-hunter2"
+NOTICE = Notice(id="crm.12.failed.t", connection="crm", run=12, event="failed", recipients=())
+
+
+# --- addresses of servers ----------------------------------------------------------------------------------------
+
+SERVERS = [
+    ("smtp://mail.example.com", Server(scheme="smtp", host="mail.example.com", port=587)),
+    ("smtp://mail.example.com:2525/", Server(scheme="smtp", host="mail.example.com", port=2525)),
+    ("smtps://mail.example.com", Server(scheme="smtps", host="mail.example.com", port=465)),
+    ("smtp+plain://localhost", Server(scheme="smtp+plain", host="localhost", port=25)),
+    ("smtp://[::1]:26", Server(scheme="smtp", host="::1", port=26)),
+]
+
+
+@pytest.mark.parametrize(("text", "server"), SERVERS)
+def test_the_server_of_a_url(text: str, server: Server) -> None:
+    assert parse(text) == server
+
+
+@pytest.mark.parametrize("text", ["", "smtp:", "smtp://", "mail.example.com", "lmtp://x", "smtp://a:b@x", "smtp://x:y"])
+def test_no_server(text: str) -> None:
+    with pytest.raises(ServerError, match=r"mail\.server"):
+        parse(text)
+
+
+# --- a real server -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Post:
+    """A mail server in a thread: what it took, and how it answers."""
+
+    port: int = 0
+    taken: list[Envelope] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+    connections: int = 0
+    refuse: dict[str, str] = field(default_factory=dict)  # recipient -> answer to RCPT
+    refuse_sender: str = ""
+    refuse_data: str = ""
+    encrypted: list[bool] = field(default_factory=list)
+    talks: dict[str, int] = field(default_factory=dict)
+    most: int = 0  # mails on one connection; 0: any number
+
+    async def handle_MAIL(self, server: SMTP, talk: Talk, envelope: Envelope, sender: str, options: list[str]) -> str:  # noqa: N802
+        if self.refuse_sender:
+            return self.refuse_sender
+        number = self.talks[str(talk.peer)] = self.talks.get(str(talk.peer), 0) + 1
+        if self.most and number > self.most:
+            server.transport.close()
+            return "421 enough"
+        envelope.mail_from = sender
+        return "250 OK"
+
+    async def handle_RCPT(self, server: SMTP, talk: Talk, envelope: Envelope, to: str, options: list[str]) -> str:  # noqa: N802
+        if to in self.refuse:
+            return self.refuse[to]
+        envelope.rcpt_tos.append(to)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, talk: Talk, envelope: Envelope) -> str:  # noqa: N802
+        if self.refuse_data:
+            return self.refuse_data
+        self.taken.append(envelope)
+        self.encrypted.append(talk.ssl is not None)
+        return "250 taken"
+
+    def authenticate(self, server: SMTP, talk: Talk, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+        self.logins.append(f"{data.login.decode()}:{data.password.decode()}")
+        return AuthResult(success=data.password.decode() == PASSWORD, handled=False)
+
+    def mail(self, number: int = 0) -> EmailMessage:
+        content = self.taken[number].content
+        assert isinstance(content, bytes)
+        message = message_from_bytes(content, policy=default)
+        assert isinstance(message, EmailMessage)
+        return message
+
+
+Start = Callable[..., Post]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start mail servers; each answers on a port of 127.0.0.1 until the test ends."""
+    stops: list[Callable[[], None]] = []
+
+    def start(*, tls: ssl.SSLContext | None = None, from_first_byte: bool = False, auth: bool = False) -> Post:
+        post = Post()
+        loop = asyncio.new_event_loop()
+
+        def session() -> SMTP:
+            post.connections += 1
+            more: dict[str, Any] = {"authenticator": post.authenticate, "auth_required": True} if auth else {}
+            if tls and not from_first_byte:
+                more |= {"tls_context": tls, "require_starttls": True}
+            return SMTP(post, hostname="mail.test", loop=loop, auth_require_tls=not from_first_byte, **more)
+
+        server = loop.run_until_complete(
+            loop.create_server(session, "127.0.0.1", 0, ssl=tls if from_first_byte else None)
+        )
+        post.port = server.sockets[0].getsockname()[1]
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+
+        async def end() -> None:
+            server.close()
+            await server.wait_closed()
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        def stop() -> None:
+            asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+        stops.append(stop)
+        return post
+
+    yield start
+    for stop in stops:
+        stop()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This test trusts the authority, as a machine does that names it in SSL_CERT_FILE."""
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+
+
+def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    more = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2020, 2, 1, tzinfo=UTC)}
+    authority.issue_cert(*(names or ("localhost",)), **(more if expired else {})).configure_cert(context)
+    return context
+
+
+def send(
+    server: str, *recipients: str, username: str | None = None, password: str | None = None, seconds: float = 10
+) -> list[Answer]:
+    session = Session(parse(server), username=username, password=password, deadline=time.monotonic() + seconds)
+    data = b"Subject: s\r\n\r\nfirst\r\n.dot\r\n"
+    answers = [session.send(NOTICE, to, "c@example.com", data) for to in recipients or ("ann@example.com",)]
+    session.close()
+    return answers
+
+
+SENT = Answer(result="sent")
+
+
+@pytest.mark.slow
+def test_plain_to_this_machine(start: Start) -> None:
+    post = start()
+    assert send(f"smtp+plain://localhost:{post.port}") == [SENT]
+    assert post.taken[0].mail_from == "c@example.com"
+    assert post.taken[0].rcpt_tos == ["ann@example.com"]
+    assert post.taken[0].content == b"Subject: s\r\n\r\nfirst\r\n.dot\r\n"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+def test_starttls_and_login(start: Start, authority: trustme.CA) -> None:
+    post = start(tls=certificate(authority), auth=True)
+    assert send(f"smtp://localhost:{post.port}", username="me", password=PASSWORD) == [SENT]
+    assert post.encrypted == [True]
+    assert post.logins == [f"me:{PASSWORD}"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+def test_tls_from_the_first_byte_and_login(start: Start, authority: trustme.CA) -> None:
+    post = start(tls=certificate(authority, "127.0.0.1"), from_first_byte=True, auth=True)
+    assert send(f"smtps://127.0.0.1:{post.port}", username="me", password=PASSWORD) == [SENT]
+    assert post.logins == [f"me:{PASSWORD}"]
+
+
+@pytest.mark.slow
+def test_several_mails_share_a_connection(start: Start) -> None:
+    post = start()
+    assert send(f"smtp+plain://127.0.0.1:{post.port}", *[f"a{n}@x.example" for n in range(20)]) == [SENT] * 20
+    assert (len(post.taken), post.connections) == (20, 1)
+
+
+@pytest.mark.slow
+def test_each_recipient_has_a_result_of_their_own(start: Start) -> None:
+    post = start()
+    post.refuse = {"gone@x.example": "550 5.1.1 no such user", "full@x.example": "452 4.2.2 mailbox full"}
+    answers = send(f"smtp+plain://127.0.0.1:{post.port}", "gone@x.example", "full@x.example", "ann@x.example")
+    assert [answer.result for answer in answers] == ["refused", "deferred", "sent"]
+    where = f"127.0.0.1:{post.port}"
+    assert answers[0].reason == f"{where} does not take mail to gone@x.example: 550 5.1.1 no such user"
+    assert answers[1].reason == f"{where} does not take mail to full@x.example: 452 4.2.2 mailbox full"
+    assert [envelope.rcpt_tos for envelope in post.taken] == [["ann@x.example"]]
+
+
+# What the server says at which point; what becomes of the mail.
+SAID = [
+    ("refuse_data", "554 5.7.1 spam", "refused", "does not take the mail: 554 5.7.1 spam"),
+    ("refuse_data", "451 4.3.0 later", "deferred", "does not take the mail: 451 4.3.0 later"),
+    ("refuse_sender", "553 5.1.8 who?", "deferred", "from c@example.com: 553 5.1.8 who?; is mail.from right?"),
+    ("refuse_sender", "451 4.3.0 later", "deferred", "from c@example.com: 451 4.3.0 later"),
+    ("refuse_sender", "530 5.7.0 log in", "deferred", "530 5.7.0 log in; set mail.username and mail.password"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "said", "result", "reason"), SAID)
+def test_what_the_server_says_is_told(start: Start, where: str, said: str, result: str, reason: str) -> None:
+    post = start()
+    setattr(post, where, said)
+    (answer,) = send(f"smtp+plain://127.0.0.1:{post.port}")
+    assert answer.result == result
+    assert reason in answer.reason
+
+
+@pytest.mark.slow
+def test_a_server_that_has_enough_of_a_connection_gets_a_new_one(start: Start) -> None:
+    post = start()
+    post.most = 2
+    answers = send(f"smtp+plain://127.0.0.1:{post.port}", *[f"a{n}@x.example" for n in range(5)])
+    assert [answer.result for answer in answers] == ["sent", "sent", "deferred", "sent", "sent"]
+    assert post.connections == 2
+
+
+# --- trust -------------------------------------------------------------------------------------------------------
+
+UNTRUSTED = [
+    # the certificate's names, expired, from a trusted authority, what is said
+    (("localhost",), False, False, "unable to get local issuer certificate"),
+    (("other.example",), False, True, "Hostname mismatch, certificate is not valid for 'localhost'"),
+    (("localhost",), True, True, "certificate has expired"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+@pytest.mark.parametrize(("names", "expired", "known", "said"), UNTRUSTED)
+def test_a_bad_certificate_means_that_nothing_is_sent(
+    start: Start, authority: trustme.CA, scheme: str, names: tuple[str, ...], expired: bool, known: bool, said: str
+) -> None:
+    issuer = authority if known else trustme.CA()
+    post = start(tls=certificate(issuer, *names, expired=expired), from_first_byte=scheme == "smtps", auth=True)
+    server = f"{scheme}://localhost:{post.port}"
+    answers = send(server, "a@x.example", "b@x.example", username="me", password=PASSWORD)
+    assert [answer.result for answer in answers] == ["deferred", "deferred"]
+    assert said in answers[0].reason
+    assert "so nothing was sent; repair the certificate" in answers[0].reason
+    assert (post.taken, post.logins) == ([], [])
+    assert post.connections <= 1  # the second recipient does not try once more
+
+
+@pytest.mark.slow
+def test_a_server_without_starttls_gets_neither_mail_nor_password(start: Start) -> None:
+    post = start()
+    (answer,) = send(f"smtp://127.0.0.1:{post.port}", username="me", password=PASSWORD)
+    assert answer.result == "deferred"
+    assert "offers no STARTTLS, so nothing was sent; smtps:// is for servers that start with TLS" in answer.reason
+    assert (post.taken, post.logins) == ([], [])
+
+
+@pytest.mark.slow
+def test_tls_to_a_server_without_it_says_so(start: Start) -> None:
+    post = start()
+    (answer,) = send(f"smtps://127.0.0.1:{post.port}")
+    assert answer.result == "deferred"
+    assert "does not speak TLS from the first byte" in answer.reason
+
+
+def test_plain_never_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 25))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: there)
+    (answer,) = send("smtp+plain://localhost")
+    assert answer.result == "deferred"
+    assert "smtp+plain:// is for this machine only" in answer.reason
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+def test_a_wrong_password_is_told_and_never_shown(start: Start, authority: trustme.CA) -> None:
+    post = start(tls=certificate(authority), auth=True)
+    answers = send(f"smtp://localhost:{post.port}", "a@x.example", "b@x.example", username="me", password="wrong-wrong")
+    assert [answer.result for answer in answers] == ["deferred", "deferred"]
+    assert "refused the login: 535" in answers[0].reason
+    assert "check mail.username and mail.password" in answers[0].reason
+    assert "wrong-wrong" not in str(answers)
+    assert post.taken == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("password", ["pässword-pässword", None])
+def test_a_password_that_cannot_be_sent_is_told(start: Start, authority: trustme.CA, password: str | None) -> None:
+    post = start(tls=certificate(authority), auth=True)
+    (answer,) = send(f"smtp://localhost:{post.port}", username="me", password=password)
+    assert answer.result == "deferred"
+    assert "mail.password" in answer.reason
+    assert "ä" not in answer.reason
+
+
+@pytest.mark.slow
+def test_a_login_that_the_server_does_not_know_is_told(start: Start) -> None:
+    post = start()
+    (answer,) = send(f"smtp+plain://127.0.0.1:{post.port}", username="me", password=PASSWORD)
+    assert answer.result == "deferred"
+    assert "takes no login; remove mail.username" in answer.reason
+
+
+# --- servers that break ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def play() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
+    """Start servers that play one scene for each connection, and give their port."""
+    stops: list[Callable[[], None]] = []
+
+    def play(scene: Callable[[socket.socket], None]) -> int:
+        listening = socket.create_server(("127.0.0.1", 0))
+        threads: list[threading.Thread] = []
+
+        def one(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                scene(connection)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    connection.settimeout(10)
+                    threads.append(threading.Thread(target=one, args=[connection], daemon=True))
+                    threads[-1].start()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
+            for each in (thread, *threads):
+                each.join(15)
+
+        stops.append(stop)
+        return int(listening.getsockname()[1])
+
+    yield play
+    for stop in stops:
+        stop()
+
+
+Play = Callable[[Callable[[socket.socket], None]], int]
+
+
+def talk(*answers: bytes) -> Callable[[socket.socket], None]:
+    """A scene: greet, give each line of the client the next answer, then hang up."""
+
+    def scene(connection: socket.socket) -> None:
+        with connection.makefile("rwb", buffering=0) as file:
+            for answer in answers:
+                file.write(answer)
+                if not file.readline():
+                    return
+
+    return scene
+
+
+GREETING, OK = b"220 hello\r\n", b"250 fine\r\n"
+SCENES = [
+    # the answers, one for each line of the client      what is said
+    ([], "cannot be reached: Connection unexpectedly closed"),
+    ([b"554 go away\r\n"], "cannot be reached: 554 go away"),
+    ([b"421 busy\r\n"], "cannot be reached: 421 busy"),
+    ([b"\x00\xff\x1b[2J\r\n"], "cannot be reached: -1"),
+    ([b"220 " + b"x" * 20_000 + b"\r\n"], "cannot be reached: 500 Line too long."),
+    ([GREETING], "broke off before the first mail"),
+    ([GREETING, OK], "broke off: Connection unexpectedly closed"),
+    ([GREETING, OK, b"421 busy\r\n"], "does not take mail from c@example.com: 421 busy"),
+    ([GREETING, OK, OK], "broke off: Connection unexpectedly closed"),
+    ([GREETING, OK, OK, b"421 busy\r\n"], "does not take mail to ann@example.com: 421 busy"),
+    ([GREETING, OK, OK, b"xyz\r\n"], "does not take mail to ann@example.com: -1"),
+    ([GREETING, OK, OK, OK], "broke off: Connection unexpectedly closed"),
+    ([GREETING, OK, OK, OK, b"451 later\r\n"], "does not take the mail: 451 later"),
+    ([GREETING, OK, OK, OK, b"354 go\r\n"], "broke off: Connection unexpectedly closed"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("answers", "said"), SCENES)
+def test_a_server_that_breaks_off_anywhere_defers(play: Play, answers: list[bytes], said: str) -> None:
+    (answer,) = send(f"smtp+plain://127.0.0.1:{play(talk(*answers))}")
+    assert answer.result == "deferred"
+    assert said in answer.reason
+    assert answer.reason.isprintable()
+
+
+@pytest.mark.slow
+def test_a_cut_after_the_mail_defers_it_and_the_next_one_is_tried(play: Play) -> None:
+    port = play(talk(GREETING, OK, OK, OK, b"354 go\r\n"))
+    answers = send(f"smtp+plain://127.0.0.1:{port}", "a@x.example", "b@x.example")
+    assert ["broke off" in answer.reason for answer in answers] == [True, True]
+
+
+def test_a_server_that_is_down_defers_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    begun = time.monotonic()
+    answers = send(f"smtp+plain://127.0.0.1:{port}", "a@x.example", "b@x.example")
+    assert time.monotonic() - begun < 1
+    reason = f"127.0.0.1:{port} cannot be reached: Connection refused; is mail.server right?"
+    assert answers == [Answer(result="deferred", reason=reason)] * 2
+
+
+@pytest.mark.slow
+def test_a_host_that_does_not_exist_is_told() -> None:
+    (answer,) = send("smtp://mail.invalid")
+    assert answer.result == "deferred"
+    assert answer.reason.startswith("mail.invalid:587 cannot be reached: the host name is not found (")
+
+
+def test_a_host_name_that_is_none_is_told() -> None:
+    (answer,) = send(f"smtp://{'a' * 70}.example")
+    assert "the host name is not found" in answer.reason
+
+
+def dribble(connection: socket.socket) -> None:
+    """One byte of a greeting that never ends, again and again: no single wait is long."""
+    connection.sendall(b"220-")
+    while True:
+        connection.sendall(b"x")
+        time.sleep(0.1)
+
+
+def dribble_later(connection: socket.socket) -> None:
+    talk(GREETING, OK)(connection)
+    dribble(connection)
+
+
+def dribble_tls(connection: socket.socket) -> None:
+    """The same inside the handshake."""
+    connection.sendall(b"\x16\x03\x03\x40\x00")
+    while True:
+        connection.sendall(b"\x02")
+        time.sleep(0.1)
+
+
+def dribble_starttls(connection: socket.socket) -> None:
+    talk(GREETING, b"250-hello\r\n250 STARTTLS\r\n", b"220 go\r\n")(connection)
+    dribble_tls(connection)
+
+
+def silent(connection: socket.socket) -> None:
+    while connection.recv(9999):
+        pass
+
+
+def silent_after_mail(connection: socket.socket) -> None:
+    talk(GREETING, OK, OK, OK, b"354 go\r\n")(connection)
+    silent(connection)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", [silent, dribble, dribble_later, dribble_tls, dribble_starttls, silent_after_mail])
+@pytest.mark.parametrize("scheme", ["smtp+plain", "smtp", "smtps"])
+def test_a_server_that_hangs_costs_no_more_than_the_deadline(
+    play: Play, scheme: str, scene: Callable[[socket.socket], None]
+) -> None:
+    begun = time.monotonic()
+    (answer,) = send(f"{scheme}://127.0.0.1:{play(scene)}", seconds=1)
+    assert time.monotonic() - begun < 2.5
+    assert answer.result == "deferred"
+
+
+@pytest.mark.slow
+def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: done.wait(10) and [])
+    begun = time.monotonic()
+    (answer,) = send("smtp://mail.example.com", seconds=0.5)
+    done.set()
+    assert time.monotonic() - begun < 2
+    assert answer.reason == "mail.example.com:587 cannot be reached: no answer in time; is mail.server right?"
+
+
+@pytest.mark.slow
+def test_one_slow_mail_leaves_time_for_the_others(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "PATIENCE", 0.3)
+    monkeypatch.setattr(wire, "PATIENCE", 0.3)
+    scenes = iter([silent_before_recipient, talk(GREETING, OK, OK, OK, b"354 go\r\n", OK)])
+    answers = send(f"smtp+plain://127.0.0.1:{play(lambda one: next(scenes)(one))}", "a@x.example", "b@x.example")
+    assert answers[0].result == "deferred"
+    assert "no answer in time" in answers[0].reason
+    assert "no answer in time" not in answers[1].reason
+
+
+def silent_before_recipient(connection: socket.socket) -> None:
+    talk(GREETING, OK, OK)(connection)
+    silent(connection)
+
+
+@pytest.mark.slow
+def test_a_server_that_thinks_long_about_a_mail_gets_one_copy(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smtp, "PATIENCE", 0.3)
+
+    def thinks(connection: socket.socket) -> None:
+        with connection.makefile("rwb", buffering=0) as file:
+            for answer in (GREETING, OK, OK, OK, b"354 go\r\n"):
+                file.write(answer)
+                file.readline()
+            while file.readline() != b".\r\n":
+                pass
+            time.sleep(1)
+            file.write(OK)
+            file.readline()
+
+    assert send(f"smtp+plain://127.0.0.1:{play(thinks)}") == [SENT]
+
+
+@pytest.mark.slow
+def test_a_server_that_repeats_the_password_does_not_put_it_into_a_record(play: Play) -> None:
+    def parrot(connection: socket.socket) -> None:
+        with connection.makefile("rwb", buffering=0) as file:
+            file.write(GREETING)
+            file.readline()
+            file.write(b"250-hello\r\n250 AUTH PLAIN\r\n")
+            said = file.readline().strip()
+            file.write(b"535 " + said + b" is wrong, " + PASSWORD.encode() + b"\r\n")
+            file.readline()
+
+    (answer,) = send(f"smtp+plain://127.0.0.1:{play(parrot)}", username="me", password=PASSWORD)
+    assert "535 AUTH PLAIN *** is wrong, ***" in answer.reason
+
+
+# --- from a run to the wire --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp_path: Path) -> None:
+    post = start(tls=certificate(authority), auth=True)
+    post.refuse = {"gone@x.example": "550 no such user", "full@x.example": "452 mailbox full"}
+    begun = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+    run = Run(
+        connection="crm",
+        run=12,
+        outcome=Outcome.PARTIAL,
+        trigger="schedule",
+        due_at=begun,
+        queued_at=begun,
+        started_at=begun,
+        ended_at=begun,
+        seconds=3,
+        counts=Counts(read=2, checked=2, created=1, invalid=1),
+        message="1 of 2 rows was refused: «Łódź» <b>",
+    )
+    recipients = ("gone@x.example", "full@x.example", "ann@x.example")
+    notice = Notice(id="crm.12.partial.t", connection="crm", run=12, event="partial", recipients=recipients)
+    recorded: list[DeliveryRecord] = []
+    deliver(
+        [PendingNotice(notice=notice, recipients=recipients, run=run, title="Klanten & Übersicht 日本語")],
+        mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
+        username="me",
+        password=PASSWORD,
+        workspace=tmp_path,
+        mailbox=tmp_path / "mail",
+        deadline=time.monotonic() + 20,
+        record=recorded.append,
+    )
+    assert [record["result"] for record in recorded] == ["refused", "deferred", "sent"]
+    assert len(post.taken) == 1
+    mail = post.mail()
+    assert mail["Subject"] == "Klanten & Übersicht 日本語: run 12 partial, 1 row refused"
+    assert mail["To"] == "ann@x.example"
+    assert mail["From"].addresses[0].display_name == "Gegevens, Team Ü"
+    assert mail["Message-ID"].startswith("<crm.12.partial.t.")
+    text, html = (part.get_content() for part in mail.iter_parts())
+    assert "1 of 2 rows was refused: «Łódź» <b>" in text
+    assert "1 of 2 rows was refused: «Łódź» &lt;b&gt;" in html
+    content = post.taken[0].content
+    assert isinstance(content, bytes)
+    content.decode("ascii")
+    assert not (tmp_path / "mail").exists()
