@@ -46,13 +46,16 @@ class Job:
     run: int
     started_at: datetime
     lane_descriptor: int | None = None  # kept open by every process that the run starts
+    rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
     @property
     def spool(self) -> Path:
-        return self.state.spool / f"{self.connection.name}-{self.run}"
+        return (self.rehearsal or self.state.spool) / f"{self.connection.name}-{self.run}"
 
     @property
     def rejects(self) -> Path:
+        if self.rehearsal:
+            return self.rehearsal / "rejects.jsonl"
         return self.state.rejects(self.connection.name, self.run)
 
 
@@ -107,7 +110,13 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) ->
     files = list(source.fetch(settings, workspace=job.workspace, spool=job.spool, report=report))
     with _store(job, report) as store:
         done = store.import_files(
-            work, files, connection=job.connection.name, run=job.run, at=job.started_at, rejects=job.rejects
+            work,
+            files,
+            connection=job.connection.name,
+            run=job.run,
+            at=job.started_at,
+            rejects=job.rejects,
+            dry_run=job.rehearsal is not None,
         )
     return _counted(done.counts, _import_message(done.counts), files=[file.name for file in done.files])
 
@@ -125,6 +134,8 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) ->
     local = job.spool / Path(destination.target(settings, **facts)).name
     with _store(job, report) as store:
         done = store.export(work, connection=job.connection.name, run=job.run, at=job.started_at, path=local)
+        if job.rehearsal:
+            return _counted(done.counts, f"{done.rows_written:,} rows would be written")
         where = destination.deliver(settings, local, **facts, report=report)
         store.exported(connection=job.connection.name, run=job.run, at=job.started_at)
     return _counted(done.counts, f"{done.rows_written:,} rows written to {where}", output=where, rows=done.rows_written)

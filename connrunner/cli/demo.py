@@ -59,7 +59,7 @@ def _mail(folder: Path) -> None:
         message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
         body = message.get_body(("plain",))
         lines = [f"{name}: {message[name]}\n" for name in ("From", "To", "Subject")]
-        lines += ["\n", *(body.get_content().splitlines(keepends=True) if body else ())]
+        lines += ["\n", *(f"{line}\n" for line in (body.get_content().splitlines() if body else ()))]
         _show(f"The mail that would have been sent ({path.relative_to(folder)}).", lines)
 
 

@@ -50,7 +50,7 @@ def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:
     """Return the row of one ended run."""
-    details = [text.counters(run.counts), _message(run)]
+    details = [text.told(run)]
     if run.trigger == "manual":
         details.append(f"asked for by {run.asked_by}")
     if run.missed:
@@ -60,11 +60,6 @@ def run_row(run: Run, zone: str) -> list[text.Cell]:
     start = text.local(run.started_at, zone) if run.started_at else "-"
     time = text.duration(run.seconds) if run.started_at else "-"
     return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
-
-
-def _message(run: Run) -> str:
-    """The message of an import that went well repeats its counters; everything else is worth its place."""
-    return "" if run.kind == "import" and not run.code else run.message
 
 
 def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:

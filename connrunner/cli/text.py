@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from connrunner.core.counts import NAMES, Counts
-from connrunner.core.model import Outcome
+from connrunner.core.model import Outcome, Run
 
 GAP = "  "
 WIDE = 120  # columns of a terminal that does not say, a pipe or a file
@@ -117,6 +117,12 @@ def counters(counts: Counts) -> str:
     hidden = ("checked",) if counts.checked == counts.read else ()
     names = [name for name in NAMES if getattr(counts, name) and name not in hidden]
     return ", ".join(f"{getattr(counts, name):,} {name.replace('_', ' ')}" for name in names)
+
+
+def told(run: Run) -> str:
+    """Return a run's counters and its message; that of an import that went well says the same as its counters."""
+    message = "" if run.kind == "import" and not run.code else run.message
+    return "; ".join(part for part in (counters(run.counts), message) if part)
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

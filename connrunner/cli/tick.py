@@ -11,7 +11,7 @@ from connrunner import tick
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
-from connrunner.core.counts import from_mapping
+from connrunner.core import run as runs
 
 
 @click.command()
@@ -50,8 +50,7 @@ def sentence(event: dict[str, Any]) -> str:
         case "started":
             return f"{run}: started"
         case "ended" | "recovered":
-            counts = text.counters(from_mapping(event["counts"]))
-            parts = [f"{event['outcome']} after {text.duration(event['seconds'])}", counts, event["message"]]
+            parts = [f"{event['outcome']} after {text.duration(event['seconds'])}", text.told(runs.from_mapping(event))]
             told = "; ".join(part for part in parts if part)
             return f"{run}: {told}" + (" (found by this tick)" if event["event"] == "recovered" else "")
         case "busy":

@@ -1,0 +1,62 @@
+"""`connrunner run NAME --dry-run`: everything but the writing."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connrunner import worker
+from connrunner.cli.home import Home
+from connrunner.cli.text import clean, counters
+from connrunner.core import run as runs
+from connrunner.core.model import Command, Connection, Outcome
+from connrunner.core.report import Level
+from connrunner.errors import ArgumentError
+from connrunner.state import runs as run_files
+
+SHOWN = 20  # rejects
+
+
+class Aloud:
+    """A report that speaks on standard error."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        del level, facts
+        click.echo(clean(text), err=True)
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        """Leave the numbers out: a rehearsal shows its counters at the end."""
+
+
+def rehearse(home: Home, connection: Connection) -> int:
+    """Read and check for real, show the counters and the first rejects, change nothing; return the exit code."""
+    if isinstance(connection.work, Command):
+        raise ArgumentError(f"{connection.name} runs a program, and only the program knows what it would do")
+    with tempfile.TemporaryDirectory(prefix="connrunner-") as folder:
+        job = worker.Job(
+            workspace=home.folder,
+            state=home.state,
+            connection=connection,
+            model=home.workspace.profile,
+            run=0,
+            started_at=datetime.now(UTC),
+            rehearsal=Path(folder),
+        )
+        result = worker.perform(job, Aloud())
+        rejects = list(run_files.events(job.rejects))
+    if home.json:
+        home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})
+    else:
+        counts = counters(result.counts)
+        click.echo("; ".join(part for part in (f"would end {result.outcome}", counts, clean(result.message)) if part))
+        for reject in rejects[:SHOWN]:
+            place = f"{reject.get('file', '')}:{reject.get('line', '')}"
+            click.echo(clean(f"  {place}: {reject.get('field') or 'row'}: {reject.get('message', '')}"))
+        if len(rejects) > SHOWN:
+            click.echo(f"  and {len(rejects) - SHOWN:,} more")
+        click.echo("nothing was written")
+    return 0 if result.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) else 1
