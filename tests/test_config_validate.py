@@ -213,3 +213,14 @@ def test_names_of_files_that_are_no_text(folder: Path) -> None:
     result = validate()
     assert result.exit_code == 2
     assert "connections/caf\\udce9\\n.yaml:1:1: " in result.output
+
+
+def test_a_broken_template_is_found(tmp_path: Path) -> None:
+    (tmp_path / "connrunner.yaml").write_text("version: 1\n")
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/run.txt.j2").write_text("fine\n{{ connection.titel }}\n")
+
+    (problem,) = validate_workspace(tmp_path, [])
+
+    assert (problem.path, problem.line) == ("templates/run.txt.j2", 2)
+    assert "titel" in problem.message

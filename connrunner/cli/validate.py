@@ -18,6 +18,7 @@ from connrunner.cli.text import clean
 from connrunner.config.load import load
 from connrunner.config.stamps import stamps
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.notify.check import check
 
 WINDOW = 100  # characters of a line that are shown at most
 
@@ -57,12 +58,14 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
     ArgumentError for a path that does not exist or lies elsewhere; WorkspaceError when there is nothing to check.
     """
     wanted = [_in_workspace(folder, path) for path in paths]
+    problems: Sequence[Problem]
     try:
         problems = load(folder).problems
     except WorkspaceError as error:
         if not error.problems:
             raise
         problems = error.problems
+    problems = sorted((*problems, *check(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
