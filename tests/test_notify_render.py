@@ -82,7 +82,7 @@ Due         Mon 2026-11-23 01:30:00 +01:00
 Started     Mon 2026-11-23 01:30:02 +01:00
 Ended       Mon 2026-11-23 01:31:15 +01:00
 Run time    1 min 13 s
-Missed      2 earlier slots
+Missed      2 later slots
 Merged      1 slot that became due meanwhile
 Next run    Fri 2026-11-27 01:30:00 +01:00
 Commit      3f2a9c1d
