@@ -18,7 +18,7 @@ from typing import Any
 
 from connrunner import connectors, profiles
 from connrunner.config import load, secrets
-from connrunner.connectors import command
+from connrunner.connectors import Errand, command
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Export, Import, Outcome, ProfileModel
@@ -107,38 +107,48 @@ def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileS
 def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) -> Result:
     source = connectors.source(work.source["type"])
     settings = _settings(work.source, plain)
-    files = list(source.fetch(settings, workspace=job.workspace, spool=job.spool, report=report))
+    errand = _errand(job, report)
+    fetched = source.fetch(settings, errand, known=lambda _name, _size, _modified: False, mark=None)
     with _store(job, report) as store:
         done = store.import_files(
             work,
-            files,
+            fetched.files,
             connection=job.connection.name,
             run=job.run,
             at=job.started_at,
             rejects=job.rejects,
             dry_run=job.rehearsal is not None,
         )
+    if not job.rehearsal:
+        source.settle(settings, errand, fetched)
     return _counted(done.counts, _import_message(done.counts), files=[file.name for file in done.files])
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) -> Result:
     destination = connectors.destination(work.destination["type"])
     settings = _settings(work.destination, plain)
-    facts: dict[str, Any] = {
-        "connection": job.connection.name,
-        "run": job.run,
-        "at": job.started_at,
-        "workspace": job.workspace,
-    }
+    errand = _errand(job, report)
     # Asked before a row is written: a mistake in the path costs nothing, and its suffix says how to compress.
-    local = job.spool / Path(destination.target(settings, **facts)).name
+    local = errand.spool / Path(destination.target(settings, errand)).name
     with _store(job, report) as store:
         done = store.export(work, connection=job.connection.name, run=job.run, at=job.started_at, path=local)
         if job.rehearsal:
             return _counted(done.counts, f"{done.rows_written:,} rows would be written")
-        where = destination.deliver(settings, local, **facts, report=report)
+        delivered = destination.deliver(settings, errand, local)
         store.exported(connection=job.connection.name, run=job.run, at=job.started_at)
-    return _counted(done.counts, f"{done.rows_written:,} rows written to {where}", output=where, rows=done.rows_written)
+    message = f"{done.rows_written:,} rows written to {delivered.where}"
+    return _counted(done.counts, message, output=delivered.where, rows=done.rows_written)
+
+
+def _errand(job: Job, report: Report) -> Errand:
+    return Errand(
+        connection=job.connection.name,
+        run=job.run,
+        at=job.started_at,
+        workspace=job.workspace,
+        spool=job.spool,
+        report=report,
+    )
 
 
 def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report) -> Result:

@@ -244,11 +244,13 @@ class Workspace:
 class LocalFile:
     """A file of rows, on this machine now, wherever it came from."""
 
-    path: str  # where it can be read now, absolute
+    path: str  # where it can be read now, absolute; empty for one that is known and was not fetched again
     name: str  # how people and the ledger of processed files call it: relative path, object key, URL
     size: int  # bytes
     modified: str  # the source's own stamp of its version: RFC 3339 time, ETag, ...
     digest: str = ""  # SHA-256 of the bytes, in hex; empty when not computed yet
+    format: Format | None = None  # how its rows stand, when the source decides; else as the connection says
+    once: bool = False  # its rows are handed over once and stay nowhere: those that are refused are kept by us
 
 
 # --- runs --------------------------------------------------------------------------------------------------------

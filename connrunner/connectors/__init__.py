@@ -1,0 +1,121 @@
+"""Where rows come from and where they go: one module for each connector, whose docstring is its manual.
+
+A connector that imports is a `Source`, one that exports is a `Destination`; a module may be both. It is listed here by
+the `type:` that a connection's file says, and imported when a run needs it. `command` is a connection's work of its
+own, so it is no row of these tables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from connrunner.core.model import Format, LocalFile
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+Settings = Mapping[str, Any]
+"""What a connection's file says under `from:` or `to:`, with every secret reference already replaced by its secret."""
+
+SOURCES = {
+    "files": "connrunner.connectors.files",
+}
+DESTINATIONS = {
+    "files": "connrunner.connectors.files",
+}
+
+
+Known = Callable[[str, int, str], bool]
+"""Tells whether a file (name, bytes, the source's stamp of its version) was accepted whole in an earlier run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Errand:
+    """The run that a connector works for."""
+
+    connection: str
+    run: int
+    at: datetime  # when the run started
+    workspace: Path
+    spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
+    report: Report
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetched:
+    """What a source brought."""
+
+    files: tuple[LocalFile, ...]  # in the order in which their rows count
+    mark: Any = None  # plain JSON: how far the source came; the next run is given it, once these rows are durable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """A row that the partner refused."""
+
+    row: int  # its place in the file that was delivered, from 0, a header not counted
+    code: str  # a stable kebab-case word
+    message: str  # what the partner said
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivered:
+    """What became of an export's rows: all but *refused* have arrived."""
+
+    where: str  # in words for people
+    refused: tuple[Refusal, ...] = ()
+
+
+class Source(Protocol):
+    """A module that brings files of rows to this machine."""
+
+    def fetch(self, settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:
+        """Return the files to import; RunError when there are none and there should be some.
+
+        A file that is *known* needs no download: it is returned with an empty `path`, and its rows count as skipped.
+        *mark* is what the last successful run returned, or None. Nothing that a source returns may change while the
+        run works, so a source that cannot rely on that copies into `errand.spool`.
+        """
+
+    def settle(self, settings: Settings, errand: Errand, fetched: Fetched) -> None:
+        """Do what remains at the source once the rows are durable: move or delete files, say."""
+
+
+class Destination(Protocol):
+    """A module that takes a finished file of rows elsewhere."""
+
+    def form(self, settings: Settings, wanted: Format) -> Format:
+        """Return how the rows are to stand in the file that `deliver` gets; *wanted* is what the connection says."""
+
+    def target(self, settings: Settings, errand: Errand) -> str:
+        """Return the name under which the rows of this run will arrive; RunError when that cannot be.
+
+        It is asked before any row is written, so that a mistake in the settings costs nothing, and so that the
+        suffix (.csv.gz) is known.
+        """
+
+    def deliver(self, settings: Settings, errand: Errand, local: Path) -> Delivered:
+        """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
+
+
+def source(name: str) -> Source:
+    """Return the connector that imports from `type:` *name*."""
+    return cast("Source", _module(name, SOURCES))
+
+
+def destination(name: str) -> Destination:
+    """Return the connector that exports to `type:` *name*."""
+    return cast("Destination", _module(name, DESTINATIONS))
+
+
+def _module(name: str, table: Mapping[str, str]) -> object:
+    if name not in table:
+        near = difflib.get_close_matches(name, table, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(table))}"
+        raise RunError(f"no connector of type {name!r}", hint=advice, code="unknown-connector")
+    return importlib.import_module(table[name])

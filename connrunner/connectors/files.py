@@ -1,0 +1,334 @@
+"""Files on this machine, or on anything that is mounted here.
+
+Import:
+
+    import:
+      from: {type: files, path: "in/members-*.csv"}
+
+`path` is relative to the workspace, or absolute. `*`, `?` and `[..]` match within a name, `**` matches folders of any
+depth. The files are taken in the order of their names, so let a name carry its date: members-2026-11-22.csv. Left out
+are hidden files, unfinished ones (.part, .filepart, .tmp) and whatever is no file. A file or folder that is a symbolic
+link counts when it leads to a place inside the folder that `path` names before its first wildcard, and is left out with
+a warning when it leads out of it: whoever may drop a file there must not choose what else on this machine is read. No
+file at all is an error.
+
+Write a file under another name and rename it when it is whole: the run reads whatever has arrived under its name.
+
+Export:
+
+    export:
+      to: {type: files, path: "out/{connection}-{run}.csv"}
+
+`{date}` is the day on which the run started, in UTC, `{run}` its number, `{connection}` its connection. The rows are
+written to a hidden file beside the target (.NAME.part), brought to the disk and renamed: a reader of the folder sees
+the whole file or none. A file that is there already is replaced, a symbolic link too (never what it leads to); a
+folder, device or pipe is refused. Missing folders are made inside the workspace; elsewhere they are an error, because a
+missing folder there is often a disk that is not mounted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors.naming import fill
+from connrunner.core import instant
+from connrunner.core.model import Format, LocalFile
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+WILDCARD = re.compile(r"[*?\[]")
+UNFINISHED = (".part", ".filepart", ".tmp")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+    """Return the files that `path` names, in the order of their names, where they are."""
+    workspace = errand.workspace
+    pattern = _path(settings)
+    with _readable(pattern):
+        if not WILDCARD.search(pattern) or os.path.lexists(workspace / pattern):
+            found = [_single(pattern, workspace)]
+        else:
+            found = _matching(pattern, workspace, errand.report)
+    return Fetched(files=tuple(_local_file(path, workspace) for path in found))
+
+
+def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+    """Leave the files where they are."""
+
+
+def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
+    """Return *wanted*: a file may hold rows in any form."""
+    return wanted
+
+
+def target(settings: Settings, errand: Errand) -> str:
+    """Return the path of the file, its placeholders filled in; RunError when no file can be there."""
+    workspace = errand.workspace
+    name = os.path.normpath(fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at))
+    path = workspace / name
+    with _writable(name):
+        _check_folder(path.parent, workspace)
+        found = _kind(path)
+    if found not in ("", "file", "symbolic link"):
+        raise RunError(f"cannot write {name}: it is a {found}", hint="set another `path`", code="not-a-file")
+    return name
+
+
+def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+    """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
+    name = target(settings, errand)
+    path = errand.workspace / name
+    part = path.with_name(f".{path.name}.part")
+    with _writable(name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # A left-over of a crash may be a link somebody planted: O_EXCL on a free name never writes through one.
+            part.unlink(missing_ok=True)
+            with local.open("rb") as rows, part.open("xb") as copy:
+                shutil.copyfileobj(rows, copy, 1 << 20)
+                copy.flush()
+                os.fsync(copy.fileno())
+                if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
+                    raise RunError(
+                        f"cannot write {name}: another run is writing it",
+                        hint="set another `path`",
+                        code="unwritable",
+                    )
+                part.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
+        _sync_folder(path.parent)
+    return Delivered(where=name)
+
+
+# --- import ------------------------------------------------------------------------------------------------------
+
+
+def _single(pattern: str, workspace: Path) -> Path:
+    """Return the one file that a path without wildcards names."""
+    path = workspace / pattern
+    found = _kind(path)
+    if not found:
+        raise _nothing_there(pattern, path.parent)
+    if found == "folder":
+        everything = f"{pattern.rstrip('/')}/*"
+        raise RunError(
+            f"{pattern} is a folder", hint=f"write {everything!r} to take the files in it", code="not-a-file"
+        )
+    if found == "symbolic link":
+        if not path.exists():
+            raise RunError(
+                f"{pattern} is a symbolic link to {path.readlink()}, which is not there",
+                hint="mend the link, or name the file itself",
+                code="no-files",
+            )
+        if not _stays_in(path, path.parent):
+            raise RunError(
+                f"{pattern} is a symbolic link to {path.resolve()}, outside its folder",
+                hint="name the file itself in `path`",
+                code="outside-folder",
+            )
+        found = _kind(path.resolve())
+    if found != "file":
+        raise RunError(f"{pattern} is a {found}", hint="only files can be imported", code="not-a-file")
+    return path
+
+
+def _matching(pattern: str, workspace: Path, report: Report) -> list[Path]:
+    """Return the files that match, sorted by name; warn about those that cannot be taken."""
+    folder, parts = _split(pattern)
+    root = workspace / folder
+    if not root.is_dir():
+        raise _nothing_there(pattern, root)
+    taken = []
+    left_out = []
+    for path in sorted(set(_walk(root, parts))):
+        shown = _name(path, workspace)
+        found = _kind(path)
+        if found == "symbolic link":
+            if not path.exists():
+                left_out.append(f"{shown} is a symbolic link to nothing")
+                continue
+            found = _kind(path.resolve())
+        if found == "folder" or (found == "file" and path.name.endswith(UNFINISHED)):
+            continue
+        if found != "file":
+            left_out.append(f"{shown} is a {found}")
+        elif not _stays_in(path, root):
+            left_out.append(f"{shown} leads out of {folder} by a symbolic link, to {path.resolve()}")
+        else:
+            taken.append(path)
+    for reason in left_out:
+        report.message(f"left out: {reason}", level="warning")
+    if not taken:
+        raise _nothing_there(pattern, root, left_out=len(left_out))
+    return taken
+
+
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """Return the folder before the first wildcard, and the parts of the path behind it."""
+    parts = pattern.split("/")
+    fixed = next(index for index, part in enumerate(parts) if WILDCARD.search(part))
+    return "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."), [
+        part for part in parts[fixed:] if part
+    ]
+
+
+def _walk(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield what matches *parts* under *folder*.
+
+    Unlike `glob` this is not silent about a folder that cannot be read, and its `**` enters no symbolic link, so that
+    a loop of links does not yield the same file forty times.
+    """
+    part, *rest = parts
+    with os.scandir(folder) as scan:
+        entries = list(scan)
+    for entry in entries:
+        if entry.name.startswith(".") and not part.startswith("."):
+            continue
+        path = folder / entry.name
+        if part == "**":
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(path, parts)
+            elif not rest:
+                yield path
+        elif fnmatch.fnmatchcase(entry.name, part):
+            if not rest:
+                yield path
+            elif path.is_dir():
+                yield from _walk(path, rest)
+    if part == "**" and rest:
+        yield from _walk(folder, rest)
+
+
+def _stays_in(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _nothing_there(pattern: str, folder: Path, *, left_out: int = 0) -> RunError:
+    """Return the error for a pattern that finds no file, with what is there instead."""
+    if not folder.is_dir():
+        return RunError(
+            f"no file {pattern!r}: there is no folder {folder}",
+            hint="make it, mount it, or correct `path`",
+            code="no-folder",
+        )
+    wanted = pattern.rsplit("/", 1)[-1]
+    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    if left_out:
+        advice = f"{left_out} that match are no files to import, see the warnings"
+    elif near:
+        advice = f"near it: {', '.join(near)}"
+    elif names:
+        advice = f"it has {len(names)} others, like {', '.join(names[:3])}"
+    else:
+        advice = "the folder is empty"
+    return RunError(f"no file {pattern!r} in {folder}", hint=advice, code="no-files", waiting_helps=True)
+
+
+def _local_file(path: Path, workspace: Path) -> LocalFile:
+    name = _name(path, workspace)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise RunError(
+            f"the name of the file {os.fsencode(name)!r} is not UTF-8", hint="rename it", code="bad-name"
+        ) from None
+    with _readable(name), path.open("rb") as file:  # opened to learn now whether we may
+        facts = os.fstat(file.fileno())
+    modified = EPOCH + timedelta(microseconds=facts.st_mtime_ns // 1000)
+    return LocalFile(path=os.path.normpath(path), name=name, size=facts.st_size, modified=instant.text(modified))
+
+
+def _name(path: Path, workspace: Path) -> str:
+    """Return *path* relative to the workspace, or absolute when it is elsewhere."""
+    full = os.path.normpath(path)
+    home = os.path.normpath(workspace)
+    return os.path.relpath(full, home) if Path(full).is_relative_to(home) else full
+
+
+# --- export ------------------------------------------------------------------------------------------------------
+
+
+def _check_folder(folder: Path, workspace: Path) -> None:
+    inside = Path(os.path.normpath(folder)).is_relative_to(os.path.normpath(workspace))
+    if not inside and not folder.is_dir():
+        raise RunError(
+            f"there is no folder {folder}",
+            hint="make it or mount it; connrunner makes folders inside the workspace only",
+            code="no-folder",
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+def _path(settings: Settings) -> str:
+    path = str(settings["path"])
+    if not path or "\0" in path:
+        raise RunError(f"`path` is {path!r}", hint="write the path of a file", code="bad-name")
+    return path
+
+
+def _kind(path: Path) -> str:
+    """Return what is at *path* in a word, a symbolic link for itself; empty when there is nothing."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    kinds = {
+        stat.S_IFREG: "file",
+        stat.S_IFDIR: "folder",
+        stat.S_IFLNK: "symbolic link",
+        stat.S_IFIFO: "pipe (FIFO)",
+        stat.S_IFSOCK: "socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "device")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot read {error.filename or name}: {error.strerror}",
+            hint="see that it is there and that connrunner's user may read it",
+            code="unreadable",
+        ) from error
+
+
+@contextmanager
+def _writable(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {name}: {error.strerror}",
+            hint="see that the disk has room and that connrunner's user may write there",
+            code="unwritable",
+            waiting_helps=True,
+        ) from error
