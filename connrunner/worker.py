@@ -147,6 +147,7 @@ def _errand(job: Job, report: Report) -> Errand:
         at=job.started_at,
         workspace=job.workspace,
         spool=job.spool,
+        programs=job.state.programs,
         report=report,
     )
 

@@ -67,7 +67,15 @@ def fetch(workspace: Path, path: str, log: Log) -> tuple[LocalFile, ...]:
 
 
 def errand(workspace: Path, log: Log, run: int = 7) -> Errand:
-    return Errand(connection="audience", run=run, at=AT, workspace=workspace, spool=workspace / "spool", report=log)
+    return Errand(
+        connection="audience",
+        run=run,
+        at=AT,
+        workspace=workspace,
+        spool=workspace / "spool",
+        programs=workspace / "programs",
+        report=log,
+    )
 
 
 # --- import ------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Errand:
     at: datetime  # when the run started
     workspace: Path
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
+    programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
     report: Report
 
 

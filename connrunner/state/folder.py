@@ -42,6 +42,10 @@ class StateFolder:
         return self.root / "mail"
 
     @property
+    def programs(self) -> Path:
+        return self.root / "connectors"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 
