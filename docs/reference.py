@@ -62,6 +62,10 @@ def page(schemas: dict[str, Schema]) -> str:
 def kinds(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tuple[str, Schema, str]]:
     """Yield *schema* itself, or each kind of it when its `type` tells several kinds apart."""
     found = []
+    for word, key in (("from", "import"), ("to", "export")):  # what a connector takes in either direction
+        branch = schema.get("$defs", {}).get(word, {})
+        if file.startswith("connector-") and branch:
+            found.append((f"\n### `{key}.{word}`\n\n{branch.get('description', '')}\n", branch, file))
     for branch in schema.get("oneOf", ()):
         branch, where = resolve(branch, file, schemas)
         word = branch.get("properties", {}).get("type", {}).get("const")
