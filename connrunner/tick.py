@@ -51,6 +51,7 @@ class Tick:
         self.journal = Journal(state)
         records = Records(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
+        self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.lanes = Lanes(folder, self._refresh, records, say)
         self._mail: subprocess.Popen[bytes] | None = None
@@ -102,6 +103,7 @@ class Tick:
             for slot in decided.slots:
                 if slot.result == "skipped":
                     self.lanes.records.skip(slot.entry, self.workspace, dequeued=False)
+            self._planned = self._stamps if due else None
         for slot in decided.slots:
             self.say(
                 {
@@ -159,13 +161,13 @@ class Tick:
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
             stands = self.journal.open()
-            if stands.waiting or stands.started or self.what_if:
+            if stands.waiting or stands.started or self.what_if or self._planned is None:
                 quiet.forget(str(self.state.root))
                 return
             wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.remember(str(self.folder), str(self.state.root), self._stamps, zones.file(), wake.timestamp())
+            quiet.remember(str(self.folder), str(self.state.root), self._planned, zones.file(), wake.timestamp())
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""

@@ -434,6 +434,32 @@ def test_run_now_moves_no_slot_and_watches_its_run(place: Place) -> None:
     assert json.loads(place.run("status", "--format", "json").out)["next"] == before
 
 
+def test_a_run_now_does_not_make_ticks_blind_to_new_files(place: Place) -> None:
+    place.command("hello", HELLO)
+    place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
+    quiet_after(place)
+
+    place.run("run", "hello")
+    place.run("tick")
+
+    assert [run["run"] for run in place.runs("new")] == [1]
+
+
+def test_a_file_that_appears_while_a_run_works_is_planned_by_the_next_tick(place: Place) -> None:
+    waiter = Waiter(place, "long")
+    quiet_after(place)
+    tick = place.start("tick")
+    eventually(waiter.runs)
+    place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
+    time.sleep(2.2)
+    waiter.go()
+    tick.communicate(timeout=30)
+
+    place.run("tick")
+
+    assert [run["run"] for run in place.runs("new")] == [1]
+
+
 def test_run_now_waits_behind_what_runs(place: Place) -> None:
     waiter = Waiter(place, "long")
     place.command("hello", HELLO)

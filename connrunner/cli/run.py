@@ -42,11 +42,12 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
     if not connection.enabled:
         raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
     home.state.prepare()
+    watch = Watch(home, name)
     requests.ask_run(home.state, name, at=home.clock(), by=who())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return
-    run = Watch(home, name).until_it_ended()
+    run = watch.until_it_ended()
     if home.json:
         home.echo_json(runs.as_dict(run))
     else:
@@ -63,12 +64,12 @@ class Watch:
         self.home, self.name = home, name
         self.tick = tick.Tick(home.folder, home.state, say=self._say)
         self.line = Progress(home, name) if sys.stderr.isatty() and not home.json else None
-        self.before = 0  # the newest run number that is not ours
+        # The newest run number that is not ours: read before the wish is left, for a tick may take it in at once.
+        self.before = self.tick.journal.read().numbers.get(self.name, 0)
         self.told: set[str] = set()
 
     def until_it_ended(self) -> Run:
         """Work the queue, or wait for who does, until the run that was asked for has ended; return it."""
-        self.before = self.tick.journal.read().numbers.get(self.name, 0)
         self.tick.take_in(due=False)
         try:
             while not self._has_ended():
