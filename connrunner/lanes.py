@@ -27,7 +27,7 @@ Say = Callable[[dict[str, Any]], None]
 
 GLANCE = 0.5  # seconds between two looks at signals and at the clock while a run works
 GRACE = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
-KILL_AFTER = 10  # seconds between telling and killing
+KILL_AFTER = 20  # seconds between telling and killing: a worker gives its program 10 to end
 
 
 class EndedError(ConnrunnerError):

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -104,12 +104,22 @@ def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileS
     return profiles.open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
 
 
+@contextmanager
+def _private() -> Iterator[None]:
+    """Make new files ours alone. Not for the whole run: others read what an export or a program writes."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) -> Result:
     source = connectors.source(work.source["type"])
     settings = _settings(work.source, plain)
     errand = _errand(job, report)
     fetched = source.fetch(settings, errand, known=lambda _name, _size, _modified: False, mark=None)
-    with _store(job, report) as store:
+    with _private(), _store(job, report) as store:
         done = store.import_files(
             work,
             fetched.files,
@@ -259,23 +269,15 @@ def signal_name(number: int) -> str:
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
     job = job_from(json.loads(sys.stdin.buffer.read()))
-    os.umask(0o077)
     log = RunLog(job.state.log(job.connection.name, job.run))
-    signal.signal(signal.SIGTERM, _on_terminate)
-    signal.signal(signal.SIGALRM, _on_timeout)
+    orders = Orders()
     log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid()})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
         result = perform(job, log)
-    except Terminated:
-        result = Result(outcome=Outcome.INTERRUPTED, message="connrunner was told to end (SIGTERM)", code="shutdown")
-    except RunError as error:
-        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
-    except Exception as error:
-        log.message("this is a bug in connrunner; please report it", level="error", traceback=traceback.format_exc())
-        text = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
-        result = Result(outcome=Outcome.FAILED, message=text, code="bug")
+    except (Terminated, Exception) as error:
+        result = _failed(orders.given or error, log)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     log.ended(result)
@@ -283,13 +285,41 @@ def main() -> int:
     return 0
 
 
-def _on_terminate(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the second one must not break the cleaning up
-    raise Terminated
+def _failed(error: BaseException, log: RunLog) -> Result:
+    """Return what an exception that ended the work means."""
+    match error:
+        case Terminated():
+            message = "connrunner was told to end (SIGTERM)"
+            return Result(outcome=Outcome.INTERRUPTED, message=message, code="shutdown")
+        case RunError():
+            return Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
+        case _:
+            report = "".join(traceback.format_exception(error))
+            log.message("this is a bug in connrunner; please report it", level="error", traceback=report)
+            message = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
+            return Result(outcome=Outcome.FAILED, message=message, code="bug")
 
 
-def _on_timeout(_number: int, _frame: FrameType | None) -> None:
-    raise RunError("it took longer than its `timeout`", hint="raise `timeout` or give it less to do", code="timeout")
+class Orders:
+    """What signals asked of this process: to end, or that its time is over.
+
+    The handlers raise it, and keep it: DuckDB stops its query at once, but raises an exception of its own.
+    """
+
+    def __init__(self) -> None:
+        self.given: BaseException | None = None
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGALRM, self._time_is_over)
+
+    def _end(self, _number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the cleaning up
+        self.given = Terminated()
+        raise self.given
+
+    def _time_is_over(self, _number: int, _frame: FrameType | None) -> None:
+        hint = "raise `timeout` or give it less to do"
+        self.given = RunError("it took longer than its `timeout`", hint=hint, code="timeout")
+        raise self.given
 
 
 if __name__ == "__main__":

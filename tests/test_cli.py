@@ -157,7 +157,10 @@ def test_a_connection_whose_file_is_gone_keeps_its_history(hello: Place) -> None
 
 def test_rejects_are_listed_with_line_and_reason(hello: Place) -> None:
     ended(hello, "hello", 1)
-    rejects = [{"line": n, "field": "age", "code": "wrong-type", "value": "t…n (3)", "message": "no integer"} for n in (2, 5, 9)]
+    rejects = [
+        {"line": n, "field": "age", "code": "wrong-type", "value": "t…n (3)", "message": "no integer"}
+        for n in (2, 5, 9)
+    ]
     hello.state.rejects("hello", 1).write_text("".join(json.dumps(reject) + "\n" for reject in rejects))
 
     _, out, _ = typed(hello, "rejects", "hello", "--limit", "2")
@@ -187,8 +190,18 @@ def test_next_tells_what_the_next_tick_would_promise(hello: Place) -> None:
     _, words, _ = typed(hello, "next", "--now", "2026-11-22T12:00:00Z")
 
     assert json.loads(out) == [
-        {"connection": "hello", "due_at": "2026-11-23T05:00:00Z", "local": "2026-11-23T06:00+01:00", "timezone": "Europe/Amsterdam"},
-        {"connection": "hello", "due_at": "2026-11-30T05:00:00Z", "local": "2026-11-30T06:00+01:00", "timezone": "Europe/Amsterdam"},
+        {
+            "connection": "hello",
+            "due_at": "2026-11-23T05:00:00Z",
+            "local": "2026-11-23T06:00+01:00",
+            "timezone": "Europe/Amsterdam",
+        },
+        {
+            "connection": "hello",
+            "due_at": "2026-11-30T05:00:00Z",
+            "local": "2026-11-30T06:00+01:00",
+            "timezone": "Europe/Amsterdam",
+        },
     ]
     assert "Mon 2026-11-23 06:00 +01:00" in words
 
@@ -209,7 +222,9 @@ def test_each_command_says_what_it_does(name: str) -> None:
     done = CliRunner().invoke(cli.commands, [name, "--help"])
 
     assert done.exit_code == 0
-    assert (command.help or "").split("\n")[0].endswith((".", "…", ":")) or len((command.help or "").split("\n\n")[0]) > 30
+    assert (command.help or "").split("\n")[0].endswith((".", "…", ":")) or len(
+        (command.help or "").split("\n\n")[0]
+    ) > 30
     assert f"`{name}" in README.read_text(), f"the README does not name `{name}`"
     assert all(getattr(option, "help", "") for option in command.params if isinstance(option, click.Option))
 

@@ -27,7 +27,7 @@ def init_command(folder: Path) -> None:
     click.echo(f"a workspace is in {folder.absolute()}; type next:")
     if not here:
         click.echo(f"  cd {folder}")
-    click.echo("  connrunner tick                 # runs what is due: an import, then an export and a program")
+    click.echo("  connrunner tick                 # runs what is due: an import, then an export")
     click.echo("  connrunner runs members         # what the import did")
     click.echo("  connrunner validate             # checks every file")
 

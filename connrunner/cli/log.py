@@ -98,8 +98,10 @@ def rejects_command(home: Home, name: str, run: int | None, limit: int, code: st
     if not shown:
         click.echo(f"{name} #{number} refused no rows" + (f" with code {code}" if code else ""))
         return
+    several = len({reject.get("file") for reject in shown}) > 1
     rows = [
         [
+            *([str(reject.get("file"))] if several else []),
             str(reject.get("line") or "-"),
             str(reject.get("field") or "-"),
             str(reject.get("code") or "-"),
@@ -108,7 +110,8 @@ def rejects_command(home: Home, name: str, run: int | None, limit: int, code: st
         ]
         for reject in shown
     ]
-    click.echo(text.table(("Line", "Field", "Code", "Value", "Why"), rows, right={0}))
+    head = (*(("File",) if several else ()), "Line", "Field", "Code", "Value", "Why")
+    click.echo(text.table(head, rows, right={head.index("Line")}))
     if total > len(shown):
         click.echo(f"and {total - len(shown):,} more: --limit {total} shows all, --output FILE saves them")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from connrunner import profiles
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.config.load import profile_model_from
+from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
@@ -78,26 +80,29 @@ def _count(home: Home, count: int, where: str | None) -> None:
 
 def _show(home: Home, store: profiles.ProfileStore, model: ProfileModel, value: str) -> None:
     identifiers = [prop.name for prop in model.properties.values() if prop.identifier]
-    found = [profile for name in identifiers for profile in store.find(name, value)]
+    found = []
+    for name in identifiers:
+        with suppress(ArgumentError):  # no e-mail address, so it is no value of that identifier
+            found += store.find(name, value)
     unique = [profile for place, profile in enumerate(found) if profile not in found[:place]]
     if home.json:
         home.echo_json(unique)
         return
     if not unique:
         raise ArgumentError(f"no profile has {' or '.join(identifiers)} {value!r}")
+    zone = home.workspace.timezone
     for profile in unique:
-        rows = [[key, _words(what)] for key, what in profile.items() if what not in (None, [], {})]
-        click.echo(text.table(("Property", "Value"), rows) + "\n")
+        said = {name: _words(what) for name, what in profile["properties"].items() if what not in (None, [])}
+        for objective, consented in profile["consents"].items():
+            said[objective] = "consented" if consented else "refused"
+        for what in ("created", "changed"):
+            at, by, run = (profile[what][key] for key in ("at", "connection", "run"))
+            said[what] = f"{text.local(instant.parse(at), zone)} by {by} #{run}"
+        click.echo(text.table(("Property", "Value"), [[name, words] for name, words in said.items()]) + "\n")
 
 
 def _words(what: Any) -> str:
-    match what:
-        case dict():
-            return ", ".join(f"{key}: {_words(value)}" for key, value in what.items())
-        case list() | tuple():
-            return "; ".join(map(str, what))
-        case _:
-            return str(what)
+    return "; ".join(map(str, what)) if isinstance(what, list) else str(what)
 
 
 def _format(target: Path) -> Format:

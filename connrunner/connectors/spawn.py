@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.errors import RunError
@@ -19,11 +20,17 @@ FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY
 
 
 def start(
-    work: Command, *, workspace: Path, environment: Mapping[str, str], inherit: Sequence[int] = ()
+    work: Command,
+    *,
+    workspace: Path,
+    environment: Mapping[str, str],
+    inherit: Sequence[int] = (),
+    stdin: int | BinaryIO = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start the program of *work* in a process group of its own, its output in pipes; RunError when that fails.
 
-    Of our own variables it gets `INHERITED` and no other: a secret of connrunner's is not its business.
+    It reads *stdin*. Of our own variables it gets `INHERITED` and no other: a secret of connrunner's is not its
+    business.
     """
     folder = workspace / work.folder
     plain = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
@@ -33,7 +40,7 @@ def start(
         return subprocess.Popen(  # noqa: S603 - the workspace says what runs
             arguments,
             bufsize=0,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,

@@ -1,0 +1,184 @@
+"""What becomes of each staged row, and which columns it would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from connrunner.core.model import Write
+from connrunner.profiles import consent, match, sql
+from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.match import Matches
+from connrunner.profiles.stage import Stage
+from connrunner.profiles.tables import Layout
+
+# The place of a counter in this tuple is the verdict's number in the table `verdicts`.
+VERDICTS = (
+    "created",
+    "updated",
+    "unchanged",
+    "skipped",
+    "duplicate",
+    "consent_blocked",
+    "not_found",
+    "ambiguous",
+    "invalid",
+)
+NUMBER = {name: number for number, name in enumerate(VERDICTS)}
+REFUSED = (NUMBER["ambiguous"], NUMBER["invalid"])
+FLAGS = 60  # in one column
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """One column of `profiles` that an import may change."""
+
+    column: str
+    new: str  # the value of a profile that the row `s` creates
+    updated: str  # the value of the profile `p` after the row `s`
+    changes: str  # the condition that this is another value
+    flag: str  # the column of `verdicts` that says so
+    bit: int
+
+
+def changes(plan: Plan, layout: Layout) -> tuple[Change, ...]:
+    """Return every column that *plan* may change, and how."""
+    found = []
+    for position, (column, new, updated, differs) in enumerate(_effects(plan, layout)):
+        flag, bit = divmod(position, FLAGS)
+        found.append(Change(column=column, new=new, updated=updated, changes=differs, flag=f"m{flag}", bit=bit))
+    return tuple(found)
+
+
+def flags(found: Sequence[Change]) -> tuple[str, ...]:
+    """Return the columns of `verdicts` that hold flags."""
+    return tuple(dict.fromkeys(change.flag for change in found))
+
+
+def classify(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, matches: Matches) -> None:
+    """
+    Make the temporary table `verdicts`: for each row `rn`, its profile's `pid`, its verdict and flags.
+
+    `pid` is the profile's rowid, which holds within the transaction.
+    """
+    found = changes(plan, layout)
+    masks = [
+        " | ".join(f"(coalesce({one.changes}, false)::BIGINT << {one.bit})" for one in found if one.flag == flag)
+        + f" AS {flag}"
+        for flag in flags(found)
+    ]
+    fate = "f.fate" if matches.fated else "NULL"
+    overflows = sql.any_of(overflow(mapped, layout) for mapped in plan.increments)
+    acts = consent.allowed(plan.work.objectives, plan.objectives, lambda name: said(plan, layout, name))
+    changed = sql.any_of(f"{flag} <> 0" for flag in flags(found))
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE verdicts AS
+        SELECT rn, pid, {", ".join(flags(found))}, (CASE
+            WHEN fate = {match.SKIPPED} THEN {NUMBER["skipped"]}
+            WHEN bad THEN {NUMBER["invalid"]}
+            WHEN fate IN ({match.AMBIGUOUS}, {match.LINKED}) THEN {NUMBER["ambiguous"]}
+            WHEN fate = {match.DUPLICATE} THEN {NUMBER["duplicate"]}
+            WHEN pid IS NULL AND NOT {plan.work.create} THEN {NUMBER["not_found"]}
+            WHEN NOT acts THEN {NUMBER["consent_blocked"]}
+            WHEN overflows THEN {NUMBER["invalid"]}
+            WHEN pid IS NULL THEN {NUMBER["created"]}
+            WHEN {changed} THEN {NUMBER["updated"]}
+            ELSE {NUMBER["unchanged"]} END)::UTINYINT AS verdict
+        FROM (
+            SELECT s.rowid AS rn, p.rowid AS pid, s.bad IS NOT NULL AS bad, {fate} AS fate,
+                {acts} AS acts, {overflows} AS overflows, {", ".join(masks)}
+            FROM {stage.table} s {matches.join}
+        )""")
+    _refuse_taken_identifiers(connection, stage, plan, layout)
+
+
+def said(plan: Plan, layout: Layout, objective: str) -> str:
+    """Return the expression of what the row, else the profile, says to an objective."""
+    stored = layout.consent(objective)
+    for number, (name, _) in enumerate(plan.consents):
+        if name == objective:
+            return f"coalesce(s.o{number}, {stored})"
+    return stored
+
+
+def overflow(mapped: Mapped, layout: Layout) -> str:
+    """Return the condition that an increment leads beyond what its column holds."""
+    value = f"s.v{mapped.number}"
+    if not mapped.writes_existing:
+        return "false"
+    return f"{value} IS NOT NULL AND {_sum(mapped, layout)} IS NULL"
+
+
+def _sum(mapped: Mapped, layout: Layout) -> str:
+    return f"try(coalesce({layout.value(mapped.field.property)}, 0) + s.v{mapped.number})"
+
+
+def _effects(plan: Plan, layout: Layout) -> Iterator[tuple[str, str, str, str]]:
+    for mapped in plan.fields:
+        column = layout.columns[mapped.field.property]
+        stored, value = f"p.{column}", f"s.v{mapped.number}"
+        new = value if mapped.writes_new else "NULL"
+        updated, differs = _effect(mapped, layout, stored, value)
+        if mapped.field.empty == "clear" and mapped.field.write is not Write.SET_IF_EMPTY:
+            cleared = f"s.e{mapped.number}"
+            differs = f"CASE WHEN {cleared} THEN {stored} IS NOT NULL ELSE {differs} END"
+            updated = f"CASE WHEN {cleared} THEN NULL ELSE {updated} END"
+        if not mapped.writes_existing:
+            updated, differs = stored, "false"
+        yield column, new, updated, differs
+    for number, (objective, _) in enumerate(plan.consents):
+        stored, value = layout.consent(objective), f"s.o{number}"
+        updated = f"coalesce({value}, {stored})"
+        yield layout.consents[objective], value, updated, f"{value} IS NOT NULL AND {value} IS DISTINCT FROM {stored}"
+
+
+def _effect(mapped: Mapped, layout: Layout, stored: str, value: str) -> tuple[str, str]:
+    match mapped.field.write:
+        case Write.SET:
+            return f"coalesce({value}, {stored})", f"{value} IS NOT NULL AND {value} IS DISTINCT FROM {stored}"
+        case Write.SET_IF_EMPTY:
+            return f"coalesce({stored}, {value})", f"{stored} IS NULL AND {value} IS NOT NULL"
+        case Write.INCREMENT:
+            updated = f"coalesce({_sum(mapped, layout)}, {stored})"
+            return updated, f"{value} IS NOT NULL AND {updated} IS DISTINCT FROM {stored}"
+        case Write.ADD:
+            both = f"list_sort(list_distinct(list_concat({stored}, {value})))"
+            updated = f"CASE WHEN {value} IS NULL THEN {stored} ELSE {both} END"
+            return updated, f"{value} IS NOT NULL AND {updated} IS DISTINCT FROM {stored}"
+        case Write.REMOVE:
+            rest = f"list_filter({stored}, lambda x: NOT list_contains({value}, x))"
+            updated = f"CASE WHEN {value} IS NULL THEN {stored} WHEN len({rest}) > 0 THEN {rest} END"
+            return updated, f"{value} IS NOT NULL AND {updated} IS DISTINCT FROM {stored}"
+
+
+def _refuse_taken_identifiers(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout) -> None:
+    """
+    Make `taken` (rn, number of the field) and refuse its rows: they would give one identifier's value to two profiles.
+
+    A value that another profile holds now is taken even when another row is about to change it: the next run may give
+    it. A value that rows want for different profiles goes to none. An identifier that finds profiles by itself needs
+    no look: its other owner would have been found.
+    """
+    connection.execute("CREATE OR REPLACE TEMP TABLE taken (rn BIGINT, f INTEGER)")
+    alone = {group[0].number for group in plan.groups if len(group) == 1}
+    for change, mapped in zip(changes(plan, layout), plan.fields, strict=False):
+        if not mapped.owner.identifier or mapped.number in alone:
+            continue
+        value = f"v{mapped.number}"
+        created = f"v.verdict = {NUMBER['created']} AND {mapped.writes_new}"
+        updated = f"v.verdict = {NUMBER['updated']} AND (v.{change.flag} >> {change.bit}) & 1 = 1"
+        connection.execute(f"""
+            INSERT INTO taken
+            WITH takers AS (
+                SELECT v.rn, v.pid, s.{value} AS value FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
+                WHERE s.{value} IS NOT NULL AND ({sql.any_of((created, updated))})
+            )
+            SELECT t.rn, {mapped.number} FROM takers t
+            JOIN store.profiles p ON {layout.value(mapped.field.property)} = t.value
+            UNION
+            SELECT rn, {mapped.number} FROM takers
+            WHERE value IN (SELECT value FROM takers GROUP BY value HAVING count(*) > 1)""")
+    if connection.execute("SELECT 1 FROM taken LIMIT 1").fetchone():
+        connection.execute(f"UPDATE verdicts SET verdict = {NUMBER['ambiguous']} WHERE rn IN (SELECT rn FROM taken)")

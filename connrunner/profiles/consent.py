@@ -1,0 +1,25 @@
+"""
+On whom may a connection with objectives act?
+
+On a profile that consented to at least one of its opt-in objectives (if it has any), and refused none of its opt-out
+objectives. What a row itself says wins over what the profile said before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from connrunner.core.model import Objective
+from connrunner.profiles import sql
+
+
+def allowed(names: Iterable[str], declared: Mapping[str, Objective], said: Callable[[str], str]) -> str:
+    """Return the condition that the connection may act; *said* gives the expression of an objective's answer."""
+    names = list(names)
+    opt_in = [name for name in names if declared[name].legislation == "opt-in"]
+    opt_out = [name for name in names if declared[name].legislation == "opt-out"]
+    conditions = []
+    if opt_in:
+        conditions.append(sql.any_of(f"coalesce({said(name)}, false)" for name in opt_in))
+    conditions.extend(f"coalesce({said(name)}, true)" for name in opt_out)
+    return sql.all_of(conditions)

@@ -1,0 +1,212 @@
+"""
+CSV files: their header, and their records as text.
+
+Three ways lead to the same records. A file without any quote sign, and one whose quotes are in order and hold no line
+breaks, are read by DuckDB in parallel; a record that is too short or too long keeps its place there, because missing
+columns are padded and surplus ones have columns of their own. Everything else (line breaks inside quotes, quotes that
+do not pair up, mixed line ends, very long records) is rewritten by the csv module first, one record a line.
+
+A record whose quotes do not pair up is refused, and reading goes on at the next line: one stray quote must not swallow
+the rest of the file. Empty lines are no records.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from connrunner.core.model import Format
+from connrunner.errors import RunError
+from connrunner.profiles import jsonlines, sql
+from connrunner.profiles.plain import Plain, free, private, undecodable
+from connrunner.profiles.rows import Rows
+
+if TYPE_CHECKING:
+    import _csv
+
+SURPLUS = 8  # columns beyond the header that are read, to see that they are there
+LONGEST_RECORD = 2_000_000  # characters; DuckDB's own limit, in bytes
+DELIMITERS = {",": "','", ";": "';'", "\t": '"\\t"', "|": "'|'"}
+
+
+def header(file: Plain, form: Format, wanted: Iterable[str]) -> tuple[tuple[str, ...], int]:
+    """Return the names of the columns and how many lines the header takes. RunError when a *wanted* one is missing."""
+    if form.header:
+        names, lines = _first_record(file, form)
+    else:
+        names, lines = form.columns, 0
+    _check_names(names, form, file.name, wanted)
+    return names, lines
+
+
+def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
+    """Return where DuckDB reads the records of *file* itself; its error means that they have to be rewritten."""
+    columns = [f"c{number}" for number in range(len(names) + SURPLUS)]
+    quote = sql.text(form.quote if file.quotes else "")
+    types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
+    relation = f"""read_csv({sql.text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
+        delim = {sql.text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {sql.text(_UNUSED)},
+        strict_mode = true, null_padding = true, columns = {{{types}}})"""
+    place = {name: columns[number] for number, name in enumerate(names)}
+    last = len(names) - 1
+    return Rows(
+        relation=relation,
+        cell=place.__getitem__,
+        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        present=lambda _: "true",
+        flaw=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
+            WHEN c{last} IS NULL THEN 'too-few-columns' END""",
+        about=about,
+        first_line=2 if form.header else 1,
+        nul=file.nul,
+    )
+
+
+def rewritten(file: Plain, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path) -> Rows:
+    """Return the records of *file* from a copy in *folder*, written by the csv module's reading of it."""
+    numbers = sorted({names.index(name) for name in wanted})
+    path = free(folder)
+    count = 0
+    try:
+        with file.path.open(encoding="utf-8-sig", newline="") as text, private(path) as copy:
+            for record in _records(text, form, lines):
+                copy.write(json.dumps(_flat(record, numbers, len(names))).encode() + b"\n")
+                count += 1
+    except UnicodeDecodeError as error:
+        raise undecodable(file.path, file.name) or error from None
+    place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
+    return Rows(
+        relation=jsonlines.relation(path, [f"/{position}" for position in range(len(numbers) + 1)]),
+        cell=place.__getitem__,
+        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        present=lambda _: "true",
+        flaw="texts[1]",
+        about=count,
+        first_line=2 if form.header else 1,
+        nul=file.nul,
+    )
+
+
+_UNUSED = "\x01no text stands for nothing\x02"
+
+
+def _flat(record: list[str] | None, numbers: Sequence[int], width: int) -> list[str | None]:
+    """Return what is wrong with *record*, if anything, and its wanted cells."""
+    if record is None:
+        return ["bad-quoting"]
+    flaw = "too-many-columns" if len(record) > width else "too-few-columns" if len(record) < width else None
+    return [flaw, *(record[number] if number < len(record) else None for number in numbers)]
+
+
+def _records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | None]:
+    """Yield each record of *text* after *skip* lines, None for one whose quotes do not pair up."""
+    source = iter(text)
+    for _ in range(skip):
+        next(source, None)
+    again: deque[str] = deque()
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        length = 0
+        while True:
+            if not taken:
+                length = 0
+            elif length > LONGEST_RECORD:
+                return
+            line = again.popleft() if again else next(source, None)
+            if line is None:
+                return
+            taken.append(line)
+            length += len(line)
+            yield line
+
+    csv.field_size_limit(2 * LONGEST_RECORD)
+    while True:
+        reader = _reader(feed(), form, strict=True)
+        try:
+            for record in reader:
+                taken.clear()
+                if record:
+                    yield record
+        except csv.Error:
+            pass
+        if not taken:
+            return
+        again.extendleft(reversed(taken[1:]))
+        taken.clear()
+        yield None
+
+
+def _reader(text: Iterable[str], form: Format, *, strict: bool) -> _csv.Reader:
+    if form.quote:
+        return csv.reader(text, delimiter=form.delimiter, quotechar=form.quote, strict=strict)
+    none: Literal[3] = 3  # csv.QUOTE_NONE
+    return csv.reader(text, delimiter=form.delimiter, quotechar=None, quoting=none, strict=strict)
+
+
+def _first_record(file: Plain, form: Format) -> tuple[tuple[str, ...], int]:
+    try:
+        with file.path.open(encoding="utf-8-sig", newline="") as text:
+            reader = _reader(text, form, strict=False)
+            for record in reader:
+                if record:
+                    return tuple(record), reader.line_num
+    except UnicodeDecodeError as error:
+        raise undecodable(file.path, file.name) or error from None
+    except csv.Error as error:
+        raise RunError(f"{file.name}: the header cannot be read: {error}", code="bad-header") from None
+    raise RunError(
+        f"{file.name} holds empty lines only, not even a header",
+        hint="see why its sender wrote nothing",
+        code="empty-file",
+    )
+
+
+def _check_names(names: Sequence[str], form: Format, file: str, wanted: Iterable[str]) -> None:
+    wanted = list(dict.fromkeys(wanted))
+    if any("\0" in name for name in names):
+        raise RunError(
+            f"{file} does not look like text: its header contains NUL",
+            hint="set another `format`, or its encoding",
+            code="wrong-format",
+        )
+    missing = [name for name in wanted if name not in names]
+    if not missing:
+        twice = [name for name in wanted if names.count(name) > 1]
+        if twice:
+            raise RunError(
+                f"{file} has {names.count(twice[0])} columns called {twice[0]!r}",
+                hint="rename them where the file is made, so that one is meant",
+                code="duplicate-column",
+            )
+        return
+    if len(names) == 1 and form.header:
+        for sign, spelt in DELIMITERS.items():
+            if sign in names[0] and sign != form.delimiter:
+                raise RunError(
+                    f"{file}: the header is one column: {_short(names[0])!r}",
+                    hint=f"set `format: {{delimiter: {spelt}}}`",
+                    code="wrong-delimiter",
+                )
+    raise missing_column(file, missing, names)
+
+
+def missing_column(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:
+    """Return the error for columns that the mapping names and the file lacks."""
+    near = difflib.get_close_matches(missing[0].strip().lower(), [name.strip().lower() for name in names], 1)
+    meant = next((name for name in names if near and name.strip().lower() == near[0]), None)
+    there = ", ".join(map(_short, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return RunError(
+        f"{file} has no column {', '.join(map(repr, missing))}",
+        hint=(f"did you mean {meant!r}? " if meant is not None else "") + f"its columns: {there}",
+        code="missing-column",
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 100 else name[:100] + "…"

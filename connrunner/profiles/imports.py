@@ -1,0 +1,154 @@
+"""An import: files are staged one by one, then merged in one transaction that leaves all of it or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from connrunner.core.counts import Counts
+from connrunner.core.model import Import, LocalFile
+from connrunner.profiles import FileResult, ImportResult, ledger, merge, rejects, runs
+from connrunner.profiles.classify import classify
+from connrunner.profiles.ledger import Known
+from connrunner.profiles.mapping import Plan, plan
+from connrunner.profiles.match import match
+from connrunner.profiles.plain import digest
+from connrunner.profiles.read import read
+from connrunner.profiles.session import Session
+from connrunner.profiles.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Task:
+    """One file and what is left to do with it; nothing when it has no stage."""
+
+    file: LocalFile
+    known: Known
+    stage: Stage | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Digests:
+    """The files' digests, each worked out once, in another thread: DuckDB leaves a core idle while it writes."""
+
+    beside: Executor
+    futures: dict[str, Future[str]] = field(default_factory=dict)
+
+    def start(self, file: LocalFile) -> None:
+        if not file.digest and file.path not in self.futures:
+            self.futures[file.path] = self.beside.submit(digest, Path(file.path))
+
+    def of(self, file: LocalFile) -> str:
+        self.start(file)
+        return file.digest or self.futures[file.path].result()
+
+
+def import_files(
+    session: Session,
+    work: Import,
+    files: Sequence[LocalFile],
+    *,
+    reader: str,
+    run: int,
+    at: datetime,
+    rejects_path: Path,
+    dry_run: bool,
+) -> ImportResult:
+    """Do the import *work* of the connection *reader*; see `ProfileStore.import_files`."""
+    ready = plan(work, session.model)
+    with ThreadPoolExecutor(1) as beside:
+        digests = _Digests(beside=beside)
+        tasks: list[_Task] = []
+        for number, file in enumerate(files):
+            before = sum(task.stage.rows for task in tasks if task.stage)
+            left = sum(later.size for later in files[number:])
+            tasks.append(_prepare(session, file, ready, number, reader, digests, before=before, left=left))
+        rejects.prepare(session.connection)
+        with session.transaction(keep=not dry_run):
+            at_work = runs.begin(session, reader, run, "import", at)
+            results = []
+            for part, task in enumerate(tasks):
+                results.append(_merge(session, task, ready, part, reader, digests, run=at_work))
+                total = sum((result.counts for result in results), Counts())
+                session.report.progress("checking", total.read)
+            total = sum((result.counts for result in results), Counts())
+            if problem := total.imbalance():
+                raise merge.unbalanced(problem)
+            runs.end(session, at_work, total)
+            rejects.write(session.connection, rejects_path)
+            session.report.progress("writing", total.read, total.read)
+    for task in tasks:
+        if task.stage:
+            session.execute(f"DROP TABLE {task.stage.table}")
+    return ImportResult(counts=total, files=tuple(results))
+
+
+def _prepare(
+    session: Session,
+    file: LocalFile,
+    ready: Plan,
+    number: int,
+    reader: str,
+    digests: _Digests,
+    *,
+    before: int,
+    left: int,
+) -> _Task:
+    """Stage *file* unless there is nothing to do. *before* rows are staged, *left* bytes are to be read."""
+
+    def tell(done: int, about: int) -> None:
+        session.report.progress("reading", before + done, before + round(about * left / max(file.size, 1)))
+
+    known = ledger.look_up(session.connection, file, ready, reader=reader, digest=lambda: digests.of(file))
+    if known.task == "skip":
+        session.report.message(
+            f"{file.name}: not changed since it was read, {known.rows:,} rows skipped", file=file.name, rows=known.rows
+        )
+        return _Task(file=file, known=known)
+    if known.task == "retry" and digests.of(file) != known.digest:
+        known = Known()  # its source says it is the same, and it is not
+    stage = read(session, file, ready, f"stage_{number}", tell)
+    digests.start(file)
+    again = [mapped for mapped in ready.increments if mapped.field.property in known.increments]
+    if again and not known.same:
+        ledger.refused(session.connection, file, reader=reader)
+        session.execute(
+            f"UPDATE {stage.table} SET {', '.join(f'v{mapped.number} = NULL' for mapped in again)}"
+            " WHERE rowid NOT IN (FROM refused)"
+        )
+    what = f"{known.refused:,} refused rows of {known.rows:,} tried again" if known.same else f"{stage.rows:,} rows"
+    session.report.message(f"{file.name}: {what}", file=file.name, rows=stage.rows)
+    session.report.progress("reading", before + stage.rows, before + round(stage.rows * left / max(file.size, 1)))
+    return _Task(file=file, known=known, stage=stage)
+
+
+def _merge(
+    session: Session, task: _Task, ready: Plan, part: int, reader: str, digests: _Digests, *, run: int
+) -> FileResult:
+    """Bring one file's rows into the profiles, within the import's transaction."""
+    file, known, stage, connection = task.file, task.known, task.stage, session.connection
+    if stage is None:
+        counts = Counts(read=known.rows, skipped=known.rows)
+        return FileResult(name=file.name, status="skipped", counts=counts)
+    if known.same:
+        ledger.refused(connection, file, reader=reader)
+    matches = match(connection, stage, ready, session.layout, retry=known.same)
+    classify(connection, stage, ready, session.layout, matches)
+    counts = merge.counted(connection, stage)
+    if counts.checked > counts.created + counts.updated + counts.unchanged:
+        rejects.collect(connection, stage, ready, session.layout, matches, file=file.name, part=part)
+    merge.merge(connection, stage, ready, session.layout, run=run, counts=counts)
+    ledger.remember(
+        connection,
+        file,
+        ready,
+        reader=reader,
+        digest=digests.of(file),
+        rows=stage.rows,
+        increments={*known.increments, *(mapped.field.property for mapped in ready.increments)},
+        run=run,
+    )
+    return FileResult(name=file.name, status="retried" if known.same else "imported", counts=counts)

@@ -1,0 +1,54 @@
+"""JSON lines: one object a line, its members as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from connrunner.errors import RunError
+from connrunner.profiles import sql
+from connrunner.profiles.plain import Plain
+from connrunner.profiles.rows import Rows
+
+LONGEST_LINE = 16_000_000  # bytes
+
+
+def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
+    """Return the records of *file*. RunError when the file is one JSON list, the common mistake."""
+    with file.path.open("rb") as opened:
+        start = opened.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"["):
+        raise RunError(
+            f"{file.name} is one JSON list, not an object on each line",
+            hint="write it as JSON lines, for example with `jq -c '.[]'`",
+            code="wrong-format",
+        )
+    names = list(dict.fromkeys(wanted))
+    place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
+    pointer = {name: "/" + name.replace("~", "~0").replace("/", "~1") for name in names}
+    return Rows(
+        relation=relation(file.path, pointer.values()),
+        cell=place.__getitem__,
+        cells=lambda name, _: (
+            f"""CASE WHEN json_type(record, {sql.text(pointer[name])}) = 'ARRAY'
+            THEN json_extract_string({place[name]}, '$[*]') ELSE [{place[name]}] END"""
+        ),
+        present=lambda name: f"json_type(record, {sql.text(pointer[name])}) IS NOT NULL",
+        flaw="CASE WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json' END",
+        about=about,
+        nul=file.nul,
+    )
+
+
+def relation(path: Path, pointers: Iterable[str]) -> str:
+    """
+    Return the relation of the file's lines: `record` as JSON, NULL where a line is none, and `texts` at the *pointers*.
+
+    The lines are read as a CSV of one column, which keeps the place of each: a JSON reader drops what it cannot read.
+    A control sign cannot occur within sound JSON, so that one serves as the delimiter that is never met.
+    """
+    return f"""(SELECT record, json_extract_string(record, {sql.texts(pointers)}) AS texts
+        FROM (SELECT CASE WHEN more IS NULL THEN try_cast(line AS JSON) END AS record
+            FROM read_csv({sql.text(str(path))}, auto_detect = false, header = false, delim = {sql.text(chr(1))},
+            quote = '', escape = '', strict_mode = true, null_padding = true, max_line_size = {LONGEST_LINE},
+            columns = {{line: 'VARCHAR', more: 'VARCHAR'}})))"""

@@ -1,0 +1,95 @@
+"""
+Which files has a connection read before, and which of their rows were refused?
+
+A file is the same when its name and the import's mapping are, and either its size and the source's stamp of its
+version, or its bytes. Refused rows (invalid and ambiguous ones) of a file that stays the same are offered again by
+each run; rows that were blocked for lack of consent, or found no profile, are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from connrunner.core.model import LocalFile
+from connrunner.profiles.classify import REFUSED
+from connrunner.profiles.mapping import Plan
+
+_ONE = "connection = ? AND name = ?"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What is known about a file that is about to be read."""
+
+    same: bool = False  # its rows were read before, by this mapping
+    rows: int = 0
+    refused: int = 0  # how many of them were refused
+    digest: str = ""
+    increments: tuple[str, ...] = ()  # properties that the file's other rows have been added to
+
+    @property
+    def task(self) -> Literal["skip", "retry", "read"]:
+        """What is left to do with the file."""
+        if not self.same:
+            return "read"
+        return "retry" if self.refused else "skip"
+
+
+def look_up(
+    connection: duckdb.DuckDBPyConnection,
+    file: LocalFile,
+    plan: Plan,
+    *,
+    reader: str,
+    digest: Callable[[], str],
+) -> Known:
+    """Return what is known about *file* of the connection *reader*; *digest* is asked only when its bytes decide."""
+    found = connection.execute(
+        "SELECT mapping, size, modified, digest, rows, coalesce(len(refused), 0), increments FROM store.files"
+        f" WHERE {_ONE}",
+        [reader, file.name],
+    ).fetchone()
+    if found is None:
+        return Known()
+    mapping, size, modified, bytes_digest, rows, refused, increments = found
+    if size != file.size:
+        return Known()
+    if not (modified and modified == file.modified) and bytes_digest != digest():
+        return Known()
+    if mapping != plan.fingerprint:
+        # The bytes are the same but mean something else now; what was added to a number must not be added again.
+        return Known(increments=tuple(increments))
+    return Known(same=True, rows=rows, refused=refused, digest=bytes_digest, increments=tuple(increments))
+
+
+def refused(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
+    """Make the temporary table `refused` (rn) of the rows of *file* that were refused."""
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE refused AS SELECT unnest(refused) AS rn FROM store.files WHERE {_ONE}",
+        [reader, file.name],
+    )
+
+
+def remember(
+    connection: duckdb.DuckDBPyConnection,
+    file: LocalFile,
+    plan: Plan,
+    *,
+    reader: str,
+    digest: str,
+    rows: int,
+    increments: Iterable[str],
+    run: int,
+) -> None:
+    """Note that *file* was read in the store's run number *run*, with the refused rows of the table `verdicts`."""
+    refusals = ", ".join(map(str, REFUSED))
+    connection.execute(f"DELETE FROM store.files WHERE {_ONE}", [reader, file.name])
+    connection.execute(
+        f"""INSERT INTO store.files SELECT ?, ?, ?, ?, ?, ?, ?,
+            (SELECT coalesce(list(rn ORDER BY rn), []) FROM verdicts WHERE verdict IN ({refusals})), ?, ?""",
+        [reader, file.name, plan.fingerprint, file.size, file.modified, digest, rows, sorted(increments), run],
+    )

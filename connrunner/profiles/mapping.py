@@ -1,0 +1,138 @@
+"""What an import means for the store: its fields with their properties, its keys, and a fingerprint of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from connrunner.core.model import Field, Import, Objective, ProfileModel, Property, PropertyType, Write
+from connrunner.errors import RunError
+from connrunner.profiles import values
+
+NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mapped:
+    """One field of an import; *number* is its place in the staged rows: `v0`, `v1`..."""
+
+    number: int
+    field: Field
+    owner: Property
+
+    @property
+    def writes_new(self) -> bool:
+        return self.field.only != "existing" and self.field.write is not Write.REMOVE
+
+    @property
+    def writes_existing(self) -> bool:
+        return self.field.only != "new"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """An import, made ready for the store."""
+
+    work: Import
+    fields: tuple[Mapped, ...]
+    groups: tuple[tuple[Mapped, ...], ...]  # the keys: any of the outer, all of the inner
+    consents: tuple[tuple[str, str], ...]  # objective and column; staged as `o0`, `o1`...
+    objectives: Mapping[str, Objective]  # all that profile.yaml declares
+    fingerprint: str  # changes when the same file would mean something else
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a file must have."""
+        wanted = [mapped.field.column for mapped in self.fields] + [column for _, column in self.consents]
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def finds_by_one_identifier(self) -> bool:
+        """True when a row can find one profile at most, by the value of one column."""
+        return len(self.groups) == 1 and len(self.groups[0]) == 1 and self.groups[0][0].owner.identifier
+
+    @property
+    def increments(self) -> tuple[Mapped, ...]:
+        return tuple(mapped for mapped in self.fields if mapped.field.write is Write.INCREMENT)
+
+
+def plan(work: Import, model: ProfileModel) -> Plan:
+    """Return *work* made ready. RunError when it cannot mean anything for *model*."""
+    fields = tuple(
+        Mapped(number=number, field=field, owner=_owner(model, field.property, "the import's `fields`"))
+        for number, field in enumerate(work.fields)
+    )
+    by_property = {mapped.field.property: mapped for mapped in fields}
+    if len(by_property) < len(fields):
+        raise _mistake("the import's `fields` name a property twice", "leave out one of them")
+    for mapped in fields:
+        _check_write(mapped)
+    groups = []
+    for names in work.match:
+        for name in names:
+            if name not in by_property:
+                raise _mistake(
+                    f"the import matches on {name!r}, but its `fields` do not fill it", f"add {name!r} to `fields`"
+                )
+            _check_key(by_property[name], create=work.create)
+        groups.append(tuple(by_property[name] for name in names))
+    if not groups or not all(groups):
+        raise _mistake("the import's `match` is empty", "name the identifier that finds a profile")
+    for name in (*work.objectives, *work.consent):
+        if name not in model.objectives:
+            raise _mistake(f"there is no objective {name!r} in profile.yaml", "declare it, or name another")
+    return Plan(
+        work=work,
+        fields=fields,
+        groups=tuple(groups),
+        consents=tuple(work.consent.items()),
+        objectives=model.objectives,
+        fingerprint=_fingerprint(work, fields, model),
+    )
+
+
+def _owner(model: ProfileModel, name: str, place: str) -> Property:
+    if name not in model.properties:
+        raise _mistake(f"{place} name the property {name!r}, which profile.yaml does not declare", "declare it there")
+    return model.properties[name]
+
+
+def _check_write(mapped: Mapped) -> None:
+    name, owner, write = mapped.field.property, mapped.owner, mapped.field.write
+    if write in (Write.ADD, Write.REMOVE) and not owner.many:
+        raise _mistake(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
+    if write is Write.INCREMENT and (owner.type not in NUMBERS or owner.many or owner.identifier):
+        raise _mistake(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
+
+
+def _check_key(mapped: Mapped, *, create: bool) -> None:
+    name = mapped.field.property
+    if mapped.owner.many:
+        raise _mistake(f"the import matches on {name!r}, which is `many`", "match on a property with one value")
+    if mapped.field.write not in (Write.SET, Write.SET_IF_EMPTY):
+        raise _mistake(f"the import matches on {name!r}, so it cannot `{mapped.field.write}` it", "use `set`")
+    if create and not mapped.writes_new:
+        # Each run would create the profile anew, because nothing could find it again.
+        raise _mistake(f"a new profile would lack {name!r}, which is to find it again", "leave out `only: existing`")
+
+
+def _mistake(message: str, hint: str) -> RunError:
+    return RunError(message, hint=hint, code="mapping")
+
+
+_READING = ("type", "delimiter", "quote", "encoding", "header", "columns", "compression")
+
+
+def _fingerprint(work: Import, fields: tuple[Mapped, ...], model: ProfileModel) -> str:
+    meaning = {
+        "rules": values.RULES,
+        "format": [getattr(work.format, name) for name in _READING],
+        "match": work.match,
+        "fields": [asdict(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields],
+        "create": work.create,
+        "objectives": [[name, model.objectives[name].legislation] for name in work.objectives],
+        "consent": dict(work.consent),
+    }
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()

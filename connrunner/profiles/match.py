@@ -1,0 +1,145 @@
+"""
+Which profile is a row about?
+
+A row finds the profiles that any group of its identifiers finds; within a group all must agree. One profile is a
+match, several different ones make the row ambiguous. Rows of one file that share a key, or that found the same
+profile, are about one person, and so are rows that hang together through others; of those the last one wins. Where
+rows that hang together found different profiles, nobody can say whom they are about: all of them are ambiguous.
+
+Rows that are refused for what they hold take no part: a sound row stands although a later, refused one has its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from connrunner.profiles import sql
+from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.stage import Stage
+from connrunner.profiles.tables import Layout
+
+SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matches:
+    """
+    How the staged rows `s` meet their profiles `p`.
+
+    *join* is the SQL between `FROM stage s` and what follows. When *fated*, the temporary table `fates` says of some
+    rows (`rn`, `fate`, and for a duplicate the `winner`) what becomes of them whatever they hold.
+    """
+
+    join: str
+    fated: bool
+
+
+def match(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, *, retry: bool) -> Matches:
+    """Find each row's profile. To *retry*, only the rows in `refused` count; the others show who is last."""
+    connection.execute("CREATE OR REPLACE TEMP TABLE fates (rn BIGINT, fate UTINYINT, winner BIGINT)")
+    if plan.finds_by_one_identifier:
+        key = plan.groups[0][0]
+        _find_later_rows(connection, stage, key)
+        # One equation and no more: with a second condition some versions of DuckDB compare each row with each profile.
+        sound = f"CASE WHEN s.bad IS NULL THEN s.v{key.number} END"
+        join = f"LEFT JOIN store.profiles p ON {sound} = {layout.value(key.field.property)}"
+    else:
+        _find_profiles(connection, stage, plan, layout)
+        _link_rows(connection, stage, plan)
+        join = "LEFT JOIN targets t ON t.rn = s.rowid LEFT JOIN store.profiles p ON p.rowid = t.pid"
+    if retry:
+        connection.execute(f"""
+            DELETE FROM fates WHERE rn NOT IN (FROM refused);
+            INSERT INTO fates SELECT rowid, {SKIPPED}, NULL FROM {stage.table} WHERE rowid NOT IN (FROM refused)""")
+    fated = connection.execute("SELECT 1 FROM fates LIMIT 1").fetchone() is not None
+    if fated:
+        join = f"LEFT JOIN fates f ON f.rn = s.rowid {join}"
+    return Matches(join=join, fated=fated)
+
+
+def _meets(group: Sequence[Mapped], layout: Layout) -> str:
+    return sql.all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
+
+
+def _find_later_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, key: Mapped) -> None:
+    value = f"v{key.number}"
+    connection.execute(f"""
+        INSERT INTO fates
+        SELECT s.rowid, {DUPLICATE}, twice.winner
+        FROM {stage.table} s JOIN (
+            SELECT {value} AS key, max(rowid) AS winner FROM {stage.table}
+            WHERE bad IS NULL GROUP BY {value} HAVING count(*) > 1
+        ) twice ON s.{value} = twice.key
+        WHERE s.bad IS NULL AND s.rowid <> twice.winner""")
+
+
+def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout) -> None:
+    """Make `found`: for each row that finds any, the lowest and the highest profile."""
+    hits = " UNION ALL ".join(
+        f"""SELECT s.rowid AS rn, p.rowid AS pid
+            FROM {stage.table} s JOIN store.profiles p ON {_meets(group, layout)} WHERE s.bad IS NULL"""
+        for group in plan.groups
+    )
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE found AS SELECT rn, min(pid) AS lo, max(pid) AS hi FROM ({hits}) GROUP BY rn;
+        INSERT INTO fates SELECT rn, {AMBIGUOUS}, NULL FROM found WHERE lo <> hi""")
+
+
+def _link_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan) -> None:
+    """Make `targets`, the profile of each row that has one; rows that hang together meet one fate."""
+    keys = {mapped.number: f"v{mapped.number}" for group in plan.groups for mapped in group}
+    links = []
+    for group in plan.groups:
+        columns = ", ".join(keys[mapped.number] for mapped in group)
+        complete = sql.all_of(f"{keys[mapped.number]} IS NOT NULL" for mapped in group)
+        same = sql.all_of(f"s.{keys[mapped.number]} = k.{keys[mapped.number]}" for mapped in group)
+        links.append(f"""SELECT s.rn AS a, k.first AS b FROM sound s JOIN (
+            SELECT {columns}, min(rn) AS first FROM sound WHERE {complete} GROUP BY {columns} HAVING count(*) > 1
+        ) k ON {same} WHERE s.rn <> k.first""")
+    links.append("""SELECT s.rn AS a, k.first AS b FROM found s JOIN (
+        SELECT lo, min(rn) AS first FROM found WHERE lo = hi GROUP BY lo HAVING count(*) > 1
+    ) k ON s.lo = k.lo AND s.lo = s.hi WHERE s.rn <> k.first""")
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE links AS
+        WITH sound AS (
+            SELECT rowid AS rn, {", ".join(keys.values())} FROM {stage.table}
+            WHERE bad IS NULL AND rowid NOT IN (SELECT rn FROM fates)
+        ) SELECT DISTINCT unnest([a, b]) AS a, unnest([b, a]) AS b FROM ({" UNION ALL ".join(links)})""")
+    _spread_roots(connection)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE crowds AS
+        SELECT root, max(rn) AS winner, min(lo) AS lo, max(hi) AS hi
+        FROM roots LEFT JOIN found USING (rn) GROUP BY root;
+        INSERT INTO fates
+        SELECT rn, CASE WHEN lo <> hi THEN {LINKED} ELSE {DUPLICATE} END,
+            CASE WHEN lo = hi OR lo IS NULL THEN winner END
+        FROM roots JOIN crowds USING (root) WHERE lo <> hi OR rn <> winner;
+        CREATE OR REPLACE TEMP TABLE targets AS
+        SELECT coalesce(f.rn, c.winner) AS rn, coalesce(c.lo, f.lo) AS pid
+        FROM (SELECT rn, lo FROM found WHERE lo = hi) f FULL JOIN crowds c ON c.winner = f.rn
+        WHERE coalesce(c.lo, f.lo) IS NOT NULL""")
+
+
+def _spread_roots(connection: duckdb.DuckDBPyConnection) -> None:
+    """
+    Make `roots`: for each row of `links` the first row that it hangs together with, however long the chain.
+
+    Each round a row takes the lowest root that its neighbours' roots know of, and hands it to its own root; a chain of
+    n rows is done after about log n rounds.
+    """
+    connection.execute("CREATE OR REPLACE TEMP TABLE roots AS SELECT DISTINCT a AS rn, a AS root FROM links")
+    before = None
+    while before != (now := connection.execute("SELECT sum(root) FROM roots").fetchone()):
+        before = now
+        connection.execute("""
+            CREATE OR REPLACE TEMP TABLE above AS
+            SELECT r.rn, r.root, g.root AS top FROM roots r JOIN roots g ON g.rn = r.root;
+            CREATE OR REPLACE TEMP TABLE roots AS
+            SELECT rn, min(root) AS root FROM (
+                SELECT rn, top AS root FROM above
+                UNION ALL SELECT l.a, n.top FROM links l JOIN above n ON n.rn = l.b
+                UNION ALL SELECT m.root, n.top FROM links l JOIN above m ON m.rn = l.a JOIN above n ON n.rn = l.b
+            ) GROUP BY rn""")

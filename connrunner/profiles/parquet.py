@@ -1,0 +1,59 @@
+"""Parquet files: their columns, and their values as the texts that spell them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from connrunner.core.model import PropertyType
+from connrunner.profiles import sql
+from connrunner.profiles.plain import Plain
+from connrunner.profiles.rows import Rows
+
+
+def relation(file: Plain) -> str:
+    """Return the relation of the file's rows."""
+    return f"read_parquet({sql.text(str(file.path))})"
+
+
+def rows(file: Plain, columns: Sequence[tuple[str, str]], kinds: dict[str, PropertyType], *, about: int) -> Rows:
+    """Return the records of *file*, whose *columns* have these names and types; *kinds* says what a column is for."""
+    place = {name: f"c{number}" for number, (name, _) in enumerate(columns)}
+    types = dict(columns)
+
+    def cell(name: str) -> str:
+        return _spelt(place[name], types[name], kinds.get(name))
+
+    def cells(name: str, separator: str) -> str:
+        if types[name].endswith("]"):
+            inner = types[name][: types[name].rindex("[")]
+            return f"list_transform({place[name]}, lambda x: {_spelt('x', inner, kinds.get(name))})"
+        if types[name] == "VARCHAR":
+            return f"string_split({place[name]}, {sql.text(separator)})"
+        return f"[{cell(name)}]"
+
+    return Rows(
+        relation=f"{relation(file)} AS file({', '.join(place.values())})",
+        cell=cell,
+        cells=cells,
+        present=lambda _: "true",
+        flaw="NULL::VARCHAR",
+        about=about,
+    )
+
+
+def _spelt(value: str, kind: str, meant: PropertyType | None) -> str:
+    """Return the text of a *value* of DuckDB's type *kind*, spelt as a property of the type *meant* expects it."""
+    if kind == "VARCHAR":
+        return value
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
+    if kind.startswith("TIMESTAMP") and meant is PropertyType.DATE:
+        # Data frames keep days as midnights.
+        return f"CASE WHEN {value} = {value}::DATE THEN {value}::DATE::VARCHAR ELSE {value}::VARCHAR END"
+    if kind in ("DOUBLE", "FLOAT") and meant in (PropertyType.INTEGER, PropertyType.DECIMAL):
+        # Data frames keep integers with gaps as floats; small and large floats are printed with an exponent.
+        exact = f"try_cast({value} AS DECIMAL(38,9))"
+        whole = f"try_cast({value} AS HUGEINT)"
+        return f"""CASE WHEN {whole} = {value} THEN {whole}::VARCHAR
+            ELSE coalesce({exact}::VARCHAR, {value}::VARCHAR) END"""
+    return f"{value}::VARCHAR"

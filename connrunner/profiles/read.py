@@ -1,0 +1,90 @@
+"""One file, whatever its format, becomes a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import duckdb
+
+from connrunner.core.model import LocalFile
+from connrunner.errors import RunError
+from connrunner.profiles import delimited, jsonlines, parquet
+from connrunner.profiles.mapping import Plan
+from connrunner.profiles.plain import Plain, plain
+from connrunner.profiles.rows import Rows
+from connrunner.profiles.session import Session
+from connrunner.profiles.stage import Stage, stage
+
+SAMPLE = 1 << 16
+
+# What DuckDB says about files that the csv module may still make sense of.
+_OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException)
+
+
+def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callable[[int, int], None]) -> Stage:
+    """Stage the rows of *file* in the temporary *table*; *tell* hears how many of about how many are read."""
+    form = plan.work.format
+    opened = plain(file, form, session.temp)
+
+    def staged(rows: Rows) -> Stage:
+        return stage(session, table, rows, plan, file.name, lambda part: tell(round(part * rows.about), rows.about))
+
+    if form.type == "parquet":
+        return staged(_parquet(session, opened, plan))
+    about = _about(opened)
+    if form.type == "jsonl":
+        result = staged(jsonlines.rows(opened, plan.columns, about=about))
+        _warn_of_absent_members(session, result, plan, file.name)
+        return result
+    names, lines = delimited.header(opened, form, plan.columns)
+    try:
+        if lines <= 1:
+            return staged(delimited.rows(opened, form, names, lines, about=about))
+    except _OTHER_ERRORS:
+        raise
+    except duckdb.Error as error:
+        session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
+    return staged(delimited.rewritten(opened, form, names, lines, plan.columns, session.temp))
+
+
+def _about(file: Plain) -> int:
+    """Return about how many rows the file has, from the length of its first lines."""
+    with file.path.open("rb") as opened:
+        sample = opened.read(SAMPLE)
+    return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
+
+
+def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
+    relation = parquet.relation(file)
+    try:
+        columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
+        about = session.one(f"SELECT count(*) FROM {relation}")
+    except duckdb.Error as error:
+        raise RunError(
+            f"{file.name} cannot be read as Parquet: {_first_line(error)}",
+            hint="fetch or send it again",
+            code="damaged-file",
+        ) from None
+    names = [name for name, _ in columns]
+    missing = [name for name in plan.columns if name not in names]
+    if missing:
+        raise delimited.missing_column(file.name, missing, names)
+    kinds = {mapped.field.column: mapped.owner.type for mapped in plan.fields}
+    return parquet.rows(file, columns, kinds, about=about)
+
+
+def _warn_of_absent_members(session: Session, result: Stage, plan: Plan, name: str) -> None:
+    """A column that no object has is a misspelt one more often than not; objects may leave out what they lack."""
+    found: Sequence[int] = session.execute(
+        f"SELECT {', '.join(f'count(v{mapped.number})' for mapped in plan.fields)}, count(bad) FROM {result.table}"
+    ).fetchall()[0]
+    *filled, bad = found
+    absent = [mapped.field.column for mapped, count in zip(plan.fields, filled, strict=True) if not count]
+    if absent and result.rows and not bad:
+        session.report.message(
+            f"{name}: no line says anything about {', '.join(map(repr, absent))}", level="warning", columns=absent
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,174 @@
+"""
+Rows that did not become profiles, one JSON line for each reason: `rejects.jsonl`.
+
+A line has `line` (the record's number in its file, the header counted as the first: what an editor shows unless a
+record spans lines or an empty line stands before it), `key` (what the row calls its profile), `field` (the property),
+`stage`, `code`, `message`, `value` and `file`. Values of personal properties are masked: the first and the last sign
+and the length. Invalid and ambiguous rows are offered again by the next run; the others are told so that one can see
+which they were.
+
+    stage     code                                  counted as
+    parse     too-few-columns, too-many-columns,    invalid
+              bad-quoting, bad-json
+    validate  missing-key, wrong-type, too-long,    invalid
+              nul
+    match     ambiguous, identifier-taken           ambiguous
+    match     duplicate                             duplicate
+    match     not-found                             not_found
+    consent   no-consent                            consent_blocked
+    write     overflow                              invalid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from connrunner.core.model import PropertyType
+from connrunner.profiles import classify, match, sql, values
+from connrunner.profiles.classify import NUMBER
+from connrunner.profiles.mapping import Plan
+from connrunner.profiles.match import Matches
+from connrunner.profiles.plain import private
+from connrunner.profiles.stage import Stage
+from connrunner.profiles.tables import Layout
+
+_ROW_REASONS = {
+    "too-few-columns": "the row has fewer columns than the header",
+    "too-many-columns": "the row has more columns than the header",
+    "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
+    "bad-json": "the line is not one JSON object",
+    "missing-key": "the row has none of the identifiers that the import matches on: ",
+}
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the empty temporary table `rejects`."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE rejects (
+            file VARCHAR, part INTEGER, line BIGINT, key VARCHAR, field VARCHAR, stage VARCHAR, code VARCHAR,
+            message VARCHAR, value VARCHAR)""")
+
+
+def collect(
+    connection: duckdb.DuckDBPyConnection,
+    stage: Stage,
+    plan: Plan,
+    layout: Layout,
+    matches: Matches,
+    *,
+    file: str,
+    part: int,
+) -> None:
+    """Add the reasons of the classified rows of *file*, the *part*th of this run."""
+    reasons = ", ".join(
+        f"({number}, {sql.text(code)}, {_or_null(field)}, {sql.text(step)}, {sql.text(message)})"
+        for number, code, field, step, message in _reasons(plan)
+    )
+    told = " UNION ALL ".join(_told(stage, plan, layout, matches))
+    connection.execute(f"""
+        INSERT INTO rejects
+        WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
+        SELECT {sql.text(file)}, {part}, t.rn + {stage.first_line}, {_key(plan)}, r.field, r.stage, t.code,
+            r.message || coalesce(t.more, ''), t.value
+        FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code
+        JOIN {stage.table} s ON s.rowid = t.rn""")
+
+
+def write(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Write the collected reasons to *path*, readable by its owner only, and return how many there are."""
+    found = connection.execute("SELECT count(*) FROM rejects").fetchone()
+    count = found[0] if found else 0
+    if count:
+        private(path).close()
+        connection.execute(f"""
+            COPY (
+                SELECT line, key, field, stage, code, message, value, file FROM rejects
+                ORDER BY part, line, field, code
+            ) TO {sql.text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
+    return int(count)
+
+
+def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
+    """Yield number, code, field, stage and message of everything that can be wrong with a row."""
+    groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
+    for code, message in _ROW_REASONS.items():
+        more = groups if code == "missing-key" else ""
+        yield -1, code, None, "validate" if more else "parse", message + more
+    yield -1, "ambiguous", None, "match", "the row finds more than one profile"
+    yield -1, "duplicate", None, "match", "a later row of the file is about the same profile and wins: line "
+    yield -1, "not-found", None, "match", "the row finds no profile, and this import creates none"
+    objectives = " or ".join(plan.work.objectives)
+    yield -1, "no-consent", None, "consent", f"no consent to {objectives}"
+    for mapped in plan.fields:
+        name, kind = mapped.field.property, mapped.owner.type
+        place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
+        each = "each value of " if mapped.owner.many else ""
+        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
+        if kind is PropertyType.TEXT:
+            yield mapped.number, "too-long", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
+            yield mapped.number, "nul", name, "validate", f"{place} contains NUL, which is no text"
+        if mapped.owner.identifier:
+            yield (
+                mapped.number,
+                "identifier-taken",
+                name,
+                "match",
+                f"{place} is an identifier, and another profile or row has the same value",
+            )
+    for mapped in plan.increments:
+        name = mapped.field.property
+        yield mapped.number, "overflow", name, "write", f"the sum is more than {name} ({mapped.owner.type}) can hold"
+    for number, (objective, column) in enumerate(plan.consents):
+        expected = values.EXPECTED[PropertyType.BOOLEAN]
+        yield (
+            -2 - number,
+            "wrong-type",
+            column,
+            "validate",
+            f"consent to {objective} (column {column}) must be {expected}",
+        )
+
+
+def _told(stage: Stage, plan: Plan, layout: Layout, matches: Matches) -> Iterator[str]:
+    """Yield the queries of row, number, code, value and what the message ends with."""
+    nothing = "NULL::VARCHAR"
+    yield f"""SELECT rn, one.f AS f, one.code AS code, one.value AS value, {nothing} AS more FROM (
+        SELECT v.rn, unnest(s.bad) AS one FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
+        WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL)"""
+    if matches.fated:
+        yield f"""SELECT v.rn, -1, CASE WHEN v.verdict = {NUMBER["duplicate"]} THEN 'duplicate' ELSE 'ambiguous' END,
+            {nothing}, CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
+                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END
+            FROM verdicts v JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED}
+            WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
+    for mapped in plan.fields:
+        if mapped.owner.identifier:
+            value = values.shown(f"s.v{mapped.number}::VARCHAR", personal=mapped.owner.personal)
+            yield f"""SELECT t.rn, {mapped.number}, 'identifier-taken', {value}, {nothing}
+                FROM taken t JOIN {stage.table} s ON s.rowid = t.rn WHERE t.f = {mapped.number}"""
+    for mapped in plan.increments:
+        value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
+        yield f"""SELECT v.rn, {mapped.number}, 'overflow', {values.shown(value, personal=mapped.owner.personal)},
+            {nothing} FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn JOIN store.profiles p ON p.rowid = v.pid
+            WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
+    for verdict, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
+        yield f"SELECT rn, -1, '{code}', {nothing}, {nothing} FROM verdicts WHERE verdict = {NUMBER[verdict]}"
+
+
+def _key(plan: Plan) -> str:
+    """Return the expression of what the row calls its profile: the first key that is complete."""
+    keys = []
+    for group in plan.groups:
+        parts = []
+        for mapped in group:
+            value = values.shown(values.plain(mapped.owner.type, f"s.v{mapped.number}"), personal=mapped.owner.personal)
+            parts.append(f"{sql.text(mapped.field.property + '=')} || {value}")
+        keys.append(" || ', ' || ".join(f"({part})" for part in parts))
+    return f"coalesce({', '.join(keys)})"
+
+
+def _or_null(value: str | None) -> str:
+    return "NULL" if value is None else sql.text(value)

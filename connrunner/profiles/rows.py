@@ -1,0 +1,26 @@
+"""Where the rows of one plain file stand, as text: what every format comes down to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """
+    One relation whose rows are the file's records, in their order.
+
+    *cell* returns the expression of a column's text, or of its list of texts (with a separator for formats that have
+    no lists). *present* tells whether the record says anything about the column, be it that it is empty. *flaw* is the
+    expression of what is wrong with the record as a whole, as a code, or NULL.
+    """
+
+    relation: str
+    cell: Callable[[str], str]
+    cells: Callable[[str, str], str]
+    present: Callable[[str], str]
+    flaw: str
+    about: int  # how many rows there are, roughly
+    first_line: int = 1  # how the first record is called in rejects: a header is line 1
+    nul: bool = True  # a text may contain NUL

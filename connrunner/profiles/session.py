@@ -1,0 +1,73 @@
+"""An open store: its connection, and what every piece of work on it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from connrunner.core.model import ProfileModel
+from connrunner.core.report import Report
+from connrunner.profiles.tables import Layout
+
+LOOK = 0.5  # seconds between two looks at how far a statement is
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """The store is attached to *connection* as `store`; temporary tables and files are gone when it closes."""
+
+    connection: duckdb.DuckDBPyConnection
+    path: Path
+    model: ProfileModel
+    layout: Layout
+    temp: Path  # a folder of its own, for files
+    report: Report
+
+    def execute(self, statement: str, parameters: list[Any] | None = None) -> duckdb.DuckDBPyConnection:
+        return self.connection.execute(statement, parameters)
+
+    def one(self, statement: str, parameters: list[Any] | None = None) -> Any:
+        """Return the first value of the first row, or None without any."""
+        row = self.connection.execute(statement, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def watched(self, statement: str, tell: Callable[[float], None]) -> None:
+        """
+        Execute *statement* and say meanwhile, in this thread, which part of it is done (0 to 1).
+
+        The statement runs in another thread, so that a signal reaches this one at once; it is then interrupted.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            future = beside.submit(self.connection.execute, statement)
+            try:
+                while True:
+                    try:
+                        future.result(LOOK)
+                    except TimeoutError:
+                        tell(max(0.0, self.connection.query_progress()) / 100)
+                    else:
+                        return
+            except BaseException:
+                self.connection.interrupt()
+                raise
+
+    @contextmanager
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Make the changes of a block one: all of them are kept, or none after an error or unless *keep*."""
+        self.connection.execute("BEGIN TRANSACTION")
+        try:
+            yield
+            self.connection.execute("COMMIT" if keep else "ROLLBACK")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        with suppress(duckdb.TransactionException):  # a failed COMMIT has rolled back already
+            self.connection.execute("ROLLBACK")

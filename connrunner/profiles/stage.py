@@ -1,0 +1,143 @@
+"""The rows of one file, typed and with what is wrong with them, in the order of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from connrunner.core.model import PropertyType
+from connrunner.errors import RunError
+from connrunner.profiles import sql, values
+from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.rows import Rows
+from connrunner.profiles.session import Session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """
+    A temporary table of one file's rows; a row's `rowid` is its place in the file, from 0.
+
+    `v0`, `v1`... are the values of the plan's fields, `o0`... what the row says to objectives, `e0`... (only for
+    fields with `empty: clear`) whether the row says that there is no value. `bad` lists what refuses the row, as
+    {f: the field's number, -1 for the row, -2-j for objective j; code; value as a log may show it}, and is NULL for a
+    sound row.
+    """
+
+    table: str
+    rows: int
+    first_line: int
+
+
+def stage(session: Session, table: str, rows: Rows, plan: Plan, name: str, tell: Callable[[float], None]) -> Stage:
+    """
+    Fill *table* with the *rows* of the file *name*; *tell* hears meanwhile which part (0 to 1) is done.
+
+    Outside of any transaction only: there DuckDB numbers the rows of a new table from 0 in the order of the file,
+    which is what lets it read with all cores and still name the line of each mistake.
+    """
+    query = _select(rows, plan)
+    _check_straight(session, query, name)
+    session.watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", tell)
+    count, first, last = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
+    if count and (first, last) != (0, count - 1):
+        raise _unordered(name, f"the rows are numbered {first} to {last}, and there are {count:,}")
+    return Stage(table=table, rows=count, first_line=rows.first_line)
+
+
+def _check_straight(session: Session, query: str, name: str) -> None:
+    """
+    RunError unless *query* is worked out in one line from the file to the table.
+
+    DuckDB keeps the order of a scan through anything but a join, a union or a sort, and an optimizer may make a join of
+    what looks like none: a list of constants after IN is enough.
+    """
+    found = session.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
+    node = json.loads(found[0][1])[0]
+    while node["children"]:
+        if len(node["children"]) > 1:
+            raise _unordered(name, f"DuckDB would read it with a {node['name'].strip()}")
+        node = node["children"][0]
+
+
+def _unordered(name: str, reason: str) -> RunError:
+    return RunError(
+        f"the rows of {name} cannot be numbered in the order of the file: {reason}",
+        hint="nothing was imported; please report this with your version of DuckDB",
+        code="unordered",
+    )
+
+
+def _select(rows: Rows, plan: Plan) -> str:
+    """Return the query: the innermost part reads texts, the middle one types them, the outer one tells what is bad."""
+    raw, typed, out, bad, reasons = [f"{rows.flaw} AS flaw"], ["*"], [], [], []
+    for mapped in plan.fields:
+        number, column = mapped.number, mapped.field.column
+        raw.append(f"{_text(mapped, rows)} AS r{number}")
+        typed.append(f"{_value(mapped, nul=rows.nul)} AS v{number}")
+        out.append(f"v{number}")
+        if mapped.field.empty == "clear":
+            raw.append(f"{rows.present(column)} AS p{number}")
+            out.append(f"(p{number} AND v{number} IS NULL) AS e{number}")
+        wrong = f"v{number} IS NULL AND {_filled(mapped)}"
+        bad.append(wrong)
+        reasons.append(_reason(wrong, number, _code(mapped), _culprit(mapped, nul=rows.nul)))
+    for number, (_, column) in enumerate(plan.consents):
+        raw.append(f"{rows.cell(column)} AS q{number}")
+        typed.append(f"{values.one(PropertyType.BOOLEAN, f'q{number}')} AS o{number}")
+        out.append(f"o{number}")
+        wrong = f"o{number} IS NULL AND {values.filled(f'q{number}')}"
+        bad.append(wrong)
+        shown = values.shown(f"q{number}", personal=True)
+        reasons.append(_reason(wrong, -2 - number, "'wrong-type'", shown))
+    keyless = sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
+    # A key that is there but wrong is one mistake, not two.
+    spelt = sql.any_of(sql.all_of(map(_filled, group)) for group in plan.groups)
+    reasons.append(_reason(f"{keyless} AND NOT coalesce({spelt}, false)", -1, "'missing-key'"))
+    problems = f"""CASE WHEN flaw IS NOT NULL THEN [{_reason("true", -1, "flaw")}]
+        WHEN {sql.any_of([*bad, keyless])} THEN list_filter([{", ".join(reasons)}], lambda x: x IS NOT NULL) END"""
+    return f"""SELECT {", ".join(out)}, {problems} AS bad
+        FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {rows.relation}))"""
+
+
+def _text(mapped: Mapped, rows: Rows) -> str:
+    column = mapped.field.column
+    if not mapped.owner.many:
+        return rows.cell(column)
+    return f"list_filter({rows.cells(column, mapped.field.separator)}, lambda x: {values.filled('x')})"
+
+
+def _filled(mapped: Mapped) -> str:
+    return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.filled(f"r{mapped.number}")
+
+
+def _value(mapped: Mapped, *, nul: bool) -> str:
+    """Return the expression of the field's value; NULL when the cell is empty or holds no such value."""
+    raw, owner = f"r{mapped.number}", mapped.owner
+    if not owner.many:
+        return values.one(owner.type, raw, trim=owner.identifier, nul=nul)
+    typed = f"list_transform({raw}, lambda x: {values.one(owner.type, 'x', trim=True, nul=nul)})"
+    sound = f"len(list_filter({typed}, lambda x: x IS NULL)) = 0"
+    # Sets are kept sorted, so that equal sets are equal lists.
+    return f"CASE WHEN len({raw}) > 0 AND {sound} THEN list_sort(list_distinct({typed})) END"
+
+
+def _culprit(mapped: Mapped, *, nul: bool) -> str:
+    """Return the expression of the text that is no value, as a log may show it."""
+    raw, owner = f"r{mapped.number}", mapped.owner
+    if owner.many:
+        raw = f"list_filter({raw}, lambda x: {values.one(owner.type, 'x', trim=True, nul=nul)} IS NULL)[1]"
+    return values.shown(raw, personal=owner.personal)
+
+
+def _code(mapped: Mapped) -> str:
+    if mapped.owner.type is not PropertyType.TEXT:
+        return "'wrong-type'"
+    raw = f"r{mapped.number}"
+    text = f"array_to_string({raw}, '')" if mapped.owner.many else raw
+    return f"CASE WHEN contains({text}, chr(0)) THEN 'nul' ELSE 'too-long' END"
+
+
+def _reason(condition: str, number: int, code: str, value: str = "NULL::VARCHAR") -> str:
+    return f"CASE WHEN {condition} THEN {{f: {number}, code: {code}, value: {value}}} END"

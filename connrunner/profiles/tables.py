@@ -1,0 +1,208 @@
+"""
+The tables of the store, brought up to date with what `profile.yaml` declares.
+
+    profiles    one row for each profile: its number, the runs that created and last changed it, a column for each
+                property and, as yes, no or unknown, for each objective
+    properties  what each property's column is called and holds
+    objectives  what each objective's column is called
+    runs        the runs that changed the store, with their counters
+    files       the files that imports have read, and the records of them that were refused
+    sent        what each export has sent: a profile and the digest of its values
+    about       facts about the store itself
+
+The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import duckdb
+
+from connrunner.core.model import ProfileModel, Property, PropertyType
+from connrunner.errors import RunError
+from connrunner.profiles import sql, values
+
+FORMAT = "1"
+
+_TABLES = """
+    CREATE TABLE store.about (key VARCHAR, value VARCHAR);
+    CREATE TABLE store.properties (name VARCHAR, "column" VARCHAR, type VARCHAR, many BOOLEAN, identifier BOOLEAN);
+    CREATE TABLE store.objectives (name VARCHAR, "column" VARCHAR);
+    CREATE TABLE store.runs (
+        id INTEGER, connection VARCHAR, run BIGINT, kind VARCHAR, started TIMESTAMPTZ, counts VARCHAR);
+    CREATE TABLE store.files (
+        connection VARCHAR, name VARCHAR, mapping VARCHAR, size BIGINT, modified VARCHAR, digest VARCHAR,
+        rows BIGINT, refused BIGINT[], increments VARCHAR[], run INTEGER);
+    CREATE TABLE store.sent (connection VARCHAR, profile BIGINT, digest UHUGEINT, run INTEGER);
+    CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
+"""
+_OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """Which column of `profiles` keeps what; names are ready for SQL."""
+
+    properties: Mapping[str, Property]
+    columns: Mapping[str, str]  # of the properties that have one
+    consents: Mapping[str, str]  # of the objectives that have one
+
+    def value(self, name: str, alias: str = "p") -> str:
+        """Return the expression of a property's value; NULL where the store was never told about the property."""
+        if name in self.columns:
+            return f"{alias}.{self.columns[name]}"
+        owner = self.properties[name]
+        return f"NULL::{values.column_type(owner.type, many=owner.many)}"
+
+    def consent(self, name: str, alias: str = "p") -> str:
+        """Return the expression of what a profile said to an objective: true, false or NULL."""
+        return f"{alias}.{self.consents[name]}" if name in self.consents else "NULL::BOOLEAN"
+
+
+def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Tell whether the attached store holds no table at all."""
+    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' LIMIT 1").fetchone()
+    return found is None
+
+
+def check(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """RunError when the attached store is not one of ours, or a later one."""
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'").fetchall()
+    if not {("about",), ("profiles",), ("properties",), ("runs",)} <= set(tables):
+        raise RunError(
+            f"{path} is a DuckDB database, but no profile store",
+            hint="move it away; a new store is made in its place",
+            code="foreign-store",
+        )
+    found = connection.execute("SELECT value FROM store.about WHERE key = 'format'").fetchone()
+    if found is None or found[0] != FORMAT:
+        raise RunError(
+            f"{path} was written by another version of connrunner (its format is {found and found[0]}, not {FORMAT})",
+            hint="use that version",
+            code="foreign-store",
+        )
+
+
+def create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables of a new store."""
+    connection.execute(_TABLES)
+    connection.execute(
+        "INSERT INTO store.about VALUES ('format', ?), ('next_profile', '1'), ('next_run', '1')", [FORMAT]
+    )
+
+
+def read(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
+    """Return the layout as it is: properties of another type than the store's are read as the store has them."""
+    stored = _stored(connection)
+    properties = {}
+    for name, owner in model.properties.items():
+        known = stored.get(name)
+        properties[name] = replace(owner, type=known.owner.type, many=known.owner.many) if known else owner
+    objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
+    return Layout(
+        properties=properties,
+        columns={name: sql.name(stored[name].column) for name in properties if name in stored},
+        consents={name: sql.name(objectives[name]) for name in model.objectives if name in objectives},
+    )
+
+
+def adapt(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
+    """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
+    stored = _stored(connection)
+    columns = {one.column for one in stored.values()}
+    objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
+    columns |= set(objectives.values())
+    for name, owner in model.properties.items():
+        known = stored.get(name)
+        if known is None:
+            column = _free(name, columns)
+            columns.add(column)
+            _add(connection, column, values.column_type(owner.type, many=owner.many))
+            connection.execute(
+                "INSERT INTO store.properties VALUES (?, ?, ?, ?, ?)",
+                [name, column, owner.type.value, owner.many, owner.identifier],
+            )
+            continue
+        if (known.owner.type, known.owner.many) != (owner.type, owner.many):
+            _retype(connection, known, owner)
+        if owner.identifier and not known.owner.identifier:
+            _check_unique(connection, known.column, owner)
+        if owner != replace(known.owner, personal=owner.personal):
+            connection.execute(
+                "UPDATE store.properties SET type = ?, many = ?, identifier = ? WHERE name = ?",
+                [owner.type.value, owner.many, owner.identifier, name],
+            )
+    for name in model.objectives:
+        if name not in objectives:
+            column = _free(f"consent_{name}", columns)
+            columns.add(column)
+            _add(connection, column, "BOOLEAN")
+            connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
+    return read(connection, model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Stored:
+    column: str
+    owner: Property
+
+
+def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _Stored]:
+    found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
+    return {
+        name: _Stored(column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique))
+        for name, column, kind, many, unique in found
+    }
+
+
+def _add(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
+    connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {sql.name(column)} {kind}")
+
+
+def _free(wanted: str, taken: Iterable[str]) -> str:
+    """Return a column name like *wanted* that DuckDB, which ignores case, does not confuse with *taken* ones."""
+    base = re.sub(r"[\x00-\x1f\x7f]", "_", wanted) or "property"
+    used = {column.lower() for column in taken} | set(_OWN_COLUMNS)
+    number, column = 1, base
+    while column.lower() in used:
+        number += 1
+        column = f"{base}_{number}"
+    return column
+
+
+def _retype(connection: duckdb.DuckDBPyConnection, known: _Stored, owner: Property) -> None:
+    column = sql.name(known.column)
+    found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
+    filled = found[0] if found else 0
+    if filled:
+        raise RunError(
+            f"property {owner.name!r} is {_said(owner)} in profile.yaml, but {filled:,} profiles hold it as "
+            f"{_said(known.owner)}",
+            hint=f"nothing is converted: set its type back, or declare a property with another name for {_said(owner)} "
+            "values and import it again",
+            code="type-changed",
+        )
+    connection.execute(f"ALTER TABLE store.profiles DROP COLUMN {column}")
+    _add(connection, known.column, values.column_type(owner.type, many=owner.many))
+
+
+def _said(owner: Property) -> str:
+    return owner.type.value + (" (many)" if owner.many else "")
+
+
+def _check_unique(connection: duckdb.DuckDBPyConnection, column: str, owner: Property) -> None:
+    value = sql.name(column)
+    found = connection.execute(
+        f"""SELECT count(*) FROM (
+            SELECT 1 FROM store.profiles WHERE {value} IS NOT NULL GROUP BY {value} HAVING count(*) > 1)"""
+    ).fetchone()
+    twice = found[0] if found else 0
+    if twice:
+        raise RunError(
+            f"property {owner.name!r} cannot become an identifier: {twice:,} of its values belong to several profiles",
+            hint="leave out `identifier`, or import values that tell the profiles apart first",
+            code="identifier-not-unique",
+        )

@@ -1,0 +1,149 @@
+"""
+Which texts are values of a property's type, and how values are written as text again.
+
+A cast alone is no check: DuckDB makes 13 of the integer '12.7', 31 of '0x1F', 10.5 of the number '1_0.5', and takes
+'2026-2-3' for a date. Here the spelling is checked first, then the value is cast.
+
+    text       any text of at most 65,000 characters without NUL, kept as it stands
+    email      one @, a domain with a dot, at most 254 characters; kept in lower case
+    integer    digits with an optional minus, from -2^63 to 2^63-1
+    decimal    digits with an optional minus and point, less than 10^29; kept to 9 decimals
+    boolean    true/false, yes/no, y/n, t/f, 1/0 in any case
+    date       YYYY-MM-DD, a day of the calendar, years 0001 to 9999
+    datetime   RFC 3339 with seconds and an offset, kept in UTC to the microsecond; no leap seconds
+
+Blanks around a value are no part of it, except around a text that is neither an identifier nor one of `many`. What is
+empty then says nothing.
+"""
+
+from __future__ import annotations
+
+from connrunner.core.model import PropertyType
+from connrunner.profiles import sql
+
+LONGEST_TEXT = 65_000
+RULES = 1  # counts up when a text that was refused becomes a value, or the other way round
+
+_COLUMN_TYPES = {
+    PropertyType.TEXT: "VARCHAR",
+    PropertyType.EMAIL: "VARCHAR",
+    PropertyType.INTEGER: "BIGINT",
+    PropertyType.DECIMAL: "DECIMAL(38,9)",
+    PropertyType.BOOLEAN: "BOOLEAN",
+    PropertyType.DATE: "DATE",
+    PropertyType.DATETIME: "TIMESTAMP WITH TIME ZONE",
+}
+
+EXPECTED = {
+    PropertyType.TEXT: f"a text of at most {LONGEST_TEXT:,} characters",
+    PropertyType.EMAIL: "an e-mail address like ann@example.com",
+    PropertyType.INTEGER: "an integer like 42, between -2^63 and 2^63-1",
+    PropertyType.DECIMAL: "a decimal like 12.50, with a point and without thousands marks or exponent",
+    PropertyType.BOOLEAN: "true or false (or yes/no, y/n, t/f, 1/0)",
+    PropertyType.DATE: "a date of the calendar like 2026-11-22",
+    PropertyType.DATETIME: "a date and time with offset like 2026-11-22T09:15:00Z or 2026-11-22T10:15:00+01:00",
+}
+
+_BOOLEANS = " ".join(
+    [f"WHEN '{yes}' THEN true" for yes in ("true", "yes", "y", "t", "1")]
+    + [f"WHEN '{no}' THEN false" for no in ("false", "no", "n", "f", "0")]
+)
+_BLANKS = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"
+_BLANK = r"[\t-\r ]*"  # the same signs; DuckDB's casts overlook them
+_LOCAL = r"""[^\s\pC@"(),:;<>\[\]\\.]+(?:\.[^\s\pC@"(),:;<>\[\]\\.]+)*"""
+_LABEL = r"[\pL\pN](?:[\pL\pN\pM-]*[\pL\pN\pM])?"
+_ADDRESS = rf"{_LOCAL}@(?:{_LABEL}\.)+(?:\pL[\pL\pN\pM-]*[\pL\pN\pM])"
+_PLAIN_ADDRESS = r"[0-9a-z_+-]+(?:\.[0-9a-z_+-]+)*@(?:[0-9a-z](?:[0-9a-z-]*[0-9a-z])?\.)+[a-z][0-9a-z-]*[0-9a-z]"
+_INTEGER = rf"{_BLANK}-?[0-9]+{_BLANK}"
+_DECIMAL = rf"{_BLANK}-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+){_BLANK}"
+_YEAR = r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_DATE = rf"{_BLANK}{_YEAR}-[0-9]{{2}}-[0-9]{{2}}{_BLANK}"
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_DATETIME = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}[Tt ]{_TIME}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:[Zz]|[+-]{_TIME})"
+_FIRST, _LAST = "'0001-01-01T00:00:00Z'::TIMESTAMPTZ", "'9999-12-31T23:59:59.999999Z'::TIMESTAMPTZ"
+
+
+def column_type(kind: PropertyType, *, many: bool) -> str:
+    """Return the type of the column that keeps values of *kind*."""
+    return _COLUMN_TYPES[kind] + ("[]" if many else "")
+
+
+def one(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) -> str:
+    """
+    Return the expression that is the value that the text *raw* spells, or NULL when it spells none.
+
+    *trim* False keeps the blanks around a text. *nul* False promises that no text contains NUL, which spares a look at
+    each of them.
+    """
+    # Each branch is worked out only for the rows that come to it; blanks and capitals are rare, so they come last.
+    trimmed = f"trim({raw}, {_BLANKS})"
+    match kind:
+        case PropertyType.TEXT:
+            if trim:
+                ends = sql.any_of(f"suffix({raw}, chr({code}))" for code in (32, 9, 10, 13))
+                raw = f"CASE WHEN {raw} < '!' OR {ends} THEN {trimmed} ELSE {raw} END"
+            short = f"(strlen({raw}) <= {LONGEST_TEXT} OR length({raw}) <= {LONGEST_TEXT})"
+            sound = f"{short} AND NOT contains({raw}, chr(0))" if nul else short
+            return f"CASE WHEN {sound} THEN nullif({raw}, '') END"
+        case PropertyType.EMAIL:
+            lower = f"lower({trimmed})"
+            return f"""CASE WHEN {_spelt(raw, _PLAIN_ADDRESS)} AND {_short(raw)} THEN {raw}
+                WHEN {_spelt(lower, _ADDRESS)} AND {_short(lower)} THEN {lower} END"""
+        case PropertyType.INTEGER:
+            return f"CASE WHEN {_spelt(raw, _INTEGER)} THEN try_cast({raw} AS BIGINT) END"
+        case PropertyType.DECIMAL:
+            # Most numbers fit the narrow type, to which some versions of DuckDB cast a hundred times faster.
+            narrow, wide = f"try_cast({raw} AS DECIMAL(18,9))", f"try_cast({raw} AS DECIMAL(38,9))"
+            return f"CASE WHEN {_spelt(raw, _DECIMAL)} THEN coalesce({narrow}, {wide}) END"
+        case PropertyType.BOOLEAN:
+            # Not `IN`: DuckDB makes a join of a long list, and a join loses the order of the file.
+            blank = f"{raw} < '!' OR suffix({raw}, ' ')"
+            return f"CASE lower(CASE WHEN {blank} THEN {trimmed} ELSE {raw} END) {_BOOLEANS} END"
+        case PropertyType.DATE:
+            return f"CASE WHEN {_spelt(raw, _DATE)} THEN try_cast({raw} AS DATE) END"
+        case PropertyType.DATETIME:
+            upper = f"upper({trimmed})"
+            # Only at the ends of time can the offset lead beyond them.
+            return f"""CASE
+                WHEN {raw} > '0002' AND {raw} < '9999' AND {_spelt(raw, _DATETIME)} AND NOT contains({raw}, 't')
+                    AND NOT suffix({raw}, 'z') THEN try_cast({raw} AS TIMESTAMPTZ)
+                WHEN {_spelt(trimmed, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
+                    THEN try_cast({upper} AS TIMESTAMPTZ) END"""
+
+
+def filled(raw: str) -> str:
+    """Return the condition that the text *raw* says something."""
+    return f"{raw} <> '' AND trim({raw}, {_BLANKS}) <> ''"
+
+
+def plain(kind: PropertyType, value: str) -> str:
+    """Return the expression that is the one text form of *value*, a value of *kind*."""
+    match kind:
+        case PropertyType.DECIMAL:
+            # The scale is fixed, so there always is a point to stop at.
+            return f"rtrim(rtrim(({value})::VARCHAR, '0'), '.')"
+        case PropertyType.DATETIME:
+            whole = f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S')"
+            part = f"epoch_us({value}) % 1000000"
+            fraction = f"rtrim(strftime({value} AT TIME ZONE 'UTC', '.%f'), '0')"
+            return f"CASE WHEN {part} = 0 THEN {whole} ELSE {whole} || {fraction} END || 'Z'"
+        case _:
+            return f"({value})::VARCHAR"
+
+
+def shown(value: str, *, personal: bool) -> str:
+    """Return the expression that is *value* (a text) as a log may show it: a *personal* one is masked."""
+    value = f"({value})"
+    if personal:
+        return f"""CASE WHEN {value} IS NULL THEN NULL
+            WHEN length({value}) <= 3 THEN '… (' || length({value}) || ')'
+            ELSE {value}[1] || '…' || {value}[-1] || ' (' || length({value}) || ')' END"""
+    return f"CASE WHEN length({value}) > 200 THEN left({value}, 200) || '…' ELSE {value} END"
+
+
+def _spelt(value: str, pattern: str) -> str:
+    return f"regexp_full_match({value}, {sql.text(pattern)})"
+
+
+def _short(address: str) -> str:
+    return f"strlen({address}) <= 254 AND strpos({address}, '@') <= 65"

@@ -1,0 +1,165 @@
+"""
+A condition over properties, written by people, becomes SQL that can do nothing but compare.
+
+DuckDB's parser takes the text apart; what is run is made from the parts, after a look at each of them: one expression,
+of properties, constants, operators and the functions listed here, that is true or false. No statement, table, file,
+setting or subquery passes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+
+from connrunner.errors import RunError
+from connrunner.profiles.session import Session
+
+_PARTS = {
+    "CONSTANT",
+    "COLUMN_REF",
+    "COMPARISON",
+    "CONJUNCTION",
+    "OPERATOR",
+    "FUNCTION",
+    "CAST",
+    "CASE",
+    "BETWEEN",
+    "TYPE",
+}
+_REFUSED_PARTS = {
+    "SUBQUERY": "a subquery (for a `many` property write list_contains(property, value))",
+    "WINDOW": "a window function",
+    "STAR": "*",
+    "LAMBDA": "a lambda",
+    "PARAMETER": "a parameter",
+}
+_MORE = "it must be one expression and nothing else"
+_MOMENTS = {"current_date", "current_timestamp", "localtimestamp"}  # parsed as columns
+_OPERATORS = set("+ - * / // % || ~~ ~~* !~~ !~~* ~~~ ^ **".split())
+FUNCTIONS = frozenset(
+    """
+    abs age array_length ascii ceil ceiling char_length character_length concat concat_ws contains
+    date_diff date_part date_sub date_trunc datediff datepart datetrunc datesub day dayofmonth dayofweek dayofyear
+    ends_with epoch floor greatest hour ifnull ilike_escape isfinite isodow isoyear jaccard
+    jaro_winkler_similarity last_day lcase least left len length levenshtein like_escape list_any_value list_contains
+    list_count list_distinct list_has list_has_all list_has_any list_intersect list_max list_min list_position list_sum
+    list_unique list_value lower ltrim md5 minute mod month monthname not_ilike_escape not_like_escape now nullif
+    position prefix quarter regexp_extract regexp_full_match regexp_matches regexp_replace replace reverse right round
+    rtrim second sign split_part starts_with strip_accents strlen strpos substr substring suffix to_days
+    to_hours to_minutes to_months to_seconds to_weeks to_years today translate trim trunc ucase upper week weekday
+    weekofyear year yearweek
+    """.split()
+)
+
+
+def condition(session: Session, expression: str) -> str:
+    """Return *expression* as a condition over `profiles p`. RunError when it is no such thing."""
+    try:
+        text = session.one("SELECT json_serialize_sql(?)", [f"SELECT {expression}\n"])
+    except duckdb.Error as error:
+        raise _mistake(expression, _reason(error)) from None
+    tree = json.loads(text)
+    if tree["error"]:
+        is_statement = tree["error_message"].startswith("Only SELECT")
+        raise _mistake(expression, _MORE if is_statement else tree["error_message"])
+    _check_single(tree, expression)
+    for part in _parts(tree["statements"][0]["node"]["select_list"]):
+        _check(session, part, expression)
+    statement = session.one("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)])
+    made = str(statement).removeprefix("SELECT ")
+    try:
+        kind = session.execute(f"DESCRIBE SELECT {made} AS matches FROM store.profiles p").fetchall()[0][1]
+    except duckdb.Error as error:
+        raise _mistake(expression, _reason(error)) from None
+    if kind != "BOOLEAN":
+        raise _mistake(expression, f"it is a value of type {kind}, not true or false")
+    return f"({made})"
+
+
+@contextmanager
+def worked_out(expression: str | None) -> Iterator[None]:
+    """Tell of a condition that cannot be worked out for some profile: a text that is no number where one is needed."""
+    try:
+        yield
+    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
+        if expression is None:
+            raise
+        raise _mistake(expression, _reason(error)) from None
+
+
+def _check_single(tree: dict[str, Any], expression: str) -> None:
+    statements = tree["statements"]
+    node = statements[0]["node"] if len(statements) == 1 else {}
+    empty = ("modifiers", "where_clause", "group_expressions", "having", "sample", "qualify")
+    if (
+        node.get("type") != "SELECT_NODE"
+        or len(node["select_list"]) != 1
+        or node["from_table"]["type"] != "EMPTY"
+        or node["cte_map"]["map"]
+        or any(node.get(name) for name in empty)
+        or node["select_list"][0].get("alias")
+    ):
+        raise _mistake(expression, _MORE)
+
+
+def _parts(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "class" in node:
+            yield node
+        for value in node.values():
+            yield from _parts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _parts(value)
+
+
+def _check(session: Session, part: dict[str, Any], expression: str) -> None:
+    kind = part["class"]
+    if kind not in _PARTS:
+        raise _mistake(expression, f"{_REFUSED_PARTS.get(kind, kind.lower())} is not allowed in it")
+    if kind == "FUNCTION":
+        name = part["function_name"]
+        if name not in FUNCTIONS and not (part.get("is_operator") and name in _OPERATORS):
+            raise _mistake(expression, f"the function {name} is not available in it", _near(name, FUNCTIONS))
+        if part.get("schema") not in ("", "main") or part.get("catalog"):
+            raise _mistake(expression, f"the function {name} must stand without a schema")
+    if kind == "COLUMN_REF":
+        part["column_names"] = _column(session, part["column_names"], expression)
+
+
+def _column(session: Session, names: list[str], expression: str) -> list[str]:
+    """Return the property's column of `profiles p`: found by its exact name, else by the only one but for capitals."""
+    properties = session.layout.properties
+    name = ".".join(names)
+    alike = [one for one in properties if one.lower() == name.lower()]
+    if name not in properties and len(alike) == 1:
+        name = alike[0]
+    if name not in properties:
+        if name.lower() in _MOMENTS:
+            return [name]
+        raise _mistake(expression, f"there is no property {name!r}", _near(name, properties))
+    if name not in session.layout.columns:
+        raise _mistake(expression, f"no import has filled the property {name!r} yet")
+    return ["p", session.layout.columns[name][1:-1].replace('""', '"')]
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(names), 1, 0.7)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _mistake(expression: str, reason: str, hint: str = "") -> RunError:
+    return RunError(
+        f"`where` cannot be used: {' '.join(expression.split())!r}: {reason}",
+        hint=hint or "write a condition over properties, like: country = 'NL' AND lifetime_value > 100",
+        code="where",
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
