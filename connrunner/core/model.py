@@ -212,7 +212,10 @@ class Connection:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mail:
-    """How mail leaves. *server* is smtp:// (STARTTLS), smtps://, smtp+plain:// (loopback only) or file:; without one, mail goes to a folder."""
+    """How mail leaves.
+
+    *server* is smtp:// (STARTTLS), smtps://, smtp+plain:// (loopback only) or file:; without one, mail goes to a folder.
+    """
 
     server: str = "file:"
     sender: str = "connrunner@localhost"
