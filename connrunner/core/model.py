@@ -214,7 +214,7 @@ class Connection:
 class Mail:
     """How mail leaves.
 
-    *server* is smtp:// (STARTTLS), smtps://, smtp+plain:// (loopback only) or file:; without one, mail goes to a folder.
+    *server* is smtp:// (STARTTLS), smtps://, smtp+plain:// (loopback only) or file: (a folder, as when there is none).
     """
 
     server: str = "file:"
