@@ -232,7 +232,9 @@ def compare(rows: int, repeat: int, *, unique_email: bool, folder: Path) -> bool
     return holds
 
 
-def _pairs(store: Path, folder: Path, repeat: int, again: list[str], truth: dict[str, int]) -> Iterator[tuple[Cost, Cost]]:
+def _pairs(
+    store: Path, folder: Path, repeat: int, again: list[str], truth: dict[str, int]
+) -> Iterator[tuple[Cost, Cost]]:
     for _ in range(repeat):
         read, count = measured("--read", str(folder / "import.csv"))
         if int(count) != truth["read"]:
@@ -265,9 +267,7 @@ def main() -> None:
         print(json.dumps(run_import(store, file, 2, unique_email=arguments.identifiers)))
     else:
         with tempfile.TemporaryDirectory(prefix="import-rows-") as folder:
-            holds = compare(
-                arguments.rows, arguments.repeat, unique_email=arguments.identifiers, folder=Path(folder)
-            )
+            holds = compare(arguments.rows, arguments.repeat, unique_email=arguments.identifiers, folder=Path(folder))
         sys.exit(0 if holds else 1)
 
 

@@ -31,7 +31,7 @@ def make(folder: Path, count: int) -> None:
     (folder / "connrunner.yaml").write_text("version: 1\ntimezone: Europe/Amsterdam\n")
     for number in range(count):
         schedule = KINDS[number % len(KINDS)].format(hour=number % 24, minute=number % 60, day=number % 28 + 1)
-        text = f"title: Connection {number}\nowner: data-team\nschedule: {schedule}\ncommand: {{run: [\"true\"]}}\n"
+        text = f'title: Connection {number}\nowner: data-team\nschedule: {schedule}\ncommand: {{run: ["true"]}}\n'
         (folder / "connections" / f"c{number:05}.yaml").write_text(text)
 
 
