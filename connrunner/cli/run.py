@@ -135,7 +135,7 @@ class Progress:
         self._read(self.home.state.log(self.name, number))
         share = f" of {self.of:,}" if self.of else ""
         seconds = time.monotonic() - self.stage_began
-        rate = f"  {self.done / seconds:,.0f}/s" if self.done and seconds > 1 else ""
+        rate = f"  {self.done / seconds:,.0f}/s" if self.done and self.done != self.of and seconds > 1 else ""
         words = self.stage or "starting"
         if self.done:
             words += f"  {self.done:,}{share} rows{rate}"
