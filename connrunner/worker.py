@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -21,13 +21,14 @@ from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
 from connrunner.core import instant
 from connrunner.core.counts import Counts
-from connrunner.core.model import Command, Connection, Export, Import, Outcome, ProfileModel
+from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
 from connrunner.errors import RunError
 from connrunner.state.folder import StateFolder
 from connrunner.state.runs import RunLog
 
+SAMPLES = 20  # rows that a rehearsal of an export shows
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
 
 
@@ -115,39 +116,68 @@ def _private() -> Iterator[None]:
 
 
 def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) -> Result:
+    name = job.connection.name
     source = connectors.source(work.source["type"])
     settings = _settings(work.source, plain)
     errand = _errand(job, report)
-    fetched = source.fetch(settings, errand, known=lambda _name, _size, _modified: False, mark=None)
+    with _private(), _store(job, report) as store:
+        known, mark = store.known(work, connection=name), store.mark(connection=name)
+    # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
+    fetched = source.fetch(settings, errand, known=known, mark=mark)
     with _private(), _store(job, report) as store:
         done = store.import_files(
             work,
             fetched.files,
-            connection=job.connection.name,
+            connection=name,
             run=job.run,
             at=job.started_at,
             rejects=job.rejects,
+            mark=fetched.mark,
             dry_run=job.rehearsal is not None,
         )
-    if not job.rehearsal:
-        source.settle(settings, errand, fetched)
-    return _counted(done.counts, _import_message(done.counts), files=[file.name for file in done.files])
+    files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
+    result = _counted(done.counts, _import_message(done.counts), files=files)
+    if job.rehearsal:
+        differences = [asdict(difference) for difference in done.differences]
+        return replace(result, detail={**result.detail, "differences": differences})
+    try:
+        refused = {file.name for file in done.files if file.counts.refused}
+        accepted = tuple(file for file in fetched.files if file.name not in refused)
+        source.settle(settings, errand, replace(fetched, files=accepted))
+    except RunError as error:
+        message = f"the rows are imported, but not all is done at the source: {error}"
+        return replace(result, outcome=Outcome.PARTIAL, message=message, code=error.code)
+    return result
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) -> Result:
+    facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = _settings(work.destination, plain)
     errand = _errand(job, report)
-    # Asked before a row is written: a mistake in the path costs nothing, and its suffix says how to compress.
-    local = errand.spool / Path(destination.target(settings, errand)).name
+    # Asked before a row is written: a mistake in the settings costs nothing.
+    target = destination.target(settings, errand)
+    form = destination.form(settings, work.format)
+    local = job.spool / f"export{_packing(target, form)}"
     with _store(job, report) as store:
-        done = store.export(work, connection=job.connection.name, run=job.run, at=job.started_at, path=local)
+        done = store.export(work, **facts, path=local, form=form, samples=SAMPLES if job.rehearsal else 0)
         if job.rehearsal:
-            return _counted(done.counts, f"{done.rows_written:,} rows would be written")
+            samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
+            return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
+        if not done.written:
+            return _counted(store.exported(**facts), "there was nothing to send")
         delivered = destination.deliver(settings, errand, local)
-        store.exported(connection=job.connection.name, run=job.run, at=job.started_at)
-    message = f"{done.rows_written:,} rows written to {delivered.where}"
-    return _counted(done.counts, message, output=delivered.where, rows=done.rows_written)
+        with _private():
+            counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
+    arrived = done.rows_written - len(delivered.refused)
+    return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
+
+
+def _packing(target: str, form: Format) -> str:
+    """Return the suffix by which the store knows how to compress, when the target's name says it."""
+    if form.compression != "auto":
+        return ""
+    return next((suffix for suffix in (".gz", ".zst") if target.endswith(suffix)), "")
 
 
 def _errand(job: Job, report: Report) -> Errand:

@@ -322,7 +322,7 @@ def test_any_zone_goes_in_and_utc_comes_out() -> None:
     assert next_after(TimesPerDay(times=1), on_since, on_since=on_since) == utc("2026-03-29 12:00")
 
 
-NAIVE = datetime(2026, 5, 1)  # noqa: DTZ001
+NAIVE = datetime(2026, 5, 1)
 
 
 @pytest.mark.parametrize("schedule", [Manual(), daily("06:00", "UTC"), TimesPerDay(times=1)])

@@ -136,7 +136,7 @@ CALENDAR: st.SearchStrategy[Calendar] = st.one_of(
     ),
 )
 SCHEDULE: st.SearchStrategy[Schedule] = CALENDAR | st.builds(TimesPerDay, times=st.integers(1, 1440))
-INSTANT = st.datetimes(datetime(1960, 1, 1), datetime(2110, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+INSTANT = st.datetimes(datetime(1960, 1, 1), datetime(2110, 1, 1), timezones=st.just(UTC))
 NEAR_A_CHANGE = st.builds(
     lambda change, minutes: datetime.fromisoformat(change[1]).replace(tzinfo=UTC) + minutes * MINUTE,
     st.sampled_from(CHANGES),

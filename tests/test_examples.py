@@ -56,7 +56,8 @@ def test_it_is_sound() -> None:
     workspace = load.load(EXAMPLES)
     assert [str(problem) for problem in workspace.problems] == []
     assert workspace.broken == {}
-    assert sorted(workspace.connections) == ["members", "newsletter-audience", "refresh-segments"]
+    switched_on = [each.name for each in workspace.connections.values() if each.enabled]
+    assert sorted(switched_on) == ["members", "newsletter-audience", "refresh-segments"]  # the others need a server
     assert {each.kind for each in workspace.connections.values()} == {"import", "export", "command"}
 
 
@@ -77,7 +78,7 @@ def test_a_copy_has_a_schema_for_the_editor_in_every_file(tmp_path: Path) -> Non
     folder = tmp_path / "workspace"
     init.create(folder)
     documents = [path for path in folder.rglob("*.yaml") if not path.relative_to(folder).parts[0].startswith(".")]
-    assert len(documents) == 7
+    assert len(documents) == 4 + len(list((EXAMPLES / "connections").iterdir()))
     for document in documents:
         modeline = re.match(r"# yaml-language-server: \$schema=(\S+)\n", document.read_text(encoding="utf-8"))
         assert modeline, document
@@ -218,7 +219,8 @@ def test_a_tick_runs_the_whole_workspace(tmp_path: Path) -> None:
     (imported,) = runs(here, "members")
     assert {name: number for name, number in imported["counts"].items() if number} == plain_expectation()
     assert imported["outcome"] == "partial"
-    assert imported["detail"]["files"] == ["in/members-2026-11-21.csv", "in/members-2026-11-22.csv"]
+    read = ["in/members-2026-11-21.csv", "in/members-2026-11-22.csv"]
+    assert [file["name"] for file in imported["detail"]["files"]] == read
     (exported,) = runs(here, "newsletter-audience")
     assert exported["outcome"] == "succeeded"
     assert exported["counts"]["consent_blocked"] > 50

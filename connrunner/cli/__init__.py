@@ -18,9 +18,10 @@ from connrunner.errors import ConnrunnerError, WorkspaceError
 GROUPS = {
     "Begin": ("init", "demo", "validate"),
     "Run": ("tick", "run"),
-    "Look": ("status", "runs", "log", "rejects", "next", "profiles"),
+    "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
+    "Manage": ("connectors", "reset"),
 }
-MODULES = {"rejects": "log"}  # commands that share a module with another
+MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 
 
 class Commands(click.Group):

@@ -53,6 +53,12 @@ def rehearse(home: Home, connection: Connection) -> int:
     else:
         counts = counters(result.counts)
         click.echo("; ".join(part for part in (f"would end {result.outcome}", counts, clean(result.message)) if part))
+        for difference in result.detail.get("differences", ()):
+            old, new = (difference[side] if difference[side] is not None else "(none)" for side in ("old", "new"))
+            click.echo(clean(f"  {difference['profile']}: {difference['property']}: {old} -> {new}"))
+        for sample in result.detail.get("samples", ()):
+            values = ", ".join(f"{column}: {value}" for column, value in sample["values"].items() if value is not None)
+            click.echo(clean(f"  {sample['counted_as']}: {values}"))
         for reject in rejects[:SHOWN]:
             place = f"{reject.get('file', '')}:{reject.get('line', '')}"
             click.echo(clean(f"  {place}: {reject.get('field') or 'row'}: {reject.get('message', '')}"))

@@ -23,6 +23,7 @@ _SECRET_VARIABLE = re.compile(
     "PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|PRIVATE_KEY|ACCESS_KEY|(?:^|_)(?:TOKEN|PASS|PWD)S?(?:_|$)"
 )
 _NOT_THE_SECRET_ITSELF = re.compile("_(?:FILE|PATH|NAME|URL)$")
+_CAMEL = re.compile("(?<=[a-z0-9])(?=[A-Z])")  # accessToken is two words
 _REFERENCE = re.compile("env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\n]+")
 
 
@@ -164,6 +165,10 @@ def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
         if form.get("type") == "csv":
             yield from _csv(form, (kind, "format"))
         yield from check(work, around.profile)
+        connector = "from" if kind == "import" else "to"
+        settings = work.get(connector)
+        if isinstance(settings, dict):
+            yield from _secrets(settings.get("config"), (kind, connector, "config"))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 
@@ -346,16 +351,28 @@ def _command(work: Data) -> Iterator[Finding]:
             yield Finding(
                 ("command", "run", position), "an argument cannot hold NUL", "take it out", "control-character"
             )
-    for name, value in (work.get("env") or {}).items():
-        path: Path = ("command", "env", name)
-        if value is None:
+    yield from _secrets(work.get("env"), ("command", "env"))
+
+
+def _secrets(value: Any, path: Path) -> Iterator[Finding]:
+    """Yield the secrets that stand in *value* themselves, however deep, and the references that are not sound."""
+    parts: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    for name, part in parts:
+        here = (*path, name)
+        if not isinstance(part, str):
+            yield from _secrets(part, here)
             continue
-        yield from _reference(value, path)
-        if not redact.is_reference(value) and value and (_is_secret_variable(name) or redact.has_credentials(value)):
+        yield from _reference(part, here)
+        is_secret = (isinstance(name, str) and _is_secret_variable(name)) or redact.has_credentials(part)
+        if is_secret and part and not redact.is_reference(part):
             hint = "write where the secret is: env:NAME or file:/path"
-            yield Finding(path, f"`{name}` holds a secret itself", hint, "literal-secret")
+            yield Finding(here, f"`{name}` holds a secret itself", hint, "literal-secret")
 
 
 def _is_secret_variable(name: str) -> bool:
-    upper = name.upper()
+    upper = _CAMEL.sub("_", name).upper()
     return bool(_SECRET_VARIABLE.search(upper)) and not _NOT_THE_SECRET_ITSELF.search(upper)

@@ -161,7 +161,8 @@ def _one_of_keys(error: Error) -> Finding:
         message = f"{_title(error)} needs {listed(f'`{key}`' for key in keys)}"
         return Finding(_path(error), message, "add one of them", "missing-key", at_key=True)
     message = f"{listed((f'`{key}`' for key in present), 'and')} cannot stand together"
-    return Finding((*_path(error), present[1]), message, "give each a file of its own", "several-kinds", at_key=True)
+    hint = "leave one of them out" if _path(error) else "give each a file of its own"
+    return Finding((*_path(error), present[1]), message, hint, "several-kinds", at_key=True)
 
 
 def _is_wrong_type(inner: Error) -> bool:
@@ -232,7 +233,11 @@ def _not_allowed(error: Error) -> Finding:
     allowed = [error.validator_value] if error.validator == "const" else error.validator_value
     message = f"{_label(error)} cannot be {show(value)}"
     near = nearest(value, allowed) if isinstance(value, str) and error.validator == "enum" else None
-    hint = f"did you mean {show(near)}?" if near else f"write {listed(str(one) for one in allowed)}"
+    hint = (
+        f"did you mean {show(near)}?"
+        if near
+        else f"write {listed(str(one) if isinstance(one, str) else show(one) for one in allowed)}"
+    )
     return Finding(_path(error), message, hint, "not-allowed-value")
 
 

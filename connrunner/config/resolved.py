@@ -16,6 +16,7 @@ from connrunner.core import schedule as schedules
 from connrunner.core.model import (
     Command,
     Connection,
+    Expect,
     Export,
     Field,
     Format,
@@ -142,7 +143,13 @@ def _import(data: Mapping[str, Any]) -> Import:
         create=data.get("create", True),
         objectives=tuple(data.get("objectives", ())),
         consent=data.get("consent", {}),
+        expect=_expect(data),
     )
+
+
+def _expect(data: Mapping[str, Any]) -> Expect:
+    said = data.get("expect", {})
+    return Expect(**{**said, "columns": tuple(said.get("columns", ()))})
 
 
 def _field(name: str, one: str | Mapping[str, Any]) -> Field:
@@ -166,11 +173,19 @@ def _export(data: Mapping[str, Any]) -> Export:
         where=data.get("where"),
         rows=data.get("rows", "changed"),
         objectives=tuple(data.get("objectives", ())),
+        deleted=data.get("deleted", "skip"),
+        when_empty=data.get("when_empty", "write"),
+        expect=_expect(data),
     )
 
 
 def _format(data: Mapping[str, Any]) -> Format:
-    return Format(**{**data, "columns": tuple(data.get("columns", ()))})
+    said = {key: value for key, value in data.items() if key != "for"}
+    if said.get("type") == "tsv":
+        said |= {"type": "csv", "delimiter": "\t"}
+    return Format(
+        **{**said, "columns": tuple(data.get("columns", ())), "spreadsheet": data.get("for") == "spreadsheet"}
+    )
 
 
 def _command(data: Mapping[str, Any]) -> Command:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KINDS = ("workspace", "profile", "connection", "schedule", "notification")
 MAX_ERRORS = 200
+OUTSIDE = "connrunner.connectors"  # the group of entry points by which other packages bring connectors
 
 
 @cache
@@ -30,7 +31,26 @@ def folder() -> Folder:
 def load(name: str) -> dict[str, Any]:
     """Return the schema in the file *name*.json."""
     schema: dict[str, Any] = json.loads((folder() / f"{name}.json").read_bytes())
+    if name == "connection":
+        _add_outside_connectors(schema["$defs"])
     return schema
+
+
+def _add_outside_connectors(parts: dict[str, Any]) -> None:
+    """Let connections use the connectors of other installed packages; ours win over theirs of the same type.
+
+    Such a module has a `SCHEMA` like those of schemas/connector-*.json, without references to other files.
+    """
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group=OUTSIDE), key=lambda point: point.name):
+        try:
+            schema = getattr(point.load(), "SCHEMA", {})
+        except Exception:  # noqa: S112 - whatever it does at its import; a run that uses it says so
+            continue
+        for kind, direction in (("import", "from"), ("export", "to")):
+            if direction in schema.get("$defs", {}):
+                parts[kind]["properties"][direction]["oneOf"].append(schema["$defs"][direction])
 
 
 def findings(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Finding]:

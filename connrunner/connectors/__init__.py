@@ -13,20 +13,36 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+OUTSIDE = "connrunner.connectors"  # the group of entry points by which other packages bring connectors
 
 Settings = Mapping[str, Any]
 """What a connection's file says under `from:` or `to:`, with every secret reference already replaced by its secret."""
 
 SOURCES = {
     "files": "connrunner.connectors.files",
+    "sftp": "connrunner.connectors.sftp",
+    "s3": "connrunner.connectors.s3",
+    "http": "connrunner.connectors.http",
+    "sql": "connrunner.connectors.sql",
+    "singer": "connrunner.connectors.singer",
+    "airbyte": "connrunner.connectors.airbyte",
 }
 DESTINATIONS = {
     "files": "connrunner.connectors.files",
+    "sftp": "connrunner.connectors.sftp",
+    "s3": "connrunner.connectors.s3",
+    "http": "connrunner.connectors.http",
+    "sql": "connrunner.connectors.sql",
+    "singer": "connrunner.connectors.singer",
 }
 
 
@@ -45,6 +61,7 @@ class Errand:
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
     programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
     report: Report
+    inherit: tuple[int, ...] = ()  # descriptors for every program that it starts: the lane is held while one lives
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +101,10 @@ class Source(Protocol):
         """
 
     def settle(self, settings: Settings, errand: Errand, fetched: Fetched) -> None:
-        """Do what remains at the source once the rows are durable: move or delete files, say."""
+        """Do what remains at the source once the rows are durable: move or delete files, say.
+
+        *fetched* has only the files of which no row was refused: the others are to be offered again.
+        """
 
 
 class Destination(Protocol):
@@ -116,7 +136,23 @@ def destination(name: str) -> Destination:
 
 def _module(name: str, table: Mapping[str, str]) -> object:
     if name not in table:
+        from importlib import metadata  # dear, and needed by few
+
+        for point in metadata.entry_points(group=OUTSIDE, name=name):
+            return _outside(point)
         near = difflib.get_close_matches(name, table, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(table))}"
         raise RunError(f"no connector of type {name!r}", hint=advice, code="unknown-connector")
     return importlib.import_module(table[name])
+
+
+def _outside(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:  # whatever somebody else's package does at its import
+        package = point.dist.name if point.dist else point.value
+        raise RunError(
+            f"the connector {point.name!r} of the package {package} cannot be loaded: {type(error).__name__}: {error}",
+            hint="reinstall or remove the package",
+            code="broken-connector",
+        ) from error

@@ -127,13 +127,27 @@ class Field:
 class Format:
     """How rows stand in a file."""
 
-    type: Literal["csv", "jsonl", "parquet"] = "csv"
+    type: Literal["csv", "jsonl", "json", "parquet", "excel"] = "csv"
     delimiter: str = ","
     quote: str = '"'
     encoding: str = "utf-8"
     header: bool = True  # CSV only: the first record names the columns
     columns: tuple[str, ...] = ()  # CSV only: the names when there is no header
-    compression: Literal["auto", "none", "gzip"] = "auto"
+    compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
+    rows: str = ""  # JSON only: where the list is, with dots between the keys
+    sheet: str = ""  # Excel only: the name of the sheet; the first when empty
+    spreadsheet: bool = False  # exports: values that a spreadsheet would take for formulas are made safe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Expect:
+    """What must hold of a run before it changes anything; None is no expectation."""
+
+    min_rows: int | None = None
+    max_rows: int | None = None
+    max_invalid_pct: float | None = None  # refused rows of 100 checked
+    max_change_pct: float | None = None  # changes of 100 stored (import) or last sent (export) profiles
+    columns: tuple[str, ...] = ()  # that every file has
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +161,7 @@ class Import:
     create: bool = True  # False: rows that find no profile count as not_found
     objectives: tuple[str, ...] = ()
     consent: Mapping[str, str] = field(default_factory=dict)  # objective -> column that says yes or no
+    expect: Expect = Expect()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +174,9 @@ class Export:
     where: str | None = None  # an SQL expression over properties
     rows: Literal["changed", "all"] = "changed"
     objectives: tuple[str, ...] = ()
+    deleted: Literal["skip", "send"] = "skip"
+    when_empty: Literal["write", "skip"] = "write"
+    expect: Expect = Expect()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,25 +26,65 @@ class FileResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One value that an import would change; values are told as they are, so this is for the one who asks."""
+
+    profile: str  # what the row calls it: email=ann@example.com
+    property: str  # or `consent to newsletter`
+    old: str | None  # None: there is no value
+    new: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
-    """What an import did; *counts* is the sum over its *files*."""
+    """What an import did; *counts* is the sum over its *files*, the rows kept from earlier runs among them."""
 
     counts: Counts
     files: tuple[FileResult, ...]
+    differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One row that an export would send; values are told as they are, so this is for the one who asks."""
+
+    counted_as: str  # created, updated or deleted
+    profile: str  # its identifiers: email=ann@example.com
+    values: Mapping[str, str | None]  # by column, as text; None: there is no value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
     """
-    What an export wrote.
+    What an export wrote, supposed that the partner takes all of it; `exported` returns the final counters.
 
-    read = profiles in the store; filtered = left out by `where`; consent_blocked = lacking consent; created = not in
-    the last successful export; updated = sent then, with other values; unchanged = sent then with the same values, so
-    left out now unless the export takes all rows. *rows_written* is how many are in the file.
+    read = profiles in the store, and those that are gone from it and have to be told of (`deleted: send`); filtered =
+    left out by `where`; consent_blocked = lacking consent; deleted = sent before and selected no more, which counts as
+    filtered or consent_blocked with `deleted: skip`; created = not sent before; updated = sent before with other
+    values, or refused by the partner the last time; unchanged = sent before with the same values, so left out now
+    unless the export takes all rows.
     """
 
     counts: Counts
-    rows_written: int
+    rows_written: int  # created + updated + deleted, and the unchanged ones if the export takes all rows
+    written: bool = True  # False: there was nothing to send and the export skips empty files, so there is no file
+    samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
+
+
+class Refused(Protocol):
+    """A row that the partner refused."""
+
+    @property
+    def row(self) -> int:
+        """Its place in the file, from 0; a header is not counted."""
+
+    @property
+    def code(self) -> str:
+        """A stable kebab-case word."""
+
+    @property
+    def message(self) -> str:
+        """What the partner said."""
 
 
 class ProfileStore(Protocol):
@@ -60,19 +100,72 @@ class ProfileStore(Protocol):
         at: datetime,
         rejects: Path,
         dry_run: bool = False,
+        mark: Any = None,
     ) -> ImportResult:
         """
         Make profiles of the rows of *files*, in this order, and return what became of each row.
 
         All or nothing: RunError leaves the store as it was. Rows that did not become profiles are told in *rejects*,
-        JSON lines, written only when there are any. *dry_run* does everything but keep the changes.
+        JSON lines, written only when there are any. *dry_run* does everything but keep the changes, and tells the first
+        differences. A file with an empty `path` is one that is `known`. *mark*, plain JSON, is kept with the rows; None
+        keeps the one that is there.
         """
 
-    def export(self, work: Export, *, connection: str, run: int, at: datetime, path: Path) -> ExportResult:
-        """Write the selected profiles to the new file *path*. Changes nothing before `exported`."""
+    def known(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
+        """
+        Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
 
-    def exported(self, *, connection: str, run: int, at: datetime) -> None:
-        """Record that what `export` wrote has arrived: 'changed' is counted from here. Same opening of the store."""
+        It answers for *work* as it is now, by what is known now, also when the store is closed.
+        """
+
+    def mark(self, *, connection: str) -> Any:
+        """Return the mark that the last import of *connection* left, or None."""
+
+    def remembered(self, connection: str) -> dict[str, Any]:
+        """
+        Return how far *connection* has come, as plain JSON.
+
+        `files` it has read, newest first (`name`, `size`, `modified`, `rows`, `refused`, `run`), its `mark`, how many
+        refused rows are kept (`kept_rows`) and how many profiles its exports have `sent`.
+        """
+
+    def forget(self, connection: str) -> None:
+        """Forget how far *connection* has come: what `remembered` tells of. Profiles and runs stay."""
+
+    def export(
+        self,
+        work: Export,
+        *,
+        connection: str,
+        run: int,
+        at: datetime,
+        path: Path,
+        form: Format | None = None,
+        samples: int = 0,
+    ) -> ExportResult:
+        """
+        Write the selected profiles to the new file *path*, and return so many *samples* of its rows.
+
+        *form* is how the rows stand in it, when the destination decides; else as *work* says. RunError, before anything
+        is written, when that cannot be or when *work* expects something else. Changes nothing before `exported`.
+        """
+
+    def exported(
+        self,
+        *,
+        connection: str,
+        run: int,
+        at: datetime,
+        refused: Sequence[Refused] = (),
+        rejects: Path | None = None,
+    ) -> Counts:
+        """
+        Record that what `export` wrote has arrived, all but *refused*, and return the final counters.
+
+        'changed' is counted from here. Refused rows count as rejected, are told in *rejects* (JSON lines, written only
+        when there are any; at most 100,000) and are offered again by the next export. Same opening of the store.
+        RunError, and nothing is recorded, for a row that the file does not have.
+        """
 
     def counts(self, *, connection: str, run: int) -> Counts | None:
         """Return the counters of a run that changed the store, or None when the store does not know it."""

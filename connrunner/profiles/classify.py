@@ -38,7 +38,7 @@ class Change:
     column: str
     new: str  # the value of a profile that the row `s` creates
     updated: str  # the value of the profile `p` after the row `s`
-    changes: str  # the condition that this is another value
+    changes: str  # the condition, never NULL, that this is another value
     flag: str  # the column of `verdicts` that says so
     bit: int
 
@@ -57,7 +57,9 @@ def flags(found: Sequence[Change]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(change.flag for change in found))
 
 
-def classify(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, matches: Matches) -> None:
+def classify(
+    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, matches: Matches, *, retry: bool
+) -> None:
     """
     Make the temporary table `verdicts`: for each row `rn`, its profile's `pid`, its verdict and flags.
 
@@ -65,8 +67,7 @@ def classify(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, la
     """
     found = changes(plan, layout)
     masks = [
-        " | ".join(f"(coalesce({one.changes}, false)::BIGINT << {one.bit})" for one in found if one.flag == flag)
-        + f" AS {flag}"
+        " | ".join(f"(({one.changes})::BIGINT << {one.bit})" for one in found if one.flag == flag) + f" AS {flag}"
         for flag in flags(found)
     ]
     fate = "f.fate" if matches.fated else "NULL"
@@ -91,6 +92,11 @@ def classify(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, la
                 {acts} AS acts, {overflows} AS overflows, {", ".join(masks)}
             FROM {stage.table} s {matches.join}
         )""")
+    if plan.finds_by_one_identifier and match.note_later_rows(connection, stage, plan.groups[0][0], retry=retry):
+        connection.execute(
+            f"UPDATE verdicts SET verdict = {NUMBER['duplicate']}"
+            f" WHERE rn IN (SELECT rn FROM fates WHERE fate = {match.DUPLICATE})"
+        )
     _refuse_taken_identifiers(connection, stage, plan, layout)
 
 
@@ -125,8 +131,8 @@ def _effects(plan: Plan, layout: Layout) -> Iterator[tuple[str, str, str, str]]:
             cleared = f"s.e{mapped.number}"
             differs = f"CASE WHEN {cleared} THEN {stored} IS NOT NULL ELSE {differs} END"
             updated = f"CASE WHEN {cleared} THEN NULL ELSE {updated} END"
-        if not mapped.writes_existing:
-            updated, differs = stored, "false"
+        if not mapped.writes_existing or (plan.finds_by_one_identifier and mapped is plan.groups[0][0]):
+            updated, differs = stored, "false"  # the profile was found by it, so it has it already
         yield column, new, updated, differs
     for number, (objective, _) in enumerate(plan.consents):
         stored, value = layout.consent(objective), f"s.o{number}"

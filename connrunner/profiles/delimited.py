@@ -24,7 +24,7 @@ from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles import jsonlines, sql
 from connrunner.profiles.plain import Plain, free, private, undecodable
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.rows import Rows, whole
 
 if TYPE_CHECKING:
     import _csv
@@ -46,12 +46,13 @@ def header(file: Plain, form: Format, wanted: Iterable[str]) -> tuple[tuple[str,
 
 def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
     """Return where DuckDB reads the records of *file* itself; its error means that they have to be rewritten."""
-    columns = [f"c{number}" for number in range(len(names) + SURPLUS)]
+    # Without quotes there is nothing to be strict about, and surplus columns beyond the first are overlooked.
+    columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
     quote = sql.text(form.quote if file.quotes else "")
     types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
     relation = f"""read_csv({sql.text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
         delim = {sql.text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {sql.text(_UNUSED)},
-        strict_mode = true, null_padding = true, columns = {{{types}}})"""
+        strict_mode = {file.quotes}, null_padding = true, columns = {{{types}}})"""
     place = {name: columns[number] for number, name in enumerate(names)}
     last = len(names) - 1
     return Rows(
@@ -61,6 +62,7 @@ def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: 
         present=lambda _: "true",
         flaw=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
             WHEN c{last} IS NULL THEN 'too-few-columns' END""",
+        whole=whole(place),
         about=about,
         first_line=2 if form.header else 1,
         nul=file.nul,
@@ -68,8 +70,13 @@ def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: 
 
 
 def rewritten(file: Plain, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path) -> Rows:
-    """Return the records of *file* from a copy in *folder*, written by the csv module's reading of it."""
+    """
+    Return the records of *file* from a copy in *folder*, written by the csv module's reading of it.
+
+    Of the *names* columns only the *wanted* ones are copied.
+    """
     numbers = sorted({names.index(name) for name in wanted})
+    torn = len(numbers) + 1  # where the first line of a record stands whose quotes do not pair up
     path = free(folder)
     count = 0
     try:
@@ -80,12 +87,14 @@ def rewritten(file: Plain, form: Format, names: Sequence[str], lines: int, wante
     except UnicodeDecodeError as error:
         raise undecodable(file.path, file.name) or error from None
     place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
+    broken = f"to_json(texts[{torn + 1}])::VARCHAR"
     return Rows(
-        relation=jsonlines.relation(path, [f"/{position}" for position in range(len(numbers) + 1)]),
+        relation=jsonlines.relation(path, [f"/{position}" for position in range(torn + 1)]),
         cell=place.__getitem__,
         cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
         present=lambda _: "true",
         flaw="texts[1]",
+        whole=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {whole(place)} END",
         about=count,
         first_line=2 if form.header else 1,
         nul=file.nul,
@@ -95,16 +104,16 @@ def rewritten(file: Plain, form: Format, names: Sequence[str], lines: int, wante
 _UNUSED = "\x01no text stands for nothing\x02"
 
 
-def _flat(record: list[str] | None, numbers: Sequence[int], width: int) -> list[str | None]:
-    """Return what is wrong with *record*, if anything, and its wanted cells."""
-    if record is None:
-        return ["bad-quoting"]
+def _flat(record: list[str] | str, numbers: Sequence[int], width: int) -> list[str | None]:
+    """Return what is wrong with *record*, if anything, and its wanted cells; behind them a line that is no record."""
+    if isinstance(record, str):
+        return ["bad-quoting", *(None for _ in numbers), record]
     flaw = "too-many-columns" if len(record) > width else "too-few-columns" if len(record) < width else None
     return [flaw, *(record[number] if number < len(record) else None for number in numbers)]
 
 
-def _records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | None]:
-    """Yield each record of *text* after *skip* lines, None for one whose quotes do not pair up."""
+def _records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | str]:
+    """Yield each record of *text* after *skip* lines; the first line of one whose quotes do not pair up."""
     source = iter(text)
     for _ in range(skip):
         next(source, None)
@@ -137,9 +146,10 @@ def _records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str]
             pass
         if not taken:
             return
+        line = taken[0]
         again.extendleft(reversed(taken[1:]))
         taken.clear()
-        yield None
+        yield line
 
 
 def _reader(text: Iterable[str], form: Format, *, strict: bool) -> _csv.Reader:
@@ -177,13 +187,7 @@ def _check_names(names: Sequence[str], form: Format, file: str, wanted: Iterable
         )
     missing = [name for name in wanted if name not in names]
     if not missing:
-        twice = [name for name in wanted if names.count(name) > 1]
-        if twice:
-            raise RunError(
-                f"{file} has {names.count(twice[0])} columns called {twice[0]!r}",
-                hint="rename them where the file is made, so that one is meant",
-                code="duplicate-column",
-            )
+        check_unique(names, file, wanted)
         return
     if len(names) == 1 and form.header:
         for sign, spelt in DELIMITERS.items():
@@ -194,6 +198,17 @@ def _check_names(names: Sequence[str], form: Format, file: str, wanted: Iterable
                     code="wrong-delimiter",
                 )
     raise missing_column(file, missing, names)
+
+
+def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None:
+    """RunError when several columns have the same *wanted* name."""
+    for name in wanted:
+        if names.count(name) > 1:
+            raise RunError(
+                f"{file} has {names.count(name)} columns called {name!r}",
+                hint="rename them where the file is made, so that one is meant",
+                code="duplicate-column",
+            )
 
 
 def missing_column(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,21 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import ExportResult, ImportResult, export, imports, runs, selection, sql, tables
+from connrunner.profiles import (
+    ExportResult,
+    ImportResult,
+    Refused,
+    export,
+    imports,
+    ledger,
+    progress,
+    runs,
+    selection,
+    sql,
+    tables,
+)
+from connrunner.profiles.export import Sending
+from connrunner.profiles.mapping import plan
 from connrunner.profiles.session import Session
 
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
@@ -41,7 +55,7 @@ class DuckDBStore:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._sending: tuple[str, int, Counts] | None = None  # what `export` wrote and nobody confirmed yet
+        self._sending: tuple[str, int, Sending] | None = None  # what `export` wrote and nobody confirmed yet
 
     def import_files(
         self,
@@ -53,6 +67,7 @@ class DuckDBStore:
         at: datetime,
         rejects: Path,
         dry_run: bool = False,
+        mark: Any = None,
     ) -> ImportResult:
         with _told(self._session.path):
             return imports.import_files(
@@ -64,15 +79,53 @@ class DuckDBStore:
                 at=at,
                 rejects_path=rejects,
                 dry_run=dry_run,
+                mark=mark,
             )
 
-    def export(self, work: Export, *, connection: str, run: int, at: datetime, path: Path) -> ExportResult:  # noqa: ARG002
+    def known(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
         with _told(self._session.path):
-            result = export.export(self._session, work, sender=connection, path=path)
-        self._sending = (connection, run, result.counts)
+            return ledger.accepted(self._session.connection, plan(work, self._session.model), reader=connection)
+
+    def mark(self, *, connection: str) -> Any:
+        with _told(self._session.path):
+            return progress.mark(self._session, connection)
+
+    def remembered(self, connection: str) -> dict[str, Any]:
+        with _told(self._session.path):
+            return progress.remembered(self._session, connection)
+
+    def forget(self, connection: str) -> None:
+        with _told(self._session.path):
+            progress.forget(self._session, connection)
+
+    def export(
+        self,
+        work: Export,
+        *,
+        connection: str,
+        run: int,
+        at: datetime,  # noqa: ARG002
+        path: Path,
+        form: Format | None = None,
+        samples: int = 0,
+    ) -> ExportResult:
+        self._sending = None
+        with _told(self._session.path):
+            result = export.export(
+                self._session, work, form or work.format, sender=connection, path=path, samples=samples
+            )
+        self._sending = (connection, run, Sending(work=work, file=path.name, rows=result.rows_written))
         return result
 
-    def exported(self, *, connection: str, run: int, at: datetime) -> None:
+    def exported(
+        self,
+        *,
+        connection: str,
+        run: int,
+        at: datetime,
+        refused: Sequence[Refused] = (),
+        rejects: Path | None = None,
+    ) -> Counts:
         if self._sending is None or self._sending[:2] != (connection, run):
             raise RunError(
                 f"run {run} of {connection} has exported nothing in this opening of the store",
@@ -80,8 +133,11 @@ class DuckDBStore:
                 code="not-exported",
             )
         with _told(self._session.path):
-            export.exported(self._session, self._sending[2], sender=connection, run=run, at=at)
+            counts = export.exported(
+                self._session, self._sending[2], refused, sender=connection, run=run, at=at, rejects=rejects
+            )
         self._sending = None
+        return counts
 
     def counts(self, *, connection: str, run: int) -> Counts | None:
         with _told(self._session.path):

@@ -7,10 +7,24 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Import, LocalFile
-from connrunner.profiles import FileResult, ImportResult, ledger, merge, rejects, runs
+from connrunner.errors import RunError
+from connrunner.profiles import (
+    Difference,
+    FileResult,
+    ImportResult,
+    differences,
+    expected,
+    kept,
+    ledger,
+    merge,
+    progress,
+    rejects,
+    runs,
+)
 from connrunner.profiles.classify import classify
 from connrunner.profiles.ledger import Known
 from connrunner.profiles.mapping import Plan, plan
@@ -29,6 +43,16 @@ class _Task:
     known: Known
     stage: Stage | None = None
 
+    @property
+    def is_kept(self) -> bool:
+        """True for the rows that are kept from earlier runs."""
+        return self.file is kept.FILE
+
+    @property
+    def new(self) -> Stage | None:
+        """The stage of a file whose rows were never looked at before."""
+        return None if self.known.same or self.is_kept else self.stage
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Digests:
@@ -42,6 +66,9 @@ class _Digests:
             self.futures[file.path] = self.beside.submit(digest, Path(file.path))
 
     def of(self, file: LocalFile) -> str:
+        """Return the file's digest; an empty text when it is not here and its source told none."""
+        if not file.path:
+            return file.digest
         self.start(file)
         return file.digest or self.futures[file.path].result()
 
@@ -56,12 +83,15 @@ def import_files(
     at: datetime,
     rejects_path: Path,
     dry_run: bool,
+    mark: Any,
 ) -> ImportResult:
     """Do the import *work* of the connection *reader*; see `ProfileStore.import_files`."""
     ready = plan(work, session.model)
     with ThreadPoolExecutor(1) as beside:
         digests = _Digests(beside=beside)
         tasks: list[_Task] = []
+        if old := kept.offered(session, ready, reader=reader, table="stage_kept"):
+            tasks.append(_Task(file=kept.FILE, known=Known(), stage=old))
         for number, file in enumerate(files):
             before = sum(task.stage.rows for task in tasks if task.stage)
             left = sum(later.size for later in files[number:])
@@ -69,21 +99,41 @@ def import_files(
         rejects.prepare(session.connection)
         with session.transaction(keep=not dry_run):
             at_work = runs.begin(session, reader, run, "import", at)
-            results = []
-            for part, task in enumerate(tasks):
-                results.append(_merge(session, task, ready, part, reader, digests, run=at_work))
+            stored = int(session.one("SELECT count(*) FROM store.profiles"))
+            results: list[FileResult] = []
+            shown: list[Difference] = []
+            for part in range(len(tasks)):
+                told = shown if dry_run else None
+                results.append(_merge(session, tasks, part, ready, reader, digests, run=at_work, shown=told))
                 total = sum((result.counts for result in results), Counts())
                 session.report.progress("checking", total.read)
             total = sum((result.counts for result in results), Counts())
             if problem := total.imbalance():
                 raise merge.unbalanced(problem)
             runs.end(session, at_work, total)
+            if mark is not None:
+                progress.leave(session, reader, mark, run=at_work)
+            # Also of a run that fails now: they tell what was unexpected.
             rejects.write(session.connection, rejects_path)
+            expected.check_import(work.expect, _arrival(tasks, results, stored))
             session.report.progress("writing", total.read, total.read)
     for task in tasks:
         if task.stage:
             session.execute(f"DROP TABLE {task.stage.table}")
-    return ImportResult(counts=total, files=tuple(results))
+    return ImportResult(counts=total, files=tuple(results), differences=tuple(shown))
+
+
+def _arrival(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int) -> expected.Arrival:
+    total = sum((result.counts for result in results), Counts())
+    new = sum((result.counts for task, result in zip(tasks, results, strict=True) if task.new), Counts())
+    came = [task for task in tasks if not task.is_kept]
+    return expected.Arrival(
+        rows=None if came and not any(task.new for task in came) else new.read,
+        checked=new.checked,
+        refused=new.refused,
+        changes=total.created + total.updated + total.deleted,
+        before=stored,
+    )
 
 
 def _prepare(
@@ -103,6 +153,13 @@ def _prepare(
         session.report.progress("reading", before + done, before + round(about * left / max(file.size, 1)))
 
     known = ledger.look_up(session.connection, file, ready, reader=reader, digest=lambda: digests.of(file))
+    if not file.path and known.task != "skip":
+        raise RunError(
+            f"{file.name} was not fetched, although its rows are not in the store as they are there now",
+            hint="run it again; if that does not help, please report this",
+            code="not-fetched",
+            waiting_helps=True,
+        )
     if known.task == "skip":
         session.report.message(
             f"{file.name}: not changed since it was read, {known.rows:,} rows skipped", file=file.name, rows=known.rows
@@ -111,7 +168,8 @@ def _prepare(
     if known.task == "retry" and digests.of(file) != known.digest:
         known = Known()  # its source says it is the same, and it is not
     stage = read(session, file, ready, f"stage_{number}", tell)
-    digests.start(file)
+    if not file.once:
+        digests.start(file)
     again = [mapped for mapped in ready.increments if mapped.field.property in known.increments]
     if again and not known.same:
         ledger.refused(session.connection, file, reader=reader)
@@ -126,29 +184,60 @@ def _prepare(
 
 
 def _merge(
-    session: Session, task: _Task, ready: Plan, part: int, reader: str, digests: _Digests, *, run: int
+    session: Session,
+    tasks: Sequence[_Task],
+    part: int,
+    ready: Plan,
+    reader: str,
+    digests: _Digests,
+    *,
+    run: int,
+    shown: list[Difference] | None,
 ) -> FileResult:
-    """Bring one file's rows into the profiles, within the import's transaction."""
-    file, known, stage, connection = task.file, task.known, task.stage, session.connection
+    """Bring the rows of one of the *tasks* into the profiles, within the import's transaction."""
+    task, connection = tasks[part], session.connection
+    file, known, stage = task.file, task.known, task.stage
     if stage is None:
         counts = Counts(read=known.rows, skipped=known.rows)
         return FileResult(name=file.name, status="skipped", counts=counts)
     if known.same:
         ledger.refused(connection, file, reader=reader)
     matches = match(connection, stage, ready, session.layout, retry=known.same)
-    classify(connection, stage, ready, session.layout, matches)
+    classify(connection, stage, ready, session.layout, matches, retry=known.same)
+    if task.is_kept:
+        kept.supersede(session, stage, [later.new for later in tasks if later.new], ready)
     counts = merge.counted(connection, stage)
     if counts.checked > counts.created + counts.updated + counts.unchanged:
-        rejects.collect(connection, stage, ready, session.layout, matches, file=file.name, part=part)
+        rejects.collect(connection, stage, ready, session.layout, counts, file=file.name, part=part)
+    if task.is_kept:
+        kept.tell_superseded(session, stage, ready, part=part)
+    if shown is not None:
+        shown += differences.first(session, stage, ready, differences.SHOWN - len(shown))
     merge.merge(connection, stage, ready, session.layout, run=run, counts=counts)
-    ledger.remember(
-        connection,
-        file,
-        ready,
-        reader=reader,
-        digest=digests.of(file),
-        rows=stage.rows,
-        increments={*known.increments, *(mapped.field.property for mapped in ready.increments)},
-        run=run,
-    )
-    return FileResult(name=file.name, status="retried" if known.same else "imported", counts=counts)
+    _remember(session, task, ready, part, reader, digests, run=run)
+    return FileResult(name=file.name, status="retried" if known.same or task.is_kept else "imported", counts=counts)
+
+
+def _remember(
+    session: Session, task: _Task, ready: Plan, part: int, reader: str, digests: _Digests, *, run: int
+) -> None:
+    """Note what the next run has to know about the classified rows of *task*."""
+    file, known, stage = task.file, task.known, task.stage
+    assert stage is not None
+    if task.is_kept:
+        kept.settle(session)
+    elif file.once:
+        # It may have been a file that stays where it is, until the connection was changed.
+        ledger.forget(session.connection, file, reader=reader)
+        kept.keep(session, stage, ready.form(file), reader=reader, part=part, run=run)
+    else:
+        ledger.remember(
+            session.connection,
+            file,
+            ready,
+            reader=reader,
+            digest=digests.of(file),
+            rows=stage.rows,
+            increments={*known.increments, *(mapped.field.property for mapped in ready.increments)},
+            run=run,
+        )

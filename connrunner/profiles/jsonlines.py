@@ -13,19 +13,23 @@ from connrunner.profiles.rows import Rows
 LONGEST_LINE = 16_000_000  # bytes
 
 
-def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
-    """Return the records of *file*. RunError when the file is one JSON list, the common mistake."""
+def check_start(file: Plain) -> None:
+    """RunError when the file is one JSON list, the common mistake."""
     with file.path.open("rb") as opened:
         start = opened.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"["):
         raise RunError(
             f"{file.name} is one JSON list, not an object on each line",
-            hint="write it as JSON lines, for example with `jq -c '.[]'`",
+            hint="set `format: {type: json}`",
             code="wrong-format",
         )
+
+
+def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
+    """Return the records of *file*."""
     names = list(dict.fromkeys(wanted))
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
-    pointer = {name: "/" + name.replace("~", "~0").replace("/", "~1") for name in names}
+    pointer = {name: pointer_to(name) for name in names}
     return Rows(
         relation=relation(file.path, pointer.values()),
         cell=place.__getitem__,
@@ -35,20 +39,26 @@ def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
         ),
         present=lambda name: f"json_type(record, {sql.text(pointer[name])}) IS NOT NULL",
         flaw="CASE WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json' END",
+        whole="coalesce(record::VARCHAR, to_json(line)::VARCHAR)",
         about=about,
         nul=file.nul,
     )
 
 
+def pointer_to(name: str) -> str:
+    """Return the JSON pointer of the member *name* (RFC 6901)."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 def relation(path: Path, pointers: Iterable[str]) -> str:
     """
-    Return the relation of the file's lines: `record` as JSON, NULL where a line is none, and `texts` at the *pointers*.
+    Return the relation of the file's lines: `line`, `record` (JSON, NULL where it is none) and `texts` at *pointers*.
 
     The lines are read as a CSV of one column, which keeps the place of each: a JSON reader drops what it cannot read.
     A control sign cannot occur within sound JSON, so that one serves as the delimiter that is never met.
     """
-    return f"""(SELECT record, json_extract_string(record, {sql.texts(pointers)}) AS texts
-        FROM (SELECT CASE WHEN more IS NULL THEN try_cast(line AS JSON) END AS record
+    return f"""(SELECT line, record, json_extract_string(record, {sql.texts(pointers)}) AS texts
+        FROM (SELECT line, CASE WHEN more IS NULL THEN try_cast(line AS JSON) END AS record
             FROM read_csv({sql.text(str(path))}, auto_detect = false, header = false, delim = {sql.text(chr(1))},
             quote = '', escape = '', strict_mode = true, null_padding = true, max_line_size = {LONGEST_LINE},
             columns = {{line: 'VARCHAR', more: 'VARCHAR'}})))"""

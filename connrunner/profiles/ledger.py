@@ -3,7 +3,8 @@ Which files has a connection read before, and which of their rows were refused?
 
 A file is the same when its name and the import's mapping are, and either its size and the source's stamp of its
 version, or its bytes. Refused rows (invalid and ambiguous ones) of a file that stays the same are offered again by
-each run; rows that were blocked for lack of consent, or found no profile, are not.
+each run; rows that were blocked for lack of consent, or found no profile, are not. Files whose rows are handed over
+once are not noted here: see `kept`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,22 @@ class Known:
         return "retry" if self.refused else "skip"
 
 
+def accepted(connection: duckdb.DuckDBPyConnection, plan: Plan, *, reader: str) -> Callable[[str, int, str], bool]:
+    """
+    Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
+
+    It answers by what was known when it was made, the store closed or not. A file without a stamp is never known.
+    """
+    known = set(
+        connection.execute(
+            "SELECT name, size, modified FROM store.files"
+            " WHERE connection = ? AND mapping = ? AND modified <> '' AND coalesce(len(refused), 0) = 0",
+            [reader, plan.fingerprint],
+        ).fetchall()
+    )
+    return lambda name, size, modified: (name, size, modified) in known
+
+
 def look_up(
     connection: duckdb.DuckDBPyConnection,
     file: LocalFile,
@@ -56,14 +73,20 @@ def look_up(
     if found is None:
         return Known()
     mapping, size, modified, bytes_digest, rows, refused, increments = found
+    meaning = plan.meaning(file)
     if size != file.size:
         return Known()
     if not (modified and modified == file.modified) and bytes_digest != digest():
         return Known()
-    if mapping != plan.fingerprint:
+    if mapping != meaning:
         # The bytes are the same but mean something else now; what was added to a number must not be added again.
         return Known(increments=tuple(increments))
     return Known(same=True, rows=rows, refused=refused, digest=bytes_digest, increments=tuple(increments))
+
+
+def forget(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
+    """Make *file* one that was never read."""
+    connection.execute(f"DELETE FROM store.files WHERE {_ONE}", [reader, file.name])
 
 
 def refused(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
@@ -87,9 +110,9 @@ def remember(
 ) -> None:
     """Note that *file* was read in the store's run number *run*, with the refused rows of the table `verdicts`."""
     refusals = ", ".join(map(str, REFUSED))
-    connection.execute(f"DELETE FROM store.files WHERE {_ONE}", [reader, file.name])
+    forget(connection, file, reader=reader)
     connection.execute(
         f"""INSERT INTO store.files SELECT ?, ?, ?, ?, ?, ?, ?,
             (SELECT coalesce(list(rn ORDER BY rn), []) FROM verdicts WHERE verdict IN ({refusals})), ?, ?""",
-        [reader, file.name, plan.fingerprint, file.size, file.modified, digest, rows, sorted(increments), run],
+        [reader, file.name, plan.meaning(file), file.size, file.modified, digest, rows, sorted(increments), run],
     )

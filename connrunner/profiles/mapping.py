@@ -6,8 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from connrunner.core.model import Field, Import, Objective, ProfileModel, Property, PropertyType, Write
+from connrunner.core.model import (
+    Field,
+    Format,
+    Import,
+    LocalFile,
+    Objective,
+    ProfileModel,
+    Property,
+    PropertyType,
+    Write,
+)
 from connrunner.errors import RunError
 from connrunner.profiles import values
 
@@ -41,6 +52,17 @@ class Plan:
     consents: tuple[tuple[str, str], ...]  # objective and column; staged as `o0`, `o1`...
     objectives: Mapping[str, Objective]  # all that profile.yaml declares
     fingerprint: str  # changes when the same file would mean something else
+
+    def form(self, file: LocalFile) -> Format:
+        """Return how the rows of *file* stand in it."""
+        return file.format or self.work.format
+
+    def meaning(self, file: LocalFile) -> str:
+        """Return what changes when the same bytes of *file* would mean something else."""
+        form = _reading(self.form(file))
+        if form == _reading(self.work.format):
+            return self.fingerprint
+        return hashlib.sha256(json.dumps([self.fingerprint, form]).encode()).hexdigest()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -122,13 +144,25 @@ def _mistake(message: str, hint: str) -> RunError:
     return RunError(message, hint=hint, code="mapping")
 
 
-_READING = ("type", "delimiter", "quote", "encoding", "header", "columns", "compression")
+def _reading(form: Format) -> list[Any]:
+    """Return all of *form* that tells how to read."""
+    return [
+        form.type,
+        form.delimiter,
+        form.quote,
+        form.encoding,
+        form.header,
+        form.columns,
+        form.compression,
+        form.rows,
+        form.sheet,
+    ]
 
 
 def _fingerprint(work: Import, fields: tuple[Mapped, ...], model: ProfileModel) -> str:
     meaning = {
         "rules": values.RULES,
-        "format": [getattr(work.format, name) for name in _READING],
+        "format": _reading(work.format),
         "match": work.match,
         "fields": [asdict(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields],
         "create": work.create,

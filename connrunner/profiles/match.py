@@ -22,6 +22,7 @@ from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 
 SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4
+MOST_BITS = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +43,6 @@ def match(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layou
     connection.execute("CREATE OR REPLACE TEMP TABLE fates (rn BIGINT, fate UTINYINT, winner BIGINT)")
     if plan.finds_by_one_identifier:
         key = plan.groups[0][0]
-        _find_later_rows(connection, stage, key)
         # One equation and no more: with a second condition some versions of DuckDB compare each row with each profile.
         sound = f"CASE WHEN s.bad IS NULL THEN s.v{key.number} END"
         join = f"LEFT JOIN store.profiles p ON {sound} = {layout.value(key.field.property)}"
@@ -60,20 +60,40 @@ def match(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layou
     return Matches(join=join, fated=fated)
 
 
-def _meets(group: Sequence[Mapped], layout: Layout) -> str:
-    return sql.all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
+def note_later_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, key: Mapped, *, retry: bool) -> bool:
+    """
+    Note in `fates` the rows of `verdicts` whose *key* a later row has, too; tell whether there are any.
 
-
-def _find_later_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, key: Mapped) -> None:
+    For plans that find by one identifier, whose rows have a key in common when they found the same profile, or, where
+    they found none, the same value: numbers are compared far faster than texts, and few rows find none.
+    """
     value = f"v{key.number}"
+    found, other = connection.execute(f"SELECT count(pid), {_different(connection)} FROM verdicts").fetchall()[0]
+    new = f"""SELECT s.{value} AS value FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
+        WHERE v.pid IS NULL AND s.bad IS NULL"""
+    added, another = connection.execute(f"SELECT count(value), count(DISTINCT value) FROM ({new})").fetchall()[0]
+    if (found, added) == (other, another):
+        return False
     connection.execute(f"""
         INSERT INTO fates
         SELECT s.rowid, {DUPLICATE}, twice.winner
         FROM {stage.table} s JOIN (
-            SELECT {value} AS key, max(rowid) AS winner FROM {stage.table}
+            SELECT {value} AS value, max(rowid) AS winner FROM {stage.table}
             WHERE bad IS NULL GROUP BY {value} HAVING count(*) > 1
-        ) twice ON s.{value} = twice.key
-        WHERE s.bad IS NULL AND s.rowid <> twice.winner""")
+        ) twice ON s.{value} = twice.value
+        WHERE s.bad IS NULL AND s.rowid <> twice.winner {"AND s.rowid IN (FROM refused)" if retry else ""}""")
+    return True
+
+
+def _different(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the expression of how many different `pid` there are in `verdicts`."""
+    highest = connection.execute("SELECT max(pid) FROM verdicts").fetchall()[0][0] or 0
+    # One bit for each profile costs a fifth of a hash table; rows that this transaction added have far numbers.
+    return f"bit_count(bitstring_agg(pid, 0, {highest}))" if highest < MOST_BITS else "count(DISTINCT pid)"
+
+
+def _meets(group: Sequence[Mapped], layout: Layout) -> str:
+    return sql.all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
 
 
 def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout) -> None:

@@ -1,27 +1,29 @@
 """
-Profiles become a file: CSV, JSON lines or Parquet.
+Profiles become a file: CSV, JSON lines, one JSON document (a list) or Parquet.
 
-CSV and JSON lines hold each value in its one text form (dates and times in RFC 3339, UTC; decimals without idle zeros);
-a `many` property is its values with a semicolon between them in CSV, a list elsewhere. What is empty is an empty cell
-in CSV, null elsewhere. Parquet holds the types themselves.
+CSV and JSON hold each value in its one text form (dates and times in RFC 3339, UTC; decimals without idle zeros), but
+JSON holds numbers (decimals with all nine places, so that no digit is lost) and booleans as such. A `many` property is
+its values with a semicolon between them in CSV, a list elsewhere. What is empty is an empty cell in CSV, null
+elsewhere. Parquet holds the types themselves.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
-from connrunner.profiles.plain import CHUNK, encoding, free, private
+from connrunner.profiles import formulas, sql, transcode, values
+from connrunner.profiles.plain import encoding, free, private
 from connrunner.profiles.session import Session
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
+
+Packing = Literal["none", "gzip", "zstd"]
+_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd"}
 
 
 def columns(session: Session, wanted: Mapping[str, str]) -> dict[str, tuple[Property, str]]:
@@ -35,15 +37,28 @@ def columns(session: Session, wanted: Mapping[str, str]) -> dict[str, tuple[Prop
                 code="mapping",
             )
         found[column] = (session.layout.properties[name], session.layout.value(name))
-    lower = [column.lower() for column in found]
-    for column in found:
-        if lower.count(column.lower()) > 1:
-            raise RunError(
-                f"two columns are called {column!r} but for capitals",
-                hint="rename one of them: DuckDB writes no such files",
-                code="mapping",
-            )
+    _check_distinct(list(found))
     return found
+
+
+def check(form: Format) -> None:
+    """RunError when no file can be written as *form* says."""
+    if form.type == "excel":
+        raise RunError(
+            "Excel workbooks are read, but not written",
+            hint="set `format: {type: csv, for: spreadsheet}`, which Excel opens",
+            code="unwritable-format",
+        )
+    if form.type != "csv":
+        return
+    encoding(form.encoding)
+    for name, sign in (("delimiter", form.delimiter), ("quote", form.quote)):
+        if sign and not sign.isascii():
+            raise RunError(
+                f"the `{name}` {sign!r} cannot be written: it is no ASCII character",
+                hint='choose another one, like ";"',
+                code="unwritable-format",
+            )
 
 
 def write(
@@ -55,61 +70,95 @@ def write(
     tell: Callable[[float], None],
 ) -> None:
     """Write the *wanted* columns of *source* (what follows `FROM`) to the new file *path*, for its owner only."""
-    packed = form.type != "parquet" and (
-        form.compression == "gzip" or (form.compression == "auto" and path.suffix == ".gz")
-    )
+    check(form)
+    packing = _packing(form, path)
+    names = [_header(session, form, name) for name in wanted]
+    _check_distinct(names)
+    cells = {name: _cell(form, *one) for name, one in zip(names, wanted.values(), strict=True)}
+    if form.type == "csv" and not form.quote:
+        _check_unquoted(session, form, cells, source)
+    elif form.type == "csv" and len(cells) == 1:
+        # An empty line is no record to most readers; an empty text in quotes is one.
+        cells = {name: f"coalesce({cell}, '')" for name, cell in cells.items()}
     recoded = form.type == "csv" and encoding(form.encoding) != "utf-8"
-    options, cells = _options(form, packed=packed and not recoded), []
-    for name, (owner, value) in wanted.items():
-        cells.append(f"{_cell(form, owner, value)} AS {sql.name(name)}")
+    options = _options(form, packing="none" if recoded else packing)
     target = free(session.temp) if recoded else path
     private(target).close()
-    statement = f"COPY (SELECT {', '.join(cells)} FROM {source}) TO {sql.text(str(target))} ({options})"
-    session.watched(statement, tell)
+    selected = ", ".join(f"{cell} AS {sql.name(name)}" for name, cell in cells.items())
+    session.watched(f"COPY (SELECT {selected} FROM {source}) TO {sql.text(str(target))} ({options})", tell)
     if recoded:
-        _recode(target, path, form.encoding, packed=packed)
+        transcode.transcode(session, target, path, form, packing)
         target.unlink()
 
 
-def _options(form: Format, *, packed: bool) -> str:
-    if form.type == "parquet":
+def _packing(form: Format, path: Path) -> Packing:
+    return _SUFFIXES.get(path.suffix.lower(), "none") if form.compression == "auto" else form.compression
+
+
+def _options(form: Format, *, packing: Packing) -> str:
+    if form.type == "parquet":  # which packs its columns itself
         return f"FORMAT parquet, USE_TMP_FILE false, COMPRESSION {'gzip' if form.compression == 'gzip' else 'zstd'}"
-    common = f"USE_TMP_FILE false, COMPRESSION {'gzip' if packed else 'none'}"
-    if form.type == "jsonl":
-        return f"FORMAT json, {common}"
+    common = f"USE_TMP_FILE false, COMPRESSION {packing}"
+    if form.type in ("jsonl", "json"):
+        return f"FORMAT json, ARRAY {form.type == 'json'}, {common}"
     return f"""FORMAT csv, HEADER {form.header}, DELIMITER {sql.text(form.delimiter)}, QUOTE {sql.text(form.quote)},
         ESCAPE {sql.text(form.quote)}, NULLSTR '', {common}"""
+
+
+def _check_distinct(names: list[str]) -> None:
+    lower = [name.lower() for name in names]
+    for name in names:
+        if lower.count(name.lower()) > 1:
+            raise RunError(
+                f"two columns are called {name!r} but for capitals",
+                hint="rename one of them: DuckDB writes no such files",
+                code="mapping",
+            )
+
+
+def _header(session: Session, form: Format, name: str) -> str:
+    if form.type != "csv" or not form.spreadsheet:
+        return name
+    return str(session.one(f"SELECT {formulas.safe(PropertyType.TEXT, sql.text(name))}"))
 
 
 def _cell(form: Format, owner: Property, value: str) -> str:
     if form.type == "parquet":
         return value
-    if not owner.many:
-        spelt = values.plain(owner.type, value)
-        return f"({spelt})::JSON" if form.type == "jsonl" and owner.type in _NUMBERS else spelt
-    if form.type == "csv":
-        return f"array_to_string(list_transform({value}, lambda x: {values.plain(owner.type, 'x')}), '{SEPARATOR}')"
-    spelt = values.plain(owner.type, "x")
-    return f"list_transform({value}, lambda x: {f'({spelt})::JSON' if owner.type in _NUMBERS else spelt})"
+    if form.type != "csv" and owner.type in _NUMBERS:
+        return value  # a JSON number of another make would be a double, and lose digits
+    spelt = values.plain(owner.type, "x" if owner.many else value)
+    if form.type != "csv":
+        return f"list_transform({value}, lambda x: {spelt})" if owner.many else spelt
+    cell = f"array_to_string(list_transform({value}, lambda x: {spelt}), '{SEPARATOR}')" if owner.many else spelt
+    return formulas.safe(owner.type, cell) if form.spreadsheet else cell
 
 
-def _recode(source: Path, path: Path, encoding: str, *, packed: bool) -> None:
-    encoder = codecs.getincrementalencoder(encoding)()
-    line = 1
-    with (
-        source.open(encoding="utf-8", newline="") as text,
-        private(path) as raw,
-        gzip.GzipFile("", "wb", fileobj=raw) if packed else os.fdopen(os.dup(raw.fileno()), "wb") as file,
-    ):
-        while chunk := text.read(CHUNK):
-            try:
-                file.write(encoder.encode(chunk))
-            except UnicodeEncodeError as error:
-                sign = error.object[error.start]
-                raise RunError(
-                    f"{sign!r} in line {line + chunk.count(chr(10), 0, error.start)} cannot be written in {encoding}",
-                    hint="set `format: {encoding: utf-8}`",
-                    code="wrong-encoding",
-                ) from None
-            line += chunk.count("\n")
-        file.write(encoder.encode("", final=True))
+def _check_unquoted(session: Session, form: Format, cells: Mapping[str, str], source: str) -> None:
+    """RunError for the first value that would be taken for more than one, because no quotes keep it together."""
+    signs = {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
+    cases, culprits = [], []
+    for column, cell in cells.items():
+        for called, sign in signs.items():
+            if form.header and sign in column:
+                raise _needs_quotes(f"the name of the column {column!r}", called)
+            culprits.append((column, called))
+            cases.append(f"WHEN contains({cell}, {sql.text(sign)}) THEN {len(culprits) - 1}")
+    found = session.execute(
+        f"""SELECT row, culprit FROM (
+            SELECT row_number() OVER () AS row, culprit FROM (
+                SELECT CASE {" ".join(cases)} END AS culprit FROM {source}
+            )
+        ) WHERE culprit IS NOT NULL ORDER BY row LIMIT 1"""
+    ).fetchone()
+    if found:
+        column, called = culprits[found[1]]
+        raise _needs_quotes(f"the value of column {column!r} in row {found[0]:,}", called)
+
+
+def _needs_quotes(what: str, called: str) -> RunError:
+    return RunError(
+        f"{what} holds {called}, and `format` says that there are no quotes around it",
+        hint="leave out `quote`, or choose another `delimiter`",
+        code="unwritable-format",
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connrunner.core.model import PropertyType
 from connrunner.profiles import sql
 from connrunner.profiles.plain import Plain
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.rows import Rows, whole
 
 
 def relation(file: Plain) -> str:
@@ -37,6 +37,7 @@ def rows(file: Plain, columns: Sequence[tuple[str, str]], kinds: dict[str, Prope
         cells=cells,
         present=lambda _: "true",
         flaw="NULL::VARCHAR",
+        whole=whole({name: cells(name, "") if kind.endswith("]") else cell(name) for name, kind in columns}),
         about=about,
     )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import codecs
 import difflib
-import gzip
 import hashlib
 import io
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,17 +15,20 @@ from typing import BinaryIO
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.profiles import packed
 
 CHUNK = 1 << 20
-GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 _KNOWN_STARTS = (
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook", "save it as CSV, or unpack it first"),
+    (ZIP, "a ZIP archive or an Excel workbook", "set `format: {type: excel}` for a workbook; unpack an archive first"),
     (b"PAR1", "a Parquet file", "set `format: {type: parquet}`"),
     (b"%PDF", "a PDF document", "this file holds no rows"),
     (b"SQLite format 3\0", "an SQLite database", "export a table of it as CSV"),
-    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save it as CSV"),
+    (_OLD_OFFICE, "an old Excel workbook, or one with a password", "save it as CSV, or as .xlsx without a password"),
 )
+_BINARY = ("parquet", "excel")
 _MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -54,20 +55,23 @@ def plain(file: LocalFile, form: Format, folder: Path) -> Plain:
     with _readable(file.name):
         written_in = encoding(form.encoding)
         recode = None if written_in in ("utf-8", "utf-8-sig") else written_in
-        packed = _is_packed(source, file.name, form)
-        if packed:
-            source = _copy(_unpacked(source, file.name), folder)
+        packing = packed.packing(source, file.name, form)
+        if packing:
+            path = free(folder)
+            with private(path) as copy:
+                # The readers take patterns; a name of our own has no special signs in it.
+                packed.unpack(_linked(source, folder), file.name, packing, copy)
+            source = path
         with source.open("rb", buffering=0) as opened:
             start = opened.read(4096)
         _check_start(start, file.name, form, recode)
-        if form.type != "parquet" and recode:
+        if form.type not in _BINARY and recode:
             source = _copy(_recoded(source, file.name, recode), folder)
         size = source.stat().st_size
-        if form.type == "parquet":
-            # The readers take patterns; a name of our own has no special signs in it.
+        if form.type in _BINARY:
             return Plain(path=_linked(source, folder), name=file.name, size=size, nul=True)
         quote = form.quote.encode() if form.type == "csv" else b""
-        quotes, nul = _seen(source, quote, escaped=form.type == "jsonl")
+        quotes, nul = _seen(source, quote, escaped=form.type in ("jsonl", "json"))
         return Plain(path=_linked(source, folder), name=file.name, size=size, quotes=quotes, nul=nul)
 
 
@@ -118,20 +122,6 @@ def _wrong_encoding(name: str, line: int, position: int, byte: int, encoding: st
     )
 
 
-def _is_packed(source: Path, name: str, form: Format) -> bool:
-    if form.compression == "none":
-        return False
-    with source.open("rb", buffering=0) as file:
-        packed = file.read(2) == GZIP
-    if form.compression == "gzip" and not packed:
-        raise RunError(
-            f"{name} is not packed with gzip",
-            hint="set `format: {compression: auto}`, or none",
-            code="not-gzip",
-        )
-    return packed
-
-
 def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> None:
     """Refuse what is no file of rows at all: a mistaken format is best named before anything is read."""
     if not start and form.type == "csv" and form.header:
@@ -142,8 +132,15 @@ def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> N
         if not start.startswith(b"PAR1"):
             raise RunError(f"{name} is not a Parquet file", hint="set another `format`", code="wrong-format")
         return
-    if start.startswith(GZIP):
-        raise RunError(f"{name} is packed with gzip", hint="set `format: {compression: auto}`", code="wrong-format")
+    if form.type == "excel":
+        if not start.startswith(ZIP):
+            hint = "save it as .xlsx without a password" if start.startswith(_OLD_OFFICE) else "set another `format`"
+            raise RunError(f"{name} is not an Excel workbook (.xlsx)", hint=hint, code="wrong-format")
+        return
+    if program := packed.packed_with(start):
+        raise RunError(
+            f"{name} is packed with {program}", hint="set `format: {compression: auto}`", code="wrong-format"
+        )
     for mark, kind, hint in _KNOWN_STARTS:
         if start.startswith(mark):
             raise RunError(f"{name} is {kind}", hint=hint, code="wrong-format")
@@ -173,19 +170,6 @@ def _seen(source: Path, quote: bytes, *, escaped: bool) -> tuple[bool, bool]:
             zeros = zeros or nul in tail + chunk
             tail = chunk[-len(nul) + 1 :] if escaped else b""
     return quotes, zeros
-
-
-def _unpacked(source: Path, name: str) -> Iterator[bytes]:
-    try:
-        with gzip.open(source, "rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise RunError(
-            f"{name} is damaged: {str(error).rstrip('.').lower()}",
-            hint="gzip could not unpack it to the end; fetch or send it again",
-            code="damaged-file",
-        ) from None
 
 
 def _recoded(source: Path, name: str, encoding: str) -> Iterator[bytes]:

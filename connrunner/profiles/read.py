@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import duckdb
 
-from connrunner.core.model import LocalFile
+from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import delimited, jsonlines, parquet
+from connrunner.profiles import delimited, document, excel, expected, jsonlines, parquet, sql
 from connrunner.profiles.mapping import Plan
 from connrunner.profiles.plain import Plain, plain
 from connrunner.profiles.rows import Rows
@@ -23,7 +23,7 @@ _OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.
 
 def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callable[[int, int], None]) -> Stage:
     """Stage the rows of *file* in the temporary *table*; *tell* hears how many of about how many are read."""
-    form = plan.work.format
+    form = plan.form(file)
     opened = plain(file, form, session.temp)
 
     def staged(rows: Rows) -> Stage:
@@ -31,12 +31,17 @@ def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callab
 
     if form.type == "parquet":
         return staged(_parquet(session, opened, plan))
+    if form.type == "excel":
+        return staged(_excel(session, file, opened, plan, tell))
+    if form.type == "json":
+        opened, about = document.lines(opened, form.rows, session.temp, tell)
+        return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
     about = _about(opened)
     if form.type == "jsonl":
-        result = staged(jsonlines.rows(opened, plan.columns, about=about))
-        _warn_of_absent_members(session, result, plan, file.name)
-        return result
+        jsonlines.check_start(opened)
+        return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
     names, lines = delimited.header(opened, form, plan.columns)
+    expected.check_columns(plan.work.expect, file.name, names)
     try:
         if lines <= 1:
             return staged(delimited.rows(opened, form, names, lines, about=about))
@@ -44,7 +49,9 @@ def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callab
         raise
     except duckdb.Error as error:
         session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
-    return staged(delimited.rewritten(opened, form, names, lines, plan.columns, session.temp))
+    # Of rows that come once all is kept, should they be refused: the mapping may be what is wrong.
+    wanted = names if file.once else plan.columns
+    return staged(delimited.rewritten(opened, form, names, lines, wanted, session.temp))
 
 
 def _about(file: Plain) -> int:
@@ -69,8 +76,37 @@ def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
     missing = [name for name in plan.columns if name not in names]
     if missing:
         raise delimited.missing_column(file.name, missing, names)
-    kinds = {mapped.field.column: mapped.owner.type for mapped in plan.fields}
-    return parquet.rows(file, columns, kinds, about=about)
+    expected.check_columns(plan.work.expect, file.name, names)
+    return parquet.rows(file, columns, _kinds(plan), about=about)
+
+
+def _excel(session: Session, file: LocalFile, opened: Plain, plan: Plan, tell: Callable[[int, int], None]) -> Rows:
+    sheet = plan.form(file).sheet
+    names = excel.columns(opened, sheet)
+    missing = [name for name in plan.columns if name not in names]
+    if missing:
+        raise delimited.missing_column(file.name, missing, names)
+    delimited.check_unique(names, file.name, plan.columns)
+    expected.check_columns(plan.work.expect, file.name, names)
+    copied = names if file.once else plan.columns
+    return excel.rows(opened, sheet, names, _kinds(plan), plan.columns, copied, session.temp, tell)
+
+
+def _kinds(plan: Plan) -> dict[str, PropertyType]:
+    return {mapped.field.column: mapped.owner.type for mapped in plan.fields}
+
+
+def _objects(session: Session, result: Stage, plan: Plan, file: Plain) -> Stage:
+    """Look at what the objects of *file* have, now that they are staged."""
+    if names := plan.work.expect.columns if result.rows else ():
+        cells = [f"json_type(record, {sql.text(jsonlines.pointer_to(name))})" for name in names]
+        found = session.execute(
+            f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.relation(file.path, ())}"
+        ).fetchall()[0]
+        there = [name for name, count in zip(names, found, strict=True) if count]
+        expected.check_columns(plan.work.expect, file.name, there)
+    _warn_of_absent_members(session, result, plan, file.name)
+    return result
 
 
 def _warn_of_absent_members(session: Session, result: Stage, plan: Plan, name: str) -> None:
@@ -82,7 +118,7 @@ def _warn_of_absent_members(session: Session, result: Stage, plan: Plan, name: s
     absent = [mapped.field.column for mapped, count in zip(plan.fields, filled, strict=True) if not count]
     if absent and result.rows and not bad:
         session.report.message(
-            f"{name}: no line says anything about {', '.join(map(repr, absent))}", level="warning", columns=absent
+            f"{name}: no record says anything about {', '.join(map(repr, absent))}", level="warning", columns=absent
         )
 
 

@@ -9,7 +9,8 @@ which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
-              bad-quoting, bad-json
+              bad-quoting, bad-json,
+              formula-error
     validate  missing-key, wrong-type, too-long,    invalid
               nul
     match     ambiguous, identifier-taken           ambiguous
@@ -26,11 +27,11 @@ from pathlib import Path
 
 import duckdb
 
+from connrunner.core.counts import Counts
 from connrunner.core.model import PropertyType
-from connrunner.profiles import classify, match, sql, values
+from connrunner.profiles import classify, flaws, keys, match, sql, values
 from connrunner.profiles.classify import NUMBER
 from connrunner.profiles.mapping import Plan
-from connrunner.profiles.match import Matches
 from connrunner.profiles.plain import private
 from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
@@ -39,7 +40,8 @@ _ROW_REASONS = {
     "too-few-columns": "the row has fewer columns than the header",
     "too-many-columns": "the row has more columns than the header",
     "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
-    "bad-json": "the line is not one JSON object",
+    "bad-json": "the record is not one JSON object",
+    "formula-error": "a cell holds an error like #N/A instead of a value",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }
 
@@ -57,7 +59,7 @@ def collect(
     stage: Stage,
     plan: Plan,
     layout: Layout,
-    matches: Matches,
+    counts: Counts,
     *,
     file: str,
     part: int,
@@ -67,14 +69,13 @@ def collect(
         f"({number}, {sql.text(code)}, {_or_null(field)}, {sql.text(step)}, {sql.text(message)})"
         for number, code, field, step, message in _reasons(plan)
     )
-    told = " UNION ALL ".join(_told(stage, plan, layout, matches))
+    told = " UNION ALL ".join(_told(stage, plan, layout, counts))
     connection.execute(f"""
         INSERT INTO rejects
         WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
-        SELECT {sql.text(file)}, {part}, t.rn + {stage.first_line}, {_key(plan)}, r.field, r.stage, t.code,
+        SELECT {sql.text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
             r.message || coalesce(t.more, ''), t.value
-        FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code
-        JOIN {stage.table} s ON s.rowid = t.rn""")
+        FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
 
 
 def write(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
@@ -96,12 +97,12 @@ def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
     groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
     for code, message in _ROW_REASONS.items():
         more = groups if code == "missing-key" else ""
-        yield -1, code, None, "validate" if more else "parse", message + more
-    yield -1, "ambiguous", None, "match", "the row finds more than one profile"
-    yield -1, "duplicate", None, "match", "a later row of the file is about the same profile and wins: line "
-    yield -1, "not-found", None, "match", "the row finds no profile, and this import creates none"
+        yield flaws.ROW, code, None, "validate" if more else "parse", message + more
+    yield flaws.ROW, "ambiguous", None, "match", "the row finds more than one profile"
+    yield flaws.ROW, "duplicate", None, "match", "a later row of the file is about the same profile and wins: line "
+    yield flaws.ROW, "not-found", None, "match", "the row finds no profile, and this import creates none"
     objectives = " or ".join(plan.work.objectives)
-    yield -1, "no-consent", None, "consent", f"no consent to {objectives}"
+    yield flaws.ROW, "no-consent", None, "consent", f"no consent to {objectives}"
     for mapped in plan.fields:
         name, kind = mapped.field.property, mapped.owner.type
         place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
@@ -132,42 +133,37 @@ def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
         )
 
 
-def _told(stage: Stage, plan: Plan, layout: Layout, matches: Matches) -> Iterator[str]:
-    """Yield the queries of row, number, code, value and what the message ends with."""
-    nothing = "NULL::VARCHAR"
-    yield f"""SELECT rn, one.f AS f, one.code AS code, one.value AS value, {nothing} AS more FROM (
-        SELECT v.rn, unnest(s.bad) AS one FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
-        WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL)"""
-    if matches.fated:
-        yield f"""SELECT v.rn, -1, CASE WHEN v.verdict = {NUMBER["duplicate"]} THEN 'duplicate' ELSE 'ambiguous' END,
-            {nothing}, CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
-                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END
-            FROM verdicts v JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED}
+def _told(stage: Stage, plan: Plan, layout: Layout, counts: Counts) -> Iterator[str]:
+    """Yield the queries of row, key, number, code, value and what the message ends with, of what did occur."""
+    nothing, key = "NULL::VARCHAR", keys.key(plan, masked=True)
+    rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"
+    if counts.invalid:
+        bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
+            WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
+        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({flaws.flaws(bad_rows, plan)})"
+        for mapped in plan.increments:
+            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
+            yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,
+                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                FROM {rows} JOIN store.profiles p ON p.rowid = v.pid
+                WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
+    if counts.duplicate or counts.ambiguous:
+        yield f"""SELECT v.rn, {key} AS key, {flaws.ROW} AS f,
+            CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
+            CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
+                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS more
+            FROM {rows} JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED}
             WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
     for mapped in plan.fields:
-        if mapped.owner.identifier:
-            value = values.shown(f"s.v{mapped.number}::VARCHAR", personal=mapped.owner.personal)
-            yield f"""SELECT t.rn, {mapped.number}, 'identifier-taken', {value}, {nothing}
-                FROM taken t JOIN {stage.table} s ON s.rowid = t.rn WHERE t.f = {mapped.number}"""
-    for mapped in plan.increments:
-        value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
-        yield f"""SELECT v.rn, {mapped.number}, 'overflow', {values.shown(value, personal=mapped.owner.personal)},
-            {nothing} FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn JOIN store.profiles p ON p.rowid = v.pid
-            WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
-    for verdict, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
-        yield f"SELECT rn, -1, '{code}', {nothing}, {nothing} FROM verdicts WHERE verdict = {NUMBER[verdict]}"
-
-
-def _key(plan: Plan) -> str:
-    """Return the expression of what the row calls its profile: the first key that is complete."""
-    keys = []
-    for group in plan.groups:
-        parts = []
-        for mapped in group:
-            value = values.shown(values.plain(mapped.owner.type, f"s.v{mapped.number}"), personal=mapped.owner.personal)
-            parts.append(f"{sql.text(mapped.field.property + '=')} || {value}")
-        keys.append(" || ', ' || ".join(f"({part})" for part in parts))
-    return f"coalesce({', '.join(keys)})"
+        if counts.ambiguous and mapped.owner.identifier:
+            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
+            yield f"""SELECT v.rn, {key} AS key, t.f, 'identifier-taken' AS code,
+                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
+    for name, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
+        if getattr(counts, name):
+            yield f"""SELECT v.rn, {key} AS key, {flaws.ROW} AS f, '{code}' AS code, {nothing} AS value,
+                {nothing} AS more FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
 
 
 def _or_null(value: str | None) -> str:

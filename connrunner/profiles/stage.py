@@ -20,14 +20,15 @@ class Stage:
     A temporary table of one file's rows; a row's `rowid` is its place in the file, from 0.
 
     `v0`, `v1`... are the values of the plan's fields, `o0`... what the row says to objectives, `e0`... (only for
-    fields with `empty: clear`) whether the row says that there is no value. `bad` lists what refuses the row, as
-    {f: the field's number, -1 for the row, -2-j for objective j; code; value as a log may show it}, and is NULL for a
-    sound row.
+    fields with `empty: clear`) whether the row says that there is no value. `bad` is NULL for a sound row; for another
+    it lists what is wrong with the record as a whole, if anything, then the texts of the fields (a JSON list of a
+    `many`) and of the objectives.
     """
 
     table: str
     rows: int
     first_line: int
+    records: Rows  # where they came from
 
 
 def stage(session: Session, table: str, rows: Rows, plan: Plan, name: str, tell: Callable[[float], None]) -> Stage:
@@ -43,7 +44,7 @@ def stage(session: Session, table: str, rows: Rows, plan: Plan, name: str, tell:
     count, first, last = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
     if count and (first, last) != (0, count - 1):
         raise _unordered(name, f"the rows are numbered {first} to {last}, and there are {count:,}")
-    return Stage(table=table, rows=count, first_line=rows.first_line)
+    return Stage(table=table, rows=count, first_line=rows.first_line, records=rows)
 
 
 def _check_straight(session: Session, query: str, name: str) -> None:
@@ -71,7 +72,7 @@ def _unordered(name: str, reason: str) -> RunError:
 
 def _select(rows: Rows, plan: Plan) -> str:
     """Return the query: the innermost part reads texts, the middle one types them, the outer one tells what is bad."""
-    raw, typed, out, bad, reasons = [f"{rows.flaw} AS flaw"], ["*"], [], [], []
+    raw, typed, out, bad, texts = [f"{rows.flaw} AS flaw"], ["*"], [], ["flaw IS NOT NULL"], ["flaw"]
     for mapped in plan.fields:
         number, column = mapped.number, mapped.field.column
         raw.append(f"{_text(mapped, rows)} AS r{number}")
@@ -80,25 +81,33 @@ def _select(rows: Rows, plan: Plan) -> str:
         if mapped.field.empty == "clear":
             raw.append(f"{rows.present(column)} AS p{number}")
             out.append(f"(p{number} AND v{number} IS NULL) AS e{number}")
-        wrong = f"v{number} IS NULL AND {_filled(mapped)}"
-        bad.append(wrong)
-        reasons.append(_reason(wrong, number, _code(mapped), _culprit(mapped, nul=rows.nul)))
+        bad.append(f"v{number} IS NULL AND {filled(mapped)}")
+        texts.append(f"to_json(r{number})::VARCHAR" if mapped.owner.many else f"r{number}")
     for number, (_, column) in enumerate(plan.consents):
         raw.append(f"{rows.cell(column)} AS q{number}")
         typed.append(f"{values.one(PropertyType.BOOLEAN, f'q{number}')} AS o{number}")
         out.append(f"o{number}")
-        wrong = f"o{number} IS NULL AND {values.filled(f'q{number}')}"
-        bad.append(wrong)
-        shown = values.shown(f"q{number}", personal=True)
-        reasons.append(_reason(wrong, -2 - number, "'wrong-type'", shown))
-    keyless = sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
-    # A key that is there but wrong is one mistake, not two.
-    spelt = sql.any_of(sql.all_of(map(_filled, group)) for group in plan.groups)
-    reasons.append(_reason(f"{keyless} AND NOT coalesce({spelt}, false)", -1, "'missing-key'"))
-    problems = f"""CASE WHEN flaw IS NOT NULL THEN [{_reason("true", -1, "flaw")}]
-        WHEN {sql.any_of([*bad, keyless])} THEN list_filter([{", ".join(reasons)}], lambda x: x IS NOT NULL) END"""
-    return f"""SELECT {", ".join(out)}, {problems} AS bad
+        bad.append(f"o{number} IS NULL AND {values.filled(f'q{number}')}")
+        texts.append(f"q{number}")
+    bad.append(keyless(plan))
+    # Why is worked out later, for the bad rows alone: here it would cost each of them.
+    return f"""SELECT {", ".join(out)}, CASE WHEN {sql.any_of(bad)} THEN [{", ".join(texts)}] END AS bad
         FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {rows.relation}))"""
+
+
+def filled(mapped: Mapped) -> str:
+    """Return the condition that the field's text `r0`, `r1`... says something."""
+    return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.filled(f"r{mapped.number}")
+
+
+def keyless(plan: Plan) -> str:
+    """Return the condition that none of the plan's keys is complete."""
+    return sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
+
+
+def member(mapped: Mapped) -> str:
+    """Return the expression of the value that the text `x`, one of many, spells."""
+    return values.one(mapped.owner.type, "x")
 
 
 def _text(mapped: Mapped, rows: Rows) -> str:
@@ -108,36 +117,12 @@ def _text(mapped: Mapped, rows: Rows) -> str:
     return f"list_filter({rows.cells(column, mapped.field.separator)}, lambda x: {values.filled('x')})"
 
 
-def _filled(mapped: Mapped) -> str:
-    return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.filled(f"r{mapped.number}")
-
-
 def _value(mapped: Mapped, *, nul: bool) -> str:
     """Return the expression of the field's value; NULL when the cell is empty or holds no such value."""
     raw, owner = f"r{mapped.number}", mapped.owner
     if not owner.many:
         return values.one(owner.type, raw, trim=owner.identifier, nul=nul)
-    typed = f"list_transform({raw}, lambda x: {values.one(owner.type, 'x', trim=True, nul=nul)})"
+    typed = f"list_transform({raw}, lambda x: {member(mapped)})"
     sound = f"len(list_filter({typed}, lambda x: x IS NULL)) = 0"
     # Sets are kept sorted, so that equal sets are equal lists.
     return f"CASE WHEN len({raw}) > 0 AND {sound} THEN list_sort(list_distinct({typed})) END"
-
-
-def _culprit(mapped: Mapped, *, nul: bool) -> str:
-    """Return the expression of the text that is no value, as a log may show it."""
-    raw, owner = f"r{mapped.number}", mapped.owner
-    if owner.many:
-        raw = f"list_filter({raw}, lambda x: {values.one(owner.type, 'x', trim=True, nul=nul)} IS NULL)[1]"
-    return values.shown(raw, personal=owner.personal)
-
-
-def _code(mapped: Mapped) -> str:
-    if mapped.owner.type is not PropertyType.TEXT:
-        return "'wrong-type'"
-    raw = f"r{mapped.number}"
-    text = f"array_to_string({raw}, '')" if mapped.owner.many else raw
-    return f"CASE WHEN contains({text}, chr(0)) THEN 'nul' ELSE 'too-long' END"
-
-
-def _reason(condition: str, number: int, code: str, value: str = "NULL::VARCHAR") -> str:
-    return f"CASE WHEN {condition} THEN {{f: {number}, code: {code}, value: {value}}} END"

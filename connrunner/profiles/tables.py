@@ -7,7 +7,10 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     objectives  what each objective's column is called
     runs        the runs that changed the store, with their counters
     files       the files that imports have read, and the records of them that were refused
-    sent        what each export has sent: a profile and the digest of its values
+    kept        refused records that stand nowhere else, with the run and the reason of their first refusal
+    marks       how far each import's source has come
+    sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
+                identifiers if the partner is told of deletions
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -25,7 +28,7 @@ from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import sql, values
 
-FORMAT = "1"
+FORMAT = "2"
 
 _TABLES = """
     CREATE TABLE store.about (key VARCHAR, value VARCHAR);
@@ -36,7 +39,11 @@ _TABLES = """
     CREATE TABLE store.files (
         connection VARCHAR, name VARCHAR, mapping VARCHAR, size BIGINT, modified VARCHAR, digest VARCHAR,
         rows BIGINT, refused BIGINT[], increments VARCHAR[], run INTEGER);
-    CREATE TABLE store.sent (connection VARCHAR, profile BIGINT, digest UHUGEINT, run INTEGER);
+    CREATE TABLE store.kept (
+        connection VARCHAR, number BIGINT, flaw VARCHAR, cells BOOLEAN, record VARCHAR, reason VARCHAR, run INTEGER);
+    CREATE TABLE store.marks (connection VARCHAR, mark VARCHAR, run INTEGER);
+    CREATE TABLE store.sent (
+        connection VARCHAR, profile BIGINT, digest UHUGEINT, identifiers VARCHAR, run INTEGER);
     CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
 """
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")

@@ -59,7 +59,9 @@ _DECIMAL = rf"{_BLANK}-?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+){_BLANK}"
 _YEAR = r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _DATE = rf"{_BLANK}{_YEAR}-[0-9]{{2}}-[0-9]{{2}}{_BLANK}"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_DATETIME = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}[Tt ]{_TIME}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:[Zz]|[+-]{_TIME})"
+_CLOCK = rf"[T ]{_TIME}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|[+-]{_TIME})"
+_DATETIME = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}"
+_PLAIN_DATETIME = rf"[12][0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}"
 _FIRST, _LAST = "'0001-01-01T00:00:00Z'::TIMESTAMPTZ", "'9999-12-31T23:59:59.999999Z'::TIMESTAMPTZ"
 
 
@@ -77,18 +79,19 @@ def one(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) ->
     """
     # Each branch is worked out only for the rows that come to it; blanks and capitals are rare, so they come last.
     trimmed = f"trim({raw}, {_BLANKS})"
+    blank = f"{raw} < '!' OR right({raw}, 1) < '!'"  # no sign below '!' is anything but a blank or a control sign
     match kind:
         case PropertyType.TEXT:
             if trim:
-                ends = sql.any_of(f"suffix({raw}, chr({code}))" for code in (32, 9, 10, 13))
-                raw = f"CASE WHEN {raw} < '!' OR {ends} THEN {trimmed} ELSE {raw} END"
+                raw = f"CASE WHEN {blank} THEN {trimmed} ELSE {raw} END"
             short = f"(strlen({raw}) <= {LONGEST_TEXT} OR length({raw}) <= {LONGEST_TEXT})"
             sound = f"{short} AND NOT contains({raw}, chr(0))" if nul else short
             return f"CASE WHEN {sound} THEN nullif({raw}, '') END"
         case PropertyType.EMAIL:
             lower = f"lower({trimmed})"
-            return f"""CASE WHEN {_spelt(raw, _PLAIN_ADDRESS)} AND {_short(raw)} THEN {raw}
-                WHEN {_spelt(lower, _ADDRESS)} AND {_short(lower)} THEN {lower} END"""
+            short = f"strlen({lower}) <= 254 AND strpos({lower}, '@') <= 65"
+            return f"""CASE WHEN strlen({raw}) <= 65 AND {_spelt(raw, _PLAIN_ADDRESS)} THEN {raw}
+                WHEN {_spelt(lower, _ADDRESS)} AND {short} THEN {lower} END"""
         case PropertyType.INTEGER:
             return f"CASE WHEN {_spelt(raw, _INTEGER)} THEN try_cast({raw} AS BIGINT) END"
         case PropertyType.DECIMAL:
@@ -97,17 +100,15 @@ def one(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) ->
             return f"CASE WHEN {_spelt(raw, _DECIMAL)} THEN coalesce({narrow}, {wide}) END"
         case PropertyType.BOOLEAN:
             # Not `IN`: DuckDB makes a join of a long list, and a join loses the order of the file.
-            blank = f"{raw} < '!' OR suffix({raw}, ' ')"
-            return f"CASE lower(CASE WHEN {blank} THEN {trimmed} ELSE {raw} END) {_BOOLEANS} END"
+            lower = f"CASE lower(CASE WHEN {blank} THEN {trimmed} ELSE {raw} END) {_BOOLEANS} END"
+            return f"CASE {raw} WHEN 'true' THEN true WHEN 'false' THEN false ELSE {lower} END"
         case PropertyType.DATE:
             return f"CASE WHEN {_spelt(raw, _DATE)} THEN try_cast({raw} AS DATE) END"
         case PropertyType.DATETIME:
             upper = f"upper({trimmed})"
             # Only at the ends of time can the offset lead beyond them.
-            return f"""CASE
-                WHEN {raw} > '0002' AND {raw} < '9999' AND {_spelt(raw, _DATETIME)} AND NOT contains({raw}, 't')
-                    AND NOT suffix({raw}, 'z') THEN try_cast({raw} AS TIMESTAMPTZ)
-                WHEN {_spelt(trimmed, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
+            return f"""CASE WHEN {_spelt(raw, _PLAIN_DATETIME)} THEN try_cast({raw} AS TIMESTAMPTZ)
+                WHEN {_spelt(upper, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
                     THEN try_cast({upper} AS TIMESTAMPTZ) END"""
 
 
@@ -143,7 +144,3 @@ def shown(value: str, *, personal: bool) -> str:
 
 def _spelt(value: str, pattern: str) -> str:
     return f"regexp_full_match({value}, {sql.text(pattern)})"
-
-
-def _short(address: str) -> str:
-    return f"strlen({address}) <= 254 AND strpos({address}, '@') <= 65"

@@ -1,0 +1,89 @@
+"""`connrunner state` and `connrunner reset`: how far a connection has come, and forgetting it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from connrunner import profiles
+from connrunner.cli import text
+from connrunner.cli.home import Home, with_home
+from connrunner.cli.profiles import WAIT, Silence
+from connrunner.errors import BusyError
+from connrunner.state import locks
+
+SHOWN = 20  # files
+
+
+@click.command()
+@click.argument("name")
+@with_home(reads=True)
+def state_command(home: Home, name: str) -> None:
+    """Show how far connection NAME has come: the files it has read, its mark, the rows it will offer again."""
+    home.require(name)
+    with _store(home, read_only=True) as store:
+        known = store.remembered(name)
+    if home.json:
+        home.echo_json(known)
+        return
+    files = known["files"]
+    if files:
+        rows = [
+            [file["name"], f"{file['rows']:,}", f"{file['refused']:,}", str(file["run"]), file["modified"]]
+            for file in files[:SHOWN]
+        ]
+        click.echo(text.table(("File", "Rows", "Refused", "Run", "Version"), rows, right={1, 2, 3}))
+        if len(files) > SHOWN:
+            click.echo(f"and {len(files) - SHOWN:,} more: --format json shows all")
+    if known["mark"] is not None:
+        click.echo(f"mark: {text.clean(str(known['mark']))}")
+    if known["kept_rows"]:
+        click.echo(f"{known['kept_rows']:,} refused rows are kept and offered again by the next run")
+    if known["sent"]:
+        click.echo(f"{known['sent']:,} profiles were sent by its exports")
+    if not any((files, known["mark"] is not None, known["kept_rows"], known["sent"])):
+        click.echo(f"{name} remembers nothing: its next run begins at the beginning")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_home()
+def reset_command(home: Home, name: str, yes: bool) -> None:
+    """Forget how far connection NAME has come: its next run reads, or sends, everything again.
+
+    Profiles, history and schedule stay as they are.
+    """
+    connection = home.connection(name)
+    if not yes:
+        click.confirm(f"Forget which files, rows and profiles {name} has dealt with?", abort=True)
+    lane = locks.LaneLock(home.state, connection.lane)
+    home.state.prepare()
+    if not lane.take():
+        raise BusyError(f"lane {connection.lane} is at work", hint="try again when its run has ended")
+    try:
+        with _store(home, read_only=False) as store:
+            store.forget(name)
+    finally:
+        lane.let_go()
+    click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
+
+
+@contextmanager
+def _store(home: Home, *, read_only: bool) -> Iterator[profiles.ProfileStore]:
+    with (
+        tempfile.TemporaryDirectory() as temp,
+        profiles.open_store(
+            home.state.profiles,
+            home.workspace.profile,
+            temp=Path(temp),
+            report=Silence(),
+            read_only=read_only,
+            wait=WAIT,
+        ) as store,
+    ):
+        yield store

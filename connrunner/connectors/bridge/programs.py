@@ -1,0 +1,119 @@
+"""Which program of others a connection means, what it finds when it starts, and what it is told in private."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from connrunner.connectors import Errand, Settings, bridge, environments
+from connrunner.connectors.bridge import Ended, Program, Take
+from connrunner.errors import RunError
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def find(settings: Settings, errand: Errand, *, default: str = "") -> Program:
+    """Return the program that *settings* name; RunError when it is not installed.
+
+    That is `command` as it stands, else `program` of the installed `package`; *default* is what `program` is when left
+    out, and without a default the program that the package brought.
+    """
+    environment = {"TMPDIR": str(_folder(errand, "temporary"))}  # what it forgets there goes with the spool
+    wanted = environments.package(settings)
+    if wanted is None:
+        command = tuple(settings["command"])
+        return Program(name=Path(command[0]).name, arguments=command, environment=environment)
+    name = settings.get("program", default)
+    path = environments.program(wanted, name, errand.programs.absolute(), connection=errand.connection)
+    search = f"{path.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return Program(name=path.name, arguments=(str(path),), environment={**environment, "PATH": search})
+
+
+def run(
+    program: Program,
+    arguments: Sequence[str],
+    errand: Errand,
+    settings: Settings,
+    *,
+    take: Take,
+    hear: Callable[[bytes], None] | None = None,
+    stdin: BinaryIO | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Ended:
+    """Run *program* for *errand*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
+    return bridge.run(
+        program,
+        arguments,
+        workspace=errand.workspace,
+        report=errand.report,
+        take=take,
+        hear=hear,
+        idle=_seconds(settings["idle"]) if "idle" in settings else bridge.IDLE,
+        stdin=stdin,
+        meanwhile=meanwhile,
+        inherit=errand.inherit,
+    )
+
+
+@contextmanager
+def private(errand: Errand, name: str, data: Any) -> Iterator[str]:
+    """Write *data* as JSON into a new file of the spool that only we can read, yield its path, and remove it."""
+    path = errand.spool.absolute() / name
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor has no path
+            json.dump(data, file)
+        yield str(path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def config(settings: Settings, errand: Errand) -> Any:
+    """Return what the program is to know, with a folder of the spool for `{spool}`."""
+    return _filled(settings.get("config", {}), str(_folder(errand, "files")))
+
+
+def _filled(value: Any, folder: str) -> Any:
+    match value:
+        case str():
+            return value.replace("{spool}", folder)
+        case Mapping():
+            return {key: _filled(item, folder) for key, item in value.items()}
+        case list():
+            return [_filled(item, folder) for item in value]
+        case _:
+            return value
+
+
+def message(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that *line* is, or None."""
+    if not line.lstrip().startswith(b"{"):
+        return None
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def broken(name: str, line: int) -> RunError:
+    """Return the error for the *line* of the output of the program *name* in which rows may be lost."""
+    return RunError(
+        f"{name} printed a broken message in line {line:,} of its output, and rows may be lost with it",
+        hint="use another version of it, or tell its makers",
+        code="bad-output",
+    )
+
+
+def _folder(errand: Errand, name: str) -> Path:
+    folder = errand.spool.absolute() / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _seconds(duration: str) -> float:
+    return int(duration[:-1]) * UNITS[duration[-1]]

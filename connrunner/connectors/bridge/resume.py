@@ -1,0 +1,26 @@
+"""Where a program of others goes on the next time: its own state, kept with the stream that it belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connrunner.core.report import Report
+
+
+def mark(protocol: str, stream: str, state: Any) -> dict[str, Any]:
+    """Return what is kept between two runs, plain JSON."""
+    return {"protocol": protocol, "stream": stream, "state": state}
+
+
+def state(kept: Any, protocol: str, stream: str, report: Report) -> Any:
+    """Return the program's state out of the mark *kept*; None when there is none, or it belongs to something else."""
+    if kept is None:
+        return None
+    if isinstance(kept, dict) and kept.get("protocol") == protocol and kept.get("stream") == stream:
+        return kept.get("state")
+    before = kept.get("stream") if isinstance(kept, dict) else kept
+    report.message(
+        f"the state that the last run left is not one of the stream {stream!r} but of {before!r}: all rows are read",
+        level="warning",
+    )
+    return None

@@ -1,0 +1,213 @@
+"""Programs of others, each installed in a virtual environment of its own and pinned to one version.
+
+An environment is named by what is in it: another version is another folder, so nothing changes under a run that works
+with the old one. `connrunner connectors install` makes them; a run never does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from connrunner.connectors import bridge
+from connrunner.core import instant
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+MARKER = "installed.json"  # written last: without it the environment is half made
+PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
+PATIENCE = 600  # seconds without a word from pip before it is ended
+
+# Runs inside the new environment: what is in it, and which programs the package brought.
+_LOOK = """
+import importlib.metadata, json, platform, sys
+scripts = importlib.metadata.distribution(sys.argv[1]).entry_points.select(group="console_scripts")
+print(json.dumps({
+    "python": platform.python_version(),
+    "programs": sorted({script.name for script in scripts}),
+    "packages": sorted(f"{each.metadata['Name']}=={each.version}" for each in importlib.metadata.distributions()),
+}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """What an environment is made of."""
+
+    pin: str  # name==version
+    more: tuple[str, ...] = ()  # further packages in the same environment, pinned too
+    python: str = ""  # the interpreter, as a command or a path; that of connrunner when empty
+
+    @property
+    def name(self) -> str:
+        found = PIN.fullmatch(self.pin)
+        assert found is not None
+        return re.sub(r"[._-]+", "-", found["name"]).lower()
+
+    @property
+    def folder(self) -> str:
+        """The name of its environment's folder."""
+        said = json.dumps([self.pin, sorted(self.more), self.python])
+        return f"{self.name}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+
+
+def package(settings: Mapping[str, Any]) -> Package | None:
+    """Return the package that a connector's settings ask for; None when they name a program that is there already."""
+    if "command" in settings:
+        return None
+    if "package" not in settings:
+        raise RunError("it names no program", hint="write `package: NAME==VERSION`, or `command`", code="no-program")
+    more = tuple(settings.get("with", ()))
+    for pin in (settings["package"], *more):
+        if not PIN.fullmatch(pin):
+            raise RunError(
+                f"the package {pin!r} is not pinned to one version", hint="write NAME==VERSION", code="not-pinned"
+            )
+    return Package(pin=settings["package"], more=more, python=settings.get("python", ""))
+
+
+def is_installed(wanted: Package, folder: Path) -> bool:
+    """True when the environment of *wanted* below *folder* is complete and its interpreter still there."""
+    place = folder / wanted.folder
+    return (place / MARKER).is_file() and (place / "bin" / "python").exists()
+
+
+def program(wanted: Package, name: str, folder: Path, *, connection: str) -> Path:
+    """Return the program *name* of an installed package; without a name, the one that it brought.
+
+    RunError tells what to type when it is not installed.
+    """
+    place = folder / wanted.folder
+    if not is_installed(wanted, folder):
+        raise RunError(
+            f"{wanted.pin} is not installed",
+            hint=f"type `connrunner connectors install {connection}`",
+            code="not-installed",
+        )
+    brought: list[str] = json.loads((place / MARKER).read_bytes())["programs"]
+    if not name:
+        name = wanted.name if wanted.name in brought or len(brought) != 1 else brought[0]
+    path = place / "bin" / name
+    if not path.is_file():
+        raise RunError(
+            f"{wanted.pin} has no program {name!r}",
+            hint=f"set `program` to one of {', '.join(brought)}" if brought else "it brings none; use another package",
+            code="no-program",
+        )
+    return path
+
+
+def install(wanted: Package, folder: Path, report: Report) -> Path:
+    """Make the environment of *wanted* below *folder* unless it is there; return where it is.
+
+    An environment cannot be moved, so it is made at its final place; a half made one, without its marker, is made
+    anew. RunError with the reason when the package cannot be installed, or somebody else is installing it now.
+    """
+    from filelock import FileLock, Timeout
+
+    place = folder / wanted.folder
+    with _told(place):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(folder / f".{wanted.folder}.lock", timeout=0, mode=0o600, fallback_to_soft=False)
+        try:
+            with lock:
+                if not is_installed(wanted, folder):
+                    shutil.rmtree(place, ignore_errors=True)
+                    _make(wanted, place, report)
+        except Timeout:
+            raise RunError(
+                f"another connrunner is installing {wanted.pin}",
+                hint="wait until it is done",
+                code="busy",
+                waiting_helps=True,
+            ) from None
+    return place
+
+
+def _make(wanted: Package, place: Path, report: Report) -> None:
+    python = wanted.python or sys.executable
+    report.message(f"{wanted.pin}: making an environment with {python}")
+    try:
+        # In a folder of our own: a module beside `python -m` would be taken for the real one.
+        _run([python, "-m", "venv", str(place)], place.parent, report, f"cannot make an environment with {python}")
+        inside = str(place / "bin" / "python")
+        pip = [inside, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--require-virtualenv"]
+        _run([*pip, "--", wanted.pin, *wanted.more], place, report, f"cannot install {wanted.pin}")
+        found = json.loads(_run([inside, "-c", _LOOK, wanted.name], place, report, f"cannot look at {wanted.pin}"))
+        made = {
+            "package": wanted.pin,
+            "with": wanted.more,
+            "interpreter": wanted.python,
+            "at": instant.text(datetime.now(UTC)),
+            **found,
+        }
+        beside = place / f".{MARKER}"
+        beside.write_text(json.dumps(made, indent=2) + "\n")
+        beside.replace(place / MARKER)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    report.message(f"{wanted.pin}: installed in {place}, {len(found['packages'])} packages")
+
+
+def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -> str:
+    """Run *arguments* and return the last line that they print; RunError that begins with *failure*."""
+    last = b""
+    errors: list[str] = []
+
+    def take(line: bytes) -> bytes:
+        nonlocal last
+        last = line
+        return line
+
+    def hear(line: bytes) -> None:
+        if line.startswith(b"ERROR:"):  # as pip says it; what follows is often advice
+            errors.append(line.removeprefix(b"ERROR:").strip().decode("utf-8", "backslashreplace"))
+
+    plain = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    try:
+        ended = bridge.run(
+            bridge.Program(name=arguments[0], arguments=tuple(arguments[:1]), environment=plain),
+            arguments[1:],
+            workspace=folder,
+            report=report,
+            take=take,
+            hear=hear,
+            idle=PATIENCE,
+        )
+    except RunError as error:
+        raise RunError(
+            f"{failure}: {error.message}",
+            hint="correct `python`" if error.code == "no-program" else "try again",
+            code=error.code,
+            waiting_helps=error.waiting_helps,
+        ) from error
+    if ended.failure is not None:
+        reason = "; ".join(errors[-2:])[: bridge.WORDS] or ended.failure.message
+        raise RunError(
+            f"{failure}: {reason}", hint="add `--verbose` to see all that was said", code="cannot-install"
+        ) from ended.failure
+    return last.decode()
+
+
+@contextmanager
+def _told(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot make {place}: {error.strerror or error}",
+            hint="make room, or mend the state folder",
+            code="unwritable",
+            waiting_helps=True,
+        ) from error

@@ -1,0 +1,237 @@
+"""Anything that speaks HTTP: a file at an address, a JSON API with pages, an API that takes rows in batches.
+
+Import of a file:
+
+    import:
+      from: {type: http, url: "https://files.example.com/members.csv.gz"}
+      format: {type: csv}
+
+The file is fetched when it is another one than that of the last run: the server is told the ETag or Last-Modified of
+what is known already, and one that does not change is not sent again. `{date}` (the day on which the run started, in
+UTC), `{run}` and `{connection}` may stand in `url`. An answer that breaks off is never taken for a file.
+
+Import from a JSON API; any of `rows`, `paging` and `watermark` says that it is one:
+
+    import:
+      from: {type: http, url: "https://api.example.com/contacts", rows: data.items,
+             auth: {type: bearer, token: "env:API_TOKEN"},
+             query: {status: active},
+             paging: {type: cursor, path: meta.next_cursor, parameter: cursor},
+             watermark: {field: updated_at, parameter: updated_since}}
+
+`rows` is the place of the list of records in each answer, with dots; `.`, or nothing, means that the answer is the
+list. A key with dots in it (`@odata.nextLink`) is found as well. `paging` is one of
+
+    {type: next_link, path: links.next}           a link in the answer; without `path`, the header Link (RFC 8288)
+    {type: page, parameter: page, start: 1, size_parameter: per_page, size: 100}
+    {type: cursor, path: meta.next, parameter: cursor}
+
+A numbered page is the last one when it is empty, shorter than the first, or when as many records were read as `total`,
+a place in the answer, says. Where the parameter counts records instead of pages: `{type: page, parameter: offset,
+start: 0, step: 100, size_parameter: limit, size: 100}`. Pages that lead back to one that was read, and more than
+`max_pages` of them, are an error. `watermark` asks for what is new: the greatest `field` that a successful run saw is
+the `parameter` of the next one (`start` that of the very first). Records of the same instant come twice and count as
+unchanged.
+
+Export:
+
+    export:
+      to: {type: http, url: "https://api.example.com/contacts/import", method: POST, batch: 500,
+           body: {wrap: contacts},
+           auth: {type: oauth2, url: "https://login.example.com/token", client_id: connrunner,
+                  client_secret: "env:API_SECRET", scope: contacts.write},
+           refused: {path: errors, index: index, message: message, code: code}}
+
+Each request carries a batch: as a JSON list (`body: list`), as JSON lines (`lines`), as a mapping with the list under a
+key (`{wrap: contacts}`), or as one row by itself (`row`). Its `Idempotency-Key` is the same for each try, so that a
+partner that heeds it takes a batch once; to one that does not, a batch may go twice when its answer is lost, unless
+`retries: 0`. `refused` tells where an answer lists the rows it did not take, by their place in the batch from 0. A
+batch that is answered with a 4xx about its content is refused whole; 401, 403, 404, 405, 408, 410, 429 and 5xx end the
+run. When that happens after some rows have arrived, those stay delivered: the batch with the error is refused as
+`unconfirmed` or `not-sent`, the rest as `not-sent`, and the next run sends them again.
+
+For all of it: `http://` is for this machine only, certificates are always verified (by the authorities of this machine,
+or those in SSL_CERT_FILE). Answers lead on to the same host, or to one of `redirect_hosts`, which gets neither
+`headers` nor credentials; never from https to http (a next link that forgot its https is read with it). Link-local
+addresses, where clouds keep the credentials of machines, are refused unless `allow_link_local: true`. 408, 429, 502,
+503, 504 and broken connections are tried again, `retries` times (4), as late as `Retry-After` asks, up to 5 minutes.
+`timeout` (60s) is how long a server may send nothing. Put a key that goes into a header or the query there as a
+reference: `headers: {X-Api-Key: "env:API_KEY"}`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors.http.address import Address, parse
+from connrunner.connectors.naming import fill
+from connrunner.core import instant
+from connrunner.core.model import Format, LocalFile
+from connrunner.errors import RunError
+
+if TYPE_CHECKING:
+    from connrunner.connectors.http.client import Answer, Client
+
+LARGEST_FILE = 10 << 30  # bytes
+_API = ("rows", "paging", "watermark")
+
+
+def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:
+    """Return the file at `url`, or the records of the API there as a file of JSON lines."""
+    try:
+        with _client(settings, errand) as client:
+            if any(key in settings for key in _API):
+                from connrunner.connectors.http import pages
+
+                return pages.fetch(client, settings, errand, mark)
+            return _file(client, errand, known, mark)
+    except OSError as error:  # of the disk: the network's have become a RunError of their own
+        raise RunError(
+            f"cannot keep the rows in {errand.spool}: {error.strerror or error}",
+            hint="make room there",
+            code="unwritable",
+            waiting_helps=True,
+        ) from error
+
+
+def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+    """Leave everything as it is: a server keeps what it has."""
+
+
+def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
+    """Return JSON lines, whatever is wanted: `body` says how the rows go out."""
+    return Format(type="jsonl", compression="none")
+
+
+def target(settings: Settings, errand: Errand) -> str:
+    """Return the address without its query; RunError when it, or a setting, cannot be."""
+    if settings.get("body") == "row" and settings.get("batch", 1) != 1:
+        raise RunError(
+            f"`batch` is {settings['batch']}, and with `body: row` each request carries one row",
+            hint="leave out `batch`, or write another `body`",
+            code="bad-setting",
+        )
+    with _client(settings, errand) as client:
+        return str(client.address)
+
+
+def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+    """Send the rows of the file *local* in batches, in their order."""
+    with _client(settings, errand) as client:
+        from connrunner.connectors.http import batches
+
+        return batches.deliver(client, settings, errand, local)
+
+
+def _client(settings: Settings, errand: Errand) -> Client:
+    """Return who asks for this run; nothing goes out yet."""
+    try:
+        from connrunner.connectors.http.client import Client
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "urllib3":
+            raise
+        raise RunError(
+            "the connector http needs the extra `http`", hint="pip install 'connrunner[http]'", code="missing-extra"
+        ) from None
+    url = fill(str(settings["url"]), connection=errand.connection, run=errand.run, at=errand.at)
+    query = {name: _text(value) for name, value in settings.get("query", {}).items()}
+    return Client(settings, parse(url).asking(query), errand.report)
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# --- a file ------------------------------------------------------------------------------------------------------
+
+
+def _file(client: Client, errand: Errand, known: Known, mark: Any) -> Fetched:
+    """Fetch the file; one that is known already is neither sent nor read again."""
+    address = client.address
+    name = str(address)
+    path = errand.spool / "fetched"
+    before = mark if _is_known(mark, name, known) else {}
+    conditions = {
+        header: before[key]
+        for header, key in (("If-None-Match", "etag"), ("If-Modified-Since", "last_modified"))
+        if before.get(key)
+    }
+
+    def take(answer: Answer) -> LocalFile:
+        if answer.status == 304:
+            return LocalFile(path="", name=name, size=before["size"], modified=before["stamp"])
+        if answer.status in (204, 205):
+            raise RunError(
+                f"{answer.address} answers {answer.status}: there is no file", code="no-files", waiting_helps=True
+            )
+        stamp = _stamp(answer.headers, address)
+        length = answer.headers.get("Content-Length", "")
+        if stamp and length.isdigit() and "Content-Encoding" not in answer.headers and known(name, int(length), stamp):
+            return LocalFile(path="", name=name, size=int(length), modified=stamp)
+        digest = _save(answer, path)
+        size = path.stat().st_size
+        stamp = stamp or f"sha256:{digest}"
+        if known(name, size, stamp):
+            return LocalFile(path="", name=name, size=size, modified=stamp, digest=digest)
+        errand.report.message(f"fetched {name}: {size:,} bytes")
+        return LocalFile(path=str(path), name=name, size=size, modified=stamp, digest=digest)
+
+    def take_with_mark(answer: Answer) -> Fetched:
+        file = take(answer)
+        tags = {"etag": answer.headers.get("ETag", ""), "last_modified": answer.headers.get("Last-Modified", "")}
+        if answer.status == 304:
+            tags = {key: tags[key] or before[key] for key in tags}
+        if not any(tags.values()):
+            return Fetched(files=(file,))
+        return Fetched(files=(file,), mark={"name": name, "size": file.size, "stamp": file.modified, **tags})
+
+    # A file arrives as it is: packed for the way, its length would tell nothing about it.
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity", **conditions}
+    return client.ask(
+        "GET", address, take_with_mark, headers=headers, accept=lambda status: status == 304 and bool(conditions)
+    )
+
+
+def _is_known(mark: Any, name: str, known: Known) -> bool:
+    """True when the file of *mark* is this one and was accepted whole."""
+    return isinstance(mark, dict) and mark.get("name") == name and known(name, mark["size"], mark["stamp"])
+
+
+def _save(answer: Answer, path: Path) -> str:
+    """Write the body into *path* and return its SHA-256. RunError when it is a page for people."""
+    digest = hashlib.sha256()
+    is_page = answer.headers.get("Content-Type", "").lower().startswith("text/html")
+    with path.open("wb") as file:
+        for chunk in answer.chunks(LARGEST_FILE):
+            if is_page and not file.tell() and chunk.lstrip().startswith(b"<"):
+                raise RunError(
+                    f"{answer.address} answers with a web page, not with a file of rows",
+                    hint="correct `url`; the page may ask to log in, so see `auth` too",
+                    code="wrong-format",
+                )
+            file.write(chunk)
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _stamp(headers: Mapping[str, str], address: Address) -> str:
+    """Return the server's own stamp of the file's version, empty when it has none.
+
+    A query tells which file it is, and its values stay out of the name, which people see.
+    """
+    stamp = headers.get("ETag", "") or _instant(headers.get("Last-Modified", ""))
+    if stamp and address.query:
+        stamp += f" query:{hashlib.sha256(address.query.encode()).hexdigest()[:12]}"
+    return stamp
+
+
+def _instant(date: str) -> str:
+    try:
+        return instant.text(parsedate_to_datetime(date))
+    except ValueError:
+        return ""

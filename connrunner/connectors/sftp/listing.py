@@ -1,0 +1,174 @@
+"""Which files of a server does a path name? By the rules of the connector `files`."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from connrunner.connectors.files import UNFINISHED, WILDCARD
+from connrunner.connectors.sftp.server import Entry, Server
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+LONGEST = 4096  # characters of a path; a server may pretend to have folders without end
+
+
+def find(server: Server, pattern: str, report: Report, *, marker: str = "", closed: str = "") -> list[Entry]:
+    """Return the files that *pattern* names, in the order of their names; RunError without any.
+
+    Names that end in *marker* are no files to import, nor is anything in the folder *closed*. Of a symbolic link the
+    entry has the path of the link, and the size and time of where it leads.
+    """
+    if not WILDCARD.search(pattern) or server.look(pattern):
+        return [_single(server, pattern)]
+    root, parts = split(pattern)
+    there = server.look(root, follow=True)
+    if there is None or there.kind != "folder":
+        raise _no_folder(server, pattern, root)
+    taken, left_out = {}, []
+    for entry, linked in _walk(server, root, parts, closed):
+        if entry.name.endswith(UNFINISHED) or (marker and entry.name.endswith(marker)) or entry.path in taken:
+            continue
+        found = _followed(server, entry)
+        if found is None:
+            left_out.append(f"{shown(entry.path)} is a symbolic link to nothing")
+        elif found.kind == "folder":
+            continue
+        elif found.kind != "file":
+            left_out.append(f"{shown(entry.path)} is a {found.kind}")
+        elif linked and not _stays_in(server, entry.path, root):
+            left_out.append(f"{shown(entry.path)} leads out of {root} by a symbolic link")
+        else:
+            taken[entry.path] = found
+    for reason in sorted(left_out):
+        report.message(f"left out: {reason}", level="warning")
+    if not taken:
+        raise _nothing_there(server, pattern, root, left_out=len(left_out))
+    return [_named(entry) for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
+
+
+def split(pattern: str) -> tuple[str, list[str]]:
+    """Return the folder before the first wildcard, and the parts of *pattern* behind it; the last part without any."""
+    parts = pattern.split("/")
+    fixed = next((index for index, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
+    return "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."), parts[fixed:]
+
+
+def shown(path: str) -> str:
+    """Return *path* as text that can be written anywhere, whatever bytes its name has."""
+    return path.encode(errors="backslashreplace").decode()
+
+
+def _single(server: Server, path: str) -> Entry:
+    """Return the one file that a path without wildcards names."""
+    root, _ = posixpath.split(path)
+    root = root or "."
+    entry = server.look(path)
+    if entry is None:
+        folder = server.look(root, follow=True)
+        if folder is None or folder.kind != "folder":
+            raise _no_folder(server, path, root)
+        raise _nothing_there(server, path, root)
+    found = _followed(server, entry)
+    if found is None:
+        raise RunError(
+            f"{path} on {server.address} is a symbolic link to nothing",
+            hint="mend the link, or name the file itself",
+            code="no-files",
+        )
+    if found.kind == "folder":
+        raise RunError(
+            f"{path} on {server.address} is a folder",
+            hint=f"write '{path}/*' to take the files in it",
+            code="not-a-file",
+        )
+    if found.kind != "file":
+        raise RunError(
+            f"{path} on {server.address} is a {found.kind}", hint="only files can be imported", code="not-a-file"
+        )
+    if entry.kind == "symbolic link" and not _stays_in(server, path, root):
+        raise RunError(
+            f"{path} on {server.address} is a symbolic link that leads out of its folder",
+            hint="name the file itself in `path`",
+            code="outside-folder",
+        )
+    return found
+
+
+def _walk(
+    server: Server, folder: str, parts: Sequence[str], closed: str, *, linked: bool = False
+) -> Iterator[tuple[Entry, bool]]:
+    """Yield what matches *parts* under *folder*, and whether a symbolic link is on the way there; `**` enters none."""
+    if len(folder) > LONGEST:
+        raise RunError(f"{folder[:80]}... on {server.address} has no end", hint="narrow `path`", code="bad-name")
+    part, *rest = parts
+    for entry in server.list(folder):
+        path = posixpath.normpath(entry.path)
+        if path == closed or (entry.name.startswith(".") and not part.startswith(".")):
+            continue
+        entry = replace(entry, path=path)
+        through = linked or entry.kind == "symbolic link"
+        if part == "**":
+            if entry.kind == "folder":
+                yield from _walk(server, path, parts, closed, linked=linked)
+            elif not rest:
+                yield entry, through
+        elif fnmatch.fnmatchcase(entry.name, part):
+            if not rest:
+                yield entry, through
+            else:
+                inner = _followed(server, entry)
+                if inner and inner.kind == "folder":
+                    yield from _walk(server, path, rest, closed, linked=through)
+    if part == "**" and rest:
+        yield from _walk(server, folder, rest, closed, linked=linked)
+
+
+def _followed(server: Server, entry: Entry) -> Entry | None:
+    return server.look(entry.path, follow=True) if entry.kind == "symbolic link" else entry
+
+
+def _stays_in(server: Server, path: str, root: str) -> bool:
+    """True when the way to *path*, on which a symbolic link is, ends inside *root*, and the server can tell."""
+    inside = server.real(root).rstrip("/") + "/"
+    real = server.real(path)
+    unresolved = inside + posixpath.relpath(path, root)
+    return real.startswith(inside) and real != unresolved
+
+
+def _named(entry: Entry) -> Entry:
+    try:
+        entry.path.encode()
+    except UnicodeEncodeError:
+        raise RunError(
+            f"the name of the file {shown(entry.path)} is not UTF-8", hint="rename it", code="bad-name"
+        ) from None
+    return entry
+
+
+def _no_folder(server: Server, pattern: str, folder: str) -> RunError:
+    return RunError(
+        f"no file {pattern!r}: there is no folder {folder} on {server.address}",
+        hint="correct `path`; without a leading / it starts in the folder of the login",
+        code="no-folder",
+    )
+
+
+def _nothing_there(server: Server, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
+    """Return the error for a pattern that finds no file, with what is there instead."""
+    names = sorted(shown(entry.name) for entry in server.list(folder) if not entry.name.startswith("."))
+    near = difflib.get_close_matches(pattern.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)
+    if left_out:
+        advice = f"{left_out} that match are no files to import, see the warnings"
+    elif near:
+        advice = f"near it: {', '.join(near)}"
+    elif names:
+        advice = f"it has {len(names)} others, like {', '.join(names[:3])}"
+    else:
+        advice = "the folder is empty"
+    return RunError(
+        f"no file {pattern!r} in {folder} on {server.address}", hint=advice, code="no-files", waiting_helps=True
+    )

@@ -1,0 +1,173 @@
+"""Tables of SQL databases: PostgreSQL by COPY, any other by a SQLAlchemy URL.
+
+Import:
+
+    import:
+      from: {type: sql, url: "postgresql://reader@db.example.com/crm", password: "env:CRM_PASSWORD", table: people}
+
+or, instead of `table`, a `query`, and with a column by which new and changed rows are known:
+
+      from:
+        type: sql
+        url: "mysql+pymysql://db.example.com/shop"
+        username: reader
+        password: "env:SHOP_PASSWORD"
+        query: SELECT id, email, updated_at FROM customers WHERE kind = 'person'
+        watermark: {column: updated_at, overlap: 15m}
+
+`url` names a database: `postgresql://` (extra `postgres`), or any that SQLAlchemy knows (extra `sql`, and the driver of
+the database). It holds no password: that is a reference under `password`. `sqlite:///shop.db` is a file, relative to
+the workspace. `table` may say its schema: crm.people; names are taken as they are written, in small letters or not.
+
+A `query` is one SELECT, used as a subquery in a read-only transaction. A function that it calls may still do what the
+user may, so let the user be one that can only read. All rows of an import are one consistent view of the data.
+
+With a `watermark`, a run reads the rows whose column is at or behind the greatest value that the last successful run
+read, and those that have none; in the order of the column, so that the newest row counts. A row becomes visible when
+its transaction ends, later than the instant or the number that it carries: so a run reads again what lies `overlap`
+before the mark. That is 15m for times and 1000 for numbers when left out; set it to the longest time that a transaction
+takes. Rows that are read again without a change count as unchanged. A value in the future does not move the mark beyond
+now. Another `url`, `table`, `query` or column begins anew. Without a watermark each run reads all rows.
+
+Values become text: instants in RFC 3339 and UTC, numbers with all their digits, true and false, JSON as it is; the
+elements of an array fill a property that is `many`. A time without a zone has none here either: write, say,
+`created AT TIME ZONE 'Europe/Amsterdam' AS created` in the query. A column of bytes is refused.
+
+Export:
+
+    export:
+      to: {type: sql, url: "postgresql://writer@db.example.com/crm", password: "env:CRM_PASSWORD", table: audience,
+           mode: upsert, unique: [email]}
+
+`fields` names the table's columns; each value gets the type of its column, a `many` property that of an array or JSON.
+
+- `mode: insert` adds rows, all in one transaction: a run that fails adds none.
+- `mode: upsert` adds a row, or changes the one that has the same values in the columns of `unique`: those of the
+  primary key, or of a unique index. Each `batch` (10000 rows) is a transaction; after a failure the next run sends all
+  again, which changes nothing twice.
+- `mode: replace` removes all rows and adds those of this run, in one transaction: others see the old rows or the new.
+  Use it with `rows: all`.
+
+A row that the database refuses (a type, a constraint, a trigger) is told in the run's rejects, and the others arrive; a
+replacement of which every row is refused leaves the table as it was. After a deadlock, a conflict of transactions or a
+broken connection it is tried again, up to three times. When the connection breaks while an insert is being committed,
+nobody knows whether it was, and the run says so.
+
+The way to a database on another machine is always protected: its certificate must be valid for its host name. For
+PostgreSQL that is sslmode=verify-full with the authorities of this machine; `?sslrootcert=authority.pem` in the URL
+names your own (relative to the workspace), with `sslmode=verify-ca` for a certificate that is made out to another name.
+Nothing weaker is accepted. MySQL and MariaDB take PyMySQL 1.2 or newer and the authorities of this machine
+(SSL_CERT_FILE names others). Of other drivers nobody knows how they verify, so they reach this machine only: begin a
+tunnel here. A connection must be made within 10 seconds. `statement_timeout` (30m) bounds each statement of PostgreSQL;
+other databases have settings of their own. Temporary tables hold an export's rows on their way in PostgreSQL; so a pool
+in between must keep one session for one client.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors.sql import reading
+from connrunner.connectors.sql.address import Address, address_of
+from connrunner.connectors.sql.failure import persistently
+from connrunner.connectors.sql.names import table_name
+from connrunner.connectors.sql.reading import Found, Wanted
+from connrunner.connectors.sql.sending import Load
+from connrunner.core import instant
+from connrunner.core.model import Format, LocalFile
+from connrunner.errors import RunError
+
+BATCH = 10_000  # rows
+
+
+def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+    """Return one file with the rows of the table or query; none when there are no rows."""
+    database = address_of(settings, errand.workspace)
+    wanted = _wanted(settings)
+    of = reading.fingerprint(wanted, database.url)
+    since = reading.last(mark, wanted, of, errand.report)
+    path = errand.spool.absolute() / "rows"
+    reader = _module(database, "read")
+
+    def read() -> Found:
+        found: Found = reader.read(database, wanted, since, of, path, errand)
+        return found
+
+    found = persistently(read, errand.report)
+    behind = f", from {wanted.column} {since.value} on and a little before" if since else ""
+    errand.report.message(f"{found.rows:,} rows of {wanted}{behind}")
+    kept = found.mark.as_json() if found.mark else None
+    if not found.rows:
+        return Fetched(files=(), mark=kept)
+    file = LocalFile(
+        path=str(path),
+        name=str(wanted),
+        size=path.stat().st_size,
+        modified=instant.text(errand.at),
+        format=found.form,
+        once=wanted.column is not None,  # without a watermark the next run reads all rows again
+    )
+    return Fetched(files=(file,), mark=kept)
+
+
+def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+    """Leave the rows where they are."""
+
+
+def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
+    """Return JSON lines: they tell nothing from an empty text, and hold lists."""
+    return Format(type="jsonl", compression="none")
+
+
+def target(settings: Settings, errand: Errand) -> str:
+    """Return how people call the table, after a look at it; RunError when rows cannot arrive there."""
+    database = address_of(settings, errand.workspace)
+    load = _load(settings)
+    writer = _module(database, "write")
+    return str(persistently(lambda: writer.check(database, load), errand.report))
+
+
+def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+    """Bring the rows of *local* into the table, those that it refuses left out."""
+    database = address_of(settings, errand.workspace)
+    load = _load(settings)
+    where, refused = _module(database, "write").write(database, load, local, errand.report)
+    return Delivered(where=where, refused=refused)
+
+
+def _wanted(settings: Settings) -> Wanted:
+    table, query = settings.get("table"), settings.get("query")
+    if (table is None) == (query is None):
+        raise RunError("an import needs `table` or `query`", hint="write one of them", code="bad-settings")
+    watermark = settings.get("watermark") or {}
+    return Wanted(
+        table=table_name(table) if table is not None else None,
+        query=query,
+        column=watermark.get("column"),
+        overlap=watermark.get("overlap"),
+    )
+
+
+def _load(settings: Settings) -> Load:
+    mode, key = settings["mode"], tuple(settings.get("unique", ()))
+    if (mode == "upsert") != bool(key):
+        message = "`mode: upsert` needs `unique`" if not key else f"`mode: {mode}` has no use for `unique`"
+        raise RunError(message, hint="write `mode: upsert` and `unique: [column]`", code="bad-settings")
+    return Load(table=table_name(settings["table"]), mode=mode, key=key, batch=settings.get("batch", BATCH))
+
+
+def _module(database: Address, does: str) -> ModuleType:
+    """Return the module that *does* something with this kind of database; it imports what the extra installs."""
+    name, extra = ("postgres", "postgres") if database.is_postgres else ("alchemy", "sql")
+    try:
+        return importlib.import_module(f"{__name__}.{name}_{does}")
+    except ImportError as error:
+        raise RunError(
+            f"{database.scheme}:// needs the extra {extra!r} ({error.name or error} cannot be imported)",
+            hint=f"pip install 'connrunner[{extra}]'",
+            code="missing-extra",
+        ) from None

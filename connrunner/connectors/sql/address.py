@@ -1,0 +1,84 @@
+"""Where a database is, who asks, and how long an answer may take."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote_plus
+
+from connrunner.connectors import Settings
+from connrunner.errors import RunError
+
+CONNECT = 10  # seconds for making a connection
+SILENCE = 60  # seconds without a byte, beyond the time that a statement may take
+STATEMENT = "30m"  # the default of `statement_timeout`
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SECRET = re.compile(r"(?:^|[?&;])[^=&;]*(?:passw|pwd|secret|token)[^=&;]*=", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Address:
+    """A database and the one who asks. Its text is the URL, which holds no password."""
+
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    statement: int  # seconds that one statement may take
+    workspace: Path  # what relative paths start from
+
+    @property
+    def scheme(self) -> str:
+        return self.url.partition("://")[0].lower()
+
+    @property
+    def is_postgres(self) -> bool:
+        """True when psycopg speaks to it: whatever driver the URL names, COPY needs this one."""
+        return self.scheme.partition("+")[0] in ("postgresql", "postgres")
+
+
+def address_of(settings: Settings, workspace: Path) -> Address:
+    """Return the database that *settings* name. RunError for a URL that is none, or that holds a password."""
+    url = str(settings["url"]).strip()
+    if not re.match(r"[A-Za-z][A-Za-z0-9_+]*://", url) or re.search(r"[\x00-\x20\x7f]", url):
+        raise RunError(
+            "`url` is not the URL of a database",
+            hint="write it like postgresql://user@host:5432/database or sqlite:///folder/file.db",
+            code="bad-url",
+        )
+    if _has_password(url):
+        raise RunError(
+            "`url` holds a password",
+            hint="take it out and write `password: env:NAME` or `password: file:/path` beside it",
+            code="password-in-url",
+        )
+    return Address(
+        url=url,
+        username=settings.get("username"),
+        password=settings.get("password"),
+        statement=seconds(settings.get("statement_timeout", STATEMENT)),
+        workspace=workspace,
+    )
+
+
+def seconds(duration: str) -> int:
+    """Return how many seconds 90s, 15m, 6h or 2d are."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(duration))
+    if not found:
+        raise RunError(
+            f"{duration!r} is no duration", hint="write a whole number and s, m, h or d, like 15m", code="bad-duration"
+        )
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def is_here(host: str | None) -> bool:
+    """True for this machine: no host, the folder of a Unix socket, or a loopback address."""
+    return not host or host.startswith(("/", "@", "127.")) or host.lower() in ("localhost", "::1", "[::1]")
+
+
+def _has_password(url: str) -> bool:
+    before, _, query = url.partition("?")
+    # A password may hold unquoted slashes, so all up to the last @ counts.
+    user = before.partition("://")[2].rpartition("@")[0]
+    return ":" in user or bool(_SECRET.search(unquote_plus(query)))

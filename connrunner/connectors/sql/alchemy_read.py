@@ -1,0 +1,217 @@
+"""Rows of any database's table or query become a file of JSON lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as wall
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from connrunner.connectors import Errand
+from connrunner.connectors.sql import alchemy
+from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.alchemy import connection
+from connrunner.connectors.sql.names import near
+from connrunner.connectors.sql.reading import Found, Mark, Wanted
+from connrunner.core.model import Format
+from connrunner.errors import RunError
+
+AT_A_TIME = 1000  # rows that the driver holds
+OFTEN = 10_000  # rows between two words about how far it is
+AHEAD, BEHIND = timedelta(hours=14), timedelta(hours=12)  # of UTC: the clocks of the earth
+
+JSONL = Format(type="jsonl", compression="none")
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")  # as SQLite's functions write it
+
+
+def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Path, errand: Errand) -> Found:
+    """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
+    where = alchemy.named(address)
+    with connection(address, read_only=True) as made:
+        statement: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(_origin(made, wanted, where))
+        if wanted.column is not None:
+            column: sa.ColumnClause[Any] = sa.column(wanted.column)
+            statement = statement.order_by(column)  # the newest last, so that it wins over older ones
+            if since is not None:
+                start = _start(_value(since), wanted)
+                # A row without a value may be new as well as old.
+                statement = statement.where(sa.or_(column >= sa.literal(start), column.is_(None)))
+        result = made.execution_options(stream_results=True, yield_per=AT_A_TIME).execute(statement)
+        names = _names(list(result.keys()), wanted, where)
+        place = names.index(wanted.column) if wanted.column is not None else None
+        highest = _value(since) if since is not None else None
+        rows = 0
+        with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+            for row in result:
+                record = {name: _text(value, name, wanted) for name, value in zip(names, row, strict=True)}
+                file.write(_encode(record) + "\n")
+                if place is not None:
+                    highest = _higher(highest, row[place], wanted)
+                rows += 1
+                if rows % OFTEN == 0:
+                    errand.report.progress("reading", rows)
+        errand.report.progress("reading", rows, rows)
+        return Found(rows=rows, form=JSONL, mark=_mark(highest, of, errand.at))
+
+
+def _origin(made: sa.Connection, wanted: Wanted, where: str) -> sa.FromClause:
+    """Return what rows are selected from; RunError for what is not there."""
+    if wanted.table is None:
+        # As a subquery it can be nothing but a query. Its colons are no parameters.
+        text = (wanted.query or "").rstrip("; \t\r\n").replace(":", r"\:")
+        return sa.text(f"(\n{text}\n) origin")  # type: ignore[return-value]
+    there = [column["name"] for column in alchemy.columns(made, wanted.table, where)]
+    if wanted.column is not None and wanted.column not in there:
+        raise _no_watermark(wanted, there, where)
+    return sa.table(wanted.table.table, schema=wanted.table.schema)
+
+
+def _names(names: list[str], wanted: Wanted, where: str) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RunError(
+            f"{wanted} of {where} has {names.count(twice[0])} columns called {twice[0]!r}",
+            hint="give each a name of its own with AS",
+            code="duplicate-column",
+        )
+    if wanted.column is not None and wanted.column not in names:
+        raise _no_watermark(wanted, names, where)
+    return names
+
+
+def _no_watermark(wanted: Wanted, there: Sequence[str], where: str) -> RunError:
+    return RunError(
+        f"{wanted} of {where} has no column {wanted.column!r} for `watermark`",
+        hint=near(str(wanted.column), there, "columns"),
+        code="missing-column",
+    )
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def _text(value: Any, name: str, wanted: Wanted) -> Any:
+    """Return *value* as text, None for none, lists as lists."""
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return format(Decimal(repr(value)), "f")
+        case Decimal():
+            return format(value, "f")
+        case datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case date() | wall():
+            return value.isoformat()
+        case list() | tuple():
+            return [_text(each, name, wanted) for each in value]
+        case dict():
+            return json.dumps(value, ensure_ascii=False, default=str)
+        case bytes() | bytearray() | memoryview():
+            raise RunError(
+                f"column {name!r} of {wanted} holds bytes, which are no text",
+                hint="leave it out with a `query`, or encode it there, for example with hex()",
+                code="binary-column",
+            )
+    return str(value)
+
+
+# --- the watermark -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    name: str  # in a mark
+    kind: str  # time, number or other
+
+
+def _kind(value: Any) -> _Kind:
+    match value:
+        case datetime():
+            return _Kind(name="datetime", kind="time")
+        case date():
+            return _Kind(name="date", kind="time")
+        case int():
+            return _Kind(name="integer", kind="number")
+        case float():
+            return _Kind(name="float", kind="number")
+        case Decimal():
+            return _Kind(name="decimal", kind="number")
+    return _Kind(name="text", kind="time" if _INSTANT.fullmatch(str(value)) else "other")
+
+
+def _value(mark: Mark) -> Any:
+    make: dict[str, Callable[[str], Any]] = {
+        "datetime": datetime.fromisoformat,
+        "date": date.fromisoformat,
+        "integer": int,
+        "float": float,
+        "decimal": Decimal,
+    }
+    return make.get(mark.type, str)(mark.value)
+
+
+def _start(value: Any, wanted: Wanted) -> Any:
+    """Return the least value that is read, when *value* was the greatest of the last run."""
+    late = wanted.late(_kind(value).kind)
+    match value:
+        case str() if late:
+            return _as_written(datetime.fromisoformat(value) - timedelta(seconds=late), value)
+        case datetime():
+            return value - timedelta(seconds=late)
+        case date():
+            return (datetime.combine(value, wall()) - timedelta(seconds=late)).date()
+        case int() | Decimal() | float():
+            return value - late
+    return value
+
+
+def _higher(highest: Any, value: Any, wanted: Wanted) -> Any:
+    if value is None or value != value:  # NaN is not itself
+        return highest
+    try:
+        return value if highest is None or value > highest else highest
+    except TypeError:
+        raise RunError(
+            f"column {wanted.column!r} of {wanted} holds values that cannot be compared: "
+            f"{type(highest).__name__} and {type(value).__name__}",
+            hint="choose another `column` for `watermark`",
+            code="bad-watermark",
+        ) from None
+
+
+def _mark(highest: Any, of: str, at: datetime) -> Mark | None:
+    """Return the mark for the next run; a value in the future does not count, for all later rows would be lost."""
+    now = at.astimezone(UTC).replace(tzinfo=None)
+    match highest:
+        case None:
+            return None
+        case datetime() if highest.tzinfo is not None:
+            value = min(highest, at).isoformat()
+        case datetime():
+            value = (highest if highest <= now + AHEAD else now - BEHIND).isoformat()
+        case date():
+            value = (highest if highest <= (now + AHEAD).date() else (now - BEHIND).date()).isoformat()
+        case str() if _INSTANT.fullmatch(highest):
+            value = highest if highest <= _as_written(now + AHEAD, highest) else _as_written(now - BEHIND, highest)
+        case _:
+            value = str(highest)
+    return Mark(of=of, type=_kind(highest).name, value=value)
+
+
+def _as_written(instant: datetime, model: str) -> str:
+    """Return *instant* in the form of *model*, to the second, so that both compare as texts."""
+    return instant.isoformat(sep=model[10:11] or " ")[: min(len(model), 19)]

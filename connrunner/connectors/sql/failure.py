@@ -1,0 +1,158 @@
+"""What a database's refusal means: for the whole run, or for one row."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+TRIES = 3  # how often work is done again after a failure that waiting may heal, unless it got on meanwhile
+PAUSE = 1.0  # seconds; the pause before the first repetition is at most twice that, and doubles
+LONGEST = 300  # characters of a database's own words
+MOST_REFUSED = 100_000  # rows; with more the mapping is wrong, not the rows
+
+# Classes of SQLSTATE that speak of the connection, the statement or the server, not of a row's values.
+# Class 21 is missing: it says that two rows of one statement have the same key.
+NOT_ROWS = tuple("08 0A 20 24 25 26 28 2D 34 38 39 3B 3D 3F 40 42 53 55 57 58 72 F0 HV XX".split())
+NOT_PERMITTED = "42501"  # the one of them that may be meant for a row, by row-level security
+
+_REFUSALS = {
+    "22001": "too-long",
+    "22003": "out-of-range",
+    "22007": "wrong-type",
+    "22008": "out-of-range",
+    "22P02": "wrong-type",
+    "22": "bad-value",
+    "23502": "missing-value",
+    "23503": "missing-reference",
+    "23505": "duplicate-key",
+    "23514": "check-failed",
+    "23": "constraint",
+    "44": "check-failed",
+    "54": "too-large",
+    "P0": "refused-by-trigger",
+    NOT_PERMITTED: "not-permitted",
+}
+
+T = TypeVar("T")
+
+
+def is_about_a_row(state: str | None) -> bool:
+    """True when SQLSTATE *state* may have its reason in a single row of those that were sent."""
+    return state is not None and (state == NOT_PERMITTED or state[:2] not in NOT_ROWS)
+
+
+def refusal_code(state: str) -> str:
+    """Return the stable word for SQLSTATE *state*, by the state itself or by its class."""
+    return _REFUSALS.get(state) or _REFUSALS.get(state[:2]) or "refused"
+
+
+def one_line(text: str) -> str:
+    """Return the words of a database as one short line without control characters."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def persistently(work: Callable[[], T], report: Report, *, so_far: Callable[[], int] = lambda: 0) -> T:
+    """Return what *work* returns; do it again while its failures say that waiting helps.
+
+    *so_far* tells how far it came: after progress the tries are counted anew.
+    """
+    failed = 0
+    while True:
+        before = so_far()
+        try:
+            return work()
+        except RunError as error:
+            failed = failed + 1 if so_far() == before else 1
+            if not error.waiting_helps or failed > TRIES:
+                raise
+            report.message(f"{error.message}; trying again", level="warning")
+            time.sleep(random.uniform(0, PAUSE * 2**failed))  # noqa: S311 - spreads load, hides nothing
+
+
+# --- the whole run -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Reason:
+    code: str
+    hint: str
+    waits: bool = False
+
+
+_LOST = _Reason(code="connection-lost", hint="see the database's log for why it ended the connection", waits=True)
+_CONFLICT = _Reason(code="conflict", hint="another program changes the same rows; run it at another time", waits=True)
+_FULL = _Reason(code="server-busy", hint="try again later, or see that the database has room", waits=True)
+_MISSING = _Reason(code="missing-table", hint="correct the name in `table` or `query`")
+_SYNTAX = _Reason(code="bad-query", hint="try the query in the database's own shell")
+_GRANT = _Reason(code="not-permitted", hint="grant it to the connection's user")
+_STATES = {
+    "25006": _Reason(
+        code="read-only", hint="an import may only read; an export needs a database that is no read-only copy"
+    ),
+    "57014": _Reason(code="timeout", hint="raise `statement_timeout`, or give the statement less to do"),
+    "42P01": _MISSING,
+    "3F000": _MISSING,
+    "42703": _Reason(code="missing-column", hint="correct the name of the column"),
+    "42501": _GRANT,
+    "08P01": _SYNTAX,  # a query with parameters
+    "28": _Reason(code="wrong-credentials", hint="correct `username` and `password`"),
+    "08": _LOST,
+    "57": _LOST,
+    "40": _CONFLICT,
+    "55": _CONFLICT,
+    "53": _FULL,
+    "42": _SYNTAX,
+    "0A": _SYNTAX,  # what the database cannot do
+}
+_SIGNS = (  # in the words of a client library or server that tells no state
+    (r"password authentication failed|no password supplied|access denied|authentication failed", "28"),
+    (r"database .* does not exist|unknown database|unable to open database file", "database"),
+    (r"role .* does not exist|not permitted to log in|no pg_hba.conf entry", "28"),
+    (r"not support ssl|ssl is required|doesn't support it", "no tls"),
+    (r"certificate|\bssl\b|\btls\b", "tls"),
+    (r"timeout expired|timed out", "silent"),
+    (r"translate host name|name or service not known|nodename nor servname|name resolution|getaddrinfo", "name"),
+    (r"starting up|shutting down|recovery mode|too many (?:clients|connections)|connection slots", "53"),
+)
+_ON_THE_WAY = {
+    "database": _Reason(code="missing-database", hint="correct the name of the database in `url`"),
+    "tls": _Reason(
+        code="bad-certificate",
+        hint="for a certificate of your own authority, name the authority: "
+        "?sslrootcert=/path/authority.pem in `url` for PostgreSQL, SSL_CERT_FILE for others",
+    ),
+    "no tls": _Reason(code="no-tls", hint="switch TLS on at the server, or begin a tunnel on this machine"),
+    "silent": _Reason(
+        code="unreachable",
+        hint="see that host and port are right and that the network lets connrunner there",
+        waits=True,
+    ),
+    "name": _Reason(code="unreachable", hint="correct the name of the host in `url`", waits=True),
+}
+
+
+def explained(state: str | None, words: str, where: str) -> RunError:
+    """Return the error for what the database *where* said about a statement; *state* is its SQLSTATE, if any."""
+    reason = _STATES.get(state or "08") or _STATES.get((state or "08")[:2])
+    told = f"{where}: {one_line(words)}"
+    if reason is None:
+        return RunError(told, code="refused")
+    return RunError(told, hint=reason.hint, code=reason.code, waiting_helps=reason.waits)
+
+
+def unreachable(words: str, where: str) -> RunError:
+    """Return the error for a connection that was not made; no state is told then, only *words*."""
+    said = one_line(words.partition("\n")[0].rpartition(" failed: ")[2])
+    sign = next((sign for pattern, sign in _SIGNS if re.search(pattern, said, re.IGNORECASE)), None)
+    reason = _ON_THE_WAY.get(sign or "silent") or _STATES[sign or "08"]
+    # A server that answered and refused is not asked again and again: some lock the user out.
+    waits = reason.waits and (sign is not None or "FATAL" not in said)
+    return RunError(f"cannot connect to {where}: {said}", hint=reason.hint, code=reason.code, waiting_helps=waits)

@@ -1,0 +1,59 @@
+"""Names of tables and columns, as people write them and as a database has them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from connrunner.errors import RunError
+
+SHOWN = 20  # names that a message lists
+_PART = r'"(?:[^"\x00]|"")+"|[^".\x00]+'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Name:
+    """A table's name, and its schema when it is told."""
+
+    schema: str | None = None
+    table: str
+
+    def __str__(self) -> str:
+        return ".".join(_written(part) for part in (self.schema, self.table) if part is not None)
+
+
+def table_name(text: str) -> Name:
+    """Return the name that *text* spells: `table`, `schema.table`, with "double quotes" around what holds a dot."""
+    found = re.fullmatch(rf"(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})", text)
+    if not found:
+        raise RunError(
+            f"`table` {text!r} is not the name of a table",
+            hint='write table or schema.table; put double quotes around a name that holds a dot: "odd.name"',
+            code="bad-table",
+        )
+    schema = found["schema"]
+    return Name(schema=_plain(schema) if schema is not None else None, table=_plain(found["table"]))
+
+
+def near(name: str, names: Iterable[str], kind: str) -> str:
+    """Return the advice for *name*, which is none of *names*: the one that is meant, or what there is."""
+    names = sorted(names)
+    alike = [one for one in names if one.lower() == name.lower()]
+    close = alike or difflib.get_close_matches(name.lower(), [one.lower() for one in names], 1)
+    meant = next((one for one in names if close and one.lower() == close[0].lower()), None)
+    if meant is not None:
+        return f"did you mean {meant!r}?"
+    if not names:
+        return f"it has no {kind} that this user can see"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"its {kind}: {', '.join(names[:SHOWN])}{more}"
+
+
+def _plain(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def _written(part: str) -> str:
+    return '"' + part.replace('"', '""') + '"' if re.search(r'[".]', part) else part

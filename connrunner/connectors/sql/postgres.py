@@ -1,0 +1,193 @@
+"""A session with a PostgreSQL database: protected on its way, bounded in time, its errors in words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from connrunner.connectors.sql import address as limits
+from connrunner.connectors.sql import failure
+from connrunner.connectors.sql.address import Address, is_here
+from connrunner.errors import RunError
+
+VERIFIED = ("verify-full", "verify-ca")
+IN_URL = (
+    *("user", "host", "port", "dbname", "application_name", "options", "target_session_attrs"),
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"),
+)
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A connection without an open transaction."""
+
+    connection: psycopg.Connection[Any]
+    where: str  # how people call the database
+    heard: Callable[[], None]  # to be called when something came or went: then it is not silent
+
+
+@contextmanager
+def session(address: Address, *, read_only: bool = False) -> Iterator[Session]:
+    """Yield a session; RunError for all that goes wrong with it, inside too."""
+    parameters = _parameters(address)
+    where = place(parameters)
+    try:
+        connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
+    except (psycopg.Error, OSError, UnicodeError) as error:
+        raise failure.unreachable(str(error), where) from None
+    with closing(connection), closing(_Watch(connection, address.statement + limits.SILENCE)) as watch:
+        try:
+            _settle(connection, address, read_only=read_only)
+            yield Session(connection=connection, where=where, heard=watch.heard)
+        except psycopg.Error as error:
+            if watch.silent:
+                raise RunError(
+                    f"{where} was silent for {watch.limit:g} s",
+                    hint="see what is between this machine and the database",
+                    code="no-answer",
+                    waiting_helps=True,
+                ) from None
+            raise failure.explained(error.sqlstate, _words(error), where) from None
+
+
+def _words(error: psycopg.Error) -> str:
+    """Return what the server said, with the advice that it gave."""
+    said = error.diag.message_primary or str(error).partition("\n")[0]
+    return ". ".join(part for part in (said, error.diag.message_hint) if part)
+
+
+def place(parameters: Mapping[str, Any]) -> str:
+    """Return how people call the database, for every message."""
+    host = parameters.get("host") or "this machine"
+    port = parameters.get("port")
+    return f"{parameters.get('dbname') or parameters.get('user')} at {host}" + (f":{port}" if port else "")
+
+
+def named(address: Address) -> str:
+    """Return `place` of *address*, without asking anybody."""
+    return place(_parameters(address))
+
+
+# --- connecting --------------------------------------------------------------------------------------------------
+
+
+def _parameters(address: Address) -> dict[str, Any]:
+    """Return what libpq is given. RunError when the URL asks for something that cannot be."""
+    try:
+        parameters: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{address.url.partition('://')[2]}"))
+        [int(port) for port in str(parameters.get("port", "5432")).split(",")]
+    except (psycopg.ProgrammingError, ValueError):
+        # Its text may hold parts of the URL that were meant to be secret.
+        raise RunError(
+            "`url` is not the URL of a PostgreSQL database",
+            hint="write it like postgresql://user@host:5432/database",
+            code="bad-url",
+        ) from None
+    strange = sorted(parameters.keys() - set(IN_URL))
+    if strange:
+        raise RunError(f"`url` sets {strange[0]}", hint=f"it may set {', '.join(IN_URL[4:])}", code="bad-url")
+    if address.username is not None:
+        parameters["user"] = address.username
+    if address.password is not None:
+        parameters["password"] = address.password
+    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
+        if name in parameters and parameters[name] != "system":
+            parameters[name] = str(address.workspace / parameters[name])
+    parameters |= _trust(parameters)
+    return {
+        "application_name": "connrunner",
+        **parameters,
+        "client_encoding": "utf8",
+        "connect_timeout": limits.CONNECT,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": limits.SILENCE * 1000,
+    }
+
+
+def _trust(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of TLS: a certificate is verified for every host that is not this machine."""
+    mode = parameters.get("sslmode")
+    if all(is_here(host) for host in str(parameters.get("host") or "").split(",")):
+        return {"sslmode": mode or "prefer"}
+    if mode is not None and mode not in VERIFIED:
+        raise RunError(
+            f"`url` sets sslmode={mode}, which verifies no certificate",
+            hint="leave it out, or write verify-full, or verify-ca with sslrootcert",
+            code="bad-url",
+        )
+    if mode == "verify-ca" and "sslrootcert" not in parameters:
+        raise RunError(
+            "`url` sets sslmode=verify-ca without sslrootcert: any public authority's certificate would do",
+            hint="add sslrootcert=/path/of/your/authority.pem",
+            code="bad-url",
+        )
+    return {"sslmode": mode or "verify-full", "sslrootcert": parameters.get("sslrootcert") or _bundle()}
+
+
+def _bundle() -> str:
+    """Return the file with the authorities that this machine trusts."""
+    # psycopg's own OpenSSL looks where it was built, not where this machine keeps them.
+    known = (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *BUNDLES)
+    return next((path for path in known if path and Path(path).is_file()), "system")
+
+
+def _settle(connection: psycopg.Connection[Any], address: Address, *, read_only: bool) -> None:
+    """Make values look the same whatever the server's own settings are, and bound each statement."""
+    wanted = {
+        "statement_timeout": f"{address.statement}s",
+        "timezone": "UTC",
+        "datestyle": "ISO, YMD",
+        "intervalstyle": "iso_8601",
+        "extra_float_digits": "1",
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
+    connection.execute(
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS wanted(name, value)",
+        (list(wanted), list(wanted.values())),
+    )
+
+
+# --- silence -----------------------------------------------------------------------------------------------------
+
+
+class _Watch:
+    """Cuts a connection on which nothing moves any more: libpq itself would wait for ever."""
+
+    def __init__(self, connection: psycopg.Connection[Any], limit: float) -> None:
+        self.limit = limit
+        self.silent = False
+        self._heard = time.monotonic()
+        self._socket = socket.socket(fileno=os.dup(connection.fileno()))
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def heard(self) -> None:
+        self._heard = time.monotonic()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _look(self) -> None:
+        while not self._over.wait(max(0.01, self._heard + self.limit - time.monotonic())):
+            if time.monotonic() - self._heard >= self.limit:
+                self.silent = True
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                return

@@ -1,0 +1,240 @@
+"""Rows of a file arrive in a PostgreSQL table: by COPY into a place of their own, and from there with their types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from connrunner.connectors import Refusal
+from connrunner.connectors.sql import postgres_tables as tables
+from connrunner.connectors.sql import sending
+from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.failure import NOT_PERMITTED, NOT_ROWS, is_about_a_row, persistently
+from connrunner.connectors.sql.postgres import Session, named, session
+from connrunner.connectors.sql.postgres_tables import Column, Table
+from connrunner.connectors.sql.sending import Line, Load, Sent
+from connrunner.core.report import Report
+from connrunner.errors import RunError
+
+_TELLS_VALIDITY = 160000  # the server version from which pg_input_is_valid is there
+
+_PLACES = """
+    CREATE TEMPORARY TABLE connrunner_rows (number bigint, record text);
+    CREATE TEMPORARY TABLE connrunner_refused (number bigint, state text, words text)
+"""
+_CLEAR = "TRUNCATE pg_temp.connrunner_rows, pg_temp.connrunner_refused"
+# A line of JSON holds no control characters, so that nothing of it is taken for a quote or a delimiter.
+_COPY = r"COPY pg_temp.connrunner_rows FROM STDIN (FORMAT csv, QUOTE E'\x01', DELIMITER E'\x02')"
+_STAGED = "pg_temp.connrunner_rows AS staged, LATERAL json_to_record(staged.record::json) AS x({})"
+_GIVEN = "json_to_record(given.record::json) AS x({})"
+_ONE_BY_ONE = """
+    #variable_conflict use_column
+    DECLARE
+        given record;
+    BEGIN
+        FOR given IN SELECT staged.number, staged.record FROM pg_temp.connrunner_rows AS staged ORDER BY staged.number
+        LOOP
+            BEGIN
+                {insert};
+            EXCEPTION WHEN OTHERS THEN
+                IF left(SQLSTATE, 2) = ANY({fatal}) AND SQLSTATE <> {not_permitted} THEN
+                    RAISE;
+                END IF;
+                INSERT INTO pg_temp.connrunner_refused VALUES (given.number, SQLSTATE, SQLERRM);
+            END;
+        END LOOP;
+    END
+"""
+_NEEDED = {"insert": ("INSERT",), "upsert": ("INSERT", "UPDATE"), "replace": ("INSERT", "DELETE")}
+
+
+def check(address: Address, load: Load) -> str:
+    """Return how people call the table; RunError when rows cannot arrive in it."""
+    with session(address) as here:
+        found = tables.table(here, load.table)
+        sending.check_key(load, tables.columns(here, found), tables.unique_keys(here, found), here.where)
+        user = here.connection.info.user
+        for right in _NEEDED[load.mode]:
+            allowed = "has_table_privilege" if right == "DELETE" else "has_any_column_privilege"
+            if not _true(here, f"SELECT {allowed}(%s::oid, %s)", found.oid, right):
+                raise RunError(
+                    f"user {user!r} may not {right} in table {found.name} of {here.where}",
+                    hint=f"GRANT {right} on it to the user",
+                    code="not-permitted",
+                )
+        if not _true(here, "SELECT has_database_privilege(current_database(), 'TEMPORARY')"):
+            raise RunError(
+                f"user {user!r} may not make temporary tables in {here.where}",
+                hint="GRANT TEMPORARY on the database to the user",
+                code="not-permitted",
+            )
+        return f"{load.table} of {here.where}"
+
+
+def write(address: Address, load: Load, local: Path, report: Report) -> tuple[str, tuple[Refusal, ...]]:
+    """Bring the rows of *local* into the table; return how people call it, and the rows that it refused."""
+    sent = Sent()
+    persistently(lambda: _send(address, load, local, sent, report), report, so_far=lambda: sent.rows)
+    return f"{load.table} of {named(address)}", tuple(sent.refused)
+
+
+def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report) -> None:
+    """Send what *sent* does not hold yet."""
+    names = sending.columns(local)
+    if not names and load.mode != "replace":
+        return
+    with sending.known_outcome(load) as ending, session(address) as here:
+        found = tables.table(here, load.table)
+        there = tables.columns(here, found)
+        sending.check_columns(names, load, there, here.where)
+        desk = _Desk(here, found, [there[name] for name in names], load)
+        if load.at_once:
+            whole = Sent()  # nothing has arrived before all has
+            with here.connection.transaction():
+                desk.begin()
+                for batch in sending.batches(local, load.batch):
+                    whole.add(len(batch), desk.bring(batch), here.where)
+                    report.progress("writing", whole.rows)
+                sending.check_replacement(load, whole, here.where)
+                ending.committing = True
+            sent.rows, sent.refused = whole.rows, whole.refused
+            return
+        for batch in sending.batches(local, load.batch, skip=sent.rows):
+            with here.connection.transaction():
+                desk.begin()
+                refused = desk.bring(batch)
+            sent.add(len(batch), refused, here.where)
+            report.progress("writing", sent.rows)
+
+
+class _Desk:
+    """A place in the database for one batch of rows, and the statements that take them from there to their table."""
+
+    def __init__(self, here: Session, found: Table, columns: list[Column], load: Load) -> None:
+        self._here = here
+        self._found = found
+        self._columns = columns
+        self._load = load
+        self._insert = self._statement(_STAGED)
+        here.connection.execute(_PLACES)
+
+    def begin(self) -> None:
+        """Make ready within a transaction: a constraint is checked at once, so that it tells the row."""
+        self._here.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        if self._load.mode == "replace":
+            # Not TRUNCATE: with DELETE others read the old rows until the new ones are there.
+            self._here.connection.execute(sql.SQL("DELETE FROM {}").format(self._found.identifier))
+
+    def bring(self, batch: list[Line]) -> list[Refusal]:
+        """Bring the rows of *batch* into the table, within the open transaction; return those that it refused."""
+        connection = self._here.connection
+        connection.execute(_CLEAR)
+        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.write(b"".join(b"%d\x02%b" % line for line in batch))
+        self._here.heard()
+        try:
+            with connection.transaction():  # a savepoint
+                arrived = connection.execute(self._insert).rowcount
+        except psycopg.Error as error:
+            if not is_about_a_row(error.sqlstate):
+                raise
+            self._one_by_one()
+            arrived = -1
+        self._here.heard()
+        by_number = dict(batch)
+        refused = [
+            sending.refusal((number, by_number[number]), state, words, column)
+            for number, state, words, column in (self._refused() if arrived == -1 else ())
+        ]
+        if self._load.key and arrived != len(batch):
+            refused += [sending.no_key((number, by_number[number]), self._load.key) for number in self._without_key()]
+        return sorted(refused, key=lambda one: one.row)
+
+    def _one_by_one(self) -> None:
+        """Bring the rows in one by one, on the server, and keep those that fail aside."""
+        block = sql.SQL(_ONE_BY_ONE).format(
+            insert=self._statement(_GIVEN),
+            fatal=sql.Literal(list(NOT_ROWS)),
+            not_permitted=sql.Literal(NOT_PERMITTED),
+        )
+        text = sql.Literal(block.as_string(self._here.connection))
+        self._here.connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(text))
+
+    def _refused(self) -> list[tuple[int, str, str, str | None]]:
+        """Return number, state, words and column of the rows that failed; the column where the server can tell it."""
+        connection = self._here.connection
+        rows = connection.execute("SELECT number, state, words FROM pg_temp.connrunner_refused").fetchall()
+        named: dict[int, str] = {}
+        scalars = [column for column in self._columns if not column.is_array]
+        if connection.info.server_version >= _TELLS_VALIDITY and scalars:
+            faults = [
+                sql.SQL("WHEN NOT pg_input_is_valid(x.{}, {}) THEN {}").format(
+                    sql.Identifier(column.name), sql.Literal(column.whole), sql.Literal(column.name)
+                )
+                for column in scalars
+            ]
+            asked = sql.SQL(
+                "SELECT staged.number, CASE {} END FROM (SELECT s.number, s.record FROM pg_temp.connrunner_rows s"
+                " JOIN pg_temp.connrunner_refused r USING (number)"
+                " WHERE r.state LIKE '22%' AND r.state NOT IN ('22P05', '22023', '22032')) AS staged,"
+                " LATERAL json_to_record(staged.record::json) AS x({})"
+            ).format(sql.SQL(" ").join(faults), self._definition())
+            named = {number: column for number, column in connection.execute(asked) if column is not None}
+        return [(number, state, words, named.get(number)) for number, state, words in rows]
+
+    def _without_key(self) -> list[int]:
+        empty = sql.SQL(" OR ").join(sql.SQL("x.{} IS NULL").format(sql.Identifier(name)) for name in self._load.key)
+        asked = sql.SQL(
+            "SELECT staged.number FROM {} WHERE ({}) AND staged.number NOT IN"
+            " (SELECT number FROM pg_temp.connrunner_refused)"
+        ).format(self._from(_STAGED), empty)
+        return [number for (number,) in self._here.connection.execute(asked)]
+
+    def _definition(self) -> sql.Composable:
+        """Return the columns of a record as it comes: text, or JSON where the table wants an array."""
+        kinds = ((column.name, "json" if column.is_array else "text") for column in self._columns)
+        return sql.SQL(", ").join(sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in kinds)
+
+    def _from(self, rows: str) -> sql.Composed:
+        return sql.SQL(rows).format(self._definition())
+
+    def _statement(self, rows: str) -> sql.Composed:
+        """Return the INSERT that takes its values from *rows*."""
+        key = [sql.Identifier(name) for name in self._load.key]
+        statement = sql.SQL("INSERT INTO {table} ({columns}) SELECT {values} FROM {rows}").format(
+            rows=self._from(rows),
+            table=self._found.identifier,
+            columns=sql.SQL(", ").join(sql.Identifier(column.name) for column in self._columns),
+            values=sql.SQL(", ").join(map(_value, self._columns)),
+        )
+        if not key:
+            return statement
+        others = [sql.Identifier(column.name) for column in self._columns if column.name not in self._load.key]
+        action: sql.Composable = sql.SQL("NOTHING")
+        if others:
+            changes = sql.SQL(", ").join(sql.SQL("{} = excluded.{}").format(name, name) for name in others)
+            action = sql.SQL("UPDATE SET {}").format(changes)
+        return sql.SQL("{} WHERE {} ON CONFLICT ({}) DO {}").format(
+            statement,
+            sql.SQL(" AND ").join(sql.SQL("x.{} IS NOT NULL").format(name) for name in key),
+            sql.SQL(", ").join(key),
+            action,
+        )
+
+
+def _value(column: Column) -> sql.Composable:
+    """Return the expression that gives a text its type. Lengths are left to the assignment: a cast would cut."""
+    name, kind = sql.Identifier("x", column.name), sql.SQL(column.type)
+    if not column.is_array:
+        return sql.SQL("{}::{}").format(name, kind)
+    return sql.SQL(
+        "CASE WHEN json_typeof({name}) <> 'null' THEN ARRAY(SELECT json_array_elements_text("
+        "CASE json_typeof({name}) WHEN 'array' THEN {name} ELSE json_build_array({name}) END))::{kind} END"
+    ).format(name=name, kind=kind)
+
+
+def _true(here: Session, question: str, *values: object) -> bool:
+    answer = here.connection.execute(question, values).fetchone()
+    return bool(answer and answer[0])

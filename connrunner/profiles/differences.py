@@ -1,0 +1,61 @@
+"""What an import would change, told value by value: for people who rehearse it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from connrunner.profiles import Difference, classify, sql, values
+from connrunner.profiles.classify import NUMBER
+from connrunner.profiles.keys import key
+from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.session import Session
+from connrunner.profiles.stage import Stage
+
+SHOWN = 20  # differences
+SEPARATOR = "; "  # between the values of a `many` property
+
+
+def first(session: Session, stage: Stage, plan: Plan, most: int) -> list[Difference]:
+    """Return up to *most* differences between the classified rows and their profiles, before they are merged."""
+    if most <= 0:
+        return []
+    # Each row that changes anything has a difference at least, so that few rows are looked at value by value.
+    found = session.execute(f"""
+        WITH few AS (
+            SELECT rn FROM verdicts WHERE verdict IN ({NUMBER["created"]}, {NUMBER["updated"]})
+            ORDER BY rn LIMIT {most}
+        ), changed AS (
+            SELECT v.rn, v.verdict, {key(plan, masked=False)} AS key, unnest([{", ".join(_told(session, plan))}]) AS one
+            FROM verdicts v JOIN few ON few.rn = v.rn JOIN {stage.table} s ON s.rowid = v.rn
+            LEFT JOIN store.profiles p ON p.rowid = v.pid
+        )
+        SELECT key, one.property, one.old, one.new FROM changed
+        WHERE one IS NOT NULL ORDER BY rn, one.place LIMIT {most}""")
+    return [Difference(profile=row[0], property=row[1], old=row[2], new=row[3]) for row in found.fetchall()]
+
+
+def _told(session: Session, plan: Plan) -> Iterator[str]:
+    """Yield the expression of each difference, NULL where there is none."""
+    changes = classify.changes(plan, session.layout)
+    for place, (change, (name, mapped)) in enumerate(zip(changes, _names(plan), strict=True)):
+        is_new = f"v.verdict = {NUMBER['created']}"
+        new = f"CASE WHEN {is_new} THEN {_text(mapped, change.new)} ELSE {_text(mapped, change.updated)} END"
+        differs = f"CASE WHEN {is_new} THEN {change.new} IS NOT NULL ELSE v.{change.flag} >> {change.bit} & 1 = 1 END"
+        yield f"""CASE WHEN {differs} THEN {{place: {place}, property: {sql.text(name)},
+            old: {_text(mapped, f"p.{change.column}")}, new: {new}}} END"""
+
+
+def _names(plan: Plan) -> Iterator[tuple[str, Mapped | None]]:
+    for mapped in plan.fields:
+        yield mapped.field.property, mapped
+    for objective, _ in plan.consents:
+        yield f"consent to {objective}", None
+
+
+def _text(mapped: Mapped | None, value: str) -> str:
+    if mapped is None:
+        return f"({value})::VARCHAR"
+    kind = mapped.owner.type
+    if not mapped.owner.many:
+        return values.plain(kind, f"({value})")
+    return f"array_to_string(list_transform({value}, lambda x: {values.plain(kind, 'x')}), {sql.text(SEPARATOR)})"

@@ -1,0 +1,212 @@
+"""One JSON document that holds a list becomes JSON lines, read as a stream: no more than one item is in memory."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from connrunner.errors import RunError
+from connrunner.profiles.jsonlines import LONGEST_LINE
+from connrunner.profiles.plain import Plain, free, private, undecodable
+
+CHUNK = 1 << 20  # characters that are read at a time, at least
+NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
+TOLD = 10_000  # items between two words about how far it is
+
+_BLANKS = re.compile(r"[ \t\n\r]*")
+_LINE_ENDS = str.maketrans("\n\r", "  ")
+# Values are looked at for where they end; how numbers are spelt is nobody's business here.
+_scan = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len).raw_decode
+
+
+def lines(file: Plain, path: str, folder: Path, tell: Callable[[int, int], None]) -> tuple[Plain, int]:
+    """
+    Return a copy of *file* in *folder*, with each item of the list at the dotted *path* on a line, and their number.
+
+    RunError when the file is no JSON document from its first sign to its last, or has no such list.
+    """
+    copy = free(folder)
+    count = 0
+    try:
+        with file.path.open(encoding="utf-8-sig", newline="") as text, private(copy) as target:
+            document = _Document(text, file)
+            for item in document.items(path.split(".") if path else []):
+                line = item.translate(_LINE_ENDS).encode()
+                if len(line) > LONGEST_LINE:
+                    raise document.too_long()
+                target.write(line + b"\n")
+                count += 1
+                if count % TOLD == 0:
+                    tell(count, round(count * file.size / max(document.offset, 1)))
+    except UnicodeDecodeError as error:
+        raise undecodable(file.path, file.name) or error from None
+    return Plain(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
+
+
+class _Document:
+    """The text of a document, of which only a part is in memory, and a place in it."""
+
+    def __init__(self, text: TextIO, file: Plain) -> None:
+        self._file = file
+        self._text = text
+        self._part = ""
+        self._at = 0  # the place, within the part
+        self._before = 0  # characters before the part
+        self._lines = 0  # line ends before the part
+        self._ended = False
+
+    @property
+    def offset(self) -> int:
+        """How many characters stand before the place."""
+        return self._before + self._at
+
+    def items(self, path: list[str]) -> Iterator[str]:
+        """Yield the text of each item of the list at *path*, and read on to the end of the document."""
+        if not self._sign():
+            raise RunError(f"{self._file.name} is empty", hint="see why its sender wrote nothing", code="empty-file")
+        for depth, key in enumerate(path):
+            self._enter(path, depth, key)
+        if self._sign() != "[":
+            raise self._no_list(path)
+        for _ in self._members("]"):
+            yield self._value()
+        for _ in path:
+            while self._another("}"):
+                self._key()
+                self._skip()
+        if self._sign():
+            hint = "set `format: {type: jsonl}`" if not path else ""
+            raise self._malformed("something follows the end of the document", hint)
+
+    def too_long(self) -> RunError:
+        return RunError(
+            f"{self._file.name}: the value before character {self.offset + 1:,} is longer than {LONGEST_LINE:,} bytes",
+            hint="set the `rows` of `format` to the list that holds the rows",
+            code="too-long",
+        )
+
+    def _enter(self, path: list[str], depth: int, wanted: str) -> None:
+        """Go to the value of the member *wanted* of the object that begins here."""
+        place = ".".join(path[:depth]) or "the document"
+        if self._sign() != "{":
+            raise self._lacking(f"{place} is no object, so it has no {wanted!r}", "")
+        seen = []
+        for _ in self._members("}"):
+            key = self._key()
+            if key == wanted:
+                return
+            seen.append(key)
+            self._skip()
+        near = difflib.get_close_matches(wanted, seen, 1)
+        there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
+        raise self._lacking(f"{place} has no {wanted!r}", f"did you mean {near[0]!r}?" if near else there)
+
+    def _lacking(self, reason: str, hint: str) -> RunError:
+        return RunError(
+            f"{self._file.name}: {reason}", hint=hint or "correct `rows` of its `format`", code="missing-rows"
+        )
+
+    def _no_list(self, path: list[str]) -> RunError:
+        if path:
+            return self._lacking(f"{'.'.join(path)} is no list", "")
+        if self._sign() == "{":
+            hint = "name the list in it, like `format: {type: json, rows: data.items}`"
+            return self._lacking("the document is an object, not a list", hint)
+        self._value()  # no JSON at all, more often than not
+        return self._lacking("the document is no list", "set another `format`")
+
+    def _members(self, end: str) -> Iterator[None]:
+        """Stand at each member of the list or object that begins here, in turn; whoever asks reads it."""
+        self._at += 1
+        if self._sign() == end:
+            self._at += 1
+            return
+        yield
+        while self._another(end):
+            yield
+
+    def _another(self, end: str) -> bool:
+        """Tell whether a comma and another member follow, or the *end*."""
+        sign = self._sign()
+        if sign not in (",", end):
+            reason = f"',' or '{end}' is expected" if sign else "it ends before its end"
+            raise self._malformed(reason)
+        self._at += 1
+        return sign == ","
+
+    def _key(self) -> str:
+        if self._sign() != '"':
+            raise self._malformed("a key in double quotes is expected")
+        key: str = json.loads(self._value())
+        if self._sign() != ":":
+            raise self._malformed("':' is expected")
+        self._at += 1
+        return key
+
+    def _skip(self) -> None:
+        """Read over a value; one that is large takes no memory, unless a member of it is large."""
+        sign = self._sign()
+        if sign == "[":
+            for _ in self._members("]"):
+                self._value()
+        elif sign == "{":
+            for _ in self._members("}"):
+                self._key()
+                self._value()
+        else:
+            self._value()
+
+    def _sign(self) -> str:
+        """Return the next sign that is not blank, and stand there; an empty text at the end."""
+        while True:
+            found = _BLANKS.match(self._part, self._at)
+            assert found is not None
+            self._at = found.end()
+            if self._at < len(self._part):
+                return self._part[self._at]
+            if not self._more():
+                return ""
+
+    def _value(self) -> str:
+        """Return the text of the value that follows, and stand behind it."""
+        self._sign()
+        while True:
+            try:
+                end = _scan(self._part, self._at)[1]
+                # A number may go on in what was not read yet.
+                if end < len(self._part) or self._ended:
+                    break
+            except json.JSONDecodeError as error:
+                is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._part) - NEAR
+                if self._ended or not is_cut:
+                    self._at = error.pos
+                    raise self._malformed(error.msg[:1].lower() + error.msg[1:]) from None
+            except RecursionError:
+                raise self._malformed("values are nested too deeply") from None
+            if len(self._part) - self._at > LONGEST_LINE:
+                raise self.too_long()
+            self._more()
+        value, self._at = self._part[self._at : end], end
+        return value
+
+    def _more(self) -> bool:
+        """Read on and drop what lies behind; False at the end."""
+        rest = self._part[self._at :]
+        self._lines += self._part.count("\n", 0, self._at)
+        self._before += self._at
+        more = self._text.read(max(CHUNK, len(rest)))
+        self._part, self._at = rest + more, 0
+        self._ended = not more
+        return bool(more)
+
+    def _malformed(self, reason: str, hint: str = "") -> RunError:
+        line = 1 + self._lines + self._part.count("\n", 0, self._at)
+        return RunError(
+            f"{self._file.name} is not sound JSON: {reason} in line {line:,}, at character {self.offset + 1:,}",
+            hint=hint or "fetch or send it again",
+            code="malformed-json",
+        )

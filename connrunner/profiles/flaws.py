@@ -1,0 +1,65 @@
+"""What is wrong with the bad rows of a stage, worked out from the texts that they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from connrunner.core.model import PropertyType
+from connrunner.profiles import sql, stage, values
+from connrunner.profiles.mapping import Mapped, Plan
+
+ROW = -1  # stands for the row where a field's number is expected
+
+
+def objective(number: int) -> int:
+    """Return what stands for the objective *number* where a field's number is expected."""
+    return -2 - number
+
+
+def flaws(bad_rows: str, plan: Plan) -> str:
+    """Return the query of `rn`, `key`, field number `f`, `code` and `value` of each flaw in *bad_rows*, a query."""
+    texts = ["bad[1] AS flaw"]
+    for position, mapped in enumerate(plan.fields, 2):
+        text = f"json_extract_string(bad[{position}], '$[*]')" if mapped.owner.many else f"bad[{position}]"
+        texts.append(f"{text} AS r{mapped.number}")
+    first = len(plan.fields) + 2
+    texts.extend(f"bad[{first + number}] AS q{number}" for number in range(len(plan.consents)))
+    return f"""SELECT rn, key, one.f AS f, one.code AS code, one.value AS value FROM (
+        SELECT rn, key, unnest([{", ".join(_reasons(plan))}]) AS one FROM (
+            SELECT *, {", ".join(texts)} FROM ({bad_rows}))
+        ) WHERE one IS NOT NULL"""
+
+
+def _reasons(plan: Plan) -> Iterator[str]:
+    yield _reason("flaw IS NOT NULL", ROW, "flaw")
+    for mapped in plan.fields:
+        wrong = f"v{mapped.number} IS NULL AND {stage.filled(mapped)}"
+        yield _reason(f"flaw IS NULL AND {wrong}", mapped.number, _code(mapped), _culprit(mapped))
+    for number in range(len(plan.consents)):
+        wrong = f"o{number} IS NULL AND {values.filled(f'q{number}')}"
+        shown = values.shown(f"q{number}", personal=True)
+        yield _reason(f"flaw IS NULL AND {wrong}", objective(number), "'wrong-type'", shown)
+    # A key that is there but wrong is one mistake, not two.
+    spelt = sql.any_of(sql.all_of(map(stage.filled, group)) for group in plan.groups)
+    lacking = f"flaw IS NULL AND {stage.keyless(plan)} AND NOT coalesce({spelt}, false)"
+    yield _reason(lacking, ROW, "'missing-key'")
+
+
+def _reason(condition: str, number: int, code: str, value: str = "NULL::VARCHAR") -> str:
+    return f"CASE WHEN {condition} THEN {{f: {number}, code: {code}, value: {value}}} END"
+
+
+def _culprit(mapped: Mapped) -> str:
+    """Return the expression of the text that is no value, as a log may show it."""
+    raw = f"r{mapped.number}"
+    if mapped.owner.many:
+        raw = f"list_filter({raw}, lambda x: {stage.member(mapped)} IS NULL)[1]"
+    return values.shown(raw, personal=mapped.owner.personal)
+
+
+def _code(mapped: Mapped) -> str:
+    if mapped.owner.type is not PropertyType.TEXT:
+        return "'wrong-type'"
+    raw = f"r{mapped.number}"
+    text = f"array_to_string({raw}, '')" if mapped.owner.many else raw
+    return f"CASE WHEN contains({text}, chr(0)) THEN 'nul' ELSE 'too-long' END"

@@ -1,0 +1,150 @@
+"""
+Refused rows that stand nowhere else: those of sources that hand over each row once.
+
+They are kept as they came, as JSON texts, and offered again by each run of their connection, as its first file, called
+`kept rows`; so whatever newer rows say comes on top. They count in `read` like the rows of any file. A kept row goes
+
+  - when it is refused no more, whatever else became of it;
+  - when it would be refused again, and a newer row of the same run, be that one refused or not, has a key in common
+    with it or is about a profile that it found: it then counts as `duplicate`.
+
+So of one profile no more is kept than the newest refused row, and what could not be read at all stays until somebody
+forgets it (`forget`): nobody else has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from connrunner.core.model import Format, LocalFile
+from connrunner.profiles import jsonlines, sql
+from connrunner.profiles.classify import NUMBER, REFUSED
+from connrunner.profiles.keys import key
+from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.merge import unbalanced
+from connrunner.profiles.rows import Rows
+from connrunner.profiles.session import Session
+from connrunner.profiles.stage import Stage, stage
+
+NAME = "kept rows"
+FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
+_REFUSED = f"verdict IN ({', '.join(map(str, REFUSED))})"
+
+
+def offered(session: Session, plan: Plan, *, reader: str, table: str) -> Stage | None:
+    """Stage the kept rows of the connection *reader* in the temporary *table*; None when there are none."""
+    count = kept(session, reader)
+    if not count:
+        return None
+    session.execute(
+        f"""CREATE OR REPLACE TEMP TABLE kept_rows AS
+        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {sql.text(reader)}
+        ORDER BY number"""
+    )
+    names = list(plan.columns)
+    place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
+    pointer = {name: jsonlines.pointer_to(name) for name in names}
+    rows = Rows(
+        relation=f"(SELECT *, json_extract_string(record, {sql.texts(pointer.values())}) AS texts FROM kept_rows)",
+        cell=place.__getitem__,
+        cells=lambda name, separator: (
+            f"""CASE WHEN json_type(record, {sql.text(pointer[name])}) = 'ARRAY'
+            THEN json_extract_string({place[name]}, '$[*]')
+            WHEN cells THEN string_split({place[name]}, {sql.text(separator)}) ELSE [{place[name]}] END"""
+        ),
+        present=lambda name: f"json_type(record, {sql.text(pointer[name])}) IS NOT NULL",
+        flaw="flaw",
+        whole="record::VARCHAR",
+        about=count,
+    )
+    session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
+    return stage(session, table, rows, plan, NAME, lambda _: None)
+
+
+def kept(session: Session, reader: str) -> int:
+    """Return how many rows are kept for the connection *reader*."""
+    return int(session.one("SELECT count(*) FROM store.kept WHERE connection = ?", [reader]))
+
+
+def supersede(session: Session, old: Stage, newer: Iterable[Stage], plan: Plan) -> None:
+    """Make duplicates of the classified rows of *old* that are refused, and that rows of *newer* stages replace."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE replaceable AS
+        SELECT s.rowid AS rn, s.* FROM {old.table} s JOIN verdicts v ON v.rn = s.rowid WHERE v.{_REFUSED};
+        CREATE OR REPLACE TEMP TABLE superseded (rn BIGINT)""")
+    if not session.one("SELECT count(*) FROM replaceable"):
+        return
+    session.execute(f"CREATE OR REPLACE TEMP TABLE owners AS {_owners(session, plan)}")
+    for fresh in newer:
+        for group in plan.groups:
+            same_key = sql.all_of(f"s.v{mapped.number} = k.v{mapped.number}" for mapped in group)
+            same_profile = sql.all_of(f"s.v{mapped.number} = k.{_known(mapped)}" for mapped in group)
+            session.execute(f"""
+                INSERT INTO superseded SELECT k.rn FROM replaceable k JOIN {fresh.table} s ON {same_key};
+                INSERT INTO superseded SELECT k.rn FROM owners k JOIN {fresh.table} s ON {same_profile}""")
+    session.execute(f"""
+        UPDATE verdicts SET verdict = {NUMBER["duplicate"]} WHERE rn IN (FROM superseded);
+        DELETE FROM fates WHERE rn IN (FROM superseded);
+        DELETE FROM taken WHERE rn IN (FROM superseded)""")
+
+
+def _owners(session: Session, plan: Plan) -> str:
+    """Return the query of the profiles that replaceable rows found: the rows and the profiles' identifiers."""
+    identifiers = {mapped.number: mapped for group in plan.groups for mapped in group}.values()
+    told = ", ".join(f"{session.layout.value(one.field.property)} AS {_known(one)}" for one in identifiers)
+    return " UNION ALL ".join(
+        f"SELECT s.rn, {told} FROM replaceable s JOIN store.profiles p ON {_meets(session, group)}"
+        for group in plan.groups
+    )
+
+
+def _meets(session: Session, group: Sequence[Mapped]) -> str:
+    return sql.all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
+
+
+def _known(mapped: Mapped) -> str:
+    return f"p{mapped.number}"
+
+
+def tell_superseded(session: Session, old: Stage, plan: Plan, *, part: int) -> None:
+    """Add the rows that `supersede` found to the temporary table `rejects`."""
+    session.execute(
+        f"""INSERT INTO rejects (file, part, line, key, stage, code, message)
+        SELECT {sql.text(NAME)}, {part}, s.rowid + {old.first_line}, {key(plan, masked=True)}, 'match', 'duplicate',
+            'a newer row is about the same profile and replaces this one'
+        FROM {old.table} s WHERE s.rowid IN (FROM superseded)"""
+    )
+
+
+def settle(session: Session) -> None:
+    """Forget the offered rows that `verdicts` refuses no more."""
+    session.execute(
+        f"""DELETE FROM store.kept WHERE number IN (
+            SELECT k.number FROM kept_rows k JOIN verdicts v ON v.rn = k.rowid WHERE NOT v.{_REFUSED})"""
+    )
+
+
+def keep(session: Session, file: Stage, form: Format, *, reader: str, part: int, run: int) -> None:
+    """Keep the rows of the stage *file* that `verdicts` refuses, with the first of their reasons in `rejects`."""
+    wanted = int(session.one(f"SELECT count(*) FROM verdicts WHERE {_REFUSED}"))
+    if not wanted:
+        return
+    # The file is read once more: to stage all of its rows whole would cost each run what few runs need.
+    records = file.records
+    numbered = f"SELECT *, row_number() OVER () - 1 AS rn FROM {records.relation}"
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE keeping AS
+        SELECT r.rn, {records.flaw} AS flaw, {records.whole} AS whole FROM ({numbered}) r
+        WHERE r.rn IN (SELECT rn FROM verdicts WHERE {_REFUSED})""")
+    if (found := session.one("SELECT count(*) FROM keeping")) != wanted:
+        raise unbalanced(f"{wanted:,} refused rows were to be kept, {found:,} were")
+    first = int(session.one("SELECT coalesce(max(number) + 1, 0) FROM store.kept"))
+    session.execute(
+        f"""INSERT INTO store.kept
+        SELECT ?, {first} + k.rn, k.flaw, {form.type not in ("json", "jsonl")}, k.whole, r.code, {run}
+        FROM keeping k LEFT JOIN (
+            SELECT line - {file.first_line} AS rn, arg_min(code, coalesce(field, '')) AS code
+            FROM rejects WHERE part = {part} GROUP BY line
+        ) r ON r.rn = k.rn""",
+        [reader],
+    )

@@ -1,0 +1,59 @@
+"""Rows that the partner refused: they were not sent, and somebody has to see why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from connrunner.core.model import Export
+from connrunner.errors import RunError
+from connrunner.profiles import Refused, identifiers, rejects, sending, sql
+from connrunner.profiles.plain import free, private
+from connrunner.profiles.session import Session
+
+MOST = 100_000  # rows that are told of
+LONGEST = 1_000  # characters of what the partner said about one
+
+
+def mark(session: Session, work: Export, refused: Sequence[Refused], *, rows: int) -> None:
+    """Mark the *refused* ones of the *rows* of the file in `sending`. RunError when there is no such row."""
+    for one in refused:
+        if not 0 <= one.row < rows:
+            raise RunError(
+                f"the connector says that row {one.row + 1:,} was refused, but {rows:,} rows were sent",
+                hint="nothing was noted as sent, so the next run sends it again; please report this",
+                code="unknown-row",
+            )
+    path = free(session.temp)  # DuckDB reads lines many times faster than it takes parameters
+    with private(path) as file:
+        for one in refused:
+            message = one.message if len(one.message) <= LONGEST else one.message[:LONGEST] + "…"
+            line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
+            file.write(line.encode("utf-8", "replace") + b"\n")
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE refusals AS
+        SELECT n.profile, r.* FROM read_json({sql.text(str(path))}, format = 'newline_delimited',
+            columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
+        JOIN (
+            SELECT s.profile, row_number() OVER (ORDER BY {sending.IN_ORDER}) - 1 AS row
+            FROM sending s WHERE {sending.to_send(work)}
+        ) n ON n.row = r.row;
+        UPDATE sending SET refused = true WHERE profile IN (SELECT profile FROM refusals)""")
+    path.unlink()
+
+
+def tell(session: Session, path: Path, *, file: str) -> None:
+    """Write why rows of *file* were refused to *path*, one JSON line for each, the first ones when there are many."""
+    rejects.prepare(session.connection)
+    key = identifiers.shown(session, "s.identifiers")
+    session.execute(f"""
+        INSERT INTO rejects BY NAME
+        SELECT {sql.text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
+            r.code, r.message
+        FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN sending s ON s.profile = r.profile
+        LEFT JOIN store.profiles p ON p._id = r.profile""")
+    rejects.write(session.connection, path)
+    untold = int(session.one("SELECT count(*) FROM refusals")) - MOST
+    if untold > 0:
+        session.report.message(f"the rejects name the first {MOST:,} refusals; {untold:,} more are left out")
