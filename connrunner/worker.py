@@ -173,6 +173,11 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) ->
     return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
 
 
+def _inherited(job: Job) -> tuple[int, ...]:
+    """Return what every program of the run keeps open: the lock of its lane."""
+    return () if job.lane_descriptor is None else (job.lane_descriptor,)
+
+
 def _packing(target: str, form: Format) -> str:
     """Return the suffix by which the store knows how to compress, when the target's name says it."""
     if form.compression != "auto":
@@ -188,6 +193,7 @@ def _errand(job: Job, report: Report) -> Errand:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
+        inherit=_inherited(job),
         report=report,
     )
 
@@ -205,7 +211,7 @@ def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[
         mask=mask,
         timeout=job.connection.timeout,
         report=report,
-        inherit=() if job.lane_descriptor is None else (job.lane_descriptor,),
+        inherit=_inherited(job),
     )
     said = f": {done.message}" if done.message else ""
     if done.timed_out:

@@ -129,7 +129,7 @@ time.sleep(60)
         run(code, tmp_path, log, idle=0.5)
     assert caught.value.code == "stalled"
     assert caught.value.waiting_helps
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     assert not any(lives(int(text.removeprefix("info: "))) for text in log.texts[:2])
 
 
@@ -198,7 +198,7 @@ def test_a_line_may_be_long_but_not_endless(tmp_path: Path, log: Log, monkeypatc
 def test_a_line_of_many_pieces_takes_no_longer_than_its_size(tmp_path: Path, log: Log) -> None:
     started = time.monotonic()
     run("import os\nfor _ in range(900): os.write(1, b'x' * 65536)\nos.write(1, b'\\n')", tmp_path, log, lambda _: None)
-    assert time.monotonic() - started < 3  # 59 MB; joined anew for each piece it would be minutes
+    assert time.monotonic() - started < 15  # 59 MB; joined anew for each piece it would be minutes
 
 
 def test_what_it_leaves_behind_must_not_hold_its_output(

@@ -538,7 +538,7 @@ def test_a_growing_file_is_left_for_later(fetch: Any, server: Running, log: Log)
     timer.start()
     started = time.monotonic()
     fetched = fetch("in/*.csv", settle="1s", known=lambda name, *_: "new" not in name)
-    assert 1 <= time.monotonic() - started < 3
+    assert 1 <= time.monotonic() - started < 15
     timer.join()
     assert [name for name in names(fetched) if "new" in name] == ["in/new-still.csv"]
     assert [file.path == "" for file in fetched.files] == [True, True, False, True, True]
@@ -1265,7 +1265,7 @@ def test_a_signal_ends_a_transfer(direction: str, fetch: Any, deliver: Any, serv
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, former)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert tree(root_of(server) / "out") == {}
     assert [thread.name for thread in threading.enumerate() if thread.name == "sftp"] == []
 

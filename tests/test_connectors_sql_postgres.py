@@ -86,17 +86,19 @@ def server() -> Iterator[Server]:
     # Not in pytest's own folder: the server's user has to get there.
     folder = Path(tempfile.mkdtemp(prefix="connrunner-postgres-"))
     folder.chmod(0o755)
-    server = Server(folder)
     try:
-        with server.connect(dbname="postgres") as start:
-            start.execute(f"CREATE ROLE owner LOGIN PASSWORD '{PASSWORD}'")
-            start.execute("ALTER ROLE owner SET timezone = 'America/New_York'")
-            start.execute("ALTER ROLE owner SET datestyle = 'German'")
-            start.execute("CREATE ROLE reader LOGIN")
-            start.execute("CREATE DATABASE crm OWNER owner")
-        yield server
+        server = Server(folder)
+        try:
+            with server.connect(dbname="postgres") as start:
+                start.execute(f"CREATE ROLE owner LOGIN PASSWORD '{PASSWORD}'")
+                start.execute("ALTER ROLE owner SET timezone = 'America/New_York'")
+                start.execute("ALTER ROLE owner SET datestyle = 'German'")
+                start.execute("CREATE ROLE reader LOGIN")
+                start.execute("CREATE DATABASE crm OWNER owner")
+            yield server
+        finally:
+            server.stop()
     finally:
-        server.stop()
         shutil.rmtree(folder)
 
 
@@ -999,6 +1001,20 @@ def test_a_line_that_stalls(
     with pytest.raises(RunError, match="was silent for 1 s; see what is between") as caught:
         sql.fetch(settings, errand, known=lambda *_: False, mark=None)
     assert (caught.value.code, caught.value.waiting_helps) == ("no-answer", True)
+
+
+def test_slow_statements_are_no_silence(
+    db: psycopg.Connection[Any], send: Send, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.execute(PEOPLE)
+    db.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$"
+    )
+    db.execute("CREATE TRIGGER slow BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION slow()")
+    monkeypatch.setattr(address, "SILENCE", -1)
+    people = [{"id": str(n), "email": None, "age": "1"} for n in range(4)]
+    assert send(people, batch=1, statement_timeout="2s").refused == ()
+    assert log.texts == []
 
 
 def test_refused_then_recovered(

@@ -50,9 +50,11 @@ def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: 
     columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
     quote = sql.text(form.quote if file.quotes else "")
     types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
+    # Left to itself, a reader that is not strict loses signs around a carriage return that stands alone.
+    strictness = "strict_mode = true" if file.quotes else "strict_mode = false, new_line = '\\n'"
     relation = f"""read_csv({sql.text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
         delim = {sql.text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {sql.text(_UNUSED)},
-        strict_mode = {file.quotes}, null_padding = true, columns = {{{types}}})"""
+        {strictness}, null_padding = true, columns = {{{types}}})"""
     place = {name: columns[number] for number, name in enumerate(names)}
     last = len(names) - 1
     return Rows(

@@ -196,8 +196,13 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
     """Attach the file as `store`; wait while another process has it open."""
     if read_only and not path.exists():
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
-    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE}'"
+    if "?" in str(path):
+        # DuckDB takes what follows for options, and would look for its log elsewhere.
+        raise RunError(
+            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
+        )
     is_new = not read_only and _make_way(path)
+    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE}'" if is_new else "READ_WRITE"
     until = time.monotonic() + wait
     while True:
         try:
@@ -205,7 +210,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise
+                raise _unusable(path, error) from error
             if time.monotonic() >= until:
                 raise RunError(
                     f"the profile store {path} is in use by another process",
@@ -272,12 +277,16 @@ def _told(path: Path) -> Iterator[None]:
                 f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
             ) from error
         if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise RunError(
-                f"the profile store {path} cannot be read or written: {line}",
-                hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
-                code="store-unusable",
-            ) from error
+            raise _unusable(path, error) from error
         raise
+
+
+def _unusable(path: Path, error: duckdb.Error) -> RunError:
+    return RunError(
+        f"the profile store {path} cannot be read or written: {_first_line(error)}",
+        hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
+        code="store-unusable",
+    )
 
 
 def _first_line(error: BaseException) -> str:

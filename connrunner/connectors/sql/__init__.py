@@ -19,8 +19,8 @@ or, instead of `table`, a `query`, and with a column by which new and changed ro
 the database). It holds no password: that is a reference under `password`. `sqlite:///shop.db` is a file, relative to
 the workspace. `table` may say its schema: crm.people; names are taken as they are written, in small letters or not.
 
-A `query` is one SELECT, used as a subquery in a read-only transaction. A function that it calls may still do what the
-user may, so let the user be one that can only read. All rows of an import are one consistent view of the data.
+A `query` is one SELECT, used as a subquery in a read-only transaction. A function that it calls may still do things
+outside of the tables, so let the user be one that may only read. All rows are one consistent view of the data.
 
 With a `watermark`, a run reads the rows whose column is at or behind the greatest value that the last successful run
 read, and those that have none; in the order of the column, so that the newest row counts. A row becomes visible when

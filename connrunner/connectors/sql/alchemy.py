@@ -132,8 +132,7 @@ def _engine(address: Address, url: sa.URL, where: str, *, read_only: bool) -> sa
         ) from None
     if engine.dialect.name == "sqlite":
         # The driver itself would begin a transaction too late, and none around a savepoint.
-        begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-        event.listen(engine, "begin", lambda made: made.exec_driver_sql(begin))
+        event.listen(engine, "begin", lambda made: made.exec_driver_sql("BEGIN"))
     statement = _READ_ONLY.get(engine.dialect.name)
     if read_only and statement is not None:
 

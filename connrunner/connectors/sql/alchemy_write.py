@@ -85,7 +85,7 @@ class _Desk:
         self._label = {column.name: f"connrunner_{place}" for place, column in enumerate(self._columns)}
         self._table = table
         self._execute = self._by_update if load.key and made.dialect.name not in _UPSERTS else self._by_insert
-        self._insert = self._statement()
+        self._insert, self._update = self._statement(), self._change()
 
     def bring(self, batch: list[Line]) -> list[Refusal]:
         """Bring the rows of *batch* into the table, within the open transaction; return those that it refused."""
@@ -132,7 +132,7 @@ class _Desk:
 
     def _by_update(self, rows: list[dict[str, Any]]) -> None:
         for values in rows:
-            if self._made.execute(self._update(), values).rowcount == 0:
+            if self._made.execute(self._update, values).rowcount == 0:
                 self._made.execute(self._insert, values)
 
     def _statement(self) -> Any:
@@ -143,7 +143,8 @@ class _Desk:
     def _parameters(self) -> dict[str, sa.BindParameter[Any]]:
         return {column.name: sa.bindparam(self._label[column.name], type_=column.parameter) for column in self._columns}
 
-    def _update(self) -> sa.Update:
+    def _change(self) -> sa.Update:
+        """Return the UPDATE for databases that cannot say so."""
         given = self._parameters()
         key = [self._table.c[name] == given[name] for name in self._load.key]
         # Without other columns the key is set to itself, which tells whether the row is there.

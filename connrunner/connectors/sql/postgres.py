@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from connrunner.connectors.sql import address as limits
 from connrunner.connectors.sql import failure
 from connrunner.connectors.sql.address import Address, is_here
 from connrunner.errors import RunError
+
+Query = LiteralString | sql.SQL | sql.Composed
+Cursor = psycopg.Cursor[Any]
 
 VERIFIED = ("verify-full", "verify-ca")
 IN_URL = (
@@ -36,6 +41,14 @@ class Session:
     connection: psycopg.Connection[Any]
     where: str  # how people call the database
     heard: Callable[[], None]  # to be called when something came or went: then it is not silent
+
+    def execute(
+        self, statement: Query, values: Sequence[Any] | Mapping[str, Any] | None = None, *, binary: bool = False
+    ) -> Cursor:
+        """Return the result of *statement*; with *binary*, the server takes one statement only."""
+        cursor = self.connection.execute(statement, values, binary=binary)
+        self.heard()
+        return cursor
 
 
 @contextmanager
@@ -87,7 +100,8 @@ def _parameters(address: Address) -> dict[str, Any]:
     """Return what libpq is given. RunError when the URL asks for something that cannot be."""
     try:
         parameters: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{address.url.partition('://')[2]}"))
-        [int(port) for port in str(parameters.get("port", "5432")).split(",")]
+        if not re.fullmatch("[0-9,]*", str(parameters.get("port", ""))):
+            raise ValueError
     except (psycopg.ProgrammingError, ValueError):
         # Its text may hold parts of the URL that were meant to be secret.
         raise RunError(

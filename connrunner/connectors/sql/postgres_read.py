@@ -59,7 +59,6 @@ _JSON = ("int2", "int4", "int8", "numeric", "json", "jsonb", "timestamp")  # wha
 def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Path, errand: Errand) -> Found:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
     with session(address, read_only=True) as here:
-        here.connection.execute("BEGIN READ ONLY")
         query = _query(here, wanted)
         columns = _columns(here, wanted, query)
         form = JSONL if any(column.is_array for column in columns.values()) else CSV
@@ -83,10 +82,10 @@ def _query(here: Session, wanted: Wanted) -> sql.Composable:
 def _columns(here: Session, wanted: Wanted, query: sql.Composable) -> Mapping[str, Column]:
     """Return the columns of the result; RunError for what no file of rows can hold."""
     # With `binary` the server takes this for one statement only, whatever the query holds.
-    here.connection.execute(sql.SQL("PREPARE connrunner_query AS\n{}").format(query), binary=True)
+    here.execute(sql.SQL("PREPARE connrunner_query AS\n{}").format(query), binary=True)
     try:
         probe = sql.SQL("SELECT * FROM (\n{}\n) AS origin LIMIT 0").format(query)
-        description = here.connection.execute(probe, binary=True).description or []
+        description = here.execute(probe, binary=True).description or []
     except psycopg.errors.SyntaxError:
         raise RunError(
             f"{wanted} of {here.where} is not a SELECT", hint="an import may only read", code="bad-query"
@@ -210,7 +209,7 @@ class _Watermark:
             )
         if self._since is not None:
             value = sql.SQL("greatest({}, {}::{})").format(value, sql.Literal(self._since.value), kind)
-        found = self._here.connection.execute(sql.SQL("SELECT ({})::text").format(value)).fetchone()
+        found = self._here.execute(sql.SQL("SELECT ({})::text").format(value)).fetchone()
         assert found is not None
         return Mark(of=self._of, type=self._column.type, value=found[0])
 

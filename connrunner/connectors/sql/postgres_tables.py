@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -81,10 +81,10 @@ class Table:
 def table(session: Session, name: Name) -> Table:
     """Return the table, view or foreign table that is called *name*; RunError when there is none."""
     wanted = {"table": name.table, "schema": name.schema}
-    found = session.connection.execute(_FOUND, wanted).fetchone()
+    found = session.execute(_FOUND, wanted).fetchone()
     if found is not None:
         return Table(oid=found[0], name=Name(schema=found[1], table=found[2]))
-    there = [Name(schema=schema, table=one) for schema, one in session.connection.execute(_VISIBLE)]
+    there = [Name(schema=schema, table=one) for schema, one in session.execute(_VISIBLE)]
     plain = {str(Name(table=one.table) if name.schema is None else one) for one in there}
     hint = near(str(name), plain or map(str, there), "tables")
     raise RunError(f"{session.where} has no table {str(name)!r}", hint=hint, code="missing-table")
@@ -92,22 +92,22 @@ def table(session: Session, name: Name) -> Table:
 
 def columns(session: Session, found: Table) -> dict[str, Column]:
     """Return the columns of a table by name, in their order."""
-    return _columns(session.connection, _OF_TABLE, (found.oid,))
+    return _columns(session, _OF_TABLE, (found.oid,))
 
 
 def result_columns(session: Session, description: Sequence[psycopg.Column]) -> dict[str, Column]:
     """Return the columns of a result by name, in their order."""
     given = ([one.name for one in description], [str(one.type_code) for one in description])
-    return _columns(session.connection, _OF_RESULT, given)
+    return _columns(session, _OF_RESULT, given)
 
 
 def unique_keys(session: Session, found: Table) -> list[frozenset[str]]:
     """Return the sets of columns that no two rows have in common, the primary key first."""
-    return [frozenset(names) for (names,) in session.connection.execute(_UNIQUE, (found.oid,))]
+    return [frozenset(names) for (names,) in session.execute(_UNIQUE, (found.oid,))]
 
 
-def _columns(connection: psycopg.Connection[Any], start: str, given: Sequence[Any]) -> dict[str, Column]:
-    rows = connection.execute(sql.SQL(_UNDER).format(start=sql.SQL(start)), given)
+def _columns(session: Session, start: LiteralString, given: Sequence[Any]) -> dict[str, Column]:
+    rows = session.execute(sql.SQL(_UNDER).format(start=sql.SQL(start)), given)
     return {
         name: Column(
             name=name,

@@ -118,31 +118,30 @@ class _Desk:
         self._columns = columns
         self._load = load
         self._insert = self._statement(_STAGED)
-        here.connection.execute(_PLACES)
+        here.execute(_PLACES)
 
     def begin(self) -> None:
         """Make ready within a transaction: a constraint is checked at once, so that it tells the row."""
-        self._here.connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._here.execute("SET CONSTRAINTS ALL IMMEDIATE")
         if self._load.mode == "replace":
             # Not TRUNCATE: with DELETE others read the old rows until the new ones are there.
-            self._here.connection.execute(sql.SQL("DELETE FROM {}").format(self._found.identifier))
+            self._here.execute(sql.SQL("DELETE FROM {}").format(self._found.identifier))
 
     def bring(self, batch: list[Line]) -> list[Refusal]:
         """Bring the rows of *batch* into the table, within the open transaction; return those that it refused."""
         connection = self._here.connection
-        connection.execute(_CLEAR)
+        self._here.execute(_CLEAR)
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.write(b"".join(b"%d\x02%b" % line for line in batch))
         self._here.heard()
         try:
             with connection.transaction():  # a savepoint
-                arrived = connection.execute(self._insert).rowcount
+                arrived = self._here.execute(self._insert).rowcount
         except psycopg.Error as error:
             if not is_about_a_row(error.sqlstate):
                 raise
             self._one_by_one()
             arrived = -1
-        self._here.heard()
         by_number = dict(batch)
         refused = [
             sending.refusal((number, by_number[number]), state, words, column)
@@ -160,12 +159,12 @@ class _Desk:
             not_permitted=sql.Literal(NOT_PERMITTED),
         )
         text = sql.Literal(block.as_string(self._here.connection))
-        self._here.connection.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(text))
+        self._here.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(text))
 
     def _refused(self) -> list[tuple[int, str, str, str | None]]:
         """Return number, state, words and column of the rows that failed; the column where the server can tell it."""
         connection = self._here.connection
-        rows = connection.execute("SELECT number, state, words FROM pg_temp.connrunner_refused").fetchall()
+        rows = self._here.execute("SELECT number, state, words FROM pg_temp.connrunner_refused").fetchall()
         named: dict[int, str] = {}
         scalars = [column for column in self._columns if not column.is_array]
         if connection.info.server_version >= _TELLS_VALIDITY and scalars:
@@ -181,7 +180,7 @@ class _Desk:
                 " WHERE r.state LIKE '22%' AND r.state NOT IN ('22P05', '22023', '22032')) AS staged,"
                 " LATERAL json_to_record(staged.record::json) AS x({})"
             ).format(sql.SQL(" ").join(faults), self._definition())
-            named = {number: column for number, column in connection.execute(asked) if column is not None}
+            named = {number: column for number, column in self._here.execute(asked) if column is not None}
         return [(number, state, words, named.get(number)) for number, state, words in rows]
 
     def _without_key(self) -> list[int]:
@@ -190,7 +189,7 @@ class _Desk:
             "SELECT staged.number FROM {} WHERE ({}) AND staged.number NOT IN"
             " (SELECT number FROM pg_temp.connrunner_refused)"
         ).format(self._from(_STAGED), empty)
-        return [number for (number,) in self._here.connection.execute(asked)]
+        return [number for (number,) in self._here.execute(asked)]
 
     def _definition(self) -> sql.Composable:
         """Return the columns of a record as it comes: text, or JSON where the table wants an array."""
@@ -236,5 +235,5 @@ def _value(column: Column) -> sql.Composable:
 
 
 def _true(here: Session, question: str, *values: object) -> bool:
-    answer = here.connection.execute(question, values).fetchone()
+    answer = here.execute(question, values).fetchone()
     return bool(answer and answer[0])
