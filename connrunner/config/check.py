@@ -266,6 +266,14 @@ def _match(match: Iterable[Any], properties: Mapping[str, Data], fields: Collect
 
 
 def _export(work: Data, profile: Data | None) -> Iterator[Finding]:
+    to = work.get("to") or {}
+    if to.get("mode") == "replace" and work.get("rows", "changed") != "all":
+        message = "`mode: replace` puts the rows of each run in the place of all others, and only changed ones are sent"
+        yield Finding(("export", "to", "mode"), message, "write `rows: all` under `export`", "needs-all-rows")
+    if (work.get("format") or {}).get("type") == "excel":
+        message = "Excel workbooks can be read, but not written"
+        hint = "write {type: csv, for: spreadsheet}"
+        yield Finding(("export", "format", "type"), message, hint, "import-only")
     if profile is not None:
         for column, name in (work.get("fields") or {}).items():
             if name is not None and name not in profile["properties"]:
