@@ -891,6 +891,9 @@ def test_rows_that_were_there_before_are_not_judged_again(bench: Bench) -> None:
     assert more.counts.created == 2
     with pytest.raises(RunError, match="0 rows were read"):
         bench.take(work)
+    bad = "".join(f"{number},Name,1\n" for number in range(80, 87)) + "87,Name,no\n"
+    with pytest.raises(RunError, match="12.5 % of 8 rows"):
+        bench.take(work, stays, bench.file("bad.csv", HEADER + bad))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""JSON lines: one object a line, its members as text."""
+"""
+JSON lines: one object a line, its members as text.
+
+A number with a fraction is a float of 64 bits, as to most programs; more than 15 digits are safe in quotes only.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
     pointer = {name: pointer_to(name) for name in names}
     return Rows(
         relation=relation(file.path, pointer.values()),
-        cell=place.__getitem__,
+        cell=lambda name: _spelt(place[name], pointer[name]),
         cells=lambda name, _: (
             f"""CASE WHEN json_type(record, {sql.text(pointer[name])}) = 'ARRAY'
             THEN json_extract_string({place[name]}, '$[*]') ELSE [{place[name]}] END"""
@@ -43,6 +47,15 @@ def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
         about=about,
         nul=file.nul,
     )
+
+
+def _spelt(text: str, pointer: str) -> str:
+    """Return the expression of a cell's *text*; DuckDB prints small and large floats with an exponent."""
+    is_float = (
+        f"regexp_full_match({text}, '-?[0-9.]+e[+-]?[0-9]+') AND json_type(record, {sql.text(pointer)}) = 'DOUBLE'"
+    )
+    digits = f"try_cast(try_cast({text} AS DOUBLE) AS DECIMAL(38,9))::VARCHAR"
+    return f"CASE WHEN {is_float} THEN coalesce({digits}, {text}) ELSE {text} END"
 
 
 def pointer_to(name: str) -> str:

@@ -68,7 +68,7 @@ def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
         about = session.one(f"SELECT count(*) FROM {relation}")
     except duckdb.Error as error:
         raise RunError(
-            f"{file.name} cannot be read as Parquet: {_first_line(error)}",
+            f"{file.name} cannot be read as Parquet: {_first_line(error).replace(str(file.path), file.name)}",
             hint="fetch or send it again",
             code="damaged-file",
         ) from None

@@ -18,6 +18,10 @@ which they were.
     match     not-found                             not_found
     consent   no-consent                            consent_blocked
     write     overflow                              invalid
+    write     what the partner calls it             rejected
+
+The last one is of exports: rows that the partner refused. Their `line` counts the rows of the file from 1, without a
+header; `key` is all identifiers of the profile.
 """
 
 from __future__ import annotations
