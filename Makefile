@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := build/demo
 
-.PHONY: help demo test coverage check format lint types imports docs docs-check bench floors clean
+.PHONY: help demo test torture coverage check format lint types imports docs docs-check bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -25,8 +25,11 @@ demo: ## install connrunner as a user would and run its main job from end to end
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check .
 	$(DEMO)/bin/connrunner demo
 
-test: $(READY) ## run every test
-	$(BIN)/python -m pytest --numprocesses auto
+test: $(READY) ## run the tests, in less than three minutes
+	$(BIN)/python -m pytest --numprocesses auto -m 'not long'
+
+torture: $(READY) ## run the long tests: crashes at every point, hostile input, real programs of others
+	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto -m long
 
 coverage: $(READY) ## run every test and say which lines and branches none of them reached
 	$(BIN)/python -m coverage erase
