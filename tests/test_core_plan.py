@@ -182,6 +182,8 @@ MANY = [
     ("due while it waits [R9]",              {"promises": DUE, "connections": A, "waiting": {"a": waiting("a")}}, [("a", "merged")]),
     ("due while it runs [R9]",               {"promises": DUE, "connections": A, "running": ("a",)},            [("a", "merged")]),
     ("due, its file broken [R8]",            {"promises": DUE, "broken": ("a",)},                               [("a", "skipped")]),
+    ("due while it runs, its file broken",   {"promises": DUE, "broken": ("a",), "running": ("a",)},            [("a", "merged")]),
+    ("due while it waits, its file broken",  {"promises": DUE, "broken": ("a",), "waiting": {"a": waiting("a")}}, [("a", "merged")]),
     ("broken and never seen",                {"broken": ("a",)},                                                []),
     ("removed while it waits",               {"promises": DUE, "waiting": {"a": waiting("a")}},                 [("a", "dropped")]),
     ("off while it waits",                   {"promises": DUE, "connections": {"a": connection("a", DAILY, enabled=False)},

@@ -192,12 +192,13 @@ def plan(
             continue
         entry = Waiting(connection=name, due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
         slot = Slot(connection=name, result="queued", entry=entry, missed_until=step.due.missed_until)
-        if name in broken:
-            slot = replace(slot, result="skipped", reason="its file has problems")
-        elif name in queued:
+        # Before its file is asked for: a run that is under way is not ended by a second one that never started.
+        if name in queued:
             slot = replace(slot, result="merged", reason="it waits already")
         elif name in running:
             slot = replace(slot, result="merged", reason="it runs")
+        elif name in broken:
+            slot = replace(slot, result="skipped", reason="its file has problems")
         else:
             queued.add(name)
         slots.append(slot)
