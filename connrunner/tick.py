@@ -91,6 +91,7 @@ class Tick:
         with locks.changing(self.state):
             stands = self.journal.open()
             self._tell_damage()
+            self._record_skipped(stands)  # of a tick that was killed
             wishes = requests.pending(self.state)
             decided = self._plan(stands, [wish for wish in wishes if wish.id not in stands.answered], due=due)
             broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
@@ -100,9 +101,7 @@ class Tick:
                 self.journal.append({**record, "broken": broken})
             for wish in wishes:
                 requests.forget(self.state, wish)
-            for slot in decided.slots:
-                if slot.result == "skipped":
-                    self.lanes.records.skip(slot.entry, self.workspace, dequeued=False)
+            self._record_skipped(self.journal.standing)
             self._planned = self._stamps if due else None
         for slot in decided.slots:
             self.say(
@@ -114,6 +113,11 @@ class Tick:
                     "reason": slot.reason,
                 }
             )
+
+    def _record_skipped(self, stands: standing.Standing) -> None:
+        """Give every slot that was recorded as skipped its run, which tells people. Hold the state lock."""
+        for entry in list(stands.skipped.values()):
+            self.lanes.records.skip(entry, self.workspace, dequeued=False)
 
     def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
         workspace = self.workspace

@@ -76,6 +76,22 @@ def test_a_run_goes_through_the_journal_once(state: StateFolder) -> None:
     assert stands.last_outcome == {"a": "failed"}
 
 
+def test_the_end_of_another_run_is_not_the_end_of_the_one_that_works(state: StateFolder) -> None:
+    stands = Journal(state).append(queued("a"), started("a", 2), ended("a", 3))
+
+    assert stands.started["a"].run == 2
+
+
+def test_a_skipped_slot_stands_until_its_run_is_recorded(state: StateFolder) -> None:
+    slot = {**queued("a")["slots"][0], "result": "skipped"}
+    journal = Journal(state)
+
+    assert set(journal.append({**queued("a"), "slots": [slot]}).skipped) == {"a"}
+    journal.rotate(AT, size=1)
+    assert set(Journal(state).read().skipped) == {"a"}
+    assert journal.append(ended("a")).skipped == {}
+
+
 def test_mail_is_owed_until_each_recipient_is_settled(state: StateFolder) -> None:
     journal = Journal(state)
 

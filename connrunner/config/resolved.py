@@ -94,7 +94,7 @@ def notify_from(entries: Any) -> tuple[Notify, ...]:
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
-    """Return the model that *document*, a sound profile.yaml, declares."""
+    """Return the model that *document*, a sound profile.yaml, declares; an empty one for a workspace without one."""
     return ProfileModel(
         properties={
             name: Property(
@@ -104,7 +104,7 @@ def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
                 identifier=one.get("identifier", False),
                 personal=one.get("personal", True),
             )
-            for name, one in document["properties"].items()
+            for name, one in document.get("properties", {}).items()
         },
         objectives={
             name: Objective(name=name, title=one.get("title", ""), legislation=one.get("legislation", "opt-in"))

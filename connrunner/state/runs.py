@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,7 @@ def append_history(folder: StateFolder, run: Run) -> None:
     """Add an ended run to its connection's history, durably, unless it is there already."""
     path = folder.history(run.connection)
     with recording(path):
-        last = last_run(folder, run.connection)
-        if last is not None and last.run >= run.run:
+        if recorded(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -63,6 +63,12 @@ def append_history(folder: StateFolder, run: Run) -> None:
 def last_run(folder: StateFolder, connection: str) -> Run | None:
     """Return the newest ended run in the history of *connection*."""
     return next(history(folder, connection), None)
+
+
+def recorded(folder: StateFolder, connection: str, number: int) -> Run | None:
+    """Return run *number* of *connection* when it has ended and history says so; None else."""
+    newest = takewhile(lambda run: run.run >= number, history(folder, connection))
+    return next((run for run in newest if run.run == number), None)
 
 
 def history(folder: StateFolder, connection: str) -> Iterator[Run]:
