@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 from connrunner import quiet
-from connrunner.config import load, place, stamps, zones
+from connrunner.config import load, stamps, zones
 from connrunner.core import instant, plan
 from connrunner.core.model import Workspace
 from connrunner.core.plan import Plan
@@ -23,6 +24,7 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
+WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -51,6 +53,7 @@ class Tick:
         self.journal = Journal(state)
         records = Records(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
+        self._repository: tuple[str, str] | None = None  # with which the stamps were taken
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.lanes = Lanes(folder, self._refresh, records, say)
@@ -63,7 +66,7 @@ class Tick:
 
     def _refresh(self) -> Workspace:
         """Return the workspace as it is now, or as it was when it could last be used."""
-        if self._stamps != stamps.stamps(str(self.folder)):
+        if self._newest.trouble or self._stamps != stamps.stamps(str(self.folder), self._repository):
             try:
                 self._newest = self._load()
             except WorkspaceError as error:
@@ -71,15 +74,13 @@ class Tick:
         return self._newest
 
     def _load(self) -> Workspace:
-        # Taken before the files are read: an edit in between shows as a change to the next tick.
-        self._stamps = stamps.stamps(str(self.folder))
-        workspace = load.load(self.folder, cache=self.state.compiled)
-        if place.declared_state(str(self.folder)) != workspace.state:
-            raise WorkspaceError(
-                "connrunner.yaml says `state:` in a way that a tick cannot read at a glance",
-                hint=f"write it on a line of its own: `state: {workspace.state}`",
-            )
-        return workspace
+        while True:
+            # Taken before the files are read: an edit in between shows as a change to the next tick.
+            self._stamps = stamps.stamps(str(self.folder), self._repository)
+            workspace = load.load(self.folder, cache=self.state.compiled)
+            if workspace.repository == self._repository:
+                return workspace
+            self._repository = workspace.repository
 
     # --- what is due -------------------------------------------------------------------------------------------
 
@@ -95,6 +96,8 @@ class Tick:
             wishes = requests.pending(self.state)
             decided = self._plan(stands, [wish for wish in wishes if wish.id not in stands.answered], due=due)
             broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
+            if self.workspace.trouble:
+                broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             if decided.promises or decided.slots or broken != stands.broken_seen:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()))
@@ -165,13 +168,21 @@ class Tick:
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
             stands = self.journal.open()
-            if stands.waiting or stands.started or self.what_if or self._planned is None:
+            unsettled = stands.waiting or stands.started or self._newest.trouble
+            if unsettled or self.what_if or self._planned is None:
                 quiet.forget(str(self.state.root))
                 return
             wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.remember(str(self.folder), str(self.state.root), self._planned, zones.file(), wake.timestamp())
+            quiet.remember(
+                str(self.folder),
+                str(self.state.root),
+                self._planned,
+                self._repository,
+                zones.file(),
+                wake.timestamp(),
+            )
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""
@@ -212,9 +223,14 @@ class Tick:
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
         for name, word in broken.items():
-            if seen.get(name) != word:
-                for problem in self.workspace.broken[name]:
-                    self.say({"event": "problem", "connection": name, "message": str(problem)})
+            if seen.get(name) == word:
+                continue
+            if name == WHOLE:
+                message = f"the last good version of the workspace goes on for a day: {self.workspace.trouble}"
+                self.say({"event": "problem", "message": message})
+                continue
+            for problem in self.workspace.broken[name]:
+                self.say({"event": "problem", "connection": name, "message": str(problem)})
 
 
 def clock_from(now: datetime | None) -> Callable[[], datetime]:
