@@ -106,6 +106,8 @@ class Tick:
                 requests.forget(self.state, wish)
             self._record_skipped(self.journal.standing)
             self._planned = self._stamps if due else None
+        if due:
+            quiet.ticked(str(self.state.root), self.clock().timestamp())
         for slot in decided.slots:
             self.say(
                 {

@@ -19,7 +19,7 @@ GROUPS = {
     "Begin": ("init", "demo", "validate"),
     "Run": ("tick", "run"),
     "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
-    "Manage": ("connectors", "reset"),
+    "Manage": ("connectors", "notify", "reset"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 

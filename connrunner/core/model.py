@@ -193,6 +193,20 @@ Work = Import | Export | Command
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Who is told together (`notifications/NAME.yaml`), or addresses that stand in `notify` itself."""
+
+    name: str = ""  # the stem of its file; empty for addresses of `notify`
+    to: tuple[str, ...] = ()  # e-mail addresses
+    cc: tuple[str, ...] = ()  # e-mail addresses that the others may see
+    reply_to: str = ""
+    language: str = ""  # of dates and numbers, such as nl or de-AT; empty: as connrunner writes them
+    timezone: str = ""  # of the digest's time and of what it tells; the workspace's when empty
+    digest: DaysOfWeek | None = None  # when its digest is due
+    limit: int = 10  # mails in an hour; what is beyond is folded into one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Notify:
     """Who is told, and when."""
 

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, assert_never
+from typing import Any, Literal, TypedDict, assert_never, cast
 
 from connrunner.core import instant
 from connrunner.core.model import Notify, Run
 
 Result = Literal["sent", "deferred", "refused"]
+Event = Literal[
+    # what one run did, for `always` and `failure`
+    "succeeded",
+    "partial",
+    "failed",
+    "stopped",
+    "interrupted",
+    "skipped",
+    # what changed, for `change`
+    "failing",
+    "reminder",
+    "recovered",
+    # what no run says by itself
+    "late",
+    "digest",
+    "folded",  # a storm: many notices in one
+    "outage",  # no tick for a while, and slots missed
+]
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # then hourly, as the last one
 GIVE_UP = timedelta(days=5)  # after the first attempt, as mail servers do among themselves
@@ -19,22 +37,28 @@ GIVE_UP = timedelta(days=5)  # after the first attempt, as mail servers do among
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """What one ended run owes: everybody in *recipients* is told once."""
+    """What somebody is owed: everybody in *recipients* is told once."""
 
     id: str  # the stable local part of the Message-ID
-    connection: str
-    run: int
-    event: str  # the word for what happened: the outcome of the run
+    connection: str  # empty for a notice about several: digest, folded, outage
+    run: int  # 0 for a notice about no run
+    event: Event
     recipients: tuple[str, ...]
+    target: str = ""  # the name of the target; empty when the addresses stand in `notify` itself
+    cc: tuple[str, ...] = ()  # those of the recipients who are in copy, and may be seen by the others
+    replies_to: str = ""  # the id of the notice that this one follows: the failure of a recovery
+    facts: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, by event: see docs/state.md
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "id": self.id,
             "connection": self.connection,
             "run": self.run,
             "event": self.event,
             "recipients": list(self.recipients),
         }
+        more = {"target": self.target, "cc": list(self.cc), "replies_to": self.replies_to, "facts": dict(self.facts)}
+        return data | {key: value for key, value in more.items() if value}
 
 
 class DeliveryRecord(TypedDict):
@@ -83,8 +107,12 @@ def from_mapping(data: Mapping[str, Any]) -> Notice:
         id=str(data["id"]),
         connection=str(data["connection"]),
         run=int(data["run"]),
-        event=str(data["event"]),
+        event=cast("Event", str(data["event"])),
         recipients=tuple(str(recipient) for recipient in data["recipients"]),
+        target=str(data.get("target", "")),
+        cc=tuple(str(recipient) for recipient in data.get("cc", ())),
+        replies_to=str(data.get("replies_to", "")),
+        facts=data.get("facts", {}),
     )
 
 
@@ -101,7 +129,7 @@ def owed(notify: tuple[Notify, ...], run: Run, *, token: str) -> tuple[Notice, .
                 recipients.setdefault(address.strip().casefold(), address.strip())
     if not recipients:
         return ()
-    event = run.outcome.value
+    event: Event = run.outcome.value
     return (
         Notice(
             id=".".join(_atom(part) for part in (run.connection, str(run.run), event, token)),

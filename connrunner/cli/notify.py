@@ -1,0 +1,10 @@
+"""`connrunner notify`: the mail that waits and the mail that was given up."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group(name="notify")
+def notify_command() -> None:
+    """Show the mail that waits or was given up; send it again, or give it up."""
