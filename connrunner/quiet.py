@@ -20,6 +20,10 @@ def _note(state: str) -> str:
     return f"{state}/compiled/quiet"
 
 
+def _last_tick(state: str) -> str:
+    return f"{state}/last-tick"
+
+
 def nothing_to_do(arguments: list[str]) -> bool:
     """Tell whether `tick` with *arguments* would find nothing to do. False whenever that is not certain."""
     options: dict[str, str | None] = {"--workspace": None, "--state": None}
@@ -48,7 +52,7 @@ def nothing_to_do(arguments: list[str]) -> bool:
             return False
         if note["stamps"] != stamps.stamps(folder):
             return False
-        os.utime(_note(state))
+        os.utime(_last_tick(state))
     except (OSError, ValueError, EOFError, TypeError, KeyError):
         return False
     return True
@@ -90,10 +94,19 @@ def forget(state: str) -> None:
         pass
 
 
-def last_tick(state: str) -> float | None:
-    """Return when a tick last looked, in seconds since 1970, or None when none is known."""
+def ticked(state: str, at: float) -> None:
+    """Remember that a tick looked at *at*, in seconds since 1970: the time stamp of an empty file says it."""
     try:
-        return os.stat(_note(state)).st_mtime
+        os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.utime(_last_tick(state), (at, at))
+    except OSError:
+        pass  # a state that cannot be written is told by what records there
+
+
+def last_tick(state: str) -> float | None:
+    """Return when a tick last looked, quiet ones too, in seconds since 1970; None when none ever did."""
+    try:
+        return os.stat(_last_tick(state)).st_mtime
     except OSError:
         return None
 

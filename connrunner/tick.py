@@ -104,6 +104,8 @@ class Tick:
                 if slot.result == "skipped":
                     self.lanes.records.skip(slot.entry, self.workspace, dequeued=False)
             self._planned = self._stamps if due else None
+        if due:
+            quiet.ticked(str(self.state.root), self.clock().timestamp())
         for slot in decided.slots:
             self.say(
                 {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -402,6 +403,27 @@ def test_a_tick_is_quiet_only_while_nothing_changed(place: Place, noise: Callabl
     noise(place)
 
     assert not quiet.nothing_to_do(arguments)
+
+
+def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
+    from connrunner import quiet
+    from connrunner.tick import Tick
+
+    place.command("hello", HELLO, schedule=DAILY)
+    quiet_after(place)
+    root, at = str(place.state.root), datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
+    tick = Tick(place.folder, place.state, now=at, say=lambda _: None)
+    tick.take_in(due=False)  # `run` looks after one connection only
+    assert quiet.last_tick(root) is None
+    tick.take_in()
+    assert quiet.last_tick(root) == pytest.approx(at.timestamp(), abs=30)
+
+    tick = Tick(place.folder, place.state, say=lambda _: None)
+    tick.take_in()
+    tick.settle()
+    quiet.ticked(root, 1)
+    assert quiet.nothing_to_do(["--workspace", str(place.folder)])
+    assert quiet.last_tick(root) == pytest.approx(time.time(), abs=30)
 
 
 def test_a_quiet_tick_wakes_when_something_is_due(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,9 +76,7 @@ def status_command(home: Home, limit: int) -> None:
     )
     failing = sorted(name for name, outcome in stands.last_outcome.items() if outcome in FAILING)
     ticked = quiet.last_tick(str(home.state.root))
-    journal = home.state.journal
-    moments = [ticked or 0, journal.stat().st_mtime if journal.exists() else 0]
-    last_tick = datetime.fromtimestamp(max(moments), UTC) if any(moments) else None
+    last_tick = None if ticked is None else datetime.fromtimestamp(ticked, UTC)
     data: dict[str, Any] = {
         "at": instant.text(home.clock()),
         "last_tick": instant.text(last_tick) if last_tick else None,
