@@ -96,8 +96,8 @@ class Tick:
             broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
             if decided.promises or decided.slots or broken != stands.broken_seen:
                 self._tell_broken(stands.broken_seen, broken)
-                record = standing.plan_as_record(decided, at=instant.text(self.clock()))
-                self.journal.append({**record, "broken": broken})
+                record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit})
             for wish in wishes:
                 requests.forget(self.state, wish)
             for slot in decided.slots:
@@ -116,6 +116,11 @@ class Tick:
                     "reason": slot.reason,
                 }
             )
+
+    def _last_look(self) -> str | None:
+        """Return when a tick last looked before this one: slots since then were seen by nobody."""
+        looked = quiet.last_tick(str(self.state.root))
+        return None if looked is None else instant.text(datetime.fromtimestamp(int(looked), UTC))
 
     def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
         workspace = self.workspace
