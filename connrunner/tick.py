@@ -100,8 +100,8 @@ class Tick:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             if decided.promises or decided.slots or broken != stands.broken_seen:
                 self._tell_broken(stands.broken_seen, broken)
-                record = standing.plan_as_record(decided, at=instant.text(self.clock()))
-                self.journal.append({**record, "broken": broken})
+                record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit})
             for wish in wishes:
                 requests.forget(self.state, wish)
             self._record_skipped(self.journal.standing)
@@ -123,6 +123,11 @@ class Tick:
         """Give every slot that was recorded as skipped its run, which tells people. Hold the state lock."""
         for entry in list(stands.skipped.values()):
             self.lanes.records.skip(entry, self.workspace, dequeued=False)
+
+    def _last_look(self) -> str | None:
+        """Return when a tick last looked before this one: slots since then were seen by nobody."""
+        looked = quiet.last_tick(str(self.state.root))
+        return None if looked is None else instant.text(datetime.fromtimestamp(int(looked), UTC))
 
     def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
         workspace = self.workspace

@@ -6,18 +6,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant
 from connrunner.core import run as runs
-from connrunner.core.model import Run
+from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
 from connrunner.core.run import Result, Story
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
 
 BLOCK = 1 << 16
+LOOKED_AT = 100  # runs, for the run times of the past
+MEASURED = 30
+CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 
 
 def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
@@ -89,6 +92,16 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
             yield run
     finally:
         os.close(descriptor)
+
+
+def durations(folder: StateFolder, connection: str) -> list[float]:
+    """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
+
+    Only the newest are looked at, so that a year of runs costs no more than a month.
+    """
+    recent = [run for run in islice(history(folder, connection), LOOKED_AT) if run.started_at]
+    ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
+    return (ended or [run.seconds for run in recent])[:MEASURED]
 
 
 def _lines_backward(descriptor: int) -> Iterator[bytes]:

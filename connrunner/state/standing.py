@@ -248,11 +248,15 @@ def _waiting_from(data: Mapping[str, Any]) -> Waiting:
     )
 
 
-def plan_as_record(plan: Plan, *, at: str) -> dict[str, Any]:
-    """Return the one record that holds all that a tick decided: slots and new promises cannot part."""
+def plan_as_record(plan: Plan, *, at: str, before: str | None = None) -> dict[str, Any]:
+    """Return the one record that holds all that a tick decided: slots and new promises cannot part.
+
+    *before* is when the tick before this one looked.
+    """
     return {
         "type": "planned",
         "at": at,
+        "before": before,
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {
