@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from connrunner.state.folder import StateFolder
 
 if TYPE_CHECKING:
     from tests.servers import http, postgres, s3, sftp
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("connrunner", deadline=None)
+hypothesis.settings.load_profile("connrunner")
 
 SETTINGS = """\
 version: 1
