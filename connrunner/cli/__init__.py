@@ -19,7 +19,7 @@ GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run"),
     "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
-    "Manage": ("connectors", "notify", "reset"),
+    "Manage": ("connectors", "notify", "reset", "install"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 
