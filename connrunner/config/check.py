@@ -7,24 +7,17 @@ means "say nothing about this".
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connrunner.config import redact
+from connrunner.config import literals, redact
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
 
 Data = Mapping[str, Any]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_SECRET_VARIABLE = re.compile(
-    "PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|PRIVATE_KEY|ACCESS_KEY|(?:^|_)(?:TOKEN|PASS|PWD)S?(?:_|$)"
-)
-_NOT_THE_SECRET_ITSELF = re.compile("_(?:FILE|PATH|NAME|URL)$")
-_CAMEL = re.compile("(?<=[a-z0-9])(?=[A-Z])")  # accessToken is two words
-_REFERENCE = re.compile("env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\n]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +70,7 @@ def workspace(data: Data) -> Iterator[Finding]:
     if mail.get("server") is not None:
         yield from _server(mail["server"])
     if mail.get("username") is not None:
-        yield from _reference(mail["username"], ("mail", "username"))
+        yield from literals.reference(mail["username"], ("mail", "username"))
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -138,12 +131,6 @@ def _server(server: str) -> Iterator[Finding]:
         yield Finding(path, message, hint, "bad-mail-server")
 
 
-def _reference(value: str, path: Path) -> Iterator[Finding]:
-    if redact.is_reference(value) and not _REFERENCE.fullmatch(value):
-        message = f"`{path[-1]}` is not a sound reference to a secret"
-        yield Finding(path, message, "write env:NAME, or file:/ and an absolute path", "bad-reference")
-
-
 # --- a connection among the others -------------------------------------------------------------------------------
 
 
@@ -168,7 +155,7 @@ def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
         connector = "from" if kind == "import" else "to"
         settings = work.get(connector)
         if isinstance(settings, dict):
-            yield from _secrets(settings.get("config"), (kind, connector, "config"))
+            yield from literals.of_connector(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 
@@ -359,28 +346,4 @@ def _command(work: Data) -> Iterator[Finding]:
             yield Finding(
                 ("command", "run", position), "an argument cannot hold NUL", "take it out", "control-character"
             )
-    yield from _secrets(work.get("env"), ("command", "env"))
-
-
-def _secrets(value: Any, path: Path) -> Iterator[Finding]:
-    """Yield the secrets that stand in *value* themselves, however deep, and the references that are not sound."""
-    parts: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    for name, part in parts:
-        here = (*path, name)
-        if not isinstance(part, str):
-            yield from _secrets(part, here)
-            continue
-        yield from _reference(part, here)
-        is_secret = (isinstance(name, str) and _is_secret_variable(name)) or redact.has_credentials(part)
-        if is_secret and part and not redact.is_reference(part):
-            hint = "write where the secret is: env:NAME or file:/path"
-            yield Finding(here, f"`{name}` holds a secret itself", hint, "literal-secret")
-
-
-def _is_secret_variable(name: str) -> bool:
-    upper = _CAMEL.sub("_", name).upper()
-    return bool(_SECRET_VARIABLE.search(upper)) and not _NOT_THE_SECRET_ITSELF.search(upper)
+    yield from literals.anywhere(work.get("env"), ("command", "env"))
