@@ -28,7 +28,9 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
     home = folder.connection(connection)
     with recording(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        newest = max((int(entry.name) for entry in os.scandir(home) if entry.name.isdigit()), default=0)
+        newest = max(
+            (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
+        )
         last = last_run(folder, connection)
         number = max(after, newest, last.run if last else 0) + 1
         while True:
@@ -84,7 +86,7 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
         for line in _lines_backward(descriptor):
             try:
                 run = runs.from_mapping(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             yield run
     finally:
@@ -154,7 +156,7 @@ def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
             offset += len(line)
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict):
                 yield offset, event
