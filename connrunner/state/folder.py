@@ -53,8 +53,12 @@ class StateFolder:
     def spool(self) -> Path:
         return self.root / "spool"
 
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
     def connection(self, name: str) -> Path:
-        return self.root / "runs" / name
+        return self.runs / name
 
     def history(self, name: str) -> Path:
         return self.connection(name) / "history.jsonl"
@@ -79,9 +83,11 @@ class StateFolder:
             self.refuse_newer()
             ground.refuse_without_locks(self.root)
             if not os.access(self.root, os.W_OK | os.X_OK):
-                raise StateError(f"the state folder {self.root} cannot be written", hint="check its owner and mode")
+                read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+                code = errno.EROFS if read_only else errno.EACCES
+                raise OSError(code, os.strerror(code), str(self.root))
             ground.make_private(self.root)
-            for folder in (self.locks, self.requests, self.compiled):
+            for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
                 folder.mkdir(mode=0o700, exist_ok=True)
             if not self.format.exists():
                 replace_file(self.format, b"%d\n" % FORMAT)

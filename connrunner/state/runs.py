@@ -110,10 +110,15 @@ def _lines_backward(descriptor: int) -> Iterator[bytes]:
 
 
 class RunLog:
-    """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it."""
+    """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it.
+
+    A full disk stops no run: events that cannot be written are counted, and told once there is room again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._lost = 0
+        self._why = ""
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
         self._add({"level": level, "message": text, **facts})
@@ -126,14 +131,28 @@ class RunLog:
 
     def ended(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._add({"type": "ended", **runs.result_as_dict(result)})
+        self._write({"type": "ended", **runs.result_as_dict(result)})
         os.fsync(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def _add(self, event: Mapping[str, Any]) -> None:
-        write_all(self._descriptor, _line({"at": instant.text(datetime.now(UTC)), **event}))
+        try:
+            self._write(event)
+        except OSError as error:
+            self._lost += 1
+            self._why = error.strerror or str(error)
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        at = instant.text(datetime.now(UTC))
+        data = _line({"at": at, **event})
+        if self._lost:
+            text = f"{self._lost:,} events could not be written: {self._why}"
+            # The line end closes what the last attempt may have left of its line.
+            data = b"\n" + _line({"at": at, "level": "warning", "message": text}) + data
+        write_all(self._descriptor, data)
+        self._lost = 0
 
 
 def events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
