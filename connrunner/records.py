@@ -15,9 +15,9 @@ from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.plan import Waiting
 from connrunner.core.run import Result
 from connrunner.errors import Problem
-from connrunner.state import locks, standing
+from connrunner.state import ground, locks, standing
 from connrunner.state import runs as run_files
-from connrunner.state.folder import StateFolder
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Started
 
@@ -31,7 +31,12 @@ class Records:
     clock: Callable[[], datetime]
 
     def start(self, entry: Waiting, connection: Connection, *, commit: str | None) -> Started:
-        """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock."""
+        """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock.
+
+        StateError when there is no room: nothing starts whose end cannot be recorded.
+        """
+        with recording(self.state.root):
+            ground.refuse_full(self.state.root)
         started = Started(
             run=self._number(connection.name),
             lane=connection.lane,

@@ -222,10 +222,9 @@ class Tick:
 
     def _tell_damage(self) -> None:
         for damage in self.journal.damage:
-            if damage.kept_in is not None:
-                text = f"{damage.length} bytes of an unfinished record at byte {damage.offset}"
-                where = f"they are kept in {damage.kept_in}"
-                self.say({"event": "problem", "message": f"{self.journal.path} had {text}; {where}"})
+            text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
+            message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
+            self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:

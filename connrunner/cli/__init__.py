@@ -97,6 +97,6 @@ def _report_bug(error: BaseException) -> None:
     click.echo(
         f"connrunner has a bug. Please report it with the lines below.\n\n"
         f"connrunner {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"command: {' '.join(sys.argv[1:2])}\n{''.join(lines)}",
+        f"command: {' '.join(sys.argv[1:2])}\n{clean(''.join(lines))}",
         err=True,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import pwd
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from connrunner.cli.text import nearest
+from connrunner.cli.text import as_json, nearest
 from connrunner.config import load, place
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
@@ -87,7 +86,7 @@ class Home:
         return getattr(connection and connection.schedule, "timezone", self.workspace.timezone)
 
     def echo_json(self, data: Any) -> None:
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        click.echo(as_json(data, indent=2))
 
 
 class Instant(click.ParamType[datetime]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -28,7 +27,7 @@ def tick_command(home: Home) -> None:
 
 def say_json(event: dict[str, Any]) -> None:
     """Print one event as a line of JSON."""
-    click.echo(json.dumps(event, ensure_ascii=False))
+    click.echo(text.as_json(event))
 
 
 def say_text(event: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class Standing:
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
+    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
     answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
 
 
@@ -76,6 +77,8 @@ def apply(standing: Standing, record: Mapping[str, Any]) -> None:
             _ended(standing, record)
         case "delivered":
             _delivered(standing, record)
+        case "damaged":
+            standing.damaged.append(record["offset"])
         case "snapshot":
             _restore(standing, record)
 
