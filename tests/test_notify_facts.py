@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify import plain
-from connrunner.notify.facts import COUNTED, MEANING, context, in_words, wall
+from connrunner.notify.facts import MEANING, context
+from connrunner.notify.language import Plain
+from connrunner.notify.refused import COUNTED
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
@@ -79,7 +81,7 @@ WORDS = [
 
 @pytest.mark.parametrize(("seconds", "words"), WORDS)
 def test_a_length_of_time_in_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert Plain().duration(seconds) == words
 
 
 WALLS = [
@@ -93,7 +95,7 @@ WALLS = [
 
 @pytest.mark.parametrize(("timezone", "text"), WALLS)
 def test_times_are_those_of_the_schedules_zone_with_their_offset(timezone: str, text: str) -> None:
-    assert wall(START, timezone) == text
+    assert Plain().instant(START, timezone) == text
 
 
 def rejects(path: Path, *rows: Any) -> Path:
@@ -166,7 +168,13 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
     assert seen["rejects_more"] is False
     assert seen["next_run"] == "Fri 2026-11-27 01:30:00 +01:00"
     assert seen["workspace"] == "crm-workspace"
-    assert seen["commands"] == {"log": "connrunner log crm 12", "rejects": "connrunner rejects crm 12"}
+    assert seen["commands"] == {
+        "log": "connrunner log crm 12",
+        "rejects": "connrunner rejects crm 12",
+        "run": "connrunner run crm",
+        "runs": "connrunner runs crm",
+        "status": "connrunner status",
+    }
 
 
 def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify.facts import context
-from connrunner.notify.render import HTML, SUBJECT, TEMPLATES, TEXT, Rendered, Trouble, fallback, render, work
+from connrunner.notify.render import PARTS, Rendered, Trouble, fallback, render, work
 from connrunner.notify.sandbox import answers
 
+TEMPLATES = SUBJECT, TEXT, HTML = tuple(f"run.{part}" for part in PARTS)
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
     connection="crm",
@@ -102,9 +103,10 @@ Refused rows, the first 10 of 14
 By reason
   wrong-type                    14
 
-More, in the workspace crm-workspace
+See more, or run it again, in the workspace crm-workspace
   connrunner log crm 12
   connrunner rejects crm 12
+  connrunner run crm
 """
     )
 
@@ -143,8 +145,9 @@ Ended       Mon 2026-11-23 01:31:15 +01:00
 Run time    0.0 s
 Next run    none planned
 
-More, in the workspace crm-workspace
+See more, or run it again, in the workspace crm-workspace
   connrunner log crm 12
+  connrunner run crm
 """
     )
 
@@ -206,7 +209,7 @@ def test_the_html_part_is_well_formed_and_loads_nothing(tmp_path: Path, outcome:
     assert answer["text"].startswith("<!DOCTYPE html>")
     assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
     assert not re.search(r"https?:|url\(|@import", answer["text"])
-    assert {"CRM contacts, run 12", outcome.value, "12,000", "1 min 13 s", "3f2a9c1d"} <= set(page.texts)
+    assert {"CRM contacts", outcome.value, "12,000", "1 min 13 s", "3f2a9c1d"} <= set(page.texts)
     assert ("'abc' is not an integer" in page.texts) is (rejects > 0)
 
 
@@ -214,7 +217,7 @@ def test_what_the_text_part_says_stands_in_the_html_part_too(tmp_path: Path) -> 
     sees = seen(tmp_path, description="Nightly list.", owner="data-team", next_run=START + timedelta(days=4))
     _, text, html = (answer["text"] for answer in here(tmp_path, sees))
     words = r"[\w.,:+-]*\w"
-    assert set(re.findall(words, text)) - {"Outcome"} <= set(re.findall(words, " ".join(Page(html).texts)))
+    assert set(re.findall(words, text)) - {"Outcome", "in"} <= set(re.findall(words, " ".join(Page(html).texts)))
 
 
 def test_markup_in_names_messages_and_values_is_text(tmp_path: Path) -> None:

@@ -272,6 +272,16 @@ class Workspace:
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """One version of the workspace, as git describes it."""
+
+    id: str
+    author: str
+    at: datetime
+    subject: str
+
+
 # --- files between connectors and the profile store --------------------------------------------------------------
 
 
