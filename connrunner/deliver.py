@@ -8,18 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.config import load, secrets
+from connrunner.config.author import author
 from connrunner.core import notice
 from connrunner.core.model import Workspace
 from connrunner.core.notice import DeliveryRecord
 from connrunner.errors import BusyError, ConnrunnerError, RunError
-from connrunner.notify import outbox
+from connrunner.notify import facts, outbox
 from connrunner.notify.outbox import PendingNotice
 from connrunner.state import locks
+from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed, Standing
 
 PASS = 30.0  # seconds that one pass may take; what is not reached stays due
+ASKING = 5.0  # seconds of it in which git is asked about commits
 
 
 def deliver(folder: Path, state: StateFolder) -> None:
@@ -36,7 +39,11 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     workspace = load.load(folder, cache=state.compiled)
     journal = Journal(state)
     stands = journal.read()
-    pending = [one for owed in stands.owed.values() if (one := _pending(owed, workspace, stands, state)).recipients]
+    at = datetime.now(UTC)
+    ledgers = ((owed, notice.ledger(owed.notice, owed.deliveries, at)) for owed in stands.owed.values())
+    due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
+    patience = time.monotonic() + ASKING
+    pending = [_pending(owed, who, workspace, stands, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
     def record(delivery: DeliveryRecord) -> None:
         with locks.changing(state):
@@ -60,14 +67,16 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     )
 
 
-def _pending(owed: Owed, workspace: Workspace, stands: Standing, state: StateFolder) -> PendingNotice:
+def _pending(
+    owed: Owed, recipients: tuple[str, ...], workspace: Workspace, stands: Standing, state: StateFolder, patience: float
+) -> PendingNotice:
     name = owed.notice.connection
     connection = workspace.connections.get(name)
     promise = stands.promises.get(name)
     zone = getattr(connection.schedule, "timezone", workspace.timezone) if connection else workspace.timezone
     return PendingNotice(
         notice=owed.notice,
-        recipients=notice.ledger(owed.notice, owed.deliveries, datetime.now(UTC)).due,
+        recipients=recipients,
         run=owed.run,
         title=connection.title if connection else owed.run.title or name,
         description=connection.description if connection else "",
@@ -75,6 +84,8 @@ def _pending(owed: Owed, workspace: Workspace, stands: Standing, state: StateFol
         timezone=zone,
         next_run=promise.next_due if promise else None,
         rejects=state.rejects(name, owed.notice.run),
+        recent=run_files.recent(state, name, facts.RECENT, until=owed.notice.run),
+        commit=author(Path(workspace.folder), owed.run.commit) if time.monotonic() < patience else None,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from connrunner.core.model import Commit
@@ -15,10 +16,12 @@ KEPT = ("PATH", "HOME", "LD_LIBRARY_PATH")  # of the environment: the rest may h
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
+@cache
 def author(folder: Path, commit: str | None) -> Commit | None:
     """Return what git says about *commit* of the repository that holds *folder*.
 
-    None when there is no git, no repository, no such commit, or no answer within three seconds. Fetches nothing.
+    None when there is no git, no repository, no such commit, or no answer within three seconds. Fetches nothing, and
+    asks once for each commit.
     """
     if commit is None or not _HASH.fullmatch(commit):
         return None

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.core import instant
-from connrunner.core.model import Mail, Run
+from connrunner.core.model import Commit, Mail, Run
 from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.notify import folder, message, smtp, wire
 from connrunner.notify.carrier import Answer, Carrier, ServerError
@@ -37,6 +37,8 @@ class PendingNotice:
     timezone: str = "UTC"  # of the connection's schedule, else of the workspace
     next_run: datetime | None = None
     rejects: Path | None = None  # the run's rejects.jsonl
+    recent: Sequence[Run] = ()  # the last runs of its connection, newest first
+    commit: Commit | None = None  # the version of the workspace that the run used
 
 
 def _now() -> datetime:
@@ -121,12 +123,18 @@ def _settle(notice: Notice, recipient: str, answer: Answer, record: Record, cloc
 def _context(pending: PendingNotice, workspace: Path) -> dict[str, object]:
     return context(
         pending.run,
+        event=pending.notice.event,
+        name=pending.notice.connection,
         title=pending.title,
         description=pending.description,
         owner=pending.owner,
         timezone=pending.timezone,
         next_run=pending.next_run,
         rejects=pending.rejects,
+        recent=pending.recent,
+        commit=pending.commit,
+        facts=pending.notice.facts,
+        target=pending.notice.target,
         workspace=workspace.resolve().name,
     )
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,15 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
             yield run
     finally:
         os.close(descriptor)
+
+
+def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
+
+    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
+    """
+    newest = islice(history(folder, connection), 1000)
+    return list(islice((run for run in newest if not until or run.run <= until), count))
 
 
 def _lines_backward(descriptor: int) -> Iterator[bytes]:
