@@ -46,7 +46,7 @@ class Trouble:
         return f"{self.template}:{self.line}: {self.message}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """What a mail says; without *html* it has a text part only."""
 
