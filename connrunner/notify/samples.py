@@ -194,6 +194,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
             event=event,
             name="" if lone else connection,
             target=target,
+            workspace="crm",
             facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
         )
     seen = context(
