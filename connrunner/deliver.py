@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from connrunner.config import load, secrets
-from connrunner.core import notice
-from connrunner.core.model import Workspace
-from connrunner.core.notice import DeliveryRecord
+from connrunner.config.author import author
+from connrunner.core import instant, notice, summary
+from connrunner.core.model import Run, Target, Workspace
+from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.errors import BusyError, ConnrunnerError, RunError
-from connrunner.notify import outbox
+from connrunner.notify import facts, outbox
 from connrunner.notify.outbox import PendingNotice
 from connrunner.state import locks
+from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed, Standing
 
 PASS = 30.0  # seconds that one pass may take; what is not reached stays due
+ASKING = 5.0  # seconds of it in which git is asked about commits
 
 
 def deliver(folder: Path, state: StateFolder) -> None:
@@ -36,7 +42,11 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     workspace = load.load(folder, cache=state.compiled)
     journal = Journal(state)
     stands = journal.read()
-    pending = [one for owed in stands.owed.values() if (one := _pending(owed, workspace, stands, state)).recipients]
+    at = datetime.now(UTC)
+    ledgers = ((owed, notice.ledger(owed.notice, owed.deliveries, at)) for owed in stands.owed.values())
+    due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
+    patience = time.monotonic() + ASKING
+    pending = [_pending(owed, who, workspace, stands, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
     def record(delivery: DeliveryRecord) -> None:
         with locks.changing(state):
@@ -62,22 +72,61 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         )
 
 
-def _pending(owed: Owed, workspace: Workspace, stands: Standing, state: StateFolder) -> PendingNotice:
-    name = owed.notice.connection
+def _pending(
+    owed: Owed, recipients: tuple[str, ...], workspace: Workspace, stands: Standing, state: StateFolder, patience: float
+) -> PendingNotice:
+    name, run = owed.notice.connection, owed.run
     connection = workspace.connections.get(name)
     promise = stands.promises.get(name)
-    zone = getattr(connection.schedule, "timezone", workspace.timezone) if connection else workspace.timezone
+    target = workspace.targets.get(owed.notice.target, Target(timezone=workspace.timezone))
+    about = owed.notice
+    recent = run_files.recent(state, name, facts.RECENT, until=about.run) if name else []
+    if run is None:  # a reminder, or a notice that somebody wants sent again
+        run = next((one for one in recent[:1] if one.run == about.run), None)
+    if about.event == "digest":
+        about = replace(about, facts={**about.facts, **_digest(about, workspace, stands, state)})
     return PendingNotice(
-        notice=owed.notice,
-        recipients=notice.ledger(owed.notice, owed.deliveries, datetime.now(UTC)).due,
-        run=owed.run,
-        title=connection.title if connection else owed.run.title or name,
+        notice=about,
+        recipients=recipients,
+        at=instant.parse(owed.at),
+        run=run,
+        title=connection.title if connection else run.title or name if run else name,
         description=connection.description if connection else "",
         owner=connection.owner if connection else "",
-        timezone=zone,
+        timezone=getattr(connection.schedule, "timezone", workspace.timezone) if connection else target.timezone,
         next_run=promise.next_due if promise else None,
-        rejects=state.rejects(name, owed.notice.run),
+        rejects=state.rejects(name, run.run) if run else None,
+        recent=recent,
+        commit=author(Path(workspace.folder), run.commit) if run and time.monotonic() < patience else None,
+        reply_to=target.reply_to,
+        language=target.language,
     )
+
+
+def _digest(about: Notice, workspace: Workspace, stands: Standing, state: StateFolder) -> dict[str, Any]:
+    """Return what ran between two instants, connection by connection; those without runs are there, too."""
+    start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
+    connections = []
+    for name in summary.covered(about.target, workspace.connections):
+        connection, promise = workspace.connections[name], stands.promises.get(name)
+        runs = list(_since(start, run_files.history(state, name)))
+        connections.append(
+            {
+                "name": name,
+                "title": connection.title,
+                **summary.summary(runs, start=start, end=end, late_after=summary.late_after(connection.notify)),
+                "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
+            }
+        )
+    return {"connections": connections}
+
+
+def _since(start: datetime, newest_first: Iterator[Run]) -> Iterator[Run]:
+    """Yield the runs that ended after *start*, and as many before them as a trend needs."""
+    for number, run in enumerate(newest_first):
+        if run.ended_at <= start and number >= summary.TREND:
+            return
+        yield run
 
 
 def _plain(value: str | None, folder: Path) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant, notice
+from connrunner.core import instant, policy, storm
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
@@ -135,12 +135,16 @@ class Records:
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
         run_files.append_history(self.state, run)
+        told = self.journal.standing.told
+        notices = policy.about_run(notify, run, told, token=token())
+        limits = {target.name: target.limit for rule in notify for target in rule.to}
+        owing = storm.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)
         self.journal.append(
             {
                 "type": "ended",
                 "at": instant.text(run.ended_at),
                 "run": runs.as_dict(run),
-                "owes": [item.as_dict() for item in notice.owed(notify, run, token=uuid.uuid4().hex[:12])],
+                **owing.as_record(),
                 "broken": broken,
                 "dequeued": dequeued,
             }
@@ -172,6 +176,11 @@ def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: flo
         exit_status=result.exit_status,
         detail=result.detail,
     )
+
+
+def token() -> str:
+    """Return a text that nobody else has, for the Message-IDs of what is owed together."""
+    return uuid.uuid4().hex[:12]
 
 
 def digest(problems: tuple[Problem, ...]) -> str:

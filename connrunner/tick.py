@@ -10,15 +10,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from connrunner import quiet
 from connrunner.config import load, stamps, zones
-from connrunner.core import instant, plan
+from connrunner.core import instant, overdue, plan, storm
 from connrunner.core.model import Workspace
+from connrunner.core.overdue import Promised
 from connrunner.core.plan import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.lanes import Lanes, Say
-from connrunner.records import Records, digest
+from connrunner.records import Records, digest, token
 from connrunner.state import locks, requests, standing
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
@@ -98,10 +100,11 @@ class Tick:
             broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
-            if decided.promises or decided.slots or broken != stands.broken_seen:
+            owed = self._overdue(stands, decided) if due else {}
+            if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
-                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit})
+                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit, **owed})
             for wish in wishes:
                 requests.forget(self.state, wish)
             self._record_skipped(self.journal.standing)
@@ -148,6 +151,33 @@ class Tick:
             due=due,
         )
 
+    def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
+        """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
+        now, last = self.clock(), quiet.last_tick(str(self.state.root))
+        since = datetime.fromtimestamp(last, UTC) if last is not None else None
+        missed = overdue.hole(decided.slots, since=since, now=now)
+        if missed and since is not None:
+            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
+        dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
+        notices, digests = overdue.notices_at(
+            now,
+            workspace=self.workspace,
+            told=stands.told,
+            promised=[
+                *(Promised(entry=started.waiting, run=started.run) for started in stands.started.values()),
+                *(Promised(entry=entry) for name, entry in stands.waiting.items() if name not in dropped),
+                *(Promised(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
+            ],
+            slots=decided.slots,
+            since=since,
+            token=token(),
+        )
+        if not notices and not digests:
+            return {}
+        limits = {name: target.limit for name, target in self.workspace.targets.items()}
+        owing = storm.calm(notices, stands.told, limits=limits, at=now)
+        return {**owing.as_record(), "digests": digests}
+
     # --- the queue ---------------------------------------------------------------------------------------------
 
     def drain(self, *, until: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None) -> None:
@@ -180,6 +210,7 @@ class Tick:
                 quiet.forget(str(self.state.root))
                 return
             wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
+            wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)
             quiet.remember(
@@ -205,16 +236,16 @@ class Tick:
 
     def _say_mail(self, before: dict[str, Owed]) -> None:
         stands = self.journal.read()
-        dead = {(letter["connection"], letter["run"], letter["recipient"]): letter["reason"] for letter in stands.dead}
+        dead = {(letter.get("notice", {}).get("id"), letter["recipient"]): letter["reason"] for letter in stands.dead}
         for identity, owed in before.items():
-            about = {"connection": owed.notice.connection, "run": owed.notice.run}
+            about = {"connection": owed.notice.connection, "run": owed.notice.run, "about": owed.notice.event}
             now = stands.owed.get(identity)
             if now is not None:
                 reasons = [delivery["reason"] for delivery in now.deliveries if delivery["reason"]]
                 self.say({"event": "mail-waits", **about, "reason": reasons[-1] if reasons else "not tried yet"})
                 continue
             for recipient in owed.notice.recipients:
-                reason = dead.get((owed.notice.connection, owed.notice.run, recipient))
+                reason = dead.get((identity, recipient))
                 event = "mailed" if reason is None else "mail-dead"
                 self.say({"event": event, **about, "recipient": recipient, "reason": reason or ""})
 

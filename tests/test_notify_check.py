@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.core.model import Outcome
 from connrunner.notify import check as checking
 from connrunner.notify.check import check
-from connrunner.notify.render import TEMPLATES
+from connrunner.notify.render import EVENTS, PARTS, choose
+from connrunner.notify.samples import samples
 from connrunner.notify.sandbox import answers
 
-SEES = "a template sees commands, connection, counts, next_run, rejects, rejects_more, rejects_total, run, workspace"
-NAMES = "the templates of a mail are run.subject.j2, run.txt.j2, run.html.j2"
+SEES = "a template sees " + ", ".join(sorted(next(samples([("", "")]))))
+PLACES = "mails look into templates/, templates/targets/NAME/ and templates/connections/NAME/"
+NAMES = "the templates of a mail about a run are run.subject.j2, run.txt.j2, run.html.j2"
 CASES = [
     # files                                                        problems
     ({}, []),
@@ -63,6 +64,52 @@ CASES = [
         {"parts/foot.j2": "x"},
         [f"templates/parts/foot.j2:1:1: this template is used by nothing; {NAMES}"],
     ),
+    ({"failing.txt.j2": "{{ failing.since }}", "digest.html.j2": "{{ digest.total.runs | number }}"}, []),
+    (
+        {"layout.html.j2": '{% extends "connrunner/layout.html.j2" %}{% block footer %}{{ workspace }}{% endblock %}'},
+        [],
+    ),
+    ({"targets/data-team/run.txt.j2": "{{ target }}", "connections/crm/late.subject.j2": "{{ late.by }}"}, []),
+    (
+        # a part that only some of the events have
+        {"run.txt.j2": "{{ failing.since }}"},
+        [
+            (
+                "templates/run.txt.j2:1:1: 'None' has no attribute 'since'; "
+                "not every event has it; ask with {% if ... %} first, or write a template for the events that have it"
+            )
+        ],
+    ),
+    (
+        {"recovered.subject.j2": "{{ failing.sinse }}"},
+        ["templates/recovered.subject.j2:1:1: 'dict object' has no attribute 'sinse'; did you mean 'since'?"],
+    ),
+    (
+        {"digest.txt.j2": "{% for one in digest.connections %}{{ one.titel }}{% endfor %}"},
+        ["templates/digest.txt.j2:1:1: 'dict object' has no attribute 'titel'; did you mean 'title'?"],
+    ),
+    (
+        {"layout.html.j2": '{% extends "connrunner/layout.html.j2" %}\n{% block footer %}{{ nope }}{% endblock %}'},
+        [f"templates/layout.html.j2:2:1: 'nope' is undefined; {SEES}"],
+    ),
+    (
+        {"targets/data-team/run.txt.j2": "{{ tarjet }}"},
+        ["templates/targets/data-team/run.txt.j2:1:1: 'tarjet' is undefined; did you mean 'target'?"],
+    ),
+    (
+        {"targets/data-taem/run.txt.j2": "x", "connections/nobody/run.txt.j2": "x", "targets/run.txt.j2": "x"},
+        [
+            (
+                "templates/connections/nobody/run.txt.j2:1:1: this template is for 'nobody', which does not exist; "
+                "there is no connections/nobody.yaml"
+            ),
+            (
+                "templates/targets/data-taem/run.txt.j2:1:1: this template is for 'data-taem', which does not exist; "
+                "did you mean 'data-team'?"
+            ),
+            f"templates/targets/run.txt.j2:1:1: this template is used by nothing; {PLACES}",
+        ],
+    ),
     (
         {"run.txt.j2": "{{ 'x' * 10 ** 10 }}"},
         ["templates/run.txt.j2:1:1: rendering needs too much memory"],
@@ -73,6 +120,9 @@ CASES = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("files", "problems"), CASES)
 def test_problems_have_a_place_and_a_remedy(tmp_path: Path, files: dict[str, str], problems: list[str]) -> None:
+    for name in ("notifications/data-team.yaml", "connections/crm.yaml"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     for name, text in files.items():
         path = tmp_path / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +144,11 @@ def test_a_workspace_without_templates_starts_no_process(tmp_path: Path, monkeyp
 
 
 def test_our_own_templates_take_every_sample(tmp_path: Path) -> None:
-    samples = list(checking._samples())
-    assert {sample["run"]["outcome"] for sample in samples} == {outcome.value for outcome in Outcome}
-    jobs = [{"template": name, "context": index} for index in range(len(samples)) for name in TEMPLATES]
-    assert [answer for answer in answers(tmp_path / "templates", jobs, samples) if "text" not in answer] == []
+    contexts = list(samples([("", "")]))
+    assert {sample["event"] for sample in contexts} == set(EVENTS)
+    jobs = [
+        {"template": choose(tmp_path, context, part), "context": index}
+        for index, context in enumerate(contexts)
+        for part in PARTS
+    ]
+    assert [answer for answer in answers(tmp_path / "templates", jobs, contexts) if "text" not in answer] == []

@@ -41,7 +41,9 @@ RUN = Run(
 def pending(*recipients: str, number: int = 12, title: str = "CRM contacts") -> PendingNotice:
     run = replace(RUN, run=number)
     notice = Notice(id=f"crm.{number}.failed.t", connection="crm", run=number, event="failed", recipients=recipients)
-    return PendingNotice(notice=notice, recipients=recipients, run=run, title=title, timezone="Europe/Amsterdam")
+    return PendingNotice(
+        notice=notice, recipients=recipients, at=run.ended_at, run=run, title=title, timezone="Europe/Amsterdam"
+    )
 
 
 class Box:

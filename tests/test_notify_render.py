@@ -18,9 +18,11 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify.facts import context
-from connrunner.notify.render import HTML, SUBJECT, TEMPLATES, TEXT, Rendered, Trouble, fallback, render, work
+from connrunner.notify.render import EVENTS, KINDS, PARTS, Rendered, Trouble, choose, fallback, render, work
+from connrunner.notify.samples import facts, sample
 from connrunner.notify.sandbox import answers
 
+TEMPLATES = SUBJECT, TEXT, HTML = tuple(f"run.{part}" for part in PARTS)
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
     connection="crm",
@@ -102,9 +104,10 @@ Refused rows, the first 10 of 14
 By reason
   wrong-type                    14
 
-More, in the workspace crm-workspace
+See more, or run it again, in the workspace crm-workspace
   connrunner log crm 12
   connrunner rejects crm 12
+  connrunner run crm
 """
     )
 
@@ -143,8 +146,9 @@ Ended       Mon 2026-11-23 01:31:15 +01:00
 Run time    0.0 s
 Next run    none planned
 
-More, in the workspace crm-workspace
+See more, or run it again, in the workspace crm-workspace
   connrunner log crm 12
+  connrunner run crm
 """
     )
 
@@ -206,7 +210,7 @@ def test_the_html_part_is_well_formed_and_loads_nothing(tmp_path: Path, outcome:
     assert answer["text"].startswith("<!DOCTYPE html>")
     assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
     assert not re.search(r"https?:|url\(|@import", answer["text"])
-    assert {"CRM contacts, run 12", outcome.value, "12,000", "1 min 13 s", "3f2a9c1d"} <= set(page.texts)
+    assert {"CRM contacts", outcome.value, "12,000", "1 min 13 s", "3f2a9c1d"} <= set(page.texts)
     assert ("'abc' is not an integer" in page.texts) is (rejects > 0)
 
 
@@ -214,7 +218,7 @@ def test_what_the_text_part_says_stands_in_the_html_part_too(tmp_path: Path) -> 
     sees = seen(tmp_path, description="Nightly list.", owner="data-team", next_run=START + timedelta(days=4))
     _, text, html = (answer["text"] for answer in here(tmp_path, sees))
     words = r"[\w.,:+-]*\w"
-    assert set(re.findall(words, text)) - {"Outcome"} <= set(re.findall(words, " ".join(Page(html).texts)))
+    assert set(re.findall(words, text)) - {"Outcome", "in"} <= set(re.findall(words, " ".join(Page(html).texts)))
 
 
 def test_markup_in_names_messages_and_values_is_text(tmp_path: Path) -> None:
@@ -271,6 +275,80 @@ def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
     for name in TEMPLATES:
         override(tmp_path, name, "{{ connection.title }}")
     assert [answer["text"] for answer in here(tmp_path, seen(tmp_path, title="<&>"))] == ["<&>", "<&>", "&lt;&amp;&gt;"]
+
+
+# Of the files there are: which one is taken for the text of `failing` about crm, to the target data-team.
+CHOICES = [
+    ([], "run.txt.j2"),
+    (["failed.txt.j2", "late.txt.j2", "targets/other/run.txt.j2", "connections/other/run.txt.j2"], "run.txt.j2"),
+    (["run.txt.j2", "failing.txt.j2"], "failing.txt.j2"),
+    (["failing.txt.j2", "connections/crm/run.txt.j2"], "connections/crm/run.txt.j2"),
+    (["connections/crm/run.txt.j2", "connections/crm/failing.txt.j2"], "connections/crm/failing.txt.j2"),
+    (["connections/crm/failing.txt.j2", "targets/data-team/run.txt.j2"], "targets/data-team/run.txt.j2"),
+    (["targets/data-team/run.txt.j2", "targets/data-team/failing.txt.j2"], "targets/data-team/failing.txt.j2"),
+]
+
+
+@pytest.mark.parametrize(("files", "chosen"), CHOICES)
+def test_the_most_special_template_is_taken(tmp_path: Path, files: list[str], chosen: str) -> None:
+    for name in files:
+        path = tmp_path / "templates" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert choose(tmp_path, sample("failing", target="data-team", connection="crm"), "txt.j2") == chosen
+    assert choose(tmp_path, sample("digest", target="data-team"), "txt.j2") == "digest.txt.j2"
+
+
+def test_the_layout_of_every_kind_can_be_replaced_at_once(tmp_path: Path) -> None:
+    override(
+        tmp_path,
+        "layout.html.j2",
+        '{% extends "connrunner/layout.html.j2" %}{% block footer %}{{ head("<Us>") }}{% endblock %}',
+    )
+    override(
+        tmp_path,
+        HTML,
+        '{% extends "connrunner/run.html.j2" %}{% block more %}{{ super() }}{{ typed(["x"]) }}{% endblock %}',
+    )
+    for kind in KINDS:
+        job = {"template": f"{kind}.html.j2", "context": 0}
+        (answer,) = answers(tmp_path / "templates", [job], [sample("failing" if kind == "run" else kind)])
+        page = Page(answer["text"])
+        assert "<Us>" in page.texts
+        assert "Sent by connrunner" not in answer["text"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("full", [True, False])
+def test_the_mail_about_each_event_is_well_formed_and_loads_nothing(tmp_path: Path, event: str, full: bool) -> None:
+    sees = sample(event, full=full)
+    jobs = [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS]
+    subject, text, html = (answer["text"] for answer in answers(tmp_path / "templates", jobs, [sees]))
+    assert len(subject.splitlines()) == 1
+    page = Page(html)
+    assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
+    assert not re.search(r"https?:|url\(|@import", html)
+    assert len(html) < 40_000  # Gmail cuts a mail at 102 kB
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert "None" not in subject + text + html
+
+
+LONG = [("digest", "connections"), ("folded", "notices"), ("outage", "missed")]
+
+
+@pytest.mark.parametrize(("event", "name"), LONG)
+def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event: str, name: str) -> None:
+    told = facts(event)
+    sees = context(None, event=event, facts={**told, name: told[name][:1] * 1000}, workspace="crm")
+    _, text, html = (
+        answer["text"]
+        for answer in answers(
+            tmp_path, [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS], [sees]
+        )
+    )
+    assert len(html) < 100_000
+    assert re.search(r"and 9[07]0 more", text)
+    assert re.search(r"and 9[07]0 more", html)
 
 
 # What is wrong with a template, and what the mail says about it.

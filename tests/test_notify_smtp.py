@@ -601,7 +601,11 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     notice = Notice(id="crm.12.partial.t", connection="crm", run=12, event="partial", recipients=recipients)
     recorded: list[DeliveryRecord] = []
     deliver(
-        [PendingNotice(notice=notice, recipients=recipients, run=run, title="Klanten & Übersicht 日本語")],
+        [
+            PendingNotice(
+                notice=notice, recipients=recipients, at=run.ended_at, run=run, title="Klanten & Übersicht 日本語"
+            )
+        ],
         mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
         username="me",
         password=PASSWORD,

@@ -80,6 +80,10 @@ def test_history_is_read_from_its_end(state: StateFolder) -> None:
     assert [run.run for run in run_files.history(state, "a")] == list(range(1199, 0, -1))
     assert [run.run for run in islice(run_files.history(state, "a"), 2)] == [1199, 1198]
     assert list(run_files.history(state, "unknown")) == []
+    assert [run.run for run in run_files.recent(state, "a", 2)] == [1199, 1198]
+    assert [run.run for run in run_files.recent(state, "a", 2, until=400)] == [400, 399]
+    assert run_files.recent(state, "a", 2, until=100) == []  # too long ago to be looked for
+    assert run_files.recent(state, "unknown", 2) == []
 
 
 def test_a_run_is_in_history_once_and_unchanged(state: StateFolder) -> None:

@@ -11,6 +11,9 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
 from connrunner.core import run as runs
+from connrunner.core.model import Outcome
+
+OUTCOMES = {str(outcome) for outcome in Outcome}
 
 
 @click.command()
@@ -38,7 +41,7 @@ def say_text(event: dict[str, Any]) -> None:
 def sentence(event: dict[str, Any]) -> str:
     """Return what *event* says in words."""
     name = event.get("connection")
-    run = f"{name} #{event['run']}" if event.get("run") else str(name)
+    run = f"{name} #{event['run']}" if event.get("run") else str(name or event.get("about"))
     match event["event"]:
         case "queued":
             missed = event["missed"]
@@ -60,8 +63,14 @@ def sentence(event: dict[str, Any]) -> str:
             return f"lane {event['lane']} is busy: {run} has been running since {since}{waits}"
         case "left-over":
             return f"{run}: programs that it started still live; its lane waits for them"
+        case "hole":
+            missed = sum(event["missed"].values())
+            slots = f"{missed:,} slot{'s' if missed > 1 else ''} of {', '.join(sorted(event['missed'])[:5])}"
+            since, until = (text.local(instant.parse(event[key]), "UTC") for key in ("from", "to"))
+            return f"no tick came from {since} to {until}; {slots} passed meanwhile"
         case "mailed":
-            return f"{run}: told {event['recipient']}"
+            about = "" if not name or event["about"] in OUTCOMES else f" ({event['about']})"
+            return f"{run}: told {event['recipient']}{about}"
         case "mail-waits":
             return f"{run}: its mail waits: {event['reason']}"
         case "mail-dead":

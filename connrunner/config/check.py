@@ -7,6 +7,7 @@ means "say nothing about this".
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,9 @@ from connrunner.config.wording import did_you_mean, show
 Data = Mapping[str, Any]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_DOMAIN = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ def workspace(data: Data) -> Iterator[Finding]:
     mail = data.get("mail") or {}
     if mail.get("server") is not None:
         yield from _server(mail["server"])
+    if mail.get("from") is not None:
+        yield from _address(mail["from"], ("mail", "from"))
     if mail.get("username") is not None:
         yield from literals.reference(mail["username"], ("mail", "username"))
 
@@ -166,11 +172,54 @@ def targets(entries: Iterable[Data | None]) -> list[str]:
 
 
 def notify(entries: Iterable[Data | None], known: Collection[str], path: Path) -> Iterator[Finding]:
-    """Yield the recipients that are neither an address nor one of the *known* targets."""
+    """Yield the recipients that are neither an address nor one of the *known* targets, and what fits no `when`."""
     for position, entry in enumerate(entries):
         for step, to in _recipients(entry or {}):
-            if "@" not in to:
+            if "@" in to:
+                yield from _address(to, (*path, position, "to", *step))
+            else:
                 yield from _known(to, known, "target", "notifications", (*path, position, "to", *step))
+        yield from _when(entry or {}, (*path, position))
+
+
+def _when(entry: Data, path: Path) -> Iterator[Finding]:
+    when = entry.get("when")
+    if when == "late" and "late_after" not in entry:
+        message = "`when: late` needs `late_after`"
+        yield Finding((*path, "when"), message, "write how late is too late, like `late_after: 30m`", "missing-key")
+    fitting = {"after": ("failure", "change"), "reminder": ("change",)}
+    fitting |= dict.fromkeys(("partial", "stopped"), ("failure", "change"))
+    for key, words in fitting.items():
+        if key in entry and when is not None and when not in words:
+            message = f"`{key}` has no meaning with `when: {when}`"
+            hint = f"leave it out, or write `when: {' or '.join(words)}`"
+            yield Finding((*path, key), message, hint, "does-not-fit", at_key=True)
+
+
+def notification(data: Data) -> Iterator[Finding]:
+    yield from _timezone(data, ())
+    for key in ("email", "cc", "reply_to"):
+        said = data.get(key)
+        for position, one in enumerate(said if isinstance(said, list) else [said]):
+            if one is not None:
+                yield from _address(one, (key, position) if isinstance(said, list) else (key,))
+    digest = data.get("digest") or {}
+    if digest.get("type") == "daily" and "day" in digest:
+        message = "a daily digest has no `day`"
+        yield Finding(("digest", "day"), message, "leave it out, or write `type: weekly`", "does-not-fit", at_key=True)
+
+
+def _address(text: str, path: Path) -> Iterator[Finding]:
+    """Yield what no pattern can tell of an address: whether its domain can be one."""
+    domain = text.rpartition("@")[2].rstrip(">")
+    if domain.isascii() and len(domain) <= 253 and re.fullmatch(_DOMAIN, domain):
+        return
+    import idna
+
+    try:
+        idna.encode(domain, uts46=True)
+    except idna.IDNAError:
+        yield Finding(path, f"{show(domain)} cannot be a domain", "is it spelt right?", "bad-domain")
 
 
 def _recipients(entry: Data) -> Iterator[tuple[Path, str]]:

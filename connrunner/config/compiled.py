@@ -27,7 +27,7 @@ class File(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """One sound connection, everything it refers to written out."""
+    """One sound connection, its schedule and the defaults written out."""
 
     digest: bytes  # of its file
     surroundings: bytes  # digest of the files that it could refer to

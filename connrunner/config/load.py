@@ -22,11 +22,11 @@ from connrunner.config.compiled import Compiled, Resolved
 from connrunner.config.finding import Finding
 from connrunner.config.git import VersionError
 from connrunner.config.names import listed, whole_file, wrong_suffix
-from connrunner.config.resolved import built, connection_from, notify_document, notify_from, profile_model_from, resolve
+from connrunner.config.resolved import built, connection_from, notify_from, profile_model_from, resolve, target_from
 from connrunner.config.source import Source, Sources
 from connrunner.config.version import InCommit, InFolder, MovingError
 from connrunner.config.wording import printable
-from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
+from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
 
 __all__ = ["connection_from", "load", "profile_model_from"]
@@ -140,7 +140,6 @@ def _workspace(sources: Sources) -> Workspace:
         message = f"connrunner.yaml in {printable(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
     around = shared.around
-    default_notify = [entry for entry in notify_document(around.notify, around.targets) if entry["to"]]
     from_commit = isinstance(sources.version, InCommit) and shared.top.data.get("source") == "git"
     return Workspace(
         folder=sources.folder,
@@ -151,7 +150,8 @@ def _workspace(sources: Sources) -> Workspace:
         connections=connections,
         broken=broken,
         problems=tuple(problems),
-        default_notify=notify_from(default_notify),
+        default_notify=notify_from(around.notify, shared.people),
+        targets=shared.people,
         commit=sources.version.commit,
         profile_document=around.profile or {},
         repository=repository(Path(sources.folder)) if from_commit else None,
@@ -240,6 +240,16 @@ class _Shared:
         )
 
     @cached_property
+    def people(self) -> dict[str, Target]:
+        """The sound targets."""
+        zone = self.around.timezone
+        return {
+            name: target_from(name, data, timezone=zone)
+            for name, data in self.around.targets.items()
+            if data is not None
+        }
+
+    @cached_property
     def wrong_defaults(self) -> tuple[Problem, ...]:
         """Targets of `defaults.notify` that do not exist: they break the connections that rely on it."""
         found = list(check.notify(self.around.notify, self.targets, ("defaults", "notify")))
@@ -311,7 +321,8 @@ def _known(name: str, source: Source, sources: Sources, shared: _Shared) -> Conn
     if known is None or source.problems or (known.digest, known.surroundings) != (source.digest, shared.digest):
         return None
     try:
-        connection = built(name, compiled.unpack(known.document), shared.around.timezone, known.fingerprint)
+        document = compiled.unpack(known.document)
+        connection = built(name, document, shared.around.timezone, shared.people, known.fingerprint)
     except ValueError:  # the time-zone database changed; the full check finds the words for it
         return None
     sources.kept.connections[name] = known
@@ -320,7 +331,7 @@ def _known(name: str, source: Source, sources: Sources, shared: _Shared) -> Conn
 
 def _resolved(name: str, source: Source, sources: Sources, shared: _Shared) -> Connection:
     document = resolve(name, source.data, shared.around)
-    connection = connection_from(name, document, timezone=shared.around.timezone)
+    connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
     sources.kept.connections[name] = Resolved(source.digest, shared.digest, packed, connection.fingerprint)
     return connection

@@ -1,4 +1,4 @@
-"""A connection's document with everything it refers to written out, and the Connection that such a document stands for.
+"""A connection's document, its schedule and defaults written out, and the Connection that such a document stands for.
 
 A document is plain data that JSON can carry: a worker rebuilds its connection from it, without YAML and schemas. It is
 itself a sound connection file.
@@ -16,6 +16,7 @@ from connrunner.core import schedule as schedules
 from connrunner.core.model import (
     Command,
     Connection,
+    DaysOfWeek,
     Expect,
     Export,
     Field,
@@ -26,16 +27,19 @@ from connrunner.core.model import (
     ProfileModel,
     Property,
     PropertyType,
+    Schedule,
+    Target,
     Work,
     Write,
 )
+from connrunner.core.notation import WEEKDAYS
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
-    """Return the document of the sound connection *data*: schedule and targets written out, defaults filled in."""
+    """Return the document of the sound connection *data*: schedule written out, defaults filled in."""
     when = data["schedule"]
     mapping = around.schedules[when] if isinstance(when, str) else when
     assert mapping is not None, "a broken schedule breaks the connection before this"
@@ -45,32 +49,25 @@ def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[st
         **data,
         "schedule": schedules.document(schedules.parse(mapping, around.timezone)),
         "timeout": data.get("timeout", around.timeout),
-        "notify": notify_document(entries, around.targets),
+        "notify": list(entries),
     }
     return dict(sorted(filled.items()))
 
 
-def notify_document(entries: Any, targets: Mapping[str, Mapping[str, Any] | None]) -> list[dict[str, Any]]:
-    """Return *entries* with addresses only, each once; a target that is missing or broken adds none."""
-    return [{"to": _addresses(entry["to"], targets), "when": entry["when"]} for entry in entries]
-
-
-def _addresses(to: str | list[str], targets: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
-    found: dict[str, None] = {}
-    for one in [to] if isinstance(to, str) else to:
-        found.update(dict.fromkeys([one] if "@" in one else (targets.get(one) or {}).get("email", ())))
-    return list(found)
-
-
-def connection_from(name: str, document: Mapping[str, Any], *, timezone: str) -> Connection:
+def connection_from(
+    name: str, document: Mapping[str, Any], *, timezone: str, targets: Mapping[str, Target] | None = None
+) -> Connection:
     """Return the connection that *document*, made by `resolve`, stands for.
 
-    *timezone* is for a calendar schedule without one. ValueError when the time-zone database has lost a zone.
+    *timezone* is for a calendar schedule without one. Without *targets* nobody but addresses is told. ValueError when
+    the time-zone database has lost a zone.
     """
-    return built(name, document, timezone, fingerprint(document))
+    return built(name, document, timezone, targets or {}, fingerprint(document))
 
 
-def built(name: str, document: Mapping[str, Any], timezone: str, fingerprint: str) -> Connection:
+def built(
+    name: str, document: Mapping[str, Any], timezone: str, targets: Mapping[str, Target], fingerprint: str
+) -> Connection:
     """Return what `connection_from` does, for those who know the fingerprint already."""
     return Connection(
         name=name,
@@ -81,16 +78,47 @@ def built(name: str, document: Mapping[str, Any], timezone: str, fingerprint: st
         lane=document.get("lane", "main"),
         schedule=schedules.parse(document["schedule"], timezone),
         work=_work(document),
-        notify=notify_from(document["notify"]),
+        notify=notify_from(document["notify"], targets),
         timeout=seconds(document["timeout"]),
         document=document,
         fingerprint=fingerprint,
     )
 
 
-def notify_from(entries: Any) -> tuple[Notify, ...]:
-    """Return who is told, from entries that hold addresses only."""
-    return tuple(Notify(to=tuple(entry["to"]), when=entry["when"]) for entry in entries)
+def notify_from(entries: Any, targets: Mapping[str, Target]) -> tuple[Notify, ...]:
+    """Return who is told. A target that is missing or broken adds nobody, and an entry without anybody is none."""
+    found = []
+    for entry in entries:
+        names = [entry["to"]] if isinstance(entry["to"], str) else entry["to"]
+        to = [targets[name] for name in dict.fromkeys(names) if name in targets]
+        if addresses := tuple(dict.fromkeys(name for name in names if "@" in name)):
+            to.append(Target(to=addresses))
+        if to:
+            said = {key: value for key, value in entry.items() if key != "to"}
+            said |= {key: seconds(said[key]) for key in ("reminder", "late_after") if key in said}
+            found.append(Notify(to=tuple(to), **said))
+    return tuple(found)
+
+
+def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
+    """Return the target that *data*, a sound file of notifications/, declares; *timezone* is the workspace's."""
+    digest = data.get("digest")
+    zone = data.get("timezone", timezone)
+    when: Schedule | None = None
+    if digest:
+        days = [digest.get("day", "monday")] if digest["type"] == "weekly" else list(WEEKDAYS)
+        when = schedules.parse({"type": "days_of_week", "days": days, "time": digest["time"]}, zone)
+    assert when is None or isinstance(when, DaysOfWeek)
+    return Target(
+        name=name,
+        to=tuple(data.get("email", ())),
+        cc=tuple(data.get("cc", ())),
+        reply_to=data.get("reply_to", ""),
+        language=data.get("language", ""),
+        timezone=zone,
+        digest=when,
+        limit=data.get("limit", Target().limit),
+    )
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:

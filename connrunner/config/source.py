@@ -22,6 +22,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
     "workspace": check.workspace,
     "profile": check.profile,
     "schedule": check.schedule,
+    "notification": check.notification,
 }
 
 

@@ -205,13 +205,31 @@ class Target:
     digest: DaysOfWeek | None = None  # when its digest is due
     limit: int = 10  # mails in an hour; what is beyond is folded into one
 
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Everybody who is told, each once."""
+        everybody: dict[str, str] = {}
+        for recipient in (*self.to, *self.cc):
+            everybody.setdefault(mailbox(recipient), recipient)
+        return tuple(everybody.values())
+
+
+def mailbox(recipient: str) -> str:
+    """Return what is the same for `Zoë <Zoe@example.com>` and `zoe@example.com`."""
+    return recipient.rpartition("<")[2].rstrip("> ").strip().casefold()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notify:
     """Who is told, and when."""
 
-    to: tuple[str, ...]  # e-mail addresses; names of targets are already resolved
-    when: Literal["always", "failure"]
+    to: tuple[Target, ...]
+    when: Literal["always", "failure", "change", "late"]
+    after: int = 1  # failures in a row before anybody is told
+    reminder: int = 0  # seconds between reminders while it stays broken, for `change`; 0: none
+    late_after: int = 0  # seconds after a slot at which its run has to be over; 0: it may take any time
+    partial: bool = True  # a partial run is a failure
+    stopped: bool = False  # a stopped run is a failure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -268,10 +286,21 @@ class Workspace:
     broken: Mapping[str, tuple[Problem, ...]]  # connections that cannot be used now, by name, and why
     problems: tuple[Problem, ...]  # every problem of every file, the broken connections' among them
     default_notify: tuple[Notify, ...] = ()
+    targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
     repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
     trouble: str = ""  # why this is the last good version, and not the newest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Commit:
+    """One version of the workspace, as git describes it."""
+
+    id: str
+    author: str
+    at: datetime
+    subject: str
 
 
 # --- files between connectors and the profile store --------------------------------------------------------------
@@ -303,7 +332,7 @@ class Outcome(StrEnum):
 
     @property
     def is_failure(self) -> bool:
-        """True for the outcomes that `when: failure` tells about."""
+        """True for the outcomes that count as a failure unless a rule of `notify` says otherwise."""
         return self in (Outcome.PARTIAL, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.SKIPPED)
 
 

@@ -1,17 +1,15 @@
-"""Who is told about an ended run, and when is it time to try again?"""
+"""What somebody is owed: how it stands with each recipient, and when is it time to try again?"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, assert_never, cast
+from typing import Any, Literal, TypedDict, cast
 
 from connrunner.core import instant
-from connrunner.core.model import Notify, Run
 
-Result = Literal["sent", "deferred", "refused"]
+Result = Literal["sent", "deferred", "refused", "retried", "dropped"]
 Event = Literal[
     # what one run did, for `always` and `failure`
     "succeeded",
@@ -66,7 +64,7 @@ class DeliveryRecord(TypedDict):
 
     notice: str
     recipient: str
-    result: Result  # deferred: another attempt may succeed; refused: none will
+    result: Result  # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
     at: str  # RFC 3339, UTC
     reason: str  # empty when sent
 
@@ -83,7 +81,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
-    """How a notice stands: each recipient is in exactly one of the four."""
+    """How a notice stands: each recipient is in exactly one of these, unless somebody dropped it."""
 
     due: tuple[str, ...]
     waiting: Mapping[str, datetime]  # recipient -> when the next attempt is due
@@ -116,46 +114,6 @@ def from_mapping(data: Mapping[str, Any]) -> Notice:
     )
 
 
-def owed(notify: tuple[Notify, ...], run: Run, *, token: str) -> tuple[Notice, ...]:
-    """
-    Return the notice that *run* owes, or nothing when no rule tells anybody.
-
-    *token* is a text that no other workspace has, so that two connections of the same name never share a Message-ID.
-    """
-    recipients: dict[str, str] = {}
-    for rule in notify:
-        if _tells(rule, run):
-            for address in rule.to:
-                recipients.setdefault(address.strip().casefold(), address.strip())
-    if not recipients:
-        return ()
-    event: Event = run.outcome.value
-    return (
-        Notice(
-            id=".".join(_atom(part) for part in (run.connection, str(run.run), event, token)),
-            connection=run.connection,
-            run=run.run,
-            event=event,
-            recipients=tuple(recipients.values()),
-        ),
-    )
-
-
-def _tells(rule: Notify, run: Run) -> bool:
-    match rule.when:
-        case "always":
-            return True
-        case "failure":
-            return run.outcome.is_failure
-        case _:
-            assert_never(rule.when)
-
-
-def _atom(text: str) -> str:
-    """Only what may stand between the dots of a Message-ID."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", text) or "-"
-
-
 def ledger(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) -> Ledger:
     """Return how *notice* stands at *now*, from those of *records* (oldest first) that are about it."""
     attempts: dict[str, list[Mapping[str, Any]]] = {}
@@ -168,10 +126,12 @@ def ledger(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) 
     sent: list[str] = []
     dead: list[DeadLetter] = []
     for recipient in notice.recipients:
-        tries = attempts.get(recipient, [])
+        tries = _since_last_asked(attempts.get(recipient, []))
         results = {record["result"] for record in tries}
         if "sent" in results:
             sent.append(recipient)
+        elif "dropped" in results:
+            continue
         elif "refused" in results or _hopeless(tries):
             last = tries[-1]
             at = instant.parse(last["at"])
@@ -181,6 +141,12 @@ def ledger(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) 
         else:
             waiting[recipient] = again
     return Ledger(due=tuple(due), waiting=waiting, sent=tuple(sent), dead=tuple(dead))
+
+
+def _since_last_asked(tries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Somebody who asks for another attempt begins anew; what was sent stays sent."""
+    asked = max((place for place, record in enumerate(tries) if record["result"] == "retried"), default=-1)
+    return [record for place, record in enumerate(tries) if place > asked or record["result"] == "sent"]
 
 
 def _hopeless(tries: list[Mapping[str, Any]]) -> bool:

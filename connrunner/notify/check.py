@@ -4,48 +4,78 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
 from connrunner.errors import Problem
-from connrunner.notify.facts import REJECT, context
-from connrunner.notify.render import TEMPLATES, Trouble, work
+from connrunner.notify import samples
+from connrunner.notify.render import EVENTS, KINDS, LAYOUT, PARTS, Trouble, choose, work
+from connrunner.notify.vocabulary import NAMES, VARIABLES
 
 SECONDS = 30.0
+USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in PARTS)})
+PLACES = {"targets": "notifications", "connections": "connections"}  # whose names the folders in `templates/` bear
 
 
 def check(folder: Path) -> tuple[Problem, ...]:
-    """Compile every template of the workspace *folder* and render them for a sample run of each outcome."""
+    """Compile every template of the workspace *folder* and render them for samples of each event, small and large."""
     templates = folder / "templates"
     names = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*.j2"))
     if not names:
         return ()
-    contexts = list(_samples())
+    contexts = list(samples.samples(_places(names)))
     jobs: list[dict[str, Any]] = [{"template": name} for name in names]
-    jobs += [{"template": name, "context": index} for name in TEMPLATES for index in range(len(contexts))]
+    jobs += [
+        {"template": choose(folder, context, part), "context": index}
+        for index, context in enumerate(contexts)
+        for part in PARTS
+    ]
     answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
     troubles = [Trouble(**answer["trouble"]) for answer in answers if "trouble" in answer]
-    problems = {_problem(trouble, templates, contexts[0]) for trouble in troubles}
+    problems = {_problem(trouble, templates) for trouble in troubles}
+    problems |= {stranger for name in names if (stranger := _stranger(folder, name))}
     if not troubles:
         used = {name for answer in answers for name in answer.get("uses", ())}
-        problems |= {_unused(name) for name in names if None not in used and name not in {*used, *TEMPLATES}}
+        problems |= {_unused(name) for name in names if None not in used and name not in used and not _is_used(name)}
     return tuple(sorted(problems))
 
 
-def _problem(trouble: Trouble, templates: Path, sample: Mapping[str, Any]) -> Problem:
+def _places(names: list[str]) -> list[tuple[str, str]]:
+    """Return a target's and a connection's name for the workspace itself, and for each folder of templates."""
+    special = {tuple(name.split("/")[:2]) for name in names if name.count("/") == 2}
+    of = {kind: sorted(name for first, name in special if first == kind) for kind in PLACES}
+    return [("", ""), *((name, "") for name in of["targets"]), *(("", name) for name in of["connections"])]
+
+
+def _is_used(name: str) -> bool:
+    """Whether a mail looks for a template of this name."""
+    folder, _, file = name.rpartition("/")
+    return file in USED and (not folder or (folder.count("/") == 1 and folder.split("/")[0] in PLACES))
+
+
+def _stranger(folder: Path, name: str) -> Problem | None:
+    """Return the problem of a template in a folder that is called like no target or connection."""
+    if not _is_used(name) or "/" not in name:
+        return None
+    kind, owner, _ = name.split("/")
+    known = [path.stem for path in (folder / PLACES[kind]).glob("*.yaml")]
+    if owner in known:
+        return None
+    close = get_close_matches(owner, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there is no {PLACES[kind]}/{owner}.yaml"
+    message = f"this template is for {owner!r}, which does not exist"
+    return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
+
+
+def _problem(trouble: Trouble, templates: Path) -> Problem:
     return Problem(
         path=f"templates/{trouble.template}",
         line=trouble.line,
         column=1,
         message=trouble.message,
-        hint=_hint(trouble.message, sample),
+        hint=_hint(trouble.message),
         code="template",
         source=_source(templates / trouble.template, trouble.line),
     )
@@ -60,57 +90,24 @@ def _source(path: Path, line: int) -> str:
         return ""
 
 
-def _hint(message: str, sample: Mapping[str, Any]) -> str:
-    """A template's commonest mistake is a name that does not exist."""
+def _hint(message: str) -> str:
+    """A template's commonest mistakes: a name that does not exist, and a part that not every event has."""
+    if found := re.search(r"^'None' has no attribute '(\w+)'", message):
+        return "not every event has it; ask with {% if ... %} first, or write a template for the events that have it"
     found = re.search(r"^'(\w+)' is undefined|no attribute '(\w+)'", message)
     if not found:
         return ""
     name = found[1] or found[2]
-    names = [*sample, *REJECT, *(key for part in sample.values() if isinstance(part, dict) for key in part)]
-    if close := get_close_matches(name, names, n=1):
+    if close := get_close_matches(name, sorted(NAMES), n=1):
         return f"did you mean {close[0]!r}?"
-    return f"a template sees {', '.join(sorted(sample))}" if found[1] else ""
+    return f"a template sees {', '.join(sorted(name for name in VARIABLES if name.isidentifier()))}" if found[1] else ""
 
 
 def _unused(name: str) -> Problem:
-    close = get_close_matches(name, TEMPLATES, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the templates of a mail are {', '.join(TEMPLATES)}"
+    close = get_close_matches(name, sorted(USED), n=1)
+    names = ", ".join(f"run.{part}" for part in PARTS)
+    hint = f"did you mean {close[0]!r}?" if close else f"the templates of a mail about a run are {names}"
+    if name.rpartition("/")[2] in USED:
+        hint = "mails look into templates/, templates/targets/NAME/ and templates/connections/NAME/"
     message = "this template is used by nothing"
     return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
-
-
-def _samples() -> Iterator[dict[str, Any]]:
-    """What templates see of each outcome: once as little as there can be, once all of it."""
-    due = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-    for outcome in Outcome:
-        least = Run(
-            connection="sample",
-            run=1,
-            outcome=outcome,
-            trigger="schedule",
-            due_at=due,
-            queued_at=due,
-            started_at=None,
-            ended_at=due,
-            seconds=0,
-            counts=Counts(),
-        )
-        most = replace(
-            least,
-            trigger="manual",
-            started_at=due + timedelta(seconds=2),
-            ended_at=due + timedelta(seconds=75),
-            seconds=73,
-            counts=Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14),
-            message="14 of 12,000 rows were refused",
-            code="wrong-type",
-            commit="3f2a9c1d",
-            missed=2,
-            merged=1,
-            asked_by="ann",
-            kind="import",
-        )
-        yield context(least, title="Sample")
-        full = context(most, title="Sample", description="A sample.", owner="data-team", next_run=due, workspace="crm")
-        reject = {"file": "a.csv", "line": 2, "field": "born", "code": "wrong-type", "message": "no date", "value": "x"}
-        yield full | {"rejects": [reject] * 10, "rejects_total": {"wrong-type": 14}, "rejects_more": True}

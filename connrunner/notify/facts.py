@@ -1,24 +1,20 @@
-"""What a template sees of a run: plain dicts, lists, texts and numbers, and no secret among them."""
+"""What a template sees: plain dicts, lists, texts and numbers, and no secret among them."""
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import zone
-from connrunner.core.model import Outcome, Run
-from connrunner.notify import plain
+from connrunner.core.counts import Counts
+from connrunner.core.model import Commit, Outcome, Run
+from connrunner.notify import happenings, plain
+from connrunner.notify.language import Language, speak
+from connrunner.notify.refused import rejects as read_rejects
 
-SHOWN = 10  # rejects that a mail lists
-COUNTED = 4 * 1024 * 1024  # bytes of rejects that are counted by code: a mail is not worth reading gigabytes
-LONGEST = 65_536  # bytes of one line
-
-REJECT = ("file", "line", "field", "code", "message", "value")
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # the host's language is not the reader's
+RECENT = 10  # runs that a mail compares
 MEANING = {
     Outcome.SUCCEEDED: "The run did all its work.",
     Outcome.PARTIAL: "The run did its work, but refused some rows.",
@@ -30,118 +26,127 @@ MEANING = {
 
 
 def context(
-    run: Run,
+    run: Run | None,
     *,
-    title: str,
+    event: str = "",
+    name: str = "",
+    title: str = "",
     description: str = "",
     owner: str = "",
     timezone: str = "UTC",
     next_run: datetime | None = None,
     rejects: Path | None = None,
+    recent: Sequence[Run] = (),
+    commit: Commit | None = None,
+    facts: Mapping[str, Any] | None = None,
+    target: str = "",
+    language: str = "",
     workspace: str = "",
 ) -> dict[str, Any]:
     """
-    Return what the templates see of *run*. Times are texts in *timezone*; *rejects* is the run's `rejects.jsonl`;
-    *workspace* is the name of its folder.
+    Return what the templates see of *event*, the outcome of *run* when it says nothing.
+
+    Without a run, *name* is the connection that it is about, if any. Times are texts in *timezone*, and *language* is
+    that of dates and numbers. *rejects* is the run's `rejects.jsonl`, *recent* its connection's last runs, newest
+    first; *facts* are the event's own; *workspace* is the name of its folder. Every key is always there; what an event
+    has not is None or empty.
     """
-
-    def local(instant: datetime | None) -> str | None:
-        return None if instant is None else wall(instant, timezone)
-
-    shown, by_code, more = _rejects(rejects)
-    name = shlex.quote(plain.line(run.connection))
+    event = event or (run.outcome.value if run else "")
+    name = run.connection if run else name
+    spoken = speak(language)
+    shown, by_code, more = read_rejects(rejects)
     return {
+        "event": event,
         "workspace": plain.line(workspace),
-        "connection": {
-            "name": plain.line(run.connection),
-            "title": plain.line(title or run.connection),
-            "description": plain.lines(description),
-            "owner": plain.line(owner),
-            "kind": plain.line(run.kind),
-        },
-        "run": {
-            "number": run.run,
-            "outcome": run.outcome.value,
-            "is_failure": run.outcome.is_failure,
-            "meaning": MEANING[run.outcome],
-            "trigger": run.trigger,
-            "asked_by": plain.line(run.asked_by),
-            "due_at": local(run.due_at),
-            "started_at": local(run.started_at),
-            "ended_at": local(run.ended_at),
-            "seconds": run.seconds,
-            "run_time": in_words(run.seconds),
-            "message": plain.lines(run.message),
-            "code": plain.line(run.code),
-            "missed": run.missed,
-            "merged": run.merged,
-            "refused": run.counts.refused,
-            "commit": None if run.commit is None else plain.line(run.commit),
-            "timezone": timezone,
-        },
-        "counts": run.counts.as_dict(),
+        "target": plain.line(target),
+        "language": plain.line(language),
+        "timezone": timezone,
+        "connection": _connection(name, run, title=title, description=description, owner=owner) if name else None,
+        "run": _run(run, spoken, timezone) if run else None,
+        "counts": (run.counts if run else Counts()).as_dict(),
         "rejects": shown,
         "rejects_total": by_code,
         "rejects_more": more,
-        "next_run": local(next_run),
-        "commands": {
-            "log": f"connrunner log {name} {run.run}",
-            "rejects": f"connrunner rejects {name} {run.run}",
-        },
+        "recent": _recent(recent, run, spoken, timezone),
+        "next_run": None if next_run is None else spoken.instant(next_run, timezone),
+        "commit": _commit(commit, spoken, timezone) if commit else None,
+        **happenings.of(event, facts or {}, spoken, timezone),
+        "commands": _commands(name, run),
     }
 
 
-def wall(instant: datetime, timezone: str) -> str:
-    """Return *instant* as the clock on the wall shows it there: `Mon 2026-11-23 01:30:00 +01:00`."""
-    try:
-        there = instant.astimezone(zone.load(timezone))
-    except ValueError:  # a zone that is gone must not keep a mail back
-        there = instant.astimezone(zone.load("UTC"))
-    text = there.isoformat(sep=" ", timespec="seconds")
-    return f"{DAYS[there.weekday()]} {text[:19]} {text[19:]}"
+def _connection(name: str, run: Run | None, *, title: str, description: str, owner: str) -> dict[str, Any]:
+    return {
+        "name": plain.line(name),
+        "title": plain.line(title or name),
+        "description": plain.lines(description),
+        "owner": plain.line(owner),
+        "kind": plain.line(run.kind) if run else "",
+    }
 
 
-def in_words(seconds: float) -> str:
-    """Return a length of time with its two largest units: `1 h 2 min`, `3 min 0 s`, `0.4 s`."""
-    if seconds < 10:
-        return f"{max(0.0, seconds):.1f} s"
-    whole = round(seconds)
-    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-        if whole >= size:
-            return f"{whole // size} {large} {whole % size // part} {small}"
-    return f"{whole} s"
+def _run(run: Run, spoken: Language, timezone: str) -> dict[str, Any]:
+    return {
+        "number": run.run,
+        "outcome": run.outcome.value,
+        "is_failure": run.outcome.is_failure,
+        "meaning": MEANING[run.outcome],
+        "trigger": run.trigger,
+        "asked_by": plain.line(run.asked_by),
+        "due_at": spoken.instant(run.due_at, timezone),
+        "started_at": None if run.started_at is None else spoken.instant(run.started_at, timezone),
+        "ended_at": spoken.instant(run.ended_at, timezone),
+        "seconds": run.seconds,
+        "run_time": spoken.duration(run.seconds),
+        "message": plain.lines(run.message),
+        "code": plain.line(run.code),
+        "missed": run.missed,
+        "merged": run.merged,
+        "refused": run.counts.refused,
+        "commit": None if run.commit is None else plain.line(run.commit),
+        "timezone": timezone,
+    }
 
 
-def _rejects(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bool]:
-    """Return the first rejects, how many there are by code, and whether the counting was cut short."""
-    shown: list[dict[str, Any]] = []
-    by_code: dict[str, int] = {}
-    if path is None:
-        return shown, by_code, False
-    try:
-        with path.open("rb") as file:
-            while file.tell() < COUNTED and (row := file.readline(LONGEST)):
-                if reject := _reject(row):
-                    code = plain.line(reject.get("code", "")) or "unknown"
-                    by_code[code] = by_code.get(code, 0) + 1
-                    if len(shown) < SHOWN:
-                        shown.append({key: _cell(reject.get(key)) for key in REJECT})
-            more = bool(file.read(1))
-    except OSError:  # a mail without the rows is better than none
-        return shown, by_code, False
-    return shown, dict(sorted(by_code.items(), key=lambda item: (-item[1], item[0]))), more
+def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: str) -> list[dict[str, Any]]:
+    """The last runs, oldest first, with how each compares to the largest of them."""
+    runs = [one for one in recent if run is None or one.run <= run.run][:RECENT][::-1]
+    longest = max((one.seconds for one in runs), default=0)
+    most = max((one.counts.read for one in runs), default=0)
+    return [
+        {
+            "number": one.run,
+            "outcome": one.outcome.value,
+            "is_failure": one.outcome.is_failure,
+            "day": spoken.day(one.started_at or one.ended_at, timezone),
+            "seconds": one.seconds,
+            "run_time": spoken.duration(one.seconds),
+            "read": one.counts.read,
+            "refused": one.counts.refused,
+            "time_share": happenings.share(one.seconds, longest),
+            "rows_share": happenings.share(one.counts.read, most),
+        }
+        for one in runs
+    ]
 
 
-def _reject(row: bytes) -> Mapping[str, Any] | None:
-    # A torn or over-long line is no reject, and no reason to keep the mail back.
-    try:
-        data = json.loads(row)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+def _commit(commit: Commit, spoken: Language, timezone: str) -> dict[str, Any]:
+    return {
+        "id": plain.line(commit.id),
+        "short": plain.line(commit.id)[:8],
+        "author": plain.line(commit.author),
+        "at": spoken.instant(commit.at, timezone),
+        "subject": plain.line(commit.subject),
+    }
 
 
-def _cell(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
-        return value
-    return "" if value is None else plain.line(value, limit=120)
+def _commands(name: str, run: Run | None) -> dict[str, str]:
+    quoted = shlex.quote(plain.line(name))
+    number = f" {run.run}" if run else ""
+    about = {
+        "log": f"connrunner log {quoted}{number}",
+        "rejects": f"connrunner rejects {quoted}{number}",
+        "run": f"connrunner run {quoted}",
+        "runs": f"connrunner runs {quoted}",
+    }
+    return {**(about if name else dict.fromkeys(about, "")), "status": "connrunner status"}

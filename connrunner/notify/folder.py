@@ -15,8 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote
 
+from connrunner.core.model import Outcome
 from connrunner.core.notice import Notice
 from connrunner.notify.carrier import Answer
+
+OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
 def place(server: str, *, workspace: Path, default: Path) -> Path:
@@ -28,12 +31,12 @@ def place(server: str, *, workspace: Path, default: Path) -> Path:
 class Folder:
     """A folder that takes mail. A repeat replaces the file of the first attempt."""
 
-    def __init__(self, path: Path, ended_at: dict[str, datetime]) -> None:
+    def __init__(self, path: Path, at: dict[str, datetime]) -> None:
         self._path = path
-        self._ended_at = ended_at  # of the run, by the notice's id
+        self._at = at  # when it became owed, by the notice's id
 
     def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:  # noqa: ARG002 - a Carrier
-        name = file_name(notice, recipient, self._ended_at[notice.id])
+        name = file_name(notice, recipient, self._at[notice.id])
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(self._path / name, data)
@@ -46,9 +49,11 @@ class Folder:
         """A folder needs no goodbye."""
 
 
-def file_name(notice: Notice, recipient: str, ended_at: datetime) -> str:
+def file_name(notice: Notice, recipient: str, at: datetime) -> str:
     """Return the name of the file; the same for each repeat, and never the same for two recipients."""
-    parts = [f"{ended_at.astimezone(UTC):%Y%m%dT%H%M%SZ}", notice.connection, str(notice.run), recipient]
+    event = "" if notice.event in OUTCOMES else notice.event
+    about = [notice.connection or notice.target, str(notice.run or ""), event]
+    parts = [f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}", *filter(None, about), recipient]
     name = "-".join(re.sub(r"[^A-Za-z0-9@._+-]", "_", part)[:64] for part in parts)
     if not name.endswith(f"-{recipient}"):  # something was replaced or cut
         name += f"-{sha256(recipient.encode()).hexdigest()[:8]}"

@@ -19,6 +19,9 @@ class Language(Protocol):
     def instant(self, instant: datetime, timezone: str) -> str:
         """Return *instant* as the clock on the wall shows it in *timezone*, with its offset."""
 
+    def day(self, instant: datetime, timezone: str) -> str:
+        """Return the date of *instant* in *timezone*."""
+
     def number(self, number: float) -> str:
         """Return *number* with its thousands set apart."""
 
@@ -33,6 +36,9 @@ class Plain:
         there = _there(instant, timezone)
         text = there.isoformat(sep=" ", timespec="seconds")
         return f"{DAYS[there.weekday()]} {text[:19]} {text[19:]}"
+
+    def day(self, instant: datetime, timezone: str) -> str:
+        return self.instant(instant, timezone)[:14]
 
     def number(self, number: float) -> str:
         return f"{number:,}"
@@ -54,15 +60,20 @@ class Spoken:
         self._locale = locale
 
     def instant(self, instant: datetime, timezone: str) -> str:
-        from babel.dates import format_date, format_skeleton, format_time
+        from babel.dates import format_time
 
         there = _there(instant, timezone)
-        day = format_skeleton("yMMMEd", there, locale=self._locale)
-        offset = there.isoformat()[-6:]
+        time = format_time(there, "medium", locale=self._locale)
+        return f"{self.day(instant, timezone)} {time} {there.isoformat()[-6:]}"
+
+    def day(self, instant: datetime, timezone: str) -> str:
+        from babel.dates import format_date, format_skeleton
+
+        there = _there(instant, timezone)
         try:
-            return f"{day} {format_time(there, 'medium', locale=self._locale)} {offset}"
+            return format_skeleton("yMMMEd", there, locale=self._locale)
         except KeyError:  # a language without that pattern
-            return f"{format_date(there, locale=self._locale)} {there:%H:%M:%S} {offset}"
+            return format_date(there, locale=self._locale)
 
     def number(self, number: float) -> str:
         from babel.numbers import format_decimal

@@ -6,83 +6,85 @@ Each recipient gets a message of their own: addresses are not shown to each othe
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from datetime import datetime
-from email import message_from_bytes
-from email.headerregistry import Address
-from email.message import EmailMessage
+from email import message_from_bytes, message_from_string
+from email.message import EmailMessage, Message
 from email.policy import SMTP, default
 from hashlib import sha256
+from urllib.parse import quote
 
 from connrunner.core.notice import Notice
 from connrunner.errors import ConnrunnerError
-from connrunner.notify import plain
+from connrunner.notify import address, plain
+from connrunner.notify.address import Person
 from connrunner.notify.render import Rendered
 
 # 7bit: every server takes it, also one without 8BITMIME.
 POLICY = SMTP.clone(cte_type="7bit")
 LONGEST_SUBJECT = 200
-LONGEST_NAME = 60  # a longer display name is folded wrongly by some releases of Python
-_ADDRESS = re.compile(
-    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}"
-    r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
-)
-
-
-class AddressError(ConnrunnerError):
-    """An address that no mail can go to or come from."""
 
 
 class MessageError(ConnrunnerError):
     """A mail that would not arrive as it was meant."""
 
 
-def address(text: str) -> str:
-    """Return *text* when it is one plain ASCII address, `name@domain`; AddressError otherwise."""
-    if not _ADDRESS.fullmatch(text) or "=?" in text or ".." in text or text.startswith(".") or ".@" in text:
-        raise AddressError(f"{plain.line(text, 80)!r} is not an e-mail address", hint="write it as name@example.com")
-    return text
-
-
-def sender(text: str) -> Address:
-    """Return the sender that `mail.from` says: `name@domain` or `Any Name <name@domain>`."""
-    name, bracket, rest = text.strip().rpartition("<")
-    if not bracket:
-        return Address(addr_spec=address(rest))
-    if not rest.endswith(">"):
-        raise AddressError(f"{plain.line(text, 80)!r} is not a sender", hint="write it as Name <name@example.com>")
-    name = re.sub(r'^"(.*)"$', r"\1", name.strip())
-    return Address(display_name=_value(name, LONGEST_NAME), addr_spec=address(rest[:-1]))
-
-
-def build(notice: Notice, recipient: str, rendered: Rendered, *, source: Address, at: datetime) -> bytes:
+def build(
+    notice: Notice, recipient: str, rendered: Rendered, *, source: Person, at: datetime, reply_to: str = ""
+) -> bytes:
     """
     Return the mail as bytes with CRLF line ends.
 
-    The Message-ID is the same for each repeat to the same recipient. AddressError when *recipient* cannot be written
-    to, MessageError when the finished bytes, read back, have other headers or recipients than intended.
+    The Message-ID is the same for each repeat to the same recipient; what follows another notice names that one's.
+    AddressError when *recipient* cannot be written to, MessageError when the finished bytes, read back, have other
+    headers or recipients than intended.
     """
-    to = address(recipient)
+    to = address.person(recipient)
+    copies = [address.person(one) for one in notice.cc]
+    answer = [address.person(reply_to)] if reply_to else []
+    # Somebody in copy sees whom the mail is for by the target's name: the addresses are not shown.
+    addressees = [] if recipient in notice.cc else [to]
+    lines = [
+        address.header("From", [source]),
+        address.header("To", addressees) if addressees else address.group("To", notice.target or notice.connection),
+        address.header("Cc", copies) if copies else "",
+        address.header("Reply-To", answer) if answer else "",
+        f"Message-ID: {message_id(notice.id, recipient, source)}\r\n",
+        *_thread(notice, recipient, source),
+        _unsubscribe(notice, (answer or [source])[0]),
+    ]
     message = EmailMessage(POLICY)
-    message["From"] = source
-    message["To"] = Address(addr_spec=to)
     message["Subject"] = _value(rendered.subject, LONGEST_SUBJECT)
     message["Date"] = at
-    message["Message-ID"] = message_id(notice, to, source)
-    message["Auto-Submitted"] = "auto-generated"  # nobody's out-of-office answers it
+    message["Auto-Submitted"] = "auto-generated"  # nobody's out-of-office answers it (RFC 3834)
     message["X-Connrunner-Connection"] = _value(notice.connection, 100)
     message["X-Connrunner-Run"] = str(notice.run)
+    message["X-Connrunner-Event"] = notice.event
     message.set_content(_body(rendered.text), cte="quoted-printable")
     if rendered.html is not None:
         message.add_alternative(_body(rendered.html), subtype="html", cte="quoted-printable")
-    data = message.as_bytes()
-    _verify(data, message, to, source)
+    data = "".join(lines).encode("utf-8") + message.as_bytes()
+    meant = [line.partition(":")[0] for line in lines if line] + list(message.keys())
+    _verify(data, meant, {"From": [source], "To": addressees, "Cc": copies, "Reply-To": answer})
     return data
 
 
-def message_id(notice: Notice, recipient: str, source: Address) -> str:
-    """Return the Message-ID of the mail about *notice* to *recipient*."""
-    return f"<{notice.id}.{sha256(recipient.casefold().encode()).hexdigest()[:12]}@{source.domain}>"
+def message_id(notice: str, recipient: str, source: Person) -> str:
+    """Return the Message-ID of the mail about *notice*, an id, to *recipient*."""
+    return f"<{notice}.{sha256(recipient.casefold().encode()).hexdigest()[:12]}@{source.domain}>"
+
+
+def _thread(notice: Notice, recipient: str, source: Person) -> Sequence[str]:
+    if not notice.replies_to:
+        return ()
+    first = message_id(notice.replies_to, recipient, source)
+    return (f"In-Reply-To: {first}\r\n", f"References: {first}\r\n")
+
+
+def _unsubscribe(notice: Notice, to: Person) -> str:
+    # Nobody is subscribed by a machine, so nobody is unsubscribed by one: a person reads it.
+    subject = quote(f"unsubscribe {notice.target or notice.connection}"[:80])
+    return f"List-Unsubscribe: <mailto:{quote(to.spec, safe='@+')}?subject={subject}>\r\n"
 
 
 def _value(text: str, limit: int) -> str:
@@ -94,12 +96,21 @@ def _body(text: str) -> str:
     return plain.lines(text, limit=len(text)) + "\n"
 
 
-def _verify(data: bytes, meant: EmailMessage, recipient: str, source: Address) -> None:
-    read = message_from_bytes(data, policy=default)
+def _verify(data: bytes, headers: Sequence[str], people: dict[str, Sequence[Person]]) -> None:
+    read: Message = (
+        message_from_bytes(data, policy=default)
+        if data.isascii()
+        else message_from_string(data.decode("utf-8"), policy=default.clone(utf8=True))
+    )
     names = sorted(name.lower() for name in read.keys())  # noqa: SIM118 - repeated names count
-    if names != sorted(name.lower() for name in meant.keys()):  # noqa: SIM118
+    if names != sorted(name.lower() for name in headers):
         raise MessageError(f"the finished mail has the headers {', '.join(names)}", hint="look for odd names in it")
-    for header, expected in (("To", recipient), ("From", source.addr_spec)):
-        found = [each.addr_spec for each in read[header].addresses]
-        if found != [expected]:
-            raise MessageError(f"the finished mail is {header.lower()} {', '.join(found)}, not {expected}")
+    for header, meant in people.items():
+        there = getattr(read[header], "addresses", ())
+        found = [(each.display_name, each.addr_spec) for each in there]
+        # Some releases of Python read a space between two encoded words of a name.
+        if [("".join(name.split()), spec) for name, spec in found] != [
+            ("".join(one.name.split()), one.spec) for one in meant
+        ]:
+            said, wanted = (", ".join(spec for _, spec in found), ", ".join(one.spec for one in meant))
+            raise MessageError(f"the finished mail is {header.lower()} {said}, not {wanted}")

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.core import instant
-from connrunner.core.model import Mail, Run
+from connrunner.core.model import Commit, Mail, Run
 from connrunner.core.notice import DeliveryRecord, Notice
-from connrunner.notify import folder, message, smtp, wire
+from connrunner.notify import address, folder, message, smtp, wire
+from connrunner.notify.address import AddressError
 from connrunner.notify.carrier import Answer, Carrier, ServerError
 from connrunner.notify.facts import context
 from connrunner.notify.render import render
@@ -30,13 +31,18 @@ class PendingNotice:
 
     notice: Notice
     recipients: tuple[str, ...]  # `core.notice.ledger(...).due`
-    run: Run
-    title: str
+    at: datetime  # when it became owed
+    run: Run | None  # the run that it is about, if any
+    title: str = ""
     description: str = ""
     owner: str = ""
     timezone: str = "UTC"  # of the connection's schedule, else of the workspace
     next_run: datetime | None = None
     rejects: Path | None = None  # the run's rejects.jsonl
+    recent: Sequence[Run] = ()  # the last runs of its connection, newest first
+    commit: Commit | None = None  # the version of the workspace that the run used
+    reply_to: str = ""
+    language: str = ""  # of dates and numbers
 
 
 def _now() -> datetime:
@@ -68,15 +74,15 @@ def deliver(
     if not pending or deadline - time.monotonic() < LEAST:
         return []
     try:
-        source = message.sender(mail.sender)
+        source = address.person(mail.sender)
         server = None if mail.server.startswith("file:") else wire.parse(mail.server)
-    except (message.AddressError, ServerError) as error:
+    except (AddressError, ServerError) as error:
         return put_off(pending, f"mail cannot be sent: {error}", record=record, clock=clock)
 
     carrier: Carrier
     if server is None:
         path = folder.place(mail.server, workspace=workspace, default=mailbox)
-        carrier = folder.Folder(path, {each.notice.id: each.run.ended_at for each in pending})
+        carrier = folder.Folder(path, {each.notice.id: each.at for each in pending})
     else:
         carrier = smtp.Session(server, username=username, password=password, deadline=deadline)
 
@@ -90,11 +96,14 @@ def deliver(
                 if time.monotonic() >= deadline:
                     return done
                 try:
-                    data = message.build(each.notice, recipient, rendered, source=source, at=clock())
-                except (message.AddressError, message.MessageError) as error:
+                    data = message.build(
+                        each.notice, recipient, rendered, source=source, at=clock(), reply_to=each.reply_to
+                    )
+                    mailbox_of = address.person(recipient).spec
+                except (AddressError, message.MessageError) as error:
                     answer = Answer(result="refused", reason=str(error))
                 else:
-                    answer = carrier.send(each.notice, recipient, source.addr_spec, data)
+                    answer = carrier.send(each.notice, mailbox_of, source.spec, data)
                 done.append(_settle(each.notice, recipient, answer, record, clock))
     return done
 
@@ -122,12 +131,19 @@ def _settle(notice: Notice, recipient: str, answer: Answer, record: Record, cloc
 def _context(pending: PendingNotice, workspace: Path) -> dict[str, object]:
     return context(
         pending.run,
+        event=pending.notice.event,
+        name=pending.notice.connection,
         title=pending.title,
         description=pending.description,
         owner=pending.owner,
         timezone=pending.timezone,
         next_run=pending.next_run,
         rejects=pending.rejects,
+        recent=pending.recent,
+        commit=pending.commit,
+        facts=pending.notice.facts,
+        target=pending.notice.target,
+        language=pending.language,
         workspace=workspace.resolve().name,
     )
 

@@ -1,8 +1,10 @@
 """
-From the facts of a run to subject, text and HTML.
+From what happened to subject, text and HTML.
 
-A workspace replaces a template by a file of the same name in its `templates/` folder: `run.subject.j2`, `run.txt.j2`,
-`run.html.j2`. To change one block only, such a file extends our own: `{% extends "connrunner/run.html.j2" %}`.
+Each event has a kind, and each kind three templates of ours: `run.subject.j2`, `run.txt.j2`, `run.html.j2` for what is
+about one run. A workspace replaces them by files of the same name in its `templates/` folder, for a single event by
+`failing.txt.j2`, for a target by `targets/NAME/run.txt.j2`, for a connection by `connections/NAME/run.txt.j2`. To
+change one block only, such a file extends our own: `{% extends "connrunner/run.html.j2" %}`.
 """
 
 from __future__ import annotations
@@ -18,11 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connrunner.core.model import Outcome
 from connrunner.notify import plain
 
-SUBJECT, TEXT, HTML = TEMPLATES = ("run.subject.j2", "run.txt.j2", "run.html.j2")
+SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")
+KINDS = ("run", "late", "digest", "folded", "outage")  # the templates that we bring
+RUN_EVENTS = (*(outcome.value for outcome in Outcome), "failing", "reminder", "recovered")
+EVENTS = (*RUN_EVENTS, *KINDS[1:])
+LAYOUT = "layout.html.j2"  # what the HTML of every kind extends
 CPU_SECONDS = 3  # for one part of one mail; a sound template needs some milliseconds
-DEATHS = len(TEMPLATES)  # processes that may be lost before the rest is not tried any more
+DEATHS = len(PARTS)  # processes that may be lost before the rest is not tried any more
 KEPT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")  # of the environment: the rest may hold secrets
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +46,7 @@ class Trouble:
         return f"{self.template}:{self.line}: {self.message}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """What a mail says; without *html* it has a text part only."""
 
@@ -50,9 +57,38 @@ class Rendered:
 
 def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[Rendered]:
     """Return one mail for each of *contexts*, until *deadline* (monotonic): a plain one where a template fails."""
-    jobs = [{"template": template, "context": index} for index in range(len(contexts)) for template in TEMPLATES]
+    jobs = [
+        {"template": choose(workspace, context, part), "context": index}
+        for index, context in enumerate(contexts)
+        for part in PARTS
+    ]
     answers = iter(work(workspace, jobs, contexts, deadline=deadline))
-    return [_mail(context, [next(answers) for _ in TEMPLATES]) for context in contexts]
+    return [_mail(context, [next(answers) for _ in PARTS]) for context in contexts]
+
+
+def choose(workspace: Path, context: Mapping[str, Any], part: str) -> str:
+    """Return the name of the template for a *part* of the mail about *context*: the most special one that there is."""
+    folder = workspace / "templates"
+    names = [f"{place}{word}.{part}" for place in places(context) for word in words(context["event"])]
+    return next((name for name in names if os.path.lexists(folder / name)), names[-1])
+
+
+def places(context: Mapping[str, Any]) -> list[str]:
+    """Return the folders in `templates/` for *context*: the reader's form wins over the connection's."""
+    target = [f"targets/{context['target']}/"] if context["target"] else []
+    connection = [f"connections/{context['connection']['name']}/"] if context["connection"] else []
+    return [*target, *connection, ""]
+
+
+def words(event: str) -> tuple[str, ...]:
+    """Return how a template for *event* may be called: after itself, or after its kind."""
+    kind = kind_of(event)
+    return (event,) if event == kind else (event, kind)
+
+
+def kind_of(event: str) -> str:
+    """Return the first part of the names of our templates for *event*."""
+    return event if event in KINDS else "run"
 
 
 def _mail(context: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Rendered:
@@ -64,13 +100,30 @@ def _mail(context: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Ren
 
 
 def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:
-    """Return the mail that needs no template: what happened to the run, and what is wrong with the template."""
-    connection, run = context["connection"], context["run"]
-    facts = [
-        f"{connection['title']} ({connection['name']}): run {run['number']} {run['outcome']}",
+    """Return the mail that needs no template: what happened, and what is wrong with the template."""
+    subject, facts = _plainly(context)
+    text = [
+        subject,
         "",
+        *facts,
+        "",
+        "This mail is plain because its template could not be rendered:",
+        f"    templates/{plain.line(trouble.template)}, line {trouble.line}: {plain.line(trouble.message, limit=500)}",
+        "Repair the template; `connrunner validate` finds the same mistake. The runs are not affected.",
+    ]
+    return Rendered(subject=subject, text="\n".join(text) + "\n", html=None)
+
+
+def _plainly(context: Mapping[str, Any]) -> tuple[str, list[str]]:
+    connection, run, event = context["connection"], context["run"], context["event"]
+    if not connection or not run:
+        about = connection["title"] if connection else context["workspace"]
+        return f"{about}: {event}", [f"See more: {context['commands']['status']}"]
+    what = "" if event == run["outcome"] else f"{event}, "
+    return f"{connection['title']}: {what}run {run['number']} {run['outcome']}", [
         run["message"] or run["meaning"],
         "",
+        f"Connection: {connection['name']}",
         f"Started: {run['started_at'] or 'never'}",
         f"Ended: {run['ended_at']}",
         f"Run time: {run['run_time']}",
@@ -78,13 +131,7 @@ def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:
         f"Next run: {context['next_run'] or 'none'}",
         "",
         f"The log: {context['commands']['log']}",
-        "",
-        "This mail is plain because its template could not be rendered:",
-        f"    templates/{plain.line(trouble.template)}, line {trouble.line}: {plain.line(trouble.message, limit=500)}",
-        "Repair the template; `connrunner validate` finds the same mistake. The run is not affected.",
     ]
-    subject = f"{connection['title']}: run {run['number']} {run['outcome']}"
-    return Rendered(subject=subject, text="\n".join(facts) + "\n", html=None)
 
 
 def work(

@@ -54,7 +54,21 @@ def environment(folder: Path, *, html: bool) -> SandboxedEnvironment:
         lstrip_blocks=True,
     )
     del environment.filters["safe"]  # markup belongs into the template; what comes as data is never markup
+    environment.filters["number"] = _number()
     return environment
+
+
+def _number() -> Callable[[Any, float], str]:
+    """The filter that writes a number as the language of the context does."""
+    from jinja2 import pass_context
+
+    from connrunner.notify.language import speak
+
+    @pass_context
+    def number(context: Any, value: float) -> str:
+        return speak(context.get("language", "")).number(value)
+
+    return number
 
 
 def _reader(folder: Path) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:

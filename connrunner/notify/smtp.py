@@ -61,8 +61,14 @@ class Session:
         self._drop()
 
     def _hand_over(self, line: Line, recipient: str, source: str, data: bytes) -> Answer:
+        options = [f"size={len(data)}"] if line.has_extn("size") else []
+        if not (source + recipient).isascii():
+            if not line.has_extn("smtputf8"):
+                what = f"{recipient if source.isascii() else source} has letters that it takes in no address"
+                return Answer(result="refused", reason=f"{self._server} has no SMTPUTF8: {what}")
+            options += ["SMTPUTF8", "BODY=8BITMIME"]
         self._patience(line)
-        code, said = line.mail(source, [f"size={len(data)}"] if line.has_extn("size") else [])
+        code, said = line.mail(source, options)
         if code != 250:
             hint = "set mail.username and mail.password" if code == 530 else "is mail.from right?"
             return self._answer("deferred", f"does not take mail from {source}", code, said, hint)

@@ -106,6 +106,15 @@ def durations(folder: StateFolder, connection: str) -> list[float]:
     return (ended or [run.seconds for run in recent])[:MEASURED]
 
 
+def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
+
+    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
+    """
+    newest = islice(history(folder, connection), 1000)
+    return list(islice((run for run in newest if not until or run.run <= until), count))
+
+
 def _lines_backward(descriptor: int) -> Iterator[bytes]:
     position = os.fstat(descriptor).st_size
     rest = b""

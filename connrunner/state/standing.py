@@ -10,9 +10,11 @@ from typing import Any
 from connrunner.core import instant
 from connrunner.core import notice as notices
 from connrunner.core import run as runs
+from connrunner.core import told as telling
 from connrunner.core.model import Run
 from connrunner.core.notice import Notice
 from connrunner.core.plan import Plan, Promise, Waiting
+from connrunner.core.told import Told
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -38,10 +40,11 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owed:
-    """A mail that an end record owes, with what is known of its delivery."""
+    """A notice that is owed, with what is known of its delivery."""
 
     notice: Notice
-    run: Run
+    at: str  # when it became owed
+    run: Run | None = None  # the run whose end owes it
     deliveries: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -60,6 +63,7 @@ class Standing:
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
+    told: Told = field(default_factory=Told)
     answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
 
 
@@ -79,6 +83,12 @@ def apply(standing: Standing, record: Mapping[str, Any]) -> None:
             _delivered(standing, record)
         case "damaged":
             standing.damaged.append(record["offset"])
+        case "retried":
+            _retried(standing, record)
+            _delivered(standing, record)
+        case "dropped":
+            _delivered(standing, record)
+            _forget_dead(standing, record)
         case "snapshot":
             _restore(standing, record)
 
@@ -91,6 +101,12 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
             standing.promises[name] = promise_from(promise)
     if "broken" in record:
         standing.broken_seen = record["broken"]
+    for name, digest in record.get("digests", {}).items():
+        if digest is None:
+            standing.told.digests.pop(name, None)
+        else:
+            standing.told.digests[name] = digest
+    _owes(standing, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
         if slot.get("request"):
@@ -129,9 +145,18 @@ def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
         standing.broken_mailed[run.connection] = record["broken"]
     else:
         standing.broken_mailed.pop(run.connection, None)
+    _owes(standing, record, run)
+    telling.ended(standing.told, run)
+
+
+def _owes(standing: Standing, record: Mapping[str, Any], run: Run | None = None) -> None:
+    at = record["at"]
     for data in record.get("owes", ()):
         notice = notices.from_mapping(data)
-        standing.owed[notice.id] = Owed(notice=notice, run=run)
+        standing.owed[notice.id] = Owed(notice=notice, at=at, run=run)
+        telling.noticed(standing.told, notice, at)
+    for data in record.get("folds", ()):
+        telling.noticed(standing.told, notices.from_mapping(data), at, folded=True, message=data["message"])
 
 
 def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
@@ -139,6 +164,7 @@ def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
     if owed is None:
         return
     delivery = {key: value for key, value in record.items() if key not in ("v", "type")}
+    delivery.setdefault("result", record["type"])
     owed = replace(owed, deliveries=(*owed.deliveries, delivery))
     standing.owed[owed.notice.id] = owed
     ledger = notices.ledger(owed.notice, owed.deliveries, instant.parse(record["at"]))
@@ -151,10 +177,31 @@ def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
                 "recipient": letter.recipient,
                 "reason": letter.reason,
                 "at": instant.text(letter.at),
+                "attempts": letter.attempts,
+                "owed_at": owed.at,
+                "notice": owed.notice.as_dict(),
             }
             for letter in ledger.dead
         )
         del standing.dead[:-KEPT_DEAD_LETTERS]
+
+
+def _retried(standing: Standing, record: Mapping[str, Any]) -> None:
+    """Owe what was given up once more, to the one recipient."""
+    for letter in _forget_dead(standing, record):
+        if record["notice"] not in standing.owed:
+            notice = replace(notices.from_mapping(letter["notice"]), recipients=(letter["recipient"],))
+            standing.owed[notice.id] = Owed(notice=notice, at=letter["owed_at"])
+
+
+def _forget_dead(standing: Standing, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def meant(letter: Mapping[str, Any]) -> bool:
+        identity = letter.get("notice", {}).get("id")
+        return bool(identity == record["notice"] and letter["recipient"] == record["recipient"])
+
+    found = [letter for letter in standing.dead if meant(letter)]
+    standing.dead = [letter for letter in standing.dead if not meant(letter)]
+    return found
 
 
 def next_mail(owed: Owed, now: datetime) -> datetime | None:
@@ -174,7 +221,8 @@ def as_dict(standing: Standing) -> dict[str, Any]:
         "owed": [
             {
                 "notice": owed.notice.as_dict(),
-                "run": runs.as_dict(owed.run),
+                "at": owed.at,
+                "run": owed.run and runs.as_dict(owed.run),
                 "deliveries": [dict(delivery) for delivery in owed.deliveries],
             }
             for owed in standing.owed.values()
@@ -183,6 +231,7 @@ def as_dict(standing: Standing) -> dict[str, Any]:
         "broken_seen": dict(standing.broken_seen),
         "broken_mailed": dict(standing.broken_mailed),
         "last_outcome": dict(standing.last_outcome),
+        "told": standing.told.as_dict(),
         "answered": list(standing.answered),
     }
 
@@ -196,12 +245,14 @@ def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
     standing.owed = {}
     for data in record["owed"]:
         notice = notices.from_mapping(data["notice"])
-        run = runs.from_mapping(data["run"])
-        standing.owed[notice.id] = Owed(notice=notice, run=run, deliveries=tuple(data["deliveries"]))
+        run = runs.from_mapping(data["run"]) if data["run"] else None
+        at = data.get("at") or data["run"]["ended_at"]
+        standing.owed[notice.id] = Owed(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
     standing.dead = list(record["dead"])
     standing.broken_seen = dict(record["broken_seen"])
     standing.broken_mailed = dict(record["broken_mailed"])
     standing.last_outcome = dict(record["last_outcome"])
+    standing.told = telling.from_mapping(record.get("told", {}))
     standing.answered = list(record["answered"])
 
 

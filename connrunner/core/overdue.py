@@ -1,0 +1,222 @@
+"""What has to be told because time went by: reminders, late slots, digests, and that nobody looked for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from connrunner.core import instant, schedule, storm
+from connrunner.core import told as telling
+from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
+from connrunner.core.notice import Notice
+from connrunner.core.pick import Pick, following, notice_id, notices, streak_facts, told_to
+from connrunner.core.plan import Slot, Waiting
+from connrunner.core.told import WINDOW, Alarm, Digest, Told
+
+HOLE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
+
+
+def reminders(connections: Mapping[str, Connection], told: Told, *, now: datetime, token: str) -> Iterator[Notice]:
+    """Yield the reminders that are due: something has been broken for long, and its people were told long ago."""
+    for name in sorted(told.alarms):
+        picks: dict[str, Pick] = {}
+        for rule, alarm, at in _reminded(connections.get(name), told):
+            if at <= now:
+                facts = streak_facts(telling.streak(told, name, telling.sense(rule)))
+                picks[alarm["recipient"]] = following("reminder", alarm, facts)
+        run = max((streak["last_run"] for streak in told.streaks.get(name, {}).values()), default=0)
+        yield from notices(picks.values(), connection=name, run=run, token=token)
+
+
+def _reminded(connection: Connection | None, told: Told) -> Iterator[tuple[Notify, Alarm, datetime]]:
+    """Yield who is reminded of a connection that fails, and when."""
+    if connection is None or not connection.enabled:
+        return
+    alarms = told.alarms.get(connection.name, {})
+    for rule in connection.notify:
+        if rule.when == "change" and rule.reminder:
+            for target in rule.to:
+                for recipient in target.recipients:
+                    if alarm := alarms.get(mailbox(recipient)):
+                        yield rule, alarm, instant.parse(alarm["at"]) + timedelta(seconds=rule.reminder)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promised:
+    """A slot whose run is not over: it waits, or it works as run number *run*."""
+
+    entry: Waiting
+    run: int = 0
+
+
+def lates(
+    promised: Iterable[Promised],
+    connections: Mapping[str, Connection],
+    default: tuple[Notify, ...],
+    told: Told,
+    *,
+    now: datetime,
+    token: str,
+) -> Iterator[Notice]:
+    """Yield a notice for each slot whose run is not over `late_after` it, once for each slot and recipient."""
+    for one in promised:
+        name, due_at = one.entry.connection, one.entry.due_at
+        known = told.late.get(name)
+        seen = set(known["recipients"]) if known and known["due_at"] == instant.text(due_at) else set()
+        picks: dict[str, Pick] = {}
+        for rule, at in _deadlines(one, connections, default, told):
+            if now < at:
+                continue
+            facts = {
+                "due_at": instant.text(due_at),
+                "late_seconds": int((now - due_at).total_seconds()),
+                # Queued when it was late already: until then nobody looked.
+                "state": "running" if one.run else "waiting" if one.entry.queued_at < at else "not-started",
+            }
+            for target in rule.to:
+                for recipient in target.recipients:
+                    if recipient not in seen:
+                        picks.setdefault(mailbox(recipient), told_to("late", recipient, target, facts))
+        yield from notices(picks.values(), connection=name, run=one.run, token=token)
+
+
+def _deadlines(
+    one: Promised, connections: Mapping[str, Connection], default: tuple[Notify, ...], told: Told
+) -> Iterator[tuple[Notify, datetime]]:
+    """Yield when a slot is late, for each rule that asks for it. A manual run was promised to nobody."""
+    if one.entry.trigger != "schedule":
+        return
+    connection = connections.get(one.entry.connection)
+    since = one.entry.due_at
+    if told.outage_until:
+        # What an outage held up was told as one: the time counts from its end.
+        since = max(since, instant.parse(told.outage_until)) if _held_up(one.entry, told) else since
+    for rule in connection.notify if connection else default:
+        if rule.late_after:
+            yield rule, since + timedelta(seconds=rule.late_after)
+
+
+def _held_up(entry: Waiting, told: Told) -> bool:
+    until = instant.parse(told.outage_until)
+    return entry.due_at < until and instant.minute(entry.queued_at) >= instant.minute(until)
+
+
+def outage(
+    rules: Iterable[Notify], slots: Iterable[Slot], *, since: datetime | None, now: datetime, token: str
+) -> tuple[Notice, ...]:
+    """
+    Return the notice that no tick came from *since* until *now*, when slots passed meanwhile: one for each target.
+
+    *slots* are those that this tick found due; *rules* the workspace's own.
+    """
+    missed = hole(slots, since=since, now=now)
+    if not missed or since is None:
+        return ()
+    facts = {
+        "from": instant.text(since),
+        "to": instant.text(now),
+        "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
+    }
+    picks: dict[str, Pick] = {}
+    for rule in rules:
+        for target in rule.to:
+            for recipient in target.recipients:
+                picks.setdefault(mailbox(recipient), told_to("outage", recipient, target, facts))
+    return notices(picks.values(), connection="", run=0, token=token)
+
+
+def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, int]:
+    """Return how many slots of each connection passed in a time without ticks; nothing when there was no such time."""
+    if since is None or now - since <= HOLE:
+        return {}
+    missed: dict[str, int] = {}
+    minute = instant.minute(now)
+    for slot in slots:
+        entry = slot.entry
+        if entry.trigger == "schedule" and slot.result != "dropped" and entry.due_at < minute:
+            passed = 1 + entry.missed - (slot.missed_until == minute)
+            missed[slot.connection] = missed.get(slot.connection, 0) + passed
+    return missed
+
+
+def digests(
+    targets: Mapping[str, Target], told: Told, *, now: datetime, token: str
+) -> tuple[dict[str, Digest | None], tuple[Notice, ...]]:
+    """Return the promises of digests that changed (None: forgotten), and the digests that are due, however late."""
+    changed: dict[str, Digest | None] = {}
+    due = []
+    for name in sorted({*told.digests, *targets}):
+        promise, target = told.digests.get(name), targets.get(name)
+        if target is None or target.digest is None:
+            if promise:
+                changed[name] = None
+            continue
+        coming = _next(target.digest, now)
+        document = schedule.document(target.digest)
+        if promise is None or instant.parse(promise["since"]) > now:
+            changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
+        elif instant.parse(promise["next"]) <= now:
+            facts = {"from": promise["since"], "to": instant.text(now)}
+            due.append(
+                Notice(
+                    id=notice_id("digest", name, instant.text(now), token),
+                    connection="",
+                    run=0,
+                    event="digest",
+                    recipients=target.recipients,
+                    target=name,
+                    cc=tuple(one for one in target.cc if one not in target.to),
+                    facts=facts,
+                )
+            )
+            changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
+        elif promise["schedule"] != document:
+            changed[name] = Digest(since=promise["since"], next=coming, schedule=document)
+    return changed, tuple(due)
+
+
+def _next(digest: DaysOfWeek, now: datetime) -> str:
+    coming = schedule.next_after(digest, now)
+    assert coming is not None, "the calendar does not end"
+    return instant.text(coming)
+
+
+def notices_at(
+    now: datetime,
+    *,
+    workspace: Workspace,
+    told: Told,
+    promised: Iterable[Promised],
+    slots: Iterable[Slot],
+    since: datetime | None,
+    token: str,
+) -> tuple[tuple[Notice, ...], dict[str, Digest | None]]:
+    """Return all that the tick at *now* has to tell of by itself, and the promises of digests that change.
+
+    *slots* are those that it found due, *since* is when the last tick looked.
+    """
+    outages = outage(workspace.default_notify, slots, since=since, now=now, token=token)
+    if outages:
+        told = replace(told, outage_until=instant.text(now))
+    promises, due = digests(workspace.targets, told, now=now, token=token)
+    late = lates(promised, workspace.connections, workspace.default_notify, told, now=now, token=token)
+    return (
+        *outages,
+        *storm.folded(told, now=now, token=token),
+        *late,
+        *reminders(workspace.connections, told, now=now, token=token),
+        *due,
+    ), promises
+
+
+def wakes(
+    connections: Mapping[str, Connection], default: tuple[Notify, ...], promised: Iterable[Promised], told: Told
+) -> Iterator[datetime]:
+    """Yield when there will be something to tell although nothing happens."""
+    for name in told.alarms:
+        yield from (at for _, _, at in _reminded(connections.get(name), told))
+    for one in promised:
+        yield from (at for _, at in _deadlines(one, connections, default, told))
+    yield from (instant.parse(promise["next"]) for promise in told.digests.values())
+    yield from (instant.parse(window["since"]) + WINDOW for window in told.windows.values() if window["folded"])

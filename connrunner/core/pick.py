@@ -1,0 +1,76 @@
+"""What each recipient is told, and the notices that this makes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from connrunner.core.model import Target
+from connrunner.core.notice import Event, Notice
+from connrunner.core.told import Alarm, Streak
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """What one recipient is told."""
+
+    event: Event
+    recipient: str
+    target: str
+    copy: bool
+    replies_to: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tells_change(self) -> bool:
+        return self.event in ("failing", "recovered")
+
+
+def told_to(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> Pick:
+    copy = recipient in target.cc and recipient not in target.to
+    return Pick(event=event, recipient=recipient, target=target.name, copy=copy, facts=facts)
+
+
+def following(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Pick:
+    return Pick(
+        event=event,
+        recipient=alarm["recipient"],
+        target=alarm["target"],
+        copy=alarm["copy"],
+        replies_to=alarm["notice"],
+        facts=facts,
+    )
+
+
+def streak_facts(streak: Streak | None) -> dict[str, Any]:
+    if streak is None:  # an alarm in a sense of failure that its rule no longer has
+        return {"since": None, "failures": 0, "first_run": 0, "between": {}}
+    return {key: streak[key] for key in ("since", "failures", "first_run", "between")}
+
+
+def notices(picks: Iterable[Pick], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
+    """Return one notice for all who are told the same as one target."""
+    groups: dict[tuple[Any, ...], list[Pick]] = {}
+    for pick in picks:
+        groups.setdefault((pick.event, pick.target, pick.replies_to, repr(pick.facts)), []).append(pick)
+    return tuple(
+        Notice(
+            id=notice_id(connection or "workspace", str(run), group[0].event, f"{token}-{number}" if number else token),
+            connection=connection,
+            run=run,
+            event=group[0].event,
+            recipients=tuple(pick.recipient for pick in group),
+            target=group[0].target,
+            cc=tuple(pick.recipient for pick in group if pick.copy),
+            replies_to=group[0].replies_to,
+            facts=group[0].facts,
+        )
+        for number, group in enumerate(groups.values())
+    )
+
+
+def notice_id(*parts: str) -> str:
+    """Only what may stand between the dots of a Message-ID."""
+    return ".".join(re.sub(r"[^A-Za-z0-9_-]", "-", part) or "-" for part in parts)

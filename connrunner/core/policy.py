@@ -1,0 +1,71 @@
+"""Who is told about an ended run?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from connrunner.core import told as telling
+from connrunner.core.model import Notify, Run, mailbox
+from connrunner.core.notice import Event, Notice
+from connrunner.core.pick import Pick, following, notices, streak_facts, told_to
+from connrunner.core.told import USUAL, Alarm, Sense, Streak, Told
+
+
+def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> tuple[Notice, ...]:
+    """
+    Return what *run*, which has just ended, gives reason to tell; *told* is what was known before it.
+
+    Each address is told once about a run: of what changed rather than of the run, and else by the first rule that
+    names it. Who was told of a failure is told of the recovery, also when no rule names them any more.
+    *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
+    """
+    picks: dict[str, Pick] = {}
+    watching: set[str] = set()
+    alarms = told.alarms.get(run.connection, {})
+    for rule in rules:
+        for target in rule.to:
+            for recipient in target.recipients:
+                name = mailbox(recipient)
+                if rule.when == "change":
+                    watching.add(name)
+                event = _event(rule, run, told, alarmed=name in alarms)
+                if event == "recovered":
+                    pick = _recovery(alarms[name], run.connection, told, telling.sense(rule))
+                elif event is not None:
+                    facts = streak_facts(_after(run, told, telling.sense(rule))) if event == "failing" else {}
+                    pick = told_to(event, recipient, target, facts)
+                else:
+                    continue
+                if name not in picks or (pick.tells_change and not picks[name].tells_change):
+                    picks[name] = pick
+    if telling.verdict(run.outcome, USUAL) == "good":
+        for name, alarm in alarms.items():
+            if name not in watching:
+                picks[name] = _recovery(alarm, run.connection, told, USUAL)
+    return notices(picks.values(), connection=run.connection, run=run.run, token=token)
+
+
+def _recovery(alarm: Alarm, connection: str, told: Told, sense: Sense) -> Pick:
+    return following("recovered", alarm, streak_facts(telling.streak(told, connection, sense)))
+
+
+def _after(run: Run, told: Told, sense: Sense) -> Streak | None:
+    return telling.grown(telling.streak(told, run.connection, sense), run, sense)
+
+
+def _event(rule: Notify, run: Run, told: Told, *, alarmed: bool) -> Event | None:
+    sense = telling.sense(rule)
+    says = telling.verdict(run.outcome, sense)
+    streak = _after(run, told, sense)
+    reached = says == "bad" and streak is not None and streak["failures"] >= rule.after
+    match rule.when:
+        case "always":
+            return run.outcome.value
+        case "failure":
+            return run.outcome.value if reached else None
+        case "change":
+            if says == "good" and alarmed:
+                return "recovered"
+            return "failing" if reached and not alarmed else None
+        case "late":
+            return None

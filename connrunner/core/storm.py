@@ -1,0 +1,76 @@
+"""How many mails in an hour are too many?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.core import told as telling
+from connrunner.core.model import Target
+from connrunner.core.notice import Notice
+from connrunner.core.pick import notice_id
+from connrunner.core.told import WINDOW, Told
+
+LIMIT = Target().limit
+SUMMARY = 200  # characters of a message in a list of notices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owing:
+    """What becomes of some notices: owed each by itself, or folded into one that comes when the storm is over."""
+
+    owes: tuple[Notice, ...] = ()
+    folds: tuple[tuple[Notice, str], ...] = ()  # with the message that stands beside it in the list
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the part of a journal's record that says it."""
+        data: dict[str, Any] = {"owes": [notice.as_dict() for notice in self.owes]}
+        if self.folds:
+            data["folds"] = [{**notice.as_dict(), "message": message} for notice, message in self.folds]
+        return data
+
+
+def calm(notices: Iterable[Notice], told: Told, *, limits: Mapping[str, int], at: datetime, message: str = "") -> Owing:
+    """Return which of *notices* are owed by themselves: no more to one target within an hour than its limit."""
+    owes: list[Notice] = []
+    folds: list[tuple[Notice, str]] = []
+    after = Told(windows=dict(told.windows))
+    when = instant.text(at)
+    for notice in notices:
+        window = after.windows.get(telling.key(notice))
+        full = (
+            notice.event not in ("digest", "outage", "folded")
+            and window is not None
+            and telling.is_open(window, at)
+            and window["mails"] >= limits.get(notice.target, LIMIT)
+        )
+        if full:
+            folds.append((notice, message[:SUMMARY]))
+        else:
+            owes.append(notice)
+        telling.noticed(after, notice, when, folded=full, message=message[:SUMMARY])
+    return Owing(owes=tuple(owes), folds=tuple(folds))
+
+
+def folded(told: Told, *, now: datetime, token: str) -> Iterator[Notice]:
+    """Yield one notice for each storm that is over: an hour after its first mail."""
+    for number, (_, window) in enumerate(sorted(told.windows.items())):
+        since = instant.parse(window["since"])
+        if window["folded"] and not since <= now < since + WINDOW:
+            yield Notice(
+                id=notice_id("folded", instant.text(now), f"{token}-{number}"),
+                connection="",
+                run=0,
+                event="folded",
+                recipients=tuple(window["recipients"]),
+                target=window["target"],
+                cc=tuple(window["cc"]),
+                facts={
+                    "notices": window["folded"],
+                    "from": window["folded"][0]["at"],
+                    "to": window["folded"][-1]["at"],
+                },
+            )

@@ -1,0 +1,51 @@
+"""What a digest tells of one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from connrunner.core.counts import NAMES
+from connrunner.core.model import Connection, Notify, Run
+
+TREND = 10  # runs
+
+
+def covered(target: str, connections: Mapping[str, Connection]) -> list[str]:
+    """Return the connections that a digest to *target* is about: those that name it, or all when none does."""
+
+    def names(rules: Iterable[Notify]) -> bool:
+        return any(one.name == target for rule in rules for one in rule.to)
+
+    named = sorted(name for name, connection in connections.items() if names(connection.notify))
+    return named or sorted(connections)
+
+
+def late_after(rules: Iterable[Notify]) -> int:
+    """Return after how many seconds a run is late, by the strictest of *rules*; 0 when none says so."""
+    return min((rule.late_after for rule in rules if rule.late_after), default=0)
+
+
+def summary(newest_first: Sequence[Run], *, start: datetime, end: datetime, late_after: int) -> dict[str, Any]:
+    """Return how the runs that ended after *start* and by *end* went, as plain JSON, with a trend."""
+    known = [run for run in newest_first if run.ended_at <= end]
+    runs = [run for run in known if run.ended_at > start]
+    counts = {name: total for name in NAMES if (total := sum(getattr(run.counts, name) for run in runs))}
+    return {
+        "runs": len(runs),
+        "failed": sum(run.outcome.is_failure for run in runs),
+        "late": sum(_is_late(run, late_after) for run in runs),
+        "missed": sum(run.missed for run in runs),
+        "counts": counts,
+        "trend": [
+            {"run": run.run, "outcome": run.outcome.value, "seconds": run.seconds, "read": run.counts.read}
+            for run in known[:TREND][::-1]
+        ],
+        "last_outcome": known[0].outcome.value if known else None,
+    }
+
+
+def _is_late(run: Run, late_after: int) -> bool:
+    took = run.ended_at - run.due_at
+    return bool(late_after) and run.trigger == "schedule" and took >= timedelta(seconds=late_after)

@@ -1,0 +1,213 @@
+"""What has been told, and what has gone wrong since: the facts that the next notice is decided from.
+
+All of it is plain JSON, folded from the records of the journal: a crash between two of them loses nothing and doubles
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict
+
+from connrunner.core import instant
+from connrunner.core.model import Notify, Outcome, Run, mailbox
+from connrunner.core.notice import Notice
+
+WINDOW = timedelta(hours=1)  # in which mails to one target are counted
+
+Sense = tuple[bool, bool]  # is a partial run a failure, is a stopped one
+SENSES: tuple[Sense, ...] = ((True, False), (False, False), (True, True), (False, True))
+USUAL = SENSES[0]
+
+
+class Streak(TypedDict):
+    """Failures in a row, in one sense of failure."""
+
+    since: str  # when the first of them ended
+    failures: int
+    first_run: int
+    last_run: int
+    between: dict[str, int]  # how often each outcome came since then
+
+
+class Alarm(TypedDict):
+    """Somebody was told that a connection fails, and not yet that it has recovered."""
+
+    notice: str  # the id of that notice; empty when it was folded into another one
+    recipient: str
+    target: str
+    copy: bool  # is in copy
+    at: str  # of the notice or its newest reminder
+
+
+class Late(TypedDict):
+    """Who was told that a slot is late."""
+
+    due_at: str
+    recipients: list[str]
+
+
+class Window(TypedDict):
+    """The mails to one target in an hour, and those that were too many."""
+
+    since: str
+    mails: int
+    target: str
+    recipients: list[str]  # of the folded ones
+    cc: list[str]
+    folded: list[dict[str, Any]]  # connection, run, event, at, message
+
+
+class Digest(TypedDict):
+    """The promise of a target's next digest."""
+
+    since: str  # where it begins: the end of the one before
+    next: str
+    schedule: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Told:
+    """The sum of what the journal says about notices."""
+
+    streaks: dict[str, dict[str, Streak]] = field(default_factory=dict)  # by connection and sense
+    alarms: dict[str, dict[str, Alarm]] = field(default_factory=dict)  # by connection and recipient
+    late: dict[str, Late] = field(default_factory=dict)  # by connection
+    windows: dict[str, Window] = field(default_factory=dict)  # by target
+    digests: dict[str, Digest] = field(default_factory=dict)  # by target
+    outage_until: str = ""  # when the newest outage that somebody was told of was over
+
+    def as_dict(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+def from_mapping(data: Mapping[str, Any]) -> Told:
+    """Return what `as_dict` gave; what an older version did not write is empty."""
+    known = {each.name for each in fields(Told)}
+    return Told(**{key: value for key, value in data.items() if key in known})
+
+
+def sense(rule: Notify) -> Sense:
+    """Return what *rule* takes for a failure."""
+    return rule.partial, rule.stopped
+
+
+def verdict(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]:
+    """Return what *outcome* says of its connection. A stopped run says nothing unless it counts as a failure."""
+    partial, stopped = sense
+    match outcome:
+        case Outcome.SUCCEEDED:
+            return "good"
+        case Outcome.PARTIAL:
+            return "bad" if partial else "good"
+        case Outcome.STOPPED:
+            return "bad" if stopped else "neither"
+        case Outcome.FAILED | Outcome.INTERRUPTED | Outcome.SKIPPED:
+            return "bad"
+
+
+def streak(told: Told, connection: str, sense: Sense) -> Streak | None:
+    """Return the failures in a row that *connection* has behind it; None when it works."""
+    return told.streaks.get(connection, {}).get(_word(sense))
+
+
+def grown(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
+    """Return the streak after *run*."""
+    says = verdict(run.outcome, sense)
+    if says == "good" or (says == "neither" and before is None):
+        return None
+    word, bad = str(run.outcome), int(says == "bad")
+    if before is None:
+        at = instant.text(run.ended_at)
+        return Streak(since=at, failures=1, first_run=run.run, last_run=run.run, between={word: 1})
+    return Streak(
+        since=before["since"],
+        failures=before["failures"] + bad,
+        first_run=before["first_run"],
+        last_run=run.run,
+        between={**before["between"], word: before["between"].get(word, 0) + 1},
+    )
+
+
+def ended(told: Told, run: Run) -> None:
+    """Note that *run* has ended."""
+    streaks = {
+        _word(sense): after
+        for sense in SENSES
+        if (after := grown(streak(told, run.connection, sense), run, sense)) is not None
+    }
+    if streaks:
+        told.streaks[run.connection] = streaks
+    else:
+        told.streaks.pop(run.connection, None)
+
+
+def noticed(told: Told, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
+    """Note that *notice* is owed since *at*, or that it was *folded* into the one that ends a storm."""
+    _count(told, notice, at, folded=folded, message=message)
+    match notice.event:
+        case "failing" | "reminder":
+            alarms = told.alarms.setdefault(notice.connection, {})
+            for recipient in notice.recipients:
+                first = notice.replies_to if notice.event == "reminder" else "" if folded else notice.id
+                alarms[mailbox(recipient)] = Alarm(
+                    notice=first, recipient=recipient, target=notice.target, copy=recipient in notice.cc, at=at
+                )
+        case "recovered":
+            alarms = told.alarms.get(notice.connection, {})
+            for recipient in notice.recipients:
+                alarms.pop(mailbox(recipient), None)
+            if not alarms:
+                told.alarms.pop(notice.connection, None)
+        case "late":
+            due_at = notice.facts["due_at"]
+            known = told.late.get(notice.connection)
+            recipients = known["recipients"] if known and known["due_at"] == due_at else []
+            told.late[notice.connection] = Late(due_at=due_at, recipients=[*recipients, *notice.recipients])
+        case "outage":
+            told.outage_until = notice.facts["to"]
+
+
+def key(notice: Notice) -> str:
+    """Return whose mails are counted together with *notice*: its target's, or those of the same addresses."""
+    return notice.target or " ".join(sorted(mailbox(recipient) for recipient in notice.recipients))
+
+
+def is_open(window: Window, at: datetime) -> bool:
+    """Tell whether mails at *at* still count into *window*; one that holds back mail is open until that has left."""
+    since = instant.parse(window["since"])
+    return bool(window["folded"]) or since <= at < since + WINDOW
+
+
+def _count(told: Told, notice: Notice, at: str, *, folded: bool, message: str) -> None:
+    if notice.event in ("digest", "outage"):
+        return  # they are one mail already
+    name = key(notice)
+    if notice.event == "folded":
+        told.windows.pop(name, None)
+        return
+    window = told.windows.get(name)
+    if window is None or not is_open(window, instant.parse(at)):
+        for old in [each for each, one in told.windows.items() if not is_open(one, instant.parse(at))]:
+            del told.windows[old]
+        window = Window(since=at, mails=0, target=notice.target, recipients=[], cc=[], folded=[])
+    if folded:
+        line = {"connection": notice.connection, "run": notice.run, "event": notice.event, "at": at, "message": message}
+        window = Window(
+            since=window["since"],
+            mails=window["mails"],
+            target=notice.target,
+            recipients=list(dict.fromkeys((*window["recipients"], *notice.recipients))),
+            cc=list(dict.fromkeys((*window["cc"], *notice.cc))),
+            folded=[*window["folded"], line],
+        )
+    else:
+        window = {**window, "mails": window["mails"] + 1}
+    told.windows[name] = window
+
+
+def _word(sense: Sense) -> str:
+    partial, stopped = sense
+    return "+".join(("failed", *(("partial",) if partial else ()), *(("stopped",) if stopped else ())))

@@ -1,0 +1,234 @@
+"""Made-up runs and happenings: what templates are tried on before there is anything real to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.core.counts import Counts
+from connrunner.core.model import Commit, Outcome, Run
+from connrunner.notify.facts import context
+from connrunner.notify.render import EVENTS, RUN_EVENTS
+
+DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+DAY = timedelta(days=1)
+LONE = ("digest", "folded", "outage")  # events that are about no single connection
+OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
+GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
+REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
+TOLD = {
+    Outcome.SUCCEEDED: (GOOD, "", ""),
+    Outcome.PARTIAL: (REFUSING, "14 of 12,000 rows were refused", ""),
+    Outcome.FAILED: (Counts(), "sftp.example.com:22 cannot be reached: no answer in time", "unreachable"),
+    Outcome.STOPPED: (
+        Counts(read=12_000, not_attempted=12_000),
+        "stopped by ann: the file is the one of last week",
+        "",
+    ),
+    Outcome.INTERRUPTED: (Counts(), "it was cut off, and nobody knows how far it came", "interrupted"),
+    Outcome.SKIPPED: (
+        Counts(),
+        "connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?",
+        "config-error",
+    ),
+}
+REJECT = {
+    "file": "members-2026-11-22.csv",
+    "field": "born",
+    "code": "wrong-type",
+    "message": "'31-02-1980' is not a date",
+    "value": "31-02-1980",
+}
+
+
+def run(event: str, *, connection: str = "sample", title: str = "", kind: str = "import") -> Run | None:
+    """Return a run that *event* could be about; None for events that are about no single run."""
+    if event not in RUN_EVENTS:
+        return None
+    outcome = OUTCOMES.get(event) or Outcome(event)
+    counts, message, code = TOLD[outcome]
+    never = outcome is Outcome.SKIPPED
+    return Run(
+        connection=connection,
+        run=42,
+        outcome=outcome,
+        trigger="schedule",
+        due_at=DUE,
+        queued_at=DUE,
+        started_at=None if never else DUE + timedelta(seconds=2),
+        ended_at=DUE + timedelta(seconds=75),
+        seconds=0 if never else 73,
+        counts=counts,
+        message=message,
+        code=code,
+        commit="3f2a9c1d0b8e4f6a7c5d2e1f9a8b7c6d5e4f3a2b",
+        kind=kind,
+        title=title,
+    )
+
+
+def recent(latest: Run) -> list[Run]:
+    """Return runs that may have come before *latest*, newest first, itself the first."""
+    seconds, rows = (
+        (64, 71, 66, 80, 69, 12, 75, 68, 70),
+        (11_200, 11_350, 11_410, 11_500, 11_620, 0, 11_800, 11_870, 11_930),
+    )
+    before = [
+        replace(
+            latest,
+            run=latest.run - 9 + number,
+            outcome=Outcome.SUCCEEDED if many else Outcome.FAILED,
+            started_at=latest.due_at - DAY * (9 - number),
+            seconds=took,
+            counts=Counts(read=many, checked=many, unchanged=many),
+        )
+        for number, (took, many) in enumerate(zip(seconds, rows, strict=True))
+    ]
+    return [latest, *reversed(before)]
+
+
+def facts(event: str, *, connection: str = "sample", title: str = "Sample") -> dict[str, Any]:
+    """Return what a notice of *event* brings beyond its run."""
+    at = instant.text
+    match event:
+        case "failing":
+            return {"since": at(DUE), "failures": 1, "first_run": 42, "between": {}}
+        case "reminder":
+            return {"since": at(DUE - DAY), "failures": 3, "first_run": 40, "between": {}}
+        case "recovered":
+            return {"since": at(DUE - DAY * 3), "failures": 3, "first_run": 38, "between": {"failed": 3, "stopped": 1}}
+        case "late":
+            return {"due_at": at(DUE), "late_seconds": 2_700, "state": "waiting"}
+        case "digest":
+            return {"from": at(DUE - DAY), "to": at(DUE), "connections": _digest(connection, title)}
+        case "folded":
+            return {"from": at(DUE), "to": at(DUE + timedelta(minutes=48)), "notices": _folded(connection)}
+        case "outage":
+            missed = [{"connection": connection, "missed": 3}, {"connection": "newsletter-audience", "missed": 12}]
+            return {"from": at(DUE), "to": at(DUE + timedelta(hours=3, minutes=30)), "missed": missed}
+        case _:
+            return {}
+
+
+def _digest(connection: str, title: str) -> list[dict[str, Any]]:
+    latest = run("partial", connection=connection, title=title)
+    assert latest is not None
+    runs = recent(latest)
+    return [
+        {
+            "name": connection,
+            "title": title,
+            "runs": 7,
+            "failed": 1,
+            "late": 1,
+            "missed": 2,
+            "counts": REFUSING.as_dict(),
+            "trend": [
+                {"run": one.run, "outcome": one.outcome.value, "seconds": one.seconds, "read": one.counts.read}
+                for one in reversed(runs)
+            ],
+            "next_due": instant.text(DUE + DAY),
+            "last_outcome": "partial",
+        },
+        {
+            "name": "refresh-segments",
+            "title": "Refresh segments",
+            "runs": 4,
+            "failed": 0,
+            "late": 0,
+            "missed": 0,
+            "counts": Counts().as_dict(),
+            "trend": [
+                {"run": number, "outcome": "succeeded", "seconds": 3 + number, "read": 0} for number in range(1, 5)
+            ],
+            "next_due": instant.text(DUE + DAY / 4),
+            "last_outcome": "succeeded",
+        },
+        {
+            "name": "once-a-month",
+            "title": "Once a month",
+            "runs": 0,
+            "failed": 0,
+            "late": 0,
+            "missed": 0,
+            "counts": Counts().as_dict(),
+            "trend": [],
+            "next_due": None,
+            "last_outcome": None,
+        },
+    ]
+
+
+def _folded(connection: str) -> list[dict[str, Any]]:
+    told = [
+        (connection, 42, "failed", "sftp.example.com:22 cannot be reached: no answer in time"),
+        ("newsletter-audience", 17, "partial", "3 of 8,211 rows were refused"),
+        ("refresh-segments", 311, "interrupted", "it was cut off, and nobody knows how far it came"),
+        ("crm-people", 0, "late", "it has not started"),
+        ("shop-contacts", 88, "recovered", ""),
+    ]
+    return [
+        {
+            "connection": name,
+            "run": number,
+            "event": event,
+            "at": instant.text(DUE + timedelta(minutes=12 * minutes)),
+            "message": message,
+        }
+        for minutes, (name, number, event, message) in enumerate(told)
+    ]
+
+
+def sample(event: str, *, target: str = "", connection: str = "sample", full: bool = True) -> dict[str, Any]:
+    """Return what the templates of *event* see: once all of it, or as little as there can be."""
+    told = run(event, connection=connection, title="Sample")
+    lone = event in LONE
+    told_facts = facts(event, connection=connection)
+    if not full:
+        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
+        return context(
+            told and replace(told, counts=Counts(), message="", code="", commit=None, kind="", seconds=0),
+            event=event,
+            name="" if lone else connection,
+            target=target,
+            workspace="crm",
+            facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
+        )
+    seen = context(
+        told and replace(told, trigger="manual", asked_by="ann", missed=2, merged=1),
+        event=event,
+        name="" if lone else connection,
+        title="" if lone else "Sample",
+        description="" if lone else "A sample.",
+        owner="" if lone else "data-team",
+        next_run=None if lone else DUE + DAY,
+        recent=recent(told) if told else recent_of_late(connection) if event == "late" else (),
+        commit=Commit(id="3f2a9c1d", author="Ann Example", at=DUE - DAY, subject="Import the birthdays too")
+        if told
+        else None,
+        facts=told_facts,
+        target=target,
+        workspace="crm",
+    )
+    if not told or not told.counts.refused:
+        return seen
+    lines = [REJECT | {"line": line} for line in (2, 17, 40, 204, 311, 312, 1_870, 4_001, 8_765, 11_999)]
+    return seen | {"rejects": lines, "rejects_total": {"wrong-type": 12, "missing-key": 2}, "rejects_more": True}
+
+
+def recent_of_late(connection: str) -> list[Run]:
+    """Return the runs before a slot that is late."""
+    latest = run("succeeded", connection=connection)
+    assert latest is not None
+    return recent(latest)
+
+
+def samples(places: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """Yield a sample of each event, large and small, for each of *places*: a target's and a connection's name."""
+    for target, connection in places:
+        for event in EVENTS:
+            for full in (False, True):
+                yield sample(event, target=target, connection=connection or "sample", full=full)

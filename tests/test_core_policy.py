@@ -1,0 +1,302 @@
+"""Who is told about an ended run: rules, streaks of failures, storms."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from connrunner.core import instant, policy, storm
+from connrunner.core import told as telling
+from connrunner.core.counts import Counts
+from connrunner.core.model import Notify, Outcome, Run, Target
+from connrunner.core.notice import Notice
+from connrunner.core.told import Told
+
+START = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+RUN = Run(
+    connection="crm-contacts",
+    run=12,
+    outcome=Outcome.FAILED,
+    trigger="schedule",
+    due_at=START,
+    queued_at=START,
+    started_at=START,
+    ended_at=START,
+    seconds=0,
+    counts=Counts(),
+)
+OUTCOMES = {
+    "S": Outcome.SUCCEEDED,
+    "P": Outcome.PARTIAL,
+    "F": Outcome.FAILED,
+    "X": Outcome.STOPPED,
+    "I": Outcome.INTERRUPTED,
+    "K": Outcome.SKIPPED,
+}
+
+
+def rule(*to: str, when: str = "change", **more: Any) -> Notify:
+    return Notify(to=(Target(to=to),), when=when, **more)  # type: ignore[arg-type]
+
+
+def always(*to: str) -> Notify:
+    return rule(*to, when="always")
+
+
+def failure(*to: str) -> Notify:
+    return rule(*to, when="failure")
+
+
+@dataclass
+class Desk:
+    """What a journal would remember, and the notices that were owed."""
+
+    rules: Sequence[Notify]
+    told: Told = field(default_factory=Told)
+    at: datetime = START
+    run: int = 0
+    owed: list[Notice] = field(default_factory=list)
+
+    def end(self, outcome: str, *, connection: str = "crm", after: timedelta = timedelta(hours=6)) -> list[Notice]:
+        """Let a run end so, and return what is owed."""
+        self.at += after
+        self.run += 1
+        run = replace(
+            RUN, connection=connection, run=self.run, outcome=OUTCOMES[outcome], ended_at=self.at, message="why"
+        )
+        notices = policy.about_run(self.rules, run, self.told, token=f"t{self.run}")
+        limits = {target.name: target.limit for rule in self.rules for target in rule.to}
+        owing = storm.calm(notices, self.told, limits=limits, at=self.at, message=run.message)
+        self.note(owing)
+        telling.ended(self.told, run)
+        # what a journal's snapshot keeps must be all there is
+        self.told = telling.from_mapping(json.loads(json.dumps(self.told.as_dict())))
+        return list(owing.owes)
+
+    def note(self, owing: storm.Owing) -> None:
+        for notice in owing.owes:
+            telling.noticed(self.told, notice, instant.text(self.at))
+        for notice, message in owing.folds:
+            telling.noticed(self.told, notice, instant.text(self.at), folded=True, message=message)
+        self.owed += owing.owes
+
+
+# --- one run -----------------------------------------------------------------------------------------------------
+
+OWED = [
+    # rules                                                   outcome         who is told
+    ((), "F", ()),
+    ((always("a@x"),), "S", ("a@x",)),
+    ((always("a@x"),), "X", ("a@x",)),
+    ((failure("a@x"),), "S", ()),
+    ((failure("a@x"),), "X", ()),
+    ((failure("a@x"),), "P", ("a@x",)),
+    ((failure("a@x"),), "F", ("a@x",)),
+    ((failure("a@x"),), "I", ("a@x",)),
+    ((failure("a@x"),), "K", ("a@x",)),
+    ((rule("a@x", when="failure", partial=False),), "P", ()),
+    ((rule("a@x", when="failure", stopped=True),), "X", ("a@x",)),
+    ((rule("a@x", when="late", late_after=60),), "F", ()),
+    ((always("a@x", "b@x"), failure("c@x")), "S", ("a@x", "b@x")),
+    ((always("a@x", "b@x"), failure("c@x")), "F", ("a@x", "b@x", "c@x")),
+    ((always("Ann@X.example"), failure("ann@x.example", "b@x")), "F", ("Ann@X.example", "b@x")),
+    ((always("Ann <ann@x>"), failure("ann@x")), "F", ("Ann <ann@x>",)),
+    ((always("a@x", "A@X", "a@x"),), "F", ("a@x",)),
+    ((always(),), "F", ()),
+]
+
+
+@pytest.mark.parametrize(("rules", "outcome", "told"), OWED)
+def test_each_address_is_told_at_most_once_when_a_rule_says_so(
+    rules: tuple[Notify, ...], outcome: str, told: tuple[str, ...]
+) -> None:
+    notices = Desk(rules).end(outcome)
+    assert tuple(recipient for notice in notices for recipient in notice.recipients) == told
+    assert len(notices) == (1 if told else 0)
+    assert all(notice.event == OUTCOMES[outcome] for notice in notices)
+
+
+def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> None:
+    def ids(run: Run, token: str = "t1") -> list[str]:
+        return [notice.id for notice in policy.about_run((always("a@x"),), run, Told(), token=token)]
+
+    first = ids(RUN)
+    assert ids(RUN) == first
+    others = [
+        *ids(replace(RUN, run=13)),
+        *ids(replace(RUN, connection="crm")),
+        *ids(replace(RUN, outcome=Outcome.SUCCEEDED)),
+        *ids(RUN, "t2"),
+    ]
+    assert len({*first, *others}) == 5
+
+
+def test_the_id_can_stand_in_a_header_whatever_the_names_are() -> None:
+    run = replace(RUN, connection="a b\r\nBcc: <x@y>..é")
+    (notice,) = policy.about_run((always("a@x"),), run, Told(), token="<>")
+    assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", notice.id)
+
+
+def test_a_target_is_a_notice_of_its_own_and_ids_differ() -> None:
+    team = Target(name="team", to=("a@x", "b@x"), cc=("c@x", "a@x"))
+    notices = Desk((Notify(to=(team, Target(to=("d@x", "b@x"))), when="always"),)).end("F")
+    assert [(notice.target, notice.recipients, notice.cc) for notice in notices] == [
+        ("team", ("a@x", "b@x", "c@x"), ("c@x",)),
+        ("", ("d@x",), ()),
+    ]
+    assert len({notice.id for notice in notices}) == 2
+
+
+# --- sequences ---------------------------------------------------------------------------------------------------
+
+CHANGE = rule("a@x")
+SEQUENCES = [
+    # outcomes       rule                                    what is told, run by run
+    ("FFFSSFS", CHANGE, "failing . . recovered . failing recovered"),
+    ("FFFSSFS", always("a@x"), "failed failed failed succeeded succeeded failed succeeded"),
+    ("FFFSSFS", failure("a@x"), "failed failed failed . . failed ."),
+    ("FFFSSFS", rule("a@x", after=3), ". . failing recovered . . ."),
+    ("FFFSSFS", rule("a@x", after=4), ". . . . . . ."),
+    ("FFFSSFS", rule("a@x", when="failure", after=2), ". failed failed . . . ."),
+    ("SSS", CHANGE, ". . ."),
+    ("FIKPFS", CHANGE, "failing . . . . recovered"),
+    ("FPS", rule("a@x", partial=False), "failing recovered ."),
+    ("PPS", rule("a@x", partial=False), ". . ."),
+    ("PFPS", CHANGE, "failing . . recovered"),
+    # a stopped run says nothing about the connection
+    ("FXFS", CHANGE, "failing . . recovered"),
+    ("FXS", CHANGE, "failing . recovered"),
+    ("XXS", CHANGE, ". . ."),
+    ("XFS", rule("a@x", stopped=True), "failing . recovered"),
+    ("FXFF", rule("a@x", after=3), ". . . failing"),
+    ("FXF", rule("a@x", after=3, stopped=True), ". . failing"),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "rule", "told"), SEQUENCES)
+def test_what_is_told_of_a_sequence_of_outcomes(outcomes: str, rule: Notify, told: str) -> None:
+    desk = Desk((rule,))
+    said = []
+    for outcome in outcomes:
+        notices = desk.end(outcome)
+        assert len(notices) <= 1
+        said.append(notices[0].event if notices else ".")
+    assert " ".join(said) == told
+
+
+def test_a_recovery_counts_what_lay_between_and_follows_the_failure() -> None:
+    desk = Desk((CHANGE,))
+    (failing,) = desk.end("F")
+    since = instant.text(desk.at)
+    assert failing.facts == {"since": since, "failures": 1, "first_run": 1, "between": {"failed": 1}}
+    for outcome in "FXP":
+        assert desk.end(outcome) == []
+    (recovered,) = desk.end("S")
+    between = {"failed": 2, "stopped": 1, "partial": 1}
+    assert recovered.facts == {"since": since, "failures": 3, "first_run": 1, "between": between}
+    assert (recovered.run, recovered.replies_to) == (5, failing.id)
+
+
+def test_who_is_told_of_the_change_is_not_told_of_the_run_as_well() -> None:
+    desk = Desk((always("a@x", "b@x"), rule("b@x", "c@x")))
+    said = [[(notice.event, notice.recipients) for notice in desk.end(outcome)] for outcome in "FFS"]
+    assert said == [
+        [("failed", ("a@x",)), ("failing", ("b@x", "c@x"))],
+        [("failed", ("a@x", "b@x"))],
+        [("succeeded", ("a@x",)), ("recovered", ("b@x", "c@x"))],
+    ]
+
+
+def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() -> None:
+    desk = Desk((rule("a@x"),))
+    desk.end("F")
+    desk.rules = (rule("b@x"),)
+    assert [(notice.event, notice.recipients) for notice in desk.end("F")] == [("failing", ("b@x",))]
+    assert {(notice.event, notice.recipients) for notice in desk.end("S")} == {
+        ("recovered", ("b@x",)),
+        ("recovered", ("a@x",)),
+    }
+    assert desk.end("S") == []
+    assert desk.told.alarms == {}
+
+
+def test_connections_fail_each_for_themselves() -> None:
+    desk = Desk((CHANGE,))
+    said = [desk.end(outcome, connection=name) for name, outcome in (("a", "F"), ("b", "F"), ("a", "S"), ("b", "F"))]
+    assert [[notice.event for notice in notices] for notices in said] == [["failing"], ["failing"], ["recovered"], []]
+
+
+# --- storms ------------------------------------------------------------------------------------------------------
+
+MINUTE = timedelta(minutes=1)
+TEAM = Notify(to=(Target(name="team", to=("a@x", "b@x"), cc=("c@x",), limit=3),), when="always")
+
+
+def test_more_than_the_limit_within_an_hour_is_folded_into_one() -> None:
+    desk = Desk((TEAM,))
+    each = [desk.end("F", connection=f"c{number}", after=MINUTE) for number in range(7)]
+    assert [len(notices) for notices in each] == [1, 1, 1, 0, 0, 0, 0]
+    first = START + MINUTE
+    assert list(storm.folded(desk.told, now=first + timedelta(minutes=59), token="t")) == []
+    (notice,) = storm.folded(desk.told, now=first + timedelta(hours=1), token="t")
+    assert (notice.event, notice.connection, notice.run, notice.target) == ("folded", "", 0, "team")
+    assert (notice.recipients, notice.cc) == (("a@x", "b@x", "c@x"), ("c@x",))
+    assert notice.facts["notices"][0] == {
+        "connection": "c3",
+        "run": 4,
+        "event": "failed",
+        "at": "2026-11-22T09:19:00Z",
+        "message": "why",
+    }
+    assert [line["connection"] for line in notice.facts["notices"]] == ["c3", "c4", "c5", "c6"]
+    assert (notice.facts["from"], notice.facts["to"]) == ("2026-11-22T09:19:00Z", "2026-11-22T09:22:00Z")
+
+    desk.at = first + timedelta(hours=1)
+    desk.note(storm.calm([notice], desk.told, limits={"team": 3}, at=desk.at))
+    assert list(storm.folded(desk.told, now=desk.at, token="t")) == []
+    assert len(desk.end("F", after=MINUTE)) == 1  # a new hour begins
+
+
+def test_as_many_as_the_limit_are_no_storm() -> None:
+    desk = Desk((TEAM,))
+    assert sum(len(desk.end("F", after=MINUTE)) for _ in range(3)) == 3
+    assert list(storm.folded(desk.told, now=START + timedelta(days=1), token="t")) == []
+    assert len(desk.end("F", after=timedelta(hours=1))) == 1
+
+
+def test_what_comes_before_a_late_tick_has_ended_the_storm_joins_it() -> None:
+    desk = Desk((TEAM,))
+    for _ in range(4):
+        desk.end("F", after=MINUTE)
+    assert desk.end("F", after=timedelta(hours=3)) == []
+    (notice,) = storm.folded(desk.told, now=desk.at, token="t")
+    assert len(notice.facts["notices"]) == 2
+
+
+def test_each_target_has_its_own_count_and_addresses_count_together() -> None:
+    desk = Desk((TEAM, always("d@x", "e@x")))
+    for _ in range(12):
+        desk.end("F", after=MINUTE)
+    told = [notice.target or notice.recipients for notice in desk.owed]
+    assert told.count("team") == 3
+    assert told.count(("d@x", "e@x")) == storm.LIMIT
+    assert {
+        notice.target: len(notice.facts["notices"])
+        for notice in storm.folded(desk.told, now=desk.at + timedelta(hours=1), token="t")
+    } == {"": 2, "team": 9}
+
+
+def test_a_recovery_in_a_storm_follows_nothing_that_was_not_sent() -> None:
+    desk = Desk((Notify(to=(Target(name="team", to=("a@x",), limit=1),), when="change"),))
+    desk.end("F", connection="other", after=MINUTE)
+    assert desk.end("F", after=MINUTE) == []
+    desk.at += timedelta(hours=2)
+    desk.note(storm.calm(storm.folded(desk.told, now=desk.at, token="t"), desk.told, limits={}, at=desk.at))
+    (recovered,) = desk.end("S")
+    assert (recovered.event, recovered.replies_to) == ("recovered", "")
