@@ -9,6 +9,7 @@ from pathlib import Path
 
 from connrunner.config import load, secrets
 from connrunner.core import notice
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Workspace
 from connrunner.core.notice import DeliveryRecord
 from connrunner.errors import BusyError, ConnrunnerError, RunError
@@ -66,7 +67,7 @@ def _pending(owed: Owed, workspace: Workspace, stands: Standing, state: StateFol
     name = owed.notice.connection
     connection = workspace.connections.get(name)
     promise = stands.promises.get(name)
-    zone = getattr(connection.schedule, "timezone", workspace.timezone) if connection else workspace.timezone
+    zone = (connection and schedules.zone_of(connection.schedule)) or workspace.timezone
     return PendingNotice(
         notice=owed.notice,
         recipients=notice.ledger(owed.notice, owed.deliveries, datetime.now(UTC)).due,
