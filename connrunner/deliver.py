@@ -13,6 +13,7 @@ from typing import Any
 from connrunner.config import load, secrets
 from connrunner.config.author import author
 from connrunner.core import instant, notice, summary
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Run, Target, Workspace
 from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.errors import BusyError, ConnrunnerError, RunError
@@ -85,6 +86,7 @@ def _pending(
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         about = replace(about, facts={**about.facts, **_digest(about, workspace, stands, state)})
+    own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
         notice=about,
         recipients=recipients,
@@ -93,7 +95,7 @@ def _pending(
         title=connection.title if connection else run.title or name if run else name,
         description=connection.description if connection else "",
         owner=connection.owner if connection else "",
-        timezone=getattr(connection.schedule, "timezone", workspace.timezone) if connection else target.timezone,
+        timezone=own,
         next_run=promise.next_due if promise else None,
         rejects=state.rejects(name, run.run) if run else None,
         recent=recent,

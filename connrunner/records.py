@@ -90,11 +90,7 @@ class Records:
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
-        last = run_files.last_run(self.state, name)
-        if last is not None and last.run > self.journal.standing.numbers.get(name, 0) and last.due_at == entry.due_at:
-            run = last  # a crash came between history and journal
-        else:
-            run = self._skipped(entry, problems, workspace)
+        run = self._adopted(entry) or self._skipped(entry, problems, workspace)
         told = digest(problems)
         news = self.journal.standing.broken_mailed.get(name) != told
         self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
@@ -125,6 +121,39 @@ class Records:
             merged=entry.merged,
             asked_by=entry.asked_by,
         )
+
+    def miss(self, entry: Waiting, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
+        """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
+        name = entry.connection
+        connection = workspace.connections.get(name)
+        run = self._adopted(entry) or Run(
+            connection=name,
+            run=self._number(name),
+            outcome=Outcome.SKIPPED,
+            trigger=entry.trigger,
+            due_at=entry.due_at,
+            queued_at=entry.queued_at,
+            started_at=None,
+            ended_at=self.clock(),
+            seconds=0,
+            counts=Counts(),
+            message=reason,
+            code=standing.TOO_LATE,
+            commit=workspace.commit,
+            config=connection.fingerprint if connection else "",
+            missed=entry.missed,
+            merged=entry.merged,
+            kind=connection.kind if connection else "",
+            title=connection.title if connection else "",
+        )
+        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=dequeued)
+        return run
+
+    def _adopted(self, entry: Waiting) -> Run | None:
+        """Return the run that history has of *entry* when a crash came between history and journal."""
+        last = run_files.last_run(self.state, entry.connection)
+        known = self.journal.standing.numbers.get(entry.connection, 0)
+        return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))

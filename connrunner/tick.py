@@ -123,9 +123,11 @@ class Tick:
             )
 
     def _record_skipped(self, stands: standing.Standing) -> None:
-        """Give every slot that was recorded as skipped its run, which tells people. Hold the state lock."""
+        """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(stands.skipped.values()):
             self.lanes.records.skip(entry, self.workspace, dequeued=False)
+        for entry, reason in list(stands.missed.values()):
+            self.lanes.records.miss(entry, reason, self.workspace, dequeued=False)
 
     def _last_look(self) -> str | None:
         """Return when a tick last looked before this one: slots since then were seen by nobody."""
@@ -209,7 +211,7 @@ class Tick:
             if unsettled or self.what_if or self._planned is None:
                 quiet.forget(str(self.state.root))
                 return
-            wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
+            wakes = [at for each in stands.promises.values() for at in (each.next_due, each.left_out) if at]
             wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)

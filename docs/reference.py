@@ -61,7 +61,11 @@ def resolve(schema: Schema, file: str, schemas: dict[str, Schema]) -> tuple[Sche
 
 def page(schemas: dict[str, Schema]) -> str:
     """Return the whole page."""
-    sections = {**FILES, "format.json": "`format`: how rows stand in a file"}
+    sections = {
+        **FILES,
+        "blackout.json": "`blackout`: when nothing runs",
+        "format.json": "`format`: how rows stand in a file",
+    }
     for name in schemas:
         if name.startswith("connector-"):
             sections[name] = f"Connector `{name.removeprefix('connector-').removesuffix('.json')}`"

@@ -16,6 +16,7 @@ import click
 from connrunner.cli.text import as_json, nearest
 from connrunner.config import load, place
 from connrunner.core import instant
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state.folder import StateFolder
@@ -83,7 +84,7 @@ class Home:
     def zone(self, name: str | None = None) -> str:
         """Return the zone in which times of the connection *name* are shown."""
         connection = self.workspace.connections.get(name) if name else None
-        return getattr(connection and connection.schedule, "timezone", self.workspace.timezone)
+        return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
 
     def echo_json(self, data: Any) -> None:
         click.echo(as_json(data, indent=2))

@@ -47,7 +47,10 @@ def sentence(event: dict[str, Any]) -> str:
             missed = event["missed"]
             late = f", with {missed:,} later slot{'s' if missed > 1 else ''} missed" if missed else ""
             return f"{name}: queued for {event['due_at']}{late}"
-        case "merged" | "skipped" | "dropped":
+        case "left_out":
+            more = f", and {event['missed']:,} after it" if event["missed"] else ""
+            return f"{name}: not due at {event['due_at']}{more}: {event['reason']}"
+        case "merged" | "skipped" | "dropped" | "missed":
             return f"{name}: the slot of {event['due_at']} was {event['event']}: {event['reason']}"
         case "started":
             return f"{run}: started"

@@ -30,8 +30,11 @@ class Surroundings:
 
     timezone: str = "UTC"
     timeout: str = "6h"
+    start_within: str | None = None
+    retry: Data | None = None
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
+    blackout: tuple[Data, ...] = ()  # of the workspace
     targets: Mapping[str, Data | None] = field(default_factory=dict)
     profile: Data | None = None  # None when it is missing or broken
     profile_missing: bool = True
@@ -70,6 +73,7 @@ def _blank(data: Any, path: Path, *, remove: bool) -> None:
 
 def workspace(data: Data) -> Iterator[Finding]:
     yield from _timezone(data, ())
+    yield from _blackouts(data, ())
     mail = data.get("mail") or {}
     if mail.get("server") is not None:
         yield from _server(mail["server"])
@@ -89,17 +93,45 @@ def profile(data: Data) -> Iterator[Finding]:
 
 def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
     """Yield what is wrong with a schedule that stands at *path*."""
-    yield from _timezone(data, path)
+    from connrunner.core import schedule as schedules
 
-
-def reads_as_schedule(data: Data) -> Iterator[Finding]:
-    """Yield why *data*, sound as far as its schema can tell, is no schedule."""
-    from connrunner.core.schedule import parse
-
+    found = [*_timezone(data, path), *_blackouts(data, path)]
+    for position, each in enumerate(data.get("schedules") or ()):
+        if isinstance(each, dict):
+            inner = (*path, "schedules", position)
+            found += [*_timezone(each, inner), *_blackouts(each, inner)]
+    yield from found
+    if found or _holds_none(data) or not schedules.is_complete(data):
+        return
     try:
-        parse(data, "UTC")
-    except ValueError as error:
-        yield Finding((), str(error), code="bad-schedule")
+        schedules.check(schedules.parse(data, "UTC"))
+    except schedules.ScheduleError as error:
+        yield Finding((*path, *error.path), str(error), code="bad-schedule")
+
+
+def _blackouts(data: Data, path: Path) -> Iterator[Finding]:
+    from connrunner.core import blackout
+    from connrunner.core.written import ScheduleError
+
+    for position, entry in enumerate(data.get("blackout") or ()):
+        if not isinstance(entry, dict):
+            continue
+        here = (*path, "blackout", position)
+        zones = list(_timezone(entry, here))
+        yield from zones
+        if zones or _holds_none(entry):
+            continue
+        try:
+            blackout.parse([entry], "UTC")
+        except ScheduleError as error:
+            yield Finding((*here, *error.path[1:]), str(error), code="bad-schedule")
+
+
+def _holds_none(value: Any) -> bool:
+    """Return whether a part of *value* was not sound and has been blanked."""
+    if isinstance(value, dict | list):
+        return any(map(_holds_none, value.values() if isinstance(value, dict) else value))
+    return value is None
 
 
 def _timezone(data: Data, path: Path) -> Iterator[Finding]:
@@ -142,10 +174,11 @@ def _server(server: str) -> Iterator[Finding]:
 
 def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
     when = data.get("schedule")
-    if isinstance(when, str):
-        yield from _known(when, around.schedules, "schedule", "schedules", ("schedule",))
-    elif when is not None:
-        yield from schedule(when, ("schedule",))
+    for entry, path in _entries(when):
+        if isinstance(entry, str):
+            yield from _known(entry, around.schedules, "schedule", "schedules", path)
+        elif isinstance(entry, dict):
+            yield from schedule(entry, path)
     yield from notify(data.get("notify") or (), around.targets, ("notify",))
     for kind, check in (("import", _import), ("export", _export)):
         work = data.get(kind)
@@ -164,6 +197,19 @@ def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
             yield from literals.of_connector(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
+
+
+def _entries(when: Any) -> Iterator[tuple[Any, Path]]:
+    """Yield each part of a connection's `schedule`, and where it stands."""
+    if isinstance(when, list):
+        yield from ((entry, ("schedule", position)) for position, entry in enumerate(when))
+    else:
+        yield when, ("schedule",)
+
+
+def schedules_named(when: Any) -> list[str]:
+    """Return the names of schedules in a connection's `schedule`."""
+    return [entry for entry, _ in _entries(when) if isinstance(entry, str)]
 
 
 def targets(entries: Iterable[Data | None]) -> list[str]:
