@@ -13,6 +13,7 @@ import click
 
 from connrunner import quiet
 from connrunner.cli import reasons, text, yaml_then
+from connrunner.cli.documented import documented
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
 from connrunner.config import places, zones
@@ -22,7 +23,7 @@ from connrunner.core import run as runs
 from connrunner.core import schedule as schedules
 from connrunner.core.decisions import Answer, Decision
 from connrunner.core.model import Connection, TimesPerDay
-from connrunner.errors import ArgumentError
+from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state import decisions
 from connrunner.state import runs as run_files
 
@@ -42,10 +43,14 @@ def explain_command(home: Home, topic: str, wanted: str | None, count: int) -> N
     Of a connection: its schedule, its coming slots, and what was decided about it; with --at why it ran, or did not,
     at an instant, what it waited for, and which lines of YAML were in force.
     """
-    if topic in home.known_names():
+    try:
+        names = home.known_names()
+    except WorkspaceError:  # a key or a code is asked for all the more when connrunner.yaml is broken
+        names = []
+    if topic in names:
         Explained(home, topic).show(wanted, count)
     else:
-        _documented(home, topic)
+        documented(home, topic, names)
 
 
 class Explained:
@@ -288,11 +293,3 @@ def _as_dict(decision: Decision) -> dict[str, Any]:
     return {
         key: instant.text(value) if isinstance(value, datetime) else value for key, value in asdict(decision).items()
     }
-
-
-# --- keys and codes ------------------------------------------------------------------------------------------------
-
-
-def _documented(home: Home, topic: str) -> None:
-    hint = text.nearest(topic, home.known_names())
-    raise ArgumentError(f"there is no connection, key or code {topic!r}{hint}")
