@@ -104,7 +104,10 @@ class Tick:
             if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
-                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit, **owed})
+                mended = sorted({*stands.broken_seen} - {*broken})
+                self.journal.append(
+                    {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
+                )
             for wish in wishes:
                 requests.forget(self.state, wish)
             self._record_skipped(self.journal.standing)

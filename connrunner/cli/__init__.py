@@ -18,7 +18,7 @@ from connrunner.errors import ConnrunnerError, WorkspaceError
 GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run"),
-    "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
+    "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset", "install"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
