@@ -58,16 +58,18 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     except RunError as error:
         outbox.put_off(pending, str(error), record=record)
         return
-    outbox.deliver(
-        pending,
-        mail=workspace.mail,
-        username=username,
-        password=password,
-        workspace=folder,
-        mailbox=state.mail,
-        deadline=deadline,
-        record=record,
-    )
+    with load.templates(workspace) as templates:
+        outbox.deliver(
+            pending,
+            mail=workspace.mail,
+            username=username,
+            password=password,
+            workspace=folder,
+            templates=templates,
+            mailbox=state.mail,
+            deadline=deadline,
+            record=record,
+        )
 
 
 def _pending(

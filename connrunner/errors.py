@@ -54,6 +54,12 @@ class WorkspaceError(ConnrunnerError):
         self.problems = tuple(problems)
 
 
+class PreviewError(WorkspaceError):
+    """What a change would do cannot be told; 2, the code of other such errors, would say that there are changes."""
+
+    exit_code = 1
+
+
 class StateError(ConnrunnerError):
     """The state folder cannot be read or written: nothing that cannot be recorded may start."""
 

@@ -12,7 +12,7 @@ import time
 from connrunner import __version__
 from connrunner.config import place, stamps
 
-FORMAT = 1
+FORMAT = 2
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
 
 
@@ -50,7 +50,7 @@ def nothing_to_do(arguments: list[str]) -> bool:
             return False
         if any(name.endswith(".json") for name in os.listdir(f"{state}/requests")):
             return False
-        if note["stamps"] != stamps.stamps(folder):
+        if note["stamps"] != stamps.stamps(folder, note["repository"]):
             return False
         os.utime(_last_tick(state))
     except (OSError, ValueError, EOFError, TypeError, KeyError):
@@ -58,11 +58,13 @@ def nothing_to_do(arguments: list[str]) -> bool:
     return True
 
 
-def remember(folder: str, state: str, seen: dict[str, int], zones: str, wake: float) -> None:
+def remember(
+    folder: str, state: str, seen: dict[str, int], repository: tuple[str, str] | None, zones: str, wake: float
+) -> None:
     """Note that nothing is to be done before *wake* (seconds since 1970) unless a file changes.
 
-    *seen* are the stamps of the workspace from before it was read, *zones* a file of the time-zone database. Notes
-    nothing when a file changed so lately that another change might not show.
+    *seen* are the stamps of the workspace from before it was read, taken with *repository*; *zones* is a file of the
+    time-zone database. Notes nothing when a file changed so lately that another change might not show.
     """
     now = time.time()
     if any(stamp > (now - RACY) * 1e9 for stamp in seen.values()):
@@ -74,6 +76,7 @@ def remember(folder: str, state: str, seen: dict[str, int], zones: str, wake: fl
         "journal": _look(f"{state}/journal.jsonl"),
         "zones": (zones, _look(zones)),
         "stamps": seen,
+        "repository": repository,
     }
     beside = f"{_note(state)}.{os.getpid()}.tmp"
     try:

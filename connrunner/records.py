@@ -62,9 +62,9 @@ class Records:
         name = started.connection
         with locks.changing(self.state):
             started = self.journal.open().started.get(name, started)
-            last = run_files.last_run(self.state, name)
-            if last is not None and last.run == started.run:
-                run = last  # the crash came between history and journal: what history says is what people saw
+            known = run_files.recorded(self.state, name, started.run)
+            if known is not None:
+                run = known  # the crash came between history and journal: what history says is what people saw
             else:
                 story = run_files.story(self.state, name, started.run)
                 ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
@@ -85,8 +85,24 @@ class Records:
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        run = Run(
+        last = run_files.last_run(self.state, name)
+        if last is not None and last.run > self.journal.standing.numbers.get(name, 0) and last.due_at == entry.due_at:
+            run = last  # a crash came between history and journal
+        else:
+            run = self._skipped(entry, problems, workspace)
+        told = digest(problems)
+        news = self.journal.standing.broken_mailed.get(name) != told
+        self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
+        return run
+
+    def _skipped(self, entry: Waiting, problems: tuple[Problem, ...], workspace: Workspace) -> Run:
+        name = entry.connection
+        if problems:
+            message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
+        else:
+            mended = name in workspace.connections
+            message = f"connections/{name}.yaml {'could not be used when it was due' if mended else 'is gone'}"
+        return Run(
             connection=name,
             run=self._number(name),
             outcome=Outcome.SKIPPED,
@@ -97,17 +113,13 @@ class Records:
             ended_at=self.clock(),
             seconds=0,
             counts=Counts(),
-            message=f"{problems[0]}{more}" if problems else f"connections/{name}.yaml is gone",
+            message=message,
             code="config-error",
             commit=workspace.commit,
             missed=entry.missed,
             merged=entry.merged,
             asked_by=entry.asked_by,
         )
-        told = digest(problems)
-        news = self.journal.standing.broken_mailed.get(name) != told
-        self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
-        return run
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))

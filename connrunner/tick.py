@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from connrunner import quiet
-from connrunner.config import load, place, stamps, zones
+from connrunner.config import load, stamps, zones
 from connrunner.core import instant, overdue, plan, storm
 from connrunner.core.model import Workspace
 from connrunner.core.overdue import Promised
@@ -25,6 +26,7 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
+WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -53,6 +55,7 @@ class Tick:
         self.journal = Journal(state)
         records = Records(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
+        self._repository: tuple[str, str] | None = None  # with which the stamps were taken
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.lanes = Lanes(folder, self._refresh, records, say)
@@ -65,7 +68,7 @@ class Tick:
 
     def _refresh(self) -> Workspace:
         """Return the workspace as it is now, or as it was when it could last be used."""
-        if self._stamps != stamps.stamps(str(self.folder)):
+        if self._newest.trouble or self._stamps != stamps.stamps(str(self.folder), self._repository):
             try:
                 self._newest = self._load()
             except WorkspaceError as error:
@@ -73,15 +76,13 @@ class Tick:
         return self._newest
 
     def _load(self) -> Workspace:
-        # Taken before the files are read: an edit in between shows as a change to the next tick.
-        self._stamps = stamps.stamps(str(self.folder))
-        workspace = load.load(self.folder, cache=self.state.compiled)
-        if place.declared_state(str(self.folder)) != workspace.state:
-            raise WorkspaceError(
-                "connrunner.yaml says `state:` in a way that a tick cannot read at a glance",
-                hint=f"write it on a line of its own: `state: {workspace.state}`",
-            )
-        return workspace
+        while True:
+            # Taken before the files are read: an edit in between shows as a change to the next tick.
+            self._stamps = stamps.stamps(str(self.folder), self._repository)
+            workspace = load.load(self.folder, cache=self.state.compiled)
+            if workspace.repository == self._repository:
+                return workspace
+            self._repository = workspace.repository
 
     # --- what is due -------------------------------------------------------------------------------------------
 
@@ -93,19 +94,20 @@ class Tick:
         with locks.changing(self.state):
             stands = self.journal.open()
             self._tell_damage()
+            self._record_skipped(stands)  # of a tick that was killed
             wishes = requests.pending(self.state)
             decided = self._plan(stands, [wish for wish in wishes if wish.id not in stands.answered], due=due)
             broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
+            if self.workspace.trouble:
+                broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             owed = self._overdue(stands, decided) if due else {}
             if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
-                record = standing.plan_as_record(decided, at=instant.text(self.clock()))
-                self.journal.append({**record, "broken": broken, **owed})
+                record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit, **owed})
             for wish in wishes:
                 requests.forget(self.state, wish)
-            for slot in decided.slots:
-                if slot.result == "skipped":
-                    self.lanes.records.skip(slot.entry, self.workspace, dequeued=False)
+            self._record_skipped(self.journal.standing)
             self._planned = self._stamps if due else None
         if due:
             quiet.ticked(str(self.state.root), self.clock().timestamp())
@@ -119,6 +121,16 @@ class Tick:
                     "reason": slot.reason,
                 }
             )
+
+    def _record_skipped(self, stands: standing.Standing) -> None:
+        """Give every slot that was recorded as skipped its run, which tells people. Hold the state lock."""
+        for entry in list(stands.skipped.values()):
+            self.lanes.records.skip(entry, self.workspace, dequeued=False)
+
+    def _last_look(self) -> datetime | None:
+        """Return when a tick last looked before this one: slots since then were seen by nobody."""
+        looked = quiet.last_tick(str(self.state.root))
+        return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
     def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
         workspace = self.workspace
@@ -141,8 +153,7 @@ class Tick:
 
     def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
-        now, last = self.clock(), quiet.last_tick(str(self.state.root))
-        since = datetime.fromtimestamp(last, UTC) if last is not None else None
+        now, since = self.clock(), self._last_look()
         missed = overdue.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
@@ -193,14 +204,22 @@ class Tick:
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
             stands = self.journal.open()
-            if stands.waiting or stands.started or self.what_if or self._planned is None:
+            unsettled = stands.waiting or stands.started or self._newest.trouble
+            if unsettled or self.what_if or self._planned is None:
                 quiet.forget(str(self.state.root))
                 return
             wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
             wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.remember(str(self.folder), str(self.state.root), self._planned, zones.file(), wake.timestamp())
+            quiet.remember(
+                str(self.folder),
+                str(self.state.root),
+                self._planned,
+                self._repository,
+                zones.file(),
+                wake.timestamp(),
+            )
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""
@@ -241,9 +260,14 @@ class Tick:
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
         for name, word in broken.items():
-            if seen.get(name) != word:
-                for problem in self.workspace.broken[name]:
-                    self.say({"event": "problem", "connection": name, "message": str(problem)})
+            if seen.get(name) == word:
+                continue
+            if name == WHOLE:
+                message = f"the last good version of the workspace goes on for a day: {self.workspace.trouble}"
+                self.say({"event": "problem", "message": message})
+                continue
+            for problem in self.workspace.broken[name]:
+                self.say({"event": "problem", "connection": name, "message": str(problem)})
 
 
 def clock_from(now: datetime | None) -> Callable[[], datetime]:

@@ -6,14 +6,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from connrunner.state.folder import StateFolder
+
+if TYPE_CHECKING:
+    from tests.servers import http, postgres, s3, sftp
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("connrunner", deadline=None)
+hypothesis.settings.load_profile("connrunner")
 
 SETTINGS = """\
 version: 1
@@ -111,3 +119,38 @@ def make_place(tmp_path: Path) -> Callable[[str], Place]:
         return here
 
     return make
+
+
+# --- servers, one of each for all tests; what they are made of takes long to import ------------------------------
+
+
+@pytest.fixture(scope="session")
+def http_server() -> Iterator[http.Server]:
+    from tests.servers import http
+
+    with http.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sftp_server() -> Iterator[sftp.Running]:
+    from tests.servers import sftp
+
+    with sftp.running("ssh-ed25519", "ssh-rsa") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[s3.Faulty]:
+    from tests.servers import s3
+
+    with s3.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    from tests.servers import postgres
+
+    with postgres.running() as server:
+        yield server

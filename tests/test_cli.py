@@ -195,12 +195,14 @@ def test_next_tells_what_the_next_tick_would_promise(hello: Place) -> None:
             "due_at": "2026-11-23T05:00:00Z",
             "local": "2026-11-23T06:00+01:00",
             "timezone": "Europe/Amsterdam",
+            "usual": None,
         },
         {
             "connection": "hello",
             "due_at": "2026-11-30T05:00:00Z",
             "local": "2026-11-30T06:00+01:00",
             "timezone": "Europe/Amsterdam",
+            "usual": None,
         },
     ]
     assert "Mon 2026-11-23 06:00 +01:00" in words

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import compiled, document, schema, source, stamps
+from connrunner.config import compiled, document, files, schema, stamps, version
 from connrunner.config.load import load
 from connrunner.core.model import Workspace
 from connrunner.errors import WorkspaceError
@@ -45,7 +45,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         return call
 
-    monkeypatch.setattr(source.files, "read", counted("read", source.files.read))
+    monkeypatch.setattr(files, "read", counted("read", files.read))
     monkeypatch.setattr(document, "parse", counted("parse", document.parse))
     monkeypatch.setattr(schema, "findings", counted("check", schema.findings))
     return done
@@ -55,7 +55,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is old enough for its stamp to be trusted."""
     now = time.time_ns
-    monkeypatch.setattr(source.time, "time_ns", lambda: now() + 10 * source.RACY_NS)
+    monkeypatch.setattr(version.time, "time_ns", lambda: now() + 10 * version.RACY_NS)
 
 
 def did(work: list[str]) -> dict[str, int]:
@@ -75,7 +75,7 @@ def test_an_unchanged_workspace_costs_nothing(folder: Path, cache: Path, work: l
     assert (cache / "workspace").stat().st_ino == written.st_ino, "it is not written again"
     assert stat.S_IMODE(written.st_mode) == 0o600
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
-    assert [path.name for path in cache.iterdir()] == ["workspace"]
+    assert sorted(path.name for path in cache.iterdir()) == ["version", "workspace"]
 
 
 def test_a_young_file_is_read_again_but_not_parsed_again(folder: Path, cache: Path, work: list[str]) -> None:
@@ -295,7 +295,9 @@ def test_a_damaged_cache_is_as_good_as_none(
     assert did(work) == {"read": FILES, "parse": FILES, "check": FILES}
 
 
-@pytest.mark.parametrize("payload", [(), ({}, {}, {}), ({"x": ()}, {}), ({}, {"x": (1,)}), 5, None, ([], [])])
+@pytest.mark.parametrize(
+    "payload", [(), ({}, {}, {}), ({"x": ()}, {}, ""), ({}, {"x": (1,)}, ""), 5, None, ([], [], "")]
+)
 def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> None:
     cache.mkdir(parents=True)
     packed = compiled.pack(payload)
@@ -333,7 +335,7 @@ def test_what_a_killed_process_left_behind_is_swept(folder: Path, cache: Path) -
     cache.mkdir(parents=True)
     (cache / "workspace.1.tmp").write_bytes(b"half")
     load(folder, cache=cache)
-    assert [path.name for path in cache.iterdir()] == ["workspace"]
+    assert sorted(path.name for path in cache.iterdir()) == ["version", "workspace"]
 
 
 def test_a_zone_that_the_database_lost(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

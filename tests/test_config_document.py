@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from connrunner.config import document
 from connrunner.config.document import Document, parse
+from tests.effort import examples
 
 VALUES = [
     # plain text in the file        what it means: YAML 1.2, and never less than what is written
@@ -218,7 +219,7 @@ def test_parts_are_counted_exactly(items: int) -> None:
 YAML_ISH = st.text(st.sampled_from("ab01 \t\n:-?[]{}#&*!|>'\"%@`,<.~\\é\u2028\ufeff\x00=yn"), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.one_of(
         YAML_ISH.map(str.encode),
@@ -242,7 +243,7 @@ def test_no_content_raises(content: bytes) -> None:
         assert problem.code != "invalid"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(YAML_ISH)
 def test_both_parsers_agree(text: str) -> None:
     """The parser in Python stands in where PyYAML has no libyaml: what it accepts must mean the same."""
@@ -281,7 +282,7 @@ class Quoting(yaml.SafeDumper):
 Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), TREES, min_size=1, max_size=4), st.booleans())
 def test_what_another_program_writes_is_read_back(tree: dict[str, Any], flow: bool) -> None:
     text = yaml.dump(tree, Dumper=Quoting, default_flow_style=flow, allow_unicode=False, width=1000)

@@ -18,6 +18,7 @@ from referencing import Registry, Resource
 from connrunner.config import check, explain, redact, schema
 from connrunner.config.document import parse
 from connrunner.core import schedule as schedules
+from tests.effort import examples
 
 CASES = Path(__file__).parent / "cases" / "config"
 FILES = sorted(path.stem for path in schema.folder().glob("*.json"))
@@ -236,7 +237,7 @@ WORDS = st.sampled_from(
 NUMBERS = st.sampled_from([-1, 0, 1, 31, 32, 1440, 1441, 4.0, True])
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.fixed_dictionaries(
         {"type": KINDS_OF_SCHEDULE},

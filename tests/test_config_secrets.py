@@ -17,6 +17,7 @@ from connrunner.config import redact
 from connrunner.config.check import _is_secret_variable
 from connrunner.config.secrets import Masker, is_reference, resolve
 from connrunner.errors import RunError
+from tests.effort import examples
 
 
 def test_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_without_secrets_nothing_changes() -> None:
     assert Masker([""]).mask("text") == "text"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=8, max_size=30),
     st.binary(max_size=5),

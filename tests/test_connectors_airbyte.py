@@ -13,47 +13,7 @@ import pytest
 from connrunner.connectors import Errand, Fetched, airbyte, bridge
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-
-PRELUDE = """
-import argparse, json, os, sys, time
-parser = argparse.ArgumentParser()
-parser.add_argument("command")
-for name in ("--config", "--catalog", "--state", "--manifest-path"):
-    parser.add_argument(name)
-args = parser.parse_args()
-config = json.load(open(args.config))
-state = json.load(open(args.state)) if args.state else None
-def say(type, **more):
-    print(json.dumps({"type": type, **more}, separators=(",", ":")), flush=True)
-def record(data, stream="people"):
-    say("RECORD", record={"stream": stream, "data": data, "emitted_at": 1700000000000})
-def saw(number):
-    stream = {"stream_descriptor": {"name": "people"}, "stream_state": {"seen": number}}
-    say("STATE", state={"type": "STREAM", "stream": stream})
-def log(message, level="INFO"):
-    say("LOG", log={"level": level, "message": message})
-def trace(type, **more):
-    say("TRACE", trace={"type": type, "emitted_at": 1.0, **more})
-def status(word, stream="people"):
-    trace("STREAM_STATUS", stream_status={"stream_descriptor": {"name": stream}, "status": word})
-MODES = ["full_refresh", "incremental"]
-STREAMS = [
-    {"name": "people", "json_schema": {}, "supported_sync_modes": MODES, "source_defined_cursor": True,
-     "default_cursor_field": ["changed"], "source_defined_primary_key": [["id"]]},
-    {"name": "orders", "json_schema": {}, "supported_sync_modes": MODES[:1]},
-    {"name": "visits", "json_schema": {}, "supported_sync_modes": MODES},
-]
-CHECKED = {"status": "SUCCEEDED"}
-"""
-ANSWERS = """
-if args.command == "check":
-    log("checking")
-    say("CONNECTION_STATUS", connectionStatus=CHECKED)
-    sys.exit()
-if args.command == "discover":
-    say("CATALOG", catalog={"streams": STREAMS})
-    sys.exit()
-"""
+from tests.servers.programs import ANSWERS, SOURCE
 
 
 class Log:
@@ -74,7 +34,7 @@ class Home:
 
     def fetch(self, code: str, *, mark: Any = None, before: str = "", **settings: Any) -> Fetched:
         path = self.folder / "source.py"
-        path.write_text(f"#!{sys.executable} -IS\n{PRELUDE}{before}{ANSWERS}{code}")
+        path.write_text(f"#!{sys.executable} -IS\n{SOURCE}{before}{ANSWERS}{code}")
         path.chmod(0o700)
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"

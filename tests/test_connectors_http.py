@@ -7,14 +7,11 @@ import json
 import socket
 import ssl
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import pytest
 import trustme
@@ -23,131 +20,21 @@ from connrunner.connectors import Delivered, Errand, Fetched, http
 from connrunner.connectors.http import address, auth, client, pages, wire
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from tests.servers.http import Act, Asked, Reply, Server, data, running
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 SECRET = "s3cret-token-1"
 
-# --- a server ----------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Asked:
-    """One request, as the server saw it."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    server: Server
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass
-class Reply:
-    """What the server answers. *cut*: break off after so many bytes of the body; *stall*: say nothing more."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: int | None = None
-    stall: bool = False
-    drop: bool = False  # hang up before a word is said
-
-
-def data(value: Any, status: int = 200, **headers: str) -> Reply:
-    named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Reply(status, json.dumps(value).encode(), {"Content-Type": "application/json", **named})
-
-
-Act = Callable[[Asked], Reply]
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.scheme = "http"
-        if context:
-            self.scheme = "https"
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.act: Act = lambda asked: Reply(404)
-        self.asked: list[Asked] = []
-        self.connections = 0
-        self.over = threading.Event()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self.connections += 1
-        super().process_request(request, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that hangs up is what many tests are about
-
-    def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
-        return f"{self.scheme}://{host}:{self.server_port}{path}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: Server
-
-    def answer(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        parts = urlsplit(self.path)
-        query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
-        asked = Asked(self.command, parts.path, query, self.headers, self.rfile.read(length), self.server)
-        self.server.asked.append(asked)
-        reply = self.server.act(asked)
-        if reply.drop:
-            self.close_connection = True
-            return
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        if reply.status not in (204, 304) and "Transfer-Encoding" not in reply.headers:
-            self.send_header("Content-Length", str(len(reply.body)))
-        self.end_headers()
-        self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
-        self.wfile.flush()
-        if reply.stall:
-            self.server.over.wait(20)
-        self.close_connection = reply.cut is not None or reply.stall
-
-    do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815
-
-    def log_message(self, *_: Any) -> None: ...
-
-
-def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
-    server = Server(context)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.over.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def one_server() -> Iterator[Server]:
-    yield from serving()
-
 
 @pytest.fixture(scope="module")
 def second_server() -> Iterator[Server]:
-    yield from serving()
+    with running() as server:
+        yield server
 
 
 @pytest.fixture
-def server(one_server: Server) -> Server:
-    return fresh(one_server)
+def server(http_server: Server) -> Server:
+    return fresh(http_server)
 
 
 @pytest.fixture
@@ -1061,7 +948,8 @@ def authority() -> trustme.CA:
 def one_tls_server(authority: trustme.CA) -> Iterator[Server]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.ECDSA).configure_cert(context)
-    yield from serving(context)
+    with running(context) as server:
+        yield server
 
 
 @pytest.fixture
@@ -1102,8 +990,8 @@ def test_a_certificate_of_an_unknown_authority(tls: Server, run: Run) -> None:
 def test_an_expired_certificate(authority: trustme.CA, run: Run) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC)).configure_cert(context)
-    for server in serving(context):
-        error = fails("bad-certificate", "certificate has expired", lambda: run.fetch(server.url()))  # noqa: B023
+    with running(context) as server:
+        error = fails("bad-certificate", "certificate has expired", lambda: run.fetch(server.url()))
         assert "the clock of this machine" in str(error)
 
 

@@ -25,6 +25,7 @@ from connrunner.errors import RunError
 LONG = os.environ.get("CONNRUNNER_LONG_TESTS", "")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not LONG, reason="CONNRUNNER_LONG_TESTS is not set"),
 ]
 

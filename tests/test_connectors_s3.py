@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import itertools
 import json
 import os
@@ -13,18 +12,14 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from moto.iam.models import iam_backends
-from moto.moto_api._internal import moto_api_backend
-from moto.s3.models import S3Backend, s3_backends
-from moto.server import ThreadedMotoServer
+from moto.s3.models import S3Backend
 
 from connrunner.connectors import Delivered, Errand, Fetched, Known, s3
 from connrunner.connectors.s3 import bucket as s3_bucket
@@ -32,10 +27,25 @@ from connrunner.connectors.s3 import role as s3_role
 from connrunner.core import instant
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from tests.servers.s3 import (
+    KEYS,
+    Faulty,
+    Handler,
+    checking_keys,
+    cut,
+    empty,
+    gives,
+    late,
+    lose,
+    says,
+    sleep,
+    stall,
+    then,
+    there,
+    well,
+)
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
-ACCOUNT = "123456789012"
-KEYS = {"access_key_id": "AKIDEXAMPLE00001", "secret_access_key": "a-secret-of-the-test"}
 UNKNOWN: Known = lambda _name, _size, _stamp: False  # noqa: E731
 
 
@@ -49,167 +59,9 @@ class Log:
     def progress(self, stage: str, done: int, of: int | None = None) -> None: ...
 
 
-class Faulty(ThreadingHTTPServer):
-    """Hands requests on to the real server, unless a fault is due; keeps what was asked."""
-
-    daemon_threads = True
-
-    def __init__(self, behind: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind = behind
-        self.faults: list[Callable[[_Handler], bool]] = []  # each is asked once, in order; True: it took the request
-        self.asked: list[tuple[str, str]] = []
-        self.headers: list[dict[str, str]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def forget(self) -> None:
-        self.faults, self.asked, self.headers = [], [], []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Faulty
-
-    def log_message(self, *_: Any) -> None: ...
-
-    def handle_one_request(self) -> None:
-        try:
-            super().handle_one_request()
-        except ConnectionError:
-            self.close_connection = True
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-    def hand_on(self) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(*self.server.behind, timeout=10)
-        try:
-            sent = {name: value for name, value in self.headers.items() if name.lower() != "connection"}
-            connection.request(self.command, self.path, body=self.body() or None, headers=sent)
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
-
-    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, *, cut: int | None = None) -> None:
-        self.send_response_only(status)
-        for name, value in headers:
-            if name.lower() not in ("connection", "content-length", "transfer-encoding"):
-                self.send_header(name, value)
-        length = {name.lower(): value for name, value in headers}.get("content-length")
-        self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:cut])
-
-    def _any(self) -> None:
-        self.server.asked.append((self.command, self.path))
-        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
-        if self.server.faults and self.server.faults.pop(0)(self):
-            return
-        self.answer(*self.hand_on())
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
-
-
-# What can go wrong with one request.
-
-
-def says(status: int, code: str = "", more: str = "", **headers: str) -> Callable[[_Handler], bool]:
-    def fault(handler: _Handler) -> bool:
-        handler.body()
-        text = f"<Error><Code>{code}</Code><Message>said by the server</Message>{more}</Error>" if code else ""
-        names = [(name.replace("_", "-"), value) for name, value in headers.items()]
-        handler.answer(status, names, b"" if handler.command == "HEAD" else text.encode())
-        return True
-
-    return fault
-
-
-def gives(text: str) -> Callable[[_Handler], bool]:
-    def fault(handler: _Handler) -> bool:
-        handler.body()
-        handler.answer(200, [("Content-Type", "application/json")], text.encode())
-        return True
-
-    return fault
-
-
-def cut(handler: _Handler) -> bool:
-    """Send the first half of an answer, then hang up."""
-    status, headers, body = handler.hand_on()
-    handler.answer(status, headers, body, cut=len(body) // 2)
-    handler.close_connection = True
-    return True
-
-
-def stall(handler: _Handler) -> bool:
-    """Send the first half of an answer, then nothing."""
-    status, headers, body = handler.hand_on()
-    handler.answer(status, headers, body, cut=len(body) // 2)
-    time.sleep(3)
-    handler.close_connection = True
-    return True
-
-
-def lose(handler: _Handler) -> bool:
-    """Do what was asked, and hang up without an answer."""
-    handler.hand_on()
-    handler.close_connection = True
-    return True
-
-
-def late(handler: _Handler) -> bool:
-    """Do what was asked, and answer when nobody waits any more."""
-    done = lose(handler)
-    time.sleep(0.8)
-    return done
-
-
-def sleep(handler: _Handler) -> bool:
-    """Take a request, and do nothing about it."""
-    handler.body()
-    time.sleep(1)
-    handler.close_connection = True
-    return True
-
-
-def well(_handler: _Handler) -> bool:
-    return False
-
-
-def then(change: Callable[[], Any], fault: Callable[[_Handler], bool] = well) -> Callable[[_Handler], bool]:
-    """Let something else happen in the bucket, right before this request is answered, or after half of it was."""
-
-    def both(handler: _Handler) -> bool:
-        if fault is well:
-            change()
-            return False
-        done = fault(handler)
-        change()
-        return done
-
-    return both
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[tuple[str, int]]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def faulty(moto: tuple[str, int]) -> Iterator[Faulty]:
-    with Faulty(moto) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+@pytest.fixture
+def faulty(s3_server: Faulty) -> Faulty:
+    return s3_server
 
 
 @pytest.fixture(autouse=True)
@@ -227,13 +79,10 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def objects(moto: tuple[str, int], faulty: Faulty) -> S3Backend:
+def objects(faulty: Faulty) -> S3Backend:
     """An empty bucket `drop`, on the server's side of the wire."""
-    moto_api_backend.reset()
     faulty.forget()
-    backend: S3Backend = s3_backends[ACCOUNT]["aws"]
-    backend.create_bucket("drop", "us-east-1")
-    return backend
+    return empty()
 
 
 @pytest.fixture
@@ -253,11 +102,6 @@ def errand(tmp_path: Path, log: Log) -> Errand:
         programs=tmp_path / "programs",
         report=log,
     )
-
-
-def there(backend: S3Backend) -> dict[str, bytes]:
-    """Return what is in the bucket."""
-    return {key: found.value for key, found in backend.get_bucket("drop").keys.items()}
 
 
 def settings(faulty: Faulty, path: str, **more: Any) -> dict[str, Any]:
@@ -671,26 +515,13 @@ def test_a_redirect_to_another_region(objects: S3Backend, faulty: Faulty, errand
 @pytest.fixture
 def guarded(objects: S3Backend) -> Iterator[dict[str, str]]:
     """The server checks keys and rights: a user may list and read in the bucket, and nothing else."""
-    iam = iam_backends[ACCOUNT]["aws"]
-    iam.create_user("us-east-1", "reader")
-    rights = [{"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": "*"}]
-    iam.put_user_policy("reader", "read", json.dumps({"Version": "2012-10-17", "Statement": rights}))
-    made = iam.create_access_key("reader")
-    from moto import settings as server
-    from moto.core.responses import ActionAuthenticatorMixin
-
-    before = server.INITIAL_NO_AUTH_ACTION_COUNT
-    server.INITIAL_NO_AUTH_ACTION_COUNT = 0
-    ActionAuthenticatorMixin.request_count = 0
-    yield {"access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key}
-    server.INITIAL_NO_AUTH_ACTION_COUNT = before
+    with checking_keys("s3:ListBucket", "s3:GetObject") as keys:
+        yield keys
 
 
-def test_keys_are_checked(
-    guarded: dict[str, str], objects: S3Backend, faulty: Faulty, moto: tuple[str, int], errand: Errand
-) -> None:
+def test_keys_are_checked(guarded: dict[str, str], objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
-    direct = {"endpoint_url": f"http://{moto[0]}:{moto[1]}"}  # a signature holds for one host
+    direct = {"endpoint_url": "http://{}:{}".format(*faulty.behind)}  # a signature holds for one host
     assert len(fetch(faulty, errand, "in/*.csv", **guarded, **direct).files) == 1
     error = fails(faulty, errand, "in/*.csv", **direct)
     assert (error.code, error.waiting_helps) == ("wrong-credentials", False)
@@ -828,7 +659,7 @@ def test_a_large_file_goes_in_parts(
         deliver(faulty, errand, "large.bin", b"x" * (12 << 20))
     assert there(objects) == {"large.bin": content}, "what was there stays until all parts have arrived"
 
-    def no_part(handler: _Handler) -> bool:
+    def no_part(handler: Handler) -> bool:
         return says(500, "InternalError")(handler) if "partNumber" in handler.path else False
 
     faulty.forget()
@@ -940,7 +771,6 @@ def test_a_role(objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch:
 def test_certificates_are_checked(
     objects: S3Backend,
     faulty: Faulty,
-    moto: tuple[str, int],
     errand: Errand,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -952,7 +782,7 @@ def test_certificates_are_checked(
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     for name in ("AWS_ALLOW_INVALID_CERTIFICATES", "AWS_ALLOW_HTTP"):
         monkeypatch.setenv(name, "true")
-    with Faulty(moto) as server:
+    with Faulty(faulty.behind) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         server.handle_error = lambda *_: None  # type: ignore[method-assign]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

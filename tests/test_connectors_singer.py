@@ -15,34 +15,10 @@ import pytest
 from connrunner.connectors import Errand, Fetched, bridge, singer
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from tests.servers.programs import TAP, TAP_WITHOUT_DISCOVERY, TARGET
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 JSONL = Format(type="jsonl", compression="none")
-
-PRELUDE = """
-import argparse, json, os, sys, time
-parser = argparse.ArgumentParser()
-for name in ("--config", "--catalog", "--state"):
-    parser.add_argument(name)
-parser.add_argument("--discover", action="store_true")
-args = parser.parse_args()
-config = json.load(open(args.config))
-state = json.load(open(args.state)) if args.state else {}
-def say(type, **more):
-    print(json.dumps({"type": type, **more}), flush=True)
-def record(row, stream="people"):
-    say("RECORD", stream=stream, record=row)
-def schema(stream="people", **columns):
-    say("SCHEMA", stream=stream, schema={"properties": columns}, key_properties=["id"])
-CATALOG = {"streams": [{"tap_stream_id": "people", "stream": "people", "schema": {"properties": {"id": {}}}},
-                       {"tap_stream_id": "orders", "stream": "orders", "schema": {}}]}
-if args.discover:
-    print(json.dumps(CATALOG, indent=2))
-    sys.exit()
-"""
-WITHOUT_DISCOVERY = PRELUDE.rpartition("if args.discover")[0].replace(
-    'parser.add_argument("--discover", action="store_true")', ""
-)
 
 
 class Log:
@@ -65,7 +41,7 @@ class Home:
         self.log = Log()
         self.runs = 0
 
-    def program(self, code: str, prelude: str = PRELUDE) -> list[str]:
+    def program(self, code: str, prelude: str = TAP) -> list[str]:
         path = self.folder / "program.py"
         path.write_text(f"#!{sys.executable} -IS\n{prelude}{code}")
         path.chmod(0o700)
@@ -85,7 +61,7 @@ class Home:
             report=self.log,
         )
 
-    def fetch(self, code: str, *, mark: Any = None, prelude: str = PRELUDE, **settings: Any) -> Fetched:
+    def fetch(self, code: str, *, mark: Any = None, prelude: str = TAP, **settings: Any) -> Fetched:
         settings = {"command": self.program(code, prelude), "stream": "people", **settings}
         return singer.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
 
@@ -277,7 +253,7 @@ def test_one_stream_of_many(home: Home) -> None:
 
 def test_a_stream_that_a_tap_without_catalog_does_not_have(home: Home) -> None:
     with pytest.raises(RunError, match="there is no stream 'people'; did you mean 'peoples'"):
-        home.fetch("schema('peoples'); schema('orders')", prelude=WITHOUT_DISCOVERY)
+        home.fetch("schema('peoples'); schema('orders')", prelude=TAP_WITHOUT_DISCOVERY)
 
 
 def test_a_name_that_json_writes_in_two_ways(home: Home) -> None:
@@ -285,7 +261,7 @@ def test_a_name_that_json_writes_in_two_ways(home: Home) -> None:
 record({"id": 1}, "Zoë \\"x\\"")
 sys.stdout.buffer.write('{"type":"RECORD","stream":"Zoë \\\\"x\\\\"","record":{"id":2}}\\n'.encode())
 """
-    assert rows(home.fetch(tap, prelude=WITHOUT_DISCOVERY, stream='Zoë "x"')) == [{"id": 1}, {"id": 2}]
+    assert rows(home.fetch(tap, prelude=TAP_WITHOUT_DISCOVERY, stream='Zoë "x"')) == [{"id": 1}, {"id": 2}]
 
 
 # --- its catalog -------------------------------------------------------------------------------------------------
@@ -309,12 +285,12 @@ def test_a_stream_that_is_not_in_the_catalog(home: Home) -> None:
 
 def test_a_catalog_from_a_file(home: Home) -> None:
     (home.folder / "catalog.json").write_text('{"streams": [{"stream": "people", "mine": true}]}')
-    fetched = home.fetch("record(json.load(open(args.catalog)))", catalog="catalog.json", prelude=WITHOUT_DISCOVERY)
+    fetched = home.fetch("record(json.load(open(args.catalog)))", catalog="catalog.json", prelude=TAP_WITHOUT_DISCOVERY)
     assert rows(fetched)[0]["streams"][0]["mine"] is True
 
 
 def test_no_catalog_at_all(home: Home) -> None:
-    refuses = PRELUDE.replace("print(json.dumps(CATALOG, indent=2))", "sys.exit('never ask me')")
+    refuses = TAP.replace("print(json.dumps(CATALOG, indent=2))", "sys.exit('never ask me')")
     tap = "record({'catalog': args.catalog}); record({'id': 2}, 'orders')"
     assert rows(home.fetch(tap, prelude=refuses, catalog=False)) == [{"catalog": None}]
 
@@ -338,10 +314,10 @@ def test_a_catalog_file_that_is_none(content: str | None, message: str, home: Ho
 @pytest.mark.parametrize(
     "prelude",
     [
-        WITHOUT_DISCOVERY,  # argparse ends it with a usage error
-        PRELUDE.replace("print(json.dumps(CATALOG, indent=2))", "pass"),  # says nothing
-        PRELUDE.replace("if args.discover", "if False"),  # begins to read
-        PRELUDE.replace("print(json.dumps(CATALOG, indent=2))", "print('{ I know nothing')"),
+        TAP_WITHOUT_DISCOVERY,  # argparse ends it with a usage error
+        TAP.replace("print(json.dumps(CATALOG, indent=2))", "pass"),  # says nothing
+        TAP.replace("if args.discover", "if False"),  # begins to read
+        TAP.replace("print(json.dumps(CATALOG, indent=2))", "print('{ I know nothing')"),
     ],
 )
 def test_a_tap_without_a_catalog_reads_all(prelude: str, home: Home) -> None:
@@ -351,12 +327,12 @@ def test_a_tap_without_a_catalog_reads_all(prelude: str, home: Home) -> None:
 
 
 def test_a_catalog_behind_other_words(home: Home) -> None:
-    talks = PRELUDE.replace("print(json.dumps(CATALOG", "print('hello\\n{'); print(json.dumps(CATALOG")
+    talks = TAP.replace("print(json.dumps(CATALOG", "print('hello\\n{'); print(json.dumps(CATALOG")
     assert rows(home.fetch("record(json.load(open(args.catalog)))", prelude=talks))[0]["streams"]
 
 
 def test_a_discovery_that_fails_fails_the_run(home: Home) -> None:
-    refuses = PRELUDE.replace("print(json.dumps(CATALOG, indent=2))", "sys.exit('wrong password for Discovery')")
+    refuses = TAP.replace("print(json.dumps(CATALOG, indent=2))", "sys.exit('wrong password for Discovery')")
     with pytest.raises(RunError, match="exit status 1: wrong password for Discovery"):
         home.fetch("record({'id': 1})", prelude=refuses)
 
@@ -469,15 +445,6 @@ def test_it_tells_how_far_it_is(home: Home, monkeypatch: pytest.MonkeyPatch) -> 
 # --- export ------------------------------------------------------------------------------------------------------
 
 
-TARGET = """
-import argparse, json, os, sys, time
-parser = argparse.ArgumentParser()
-parser.add_argument("--config")
-config = json.load(open(parser.parse_args().config))
-lines = [line for line in sys.stdin]
-messages = [json.loads(line) for line in lines]
-state = messages[-1]["value"]
-"""
 GOOD = """
 json.dump(messages, open("sent.json", "w"))
 print("saving")

@@ -111,6 +111,21 @@ def test_no_slot_is_due_twice_when_the_clock_goes_back() -> None:
     assert later.promise.next_due == at("22T10:00")
 
 
+@pytest.mark.parametrize("back", [1, 2, 30, 60])
+def test_a_clock_that_goes_back_within_an_hour_repeats_no_minute(back: int) -> None:
+    """Neither those that ran nor those that were counted as missed, although the next is only a minute away."""
+    every_minute = schedule.parse({"type": "times_per_day", "times": 1440}, "UTC")
+    state = advance(promise(every_minute, "22T08:00"), every_minute, now=at("22T09:00"))
+    now, due = at("22T09:00") - timedelta(minutes=back), []
+
+    for _ in range(back + 2):
+        state = advance(state.promise, every_minute, now=now)
+        due += [state.due.due_at] if state.due else []
+        now += timedelta(minutes=1)
+
+    assert due == [at("22T09:01")]
+
+
 def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
     ahead = advance(promise(DAILY, "22T06:00"), DAILY, now=at("22T06:00") + timedelta(days=365))
     back = advance(ahead.promise, DAILY, now=at("22T09:00"))
@@ -182,6 +197,8 @@ MANY = [
     ("due while it waits [R9]",              {"promises": DUE, "connections": A, "waiting": {"a": waiting("a")}}, [("a", "merged")]),
     ("due while it runs [R9]",               {"promises": DUE, "connections": A, "running": ("a",)},            [("a", "merged")]),
     ("due, its file broken [R8]",            {"promises": DUE, "broken": ("a",)},                               [("a", "skipped")]),
+    ("due while it runs, its file broken",   {"promises": DUE, "broken": ("a",), "running": ("a",)},            [("a", "merged")]),
+    ("due while it waits, its file broken",  {"promises": DUE, "broken": ("a",), "waiting": {"a": waiting("a")}}, [("a", "merged")]),
     ("broken and never seen",                {"broken": ("a",)},                                                []),
     ("removed while it waits",               {"promises": DUE, "waiting": {"a": waiting("a")}},                 [("a", "dropped")]),
     ("off while it waits",                   {"promises": DUE, "connections": {"a": connection("a", DAILY, enabled=False)},

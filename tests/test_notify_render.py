@@ -459,6 +459,7 @@ def test_a_bomb_is_bounded_and_costs_its_own_mail_only(tmp_path: Path, source: s
     assert message in trouble["message"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_three_bombs_at_once_are_bounded_together(tmp_path: Path) -> None:
     for name in TEMPLATES:

@@ -61,6 +61,7 @@ def start(shelf: Shelf, path: Path, run: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_import_that_is_killed_at_any_moment(tmp_path: Path) -> None:
     dice = random.Random(7)

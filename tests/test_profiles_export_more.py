@@ -32,6 +32,7 @@ from connrunner.core.model import (
 )
 from connrunner.errors import RunError
 from connrunner.profiles import ExportResult, ProfileStore, open_store, refusals
+from tests.effort import examples
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 MODEL = ProfileModel(
@@ -734,7 +735,7 @@ def test_without_quotes_no_value_may_fall_apart(shop: Shop, more: dict[str, str]
     quote=st.sampled_from("\"'"),
     spreadsheet=st.booleans(),
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_stands_in_texts_is_read_back(
     shop: Shop, names: list[str], delimiter: str, quote: str, spreadsheet: bool
 ) -> None:
@@ -925,7 +926,7 @@ STEPS = st.one_of(
 
 
 @given(st.lists(STEPS, max_size=9))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_happens_the_counters_and_rows_are_those_of_the_model(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, Any]]
 ) -> None:

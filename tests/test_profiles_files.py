@@ -17,6 +17,7 @@ from connrunner.core.model import Field, Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles import delimited
 from connrunner.profiles.plain import plain
+from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
 __all__ = ["shelf"]
@@ -272,7 +273,7 @@ def test_parquet_without_a_column(shelf: Shelf) -> None:
 PIECES = st.sampled_from(["a", "b1", "é", ",", ",", "\n", "\r\n", "\r", '"', '""', '"x"', '"x,y"', '"x\ny"', ",,"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(pieces=st.lists(PIECES, max_size=14))
 def test_where_duckdb_reads_a_file_it_reads_it_as_the_csv_module_does(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str]
@@ -301,6 +302,7 @@ def test_where_duckdb_reads_a_file_it_reads_it_as_the_csv_module_does(
 # --- the order of a file -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_each_line_of_a_large_file_has_its_number(tmp_path: Path, quote: str) -> None:

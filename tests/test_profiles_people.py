@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Field, Format, Import, Objective, ProfileModel, Write
+from tests.effort import examples
 from tests.test_profiles_open import Shelf, properties
 
 COLUMNS = ("id", "email", "code", "name", "visits", "tags", "news", "ads")
@@ -271,7 +272,7 @@ def parsed_alike(rows: Sequence[Row], work: Import) -> list[Row]:
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(works(), st.lists(ROWS, max_size=9)), min_size=1, max_size=3))
 def test_an_import_does_what_plain_python_does(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Import, list[Row]]]

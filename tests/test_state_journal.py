@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connrunner.core import instant
 from connrunner.core.plan import Waiting
 from connrunner.errors import BusyError, StateError
-from connrunner.state import locks, standing
+from connrunner.state import decisions, locks, standing
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 
@@ -76,6 +76,22 @@ def test_a_run_goes_through_the_journal_once(state: StateFolder) -> None:
     assert stands.last_outcome == {"a": "failed"}
 
 
+def test_the_end_of_another_run_is_not_the_end_of_the_one_that_works(state: StateFolder) -> None:
+    stands = Journal(state).append(queued("a"), started("a", 2), ended("a", 3))
+
+    assert stands.started["a"].run == 2
+
+
+def test_a_skipped_slot_stands_until_its_run_is_recorded(state: StateFolder) -> None:
+    slot = {**queued("a")["slots"][0], "result": "skipped"}
+    journal = Journal(state)
+
+    assert set(journal.append({**queued("a"), "slots": [slot]}).skipped) == {"a"}
+    journal.rotate(AT, size=1)
+    assert set(Journal(state).read().skipped) == {"a"}
+    assert journal.append(ended("a")).skipped == {}
+
+
 def test_mail_is_owed_until_each_recipient_is_settled(state: StateFolder) -> None:
     journal = Journal(state)
 
@@ -104,7 +120,46 @@ def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
     again = Journal(state)
     assert standing.as_dict(again.read()) == expected
     assert len(state.journal.read_bytes().splitlines()) == 1
-    assert len((state.root / "journal.previous.jsonl").read_bytes().splitlines()) == 5
+    assert len(list(decisions.records(state))) == 5
+
+
+def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
+    journal = Journal(state)
+    kept = []
+    for number in range(1, 4):
+        records = [{**queued("a"), "before": str(number) * 999}, started("a"), ended("a", number)]
+        kept += records
+        journal.append(*records)
+        assert journal.rotate(AT, size=1)
+    journal.append(queued("b"))
+
+    found = list(decisions.records(state))
+    about_b = list(decisions.records(state, "b"))
+
+    assert [record["type"] for record in found] == [str(record["type"]) for record in (*kept, queued("b"))]
+    assert [record["type"] for record in about_b] == ["planned"]
+    assert decisions.since(state) == found[0]["at"]
+    assert len(list(state.decisions.iterdir())) == 3
+
+
+def test_the_oldest_decisions_make_room(state: StateFolder) -> None:
+    state.prepare()
+    for day in range(1, 5):
+        decisions.keep(state, json.dumps({"at": f"2026-11-0{day}T06:00:00Z"}).encode() + b"\n", kept=110)
+
+    assert sorted(path.name[:8] for path in state.decisions.iterdir()) == ["00000003", "00000004"]
+    assert decisions.since(state) == "2026-11-03T06:00:00Z"
+
+
+def test_a_segment_that_is_written_twice_is_one(state: StateFolder) -> None:
+    """A crash between the segment and the snapshot: the next rotation has the same records and more."""
+    state.prepare()
+    first, second = b'{"at":"2026-11-22T06:00:00Z"}\n', b'{"at":"2026-11-22T06:01:00Z"}\n'
+    decisions.keep(state, first)
+    decisions.keep(state, first + second)
+
+    assert [record["at"][-3:-1] for record in decisions.records(state)] == ["00", "00"]
+    assert len(list(decisions.records(state))) == 2
 
 
 def test_a_reader_follows_a_rotation(state: StateFolder) -> None:

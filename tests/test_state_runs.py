@@ -45,6 +45,14 @@ def test_numbers_go_up_and_never_repeat(state: StateFolder) -> None:
     assert run_files.create_run(state, "a", after=41) == 42
 
 
+def test_a_run_is_found_in_history_behind_newer_ones(state: StateFolder) -> None:
+    for number in (1, 3, 2, 2, 4, 4):
+        run_files.append_history(state, ended(number))
+
+    assert [run.run for run in run_files.history(state, "a")] == [4, 2, 3, 1]
+    assert [run.run for number in (2, 4, 5) if (run := run_files.recorded(state, "a", number))] == [2, 4]
+
+
 def test_numbers_survive_a_lost_journal_and_lost_run_folders(state: StateFolder) -> None:
     run_files.append_history(state, ended(17))
 

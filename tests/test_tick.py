@@ -391,18 +391,23 @@ def _same_size_and_time(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("noise", [noise[1] for noise in NOISES], ids=[noise[0] for noise in NOISES])
-def test_a_tick_is_quiet_only_while_nothing_changed(place: Place, noise: Callable[[Place], object]) -> None:
-    place.command("hello", HELLO, schedule=DAILY)
-    quiet_after(place)
-    place.run("tick")
+def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], Place]) -> None:
     from connrunner import quiet
 
-    arguments = ["--workspace", str(place.folder)]
-    assert quiet.nothing_to_do(arguments)
-    noise(place)
+    places = {name: make_place(name) for name, _ in NOISES}
+    for place in places.values():
+        place.command("hello", HELLO, schedule=DAILY)
+    quiet_after(place)  # the youngest
+    heard = {}
+    for name, noise in NOISES:
+        place = places[name]
+        place.run("tick")
+        arguments = ["--workspace", str(place.folder)]
+        assert quiet.nothing_to_do(arguments)
+        noise(place)
+        heard[name] = not quiet.nothing_to_do(arguments)
 
-    assert not quiet.nothing_to_do(arguments)
+    assert heard == dict.fromkeys(heard, True)
 
 
 def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
@@ -542,3 +547,57 @@ def test_tick_tells_a_program_in_json(place: Place) -> None:
 
     assert [event["event"] for event in events] == ["queued", "started", "ended"]
     assert events[-1]["outcome"] == "succeeded"
+
+
+def git(place: Place, *arguments: str) -> str:
+    settings = ["-c", "user.name=x", "-c", "user.email=x@example.com"]
+    done = subprocess.run(["git", *settings, *arguments], cwd=place.folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_ticks_obey_the_commit_are_quiet_and_see_a_new_one(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    place.write(".gitignore", ".connrunner/\n")
+    place.command("hello", HELLO, schedule="{type: times_per_day, times: 1}")
+    git(place, "init", "-q")
+    git(place, "add", "--all")
+    git(place, "commit", "-q", "--message", "first")
+    place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
+    quiet_after(place)
+    place.run("tick")
+    assert [run["commit"] for run in place.runs("hello")] == [git(place, "rev-parse", "HEAD")]
+    assert place.run("runs", "new", check=2)
+    from connrunner import quiet
+
+    arguments = ["--workspace", str(place.folder)]
+    place.run("tick")
+    assert quiet.nothing_to_do(arguments)
+    assert "1 file differs from commit" in place.run("status").out
+    assert json.loads(place.run("status", "--format", "json").out)["uncommitted"] == ["connections/new.yaml"]
+    assert "1 file differs from commit" in place.run("validate").err
+
+    git(place, "add", "--all")
+    git(place, "commit", "-q", "--message", "second")
+
+    assert not quiet.nothing_to_do(arguments)
+    place.run("tick")
+    assert [run["commit"] for run in place.runs("new")] == [git(place, "rev-parse", "HEAD")]
+
+
+def test_a_broken_repository_is_told_once_and_stops_nothing(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    place.command("hello", HELLO, schedule=DAILY)
+    git(place, "init", "-q")
+    git(place, "add", "--all")
+    git(place, "commit", "-q", "--message", "first")
+    place.run("tick", "--now", "2026-11-21T05:00:00Z")
+    (place.folder / ".git/HEAD").write_text("")
+
+    said = place.run("tick", "--now", "2026-11-21T05:01:00Z")
+    again = place.run("tick", "--now", "2026-11-21T06:00:00Z")
+
+    assert said.err.count("\n") == 1
+    assert "the last good version of the workspace goes on for a day: " in said.err
+    assert again.err == ""
+    assert [run["outcome"] for run in place.runs("hello")] == ["succeeded"]
+    assert "the last good version of the workspace is in use" in place.run("status").out

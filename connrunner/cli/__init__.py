@@ -16,7 +16,7 @@ from connrunner.cli.text import clean
 from connrunner.errors import ConnrunnerError, WorkspaceError
 
 GROUPS = {
-    "Begin": ("init", "demo", "validate"),
+    "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run"),
     "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset"),

@@ -41,6 +41,11 @@ class Home:
         return load.load(self.folder, cache=cache)
 
     @functools.cached_property
+    def uncommitted(self) -> list[str]:
+        """The files of the workspace that differ from the commit that is obeyed."""
+        return uncommitted(self.workspace)
+
+    @functools.cached_property
     def journal(self) -> Journal:
         journal = Journal(self.state)
         journal.read()
@@ -148,6 +153,21 @@ def find_folder(wanted: Path | None) -> Path:
             hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
         )
     return Path(found)
+
+
+def uncommitted(workspace: Workspace) -> list[str]:
+    """Return the files that differ from the commit that is obeyed; none when nobody can say."""
+    try:
+        return load.uncommitted(workspace)
+    except WorkspaceError:
+        return []
+
+
+def uncommitted_words(workspace: Workspace, paths: list[str]) -> str:
+    """Return what people are told about files that differ from the commit that is obeyed."""
+    shown = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
+    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
+    return f"{files} from commit {str(workspace.commit)[:12]}, which ticks obey: {shown}"
 
 
 def who() -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
 from itertools import islice
 from zoneinfo import ZoneInfo
 
@@ -12,9 +10,10 @@ import click
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.config import zones
-from connrunner.core import instant, plan
+from connrunner.core import forecast, instant, outlook
 from connrunner.core import schedule as schedules
-from connrunner.core.model import Connection
+from connrunner.core.forecast import Usual
+from connrunner.state import runs as run_files
 
 
 @click.command()
@@ -22,14 +21,20 @@ from connrunner.core.model import Connection
 @click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many slots of each.")
 @with_home(reads=True, now=True)
 def next_command(home: Home, name: str | None, count: int) -> None:
-    """Show the coming slots of every connection, or of NAME, in the schedule's zone and in UTC."""
+    """Show the coming slots of every connection, or of NAME, in the schedule's zone and in UTC.
+
+    USUALLY is the median of the run times so far.
+    """
     chosen = [home.connection(name)] if name else list(home.workspace.connections.values())
     coming = []
+    promises = home.standing.promises
     for connection in chosen:
         zone = home.zone(connection.name)
-        slots = islice(_slots(home, connection), count if name else 1)
-        coming += [(slot, connection, zone) for slot in slots]
+        promise = promises.get(connection.name)
+        slots = outlook.coming(connection, promise, now=home.clock(), zones=zones.version())
+        coming += [(slot, connection, zone) for slot in islice(slots, count if name else 1)]
     coming.sort(key=lambda item: (item[0], item[1].name))
+    usual = {one.name: forecast.usual(run_files.durations(home.state, one.name)) for one in chosen}
     if home.json:
         home.echo_json(
             [
@@ -38,17 +43,24 @@ def next_command(home: Home, name: str | None, count: int) -> None:
                     "due_at": instant.text(slot),
                     "local": slot.astimezone(ZoneInfo(zone)).isoformat(timespec="minutes"),
                     "timezone": zone,
+                    "usual": _plain(usual[connection.name]),
                 }
                 for slot, connection, zone in coming
             ]
         )
         return
     rows = [
-        [connection.name, text.local_minute(slot, zone), instant.text(slot), schedules.describe(connection.schedule)]
+        [
+            connection.name,
+            text.local_minute(slot, zone),
+            instant.text(slot),
+            text.duration(usual[connection.name].median) if usual[connection.name].runs else "?",
+            schedules.describe(connection.schedule),
+        ]
         for slot, connection, zone in coming
     ]
     if rows:
-        click.echo(text.table(("Connection", "Due", "UTC", "Schedule"), rows))
+        click.echo(text.table(("Connection", "Due", "UTC", "Usually", "Schedule"), rows, right={3}))
     for connection in chosen:
         if not connection.enabled:
             click.echo(f"{connection.name}: switched off")
@@ -56,17 +68,8 @@ def next_command(home: Home, name: str | None, count: int) -> None:
             click.echo(f"{connection.name}: {schedules.describe(connection.schedule)}")
 
 
-def _slots(home: Home, connection: Connection) -> Iterator[datetime]:
-    """Yield the slots to come: the promise first, or what the next tick would promise."""
-    if not connection.enabled:
-        return
-    promise = home.standing.promises.get(connection.name)
-    now = instant.minute(home.clock())
-    step = plan.advance(promise, connection.schedule, now=now, zones=zones.version())
-    assert step.promise is not None
-    if step.due:
-        yield step.due.due_at
-    slot = step.promise.next_due
-    while slot is not None:
-        yield slot
-        slot = schedules.next_after(connection.schedule, slot, on_since=step.promise.on_since)
+def _plain(usual: Usual) -> dict[str, float] | None:
+    """Return run times in seconds; None when nobody has seen a run."""
+    if not usual.runs:
+        return None
+    return {"runs": usual.runs, "median": round(usual.median, 3), "p95": round(usual.p95, 3)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -85,8 +86,12 @@ class Watch:
 
     def _number(self) -> int | None:
         """The number of our run: the first above those that there were. None while it waits."""
-        newest = self.tick.journal.read().numbers.get(self.name, 0)
-        return self.before + 1 if newest > self.before else None
+        started = self.tick.journal.read().started.get(self.name)
+        newer = itertools.takewhile(lambda run: run.run > self.before, run_files.history(self.home.state, self.name))
+        numbers = [run.run for run in newer]
+        if started is not None and started.run > self.before:
+            numbers.append(started.run)
+        return min(numbers, default=None)  # there can be gaps: a number is taken before its run is recorded
 
     def _has_ended(self) -> bool:
         stands = self.tick.journal.read()

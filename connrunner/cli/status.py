@@ -10,7 +10,7 @@ import click
 
 from connrunner import quiet
 from connrunner.cli import text
-from connrunner.cli.home import Home, with_home
+from connrunner.cli.home import Home, uncommitted_words, with_home
 from connrunner.core import instant, plan
 from connrunner.core.model import Outcome
 from connrunner.state import locks
@@ -108,6 +108,8 @@ def status_command(home: Home, limit: int) -> None:
         "next": [{"connection": name, "due_at": instant.text(due)} for due, name in coming],
         "failing": [{"connection": name, "outcome": stands.last_outcome[name]} for name in failing],
         "broken": sorted(home.workspace.broken),
+        "trouble": home.workspace.trouble,
+        "uncommitted": home.uncommitted,
         "mail": {"owed": len(stands.owed), "dead": len(stands.dead)},
     }
     if home.json:
@@ -143,6 +145,10 @@ def status_command(home: Home, limit: int) -> None:
     if home.workspace.broken:
         names = ", ".join(sorted(home.workspace.broken))
         click.echo(f"{len(home.workspace.broken)} broken: {names}; see `connrunner validate`")
+    if home.workspace.trouble:
+        click.echo(f"the last good version of the workspace is in use: {text.clean(home.workspace.trouble)}")
+    if home.uncommitted:
+        click.echo(text.clean(uncommitted_words(home.workspace, home.uncommitted)))
     if stands.owed or stands.dead:
         click.echo(f"mail: {len(stands.owed)} owed, {len(stands.dead)} given up")
     if last_tick is None:

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import click
 
 from connrunner import __version__
-from connrunner.cli.home import find_folder, leave
+from connrunner.cli.home import find_folder, leave, uncommitted, uncommitted_words
 from connrunner.cli.text import clean
 from connrunner.config.load import load
+from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.notify.check import check
@@ -47,6 +48,8 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     prefix = shown_prefix(folder, Path.cwd())
     if output == "text":
         click.echo(as_text(problems, prefix, summary(folder, paths, problems)))
+        if not_obeyed := _not_obeyed(folder):
+            click.echo(clean(not_obeyed), err=True)
     else:
         click.echo(_FORMATS[output](problems, prefix), nl=output != "github")
     leave(2 if problems else 0)
@@ -60,13 +63,23 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
     wanted = [_in_workspace(folder, path) for path in paths]
     problems: Sequence[Problem]
     try:
-        problems = load(folder).problems
+        problems = load(folder, as_written=True).problems
     except WorkspaceError as error:
         if not error.problems:
             raise
         problems = error.problems
     problems = sorted((*problems, *check(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
+
+
+def _not_obeyed(folder: Path) -> str:
+    """Say which of the files that were checked here are not those that ticks obey."""
+    try:
+        workspace = load(folder)
+    except WorkspaceError as error:  # of the folder, and told; or of the commit, and new
+        return "" if error.problems or not declares_git(str(folder)) else str(error)
+    paths = uncommitted(workspace)
+    return uncommitted_words(workspace, paths) if paths else ""
 
 
 def summary(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -16,6 +17,27 @@ def commit(folder: Path) -> str | None:
         return None if own is None else _resolve(own, _shared(own), "HEAD")
     except (OSError, UnicodeError):
         return None
+
+
+def repository(folder: Path) -> tuple[str, str] | None:
+    """Return where the repository that holds *folder* keeps its HEAD, and where what all its worktrees share."""
+    try:
+        own = _repository(folder.resolve())
+        return None if own is None else (str(own), str(_shared(own)))
+    except (OSError, UnicodeError):
+        return None
+
+
+def is_checking_out(folder: Path, seconds: float) -> bool:
+    """True while git writes files of the repository that holds *folder*: it keeps a lock of its index meanwhile.
+
+    A lock that is older than *seconds* was left behind by a git that was killed.
+    """
+    try:
+        own = _repository(folder.resolve())
+        return own is not None and abs(time.time() - (own / "index.lock").stat().st_mtime) < seconds
+    except (OSError, UnicodeError):
+        return False
 
 
 def _repository(folder: Path) -> Path | None:

@@ -19,9 +19,9 @@ MAGIC = b"connrunner compiled 1\n"
 
 
 class File(NamedTuple):
-    """One sound file. *stamp* is (ctime in ns, size), or (0, 0) when it was too young to be trusted."""
+    """One sound file. *stamp* is that of its version (`version.Version`), which may be one that is not trusted."""
 
-    stamp: tuple[int, int]
+    stamp: tuple[int, int] | tuple[str]
     digest: bytes
     document: bytes  # marshalled plain data
 
@@ -41,6 +41,7 @@ class Compiled:
 
     files: dict[str, File] = field(default_factory=dict)
     connections: dict[str, Resolved] = field(default_factory=dict)
+    commit: str = ""
 
 
 def digest(content: bytes) -> bytes:
@@ -57,21 +58,17 @@ def unpack(document: bytes) -> Any:
 
 def read(folder: Path | None, signature: bytes) -> Compiled:
     """Return what *folder* keeps; nothing when there is none, another version wrote it, or it is damaged."""
-    if folder is None:
+    payload = None if folder is None else read_file(folder / NAME, signature)
+    if payload is None:
         return Compiled()
     try:
-        content = (folder / NAME).read_bytes()
-    except OSError:
-        return Compiled()
-    header = _header(signature)
-    start = len(header) + 4
-    if content[: len(header)] != header or content[len(header) : start] != _checksum(content[start:]):
-        return Compiled()
-    try:
-        files, connections = marshal.loads(content[start:])  # noqa: S302 - our own file, its checksum is right
+        files, connections, commit = marshal.loads(payload)  # noqa: S302 - our own file, its checksum is right
+        if not isinstance(commit, str):
+            return Compiled()
         return Compiled(
             {path: File(*parts) for path, parts in files.items()},
             {name: Resolved(*parts) for name, parts in connections.items()},
+            commit,
         )
     except (ValueError, TypeError, EOFError, AttributeError):
         return Compiled()
@@ -81,17 +78,34 @@ def write(folder: Path, signature: bytes, compiled: Compiled) -> None:
     """Keep *compiled* in *folder*, whole or not at all. A cache that cannot be written is no reason to stop."""
     files = {path: tuple(file) for path, file in compiled.files.items()}
     connections = {name: tuple(resolved) for name, resolved in compiled.connections.items()}
-    payload = marshal.dumps((files, connections))
+    write_file(folder / NAME, signature, marshal.dumps((files, connections, compiled.commit)))
+
+
+def read_file(path: Path, signature: bytes) -> bytes | None:
+    """Return what `write_file` put at *path*; None when it is not there, not whole, or written by another version."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    header = _header(signature)
+    start = len(header) + 4
+    if content[: len(header)] != header or content[len(header) : start] != _checksum(content[start:]):
+        return None
+    return content[start:]
+
+
+def write_file(path: Path, signature: bytes, payload: bytes) -> None:
+    """Put *payload* at *path*, whole or not at all; an operating system's error leaves things as they were."""
     content = _header(signature) + _checksum(payload) + payload
     with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_behind in folder.glob(f"{NAME}.*.tmp"):  # by a process that was killed here
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left_behind in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed here
             left_behind.unlink(missing_ok=True)
-        new = folder / f"{NAME}.{os.getpid()}.tmp"
+        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        new.replace(folder / NAME)
+        new.replace(path)
 
 
 def signature(schemas: Path) -> bytes:

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, files, place, schema
-from connrunner.config.commit import commit
-from connrunner.config.compiled import Resolved
+from connrunner.config import check, compiled, git, kept, place, schema
+from connrunner.config.commit import repository
+from connrunner.config.compiled import Compiled, Resolved
 from connrunner.config.finding import Finding
+from connrunner.config.git import VersionError
 from connrunner.config.names import listed, whole_file, wrong_suffix
 from connrunner.config.resolved import built, connection_from, notify_from, profile_model_from, resolve, target_from
 from connrunner.config.source import Source, Sources
+from connrunner.config.version import InCommit, InFolder, MovingError
 from connrunner.config.wording import printable
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
@@ -27,22 +32,84 @@ from connrunner.errors import Problem, WorkspaceError
 __all__ = ["connection_from", "load", "profile_model_from"]
 
 FOLDERS = ("connections", "schedules", "notifications")
+TRIES = (0, 0.1, 0.3, 0.6)  # seconds to wait before each reading of a folder whose files change meanwhile
 
 
-def load(folder: Path, *, cache: Path | None = None) -> Workspace:
+def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -> Workspace:
     """Return the workspace in *folder*. *cache* is a folder of our own that makes the next load quick; it may be lost.
 
-    A broken file breaks what needs it and nothing else. WorkspaceError, with every problem of every file, when
-    connrunner.yaml is missing or broken, or when a folder cannot be read: its connections must not look removed.
+    With `source: git` the files are those of the commit at HEAD, else those of the folder; *as_written* asks for the
+    latter in any case. A broken file breaks what needs it and nothing else. When no whole version can be read (git
+    cannot, or the files change all the time), it is the last good one for a day, and `trouble` says why.
+
+    WorkspaceError, with every problem of every file, when connrunner.yaml is missing or broken, or when a folder
+    cannot be read: its connections must not look removed.
     """
     folder = folder.absolute()
     signature = compiled.signature(schema.folder()) if cache is not None else b""
-    sources = Sources(str(folder), compiled.read(cache, signature))
-    _refuse_unseen(sources)
-    workspace = _workspace(sources)
-    if cache is not None and sources.kept != sources.known:
-        compiled.write(cache, signature, sources.kept)
+    known = compiled.read(cache, signature)
+    try:
+        workspace, found = _newest(folder, known, as_written=as_written)
+    except VersionError as error:
+        return kept.fall_back(cache, signature, error)
+    if cache is not None:
+        if found != known:
+            compiled.write(cache, signature, found)
+            kept.keep(cache, signature, workspace)
+        kept.recovered(cache)
     return workspace
+
+
+def uncommitted(workspace: Workspace) -> list[str]:
+    """Return the files of the workspace that differ from the commit that is obeyed; none without `source: git`.
+
+    VersionError when git cannot say.
+    """
+    if workspace.repository is None:
+        return []
+    paths = ("connrunner.yaml", "profile.yaml", *FOLDERS, "templates")
+    return git.uncommitted(workspace.folder, paths)
+
+
+@contextmanager
+def templates(workspace: Workspace) -> Iterator[Path]:
+    """Yield the folder that holds the `templates/` of *workspace*: its own, or a copy of what its commit has.
+
+    When git cannot read the commit there are none, so the mail goes out in our own form.
+    """
+    if workspace.repository is None or workspace.commit is None:
+        yield Path(workspace.folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="connrunner-") as copy:
+        with suppress(VersionError):
+            git.extract(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
+        yield Path(copy)
+
+
+def _newest(folder: Path, known: Compiled, *, as_written: bool) -> tuple[Workspace, Compiled]:
+    """Return the version that holds now, and what to remember of it for the next load."""
+    # What the folder says counts only when its commit says the same, so an uncommitted `source` is not obeyed either.
+    by_commit = known.commit and repository(folder) is not None
+    if not as_written and (by_commit or place.declares_git(str(folder))):
+        with git.opened(str(folder)) as objects:
+            sources = Sources(InCommit(str(folder), objects), known)
+            workspace = _workspace(sources)
+        if workspace.repository is not None:
+            return workspace, sources.kept
+    for wait in TRIES:
+        time.sleep(wait)
+        version = InFolder(str(folder))
+        sources = Sources(version, known)
+        try:
+            workspace = _workspace(sources)
+        except WorkspaceError:
+            if version.is_whole():
+                raise
+            continue
+        if sources.kept == known or version.is_whole():
+            return workspace, sources.kept
+    hint = "a tick reads them once they stay as they are; with `source: git` it reads commits, which never change"
+    raise MovingError(f"the files of {printable(str(folder))} change while they are read", hint=hint)
 
 
 def _refuse_unseen(sources: Sources) -> None:
@@ -58,13 +125,14 @@ def _refuse_unseen(sources: Sources) -> None:
     for name in FOLDERS:
         if name not in sources.found:
             continue
-        if not files.inside(sources.folder, f"{sources.folder}/{name}"):
+        if sources.version.leads_out(name):
             raise WorkspaceError(f"{folder}/{name} leads out of the workspace", hint="make it a folder, not a link")
-        if sources.found[name] is None:
+        if sources.version.is_unseen(name):
             raise WorkspaceError(f"{folder}/{name} cannot be read", hint="make it a folder that connrunner may read")
 
 
 def _workspace(sources: Sources) -> Workspace:
+    _refuse_unseen(sources)
     shared = _Shared.read(sources)
     connections, broken, problems = _connections(sources, shared)
     problems = sorted([*problems, *shared.problems, *_strays(sources)])
@@ -72,6 +140,7 @@ def _workspace(sources: Sources) -> Workspace:
         message = f"connrunner.yaml in {printable(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
     around = shared.around
+    from_commit = isinstance(sources.version, InCommit) and shared.top.data.get("source") == "git"
     return Workspace(
         folder=sources.folder,
         state=shared.top.data.get("state", ".connrunner"),
@@ -83,8 +152,9 @@ def _workspace(sources: Sources) -> Workspace:
         problems=tuple(problems),
         default_notify=notify_from(around.notify, shared.people),
         targets=shared.people,
-        commit=commit(Path(sources.folder)),
+        commit=sources.version.commit,
         profile_document=around.profile or {},
+        repository=repository(Path(sources.folder)) if from_commit else None,
     )
 
 
@@ -100,15 +170,11 @@ def _strays(sources: Sources) -> Iterator[Problem]:
     for path in sources.found:
         if "/" in path and not path.endswith((".yaml", ".yml")):
             folder = path.partition("/")[0]
-            yield from _nested(f"{sources.folder}/{path}", path, f"move it up into {folder}/")
+            yield from _nested(sources, path, f"move it up into {folder}/")
 
 
-def _nested(folder: str, path: str, hint: str) -> Iterator[Problem]:
-    try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 - the path is text already
-    except OSError:
-        return
-    for name in names:
+def _nested(sources: Sources, path: str, hint: str) -> Iterator[Problem]:
+    for name in sources.version.below(path):
         if name.endswith((".yaml", ".yml")):
             yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
 
@@ -152,10 +218,12 @@ class _Shared:
     def wrong_state(self) -> tuple[Problem, ...]:
         """A `state` that commands, which look for its line before anything is parsed, would take for another folder."""
         state = self.top.data.get("state", place.DEFAULT_STATE)
-        if self.top.problems or place.declared_state(self.top.folder) == state:
+        if self.top.problems or place.declared_state(self.top.version.folder) == state:
             return ()
-        message = "`state` must stand on a line of its own"
-        return self.top.located([Finding(("state",), message, f"write it as `state: {state}`", "bad-state")])
+        message, hint = "`state` must stand on a line of its own", f"write it as `state: {state}`"
+        if isinstance(self.top.version, InCommit):
+            message, hint = "`state` differs between the commit and the folder", "commit it, or take it back"
+        return self.top.located([Finding(("state",), message, hint, "bad-state")])
 
     @cached_property
     def around(self) -> check.Surroundings:

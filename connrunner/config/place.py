@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 
 FILE = "connrunner.yaml"
 DEFAULT_STATE = ".connrunner"
+GLANCES = (0.05, 0.1, 0.2)  # seconds before each further look at a connrunner.yaml that is not whole
 
 
 def find_workspace(start: str) -> str | None:
@@ -36,13 +38,38 @@ def declared_state(folder: str) -> str:
 
     Reads a top-level `state:` line with a plain or quoted value. The checked file says the same, or has a problem.
     """
-    try:
-        with open(f"{folder}/{FILE}", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return DEFAULT_STATE
-    for line in lines:
-        if line.startswith(b"state:"):
-            value = line[6:].split(b" #")[0].strip().strip(b"\"'")
-            return os.fsdecode(value) or DEFAULT_STATE
-    return DEFAULT_STATE
+    return os.fsdecode(_declared(folder, b"state:")) or DEFAULT_STATE
+
+
+def declares_git(folder: str) -> bool:
+    """Tell whether connrunner.yaml says `source: git`."""
+    return _declared(folder, b"source:") == b"git"
+
+
+def _declared(folder: str, key: bytes) -> bytes:
+    for line in _lines(folder):
+        if line.startswith(key):
+            return line[len(key) :].split(b" #")[0].strip().strip(b"\"'")
+    return b""
+
+
+def _lines(folder: str) -> list[bytes]:
+    """Return the lines of connrunner.yaml; none when it cannot be read.
+
+    A checkout or an editor empties a file, or takes it away, before it writes the new one. Every sound connrunner.yaml
+    has a version, so one without is looked at again: another state folder must not begin because of that moment.
+    """
+    lines: list[bytes] = []
+    for wait in (0, *GLANCES):
+        if wait:
+            time.sleep(wait)
+        try:
+            with open(f"{folder}/{FILE}", "rb") as file:
+                lines = file.read(256 * 1024).splitlines()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        if any(line.startswith((b"version", b'"version', b"'version")) for line in lines):
+            break
+    return lines

@@ -122,7 +122,7 @@ def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
-    """Return the model that *document*, a sound profile.yaml, declares."""
+    """Return the model that *document*, a sound profile.yaml, declares; an empty one for a workspace without one."""
     return ProfileModel(
         properties={
             name: Property(
@@ -132,7 +132,7 @@ def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
                 identifier=one.get("identifier", False),
                 personal=one.get("personal", True),
             )
-            for name, one in document["properties"].items()
+            for name, one in document.get("properties", {}).items()
         },
         objectives={
             name: Objective(name=name, title=one.get("title", ""), legislation=one.get("legislation", "opt-in"))

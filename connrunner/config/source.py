@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from connrunner.config import check, compiled, files, stamps
+from connrunner.config import check, compiled, files
 from connrunner.config.compiled import Compiled
 from connrunner.config.finding import Finding
 from connrunner.config.names import whole_file
+from connrunner.config.version import Version
 from connrunner.config.wording import printable
 from connrunner.errors import Problem
 
 if TYPE_CHECKING:
     from connrunner.config.document import Document
-
-# File systems stamp changes in steps of up to two seconds: a file that changed this recently can change again without
-# its stamp showing it, so such a file is read again by the next load.
-RACY_NS = 2_000_000_000
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
     "workspace": check.workspace,
@@ -34,7 +30,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
 class Source:
     """What is known of one file by itself."""
 
-    folder: str
+    version: Version
     path: str
     digest: bytes = b""
     packed: bytes = compiled.pack({})
@@ -52,7 +48,7 @@ class Source:
             from connrunner.config.document import parse
 
             try:
-                self.document = parse(files.read(self.folder, self.path), printable(self.path))
+                self.document = parse(self.version.read(self.path), printable(self.path))
             except files.Unreadable:  # removed a moment ago
                 self.document = parse(b"", printable(self.path))
         return tuple(self.document.problem(finding) for finding in findings)
@@ -61,34 +57,39 @@ class Source:
 class Sources:
     """The files of one workspace, each read at most once, and not at all when it is known and did not change."""
 
-    def __init__(self, folder: str, known: Compiled) -> None:
-        self.folder = folder
+    def __init__(self, version: Version, known: Compiled) -> None:
+        self.version = version
         self.known = known
-        self.kept = Compiled()  # what to remember for the next load
-        self.trusted_before = time.time_ns() - RACY_NS
-        self.found = stamps.scan(folder)
+        self.kept = Compiled(commit=version.obeyed)  # what to remember for the next load
+
+    @property
+    def folder(self) -> str:
+        return self.version.folder
+
+    @property
+    def found(self) -> Collection[str]:
+        """Each file and folder that may be configuration, relative to the workspace."""
+        return self.version.paths
 
     def read(self, path: str, kind: str) -> Source:
         """Return the file at *path*, one of `found`, checked as *kind* (one of `schema.KINDS`)."""
-        status = self.found[path]
-        stamp = None if status is None else (status.st_ctime_ns, status.st_size)
+        stamp = self.version.stamp(path)
         known = self.known.files.get(path)
         if known is not None and known.stamp == stamp:
             self.kept.files[path] = known
-            return Source(self.folder, path, known.digest, known.document)
+            return Source(self.version, path, known.digest, known.document)
         try:
-            content = files.read(self.folder, path)
+            content = self.version.read(path)
         except files.Unreadable as error:
             problem = whole_file(path, error.message, error.hint, error.code)
-            return Source(self.folder, path, problems=(problem,))
+            return Source(self.version, path, problems=(problem,))
         digest = compiled.digest(content)
         if known is not None and known.digest == digest:
-            source = Source(self.folder, path, digest, known.document)
+            source = Source(self.version, path, digest, known.document)
         else:
             source = self._checked(path, kind, content, digest)
         if not source.problems and stamp is not None:
-            trusted = stamp if stamp[0] < self.trusted_before else (0, 0)
-            self.kept.files[path] = compiled.File(trusted, digest, source.packed)
+            self.kept.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
 
     def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> Source:
@@ -97,7 +98,7 @@ class Sources:
         from connrunner.config.document import parse
 
         document = parse(content, printable(path))
-        source = Source(self.folder, path, digest, problems=document.problems, document=document)
+        source = Source(self.version, path, digest, problems=document.problems, document=document)
         if document.places is not None:
             found = schema.findings(kind, document.data, document.refused)
             sound = check.sound_parts(document.data, found, document.refused)

@@ -10,14 +10,33 @@ if TYPE_CHECKING:
 FILES = ("connrunner.yaml", "connrunner.yml", "profile.yaml", "profile.yml")
 FOLDERS = ("connections", "schedules", "notifications")
 SUFFIXES = (".yaml", ".yml")
+MAX_LINKS = 5
 
 
-def stamps(folder: str | os.PathLike[str]) -> dict[str, int]:
+def stamps(folder: str | os.PathLike[str], repository: tuple[str, str] | None = None) -> dict[str, int]:
     """Return the time of the last change (ctime, in ns) of each file and folder of the workspace, by relative path.
 
-    ctime shows every kind of edit, also those that keep size and mtime. What cannot be looked at has stamp 0.
+    ctime shows every kind of edit, also those that keep size and mtime. What cannot be looked at has stamp 0. A
+    workspace that is read from the commits of *repository* (the folder of its HEAD, the folder that its worktrees
+    share) has the stamps of what says which commit that is, and of connrunner.yaml, which says where the state is.
     """
+    if repository is not None:
+        return _stamps_of_head(os.fspath(folder), *repository)
     return {path: 0 if status is None else status.st_ctime_ns for path, status in _look_at_all(os.fspath(folder))}
+
+
+def _stamps_of_head(folder: str, own: str, shared: str) -> dict[str, int]:
+    paths = [f"{folder}/{FILES[0]}", f"{shared}/packed-refs", f"{shared}/reftable/tables.list", f"{own}/HEAD"]
+    for _ in range(MAX_LINKS):  # HEAD names a branch, and a branch may name another
+        try:
+            with open(paths[-1], "rb") as file:
+                content = file.read(4096)
+        except OSError:
+            break
+        if content[:4] != b"ref:":
+            break
+        paths.append(f"{shared}/{os.fsdecode(content[4:].strip())}")
+    return {path: 0 if (found := _look(path) or (None,))[0] is None else found[0].st_ctime_ns for path in paths}
 
 
 def scan(folder: str | os.PathLike[str]) -> dict[str, os.stat_result | None]:

@@ -289,6 +289,8 @@ class Workspace:
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
+    repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
+    trouble: str = ""  # why this is the last good version, and not the newest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Schedule, TimesPerDay, Trigger
 
 MINUTE = timedelta(minutes=1)
+SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +22,7 @@ class Promise:
     on_since: datetime
     schedule: Mapping[str, Any]  # the schedule's document: its fingerprint, and the last good one of a broken file [R8]
     next_due: datetime | None  # shown as "Next"; None for manual
-    last_due: datetime | None = None  # the newest slot that was recorded; no slot is due twice
+    last_due: datetime | None = None  # the newest slot that was recorded, missed ones too; no slot is due twice
     zones: str = ""  # version of the time-zone database that next_due was computed with [R7]
 
 
@@ -61,7 +62,7 @@ def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime
         missed_until=_last_between(schedule, due_at, now, on_since) if missed else None,
     )
     following = schedules.next_after(schedule, now, on_since=on_since)
-    return Step(promise=replace(promise, next_due=following, last_due=due_at), due=due)
+    return Step(promise=replace(promise, next_due=following, last_due=due.missed_until or due_at), due=due)
 
 
 def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zones: str) -> Promise:
@@ -73,8 +74,9 @@ def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zone
 
     # The clock went back behind the switching on: elapsed time starts again here.
     on_since = min(promise.on_since, now)
-    horizon = now + schedules.longest_gap(schedule)
-    last_due = promise.last_due if promise.last_due is None or promise.last_due <= horizon else None
+    gap = schedules.longest_gap(schedule)
+    horizon = now + gap
+    last_due = promise.last_due if promise.last_due and promise.last_due <= now + max(gap, SET_BACK) else None
     kept = replace(promise, on_since=on_since, schedule=document, zones=zones, last_due=last_due)
 
     edited = promise.schedule != document
@@ -192,12 +194,13 @@ def plan(
             continue
         entry = Waiting(connection=name, due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
         slot = Slot(connection=name, result="queued", entry=entry, missed_until=step.due.missed_until)
-        if name in broken:
-            slot = replace(slot, result="skipped", reason="its file has problems")
-        elif name in queued:
+        # Before its file is asked for: a run that is under way is not ended by a second one that never started.
+        if name in queued:
             slot = replace(slot, result="merged", reason="it waits already")
         elif name in running:
             slot = replace(slot, result="merged", reason="it runs")
+        elif name in broken:
+            slot = replace(slot, result="skipped", reason="its file has problems")
         else:
             queued.add(name)
         slots.append(slot)

@@ -56,6 +56,7 @@ def deliver(
     username: str | None,
     password: str | None,
     workspace: Path,
+    templates: Path | None = None,
     mailbox: Path,
     deadline: float,
     record: Record,
@@ -66,8 +67,8 @@ def deliver(
 
     *record* is called once for each recipient right after that one is settled, before the next is tried; only what it
     raises comes through. Who is not reached before the deadline gets no record and stays due. *username* and
-    *password* are resolved secrets; *workspace* is the folder with `templates/`; *mailbox* is where mail for a bare
-    `file:` goes.
+    *password* are resolved secrets; *templates* is the folder that holds `templates/`, such as a copy of what a
+    commit has, when it is not *workspace*; *mailbox* is where mail for a bare `file:` goes.
     """
     pending = pending[:AT_ONCE]
     if not pending or deadline - time.monotonic() < LEAST:
@@ -88,7 +89,7 @@ def deliver(
     done: list[DeliveryRecord] = []
     contexts = [_context(each, workspace) for each in pending]
     # At least half of the time belongs to the sending, whatever the templates do.
-    mails = render(workspace, contexts, deadline=(time.monotonic() + deadline) / 2)
+    mails = render(templates or workspace, contexts, deadline=(time.monotonic() + deadline) / 2)
     with _closing(carrier):
         for each, rendered in zip(pending, mails, strict=True):
             for recipient in each.recipients:

@@ -22,6 +22,10 @@ class StateFolder:
         return self.root / "journal.jsonl"
 
     @property
+    def decisions(self) -> Path:
+        return self.root / "decisions"
+
+    @property
     def locks(self) -> Path:
         return self.root / "locks"
 

@@ -33,6 +33,7 @@ class Journal:
     """The journal of a state folder, read to its end. Appends ask for the state lock."""
 
     def __init__(self, folder: StateFolder) -> None:
+        self.folder = folder
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
         self.standing = Standing()
@@ -90,15 +91,15 @@ class Journal:
     def rotate(self, at: str, *, size: int = ROTATE_AT) -> bool:
         """Start the journal anew with a snapshot when it has grown by *size* bytes. Hold the state lock.
 
-        The old one is kept as `journal.previous.jsonl` until the next rotation.
+        Its records are kept as a segment of the decisions.
         """
         self.open()
         if self._offset - self._snapshot < max(size, 2 * self._snapshot):
             return False
+        from connrunner.state import decisions  # a tick that rotates nothing needs no compression
+
         with recording(self.path):
-            previous = self.path.with_name("journal.previous.jsonl")
-            previous.unlink(missing_ok=True)
-            os.link(self.path, previous)
+            decisions.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
             replace_file(self.path, _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)}))
         self.read()
         return True

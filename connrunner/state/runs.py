@@ -6,18 +6,21 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant
 from connrunner.core import run as runs
-from connrunner.core.model import Run
+from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
 from connrunner.core.run import Result, Story
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
 
 BLOCK = 1 << 16
+LOOKED_AT = 100  # runs, for the run times of the past
+MEASURED = 30
+CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 
 
 def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
@@ -45,8 +48,7 @@ def append_history(folder: StateFolder, run: Run) -> None:
     """Add an ended run to its connection's history, durably, unless it is there already."""
     path = folder.history(run.connection)
     with recording(path):
-        last = last_run(folder, run.connection)
-        if last is not None and last.run >= run.run:
+        if recorded(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -64,6 +66,12 @@ def append_history(folder: StateFolder, run: Run) -> None:
 def last_run(folder: StateFolder, connection: str) -> Run | None:
     """Return the newest ended run in the history of *connection*."""
     return next(history(folder, connection), None)
+
+
+def recorded(folder: StateFolder, connection: str, number: int) -> Run | None:
+    """Return run *number* of *connection* when it has ended and history says so; None else."""
+    newest = takewhile(lambda run: run.run >= number, history(folder, connection))
+    return next((run for run in newest if run.run == number), None)
 
 
 def history(folder: StateFolder, connection: str) -> Iterator[Run]:
@@ -93,6 +101,16 @@ def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) 
     """
     newest = islice(history(folder, connection), 1000)
     return list(islice((run for run in newest if not until or run.run <= until), count))
+
+
+def durations(folder: StateFolder, connection: str) -> list[float]:
+    """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
+
+    Only the newest are looked at, so that a year of runs costs no more than a month.
+    """
+    recent = [run for run in islice(history(folder, connection), LOOKED_AT) if run.started_at]
+    ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
+    return (ended or [run.seconds for run in recent])[:MEASURED]
 
 
 def _lines_backward(descriptor: int) -> Iterator[bytes]:

@@ -55,6 +55,7 @@ class Standing:
     promises: dict[str, Promise] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)  # by connection: one at most [R9]
     started: dict[str, Started] = field(default_factory=dict)  # by connection
+    skipped: dict[str, Waiting] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
     numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
     owed: dict[str, Owed] = field(default_factory=dict)  # by notice id
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
@@ -116,6 +117,8 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
             case "merged" if name in standing.started:
                 started = standing.started[name]
                 standing.started[name] = replace(started, waiting=_merge(started.waiting, slot))
+            case "skipped":
+                standing.skipped[name] = _waiting_from(slot)
             case "dropped":
                 standing.waiting.pop(name, None)
 
@@ -126,9 +129,13 @@ def _merge(entry: Waiting, slot: Mapping[str, Any]) -> Waiting:
 
 def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
     run = runs.from_mapping(record["run"])
-    standing.started.pop(run.connection, None)
-    if record.get("dequeued"):  # it ended without a start: its connection could not be used
+    started = standing.started.get(run.connection)
+    if started is not None and started.run == run.run:
+        del standing.started[run.connection]
+    elif record.get("dequeued"):  # it ended without a start: its connection could not be used
         standing.waiting.pop(run.connection, None)
+    else:
+        standing.skipped.pop(run.connection, None)
     standing.numbers[run.connection] = max(run.run, standing.numbers.get(run.connection, 0))
     standing.last_outcome[run.connection] = str(run.outcome)
     if record.get("broken"):
@@ -206,6 +213,7 @@ def as_dict(standing: Standing) -> dict[str, Any]:
         "promises": {name: promise_as_dict(promise) for name, promise in standing.promises.items()},
         "waiting": [_waiting_as_dict(entry) for entry in standing.waiting.values()],
         "started": [started_as_dict(entry) for entry in standing.started.values()],
+        "skipped": [_waiting_as_dict(entry) for entry in standing.skipped.values()],
         "numbers": dict(standing.numbers),
         "owed": [
             {
@@ -229,6 +237,7 @@ def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
     standing.promises = {name: promise_from(data) for name, data in record["promises"].items()}
     standing.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
     standing.started = {data["connection"]: _started_from(data) for data in record["started"]}
+    standing.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
     standing.numbers = dict(record["numbers"])
     standing.owed = {}
     for data in record["owed"]:
@@ -290,11 +299,15 @@ def _waiting_from(data: Mapping[str, Any]) -> Waiting:
     )
 
 
-def plan_as_record(plan: Plan, *, at: str) -> dict[str, Any]:
-    """Return the one record that holds all that a tick decided: slots and new promises cannot part."""
+def plan_as_record(plan: Plan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
+    """Return the one record that holds all that a tick decided: slots and new promises cannot part.
+
+    *before* is when the tick before this one looked.
+    """
     return {
         "type": "planned",
         "at": at,
+        "before": instant.text(before) if before else None,
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {

@@ -1,0 +1,30 @@
+"""Where a key of a connection stands: file and line, for messages that are not about a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connrunner.config import files
+
+if TYPE_CHECKING:
+    from connrunner.config.finding import Path as Steps
+
+
+def place_of(folder: str, name: str, steps: Steps) -> tuple[str, int]:
+    """Return the file of connection *name* and the line, from 1, of what stands at *steps* in it."""
+    from connrunner.config.document import parse
+
+    path = f"connections/{name}.yaml"
+    try:
+        return path, parse(files.read(folder, path), path).place(steps, at_key=True)[0]
+    except files.Unreadable:
+        return path, 1
+
+
+def shown(text: str, path: str) -> list[str]:
+    """Return the lines of a file's *text* with whatever looks like a secret blanked."""
+    from connrunner.config import redact
+    from connrunner.config.document import parse
+
+    return redact.lines(text.splitlines(), parse(text.encode(), str(Path(path).name)).places)

@@ -1,0 +1,126 @@
+"""What does a change of the workspace do? Two versions of it compared: connections, keys, slots."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from connrunner.core import zone
+from connrunner.core.model import Connection, Workspace
+
+Kind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """One key that says something else; None where the key is not there."""
+
+    key: str  # with dots between the steps
+    before: Any
+    after: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """What becomes of one connection."""
+
+    connection: str
+    kind: Kind
+    keys: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slots:
+    """What becomes of the slots of one connection within the days looked at."""
+
+    added: tuple[datetime, ...] = ()
+    removed: tuple[datetime, ...] = ()
+    moved: tuple[tuple[datetime, datetime], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.moved)
+
+
+def changes(base: Workspace, head: Workspace) -> tuple[Change, ...]:
+    """Return what becomes of each connection that is not the same in *base* and *head*, by name."""
+    names = sorted({*base.connections, *base.broken, *head.connections, *head.broken})
+    return tuple(change for name in names if (change := _change(name, base, head)))
+
+
+def _change(name: str, base: Workspace, head: Workspace) -> Change | None:
+    before, after = base.connections.get(name), head.connections.get(name)
+    if before is None or after is None:
+        kind = _came_or_went(name, base, head)
+        return Change(connection=name, kind=kind) if kind else None
+    keys = differences(_said(before), _said(after))
+    if before.enabled != after.enabled:
+        return Change(connection=name, kind="switched-on" if after.enabled else "switched-off", keys=keys)
+    return Change(connection=name, kind="changed", keys=keys) if keys else None
+
+
+def _came_or_went(name: str, base: Workspace, head: Workspace) -> Kind | None:
+    if name in head.broken:
+        # One that is broken on both sides is no change, whatever is wrong with it.
+        return None if name in base.broken else "broken"
+    if name in head.connections:
+        return "mended" if name in base.broken else "added"
+    return "removed"
+
+
+def _said(connection: Connection) -> Mapping[str, Any]:
+    return {key: value for key, value in connection.document.items() if key != "enabled"}
+
+
+def around(base: Workspace, head: Workspace) -> tuple[Difference, ...]:
+    """Return what differs in what connections share and no connection's own document shows: profile, mail, state."""
+
+    def shared(workspace: Workspace) -> dict[str, Any]:
+        mail = workspace.mail
+        return {
+            "timezone": workspace.timezone,
+            "state": workspace.state,
+            "mail": {"server": mail.server, "from": mail.sender, "username": mail.username, "password": mail.password},
+            "profile": dict(workspace.profile_document),
+        }
+
+    return differences(shared(base), shared(head))
+
+
+def differences(before: Any, after: Any, key: str = "") -> tuple[Difference, ...]:
+    """Return the keys by which two plain values differ, each as deep as both sides have mappings."""
+    return tuple(_differences(before, after, key))
+
+
+def _differences(before: Any, after: Any, key: str) -> Iterator[Difference]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys([*before, *after]):
+            yield from _differences(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
+        if before == after and list(before) != list(after):  # the columns of an export
+            yield Difference(key=f"{key} (order)", before=", ".join(map(str, before)), after=", ".join(map(str, after)))
+    elif before != after:
+        yield Difference(key=key, before=before, after=after)
+
+
+def slots(before: Sequence[datetime], after: Sequence[datetime], *, timezone: str) -> Slots:
+    """Return what becomes of slots. One is *moved* when its day, in *timezone*, keeps its number of slots."""
+    tz = zone.load(timezone)
+    gone, come = sorted({*before} - {*after}), sorted({*after} - {*before})
+    counts = [Counter(slot.astimezone(tz).date() for slot in side) for side in (before, after)]
+    partners: defaultdict[date, list[datetime]] = defaultdict(list)
+    for slot in come:
+        partners[slot.astimezone(tz).date()].append(slot)
+    moved, removed = [], []
+    for slot in gone:
+        day = slot.astimezone(tz).date()
+        if counts[0][day] == counts[1][day]:
+            moved.append((slot, partners[day].pop(0)))
+        else:
+            removed.append(slot)
+    added = sorted(slot for left in partners.values() for slot in left)
+    if removed and len(removed) == len(added):  # another weekday: as many, on other days
+        moved += zip(removed, added, strict=True)
+        removed, added = [], []
+    return Slots(added=tuple(added), removed=tuple(removed), moved=tuple(sorted(moved)))

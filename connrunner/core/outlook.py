@@ -1,0 +1,72 @@
+"""The slots to come of a connection, and what is odd about them: clock changes, dates that a month lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+
+from connrunner.core import plan, zone
+from connrunner.core import schedule as schedules
+from connrunner.core.instant import minute
+from connrunner.core.model import Connection, DayOfMonth, Schedule, WeekdayOfMonth
+from connrunner.core.plan import Promise
+
+DAY = timedelta(days=1)
+WEEK = 7
+
+
+def coming(connection: Connection, promise: Promise | None, *, now: datetime, zones: str) -> Iterator[datetime]:
+    """Yield the slots to come: the promise first, or what the next tick would promise. None for one that is off."""
+    if not connection.enabled:
+        return
+    step = plan.advance(promise, connection.schedule, now=minute(now), zones=zones)
+    assert step.promise is not None
+    if step.due:
+        yield step.due.due_at
+    slot = step.promise.next_due
+    while slot is not None:
+        yield slot
+        slot = schedules.next_after(connection.schedule, slot, on_since=step.promise.on_since)
+
+
+def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
+    """Return what clocks do to *slot* on its day, or an empty text."""
+    tz = zone.load(getattr(schedule, "timezone", timezone))
+    local = slot.astimezone(tz)
+    wanted = getattr(schedule, "time", None)
+    if wanted is not None and local.time() != wanted:
+        return f"the clocks go forward: there is no {wanted:%H:%M} on this day [R2]"
+    if wanted is not None and local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
+        return f"the clocks go back: {wanted:%H:%M} comes twice, the first one counts [R2]"
+    shift = (local.utcoffset() or timedelta(0)) - ((slot - DAY).astimezone(tz).utcoffset() or timedelta(0))
+    if shift:
+        minutes = abs(int(shift.total_seconds())) // 60
+        span = f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+        return f"the clocks went {'forward' if shift > timedelta(0) else 'back'} by {span} since the day before"
+    return ""
+
+
+def lacking(schedule: Schedule, start: datetime, end: datetime) -> tuple[date, ...]:
+    """Return the first day of each month between two instants in which *schedule* has no slot [R3]."""
+    if not isinstance(schedule, DayOfMonth | WeekdayOfMonth):
+        return ()
+    tz = zone.load(schedule.timezone)
+    month, last = start.astimezone(tz).date().replace(day=1), end.astimezone(tz).date().replace(day=1)
+    found = []
+    while month < last:
+        following = (month + 31 * DAY).replace(day=1)
+        length = (following - month).days
+        if isinstance(schedule, DayOfMonth):
+            lacks = schedule.day > length
+        else:
+            first = 1 + (schedule.weekday - month.weekday()) % WEEK
+            lacks = schedule.week > 0 and first + (schedule.week - 1) * WEEK > length
+        if lacks:
+            found.append(month)
+        month = following
+    return tuple(found)
+
+
+def first_from(schedule: Schedule, instant: datetime, *, on_since: datetime) -> datetime | None:
+    """Return the first slot at or after *instant*."""
+    return schedules.next_after(schedule, instant.astimezone(UTC) - timedelta(microseconds=1), on_since=on_since)

@@ -1,0 +1,110 @@
+"""Two versions of a workspace compared: keys, slots, what becomes of each connection; and odd days."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from connrunner.core import changes, instant, outlook, schedule
+from connrunner.core.changes import Difference, Slots
+
+KEYS = [
+    # before                          after                            key, before, after
+    ({"a": 1},                        {"a": 1},                        []),
+    ({"a": {"b": 1, "c": 2}},         {"a": {"b": 1, "c": 3}},         [("a.c", 2, 3)]),
+    ({"a": 1},                        {"b": 1},                        [("a", 1, None), ("b", None, 1)]),
+    ({"a": {"b": 1}},                 {"a": "nightly"},                [("a", {"b": 1}, "nightly")]),
+    ({"a": [1, 2]},                   {"a": [2, 1]},                   [("a", [1, 2], [2, 1])]),
+    ({"f": {"x": 1, "y": 2}},         {"f": {"y": 2, "x": 1}},         [("f (order)", "x, y", "y, x")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "found"), KEYS)
+def test_the_keys_that_say_something_else(before: Any, after: Any, found: list[tuple[str, Any, Any]]) -> None:
+    assert changes.differences(before, after) == tuple(Difference(key=k, before=b, after=a) for k, b, a in found)
+
+
+def times(*texts: str) -> list[datetime]:
+    return [instant.parse(f"2026-11-{text}:00Z") for text in texts]
+
+
+MOVES = [
+    # before                          after                            added, removed, moved
+    ("23T05:00 24T05:00",             "23T05:00 24T05:00",             ("", "", "")),
+    ("23T05:00 24T05:00",             "23T06:00 24T06:00",             ("", "", "23T05:00>23T06:00 24T05:00>24T06:00")),
+    ("23T05:00",                      "24T05:00",                      ("", "", "23T05:00>24T05:00")),          # another weekday
+    ("",                              "23T05:00",                      ("23T05:00", "", "")),
+    ("23T05:00 24T05:00",             "",                              ("", "23T05:00 24T05:00", "")),
+    ("23T05:00 23T17:00",             "23T05:00 23T13:00 23T21:00",    ("23T13:00 23T21:00", "23T17:00", "")),  # twice to three times a day
+    ("23T23:30",                      "23T22:30",                      ("", "", "23T23:30>23T22:30")),          # over midnight in the zone
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "found"), MOVES)
+def test_what_becomes_of_slots(before: str, after: str, found: tuple[str, str, str]) -> None:
+    got = changes.slots(times(*before.split()), times(*after.split()), timezone="Europe/Amsterdam")
+
+    pairs = [tuple(times(*pair.split(">"))) for pair in found[2].split()]
+    assert got == Slots(
+        added=tuple(times(*found[0].split())), removed=tuple(times(*found[1].split())), moved=tuple(pairs)
+    )  # type: ignore[arg-type]
+
+
+NOTES = [
+    # schedule                                                                        slot                    note
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2027-03-28T01:30:00Z", "there is no 02:30 on this day"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2026-10-25T00:30:00Z", "02:30 comes twice, the first one counts"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-10-25T05:00:00Z", "the clocks went back by 1 h since the day before"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-11-22T05:00:00Z", ""),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "there is no 02:15"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "slot", "words"), NOTES)
+def test_clock_changes_are_noted(data: dict[str, Any], slot: str, words: str) -> None:
+    parsed = schedule.parse(data, "Europe/Amsterdam")
+    due = instant.parse(slot)
+    assert due in schedule.between(parsed, due.replace(hour=0) - outlook.DAY, due + outlook.DAY), "the case is wrong"
+
+    said = outlook.note(parsed, due, timezone="UTC")
+
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+LACKING = [
+    ({"type": "day_of_month", "day": 31, "time": "06:00"}, "2-2027 4-2027 6-2027"),
+    ({"type": "day_of_month", "day": 29, "time": "06:00"}, "2-2027"),
+    ({"type": "day_of_month", "day": 28, "time": "06:00"}, ""),
+    ({"type": "day_of_month", "day": "last", "time": "06:00"}, ""),
+    ({"type": "weekday_of_month", "week": "fourth", "weekday": "monday", "time": "06:00"}, ""),
+    ({"type": "weekday_of_month", "week": "fifth", "weekday": "monday", "time": "06:00"}, "12-2026 1-2027 2-2027 4-2027 6-2027"),
+    ({"type": "times_per_day", "times": 4}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "months"), LACKING)
+def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], months: str) -> None:
+    parsed = schedule.parse(data, "Europe/Amsterdam")
+    start, end = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 7, 1, tzinfo=UTC)
+
+    lacking = outlook.lacking(parsed, start, end)
+
+    assert [f"{month.month}-{month.year}" for month in lacking] == months.split()
+    if months:
+        have = {(slot.year, slot.month) for slot in schedule.between(parsed, start, end)}
+        all_months = {(2026, 12), *((2027, month) for month in range(1, 7))}
+        assert {(month.year, month.month) for month in lacking} == all_months - have
+
+
+def test_the_first_slot_from_an_instant_is_the_instant_itself() -> None:
+    parsed = schedule.parse({"type": "day_of_month", "day": 1, "time": "06:00"}, "UTC")
+    first = datetime(2026, 12, 1, 6, tzinfo=UTC)
+
+    assert outlook.first_from(parsed, first, on_since=first) == first
+    assert list(islice(outlook.lacking(parsed, first, first), 1)) == []
+    assert date(2026, 12, 1) == first.date()

@@ -1,0 +1,113 @@
+"""The lanes played through: who waits for whom, which slots are merged, which days do not fit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connrunner.core import forecast
+from connrunner.core.forecast import Arrival, Usual
+
+DAY = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def at(clock: str) -> datetime:
+    hour, minute = clock.split(":")
+    return DAY + timedelta(hours=int(hour), minutes=int(minute))
+
+
+def due(clock: str, name: str, lane: str = "main") -> Arrival:
+    return Arrival(connection=name, lane=lane, due_at=at(clock))
+
+
+QUEUES = [
+    # what is due                                   minutes             start, name, behind, merged
+    ([("01:00", "a"), ("02:00", "b")],              {"a": 5, "b": 5},   ["01:00 a  0", "02:00 b  0"]),
+    ([("01:00", "b"), ("01:00", "a")],              {"a": 5, "b": 5},   ["01:00 a  0", "01:05 b a 0"]),
+    ([("01:00", "a"), ("01:10", "c"), ("01:05", "b")], {"a": 30, "b": 5, "c": 5}, ["01:00 a  0", "01:30 b a 0", "01:35 c b 0"]),
+    ([("01:00", "a"), ("02:00", "a"), ("03:00", "a")], {"a": 90},       ["01:00 a  1", "03:00 a  0"]),   # merged while it runs
+    ([("01:00", "b"), ("01:10", "a"), ("01:20", "a")], {"a": 5, "b": 60}, ["01:00 b  0", "02:00 a b 1"]),  # merged while it waits
+    ([("01:00", "a"), ("02:00", "a")],              {"a": 60},          ["01:00 a  0", "02:00 a  0"]),   # ends as the next begins
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrivals", "minutes", "runs"), QUEUES)
+def test_a_lane_runs_one_after_the_other(
+    arrivals: list[tuple[str, str]], minutes: dict[str, int], runs: list[str]
+) -> None:
+    seconds = {name: 60.0 * length for name, length in minutes.items()}
+
+    visits = forecast.simulate([due(*one) for one in arrivals], seconds, now=DAY)
+
+    assert [f"{one.starts_at:%H:%M} {one.connection} {one.behind} {one.merged}" for one in visits] == runs
+
+
+def test_lanes_do_not_wait_for_each_other() -> None:
+    visits = forecast.simulate([due("01:00", "a"), due("01:00", "b", "side")], {"a": 600, "b": 600}, now=DAY)
+
+    assert [visit.wait for visit in visits] == [timedelta(0)] * 2
+
+
+def test_who_holds_the_lane_now_is_waited_for() -> None:
+    visits = forecast.simulate([due("01:00", "a")], {"a": 60}, now=at("01:02"), busy={"main": ("z", at("01:10"))})
+
+    assert (visits[0].starts_at, visits[0].behind) == (at("01:10"), "z")
+
+
+def test_what_is_overdue_starts_now() -> None:
+    visits = forecast.simulate([due("01:00", "a")], {"a": 60}, now=at("09:00"))
+
+    assert (visits[0].starts_at, visits[0].wait) == (at("09:00"), timedelta(hours=8))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 600), st.sampled_from("abc")), max_size=30, unique=True),
+    st.tuples(*[st.integers(1, 100)] * 3),
+)
+def test_every_slot_is_run_or_merged_and_no_two_runs_overlap(
+    slots: list[tuple[int, str]], minutes: tuple[int, ...]
+) -> None:
+    seconds = {name: 60.0 * length for name, length in zip("abc", minutes, strict=True)}
+    arrivals = [Arrival(connection=name, lane="main", due_at=DAY + timedelta(minutes=when)) for when, name in slots]
+
+    visits = forecast.simulate(arrivals, seconds, now=DAY)
+
+    assert sum(1 + visit.merged for visit in visits) == len(slots)
+    assert all(later.starts_at >= earlier.ends_at for earlier, later in pairwise(visits))
+    assert all(visit.starts_at >= visit.due_at and bool(visit.behind) == bool(visit.wait) for visit in visits)
+
+
+def test_what_run_times_have_in_common() -> None:
+    assert forecast.usual([]) == Usual(median=300, p95=300, runs=0)
+    assert forecast.usual([7]) == Usual(median=7, p95=7, runs=1)
+    assert forecast.usual([3, 1]) == Usual(median=2, p95=3, runs=2)
+    assert forecast.usual([float(n) for n in range(100, 0, -1)]) == Usual(median=50.5, p95=95, runs=100)
+
+
+def test_a_schedule_that_is_shorter_than_the_run() -> None:
+    slots = {
+        "hourly": [at("01:00"), at("02:00"), at("02:59")],
+        "daily": [at("01:00")],
+        "quick": [at("01:00"), at("02:00")],
+    }
+    usual = {"hourly": Usual(median=1800, p95=74 * 60, runs=20), "daily": Usual(median=9e9, p95=9e9, runs=1)}
+
+    (found,) = forecast.tight(slots, {**usual, "quick": Usual(median=60, p95=3600, runs=3)})
+
+    assert (found.connection, found.gap, found.at) == ("hourly", timedelta(minutes=59), at("02:00"))
+
+
+def test_a_day_that_does_not_fit() -> None:
+    arrivals = [due("00:00", "a"), due("12:00", "b"), due("47:00", "b")]
+    usual = {"a": Usual(median=20 * 3600, p95=20 * 3600, runs=5), "b": Usual(median=5 * 3600, p95=6 * 3600, runs=5)}
+    visits = forecast.simulate(arrivals, {name: one.median for name, one in usual.items()}, now=DAY)
+
+    first, second = forecast.days(visits, usual, timezone="UTC")
+
+    assert (first.seconds, first.seconds_p95, first.overlaps, first.is_too_full) == (25 * 3600, 26 * 3600, 1, True)
+    assert (first.longest.connection, first.longest.wait) == ("b", timedelta(hours=8))
+    assert (second.runs, second.is_too_full) == (1, False)

@@ -1,0 +1,95 @@
+"""States that a crash leaves behind, and how the next tick or command mends each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from connrunner.config import load
+from connrunner.core.model import ProfileModel
+from connrunner.records import Records
+from connrunner.state.journal import Journal
+from connrunner.tick import Tick
+from tests.conftest import Place
+
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+EVERY_MINUTE = "{type: times_per_day, times: 1440}"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def take_in(place: Place, now: datetime) -> None:
+    Tick(place.folder, place.state, now=now, say=lambda _: None).take_in()
+
+
+@pytest.mark.parametrize("where", ["append_history", "append"])
+def test_a_slot_of_a_broken_file_is_told_once_whenever_the_tick_dies(
+    place: Place, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """[P1] [P5] Between the record of the slot and its run, and between history and journal."""
+    place.command("broken", "pass", schedule=EVERY_MINUTE)
+    place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: ops@example.com, when: failure}]}\n")
+    take_in(place, NOON)
+    Journal(place.state).append({"type": "planned", "slots": [{"connection": "broken", "result": "dropped"}]})
+    place.write("connections/broken.yaml", "schedul: nightly\n")
+    append = Journal.append
+
+    def killed(journal: Journal, *records: dict[str, Any]) -> Any:
+        if where == "append" and records[0]["type"] != "ended":
+            return append(journal, *records)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if where == "append":
+            patch.setattr(Journal, "append", killed)
+        else:
+            patch.setattr(f"connrunner.records.run_files.{where}", killed)
+        with pytest.raises(Killed):
+            take_in(place, NOON.replace(minute=1))
+    take_in(place, NOON.replace(minute=1, second=30))
+
+    ends = [record for record in place.journal() if record["type"] == "ended"]
+    history = place.state.history("broken").read_text().splitlines()
+    assert [(end["run"]["outcome"], len(end["owes"])) for end in ends] == [("skipped", 1)]
+    assert len(history) == 1
+
+
+def test_a_slot_that_was_skipped_is_told_after_its_file_is_mended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.command("broken", "pass", schedule=EVERY_MINUTE)
+    take_in(place, NOON)
+    Journal(place.state).append({"type": "planned", "slots": [{"connection": "broken", "result": "dropped"}]})
+    sound = (place.folder / "connections/broken.yaml").read_text()
+    place.write("connections/broken.yaml", "schedul: nightly\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Records, "skip", _killed)
+        with pytest.raises(Killed):
+            take_in(place, NOON.replace(minute=1))
+    place.write("connections/broken.yaml", sound)
+
+    take_in(place, NOON.replace(minute=2))
+
+    (end,) = [record for record in place.journal() if record["type"] == "ended"]
+    assert "could not be used when it was due" in end["run"]["message"]
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise Killed
+
+
+@pytest.mark.slow
+def test_a_number_that_a_crash_took_is_no_reason_to_fail(place: Place) -> None:
+    """A tick was killed between taking number 1 and recording its start."""
+    place.command("hello", "print('hello')")
+    place.state.run("hello", 1).mkdir(parents=True)
+
+    assert "hello #2: started" in place.run("run", "hello").err
+
+
+def test_a_workspace_needs_no_profile_for_its_programs() -> None:
+    assert load.profile_model_from({}) == ProfileModel()
