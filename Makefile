@@ -53,7 +53,7 @@ types: $(READY)
 imports: $(READY)
 	$(BIN)/lint-imports
 
-docs: $(READY) ## write the reference of the YAML from the schemas
+docs: $(READY) ## write the references of the YAML and of mail from the schemas and the code
 	$(BIN)/python docs/reference.py
 
 docs-check: $(READY)

@@ -1,4 +1,4 @@
-"""Write docs/yaml.md, the reference of every YAML key, from the schemas; with --check only tell whether it is true."""
+"""Write docs/yaml.md and docs/mail-context.md from schemas and code; with --check only tell if they are true."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-TARGET = ROOT / "docs" / "yaml.md"
+sys.path.insert(0, str(ROOT))
 FILES = {
     "workspace.json": "`connrunner.yaml`",
     "profile.json": "`profile.yaml`",
@@ -22,6 +22,20 @@ HEAD = """\
 
 Every key of every file. This page is written from the schemas in `schemas/` (`make docs`); editors that know the YAML
 language server complete and check these keys as you type, since each file names its schema in its first line.
+"""
+
+MAIL = """\
+# What a mail's template sees
+
+Every variable of the templates in `templates/`; [mail.md](mail.md) says how to write one. This page is written from
+the code (`make docs`). The values are those of the samples on which `connrunner validate` tries each template.
+
+Every variable is always there. What an event has not is `None`, and asking it for more is an error that `validate`
+finds: write `{% if failing %}...{% endif %}`. Times are texts in the zone of the connection's schedule, with their
+offset; numbers are numbers, and `{{ run.refused | number }}` writes one in the reader's language.
+
+| event | what happened | our templates |
+|---|---|---|
 """
 
 Schema = dict[str, Any]
@@ -56,6 +70,27 @@ def page(schemas: dict[str, Schema]) -> str:
         parts.append(f"\n## {title}\n\n{schemas[file]['description']}\n")
         for heading, schema, where in kinds(schemas[file], file, schemas):
             parts.append(heading + table(list(keys(schema, where, schemas))))
+    return "".join(parts)
+
+
+def mail_page() -> str:
+    """Return the page about the variables of templates."""
+    from connrunner.notify import samples
+    from connrunner.notify.render import EVENTS, kind_of
+    from connrunner.notify.vocabulary import MEANING, VARIABLES, paths
+
+    parts = [MAIL]
+    parts += [f"| `{event}` | {words} | `{own}` |\n" for event, words in MEANING.items() for own in [kind_of(event)]]
+    parts.append("\n| variable | what it is | for example |\n|---|---|---|\n")
+    values: dict[str, Any] = {}
+    for event in ("partial", "recovered", *EVENTS):
+        for path, value in paths(samples.sample(event)):
+            if values.get(path) in (None, "", [], {}):
+                values[path] = value
+    for path, words in VARIABLES.items():
+        value = values[path]
+        example = "" if isinstance(value, dict | list) else f"`{shown(value)}`" if value not in (None, "") else ""
+        parts.append(f"| `{path}` | {words} | {example.replace('|', chr(92) + '|')} |\n")
     return "".join(parts)
 
 
@@ -154,15 +189,20 @@ def shown(value: Any) -> str:
 
 
 def main() -> int:
-    """Write the page, or tell that it is not what the schemas say."""
-    text = page(load())
+    """Write the pages, or tell which of them is not what the code says."""
+    pages = {"yaml.md": page(load()), "mail-context.md": mail_page()}
+    stale = [name for name, text in pages.items() if not _says(ROOT / "docs" / name, text)]
     if "--check" not in sys.argv:
-        TARGET.write_text(text)
+        for name in stale:
+            (ROOT / "docs" / name).write_text(pages[name])
         return 0
-    if TARGET.exists() and TARGET.read_text() == text:
-        return 0
-    sys.stderr.write("docs/yaml.md is not what the schemas say; write it anew with `make docs`\n")
-    return 1
+    for name in stale:
+        sys.stderr.write(f"docs/{name} is not what the schemas and the code say; write it anew with `make docs`\n")
+    return 1 if stale else 0
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify import plain
+from connrunner.notify import plain, vocabulary
 from connrunner.notify.facts import MEANING, context
 from connrunner.notify.language import Plain
 from connrunner.notify.refused import COUNTED
+from connrunner.notify.render import EVENTS, Trouble, fallback
+from connrunner.notify.samples import facts as facts_of
+from connrunner.notify.samples import samples
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
@@ -229,3 +232,49 @@ def test_what_comes_from_data_is_cut_and_cleaned(tmp_path: Path) -> None:
     assert shown["value"] == "x" * 119 + "…"
     assert shown["field"] == "{'odd': [1]}"
     assert shown["file"] == ""
+
+
+def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
+    seen = {path for one in samples([("", "")]) for path, _ in vocabulary.paths(one)}
+    assert seen == set(vocabulary.VARIABLES)
+    assert set(vocabulary.MEANING) == set(EVENTS)
+
+
+def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
+    for facts in ({}, {"since": 1}, {"since": "soon", "failures": "x"}, {"connections": [1]}, {"missed": None}):
+        for event in ("failing", "late", "digest", "folded", "outage"):
+            seen = context(None, event=event, facts=facts)
+            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
+            mail = fallback(seen, Trouble(template="x", line=1, message="y"))
+            assert event in mail.subject
+
+
+def recent(*numbers: int, read: int = 10) -> list[Run]:
+    return [replace(RUN, run=number, seconds=number, counts=Counts(read=read, checked=read)) for number in numbers]
+
+
+def test_the_last_ten_runs_are_compared_oldest_first() -> None:
+    seen = context(RUN, recent=recent(*range(14, 0, -1)))["recent"]
+    assert [one["number"] for one in seen] == list(range(3, 13))  # none after the run that the mail is about
+    assert [one["time_share"] for one in seen] == [25, 33, 42, 50, 58, 67, 75, 83, 92, 100]
+    assert {one["rows_share"] for one in seen} == {100}
+    assert {one["rows_share"] for one in context(RUN, recent=recent(1, read=0))["recent"]} == {0}
+
+
+def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
+    one = facts_of("digest")["connections"][2]  # nothing happened there
+    connections = [{**one, "name": f"c{number}", "failed": number % 2, "runs": 1} for number in range(100)]
+    digest = context(None, event="digest", facts={**facts_of("digest"), "connections": connections})["digest"]
+    assert [each["name"] for each in digest["connections"][:3]] == ["c1", "c3", "c5"]
+    assert (len(digest["connections"]), digest["more"]) == (30, 70)
+    assert digest["total"] == {"runs": 100, "failed": 50, "late": 0, "missed": 0}
+    for event, name in (("folded", "notices"), ("outage", "missed")):
+        long = facts_of(event)[name] * 100
+        part = context(None, event=event, facts={**facts_of(event), name: long})[event]
+        assert (len(part[name]), part["more"]) == (100, len(long) - 100)
+
+
+def test_numbers_and_times_are_written_in_the_readers_language() -> None:
+    seen = context(RUN, language="nl", timezone="Europe/Amsterdam", next_run=START)
+    assert (seen["next_run"], seen["run"]["run_time"]) == ("ma 23 nov 2026 01:30:00 +01:00", "1 min 13 sec")
+    assert seen["language"] == "nl"

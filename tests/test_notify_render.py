@@ -18,7 +18,8 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify.facts import context
-from connrunner.notify.render import PARTS, Rendered, Trouble, fallback, render, work
+from connrunner.notify.render import EVENTS, KINDS, PARTS, Rendered, Trouble, choose, fallback, render, work
+from connrunner.notify.samples import facts, sample
 from connrunner.notify.sandbox import answers
 
 TEMPLATES = SUBJECT, TEXT, HTML = tuple(f"run.{part}" for part in PARTS)
@@ -274,6 +275,80 @@ def test_html_is_escaped_and_text_is_not(tmp_path: Path) -> None:
     for name in TEMPLATES:
         override(tmp_path, name, "{{ connection.title }}")
     assert [answer["text"] for answer in here(tmp_path, seen(tmp_path, title="<&>"))] == ["<&>", "<&>", "&lt;&amp;&gt;"]
+
+
+# Of the files there are: which one is taken for the text of `failing` about crm, to the target data-team.
+CHOICES = [
+    ([], "run.txt.j2"),
+    (["failed.txt.j2", "late.txt.j2", "targets/other/run.txt.j2", "connections/other/run.txt.j2"], "run.txt.j2"),
+    (["run.txt.j2", "failing.txt.j2"], "failing.txt.j2"),
+    (["failing.txt.j2", "connections/crm/run.txt.j2"], "connections/crm/run.txt.j2"),
+    (["connections/crm/run.txt.j2", "connections/crm/failing.txt.j2"], "connections/crm/failing.txt.j2"),
+    (["connections/crm/failing.txt.j2", "targets/data-team/run.txt.j2"], "targets/data-team/run.txt.j2"),
+    (["targets/data-team/run.txt.j2", "targets/data-team/failing.txt.j2"], "targets/data-team/failing.txt.j2"),
+]
+
+
+@pytest.mark.parametrize(("files", "chosen"), CHOICES)
+def test_the_most_special_template_is_taken(tmp_path: Path, files: list[str], chosen: str) -> None:
+    for name in files:
+        path = tmp_path / "templates" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert choose(tmp_path, sample("failing", target="data-team", connection="crm"), "txt.j2") == chosen
+    assert choose(tmp_path, sample("digest", target="data-team"), "txt.j2") == "digest.txt.j2"
+
+
+def test_the_layout_of_every_kind_can_be_replaced_at_once(tmp_path: Path) -> None:
+    override(
+        tmp_path,
+        "layout.html.j2",
+        '{% extends "connrunner/layout.html.j2" %}{% block footer %}{{ head("<Us>") }}{% endblock %}',
+    )
+    override(
+        tmp_path,
+        HTML,
+        '{% extends "connrunner/run.html.j2" %}{% block more %}{{ super() }}{{ typed(["x"]) }}{% endblock %}',
+    )
+    for kind in KINDS:
+        job = {"template": f"{kind}.html.j2", "context": 0}
+        (answer,) = answers(tmp_path / "templates", [job], [sample("failing" if kind == "run" else kind)])
+        page = Page(answer["text"])
+        assert "<Us>" in page.texts
+        assert "Sent by connrunner" not in answer["text"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("full", [True, False])
+def test_the_mail_about_each_event_is_well_formed_and_loads_nothing(tmp_path: Path, event: str, full: bool) -> None:
+    sees = sample(event, full=full)
+    jobs = [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS]
+    subject, text, html = (answer["text"] for answer in answers(tmp_path / "templates", jobs, [sees]))
+    assert len(subject.splitlines()) == 1
+    page = Page(html)
+    assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
+    assert not re.search(r"https?:|url\(|@import", html)
+    assert len(html) < 40_000  # Gmail cuts a mail at 102 kB
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert "None" not in subject + text + html
+
+
+LONG = [("digest", "connections"), ("folded", "notices"), ("outage", "missed")]
+
+
+@pytest.mark.parametrize(("event", "name"), LONG)
+def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event: str, name: str) -> None:
+    told = facts(event)
+    sees = context(None, event=event, facts={**told, name: told[name][:1] * 1000}, workspace="crm")
+    _, text, html = (
+        answer["text"]
+        for answer in answers(
+            tmp_path, [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS], [sees]
+        )
+    )
+    assert len(html) < 100_000
+    assert re.search(r"and 9[07]0 more", text)
+    assert re.search(r"and 9[07]0 more", html)
 
 
 # What is wrong with a template, and what the mail says about it.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.refused import REJECT
 from connrunner.notify.render import EVENTS, KINDS, LAYOUT, PARTS, Trouble, choose, work
+from connrunner.notify.vocabulary import NAMES, VARIABLES
 
 SECONDS = 30.0
 USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in PARTS)})
@@ -35,7 +34,7 @@ def check(folder: Path) -> tuple[Problem, ...]:
     answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
     troubles = [Trouble(**answer["trouble"]) for answer in answers if "trouble" in answer]
-    problems = {_problem(trouble, templates, contexts) for trouble in troubles}
+    problems = {_problem(trouble, templates) for trouble in troubles}
     problems |= {stranger for name in names if (stranger := _stranger(folder, name))}
     if not troubles:
         used = {name for answer in answers for name in answer.get("uses", ())}
@@ -70,13 +69,13 @@ def _stranger(folder: Path, name: str) -> Problem | None:
     return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
 
 
-def _problem(trouble: Trouble, templates: Path, seen: list[dict[str, Any]]) -> Problem:
+def _problem(trouble: Trouble, templates: Path) -> Problem:
     return Problem(
         path=f"templates/{trouble.template}",
         line=trouble.line,
         column=1,
         message=trouble.message,
-        hint=_hint(trouble.message, seen),
+        hint=_hint(trouble.message),
         code="template",
         source=_source(templates / trouble.template, trouble.line),
     )
@@ -91,7 +90,7 @@ def _source(path: Path, line: int) -> str:
         return ""
 
 
-def _hint(message: str, seen: list[dict[str, Any]]) -> str:
+def _hint(message: str) -> str:
     """A template's commonest mistakes: a name that does not exist, and a part that not every event has."""
     if found := re.search(r"^'None' has no attribute '(\w+)'", message):
         return "not every event has it; ask with {% if ... %} first, or write a template for the events that have it"
@@ -99,21 +98,9 @@ def _hint(message: str, seen: list[dict[str, Any]]) -> str:
     if not found:
         return ""
     name = found[1] or found[2]
-    names = {*REJECT, *(key for one in seen for key in _names(one))}
-    if close := get_close_matches(name, sorted(names), n=1):
+    if close := get_close_matches(name, sorted(NAMES), n=1):
         return f"did you mean {close[0]!r}?"
-    return f"a template sees {', '.join(sorted(seen[0]))}" if found[1] else ""
-
-
-def _names(data: Any) -> set[str]:
-    """Return every key of *data*, at any depth."""
-    match data:
-        case Mapping():
-            return {*data, *(name for value in data.values() for name in _names(value))}
-        case list():
-            return {name for value in data[:1] for name in _names(value)}
-        case _:
-            return set()
+    return f"a template sees {', '.join(sorted(name for name in VARIABLES if name.isidentifier()))}" if found[1] else ""
 
 
 def _unused(name: str) -> Problem:

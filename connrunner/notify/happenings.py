@@ -14,6 +14,8 @@ from connrunner.notify.language import Language
 
 Facts = Mapping[str, Any]
 
+SUMMARIES = 30  # connections that a digest lists, those with trouble first: some mail services cut at 102 kB
+LISTED = 100  # lines of other lists
 STATES = {
     "not-started": "it has not started",
     "waiting": "it waits in its queue",
@@ -73,10 +75,12 @@ class _Telling:
 
     def digest(self, facts: Facts) -> dict[str, Any]:
         connections = [self._summary(one) for one in facts["connections"]]
+        shown = sorted(connections, key=lambda one: -(one["failed"] + one["late"] + one["missed"]))[:SUMMARIES]
         return {
             "since": self._wall(facts["from"]),
             "until": self._wall(facts["to"]),
-            "connections": connections,
+            "connections": shown,
+            "more": len(connections) - len(shown),
             "total": {word: sum(one[word] for one in connections) for word in ("runs", "failed", "late", "missed")},
         }
 
@@ -118,8 +122,10 @@ class _Telling:
                     "at": self._wall(one["at"]),
                     "message": plain.line(one["message"]),
                 }
-                for one in facts["notices"]
+                for one in facts["notices"][:LISTED]
             ],
+            "count": len(facts["notices"]),
+            "more": max(0, len(facts["notices"]) - LISTED),
         }
 
     def outage(self, facts: Facts) -> dict[str, Any]:
@@ -131,7 +137,8 @@ class _Telling:
             "since": self._wall(facts["from"]),
             "until": self._wall(facts["to"]),
             "lasted": self.language.duration((until - since).total_seconds()),
-            "missed": missed,
+            "missed": missed[:LISTED],
+            "more": max(0, len(missed) - LISTED),
             "total": sum(one["missed"] for one in missed),
         }
 

@@ -46,7 +46,7 @@ class Trouble:
         return f"{self.template}:{self.line}: {self.message}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """What a mail says; without *html* it has a text part only."""
 
@@ -82,7 +82,13 @@ def places(context: Mapping[str, Any]) -> list[str]:
 
 def words(event: str) -> tuple[str, ...]:
     """Return how a template for *event* may be called: after itself, or after its kind."""
-    return (event,) if event in KINDS else (event, "run")
+    kind = kind_of(event)
+    return (event,) if event == kind else (event, kind)
+
+
+def kind_of(event: str) -> str:
+    """Return the first part of the names of our templates for *event*."""
+    return event if event in KINDS else "run"
 
 
 def _mail(context: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Rendered:

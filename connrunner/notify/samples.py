@@ -15,6 +15,7 @@ from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
+LONE = ("digest", "folded", "outage")  # events that are about no single connection
 OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
 GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
 REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
@@ -184,7 +185,7 @@ def _folded(connection: str) -> list[dict[str, Any]]:
 def sample(event: str, *, target: str = "", connection: str = "sample", full: bool = True) -> dict[str, Any]:
     """Return what the templates of *event* see: once all of it, or as little as there can be."""
     told = run(event, connection=connection, title="Sample")
-    lone = event in ("digest", "folded", "outage")
+    lone = event in LONE
     told_facts = facts(event, connection=connection)
     if not full:
         least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
@@ -193,6 +194,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
             event=event,
             name="" if lone else connection,
             target=target,
+            workspace="crm",
             facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
         )
     seen = context(
