@@ -128,7 +128,7 @@ def outage(
 
 def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, int]:
     """Return how many slots of each connection passed in a time without ticks; nothing when there was no such time."""
-    if since is None or now - since <= HOLE:
+    if since is None or instant.minute(now) - instant.minute(since) <= HOLE:
         return {}
     missed: dict[str, int] = {}
     minute = instant.minute(now)
@@ -160,7 +160,7 @@ def digests(
             facts = {"from": promise["since"], "to": instant.text(now)}
             due.append(
                 Notice(
-                    id=notice_id("digest", name, instant.text(now), token),
+                    id=notice_id("digest", name, token),
                     connection="",
                     run=0,
                     event="digest",
