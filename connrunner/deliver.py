@@ -53,12 +53,13 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         with locks.changing(state):
             journal.append({"type": "delivered", **delivery})
 
+    username = password = None
+    trouble = ""
     try:
         username = _plain(workspace.mail.username, folder)
         password = _plain(workspace.mail.password, folder)
     except RunError as error:
-        outbox.put_off(pending, str(error), record=record)
-        return
+        trouble = str(error)
     with load.templates(workspace) as templates:
         outbox.deliver(
             pending,
@@ -70,6 +71,9 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
             mailbox=state.mail,
             deadline=deadline,
             record=record,
+            reveal=lambda reference: secrets.resolve(reference, folder=folder),
+            hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
+            trouble=trouble,
         )
 
 

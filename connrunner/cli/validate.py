@@ -15,6 +15,7 @@ import click
 from connrunner import __version__
 from connrunner.cli.home import find_folder, leave, uncommitted, uncommitted_words
 from connrunner.cli.text import clean
+from connrunner.config.extras import missing
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
@@ -74,7 +75,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check(folder), *lacking))
+    problems = sorted((*problems, *check(folder), *lacking, *missing(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 

@@ -127,7 +127,7 @@ def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
     assert when is None or isinstance(when, DaysOfWeek)
     return Target(
         name=name,
-        to=tuple(data.get("email", ())),
+        to=(*data.get("email", ()), *(f"apprise:{reference}" for reference in data.get("apprise", ()))),
         cc=tuple(data.get("cc", ())),
         reply_to=data.get("reply_to", ""),
         language=data.get("language", ""),

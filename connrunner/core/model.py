@@ -258,7 +258,7 @@ class Target:
     """Who is told together (`notifications/NAME.yaml`), or addresses that stand in `notify` itself."""
 
     name: str = ""  # the stem of its file; empty for addresses of `notify`
-    to: tuple[str, ...] = ()  # e-mail addresses
+    to: tuple[str, ...] = ()  # e-mail addresses, and references to the URLs of channels behind `apprise:`
     cc: tuple[str, ...] = ()  # e-mail addresses that the others may see
     reply_to: str = ""
     language: str = ""  # of dates and numbers, such as nl or de-AT; empty: as connrunner writes them
