@@ -27,6 +27,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
+MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -205,7 +206,10 @@ class Tick:
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
-            self._mail.wait()
+            try:
+                self._mail.wait(MAIL)
+            except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
+                self._mail.kill()
         self._say_mail(owed)
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
