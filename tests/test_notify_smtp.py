@@ -505,6 +505,8 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
         password=PASSWORD,
         workspace=tmp_path,
         mailbox=tmp_path / "mail",
+        reveal=str,
+        hide=lambda _, text: text,
         deadline=time.monotonic() + 20,
         record=recorded.append,
     )
@@ -550,6 +552,8 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
         password=None,
         workspace=tmp_path,
         mailbox=tmp_path / "mail",
+        reveal=str,
+        hide=lambda _, text: text,
         deadline=time.monotonic() + 25,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )
