@@ -91,6 +91,7 @@ secret-missing          The variable or the file that a reference names is not t
 shutdown                connrunner was told to end while the run worked (SIGTERM, a reboot).  The next slot runs; `connrunner run NAME` runs now.
 signal                  A signal ended the program.  Signal 9 is often the kernel, for lack of memory.
 timeout                 The run took longer than `timeout`.  Find out why it is slow, or raise `timeout`; `connrunner explain NAME` shows how long it usually takes.
+too-late                The run could not start within `start_within` after it was due: no tick came, or it waited in the queue.  See what held the lane (`connrunner explain NAME`) and whether cron calls tick; the next slot runs.
 unbalanced              The counters do not add up, so nobody knows what became of some rows.  Of a command: mend what it prints; else report it as a bug.
 """
 

@@ -134,7 +134,7 @@ def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dic
     minute = instant.minute(now)
     for slot in slots:
         entry = slot.entry
-        if entry.trigger == "schedule" and slot.result != "dropped" and entry.due_at < minute:
+        if entry.trigger == "schedule" and slot.result not in ("dropped", "left_out") and entry.due_at < minute:
             passed = 1 + entry.missed - (slot.missed_until == minute)
             missed[slot.connection] = missed.get(slot.connection, 0) + passed
     return missed
