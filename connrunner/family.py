@@ -16,7 +16,8 @@ from uuid import uuid4
 MARK = "CONNRUNNER_RUN_ID"  # the variable that every process of a run inherits
 GRACE = 10.0  # seconds between asking to end and killing
 KILLED = 5.0  # seconds that the kernel gets to end what was killed
-LOOK = 0.1  # seconds between two looks for processes that were not there before
+LOOK = 0.1  # seconds between two looks for processes that were not there before, at least
+SELDOM = 5  # times what a look takes
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
@@ -92,8 +93,9 @@ class Ending:
         now = time.monotonic()
         if now < min(self._look_at, self._kill_at) and any(map(_is_running, self._told)):
             return True
-        self._look_at = now + LOOK
         members = self._family.members()
+        # Where there are thousands of processes, looking at them all must not be all we do.
+        self._look_at = now + max(LOOK, SELDOM * (time.monotonic() - now))
         for pid in members:
             self._ask(pid)
         if members and now >= self._kill_at:
