@@ -71,7 +71,7 @@ class Orphan:
     exit_status = None  # nobody can ask for it but its parent
 
     def __init__(self, lock: Path, is_held: Callable[[], bool]) -> None:
-        self._lock, self._is_held = lock, is_held
+        self.lock, self._is_held = lock, is_held
 
     @property
     def lives(self) -> bool:
@@ -79,11 +79,11 @@ class Orphan:
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal, if it is to be seen from here: a worker in another container is not."""
-        for pid in holders(self._lock):
+        for pid in holders(self.lock):
             with suppress(ProcessLookupError, PermissionError):
                 descriptor = os.pidfd_open(pid)
                 try:
-                    if holders(self._lock, among=(pid,)):  # still: the number is its own from here on
+                    if holders(self.lock, among=(pid,)):  # still: the number is its own from here on
                         signal.pidfd_send_signal(descriptor, number)
                 finally:
                     os.close(descriptor)
