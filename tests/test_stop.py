@@ -99,6 +99,7 @@ def test_a_run_whose_connrunner_was_killed_is_stopped_by_stop_itself(place: Plac
     assert nothing_left(place, "count")
 
 
+@pytest.mark.long
 def test_what_there_is_nothing_to_stop_of(place: Place) -> None:
     place.command("hello", HELLO)
     place.run("run", "hello")
@@ -112,6 +113,7 @@ def test_what_there_is_nothing_to_stop_of(place: Place) -> None:
     assert "did you mean 'hello'?" in typo
 
 
+@pytest.mark.long
 def test_a_run_that_ends_by_itself_meanwhile_is_told_so(place: Place) -> None:
     waiter = Waiter(place, "long")
     tick = place.start("tick")
@@ -130,6 +132,7 @@ def test_a_run_that_ends_by_itself_meanwhile_is_told_so(place: Place) -> None:
     assert list(place.state.requests.iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_detached_wish_is_fulfilled_later(place: Place) -> None:
     waiter = Waiter(place, "long")
     tick = place.start("tick")
@@ -168,6 +171,7 @@ def test_a_wish_that_is_no_wish_is_set_aside(place: Place) -> None:
     assert [run["outcome"] for run in place.runs("hello")] == ["succeeded"]
 
 
+@pytest.mark.long
 def test_a_stopped_import_leaves_the_store_as_before(place: Place, tmp_path: Path) -> None:
     """While it reads a file that is large enough to take its time."""
     rows = tmp_path / "rows.csv"
