@@ -127,6 +127,11 @@ class Lanes:
                 return None
             lane.take()
             while (started := self._unfinished(name)) is not None:
+                if not started.mark and not lane.take():
+                    # An older version started it: it takes no such lock, and may be at work.
+                    self._busy.add(name)
+                    self._say_busy(name)
+                    return None
                 orphan = self._adopt(started, lane, supervisor)
                 if not orphan.has_ended():
                     about = {"connection": started.connection, "run": started.run}
