@@ -187,9 +187,15 @@ class Tick:
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
-    def drain(self, *, until: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None) -> None:
+    def drain(
+        self,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        idle: Callable[[], None] = lambda: None,
+        start: bool = True,
+    ) -> None:
         """Run what waits until nothing does, or no more than *until* allows; see `Lanes.drain`."""
-        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle)
+        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle, start=start)
 
     def _look_again(self) -> None:
         """Record newly due slots while runs work. Trouble with the workspace must not end the runs that work."""
