@@ -81,7 +81,6 @@ ERRORS = [
     ("openat", "EROFS"),
     ("openat", "ENOSPC"),
     ("mkdir", "ENOSPC"),
-    ("rename", "EROFS"),
     ("flock", "ENOSYS"),
     ("flock", "EIO"),
     ("unlink", "EIO"),
