@@ -241,12 +241,16 @@ class Tick:
         if self._mail is not None and self._mail.poll() is None:
             return
         now = self.clock()
-        if any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+        if not any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+            return
+        try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "connrunner.deliver", str(self.folder), str(self.state.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
+        except OSError as error:  # a limit of processes or files; runs that work must not end by it
+            self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
 
     def _say_mail(self, before: dict[str, Owed]) -> None:
         stands = self.journal.read()
