@@ -27,6 +27,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
+AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
 MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
@@ -57,6 +58,7 @@ class Tick:
         records = Records(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
         self._repository: tuple[str, str] | None = None  # with which the stamps were taken
+        self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.lanes = Lanes(folder, self._refresh, records, say)
@@ -69,7 +71,8 @@ class Tick:
 
     def _refresh(self) -> Workspace:
         """Return the workspace as it is now, or as it was when it could last be used."""
-        if self._newest.trouble or self._stamps != stamps.stamps(str(self.folder), self._repository):
+        again = self._newest.trouble and time.monotonic() - self._loaded > AGAIN
+        if again or self._stamps != stamps.stamps(str(self.folder), self._repository):
             try:
                 self._newest = self._load()
             except WorkspaceError as error:
@@ -81,6 +84,7 @@ class Tick:
             # Taken before the files are read: an edit in between shows as a change to the next tick.
             self._stamps = stamps.stamps(str(self.folder), self._repository)
             workspace = load.load(self.folder, cache=self.state.compiled)
+            self._loaded = time.monotonic()
             if workspace.repository == self._repository:
                 return workspace
             self._repository = workspace.repository
@@ -243,12 +247,16 @@ class Tick:
         if self._mail is not None and self._mail.poll() is None:
             return
         now = self.clock()
-        if any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+        if not any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+            return
+        try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "connrunner.deliver", str(self.folder), str(self.state.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
+        except OSError as error:  # a limit of processes or files; runs that work must not end by it
+            self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
 
     def _say_mail(self, before: dict[str, Owed]) -> None:
         stands = self.journal.read()
