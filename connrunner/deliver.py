@@ -13,6 +13,7 @@ from typing import Any
 from connrunner.config import load, secrets
 from connrunner.config.author import author
 from connrunner.core import instant, notice, summary
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Run, Target, Workspace
 from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.errors import BusyError, ConnrunnerError, RunError
@@ -52,12 +53,13 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         with locks.changing(state):
             journal.append({"type": "delivered", **delivery})
 
+    username = password = None
+    trouble = ""
     try:
         username = _plain(workspace.mail.username, folder)
         password = _plain(workspace.mail.password, folder)
     except RunError as error:
-        outbox.put_off(pending, str(error), record=record)
-        return
+        trouble = str(error)
     with load.templates(workspace) as templates:
         outbox.deliver(
             pending,
@@ -69,6 +71,9 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
             mailbox=state.mail,
             deadline=deadline,
             record=record,
+            reveal=lambda reference: secrets.resolve(reference, folder=folder),
+            hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
+            trouble=trouble,
         )
 
 
@@ -85,6 +90,7 @@ def _pending(
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         about = replace(about, facts={**about.facts, **_digest(about, workspace, stands, state)})
+    own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
         notice=about,
         recipients=recipients,
@@ -93,7 +99,7 @@ def _pending(
         title=connection.title if connection else run.title or name if run else name,
         description=connection.description if connection else "",
         owner=connection.owner if connection else "",
-        timezone=getattr(connection.schedule, "timezone", workspace.timezone) if connection else target.timezone,
+        timezone=own,
         next_run=promise.next_due if promise else None,
         rejects=state.rejects(name, run.run) if run else None,
         recent=recent,

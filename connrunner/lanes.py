@@ -157,6 +157,10 @@ class Lanes:
                     skipped = records.skip(entry, self.workspace, dequeued=True)
                     self.say({"event": "ended", **runs.as_dict(skipped)})
                     continue
+                if plan.is_too_late(entry, connection, records.clock()):
+                    missed = records.miss(entry, plan.waited_too_long(connection), self.workspace, dequeued=True)
+                    self.say({"event": "ended", **runs.as_dict(missed)})
+                    continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             began = time.monotonic()

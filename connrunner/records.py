@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant, policy, storm
+from connrunner.core import instant, overdue, policy, storm
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.plan import Waiting
 from connrunner.core.run import Result
 from connrunner.errors import Problem
-from connrunner.state import locks, standing
+from connrunner.state import ground, locks, standing
 from connrunner.state import runs as run_files
-from connrunner.state.folder import StateFolder
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Started
 
@@ -31,7 +31,12 @@ class Records:
     clock: Callable[[], datetime]
 
     def start(self, entry: Waiting, connection: Connection, *, commit: str | None) -> Started:
-        """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock."""
+        """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock.
+
+        StateError when there is no room: nothing starts whose end cannot be recorded.
+        """
+        with recording(self.state.root):
+            ground.refuse_full(self.state.root)
         started = Started(
             run=self._number(connection.name),
             lane=connection.lane,
@@ -85,11 +90,7 @@ class Records:
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
-        last = run_files.last_run(self.state, name)
-        if last is not None and last.run > self.journal.standing.numbers.get(name, 0) and last.due_at == entry.due_at:
-            run = last  # a crash came between history and journal
-        else:
-            run = self._skipped(entry, problems, workspace)
+        run = self._adopted(entry) or self._skipped(entry, problems, workspace)
         told = digest(problems)
         news = self.journal.standing.broken_mailed.get(name) != told
         self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
@@ -120,6 +121,41 @@ class Records:
             merged=entry.merged,
             asked_by=entry.asked_by,
         )
+
+    def miss(self, entry: Waiting, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
+        """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
+        name = entry.connection
+        connection = workspace.connections.get(name)
+        run = self._adopted(entry) or Run(
+            connection=name,
+            run=self._number(name),
+            outcome=Outcome.SKIPPED,
+            trigger=entry.trigger,
+            due_at=entry.due_at,
+            queued_at=entry.queued_at,
+            started_at=None,
+            ended_at=self.clock(),
+            seconds=0,
+            counts=Counts(),
+            message=reason,
+            code=standing.TOO_LATE,
+            commit=workspace.commit,
+            config=connection.fingerprint if connection else "",
+            missed=entry.missed,
+            merged=entry.merged,
+            kind=connection.kind if connection else "",
+            title=connection.title if connection else "",
+        )
+        notify = connection.notify if connection else workspace.default_notify
+        known = overdue.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
+        self._end(run, () if known else notify, dequeued=dequeued)
+        return run
+
+    def _adopted(self, entry: Waiting) -> Run | None:
+        """Return the run that history has of *entry* when a crash came between history and journal."""
+        last = run_files.last_run(self.state, entry.connection)
+        known = self.journal.standing.numbers.get(entry.connection, 0)
+        return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))

@@ -104,7 +104,10 @@ class Tick:
             if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
-                self.journal.append({**record, "broken": broken, "commit": self.workspace.commit, **owed})
+                mended = sorted({*stands.broken_seen} - {*broken})
+                self.journal.append(
+                    {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
+                )
             for wish in wishes:
                 requests.forget(self.state, wish)
             self._record_skipped(self.journal.standing)
@@ -123,9 +126,11 @@ class Tick:
             )
 
     def _record_skipped(self, stands: standing.Standing) -> None:
-        """Give every slot that was recorded as skipped its run, which tells people. Hold the state lock."""
+        """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(stands.skipped.values()):
             self.lanes.records.skip(entry, self.workspace, dequeued=False)
+        for entry, reason in list(stands.missed.values()):
+            self.lanes.records.miss(entry, reason, self.workspace, dequeued=False)
 
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: slots since then were seen by nobody."""
@@ -208,7 +213,7 @@ class Tick:
             if unsettled or self.what_if or self._planned is None:
                 quiet.forget(str(self.state.root))
                 return
-            wakes = [promise.next_due for promise in stands.promises.values() if promise.next_due]
+            wakes = [at for each in stands.promises.values() for at in (each.next_due, each.left_out) if at]
             wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             wake = min(wakes, default=self.clock() + IDLE)
@@ -252,10 +257,9 @@ class Tick:
 
     def _tell_damage(self) -> None:
         for damage in self.journal.damage:
-            if damage.kept_in is not None:
-                text = f"{damage.length} bytes of an unfinished record at byte {damage.offset}"
-                where = f"they are kept in {damage.kept_in}"
-                self.say({"event": "problem", "message": f"{self.journal.path} had {text}; {where}"})
+            text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
+            message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
+            self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:

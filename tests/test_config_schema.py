@@ -237,6 +237,22 @@ WORDS = st.sampled_from(
 NUMBERS = st.sampled_from([-1, 0, 1, 31, 32, 1440, 1441, 4.0, True])
 
 
+DATES = st.sampled_from(["2026-12-25", "2026-02-30", "12-25", "2026-12-24T18:00", "2026-12-26T06:00", "1.1.2027"])
+CRON = st.sampled_from(
+    ["* * * * *", "@daily", "0 0 31 2 *", "0 24 * * *", "0 6 * *", "0 0 * * FRY", "0 0 */31 2 1#5", ""]
+)
+RULES = st.sampled_from(
+    [
+        "FREQ=DAILY",
+        "FREQ=DAILY;BYHOUR=6",
+        "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=WEEKLY;COUNT=3",
+        "RRULE:FREQ=DALY",
+        "",
+    ]
+)
+
+
 @settings(max_examples=examples(150), deadline=None)
 @given(
     st.fixed_dictionaries(
@@ -249,6 +265,18 @@ NUMBERS = st.sampled_from([-1, 0, 1, 31, 32, 1440, 1441, 4.0, True])
             "weekday": WORDS,
             "times": NUMBERS,
             "timezone": WORDS,
+            "anchor": WORDS,
+            "start": DATES,
+            "expression": CRON,
+            "rule": RULES,
+            "schedules": st.lists(st.builds(dict, type=WORDS, time=WORDS, expression=CRON), max_size=2),
+            "blackout": st.lists(
+                st.dictionaries(
+                    st.sampled_from(["dates", "days", "from", "to", "reason", "x"]),
+                    WORDS | NUMBERS | DATES | st.lists(WORDS | DATES, max_size=2),
+                ),
+                max_size=2,
+            ),
         },
     )
 )
@@ -256,7 +284,7 @@ def test_the_schema_and_the_scheduler_mean_the_same(data: dict[str, Any]) -> Non
     found = schema.findings("schedule", data)
     found += check.schedule(check.sound_parts(data, found))
     try:
-        schedules.parse(data, "UTC")
+        schedules.check(schedules.parse(data, "UTC"))
     except ValueError:
         assert found, data
     else:
@@ -266,6 +294,11 @@ def test_the_schema_and_the_scheduler_mean_the_same(data: dict[str, Any]) -> Non
 @pytest.mark.parametrize("kind", sorted(schedules.parse.__globals__["KEYS"]))
 def test_every_kind_of_schedule_can_be_written(kind: str) -> None:
     values = {"times": 4, "days": ["monday"], "time": "01:30", "day": "last", "week": "last", "weekday": "sunday"}
+    values |= {
+        "expression": "@daily",
+        "rule": "FREQ=DAILY;BYHOUR=6",
+        "schedules": [{"type": "times_per_day", "times": 1}],
+    }
     data = {"type": kind, **{key: values[key] for key in schedules.parse.__globals__["KEYS"][kind]}}
     assert schema.findings("schedule", data) == []
     assert schedules.parse(data, "UTC")

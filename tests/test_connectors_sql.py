@@ -348,14 +348,6 @@ def test_a_missing_extra(url: str, package: str, extra: str, fetch: Fetch, monke
     assert caught.value.code == "missing-extra"
 
 
-def test_no_extra_is_imported_before_it_is_used() -> None:
-    import subprocess
-
-    script = "import sys, connrunner.connectors.sql; print({'psycopg', 'sqlalchemy'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
-
-
 DRIVERS = [
     ("nosuch://localhost/db", "unknown-database", "SQLAlchemy knows no database 'nosuch'"),
     ("mysql+pymysql://localhost/db", "missing-driver", "needs the package 'pymysql'; pip install pymysql"),

@@ -121,7 +121,7 @@ def often(**change: Any) -> dict[str, Any]:
     return {"type": "times_per_day", "times": 4, **change}
 
 
-KINDS = "times_per_day, days_of_week, day_of_month, weekday_of_month or manual"
+KINDS = "times_per_day, days_of_week, day_of_month, weekday_of_month, cron, rrule, any_of or manual"
 DAYS = "monday, tuesday, wednesday, thursday, friday, saturday or sunday"
 TIME = '`time` is quoted text from "00:00" to "23:59", such as "06:30", not '
 TIMES = "`times` is a whole number from 1 to 1440, not "
@@ -135,28 +135,31 @@ MISTAKES: list[tuple[Any, str]] = [
     ([["type", "manual"]], "a schedule is a mapping with a `type`, not [['type', 'manual']]"),
     ({}, f"a schedule needs a `type`: {KINDS}"),
     ({"days": ["monday"]}, f"a schedule needs a `type`: {KINDS}"),
-    ({"type": "cron"}, f"`type` takes {KINDS}, not 'cron'"),
+    ({"type": "corn"}, f"`type` takes {KINDS}, not 'corn'"),
     ({"type": "Manual"}, f"`type` takes {KINDS}, not 'Manual'"),
     ({"type": None}, f"`type` takes {KINDS}, not None"),
     ({"type": []}, f"`type` takes {KINDS}, not []"),
     # keys
     (
         {"type": "manual", "time": "06:00"},
-        "unknown key 'time' in a schedule of type manual; its keys are type, timezone",
+        "unknown key 'time' in a schedule of type manual; its keys are type, timezone, blackout",
     ),
     (
         weekly(tme="06:00"),
-        "unknown key 'tme' in a schedule of type days_of_week; its keys are type, days, time, timezone",
+        "unknown key 'tme' in a schedule of type days_of_week; its keys are type, days, time, timezone, blackout",
     ),
     (
         often(time="06:00"),
-        "unknown key 'time' in a schedule of type times_per_day; its keys are type, times, timezone",
+        "unknown key 'time' in a schedule of type times_per_day; its keys are type, times, anchor, timezone, blackout",
     ),
     (
         monthly(days=["monday"]),
-        "unknown key 'days' in a schedule of type day_of_month; its keys are type, day, time, timezone",
+        "unknown key 'days' in a schedule of type day_of_month; its keys are type, day, time, timezone, blackout",
     ),
-    ({True: 1, "type": "manual"}, "unknown key True in a schedule of type manual; its keys are type, timezone"),
+    (
+        {True: 1, "type": "manual"},
+        "unknown key True in a schedule of type manual; its keys are type, timezone, blackout",
+    ),
     ({"type": "times_per_day"}, "a schedule of type times_per_day needs `times`"),
     ({"type": "days_of_week", "time": "06:00"}, "a schedule of type days_of_week needs `days`"),
     ({"type": "days_of_week", "days": ["monday"]}, "a schedule of type days_of_week needs `time`"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from connrunner.config.secrets import Masker
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.core.notice import DeliveryRecord, Notice, ledger
@@ -67,6 +68,9 @@ class Box:
             mailbox=self.mailbox,
             deadline=time.monotonic() + seconds,
             record=other.pop("record", self.recorded.append),
+            reveal=other.pop("reveal", str),
+            hide=lambda secrets, text: Masker(secrets).mask(text),
+            trouble=other.pop("trouble", ""),
             clock=lambda: START + timedelta(minutes=5),
         )
         assert done == self.recorded

@@ -9,7 +9,7 @@ import json
 import stat
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pytest
@@ -133,6 +133,28 @@ def test_json_lines(shelf: Shelf) -> None:
         "visits": -1,
         "tags": ["=x"],
     }
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
+def test_decimals_have_all_their_digits_and_no_idle_zeros(kind: Literal["jsonl", "json", "csv"], shelf: Shelf) -> None:
+    numbers = ["42", "1.01", "-0.5", "0", "100", "28999999999999999999999999999.123456789", "9007199254740993"]
+    given = "".join(
+        f"{row},{number}.0\n" if number == "42" else f"{row},{number}\n" for row, number in enumerate(numbers)
+    )
+    with shelf.open() as store:
+        shelf.take(import_of("id", "spent"), f"id,spent\n{given}x,\n", store=store)
+        _, path = export(shelf, store, fields={"id": "id", 'the "sum"': "spent"}, format=Format(type=kind))
+    text = path.read_text()
+    if kind == "csv":
+        found = [line.rpartition(",")[2] for line in text.splitlines()[1:]]
+        assert found == [*numbers, ""]
+        return
+    lines = [json.loads(line, parse_float=str, parse_int=str) for line in text.splitlines()] if kind == "jsonl" else []
+    records = lines or json.loads(text, parse_float=str, parse_int=str)
+    assert [(one["id"], one['the "sum"']) for one in records] == [
+        *((str(row), number) for row, number in enumerate(numbers)),
+        ("x", None),
+    ]
 
 
 def test_parquet(shelf: Shelf) -> None:

@@ -6,11 +6,12 @@ import json
 import multiprocessing
 import resource
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core import instant
@@ -173,6 +174,7 @@ def test_a_reader_follows_a_rotation(state: StateFolder) -> None:
     assert sorted(reader.read().started) == ["a"]
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 10_000))
 def test_a_torn_record_is_set_aside_and_told(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     state = StateFolder(tmp_path_factory.mktemp("state"))
@@ -204,6 +206,84 @@ def test_a_damaged_record_costs_only_itself(state: StateFolder, garbage: bytes) 
 
     assert sorted(stands.waiting) == ["a", "b"]
     assert [damage.length for damage in journal.damage] == [len(garbage) + 1]
+    assert (state.root / "journal.damaged").read_bytes() == garbage + b"\n"
+
+    again = Journal(state)
+    assert sorted(again.append(queued("c")).waiting) == ["a", "b", "c"]
+    assert again.damage == []  # told once, whoever reads it
+    assert (state.root / "journal.damaged").read_bytes() == garbage + b"\n"
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_no_flipped_bit_passes_for_a_record(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    state = StateFolder(tmp_path_factory.mktemp("state"))
+    state.prepare()
+    Journal(state).append(queued("a"), queued("b"), queued("c"))
+    content = bytearray(state.journal.read_bytes())
+    line = content.index(b"\n") + 1
+    length = content.index(b"\n", line) - line
+    position = data.draw(st.integers(0, length - 1))
+    content[line + position] ^= 1 << data.draw(st.integers(0, 7))
+    state.journal.write_bytes(content)
+
+    stands = Journal(state).read()
+
+    assert {"a", "c"} <= set(stands.waiting) <= {"a", "b", "c"}
+    assert stands.waiting.get("b", stands.waiting["a"]).due_at == stands.waiting["a"].due_at
+
+
+DAMAGES: list[tuple[str, Callable[[bytes], bytes]]] = [
+    ("a line lost in NUL", lambda line: b"\0" * len(line)),
+    ("cut in the middle", lambda line: line[: len(line) // 2]),
+    ("a bit flipped in a number", lambda line: line.replace(b"2026", b"2036", 1)),
+    ("bytes that are no UTF-8", lambda line: line.replace(b"planned", b"pl\xe9nned")),
+    ("nested without end", lambda line: b"[" * 100_000),
+    ("a version that is none", lambda line: b'{"v":"x","type":"planned"}'),
+    ("a record without its keys", lambda line: b'{"v":1,"type":"ended"}'),
+    ("a list where a record stood", lambda line: b'{"v":1,"type":"planned","promises":[1]}'),
+]
+
+
+@pytest.mark.parametrize("damage", [row[1] for row in DAMAGES], ids=[row[0] for row in DAMAGES])
+def test_damage_in_the_middle_costs_one_record_and_is_told_once(
+    state: StateFolder, damage: Callable[[bytes], bytes]
+) -> None:
+    Journal(state).append(queued("a"), queued("b"), queued("c"))
+    lines = state.journal.read_bytes().splitlines()
+    lines[1] = damage(lines[1])
+    state.journal.write_bytes(b"\n".join(lines) + b"\n")
+
+    journal = Journal(state)
+    assert sorted(journal.open().waiting) == ["a", "c"]
+    assert [(found.offset, found.length) for found in journal.damage] == [(len(lines[0]) + 1, len(lines[1]) + 1)]
+    assert (state.root / "journal.damaged").read_bytes() == lines[1] + b"\n"
+    again = Journal(state)
+    assert sorted(again.open().waiting) == ["a", "c"]
+    assert again.damage == []
+
+
+def test_when_the_snapshot_is_damaged_the_journal_before_it_stands_in(state: StateFolder) -> None:
+    journal = Journal(state)
+    journal.append(queued("a"), started("b", 7), ended("b", 7), {**ended("c", 3), "owes": [OWED]})
+    assert journal.rotate(AT, size=0)
+    whole = journal.append(queued("d"))
+    content = bytearray(state.journal.read_bytes())
+    content[100] ^= 1
+    state.journal.write_bytes(content)
+
+    journal = Journal(state)
+    assert standing.as_dict(journal.open()) == standing.as_dict(whole)
+    assert [damage.offset for damage in journal.damage] == [0]
+    again = Journal(state)
+    assert standing.as_dict(again.open()) == standing.as_dict(whole)
+    assert again.damage == []
+
+
+def test_records_without_a_checksum_are_read(state: StateFolder) -> None:
+    """Releases before 0.4 wrote none."""
+    state.journal.write_text(json.dumps({"v": 1, **queued("a")}) + "\n")
+    assert sorted(Journal(state).open().waiting) == ["a"]
 
 
 def test_a_record_of_a_newer_version_is_refused_and_nothing_is_written(state: StateFolder) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
+import signal
 import subprocess
 import sys
 from itertools import islice
@@ -174,3 +176,25 @@ def test_a_lock_file_that_was_replaced_guards_nothing(state: StateFolder) -> Non
     assert second.path.stat().st_ino == os.fstat(second.descriptor).st_ino
     first.let_go()
     second.let_go()
+
+
+def test_a_log_on_a_full_disk_stops_nothing_and_says_what_it_lost(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = RunLog(path)
+    log.message("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+    try:
+        log.message("lost")
+        log.progress("import", 1)
+        with pytest.raises(OSError, match="File too large"):
+            log.ended(Result(outcome=Outcome.SUCCEEDED))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.message("after")
+    log.ended(Result(outcome=Outcome.SUCCEEDED))
+    log.close()
+
+    told = [event.get("message") for event in run_files.events(path)]
+    assert told == ["before", "2 events could not be written: File too large", "after", ""]

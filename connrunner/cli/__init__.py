@@ -18,8 +18,8 @@ from connrunner.errors import ConnrunnerError, WorkspaceError
 GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run"),
-    "Look": ("status", "runs", "log", "rejects", "next", "profiles", "state"),
-    "Manage": ("connectors", "notify", "reset"),
+    "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
+    "Manage": ("connectors", "notify", "reset", "install"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 
@@ -97,6 +97,6 @@ def _report_bug(error: BaseException) -> None:
     click.echo(
         f"connrunner has a bug. Please report it with the lines below.\n\n"
         f"connrunner {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"command: {' '.join(sys.argv[1:2])}\n{''.join(lines)}",
+        f"command: {' '.join(sys.argv[1:2])}\n{clean(''.join(lines))}",
         err=True,
     )

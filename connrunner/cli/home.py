@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import pwd
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from connrunner.cli.text import nearest
+from connrunner.cli.text import as_json, nearest
 from connrunner.config import load, place
 from connrunner.core import instant
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state.folder import StateFolder
@@ -84,10 +84,10 @@ class Home:
     def zone(self, name: str | None = None) -> str:
         """Return the zone in which times of the connection *name* are shown."""
         connection = self.workspace.connections.get(name) if name else None
-        return getattr(connection and connection.schedule, "timezone", self.workspace.timezone)
+        return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
 
     def echo_json(self, data: Any) -> None:
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        click.echo(as_json(data, indent=2))
 
 
 class Instant(click.ParamType[datetime]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -45,7 +44,7 @@ def log_command(home: Home, name: str, run: int | None, follow: bool, target: Pa
         for behind, event in run_files.events_from(path, offset):
             offset = behind
             if home.json:
-                click.echo(json.dumps(event, ensure_ascii=False))
+                click.echo(text.as_json(event))
             elif line := _line(event, zone):
                 click.echo(line)
         if not follow or not running:

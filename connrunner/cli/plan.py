@@ -124,10 +124,10 @@ def _versions(stack: ExitStack, home: Home, versions: str | None, base_folder: P
         if not (base_folder / place.FILE).is_file():
             hint = "name the folder that holds it, or compare with a commit: `connrunner plan HEAD~1`"
             raise ArgumentError(f"{base_folder} has no {place.FILE}", hint=hint)
-        return (str(base_folder), load.load(base_folder)), ("files", home.workspace)
+        return _written(base_folder, str(base_folder)), _written(home.folder, "files")
     base, dots, head = _parted(versions or "HEAD")
     if not dots:
-        return _at(stack, home.folder, revision.resolve(home.folder, base)), ("files", home.workspace)
+        return _at(stack, home.folder, revision.resolve(home.folder, base)), _written(home.folder, "files")
     first, second = revision.resolve(home.folder, base or "HEAD"), revision.resolve(home.folder, head or "HEAD")
     if dots == "...":
         first = revision.fork(home.folder, first, second)
@@ -139,8 +139,14 @@ def _parted(versions: str) -> tuple[str, str, str]:
     return versions.partition(dots)
 
 
+def _written(folder: Path, name: str) -> Version:
+    """What is written, committed or not, is what a person asks about, also where ticks obey commits only."""
+    return name, load.load(folder, as_written=True)
+
+
 def _at(stack: ExitStack, folder: Path, commit: str) -> Version:
-    return f"commit {commit[:12]}", load.load(stack.enter_context(revision.checkout(folder, commit)))
+    _, workspace = _written(stack.enter_context(revision.checkout(folder, commit)), "")
+    return f"commit {commit[:12]}", workspace
 
 
 def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> Mapping[str, Usual]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import shutil
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import click
@@ -36,6 +38,16 @@ COLOURS = {
 def clean(text: str) -> str:
     """Return *text* without anything that moves a terminal's cursor or changes its colours."""
     return "".join(char if char in "\n\t" or unicodedata.category(char) not in HOSTILE else "\ufffd" for char in text)
+
+
+def as_json(data: Any, *, indent: int | None = None) -> str:
+    """Return *data* as JSON that a terminal can show: what `clean` replaces stands as an escape."""
+    lines = json.dumps(data, ensure_ascii=False, indent=indent).split("\n")
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+
+
+def _escaped(line: str) -> str:
+    return "".join(json.dumps(char)[1:-1] if unicodedata.category(char) in HOSTILE else char for char in line)
 
 
 def terminal_width() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -31,7 +30,7 @@ def tick_command(home: Home) -> None:
 
 def say_json(event: dict[str, Any]) -> None:
     """Print one event as a line of JSON."""
-    click.echo(json.dumps(event, ensure_ascii=False))
+    click.echo(text.as_json(event))
 
 
 def say_text(event: dict[str, Any]) -> None:
@@ -48,7 +47,10 @@ def sentence(event: dict[str, Any]) -> str:
             missed = event["missed"]
             late = f", with {missed:,} later slot{'s' if missed > 1 else ''} missed" if missed else ""
             return f"{name}: queued for {event['due_at']}{late}"
-        case "merged" | "skipped" | "dropped":
+        case "left_out":
+            more = f", and {event['missed']:,} after it" if event["missed"] else ""
+            return f"{name}: not due at {event['due_at']}{more}: {event['reason']}"
+        case "merged" | "skipped" | "dropped" | "missed":
             return f"{name}: the slot of {event['due_at']} was {event['event']}: {event['reason']}"
         case "started":
             return f"{run}: started"

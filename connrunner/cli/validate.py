@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +15,13 @@ import click
 from connrunner import __version__
 from connrunner.cli.home import find_folder, leave, uncommitted, uncommitted_words
 from connrunner.cli.text import clean
+from connrunner.config.extras import missing
+from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
+from connrunner.connectors import extras
+from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.notify.check import check
 
@@ -62,13 +66,16 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
     """
     wanted = [_in_workspace(folder, path) for path in paths]
     problems: Sequence[Problem]
+    lacking: list[Problem] = []
     try:
-        problems = load(folder, as_written=True).problems
+        found = load(folder, as_written=True)
+        problems = found.problems
+        lacking = [problem for one in found.connections.values() if one.enabled for problem in _lacking(folder, one)]
     except WorkspaceError as error:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check(folder)))
+    problems = sorted((*problems, *check(folder), *lacking, *missing(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -80,6 +87,20 @@ def _not_obeyed(folder: Path) -> str:
         return "" if error.problems or not declares_git(str(folder)) else str(error)
     paths = uncommitted(workspace)
     return uncommitted_words(workspace, paths) if paths else ""
+
+
+def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
+    """Yield a problem for each extra that *connection* needs and this machine lacks.
+
+    That is no mistake of the file, so a connection is not broken by it, and nothing about it is kept in the cache.
+    """
+    from connrunner.config.document import parse
+
+    for one in extras.missing(connection.work):
+        path = f"connections/{connection.name}.yaml"
+        message = f"{one.what} needs the extra `{one.extra}`, which is not installed"
+        hint = f"pip install 'connrunner[{one.extra}]'"
+        yield parse((folder / path).read_bytes(), path).problem(Finding(one.path, message, hint, "missing-extra"))
 
 
 def summary(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:

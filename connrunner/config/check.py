@@ -12,22 +12,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connrunner.config import redact
+from connrunner.config import literals, redact
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
 
 Data = Mapping[str, Any]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_SECRET_VARIABLE = re.compile(
-    "PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIAL|API_?KEY|PRIVATE_KEY|ACCESS_KEY|(?:^|_)(?:TOKEN|PASS|PWD)S?(?:_|$)"
-)
-_NOT_THE_SECRET_ITSELF = re.compile("_(?:FILE|PATH|NAME|URL)$")
-_CAMEL = re.compile("(?<=[a-z0-9])(?=[A-Z])")  # accessToken is two words
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
-_REFERENCE = re.compile("env:[A-Za-z_][A-Za-z0-9_]*|file:/[^\n]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +30,11 @@ class Surroundings:
 
     timezone: str = "UTC"
     timeout: str = "6h"
+    start_within: str | None = None
+    retry: Data | None = None
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
+    blackout: tuple[Data, ...] = ()  # of the workspace
     targets: Mapping[str, Data | None] = field(default_factory=dict)
     profile: Data | None = None  # None when it is missing or broken
     profile_missing: bool = True
@@ -76,13 +73,14 @@ def _blank(data: Any, path: Path, *, remove: bool) -> None:
 
 def workspace(data: Data) -> Iterator[Finding]:
     yield from _timezone(data, ())
+    yield from _blackouts(data, ())
     mail = data.get("mail") or {}
     if mail.get("server") is not None:
         yield from _server(mail["server"])
     if mail.get("from") is not None:
         yield from _address(mail["from"], ("mail", "from"), plain=True)
     if mail.get("username") is not None:
-        yield from _reference(mail["username"], ("mail", "username"))
+        yield from literals.reference(mail["username"], ("mail", "username"))
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -95,17 +93,45 @@ def profile(data: Data) -> Iterator[Finding]:
 
 def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
     """Yield what is wrong with a schedule that stands at *path*."""
-    yield from _timezone(data, path)
+    from connrunner.core import schedule as schedules
 
-
-def reads_as_schedule(data: Data) -> Iterator[Finding]:
-    """Yield why *data*, sound as far as its schema can tell, is no schedule."""
-    from connrunner.core.schedule import parse
-
+    found = [*_timezone(data, path), *_blackouts(data, path)]
+    for position, each in enumerate(data.get("schedules") or ()):
+        if isinstance(each, dict):
+            inner = (*path, "schedules", position)
+            found += [*_timezone(each, inner), *_blackouts(each, inner)]
+    yield from found
+    if found or _holds_none(data) or not schedules.is_complete(data):
+        return
     try:
-        parse(data, "UTC")
-    except ValueError as error:
-        yield Finding((), str(error), code="bad-schedule")
+        schedules.check(schedules.parse(data, "UTC"))
+    except schedules.ScheduleError as error:
+        yield Finding((*path, *error.path), str(error), code="bad-schedule")
+
+
+def _blackouts(data: Data, path: Path) -> Iterator[Finding]:
+    from connrunner.core import blackout
+    from connrunner.core.written import ScheduleError
+
+    for position, entry in enumerate(data.get("blackout") or ()):
+        if not isinstance(entry, dict):
+            continue
+        here = (*path, "blackout", position)
+        zones = list(_timezone(entry, here))
+        yield from zones
+        if zones or _holds_none(entry):
+            continue
+        try:
+            blackout.parse([entry], "UTC")
+        except ScheduleError as error:
+            yield Finding((*here, *error.path[1:]), str(error), code="bad-schedule")
+
+
+def _holds_none(value: Any) -> bool:
+    """Return whether a part of *value* was not sound and has been blanked."""
+    if isinstance(value, dict | list):
+        return any(map(_holds_none, value.values() if isinstance(value, dict) else value))
+    return value is None
 
 
 def _timezone(data: Data, path: Path) -> Iterator[Finding]:
@@ -143,21 +169,16 @@ def _server(server: str) -> Iterator[Finding]:
         yield Finding(path, message, hint, "bad-mail-server")
 
 
-def _reference(value: str, path: Path) -> Iterator[Finding]:
-    if redact.is_reference(value) and not _REFERENCE.fullmatch(value):
-        message = f"`{path[-1]}` is not a sound reference to a secret"
-        yield Finding(path, message, "write env:NAME, or file:/ and an absolute path", "bad-reference")
-
-
 # --- a connection among the others -------------------------------------------------------------------------------
 
 
 def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
     when = data.get("schedule")
-    if isinstance(when, str):
-        yield from _known(when, around.schedules, "schedule", "schedules", ("schedule",))
-    elif when is not None:
-        yield from schedule(when, ("schedule",))
+    for entry, path in _entries(when):
+        if isinstance(entry, str):
+            yield from _known(entry, around.schedules, "schedule", "schedules", path)
+        elif isinstance(entry, dict):
+            yield from schedule(entry, path)
     yield from notify(data.get("notify") or (), around.targets, ("notify",))
     for kind, check in (("import", _import), ("export", _export)):
         work = data.get(kind)
@@ -173,9 +194,22 @@ def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
         connector = "from" if kind == "import" else "to"
         settings = work.get(connector)
         if isinstance(settings, dict):
-            yield from _secrets(settings.get("config"), (kind, connector, "config"))
+            yield from literals.of_connector(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
+
+
+def _entries(when: Any) -> Iterator[tuple[Any, Path]]:
+    """Yield each part of a connection's `schedule`, and where it stands."""
+    if isinstance(when, list):
+        yield from ((entry, ("schedule", position)) for position, entry in enumerate(when))
+    else:
+        yield when, ("schedule",)
+
+
+def schedules_named(when: Any) -> list[str]:
+    """Return the names of schedules in a connection's `schedule`."""
+    return [entry for entry, _ in _entries(when) if isinstance(entry, str)]
 
 
 def targets(entries: Iterable[Data | None]) -> list[str]:
@@ -410,28 +444,4 @@ def _command(work: Data) -> Iterator[Finding]:
             yield Finding(
                 ("command", "run", position), "an argument cannot hold NUL", "take it out", "control-character"
             )
-    yield from _secrets(work.get("env"), ("command", "env"))
-
-
-def _secrets(value: Any, path: Path) -> Iterator[Finding]:
-    """Yield the secrets that stand in *value* themselves, however deep, and the references that are not sound."""
-    parts: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, dict):
-        parts = value.items()
-    elif isinstance(value, list):
-        parts = enumerate(value)
-    for name, part in parts:
-        here = (*path, name)
-        if not isinstance(part, str):
-            yield from _secrets(part, here)
-            continue
-        yield from _reference(part, here)
-        is_secret = (isinstance(name, str) and _is_secret_variable(name)) or redact.has_credentials(part)
-        if is_secret and part and not redact.is_reference(part):
-            hint = "write where the secret is: env:NAME or file:/path"
-            yield Finding(here, f"`{name}` holds a secret itself", hint, "literal-secret")
-
-
-def _is_secret_variable(name: str) -> bool:
-    upper = _CAMEL.sub("_", name).upper()
-    return bool(_SECRET_VARIABLE.search(upper)) and not _NOT_THE_SECRET_ITSELF.search(upper)
+    yield from literals.anywhere(work.get("env"), ("command", "env"))

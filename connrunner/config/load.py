@@ -232,8 +232,11 @@ class _Shared:
         return check.Surroundings(
             timezone=self.top.data.get("timezone") or "UTC",
             timeout=defaults.get("timeout") or "6h",
+            start_within=defaults.get("start_within"),
+            retry=defaults.get("retry"),
             notify=tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
+            blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},
             profile=self.profile.data if self.profile is not None and sound_profile else None,
             profile_missing=self.profile is None,
@@ -265,10 +268,8 @@ class _Shared:
 
     def reasons(self, data: Mapping[str, Any]) -> tuple[Problem, ...]:
         """Return the problems of other files that break the connection *data*."""
-        broken: list[Source] = []
-        when = data.get("schedule")
-        if isinstance(when, str) and when in self.schedules:
-            broken.append(self.schedules[when])
+        named = check.schedules_named(data.get("schedule"))
+        broken = [self.schedules[name] for name in named if name in self.schedules]
         if self.profile is not None and ("import" in data or "export" in data):
             broken.append(self.profile)
         entries = data.get("notify", self.around.notify) or ()

@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from connrunner.config.document import Event, Places
 
-_NAMES = ("password", "passwd", "passphrase", "secret", "token", "credential", "credentials", "apikey")
+_NAMES = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "credentials",
+    "apikey",
+    "authorization",
+    "cookie",
+)
 _PAIRS = ("api_key", "private_key", "access_key", "secret_key")
 _WORD = re.compile(r"[A-Za-z]+")
 _KEY = re.compile(r"""([\w.-]+)["']?\s*:\s+["']?""")
 _IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']+(?=@)")
+
+_IN_QUERY = re.compile(r"(?<=[?&])([^=&?\s\"']+)=([^&#\s\"']+)")
 
 
 def looks_secret(name: str) -> bool:
@@ -42,7 +55,13 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
         for event in _secrets(places):
             _blank(shown, event)
     shown = [_IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
+    shown = [_IN_QUERY.sub(_blank_parameter, line) for line in shown]
     return ["".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in shown]
+
+
+def _blank_parameter(found: re.Match[str]) -> str:
+    name, value = found.groups()
+    return f"{name}={'*' * len(value)}" if looks_secret(name) else found.group()
 
 
 def is_reference(value: str) -> bool:

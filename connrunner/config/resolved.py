@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connrunner.config.check import Surroundings
+from connrunner.core import blackout
 from connrunner.core import schedule as schedules
 from connrunner.core.model import (
     Command,
@@ -22,36 +23,49 @@ from connrunner.core.model import (
     Field,
     Format,
     Import,
+    Manual,
     Notify,
     Objective,
     ProfileModel,
     Property,
     PropertyType,
+    Retry,
     Schedule,
     Target,
     Work,
     Write,
 )
-from connrunner.core.notation import WEEKDAYS
+from connrunner.core.written import WEEKDAYS
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
-    """Return the document of the sound connection *data*: schedule written out, defaults filled in."""
-    when = data["schedule"]
-    mapping = around.schedules[when] if isinstance(when, str) else when
-    assert mapping is not None, "a broken schedule breaks the connection before this"
+    """Return the document of the sound connection *data*: schedules written out, defaults filled in."""
     entries = data.get("notify", around.notify)
     filled = {
         "title": name,
         **data,
-        "schedule": schedules.document(schedules.parse(mapping, around.timezone)),
+        "schedule": _schedule_document(data["schedule"], around),
         "timeout": data.get("timeout", around.timeout),
         "notify": list(entries),
     }
+    inherited = {"start_within": around.start_within, "retry": around.retry}
+    filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     return dict(sorted(filled.items()))
+
+
+def _schedule_document(when: Any, around: Surroundings) -> dict[str, Any]:
+    """Return the one mapping of a connection's `schedule`, with the blackouts of the workspace in it."""
+    several = when if isinstance(when, list) else [when]
+    mappings: list[Any] = [around.schedules[one] if isinstance(one, str) else one for one in several]
+    assert None not in mappings, "a broken schedule breaks the connection before this"
+    mapping = {"type": "any_of", "schedules": mappings} if len(mappings) > 1 else mappings[0]
+    schedule = schedules.parse(mapping, around.timezone)
+    if around.blackout and not isinstance(schedule, Manual):
+        schedule = schedules.excepting(schedule, blackout.parse(around.blackout, around.timezone))
+    return schedules.document(schedule)
 
 
 def connection_from(
@@ -80,6 +94,8 @@ def built(
         work=_work(document),
         notify=notify_from(document["notify"], targets),
         timeout=seconds(document["timeout"]),
+        start_within=seconds(document["start_within"]) if "start_within" in document else None,
+        retry=_retry(document["retry"]) if "retry" in document else None,
         document=document,
         fingerprint=fingerprint,
     )
@@ -111,7 +127,7 @@ def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
     assert when is None or isinstance(when, DaysOfWeek)
     return Target(
         name=name,
-        to=tuple(data.get("email", ())),
+        to=(*data.get("email", ()), *(f"apprise:{reference}" for reference in data.get("apprise", ()))),
         cc=tuple(data.get("cc", ())),
         reply_to=data.get("reply_to", ""),
         language=data.get("language", ""),
@@ -119,6 +135,13 @@ def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
         digest=when,
         limit=data.get("limit", Target().limit),
     )
+
+
+def _retry(data: Mapping[str, Any]) -> Retry | None:
+    if not data["times"]:
+        return None
+    said = {**data, "delay": seconds(data["delay"])} if "delay" in data else dict(data)
+    return Retry(**{**said, "on_exit": tuple(data["on_exit"])} if "on_exit" in data else said)
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:

@@ -104,8 +104,6 @@ class Sources:
             sound = check.sound_parts(document.data, found, document.refused)
             if kind in _CHECKS:
                 found += _CHECKS[kind](sound)
-            if kind == "schedule" and not found:
-                found += check.reads_as_schedule(sound)
             source.packed = compiled.pack(check.sound_parts(document.data, found, document.refused))
             source.problems += source.located(found)
         return source

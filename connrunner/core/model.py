@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -50,12 +50,73 @@ class WeekdayOfMonth:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AnchoredTimes:
+    """*times* runs on each local day, evenly spread over its clock and counted from *anchor*."""
+
+    times: int  # 1..1440
+    anchor: time
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cron:
+    """A line of a crontab, without its command."""
+
+    expression: str  # five fields, in upper case, one space between them
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recurrence:
+    """A recurrence rule (RFC 5545) of days, months or years."""
+
+    rule: str  # its parts in one order, in upper case
+    start: date | None  # DTSTART: intervals and COUNT count from it, and nothing fires before it
+    time: time | None  # None when the rule says BYHOUR itself
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manual:
     """Never by itself."""
 
 
-Calendar = DaysOfWeek | DayOfMonth | WeekdayOfMonth
-Schedule = TimesPerDay | Calendar | Manual
+Calendar = DaysOfWeek | DayOfMonth | WeekdayOfMonth | AnchoredTimes | Cron | Recurrence
+Single = TimesPerDay | Calendar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blackout:
+    """A time in which nothing is due.
+
+    Either from one local instant to another, or on *dates* and *days*, each at certain hours or the whole day.
+    """
+
+    span: tuple[datetime, datetime] | None = None  # naive; the end is outside
+    dates: tuple[str, ...] = ()  # 2026-12-25, or 12-25 for every year
+    days: tuple[int, ...] = ()  # 0 is Monday; every day when there are neither dates nor days
+    begin: time = time.min  # of the window on such a day
+    end: time = time.min  # outside of it; at or before *begin* means on the next day
+    reason: str = ""
+    timezone: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Excepting:
+    """Whenever *schedule* fires outside of *blackouts*."""
+
+    schedule: Single | AnyOf
+    blackouts: tuple[Blackout, ...]  # one or more
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnyOf:
+    """Whenever one of *schedules* fires; what they share is one slot."""
+
+    schedules: tuple[Single | Excepting, ...]  # never empty
+
+
+Schedule = Single | Manual | AnyOf | Excepting
 
 # --- profiles ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +258,7 @@ class Target:
     """Who is told together (`notifications/NAME.yaml`), or addresses that stand in `notify` itself."""
 
     name: str = ""  # the stem of its file; empty for addresses of `notify`
-    to: tuple[str, ...] = ()  # e-mail addresses
+    to: tuple[str, ...] = ()  # e-mail addresses, and references to the URLs of channels behind `apprise:`
     cc: tuple[str, ...] = ()  # e-mail addresses that the others may see
     reply_to: str = ""
     language: str = ""  # of dates and numbers, such as nl or de-AT; empty: as connrunner writes them
@@ -233,6 +294,16 @@ class Notify:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Retry:
+    """How a run tries again after a failure that may pass by waiting."""
+
+    times: int  # further attempts after the first
+    delay: int = 60  # seconds before the second attempt
+    backoff: float = 2  # each further wait is so many times as long
+    on_exit: tuple[int, ...] = (75,)  # exit statuses of a program that say: later (EX_TEMPFAIL of sysexits.h)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
 
@@ -246,6 +317,8 @@ class Connection:
     work: Work
     notify: tuple[Notify, ...] = ()
     timeout: int  # seconds
+    start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
+    retry: Retry | None = None
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 

@@ -2,62 +2,176 @@
 
 from __future__ import annotations
 
-import re
-import reprlib
-from collections.abc import Collection, Mapping
-from datetime import time
+from collections.abc import Mapping
 from typing import Any
 
-from connrunner.core import zone
-from connrunner.core.model import DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
+from connrunner.core import blackout, cron, recurrence
+from connrunner.core.model import (
+    AnchoredTimes,
+    AnyOf,
+    Blackout,
+    Cron,
+    DayOfMonth,
+    DaysOfWeek,
+    Excepting,
+    Manual,
+    Recurrence,
+    Schedule,
+    Single,
+    TimesPerDay,
+    WeekdayOfMonth,
+)
+from connrunner.core.written import (
+    WEEKDAYS,
+    ScheduleError,
+    day,
+    day_of_month,
+    listed,
+    part,
+    shown,
+    time_of_day,
+    times_a_day,
+    weekdays,
+    word,
+)
+from connrunner.core.written import (
+    timezone as zone_name,
+)
 
-KEYS = {  # what each type needs; every type also takes `timezone`
+KEYS = {  # what each type needs; every type also takes those of ANYWHERE
     "times_per_day": ("times",),
     "days_of_week": ("days", "time"),
     "day_of_month": ("day", "time"),
     "weekday_of_month": ("week", "weekday", "time"),
+    "cron": ("expression",),
+    "rrule": ("rule",),
+    "any_of": ("schedules",),
     "manual": (),
 }
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+OPTIONAL = {"times_per_day": ("anchor",), "rrule": ("time", "start")}
+ANYWHERE = ("timezone", "blackout")
+MOST = 50  # schedules among which any fires
 WEEKS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "last": -1}
 WEEK_NAMES = {number: name for name, number in WEEKS.items()}
 
 
 def parse(data: Mapping[str, Any], timezone: str) -> Schedule:
-    """Return the schedule that *data* says; *timezone* is the zone of a calendar schedule that names none.
+    """Return the schedule that *data* says; *timezone* is the zone of all that names none.
 
-    ValueError, with one sentence for the writer of the file, for anything that the design does not know.
+    ScheduleError (a ValueError), with one sentence for the writer of the file and the path to the part that is wrong,
+    for anything that the design does not know.
     """
+    kind = _kind(data)
+    if "timezone" in data:
+        timezone = zone_name(data["timezone"])
+    schedule: Schedule
+    match kind:
+        case "manual":
+            schedule = Manual()
+        case "any_of":
+            schedule = _any_of(data["schedules"], timezone)
+        case _:
+            schedule = _single(kind, data, timezone)
+    if "blackout" not in data:
+        return schedule
+    with part("blackout"):
+        blackouts = blackout.parse(data["blackout"], timezone)
+    return schedule if isinstance(schedule, Manual) else excepting(schedule, blackouts)
+
+
+def is_complete(data: Mapping[str, Any]) -> bool:
+    """Return whether *data* has every key that its type needs."""
+    return all(key in data for key in KEYS.get(data.get("type", ""), ("type",)))
+
+
+def _kind(data: Mapping[str, Any]) -> str:
     if not isinstance(data, Mapping):
-        raise ValueError(f"a schedule is a mapping with a `type`, not {_shown(data)}")  # noqa: TRY004 - as for any mistake
+        raise ScheduleError(f"a schedule is a mapping with a `type`, not {shown(data)}")
     if "type" not in data:
-        raise ValueError(f"a schedule needs a `type`: {_listed(KEYS)}")
-    kind = _word("type", data["type"], KEYS)
-    known = ("type", *KEYS[kind], "timezone")
+        raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS)}")
+    with part("type"):
+        kind = word("type", data["type"], KEYS)
+    known = ("type", *KEYS[kind], *OPTIONAL.get(kind, ()), *ANYWHERE)
     for key in data:
         if key not in known:
-            raise ValueError(f"unknown key {_shown(key)} in a schedule of type {kind}; its keys are {', '.join(known)}")
+            raise ScheduleError(
+                f"unknown key {shown(key)} in a schedule of type {kind}; its keys are {', '.join(known)}"
+            )
     for key in KEYS[kind]:
         if key not in data:
-            raise ValueError(f"a schedule of type {kind} needs `{key}`")
-    if "timezone" in data:
-        timezone = _timezone(data["timezone"])
+            raise ScheduleError(f"a schedule of type {kind} needs `{key}`")
+    return kind
+
+
+def _single(kind: str, data: Mapping[str, Any], timezone: str) -> Single:
     match kind:
         case "times_per_day":
-            return TimesPerDay(times=_times(data["times"]))
+            times = times_a_day(data["times"])
+            if "anchor" not in data:
+                return TimesPerDay(times=times)
+            anchor = time_of_day(data["anchor"], "anchor")
+            return AnchoredTimes(times=times, anchor=anchor, timezone=zone_name(timezone))
         case "days_of_week":
-            days = _days(data["days"])
-            return DaysOfWeek(days=days, time=_time(data["time"]), timezone=_timezone(timezone))
+            return DaysOfWeek(days=weekdays(data["days"]), time=time_of_day(data["time"]), timezone=zone_name(timezone))
         case "day_of_month":
-            day = _day(data["day"])
-            return DayOfMonth(day=day, time=_time(data["time"]), timezone=_timezone(timezone))
+            at = day_of_month(data["day"])
+            return DayOfMonth(day=at, time=time_of_day(data["time"]), timezone=zone_name(timezone))
         case "weekday_of_month":
-            week = WEEKS[_word("week", data["week"], WEEKS)]
-            weekday = WEEKDAYS.index(_word("weekday", data["weekday"], WEEKDAYS))
-            at = _time(data["time"])
-            return WeekdayOfMonth(week=week, weekday=weekday, time=at, timezone=_timezone(timezone))
+            return WeekdayOfMonth(
+                week=WEEKS[word("week", data["week"], WEEKS)],
+                weekday=WEEKDAYS.index(word("weekday", data["weekday"], WEEKDAYS)),
+                time=time_of_day(data["time"]),
+                timezone=zone_name(timezone),
+            )
+        case "cron":
+            with part("expression"):
+                expression = cron.canonical(_text("expression", data["expression"]))
+            return Cron(expression=expression, timezone=zone_name(timezone))
         case _:
-            return Manual()
+            return _recurrence(data, timezone)
+
+
+def _recurrence(data: Mapping[str, Any], timezone: str) -> Recurrence:
+    with part("time"):
+        time = time_of_day(data["time"]) if "time" in data else None
+    with part("start"):
+        start = day(data["start"], "start") if "start" in data else None
+    with part("rule"):
+        rule = recurrence.canonical(_text("rule", data["rule"]), start=start, at=time)
+    return Recurrence(rule=rule, start=start, time=time, timezone=zone_name(timezone))
+
+
+def _any_of(entries: Any, timezone: str) -> AnyOf:
+    with part("schedules"):
+        if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
+            raise ValueError(f"`schedules` is a list of 1 to {MOST} schedules, not {shown(entries)}")
+        found: list[Single | Excepting] = []
+        for position, entry in enumerate(entries):
+            with part(position):
+                match parse(entry, timezone):
+                    case Manual():
+                        raise ValueError("manual is no schedule among others: leave it out")
+                    case AnyOf(schedules=several):
+                        found += several
+                    case Excepting(schedule=AnyOf(schedules=several), blackouts=blackouts):
+                        found += [excepting(each, blackouts) for each in several]
+                    case one:
+                        found.append(one)
+        return AnyOf(schedules=tuple(dict.fromkeys(found)))
+
+
+def excepting(schedule: Single | AnyOf | Excepting, blackouts: tuple[Blackout, ...]) -> Excepting:
+    """Return *schedule* with *blackouts* besides its own."""
+    if isinstance(schedule, Excepting):
+        both = tuple(dict.fromkeys((*schedule.blackouts, *blackouts)))
+        return Excepting(schedule=schedule.schedule, blackouts=both)
+    return Excepting(schedule=schedule, blackouts=blackouts)
+
+
+def _text(key: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"`{key}` is text, not {shown(value)}")
 
 
 def document(schedule: Schedule) -> dict[str, Any]:
@@ -70,10 +184,24 @@ def document(schedule: Schedule) -> dict[str, Any]:
             return {"type": "manual"}
         case TimesPerDay(times=times):
             return {"type": "times_per_day", "times": times}
+        case AnyOf(schedules=schedules):
+            return {"type": "any_of", "schedules": [document(each) for each in schedules]}
+        case Excepting(schedule=inner, blackouts=blackouts):
+            return {**document(inner), "blackout": [blackout.document(each) for each in blackouts]}
+        case AnchoredTimes(times=times, anchor=anchor):
+            when: dict[str, Any] = {"type": "times_per_day", "times": times, "anchor": f"{anchor:%H:%M}"}
+            return {**when, "timezone": schedule.timezone}
+        case Cron(expression=expression):
+            return {"type": "cron", "expression": expression, "timezone": schedule.timezone}
+        case Recurrence(rule=rule, start=start, time=at):
+            when = {"type": "rrule", "rule": rule}
+            when |= {"time": f"{at:%H:%M}"} if at else {}
+            when |= {"start": start.isoformat()} if start else {}
+            return {**when, "timezone": schedule.timezone}
         case DaysOfWeek(days=days):
-            when: dict[str, Any] = {"type": "days_of_week", "days": [WEEKDAYS[day] for day in days]}
-        case DayOfMonth(day=day):
-            when = {"type": "day_of_month", "day": "last" if day == -1 else day}
+            when = {"type": "days_of_week", "days": [WEEKDAYS[day] for day in days]}
+        case DayOfMonth(day=number):
+            when = {"type": "day_of_month", "day": "last" if number == -1 else number}
         case WeekdayOfMonth(week=week, weekday=weekday):
             when = {"type": "weekday_of_month", "week": WEEK_NAMES[week], "weekday": WEEKDAYS[weekday]}
     return {**when, "time": f"{schedule.time:%H:%M}", "timezone": schedule.timezone}
@@ -84,70 +212,46 @@ def describe(schedule: Schedule) -> str:
     match schedule:
         case Manual():
             return "only when asked for"
-        case TimesPerDay(times=1):
-            return "once per day"
         case TimesPerDay(times=times):
-            return f"{times} times per day"
-        case DaysOfWeek(days=days):
-            when = "every day" if len(days) == 7 else _listed([WEEKDAYS[day].capitalize() for day in days], "and")
-        case DayOfMonth(day=-1):
-            when = "the last day of each month"
-        case DayOfMonth(day=day):
-            when = f"day {day} of each month{' that has one' if day > 28 else ''}"
-        case WeekdayOfMonth(week=week, weekday=weekday):
+            return _times(times)
+        case AnyOf(schedules=schedules):
+            return ", and ".join(describe(each) for each in schedules)
+        case Excepting(schedule=inner, blackouts=blackouts):
+            return f"{describe(inner)}, except {', '.join(blackout.describe(each) for each in blackouts)}"
+        case AnchoredTimes(times=times, anchor=anchor):
+            when = f"{_times(times)}, counted from {anchor:%H:%M}"
+        case Cron():
+            when = _cron(schedule)
+        case Recurrence():
+            when = _rule(schedule)
+        case DaysOfWeek(days=days, time=at):
+            when = f"{_weekdays(days)} at {at:%H:%M}"
+        case DayOfMonth(day=-1, time=at):
+            when = f"the last day of each month at {at:%H:%M}"
+        case DayOfMonth(day=number, time=at):
+            when = f"day {number} of each month{' that has one' if number > 28 else ''} at {at:%H:%M}"
+        case WeekdayOfMonth(week=week, weekday=weekday, time=at):
             when = f"the {WEEK_NAMES[week]} {WEEKDAYS[weekday].capitalize()} of each month"
-            when += " that has one" if week == 5 else ""
-    return f"{when} at {schedule.time:%H:%M} ({schedule.timezone})"
+            when += f"{' that has one' if week == 5 else ''} at {at:%H:%M}"
+    return f"{when} ({schedule.timezone})"
 
 
-def _times(value: object) -> int:
-    if type(value) is int and 1 <= value <= 1440:  # not isinstance: True is no number here
-        return value
-    raise ValueError(f"`times` is a whole number from 1 to 1440, not {_shown(value)}")
+def _times(times: int) -> str:
+    return "once per day" if times == 1 else f"{times} times per day"
 
 
-def _day(value: object) -> int:
-    if value == "last":
-        return -1
-    if type(value) is int and 1 <= value <= 31:
-        return value
-    raise ValueError(f"`day` is a whole number from 1 to 31, or last, not {_shown(value)}")
+def _weekdays(days: tuple[int, ...]) -> str:
+    return "every day" if len(days) == 7 else listed([WEEKDAYS[day].capitalize() for day in days], "and")
 
 
-def _days(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"`days` is a list of one or more weekdays, not {_shown(value)}")
-    days = [WEEKDAYS.index(_word("days", day, WEEKDAYS)) for day in value]
-    for day in days:
-        if days.count(day) > 1:
-            raise ValueError(f"`days` has {WEEKDAYS[day]} twice; leave one out")
-    return tuple(sorted(days))
+def _cron(schedule: Cron) -> str:
+    """Return when a cron line fires, by cronsim's words for it; they end with a full stop, and may name UTC."""
+    return f"cron {schedule.expression}: {cron.words(schedule.expression)}"
 
 
-def _time(value: object) -> time:
-    if isinstance(value, str) and re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
-        return time.fromisoformat(value)
-    raise ValueError(f'`time` is quoted text from "00:00" to "23:59", such as "06:30", not {_shown(value)}')
-
-
-def _timezone(value: object) -> str:
-    if isinstance(value, str):
-        zone.load(value)
-        return value
-    raise ValueError(f"`timezone` is an IANA name such as Europe/Amsterdam, not {_shown(value)}")
-
-
-def _word(key: str, value: object, known: Collection[str]) -> str:
-    if isinstance(value, str) and value in known:
-        return value
-    raise ValueError(f"`{key}` takes {_listed(known)}, not {_shown(value)}")
-
-
-def _listed(words: Collection[str], conjunction: str = "or") -> str:
-    *others, last = words
-    return f"{', '.join(others)} {conjunction} {last}" if others else last
-
-
-def _shown(value: object) -> str:
-    """Return *value* as Python writes it, cut short: it comes from outside and may be huge or deep."""
-    return reprlib.repr(value)
+def _rule(schedule: Recurrence) -> str:
+    rule = recurrence.words(schedule.rule, schedule.time)
+    since = f", from {schedule.start.isoformat()} on" if schedule.start else ""
+    last = recurrence.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
+    until = f", until {last:%Y-%m-%d}" if last else ""
+    return f"{rule}{since}{until}"

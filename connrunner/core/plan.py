@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from connrunner.core import schedule as schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, Schedule, TimesPerDay, Trigger
+from connrunner.core.model import Connection, Schedule, Trigger
 
 MINUTE = timedelta(minutes=1)
 SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
+MICROSECOND = timedelta(microseconds=1)
+YEAR = timedelta(days=366)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,7 @@ class Promise:
     schedule: Mapping[str, Any]  # the schedule's document: its fingerprint, and the last good one of a broken file [R8]
     next_due: datetime | None  # shown as "Next"; None for manual
     last_due: datetime | None = None  # the newest slot that was recorded, missed ones too; no slot is due twice
+    left_out: datetime | None = None  # the next instant before next_due that a blackout keeps from being a slot
     zones: str = ""  # version of the time-zone database that next_due was computed with [R7]
 
 
@@ -41,6 +44,7 @@ class Step:
 
     promise: Promise | None
     due: Due | None = None
+    left_out: Due | None = None  # what would have been due, and lies in a blackout
 
 
 def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime, zones: str = "") -> Step:
@@ -52,31 +56,42 @@ def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime
     if schedule is None:
         return Step(promise=None)
     promise = _current(promise, schedule, now=now, zones=zones)
+    promise, left_out = _blacked_out(promise, schedule, now)
     if promise.next_due is None or promise.next_due > now:
-        return Step(promise=promise)
+        return Step(promise=promise, left_out=left_out)
     due_at, on_since = promise.next_due, promise.on_since
-    missed = schedules.count_between(schedule, due_at, now, on_since=on_since)
-    due = Due(
-        due_at=due_at,
-        missed=missed,
-        missed_until=_last_between(schedule, due_at, now, on_since) if missed else None,
-    )
+    due = _span(schedule, due_at, now, on_since)
     following = schedules.next_after(schedule, now, on_since=on_since)
-    return Step(promise=replace(promise, next_due=following, last_due=due.missed_until or due_at), due=due)
+    promise = replace(promise, next_due=following, last_due=due.missed_until or due_at)
+    return Step(promise=_with_left_out(promise, schedule, after=now), due=due, left_out=left_out)
+
+
+def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> tuple[Promise, Due | None]:
+    """Return what blackouts have left out up to *now* and is not recorded yet, and the promise of the next such."""
+    if promise.left_out is None or promise.left_out > now:
+        return promise, None
+    behind = list(schedules.left_out_between(schedule, promise.left_out, now, on_since=promise.on_since))
+    left_out = Due(due_at=promise.left_out, missed=len(behind), missed_until=behind[-1] if behind else None)
+    return _with_left_out(promise, schedule, after=now), left_out
+
+
+def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> Promise:
+    until = promise.next_due or after + YEAR
+    return replace(promise, left_out=schedules.next_left_out(schedule, after, until, on_since=promise.on_since))
 
 
 def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zones: str) -> Promise:
     """Return the promise that holds before anything falls due: made anew where [R6] and [R7] ask for it."""
     document = schedules.document(schedule)
     if promise is None:
-        first = now if isinstance(schedule, TimesPerDay) else _first_from(schedule, now, now)
-        return Promise(on_since=now, schedule=document, next_due=first, zones=zones)
+        first = schedules.next_after(schedule, now - MINUTE, on_since=now)
+        new = Promise(on_since=now, schedule=document, next_due=first, zones=zones)
+        return _with_left_out(new, schedule, after=now - MINUTE)
 
     # The clock went back behind the switching on: elapsed time starts again here.
     on_since = min(promise.on_since, now)
-    gap = schedules.longest_gap(schedule)
-    horizon = now + gap
-    last_due = promise.last_due if promise.last_due and promise.last_due <= now + max(gap, SET_BACK) else None
+    horizon = _horizon(schedule, now, on_since)
+    last_due = promise.last_due if promise.last_due and promise.last_due <= max(horizon, now + SET_BACK) else None
     kept = replace(promise, on_since=on_since, schedule=document, zones=zones, last_due=last_due)
 
     edited = promise.schedule != document
@@ -86,12 +101,15 @@ def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zone
     beyond = promise.next_due is not None and promise.next_due > horizon
     if edited or outdated or beyond:
         start = max(now - MINUTE, last_due) if last_due else now - MINUTE
-        return replace(kept, next_due=schedules.next_after(schedule, start, on_since=on_since))
+        kept = replace(kept, next_due=schedules.next_after(schedule, start, on_since=on_since))
+        return _with_left_out(kept, schedule, after=start)
     return kept
 
 
-def _first_from(schedule: Schedule, now: datetime, on_since: datetime) -> datetime | None:
-    return schedules.next_after(schedule, now - MINUTE, on_since=on_since)
+def _horizon(schedule: Schedule, now: datetime, on_since: datetime) -> datetime:
+    """Return what no promise can be beyond unless the clock was wrong when it was made [R7]."""
+    gap = schedules.longest_gap(schedule)
+    return now + gap if gap is not None else schedules.next_after(schedule, now, on_since=on_since) or now
 
 
 def _last_between(schedule: Schedule, start: datetime, end: datetime, on_since: datetime) -> datetime | None:
@@ -135,12 +153,22 @@ class Wish:
     asked_by: str
 
 
+Result = Literal[
+    "queued",
+    "merged",  # into the run that waits or works
+    "skipped",  # the connection cannot be used
+    "dropped",  # the connection is switched off or gone
+    "missed",  # it could not start within `start_within`
+    "left_out",  # it lies in a blackout; not a slot, and told all the same
+]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
     """What became of one due slot or wish: recorded once [P1]."""
 
     connection: str
-    result: Literal["queued", "merged", "skipped", "dropped"]
+    result: Result
     entry: Waiting  # as it stands in the queue, or would have stood
     reason: str = ""
     missed_until: datetime | None = None
@@ -190,10 +218,19 @@ def plan(
             why = "switched off while it waited" if connection else "removed while it waited"
             slots.append(Slot(connection=name, result="dropped", entry=waiting[name], reason=why))
             queued.discard(name)
-        if step.due is None:
+        expired = schedule is not None and name in waiting and is_too_late(waiting[name], connection, at)
+        if expired:
+            queued.discard(name)
+        if step.left_out is not None and schedule is not None:
+            reason = schedules.why_not(schedule, step.left_out.due_at)
+            slots.append(_slot("left_out", name, step.left_out, at, reason=reason))
+        too_late, due_now = _in_time(step, schedule, connection, now)
+        late = _missed(name, connection, waiting[name] if expired else None, too_late, at)
+        if late is not None:
+            slots.append(late)
+        if due_now is None:
             continue
-        entry = Waiting(connection=name, due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
-        slot = Slot(connection=name, result="queued", entry=entry, missed_until=step.due.missed_until)
+        slot = _slot("queued", name, due_now, at)
         # Before its file is asked for: a run that is under way is not ended by a second one that never started.
         if name in queued:
             slot = replace(slot, result="merged", reason="it waits already")
@@ -225,3 +262,68 @@ def plan(
             queued.add(name)  # while it runs, too: a person wants the data of now
         slots.append(slot)
     return Plan(promises=changed, slots=tuple(slots))
+
+
+def is_too_late(entry: Waiting, connection: Connection | None, at: datetime) -> bool:
+    """Tell whether *entry* may not start any more: it was due longer ago than its connection's `start_within`."""
+    if connection is None or connection.start_within is None or entry.trigger != "schedule":
+        return False
+    return at - entry.due_at > timedelta(seconds=connection.start_within)
+
+
+def waited_too_long(connection: Connection) -> str:
+    """Return why a run that waits may not start any more."""
+    return f"it waited in the queue for more than {_words(connection)}"
+
+
+def _missed(
+    name: str, connection: Connection | None, expired: Waiting | None, late: Due | None, at: datetime
+) -> Slot | None:
+    """Return the one record of what may not start any more: the run that waits, and slots that passed unseen."""
+    if connection is None or (expired is None and late is None):
+        return None
+    if expired is None:
+        assert late is not None
+        reason = f"no tick came within {_words(connection)} after it was due"
+        return _slot("missed", name, late, at, reason=reason)
+    if late is not None:
+        expired = replace(expired, missed=expired.missed + 1 + late.missed)
+    until = (late.missed_until or late.due_at) if late else None
+    reason = waited_too_long(connection)
+    return Slot(connection=name, result="missed", entry=expired, missed_until=until, reason=reason)
+
+
+def _in_time(
+    step: Step, schedule: Schedule | None, connection: Connection | None, now: datetime
+) -> tuple[Due | None, Due | None]:
+    """Divide what is due into what may not start any more, by `start_within`, and what may."""
+    due = step.due
+    limit = connection.start_within if connection else None
+    if due is None or limit is None or schedule is None or step.promise is None:
+        return None, due
+    oldest = now - timedelta(seconds=limit)
+    if due.due_at >= oldest:
+        return None, due
+    since = step.promise.on_since
+    first = schedules.next_after(schedule, oldest - MICROSECOND, on_since=since)
+    if first is None or first > now:
+        return due, None
+    return _span(schedule, due.due_at, first - MINUTE, since), _span(schedule, first, now, since)
+
+
+def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetime) -> Due:
+    """Return the slot *first* with those behind it, up to *last*."""
+    missed = schedules.count_between(schedule, first, last, on_since=on_since)
+    until = _last_between(schedule, first, last, on_since) if missed else None
+    return Due(due_at=first, missed=missed, missed_until=until)
+
+
+def _slot(result: Result, name: str, due: Due, at: datetime, *, reason: str = "") -> Slot:
+    entry = Waiting(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
+    return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)
+
+
+def _words(connection: Connection) -> str:
+    seconds = connection.start_within or 0
+    size, unit = next(pair for pair in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
+    return f"{seconds // size} {unit}"

@@ -7,19 +7,48 @@ years 2 to 9998, so that a day or an offset can be added to any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from heapq import heappop, heappush, merge
 from itertools import count, pairwise, takewhile
-from typing import TYPE_CHECKING
 
-from connrunner.core import zone
+from connrunner.core import blackout, cron, zone
 from connrunner.core.instant import minute
-from connrunner.core.model import Calendar, DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.notation import describe, document, parse
+from connrunner.core.model import (
+    AnchoredTimes,
+    AnyOf,
+    Calendar,
+    Cron,
+    DayOfMonth,
+    DaysOfWeek,
+    Excepting,
+    Manual,
+    Recurrence,
+    Schedule,
+    TimesPerDay,
+    WeekdayOfMonth,
+)
+from connrunner.core.notation import describe, document, excepting, is_complete, parse
+from connrunner.core.walls import walls
+from connrunner.core.written import ScheduleError
 
-if TYPE_CHECKING:
-    from dateutil.rrule import rrule
-
-__all__ = ["between", "count_between", "describe", "document", "longest_gap", "next_after", "parse"]
+__all__ = [
+    "ScheduleError",
+    "between",
+    "check",
+    "count_between",
+    "describe",
+    "document",
+    "excepting",
+    "is_complete",
+    "left_out_between",
+    "longest_gap",
+    "next_after",
+    "next_left_out",
+    "parse",
+    "why_not",
+    "zone_of",
+]
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -32,9 +61,12 @@ LAST = datetime(9998, 12, 31, tzinfo=UTC)
 # country changes its side of the date line), and summer time that ends meanwhile.
 ZONE_CHANGES = timedelta(hours=25)
 
+# So many blackouts in a row, without a slot between them, and a schedule counts as one that never fires again.
+MOST_BLACKOUTS = 4000
+
 
 def next_after(schedule: Schedule, after: datetime, *, on_since: datetime | None = None) -> datetime | None:
-    """Return the first slot strictly after *after*, or None when there is none (`manual`, or the end of time).
+    """Return the first slot strictly after *after*, or None when there is none (`manual`, a rule that is over).
 
     *on_since* is when the connection was switched on: `times_per_day` counts from it [R4], the others ignore it.
     ValueError for an instant without an offset, and for `times_per_day` without *on_since*.
@@ -57,16 +89,114 @@ def count_between(schedule: Schedule, start: datetime, end: datetime, *, on_sinc
     return sum(1 for _ in _slots(schedule, start, end, on_since))
 
 
-def longest_gap(schedule: Schedule) -> timedelta:
+def left_out_between(
+    schedule: Schedule, start: datetime, end: datetime, *, on_since: datetime | None = None
+) -> Iterator[datetime]:
+    """Yield what would be slots in (*start*, *end*] if *schedule* had no blackouts, ascending."""
+    whole = _without_blackouts(schedule)
+    if whole is schedule:
+        return
+    free = _slots(schedule, start, end, on_since)
+    next_free = next(free, None)
+    for slot in _slots(whole, start, end, on_since):
+        if slot == next_free:
+            next_free = next(free, None)
+        else:
+            yield slot
+
+
+def next_left_out(
+    schedule: Schedule, after: datetime, before: datetime, *, on_since: datetime | None = None
+) -> datetime | None:
+    """Return the first instant between *after* and *before* that a blackout keeps from being a slot of *schedule*."""
+    found = next(left_out_between(schedule, after, before, on_since=on_since), None)
+    return found if found is not None and found < before else None
+
+
+def why_not(schedule: Schedule, instant: datetime) -> str:
+    """Return the blackout in words that keeps *schedule* from firing at *instant*; empty when there is none."""
+    match schedule:
+        case Excepting(schedule=inner, blackouts=blackouts):
+            found = blackout.at(blackouts, instant)
+            return f"blackout: {blackout.describe(found)}" if found else why_not(inner, instant)
+        case AnyOf(schedules=schedules):
+            return next(filter(None, (why_not(each, instant) for each in schedules)), "")
+        case _:
+            return ""
+
+
+def check(schedule: Schedule) -> None:
+    """Raise ScheduleError when *schedule* says that it fires and never does.
+
+    A rule that is over is none of these; neither are blackouts of certain dates.
+    """
+    start = datetime(2000, 1, 1, tzinfo=UTC)
+    match schedule:
+        case Manual() | TimesPerDay() | DaysOfWeek() | DayOfMonth() | WeekdayOfMonth() | AnchoredTimes():
+            return
+        case AnyOf(schedules=schedules):
+            for each in schedules:
+                check(each)
+        case Excepting(schedule=inner, blackouts=blackouts):
+            check(inner)
+            always = tuple(each for each in blackouts if each.span is None and not each.dates)
+            if always and next_after(replace(schedule, blackouts=always), start, on_since=start) is None:
+                raise ScheduleError("its blackouts leave out every slot that it has", ("blackout",))
+        case Cron():
+            if next_after(schedule, start) is None:
+                raise ScheduleError("it never fires: there is no such day", ("expression",))
+        case Recurrence():
+            start = datetime.combine(schedule.start, time.min, UTC) - 2 * DAY if schedule.start else start
+            if next_after(schedule, start) is None:
+                raise ScheduleError("it never fires: there is no such day, or its end comes before it", ("rule",))
+
+
+def _without_blackouts(schedule: Schedule) -> Schedule:
+    """Return *schedule* without any blackout; itself when it has none."""
+    match schedule:
+        case Excepting(schedule=inner):
+            return _without_blackouts(inner)
+        case AnyOf(schedules=schedules) if any(isinstance(each, Excepting) for each in schedules):
+            bare = [_without_blackouts(each) for each in schedules]
+            return AnyOf(schedules=tuple(each for each in bare if not isinstance(each, Manual | AnyOf)))
+        case _:
+            return schedule
+
+
+def zone_of(schedule: Schedule) -> str | None:
+    """Return the one zone that *schedule* is written in; None when it has none, or several."""
+    match schedule:
+        case Manual() | TimesPerDay():
+            return None
+        case Excepting(schedule=inner):
+            return zone_of(inner)
+        case AnyOf(schedules=schedules):
+            zones = {zone_of(each) for each in schedules} - {None}
+            return zones.pop() if len(zones) == 1 else None
+        case _:
+            return schedule.timezone
+
+
+def longest_gap(schedule: Schedule) -> timedelta | None:
     """Return an upper bound of the time from one slot to the next; 0 for `manual`, which has none.
 
-    A promise further ahead than this comes from a clock that was wrong [R7].
+    A promise further ahead than this comes from a clock that was wrong [R7]. None where only a search can tell.
     """
     match schedule:
         case Manual():
             return timedelta(0)
         case TimesPerDay(times=times):
             return -(-(DAY // MINUTE) // times) * MINUTE
+        case AnyOf(schedules=schedules):
+            return min((gap for gap in map(longest_gap, schedules) if gap is not None), default=None)
+        case Recurrence() | Excepting():
+            return None
+        case Cron(expression=expression):
+            if not cron.is_daily(expression):
+                return None
+            days_apart = 1
+        case AnchoredTimes():
+            days_apart = 1
         case DaysOfWeek(days=days):
             days_apart = max(later - day for day, later in pairwise((*days, days[0] + 7)))
         case DayOfMonth(day=day):
@@ -81,14 +211,47 @@ def longest_gap(schedule: Schedule) -> timedelta:
 def _slots(schedule: Schedule, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
     """Yield the slots in (*after*, *until*], ascending, each once."""
     after, until = _bounded(after), _bounded(until)
+    return takewhile(lambda slot: slot <= until, _slots_after(schedule, after, on_since))
+
+
+def _slots_after(schedule: Schedule, after: datetime, on_since: datetime | None) -> Iterator[datetime]:
     match schedule:
         case Manual():
-            slots: Iterator[datetime] = iter(())
+            return iter(())
         case TimesPerDay():
-            slots = _elapsed_slots(schedule, _switched_on(on_since), after)
-        case DaysOfWeek() | DayOfMonth() | WeekdayOfMonth():
-            slots = _calendar_slots(schedule, after)
-    return takewhile(lambda slot: slot <= until, slots)
+            return _elapsed_slots(schedule, _switched_on(on_since), after)
+        case AnyOf(schedules=schedules):
+            return _once(merge(*(_slots_after(each, after, on_since) for each in schedules)))
+        case Excepting():
+            return _free_slots(schedule, after, on_since)
+        case _:
+            return _calendar_slots(schedule, after)
+
+
+def _once(slots: Iterator[datetime]) -> Iterator[datetime]:
+    """Yield each of the ascending *slots* once [R3]."""
+    latest = None
+    for slot in slots:
+        if slot != latest:
+            latest = slot
+            yield slot
+
+
+def _free_slots(schedule: Excepting, after: datetime, on_since: datetime | None) -> Iterator[datetime]:
+    """Yield the slots outside of blackouts. Those inside are leapt over: there may be a thousand a day."""
+    slots = _slots_after(schedule.schedule, after, on_since)
+    leaps = 0
+    while (slot := next(slots, None)) is not None:
+        over = [end for each in schedule.blackouts if (end := blackout.over_at(each, slot)) is not None]
+        if not over:
+            leaps = 0
+            yield slot
+            continue
+        leaps += 1
+        if leaps > MOST_BLACKOUTS:
+            return
+        if max(over) - MINUTE > slot:
+            slots = _slots_after(schedule.schedule, _bounded(max(over)) - MINUTE, on_since)
 
 
 def _elapsed_slots(schedule: TimesPerDay, on_since: datetime, after: datetime) -> Iterator[datetime]:
@@ -105,30 +268,38 @@ def _passed(schedule: TimesPerDay, on_since: datetime, instant: datetime) -> int
 
 def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
     tz = zone.load(schedule.timezone)
-    # Start a day early: a time in a gap is moved on, at most by a day, and so can pass midnight (Nuuk, Apia).
-    yesterday = after.astimezone(tz).date() - DAY
+    begin = after.astimezone(tz)
+    since = begin.replace(tzinfo=None, second=0, microsecond=0, fold=0)
+    if begin.utcoffset() != (after - ZONE_CHANGES).astimezone(tz).utcoffset():
+        # A time in a gap is moved on, at most by a day, and so can pass midnight (Nuuk, Apia) and other times.
+        since -= DAY
     latest = after
-    for wall in _walls(schedule, since=datetime.combine(yesterday, time.min)):
-        slot = _whole_minute(wall.replace(tzinfo=tz, fold=0).astimezone(UTC))  # [R2]
-        # Walls are a day or more apart and no gap is wider, so slots never go back; two may meet on one instant [R3].
+    moved: list[datetime] = []  # slots of times in a gap: the times just behind the gap come before them
+    for wall in walls(schedule, since):
+        slot, is_moved = _instant(wall, tz)
+        if is_moved:
+            heappush(moved, slot)
+            continue
+        while moved and moved[0] < slot:
+            if (first := heappop(moved)) > latest:
+                latest = first
+                yield first
+        if slot > latest:  # two times may meet on one instant [R3]
+            latest = slot
+            yield slot
+    for slot in sorted(moved):
         if slot > latest:
             latest = slot
             yield slot
 
 
-def _walls(schedule: Calendar, *, since: datetime) -> rrule:
-    """Return the local times that *schedule* names, from *since* on; the rule's cost grows with the distance."""
-    from dateutil.rrule import MONTHLY, WEEKLY, rrule, weekday
-
-    at = schedule.time
-    match schedule:
-        case DaysOfWeek(days=days):
-            return rrule(WEEKLY, since, byweekday=days, byhour=at.hour, byminute=at.minute, bysecond=0)
-        case DayOfMonth(day=day):
-            return rrule(MONTHLY, since, bymonthday=day, byhour=at.hour, byminute=at.minute, bysecond=0)
-        case WeekdayOfMonth(week=week, weekday=day):
-            nth = weekday(day, week)
-            return rrule(MONTHLY, since, byweekday=nth, byhour=at.hour, byminute=at.minute, bysecond=0)
+def _instant(wall: datetime, tz: tzinfo) -> tuple[datetime, bool]:
+    """Return the slot of a local time [R2], and whether the clock skips that time."""
+    shown = wall.replace(tzinfo=tz, fold=0)
+    before, behind = shown.utcoffset(), shown.replace(fold=1).utcoffset()
+    assert before is not None
+    assert behind is not None
+    return _whole_minute((wall - before).replace(tzinfo=UTC)), before < behind
 
 
 def _whole_minute(instant: datetime) -> datetime:

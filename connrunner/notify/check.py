@@ -10,11 +10,11 @@ from typing import Any
 
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.render import EVENTS, KINDS, LAYOUT, PARTS, Trouble, choose, work
+from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, Trouble, choose, work
 from connrunner.notify.vocabulary import NAMES, VARIABLES
 
 SECONDS = 30.0
-USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in PARTS)})
+USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in ALL)})
 PLACES = {"targets": "notifications", "connections": "connections"}  # whose names the folders in `templates/` bear
 
 
@@ -29,7 +29,7 @@ def check(folder: Path) -> tuple[Problem, ...]:
     jobs += [
         {"template": choose(folder, context, part), "context": index}
         for index, context in enumerate(contexts)
-        for part in PARTS
+        for part in ALL
     ]
     answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 

@@ -57,7 +57,7 @@ class _Telling:
 
     def failing(self, facts: Facts) -> dict[str, Any]:
         return {
-            "since": self._wall(facts["since"]),
+            "since": self._wall(facts["since"]) if facts["since"] else None,
             "failures": int(facts["failures"]),
             "first_run": int(facts["first_run"]),
             "between": {plain.line(word): int(number) for word, number in facts["between"].items()},

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.core import instant
 from connrunner.core.model import Commit, Mail, Run
 from connrunner.core.notice import DeliveryRecord, Notice
-from connrunner.notify import address, folder, message, smtp, wire
+from connrunner.notify import address, channel, folder, message, smtp, wire
 from connrunner.notify.address import AddressError
 from connrunner.notify.carrier import Answer, Carrier, ServerError
 from connrunner.notify.facts import context
-from connrunner.notify.render import render
+from connrunner.notify.render import Rendered, render
 
 AT_ONCE = 100  # notices in one pass; the others stay due
 LEAST = 2.0  # seconds without which a pass is not begun
@@ -60,52 +60,85 @@ def deliver(
     mailbox: Path,
     deadline: float,
     record: Record,
+    reveal: channel.Reveal,
+    hide: channel.Hide,
+    trouble: str = "",
     clock: Clock = _now,
 ) -> list[DeliveryRecord]:
     """
-    Send what *pending* owes, in its order, until *deadline* (an instant of `time.monotonic`).
+    Send what *pending* owes, mails first, until *deadline* (an instant of `time.monotonic`).
 
     *record* is called once for each recipient right after that one is settled, before the next is tried; only what it
     raises comes through. Who is not reached before the deadline gets no record and stays due. *username* and
-    *password* are resolved secrets; *templates* is the folder that holds `templates/`, such as a copy of what a
-    commit has, when it is not *workspace*; *mailbox* is where mail for a bare `file:` goes.
+    *password* are resolved secrets, and *trouble* says why no mail can be sent without them; *templates* is the folder
+    that holds `templates/`, such as a copy of what a commit has, when it is not *workspace*; *mailbox* is where mail
+    for a bare `file:` goes; *reveal* and *hide* are for the secret URLs of channels.
     """
-    pending = pending[:AT_ONCE]
-    if not pending or deadline - time.monotonic() < LEAST:
+    if deadline - time.monotonic() < LEAST:
         return []
+    pending = pending[:AT_ONCE]
+    to_mailboxes = _those(pending, lambda recipient: not channel.is_channel(recipient))
+    to_channels = _those(pending, channel.is_channel)
+    done: list[DeliveryRecord] = []
     try:
         source = address.person(mail.sender)
         server = None if mail.server.startswith("file:") else wire.parse(mail.server)
     except (AddressError, ServerError) as error:
-        return put_off(pending, f"mail cannot be sent: {error}", record=record, clock=clock)
-
-    carrier: Carrier
-    if server is None:
-        path = folder.place(mail.server, workspace=workspace, default=mailbox)
-        carrier = folder.Folder(path, {each.notice.id: each.at for each in pending})
-    else:
-        carrier = smtp.Session(server, username=username, password=password, deadline=deadline)
-
-    done: list[DeliveryRecord] = []
-    contexts = [_context(each, workspace) for each in pending]
+        trouble = trouble or f"mail cannot be sent: {error}"
+    if trouble:
+        done += put_off(to_mailboxes, trouble, record=record, clock=clock)
+        to_mailboxes = []
+    told = to_mailboxes + to_channels
+    if not told:
+        return done
     # At least half of the time belongs to the sending, whatever the templates do.
-    mails = render(templates or workspace, contexts, deadline=(time.monotonic() + deadline) / 2)
-    with _closing(carrier):
-        for each, rendered in zip(pending, mails, strict=True):
-            for recipient in each.recipients:
-                if time.monotonic() >= deadline:
-                    return done
-                try:
-                    data = message.build(
-                        each.notice, recipient, rendered, source=source, at=clock(), reply_to=each.reply_to
-                    )
-                    mailbox_of = address.person(recipient).spec
-                except (AddressError, message.MessageError) as error:
-                    answer = Answer(result="refused", reason=str(error))
-                else:
-                    answer = carrier.send(each.notice, mailbox_of, source.spec, data)
+    contexts = {each.notice.id: _context(each, workspace) for each in told}
+    rendered = render(templates or workspace, list(contexts.values()), deadline=(time.monotonic() + deadline) / 2)
+    says = dict(zip(contexts, rendered, strict=True))
+
+    if to_mailboxes:
+        carrier: Carrier
+        if server is None:
+            path = folder.place(mail.server, workspace=workspace, default=mailbox)
+            carrier = folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
+        else:
+            carrier = smtp.Session(server, username=username, password=password, deadline=deadline)
+        with _closing(carrier):
+            for each, recipient in _each(to_mailboxes, deadline):
+                answer = _mail(carrier, each, recipient, says[each.notice.id], source=source, at=clock())
                 done.append(_settle(each.notice, recipient, answer, record, clock))
+    for each, recipient in _each(to_channels, deadline - LEAST):
+        patience = deadline - time.monotonic()
+        event = each.notice.event
+        answer = channel.tell(recipient, says[each.notice.id], event, reveal=reveal, hide=hide, patience=patience)
+        done.append(_settle(each.notice, recipient, answer, record, clock))
     return done
+
+
+def _those(pending: Sequence[PendingNotice], wanted: Callable[[str], bool]) -> list[PendingNotice]:
+    """Return *pending* with the wanted recipients only, without those that have none."""
+    found = [replace(each, recipients=tuple(filter(wanted, each.recipients))) for each in pending]
+    return [each for each in found if each.recipients]
+
+
+def _each(pending: Sequence[PendingNotice], deadline: float) -> Iterator[tuple[PendingNotice, str]]:
+    """Yield each recipient of each notice as long as there is time."""
+    for each in pending:
+        for recipient in each.recipients:
+            if time.monotonic() >= deadline:
+                return
+            yield each, recipient
+
+
+def _mail(
+    carrier: Carrier, each: PendingNotice, recipient: str, rendered: Rendered, *, source: address.Person, at: datetime
+) -> Answer:
+    try:
+        data = message.build(each.notice, recipient, rendered, source=source, at=at, reply_to=each.reply_to)
+        mailbox = address.person(recipient).spec
+    except (AddressError, message.MessageError) as error:
+        return Answer(result="refused", reason=str(error))
+    return carrier.send(each.notice, mailbox, source.spec, data)
 
 
 def put_off(

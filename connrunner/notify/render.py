@@ -16,20 +16,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import Outcome
 from connrunner.notify import plain
 
-SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")
+SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")  # of a mail
+CHAT = "chat.j2"  # the short text for channels, under the mail's subject
+ALL = (*PARTS, CHAT)
 KINDS = ("run", "late", "digest", "folded", "outage")  # the templates that we bring
 RUN_EVENTS = (*(outcome.value for outcome in Outcome), "failing", "reminder", "recovered")
 EVENTS = (*RUN_EVENTS, *KINDS[1:])
 LAYOUT = "layout.html.j2"  # what the HTML of every kind extends
 CPU_SECONDS = 3  # for one part of one mail; a sound template needs some milliseconds
-DEATHS = len(PARTS)  # processes that may be lost before the rest is not tried any more
+DEATHS = len(ALL)  # processes that may be lost before the rest is not tried any more
 KEPT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")  # of the environment: the rest may hold secrets
 ROOT = Path(__file__).parents[2]
 
@@ -48,11 +50,12 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a mail says; without *html* it has a text part only."""
+    """What a mail says, and a chat; without *html* the mail has a text part only."""
 
     subject: str
     text: str
     html: str | None
+    chat: str = ""
 
 
 def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[Rendered]:
@@ -60,10 +63,10 @@ def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: 
     jobs = [
         {"template": choose(workspace, context, part), "context": index}
         for index, context in enumerate(contexts)
-        for part in PARTS
+        for part in ALL
     ]
     answers = iter(work(workspace, jobs, contexts, deadline=deadline))
-    return [_mail(context, [next(answers) for _ in PARTS]) for context in contexts]
+    return [_mail(context, [next(answers) for _ in ALL]) for context in contexts]
 
 
 def choose(workspace: Path, context: Mapping[str, Any], part: str) -> str:
@@ -91,12 +94,13 @@ def kind_of(event: str) -> str:
     return event if event in KINDS else "run"
 
 
-def _mail(context: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> Rendered:
-    troubles = [Trouble(**part["trouble"]) for part in parts if "trouble" in part]
-    if troubles:
-        return fallback(context, troubles[0])
-    subject, text, html = (part["text"] for part in parts)
-    return Rendered(subject=subject, text=text, html=html)
+def _mail(context: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> Rendered:
+    """Put the parts together; a template for chats that fails costs no mail its form, and the other way round."""
+    *mail, chat = answers
+    troubles = [Trouble(**answer["trouble"]) for answer in mail if "trouble" in answer]
+    rendered = fallback(context, troubles[0]) if troubles else Rendered(*(answer["text"] for answer in mail))
+    said = fallback(context, Trouble(**chat["trouble"])).text if "trouble" in chat else chat["text"]
+    return replace(rendered, chat=said.strip())
 
 
 def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:

@@ -102,11 +102,13 @@ def import_files(
             stored = int(session.one("SELECT count(*) FROM store.profiles"))
             results: list[FileResult] = []
             shown: list[Difference] = []
+            staged = sum(task.stage.rows for task in tasks if task.stage)
+            session.report.progress("checking", 0, staged)
             for part in range(len(tasks)):
                 told = shown if dry_run else None
                 results.append(_merge(session, tasks, part, ready, reader, digests, run=at_work, shown=told))
-                total = sum((result.counts for result in results), Counts())
-                session.report.progress("checking", total.read)
+                checked = sum(task.stage.rows for task in tasks[: part + 1] if task.stage)
+                session.report.progress("checking", checked, staged)
             total = sum((result.counts for result in results), Counts())
             if problem := total.imbalance():
                 raise merge.unbalanced(problem)
@@ -116,7 +118,8 @@ def import_files(
             # Also of a run that fails now: they tell what was unexpected.
             rejects.write(session.connection, rejects_path)
             expected.check_import(work.expect, _arrival(tasks, results, stored))
-            session.report.progress("writing", total.read, total.read)
+            session.report.progress("writing", 0, total.read)
+        session.report.progress("writing", total.read, total.read)
     for task in tasks:
         if task.stage:
             session.execute(f"DROP TABLE {task.stage.table}")

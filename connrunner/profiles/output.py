@@ -2,14 +2,15 @@
 Profiles become a file: CSV, JSON lines, one JSON document (a list) or Parquet.
 
 CSV and JSON hold each value in its one text form (dates and times in RFC 3339, UTC; decimals without idle zeros), but
-JSON holds numbers (decimals with all nine places, so that no digit is lost) and booleans as such. A `many` property is
+JSON holds numbers (decimals with every digit they have, and no idle zeros) and booleans as such. A `many` property is
 its values with a semicolon between them in CSV, a list elsewhere. What is empty is an empty cell in CSV, null
 elsewhere. Parquet holds the types themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -81,10 +82,14 @@ def write(
         # An empty line is no record to most readers; an empty text in quotes is one.
         cells = {name: f"coalesce({cell}, '')" for name, cell in cells.items()}
     recoded = form.type == "csv" and encoding(form.encoding) != "utf-8"
-    options = _options(form, packing="none" if recoded else packing)
+    options = _options(form, packing="none" if recoded else packing, spelt=_has_decimals(form, wanted))
     target = free(session.temp) if recoded else path
     private(target).close()
-    selected = ", ".join(f"{cell} AS {sql.name(name)}" for name, cell in cells.items())
+    if _has_decimals(form, wanted):
+        kinds = {name: owner for name, (owner, _) in zip(names, wanted.values(), strict=True)}
+        selected = " || ".join(_json_line(cells, kinds))
+    else:
+        selected = ", ".join(f"{cell} AS {sql.name(name)}" for name, cell in cells.items())
     session.watched(f"COPY (SELECT {selected} FROM {source}) TO {sql.text(str(target))} ({options})", tell)
     if recoded:
         transcode.transcode(session, target, path, form, packing)
@@ -95,10 +100,37 @@ def _packing(form: Format, path: Path) -> Packing:
     return _SUFFIXES.get(path.suffix.lower(), "none") if form.compression == "auto" else form.compression
 
 
-def _options(form: Format, *, packing: Packing) -> str:
+def _has_decimals(form: Format, wanted: Mapping[str, tuple[Property, str]]) -> bool:
+    """True for JSON whose lines we spell: DuckDB writes decimals with all places, or as doubles with 17 digits."""
+    return form.type in ("jsonl", "json") and any(owner.type is PropertyType.DECIMAL for owner, _ in wanted.values())
+
+
+def _json_line(cells: Mapping[str, str], owners: Mapping[str, Property]) -> Iterator[str]:
+    """Yield the expressions that make one JSON object of *cells*, one behind the other."""
+    start = "{"
+    for name, cell in cells.items():
+        yield sql.text(f"{start}{json.dumps(name, ensure_ascii=False)}:")
+        yield f"coalesce({_json(owners[name], cell)}, 'null')"
+        start = ","
+    yield "'}'"
+
+
+def _json(owner: Property, cell: str) -> str:
+    if owner.type is not PropertyType.DECIMAL:
+        return f"to_json({cell})::VARCHAR"
+    if not owner.many:
+        return values.plain(owner.type, cell)
+    return f"'[' || array_to_string(list_transform({cell}, lambda x: {values.plain(owner.type, 'x')}), ',') || ']'"
+
+
+def _options(form: Format, *, packing: Packing, spelt: bool) -> str:
+    """Return the options of COPY; with *spelt* its rows are lines of JSON already."""
     if form.type == "parquet":  # which packs its columns itself
         return f"FORMAT parquet, USE_TMP_FILE false, COMPRESSION {'gzip' if form.compression == 'gzip' else 'zstd'}"
     common = f"USE_TMP_FILE false, COMPRESSION {packing}"
+    if spelt:
+        around = r"PREFIX E'[\n\t', SUFFIX E'\n]\n', NEW_LINE E',\n\t', " if form.type == "json" else ""
+        return rf"FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\n', {around}{common}"
     if form.type in ("jsonl", "json"):
         return f"FORMAT json, ARRAY {form.type == 'json'}, {common}"
     return f"""FORMAT csv, HEADER {form.header}, DELIMITER {sql.text(form.delimiter)}, QUOTE {sql.text(form.quote)},
@@ -126,7 +158,7 @@ def _cell(form: Format, owner: Property, value: str) -> str:
     if form.type == "parquet":
         return value
     if form.type != "csv" and owner.type in _NUMBERS:
-        return value  # a JSON number of another make would be a double, and lose digits
+        return value
     spelt = values.plain(owner.type, "x" if owner.many else value)
     if form.type != "csv":
         return f"list_transform({value}, lambda x: {spelt})" if owner.many else spelt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.errors import StateError
+from connrunner.state import ground
+
+FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,12 @@ class StateFolder:
     def spool(self) -> Path:
         return self.root / "spool"
 
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
     def connection(self, name: str) -> Path:
-        return self.root / "runs" / name
+        return self.runs / name
 
     def history(self, name: str) -> Path:
         return self.connection(name) / "history.jsonl"
@@ -68,13 +76,37 @@ class StateFolder:
     def rejects(self, name: str, number: int) -> Path:
         return self.run(name, number) / "rejects.jsonl"
 
+    @property
+    def format(self) -> Path:
+        return self.root / "format"
+
     def prepare(self) -> None:
-        """Create what is missing. Raises StateError when the folder cannot be written."""
+        """Create what is missing. StateError when the folder cannot be written, or must not be (see `ground`)."""
         with recording(self.root):
-            for folder in (self.root, self.locks, self.requests, self.compiled):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.refuse_newer()
+            ground.refuse_without_locks(self.root)
             if not os.access(self.root, os.W_OK | os.X_OK):
-                raise StateError(f"the state folder {self.root} cannot be written", hint="check its owner and mode")
+                read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
+                code = errno.EROFS if read_only else errno.EACCES
+                raise OSError(code, os.strerror(code), str(self.root))
+            ground.make_private(self.root)
+            for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            if not self.format.exists():
+                replace_file(self.format, b"%d\n" % FORMAT)
+
+    def refuse_newer(self) -> None:
+        """StateError when a newer connrunner has changed the form of this folder: we would misread it."""
+        try:
+            said = self.format.read_text(errors="replace").strip()
+        except OSError:
+            return
+        if said != str(FORMAT):
+            raise StateError(
+                f"the state folder {self.root} has format {said[:20]!r}, and this connrunner knows {FORMAT}",
+                hint="use the newer connrunner that wrote it; nothing was changed",
+            )
 
 
 @contextmanager
@@ -87,7 +119,8 @@ def recording(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         where = error.filename or path
-        reason = error.strerror or str(error)
+        word = f" ({errno.errorcode[error.errno]})" if error.errno and error.errno in errno.errorcode else ""
+        reason = f"{error.strerror or error}{word}"
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
             hint="make room or mend the file system; the next tick goes on from here",

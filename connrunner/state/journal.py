@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,18 @@ ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew 
 Record = Mapping[str, Any]
 
 
+# The end of each line: a checksum of what stands before it, so that no damage passes for a record.
+CHECKED = b',"crc":"'
+ENDING = len(CHECKED) + 8 + len(b'"}')
+
+
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes of the journal that are no record."""
+    """Bytes of the journal that are no record, kept in `journal.damaged`."""
 
     offset: int
     length: int
-    kept_in: Path | None = None
+    kept_in: Path
 
 
 class Journal:
@@ -36,8 +43,10 @@ class Journal:
         self.folder = folder
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
+        self._previous = folder.root / "journal.previous.jsonl"
         self.standing = Standing()
-        self.damage: list[Damage] = []
+        self.damage: list[Damage] = []  # what `open` found for the first time, to be told
+        self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
         self._offset = 0  # where the next record begins
         self._snapshot = 0  # size of the snapshot that the journal begins with
         self._identity: tuple[int, int] | None = None
@@ -47,12 +56,14 @@ class Journal:
 
         Needs no lock: a line that is not complete yet is left for later. A rotated journal is read from its start.
         """
+        if self._identity is None:
+            self.folder.refuse_newer()
         try:
             with self.path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
-                    self.standing, self._offset, self._identity, self.damage = Standing(), 0, identity, []
+                    self.standing, self._offset, self._identity, self._damaged = Standing(), 0, identity, []
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
@@ -65,28 +76,30 @@ class Journal:
         return self.standing
 
     def open(self) -> Standing:
-        """Read to the end and mend a torn last line: the bytes are kept aside. Hold the state lock."""
+        """Read to the end; keep bytes that are no record aside, and tell each once. Hold the state lock."""
         self.read()
         with recording(self.path):
             if not self.path.exists():
                 replace_file(self.path, b"")
             if self.path.stat().st_size > self._offset:
                 self._set_aside_tail()
-        self.read()
-        return self.standing
+            self._set_aside_lines()
+        return self.read()
 
     def append(self, *records: Record) -> Standing:
         """Add *records* durably, by one write; they are in the standing when this returns. Hold the state lock."""
         self.open()
-        data = b"".join(_line(record) for record in records)
         with recording(self.path):
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            try:
-                write_all(descriptor, data)
-                os.fdatasync(descriptor)
-            finally:
-                os.close(descriptor)
+            self._write(*records)
         return self.read()
+
+    def _write(self, *records: Record) -> None:
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            write_all(descriptor, b"".join(_line(record) for record in records))
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def rotate(self, at: str, *, size: int = ROTATE_AT) -> bool:
         """Start the journal anew with a snapshot when it has grown by *size* bytes. Hold the state lock.
@@ -100,6 +113,8 @@ class Journal:
 
         with recording(self.path):
             decisions.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            self._previous.unlink(missing_ok=True)
+            os.link(self.path, self._previous)
             replace_file(self.path, _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)}))
         self.read()
         return True
@@ -111,32 +126,39 @@ class Journal:
 
     def _take(self, line: bytes) -> None:
         offset, self._offset = self._offset, self._offset + len(line) + 1
-        try:
-            record = json.loads(line)
-            version = record["v"]
-        except (ValueError, KeyError, TypeError):
-            self.damage.append(Damage(offset, len(line) + 1))
+        if not line:
             return
-        if not isinstance(version, int) or version > VERSION:
+        try:
+            record = _record(line)
+            if record.get("type") == "snapshot":
+                self._snapshot = self._offset
+            standing.apply(self.standing, record)
+        except NewerError as error:
             raise StateError(
-                f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {version})",
+                f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {error})",
                 hint="use that version again; nothing was changed",
-            )
-        if record.get("type") == "snapshot":
-            self._snapshot = self._offset
-        standing.apply(self.standing, record)
+            ) from None
+        except MALFORMED:
+            self._damaged.append((offset, line))
+            if offset == 0:
+                self._stand_in()
+
+    def _stand_in(self) -> None:
+        """Read the journal before this one, which says all that the lost first record, its snapshot, said."""
+        previous = self._previous
+        if not previous.exists() or previous.samefile(self.path):
+            return
+        for line in previous.read_bytes().split(b"\n")[:-1]:
+            with suppress(*MALFORMED, NewerError):
+                standing.apply(self.standing, _record(line))
+        self.standing.damaged.clear()  # its places were in that file
 
     def _set_aside_tail(self) -> None:
         """A crash in the middle of a write leaves part of a line: keep the bytes, cut them off the journal."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             tail = os.pread(descriptor, os.fstat(descriptor).st_size - self._offset, self._offset)
-            aside = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                write_all(aside, tail + b"\n")
-                os.fsync(aside)
-            finally:
-                os.close(aside)
+            self._keep(tail)
             os.ftruncate(descriptor, self._offset)
             os.fdatasync(descriptor)
         finally:
@@ -144,7 +166,48 @@ class Journal:
         sync_folder(self.path.parent)
         self.damage.append(Damage(self._offset, len(tail), self.aside))
 
+    def _set_aside_lines(self) -> None:
+        """Keep copies of damaged lines, and record that they are known; they stay where they are."""
+        for offset, line in self._damaged:
+            if offset not in self.standing.damaged:
+                self._keep(line)
+                self._write({"type": "damaged", "offset": offset, "length": len(line) + 1})
+                self.damage.append(Damage(offset, len(line) + 1, self.aside))
+        self._damaged.clear()
+
+    def _keep(self, data: bytes) -> None:
+        aside = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            write_all(aside, data + b"\n")
+            os.fsync(aside)
+        finally:
+            os.close(aside)
+
+
+class NewerError(Exception):
+    """A record of a version that this one does not know."""
+
+
+# What reading and folding a damaged record can raise. Nothing else is caught: it would be a bug.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when we cannot know."""
+    if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
+        body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
+        if b"%08x" % zlib.crc32(body) != crc:
+            raise ValueError("its checksum is wrong")
+        line = body + b"}"
+    record = json.loads(line)
+    if type(record["v"]) is not int:
+        raise TypeError("its version is no number")
+    if record["v"] > VERSION:
+        raise NewerError(record["v"])
+    return dict(record)
+
 
 def _line(record: Record) -> bytes:
     text = json.dumps({"v": VERSION, **record}, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace") + b"\n"
+    body = text.encode("utf-8", "backslashreplace").removesuffix(b"}")
+    return body + CHECKED + b'%08x"}\n' % zlib.crc32(body)

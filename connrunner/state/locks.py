@@ -6,13 +6,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
 from connrunner.errors import BusyError, StateError
 from connrunner.state.folder import StateFolder, recording
+
+WAIT = 5.0  # seconds for the state lock, which others hold for milliseconds
 
 
 @contextmanager
@@ -33,9 +35,28 @@ def exclusive(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
 
 @contextmanager
 def changing(folder: StateFolder) -> Iterator[None]:
-    """Hold the short state lock: every append to the journal happens inside."""
-    with exclusive(folder, "state", wait=5):
+    """Hold the short state lock: every append to the journal happens inside.
+
+    The journal itself is locked too: whoever deletes `locks/state` while it is held lets nobody else in.
+    """
+    with exclusive(folder, "state", wait=WAIT), _barrier(folder.journal, wait=WAIT):
         yield
+
+
+@contextmanager
+def _barrier(path: Path, *, wait: float) -> Iterator[None]:
+    """Hold a lock of the file *path* itself, when it is there; BusyError when it is not free within *wait* seconds."""
+    deadline = time.monotonic() + wait
+    descriptor = None
+    with recording(path), suppress(FileNotFoundError):
+        while (descriptor := _flock(path, os.O_RDONLY)) is None:
+            if time.monotonic() > deadline:
+                raise BusyError(f"another connrunner holds {path}", hint="try again in a moment")
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 class LaneLock:
@@ -90,11 +111,11 @@ def _lane_path(folder: StateFolder, lane: str) -> Path:
     return folder.locks / f"lane-{lane}"
 
 
-def _flock(path: Path) -> int | None:
+def _flock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:
     """Return a locked descriptor of *path*, or None when somebody else holds it."""
     glances = 3  # is_lane_busy() holds the lock for microseconds; that must not look like a run
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

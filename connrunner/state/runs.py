@@ -31,7 +31,9 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
     home = folder.connection(connection)
     with recording(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        newest = max((int(entry.name) for entry in os.scandir(home) if entry.name.isdigit()), default=0)
+        newest = max(
+            (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
+        )
         last = last_run(folder, connection)
         number = max(after, newest, last.run if last else 0) + 1
         while True:
@@ -87,20 +89,11 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
         for line in _lines_backward(descriptor):
             try:
                 run = runs.from_mapping(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
             yield run
     finally:
         os.close(descriptor)
-
-
-def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
-    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
-
-    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
-    """
-    newest = islice(history(folder, connection), 1000)
-    return list(islice((run for run in newest if not until or run.run <= until), count))
 
 
 def durations(folder: StateFolder, connection: str) -> list[float]:
@@ -111,6 +104,15 @@ def durations(folder: StateFolder, connection: str) -> list[float]:
     recent = [run for run in islice(history(folder, connection), LOOKED_AT) if run.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
     return (ended or [run.seconds for run in recent])[:MEASURED]
+
+
+def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
+
+    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
+    """
+    newest = islice(history(folder, connection), 1000)
+    return list(islice((run for run in newest if not until or run.run <= until), count))
 
 
 def _lines_backward(descriptor: int) -> Iterator[bytes]:
@@ -130,10 +132,15 @@ def _lines_backward(descriptor: int) -> Iterator[bytes]:
 
 
 class RunLog:
-    """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it."""
+    """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it.
+
+    A full disk stops no run: events that cannot be written are counted, and told once there is room again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._lost = 0
+        self._why = ""
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
         self._add({"level": level, "message": text, **facts})
@@ -146,14 +153,28 @@ class RunLog:
 
     def ended(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._add({"type": "ended", **runs.result_as_dict(result)})
+        self._write({"type": "ended", **runs.result_as_dict(result)})
         os.fsync(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def _add(self, event: Mapping[str, Any]) -> None:
-        write_all(self._descriptor, _line({"at": instant.text(datetime.now(UTC)), **event}))
+        try:
+            self._write(event)
+        except OSError as error:
+            self._lost += 1
+            self._why = error.strerror or str(error)
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        at = instant.text(datetime.now(UTC))
+        data = _line({"at": at, **event})
+        if self._lost:
+            text = f"{self._lost:,} events could not be written: {self._why}"
+            # The line end closes what the last attempt may have left of its line.
+            data = b"\n" + _line({"at": at, "level": "warning", "message": text}) + data
+        write_all(self._descriptor, data)
+        self._lost = 0
 
 
 def events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
@@ -176,7 +197,7 @@ def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
             offset += len(line)
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict):
                 yield offset, event

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from connrunner.core import instant
 from connrunner.core import notice as notices
@@ -18,6 +18,7 @@ from connrunner.core.told import Told
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
+TOO_LATE = "too-late"  # the code of a run that was not started for that reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +49,13 @@ class Owed:
     deliveries: tuple[Mapping[str, Any], ...] = ()
 
 
+class Missed(NamedTuple):
+    """A slot that it was too late for, and why."""
+
+    entry: Waiting
+    reason: str
+
+
 @dataclass(slots=True)
 class Standing:
     """The sum of all records of the journal."""
@@ -56,12 +64,14 @@ class Standing:
     waiting: dict[str, Waiting] = field(default_factory=dict)  # by connection: one at most [R9]
     started: dict[str, Started] = field(default_factory=dict)  # by connection
     skipped: dict[str, Waiting] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
+    missed: dict[str, Missed] = field(default_factory=dict)  # the same, for slots that it was too late for
     numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
     owed: dict[str, Owed] = field(default_factory=dict)  # by notice id
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
+    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
     told: Told = field(default_factory=Told)
     answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
 
@@ -80,6 +90,8 @@ def apply(standing: Standing, record: Mapping[str, Any]) -> None:
             _ended(standing, record)
         case "delivered":
             _delivered(standing, record)
+        case "damaged":
+            standing.damaged.append(record["offset"])
         case "retried":
             _retried(standing, record)
             _delivered(standing, record)
@@ -121,6 +133,16 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
                 standing.skipped[name] = _waiting_from(slot)
             case "dropped":
                 standing.waiting.pop(name, None)
+            case "missed":
+                if _is_waiting(standing, slot):
+                    standing.waiting.pop(name)
+                standing.missed[name] = Missed(_waiting_from(slot), slot["reason"])
+
+
+def _is_waiting(standing: Standing, slot: Mapping[str, Any]) -> bool:
+    """Tell whether *slot* is the one in the queue: a newer or a manual run may wait instead."""
+    entry = standing.waiting.get(slot["connection"])
+    return entry is not None and (entry.trigger, instant.text(entry.due_at)) == (slot["trigger"], slot["due_at"])
 
 
 def _merge(entry: Waiting, slot: Mapping[str, Any]) -> Waiting:
@@ -134,6 +156,8 @@ def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
         del standing.started[run.connection]
     elif record.get("dequeued"):  # it ended without a start: its connection could not be used
         standing.waiting.pop(run.connection, None)
+    elif run.code == TOO_LATE:
+        standing.missed.pop(run.connection, None)
     else:
         standing.skipped.pop(run.connection, None)
     standing.numbers[run.connection] = max(run.run, standing.numbers.get(run.connection, 0))
@@ -214,6 +238,7 @@ def as_dict(standing: Standing) -> dict[str, Any]:
         "waiting": [_waiting_as_dict(entry) for entry in standing.waiting.values()],
         "started": [started_as_dict(entry) for entry in standing.started.values()],
         "skipped": [_waiting_as_dict(entry) for entry in standing.skipped.values()],
+        "missed": [{**_waiting_as_dict(entry), "reason": reason} for entry, reason in standing.missed.values()],
         "numbers": dict(standing.numbers),
         "owed": [
             {
@@ -238,6 +263,8 @@ def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
     standing.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
     standing.started = {data["connection"]: _started_from(data) for data in record["started"]}
     standing.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
+    missed = record.get("missed", ())
+    standing.missed = {data["connection"]: Missed(_waiting_from(data), data["reason"]) for data in missed}
     standing.numbers = dict(record["numbers"])
     standing.owed = {}
     for data in record["owed"]:
@@ -260,6 +287,7 @@ def promise_as_dict(promise: Promise) -> dict[str, Any]:
         "next_due": instant.text(promise.next_due) if promise.next_due else None,
         "last_due": instant.text(promise.last_due) if promise.last_due else None,
         "zones": promise.zones,
+        **({"left_out": instant.text(promise.left_out)} if promise.left_out else {}),
     }
 
 
@@ -270,6 +298,7 @@ def promise_from(data: Mapping[str, Any]) -> Promise:
         next_due=instant.parse(data["next_due"]) if data["next_due"] else None,
         last_due=instant.parse(data["last_due"]) if data["last_due"] else None,
         zones=data["zones"],
+        left_out=instant.parse(data["left_out"]) if data.get("left_out") else None,
     )
 
 

@@ -8,9 +8,10 @@ Import:
 `path` is the key of an object, or a pattern: `*`, `?` and `[..]` match within a name, `**` matches folders of any
 depth, and none of them a dot at the beginning of a name. What stands before the first wildcard should be a folder, for
 only that is listed. The objects are taken in the order of their keys, so let a key carry its date. An object that was
-imported is not read again while its ETag stays the same. No object at all is an error. One that is overwritten while it
-is read is read again, so that no run mixes two versions. Keys with an empty part (`//`), with `.` or `..` as a part or
-with control characters cannot be taken, and are an error in the folder they are in.
+imported is not read again while its ETag stays the same; the version of a versioned bucket does not count, for a
+listing does not tell it, and what has the same ETag and size has the same bytes. No object at all is an error. One
+that is overwritten while it is read is read again, so that no run mixes two versions. Keys with an empty part (`//`),
+with `.` or `..` as a part or with control characters cannot be taken, and are an error in the folder they are in.
 
 `after: leave` lets the objects stay where they are. `after: delete` deletes them, and `after: move` moves them under
 `move_to` ("done/"), once their rows are in the profiles. One that was overwritten meanwhile stays for the next run. In

@@ -1,0 +1,44 @@
+"""The YAML of a connection at a commit: its lines, and what changed since another commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+
+from connrunner.config import places, revision
+from connrunner.config.revision import Commit
+
+MOST = 60  # lines that are written out
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What the file said, secrets blanked."""
+
+    path: str
+    commit: Commit
+    lines: tuple[str, ...]
+
+    def numbered(self) -> list[str]:
+        """Return the lines with their numbers."""
+        shown = [f"{number:>4}  {line}" for number, line in enumerate(self.lines[:MOST], 1)]
+        if len(self.lines) > MOST:
+            shown.append(f"      and {len(self.lines) - MOST} more lines")
+        return shown
+
+
+def then(folder: Path, name: str, commit: str | None) -> Then | None:
+    """Return the file of connection *name* as *commit* has it; None when git does not have it."""
+    path = f"connections/{name}.yaml"
+    known = revision.commit(folder, commit) if commit else None
+    if known is None:
+        return None
+    said = revision.text(folder, known.hash, path)
+    return None if said is None else Then(path, known, tuple(places.shown(said, path)))
+
+
+def changed(before: Then, after: Then) -> list[str]:
+    """Return the lines that differ, as `diff -u` writes them; nothing when none does."""
+    names = (f"{before.path} at {before.commit.hash[:12]}", f"{after.path} at {after.commit.hash[:12]}")
+    return list(unified_diff(before.lines, after.lines, *names, n=1, lineterm=""))

@@ -1,0 +1,30 @@
+"""What calls `connrunner tick` every minute: files for cron, systemd and Kubernetes, made for one workspace."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+GRACE = 60  # seconds between telling a tick to end and killing it: it ends its runs first, each with its own grace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Call:
+    """How `tick` is called for one workspace on this machine."""
+
+    program: Path  # the installed `connrunner`
+    workspace: Path
+    state: Path | None = None  # where it is not what connrunner.yaml says
+    environment: Path | None = None  # a file of NAME=value lines: the secrets that `env:` names
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The command line, one word each."""
+        state = ("--state", str(self.state)) if self.state else ()
+        return (str(self.program), "tick", "--workspace", str(self.workspace), *state)
+
+    @property
+    def name(self) -> str:
+        """A name for units and marks: that of the workspace's folder, without what a unit's name cannot hold."""
+        return re.sub(r"[^a-z0-9]+", "-", self.workspace.name.lower()).strip("-") or "workspace"

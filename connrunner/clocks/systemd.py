@@ -1,0 +1,72 @@
+"""
+A service and a timer for systemd (systemd.service(5), systemd.timer(5)).
+
+The service is of type `oneshot`: while a tick drains its queue the timer starts no second one, and the tick itself
+looks at the clock every minute. Stopping the service ends the tick, and the tick ends its runs with their grace first.
+"""
+
+from __future__ import annotations
+
+from connrunner.clocks import GRACE, Call
+
+SERVICE = """\
+[Unit]
+Description=connrunner tick for {workspace}
+Documentation=man:systemd.service(5)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=oneshot
+{user}ExecStart={command}
+WorkingDirectory={folder}
+{environment}UMask=0077
+# A run may take as long as its own timeout allows.
+TimeoutStartSec=infinity
+# The tick alone is told to end, and ends its runs with their grace; what is left after that is killed.
+KillMode=mixed
+TimeoutStopSec={grace}
+# 75: another tick is at work. 130: it was told to end.
+SuccessExitStatus=75 130
+NoNewPrivileges=yes
+ProtectSystem=full
+"""
+
+TIMER = """\
+[Unit]
+Description=Every minute: connrunner tick for {workspace}
+
+[Timer]
+OnCalendar=*-*-* *:*:00
+AccuracySec=1s
+# Missed slots are made up for by the tick itself, from its own state.
+Persistent=false
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def units(call: Call, *, user: str | None = None) -> dict[str, str]:
+    """Return the texts of both units by their file names; *user* is whom a system's service runs as."""
+    words = {
+        "workspace": _escaped(str(call.workspace)),
+        "folder": _escaped(str(call.workspace)),
+        "command": " ".join(_quoted(word) for word in call.arguments),
+        "environment": f"EnvironmentFile={_escaped(str(call.environment))}\n" if call.environment else "",
+        "user": f"User={user}\n" if user else "",
+        "grace": GRACE,
+    }
+    name = f"connrunner-{call.name}"
+    return {f"{name}.service": SERVICE.format(**words), f"{name}.timer": TIMER.format(**words)}
+
+
+def _escaped(text: str) -> str:
+    """Return *text* without specifiers: systemd replaces what follows a per cent sign."""
+    return text.replace("%", "%%")
+
+
+def _quoted(word: str) -> str:
+    """Return one word of ExecStart; systemd replaces variables, too, and undoes backslashes."""
+    text = _escaped(word).replace("\\", "\\\\").replace("$", "$$").replace('"', '\\"')
+    return f'"{text}"' if any(sign in word for sign in " \t'\"\\;") else text

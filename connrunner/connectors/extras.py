@@ -1,0 +1,40 @@
+"""Which optional packages a connection needs that are not installed; none is imported to find out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from connrunner.core.model import Command, Export, Work
+
+# By the connector: the module that has to be there, and the extra of ours that installs it.
+NEEDED = {"sftp": ("asyncssh", "sftp"), "s3": ("obstore", "s3"), "http": ("urllib3", "http")}
+DATABASES = {True: ("psycopg", "postgres"), False: ("sqlalchemy", "sql")}  # PostgreSQL, and any other
+EXCEL = ("openpyxl", "excel")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Missing:
+    """An extra that a connection needs and this Python does not have."""
+
+    path: tuple[str, ...]  # the part of the connection's file that needs it
+    what: str  # which is this, in words
+    extra: str
+
+
+def missing(work: Work) -> Iterator[Missing]:
+    """Yield the extras that *work* cannot do without and that are not installed here."""
+    if isinstance(work, Command):
+        return
+    kind, place = ("export", "to") if isinstance(work, Export) else ("import", "from")
+    settings = work.destination if isinstance(work, Export) else work.source
+    name = settings["type"]
+    needed = NEEDED.get(name)
+    if name == "sql" and (scheme := re.match(r"(\w+)(?:\+\w+)?://", settings["url"])):  # a reference does not tell
+        needed = DATABASES[scheme[1].lower() in ("postgres", "postgresql")]
+    if needed and find_spec(needed[0]) is None:
+        yield Missing(path=(kind, place, "type"), what=f"the connector {name}", extra=needed[1])
+    if work.format.type == "excel" and find_spec(EXCEL[0]) is None:
+        yield Missing(path=(kind, "format", "type"), what="an Excel workbook", extra=EXCEL[1])

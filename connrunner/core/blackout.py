@@ -1,0 +1,175 @@
+"""Times in which nothing is due.
+
+What counts is what the clock in the blackout's zone shows at the moment of the slot: an hour that comes twice is inside
+both times. Only the ends of a span are instants, by [R2].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from connrunner.core import written, zone
+from connrunner.core.model import Blackout
+from connrunner.core.written import WEEKDAYS, ScheduleError, part, shown
+
+DAY = timedelta(days=1)
+KEYS = ("reason", "dates", "days", "from", "to", "timezone")
+MOST = 100  # of one schedule, and dates of one blackout ten times as many
+
+_INSTANT = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}")
+
+
+def parse(entries: Any, timezone: str) -> tuple[Blackout, ...]:
+    """Return the blackouts of a list in YAML; *timezone* is for those that name none. ScheduleError for mistakes."""
+    if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
+        raise ValueError(f"`blackout` is a list of 1 to {MOST} entries like {{dates: [...]}}, not {shown(entries)}")
+    found = []
+    for position, entry in enumerate(entries):
+        with part(position):
+            found.append(_blackout(entry, timezone))
+    return tuple(dict.fromkeys(found))
+
+
+def _blackout(data: Any, timezone: str) -> Blackout:
+    if not isinstance(data, Mapping):
+        raise ScheduleError(f'a blackout is a mapping like {{dates: ["2026-12-25"]}}, not {shown(data)}')
+    for key in data:
+        if key not in KEYS:
+            raise ValueError(f"unknown key {shown(key)} in a blackout; its keys are {', '.join(KEYS)}")
+    if not set(data) & {"dates", "days", "from", "to"}:
+        raise ValueError("a blackout says when: `dates`, `days`, or `from` and `to`")
+    with part("timezone"):
+        zone_name = written.timezone(data.get("timezone", timezone))
+    reason = data.get("reason", "")
+    if not isinstance(reason, str):
+        raise ScheduleError(f"`reason` is text, not {shown(reason)}", ("reason",))
+    begin, end = data.get("from"), data.get("to")
+    if any(isinstance(each, str) and "T" in each for each in (begin, end)):
+        if set(data) & {"dates", "days"}:
+            raise ValueError("from one instant to another and `dates` or `days` cannot stand together")
+        return Blackout(span=_span(begin, end), reason=reason, timezone=zone_name)
+    if begin is not None and begin == end:
+        raise ScheduleError("`from` and `to` are the same; leave both out for the whole day", ("to",))
+    return Blackout(
+        dates=_dates(data["dates"]) if "dates" in data else (),
+        days=_days(data["days"]) if "days" in data else (),
+        begin=_hour("from", begin),
+        end=_hour("to", end),
+        reason=reason,
+        timezone=zone_name,
+    )
+
+
+def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
+    walls = []
+    for key, value in (("from", begin), ("to", end)):
+        with part(key):
+            if value is None:
+                raise ScheduleError(f"from one instant to another needs `{key}`; add it")
+            if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+                raise ValueError(f'`{key}` is a quoted local time such as "2026-12-24T18:00", not {shown(value)}')
+            try:
+                walls.append(datetime.fromisoformat(value))
+            except ValueError:
+                raise ValueError(f"`{key}` names a time that does not exist: {value}") from None
+    if walls[0] >= walls[1]:
+        raise ScheduleError("`to` is not later than `from`", ("to",))
+    return walls[0], walls[1]
+
+
+def _hour(key: str, value: Any) -> time:
+    with part(key):
+        return time.min if value is None else written.time_of_day(value, key)
+
+
+def _days(value: Any) -> tuple[int, ...]:
+    with part("days"):
+        return written.weekdays(value)
+
+
+def _dates(value: Any) -> tuple[str, ...]:
+    with part("dates"):
+        if not isinstance(value, list | tuple) or not 0 < len(value) <= 10 * MOST:
+            raise ValueError(f"`dates` is a list of 1 to {10 * MOST} dates, not {shown(value)}")
+        for position, one in enumerate(value):
+            with part(position):
+                if isinstance(one, str) and re.fullmatch("[0-9]{2}-[0-9]{2}", one):
+                    try:
+                        date.fromisoformat(f"2024-{one}")  # a leap year
+                    except ValueError:
+                        raise ValueError(f"`dates` names a date that does not exist: {one}") from None
+                else:
+                    written.day(one, "dates")
+    return tuple(sorted(set(value)))
+
+
+def document(blackout: Blackout) -> dict[str, Any]:
+    """Return the one mapping of plain values that stands for *blackout*; `parse` turns it back."""
+    found: dict[str, Any] = {}
+    if blackout.reason:
+        found["reason"] = blackout.reason
+    if blackout.span is not None:
+        begin, end = blackout.span
+        found |= {"from": begin.isoformat(timespec="minutes"), "to": end.isoformat(timespec="minutes")}
+    if blackout.dates:
+        found["dates"] = list(blackout.dates)
+    if blackout.days:
+        found["days"] = [WEEKDAYS[day] for day in blackout.days]
+    if blackout.begin != blackout.end:
+        found |= {"from": f"{blackout.begin:%H:%M}", "to": f"{blackout.end:%H:%M}"}
+    return {**found, "timezone": blackout.timezone}
+
+
+def at(blackouts: Sequence[Blackout], instant: datetime) -> Blackout | None:
+    """Return the first of *blackouts* that *instant* lies in."""
+    return next((each for each in blackouts if over_at(each, instant) is not None), None)
+
+
+def over_at(blackout: Blackout, instant: datetime) -> datetime | None:
+    """Return when *blackout* is over, seen from *instant* inside of it; None outside.
+
+    Around a change of the clock the answer can be too early, even *instant* itself, and never too late.
+    """
+    tz = zone.load(blackout.timezone)
+    if blackout.span is not None:
+        begin, end = (wall.replace(tzinfo=tz).astimezone(UTC) for wall in blackout.span)
+        return end if begin <= instant < end else None
+    wall = instant.astimezone(tz).replace(tzinfo=None, fold=0)
+    for day in (wall, wall - DAY):
+        begin = datetime.combine(day, blackout.begin)
+        end = datetime.combine(day, blackout.end)
+        if blackout.end <= blackout.begin:
+            end += DAY
+        if begin <= wall < end and _is_on(blackout, day):
+            over = end.replace(tzinfo=tz)
+            return max(instant, min(over.astimezone(UTC), over.replace(fold=1).astimezone(UTC)))
+    return None
+
+
+def _is_on(blackout: Blackout, day: datetime) -> bool:
+    if not blackout.dates and not blackout.days:
+        return True
+    text = f"{day:%m-%d}"
+    return day.weekday() in blackout.days or text in blackout.dates or f"{day.year:04}-{text}" in blackout.dates
+
+
+def describe(blackout: Blackout) -> str:
+    """Return *blackout* in words: its reason, and when it is."""
+    return f"{blackout.reason} ({_when(blackout)})" if blackout.reason else _when(blackout)
+
+
+def _when(blackout: Blackout) -> str:
+    if blackout.span is not None:
+        begin, end = blackout.span
+        return f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
+    names = [WEEKDAYS[day].capitalize() for day in blackout.days]
+    more = [f"{len(blackout.dates) - 4} more dates"] if len(blackout.dates) > 5 else []
+    names += [*blackout.dates[:4], *more] if more else blackout.dates
+    *others, last = names or ["every day"]
+    days = f"{', '.join(others)} and {last}" if others else last
+    if blackout.begin == blackout.end:
+        return days
+    return f"{days} from {blackout.begin:%H:%M} to {blackout.end:%H:%M}"

@@ -1,0 +1,85 @@
+"""Which local times does a calendar schedule name?"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from connrunner.core import cron, recurrence
+from connrunner.core.model import AnchoredTimes, Calendar, Cron, DayOfMonth, DaysOfWeek, Recurrence, WeekdayOfMonth
+
+if TYPE_CHECKING:
+    from dateutil.rrule import rrule
+
+DAY = timedelta(days=1)
+MINUTES = 1440  # of a day
+
+
+def walls(schedule: Calendar, since: datetime) -> Iterator[datetime]:
+    """Yield every local time (naive, whole minutes) from *since* on, ascending."""
+    each = times(schedule)
+    last = last_wall(schedule)
+    if last is not None and since > last:
+        return
+    for day in dates(schedule, since.date()):
+        for at in each[bisect_left(each, since.time()) :] if day == since.date() else each:
+            wall = datetime.combine(day, at)
+            if last is not None and wall > last:
+                return
+            yield wall
+
+
+def times(schedule: Calendar) -> tuple[time, ...]:
+    """Return the times of day at which *schedule* fires on each of its dates, ascending."""
+    match schedule:
+        case DaysOfWeek() | DayOfMonth() | WeekdayOfMonth():
+            return (schedule.time,)
+        case AnchoredTimes(times=number, anchor=anchor):
+            first = anchor.hour * 60 + anchor.minute
+            return tuple(
+                time(*divmod(at, 60))
+                for at in sorted((first - -k * MINUTES // number) % MINUTES for k in range(number))
+            )
+        case Cron(expression=expression):
+            return cron.times(expression)
+        case Recurrence(rule=rule, time=at):
+            return recurrence.times(rule, at)
+
+
+def dates(schedule: Calendar, since: date) -> Iterator[date]:
+    """Yield the dates of *schedule* from *since* on, ascending."""
+    match schedule:
+        case AnchoredTimes():
+            return _every_day(since)
+        case Cron(expression=expression):
+            return _every_day(since) if cron.is_daily(expression) else cron.dates(expression, since)
+        case Recurrence(rule=rule, start=start):
+            return recurrence.dates(rule, start, since)
+        case _:
+            return (found.date() for found in _rule(schedule, since))
+
+
+def last_wall(schedule: Calendar) -> datetime | None:
+    """Return the local time after which *schedule* never fires; None when it goes on for ever."""
+    if not isinstance(schedule, Recurrence):
+        return None
+    return recurrence.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
+
+
+def _every_day(since: date) -> Iterator[date]:
+    return (date.fromordinal(number) for number in range(since.toordinal(), date.max.toordinal()))
+
+
+def _rule(schedule: DaysOfWeek | DayOfMonth | WeekdayOfMonth, since: date) -> rrule:
+    from dateutil.rrule import MONTHLY, WEEKLY, rrule, weekday
+
+    first = datetime.combine(since, time.min)  # the rule's cost grows with the distance from it
+    match schedule:
+        case DaysOfWeek(days=days):
+            return rrule(WEEKLY, first, byweekday=days)
+        case DayOfMonth(day=day):
+            return rrule(MONTHLY, first, bymonthday=day)
+        case WeekdayOfMonth(week=week, weekday=day):
+            return rrule(MONTHLY, first, byweekday=weekday(day, week))

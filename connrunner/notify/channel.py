@@ -1,0 +1,139 @@
+"""
+What is told elsewhere than by mail: chats, pagers, webhooks, by the library Apprise.
+
+It works in a process of its own with a time-out: its many services bring their own networking, and none of it may keep
+a mail waiting. Needs the extra: pip install 'connrunner[apprise]'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from connrunner.core.notice import Event
+from connrunner.errors import RunError
+from connrunner.notify import plain
+from connrunner.notify.carrier import Answer
+from connrunner.notify.render import Rendered
+
+PREFIX = "apprise:"  # of a recipient; a reference to the secret URL follows, which is no secret itself
+PATIENCE = 15.0  # seconds for one recipient
+SHORTEST = 6  # characters of a part of a URL that is kept out of every text
+KEPT = (  # of the environment: the rest may hold secrets
+    *("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+)
+ROOT = Path(__file__).parents[2]
+KINDS = {"succeeded": "success", "recovered": "success", "partial": "warning", "late": "warning", "digest": "info"}
+KINDS |= {"stopped": "info", "folded": "warning"}
+
+Reveal = Callable[[str], str]  # from a reference to its secret; RunError when there is none
+Hide = Callable[[list[str], str], str]  # a text without secrets
+
+
+def is_channel(recipient: str) -> bool:
+    """True for a recipient that is no mailbox."""
+    return recipient.startswith(PREFIX)
+
+
+def tell(
+    recipient: str, rendered: Rendered, event: Event, *, reveal: Reveal, hide: Hide, patience: float = PATIENCE
+) -> Answer:
+    """Tell *recipient*, within *patience* seconds; whatever goes wrong can be repaired, and is tried again."""
+    try:
+        url = reveal(recipient.removeprefix(PREFIX)).strip()
+    except RunError as error:
+        return Answer(result="deferred", reason=str(error))
+    request = {"url": url, "title": rendered.subject, "body": rendered.chat, "kind": KINDS.get(event, "failure")}
+    reason = _ask(request, min(patience, PATIENCE))
+    if not reason:
+        return Answer(result="sent")
+    return Answer(result="deferred", reason=plain.line(hide(_secrets(url), reason), 300))
+
+
+def _secrets(url: str) -> list[str]:
+    """The whole URL, and its parts that may come alone: tokens, passwords, the names of hooks."""
+    parts = re.split(r"[:/?&=@#]+", url)[1:]
+    return [url, *(part for part in parts if len(part) >= SHORTEST)]
+
+
+def _ask(request: dict[str, str], patience: float) -> str:
+    """Return why it did not work, in the words of the process; an empty text when it did."""
+    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "connrunner.notify.channel"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return f"the process that tells channels cannot start: {error.strerror or error}"
+    with process:
+        try:
+            output, _ = process.communicate(json.dumps(request).encode(), timeout=patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return f"no answer within {patience:.0f} s"
+    try:
+        answer = json.loads(output)
+        return str(answer["reason"])
+    except (ValueError, KeyError, TypeError):
+        return f"the process that tells channels ended with status {process.returncode}"
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+
+def _tell(request: dict[str, str]) -> str:
+    """Return why Apprise could not tell; an empty text when it could."""
+    try:
+        import apprise
+    except ImportError:
+        return "channels need the extra `apprise`: pip install 'connrunner[apprise]'"
+    import logging
+
+    heard: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    logger = logging.getLogger("apprise")
+    logger.addHandler(Ear(logging.WARNING))
+    logger.propagate = False
+    service = apprise.Apprise()
+    if not service.add(request["url"]):
+        return "the secret is no URL that Apprise knows; see https://appriseit.com for those of each service"
+    done = service.notify(
+        title=request["title"],
+        body=request["body"],
+        body_format=apprise.NotifyFormat.TEXT,
+        notify_type=apprise.NotifyType(request["kind"]),
+    )
+    return "" if done else " ".join(heard) or "the service did not take it"
+
+
+def main() -> None:
+    """Tell what stands on standard input; say on standard output why it did not work."""
+    begun = time.monotonic()
+    try:
+        reason = _tell(json.load(sys.stdin))
+    except Exception as error:  # of one of a hundred services: told, never raised
+        reason = f"Apprise failed after {time.monotonic() - begun:.0f} s: {type(error).__name__}: {error}"
+    sys.stdout.write(json.dumps({"reason": reason}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What a state folder may stand on: a file system with real locks and some room, and a folder that is ours alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from connrunner.errors import StateError
+
+FORCE = "CONNRUNNER_STATE_FORCE"
+MOUNTS = Path("/proc/self/mountinfo")
+# Locks of these are not seen by other hosts, or are lost when a server restarts; some of them lie about it.
+WITHOUT_LOCKS = frozenset(("9p", "afs", "cifs", "fuse", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"))
+ROOM = 16 * 1024 * 1024  # bytes that have to be free before a run is started: its end has to be recorded too
+
+
+def refuse_without_locks(root: Path) -> None:
+    """StateError when the file system of *root* has no real locks, unless CONNRUNNER_STATE_FORCE is 1."""
+    if os.environ.get(FORCE) == "1":
+        return
+    try:
+        mounts = MOUNTS.read_text(errors="surrogateescape")
+    except OSError:  # no /proc: nobody can say
+        return
+    kind = file_system(os.path.realpath(root), mounts)
+    if kind in WITHOUT_LOCKS or kind.startswith("fuse."):
+        raise StateError(
+            f"the state folder {root} is on {kind}, where two connrunners could run the same connection at once",
+            hint=f"put it on a local disk, or set {FORCE}=1 when a single host uses it",
+        )
+
+
+def file_system(path: str, mounts: str) -> str:
+    """Return the type of the file system that holds the real *path*, by the text of mountinfo; empty when unknown.
+
+    See proc_pid_mountinfo(5): of two mounts on one point the later one counts.
+    """
+    found, longest = "", -1
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        fields = before.split(" ")
+        if len(fields) < 5 or not after:
+            continue
+        point = _unescaped(fields[4])
+        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= longest:
+            found, longest = after.split(" ")[0], len(point)
+    return found
+
+
+def _unescaped(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def make_private(root: Path) -> None:
+    """Take *root* from other users' eyes; StateError when they may write there: what it holds may be theirs."""
+    mode = stat.S_IMODE(root.stat().st_mode)
+    if mode & 0o022:
+        raise StateError(
+            f"other users may write into the state folder {root} (mode {mode:04o})",
+            hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
+        )
+    if mode & 0o077:
+        root.chmod(mode & 0o700)
+
+
+def refuse_full(root: Path) -> None:
+    """StateError when there is too little room on the file system of *root* to see a run to its end."""
+    room = os.statvfs(root)
+    free = room.f_bavail * room.f_frsize
+    if free < ROOM:
+        message = f"only {free // 1024:,} KiB are free on the file system of the state folder {root}"
+        raise StateError(message, hint=f"make room: no run starts below {ROOM // 2**20} MiB")
+    if room.f_files and not room.f_favail:
+        raise StateError(f"the file system of the state folder {root} has no inodes left", hint="remove files there")

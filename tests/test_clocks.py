@@ -1,0 +1,175 @@
+"""Files for cron, systemd and Kubernetes, judged by the programs that read them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from connrunner.clocks import Call, cron, kubernetes, systemd
+from tests.conftest import Place
+
+PLAIN = Call(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
+ODD = Call(
+    program=Path("/opt/my programs/connrunner"),
+    workspace=Path('/srv/50% of $HOME\'s "crm"'),
+    state=Path("/var/lib/crm state"),
+    environment=Path("/etc/crm env"),
+)
+
+
+def test_the_line_of_a_crontab() -> None:
+    assert cron.line(PLAIN) == "* * * * * /opt/connrunner/bin/connrunner tick --workspace /srv/crm >/dev/null"
+
+
+def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
+    """cron replaces \\% by %, and gives the rest to a shell."""
+    program = tmp_path / "my program"
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$SECRET" "$@" >&2\n')
+    program.chmod(0o700)
+    environment = tmp_path / "the env"
+    environment.write_text("SECRET=known\n")
+    call = Call(program=program, workspace=ODD.workspace, state=ODD.state, environment=environment)
+    command = cron.line(call).removeprefix("* * * * * ").replace(r"\%", "%")
+
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+
+    assert done.stderr.splitlines() == ["known", *call.arguments[1:]]
+
+
+def test_only_our_own_line_of_a_crontab_changes() -> None:
+    others = "MAILTO=ops@example.com\n5 4 * * * backup\n"
+    once = cron.with_line(others, PLAIN)
+    moved = Call(program=Path("/usr/bin/connrunner"), workspace=PLAIN.workspace)
+
+    assert cron.with_line(once, PLAIN) == once
+    assert cron.with_line(once, moved).count("connrunner tick for") == 1
+    assert "/usr/bin/connrunner" in cron.with_line(once, moved)
+    assert cron.with_line(once, ODD).count("connrunner tick for") == 2
+    assert cron.without_line(once, PLAIN) == others
+
+
+@pytest.mark.slow
+def test_a_crontab_is_written_and_mended(place: Place, tmp_path: Path) -> None:
+    place.command("hello", "print('hello')")
+    kept = tmp_path / "crontab.txt"
+    fake = tmp_path / "bin/crontab"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\nif [ "$1" = -l ]; then cat {kept} 2>/dev/null || {{ echo "no crontab for me" >&2; exit 1; }}\n'
+        f"else cat > {kept}; fi\n"
+    )
+    fake.chmod(0o700)
+    path = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+
+    said = place.run("install", "cron", "--write", env=path)
+    again = place.run("install", "cron", "--write", env=path)
+
+    assert "written to your crontab" in said.out
+    assert "already says so" in again.out
+    assert kept.read_text().count("* * * * * ") == 1
+    place.run("install", "cron", "--remove", env=path)
+    assert kept.read_text() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("odd", [False, True])
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, odd: bool) -> None:
+    workspace = tmp_path / ('50% of "it"' if odd else "crm")
+    workspace.mkdir()
+    environment = tmp_path / "the env"
+    call = Call(program=Path(sys.executable), workspace=workspace, environment=environment if odd else None)
+    paths = _written(systemd.units(call, user="daemon"), tmp_path / "units")
+
+    done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+
+    ours = [line for line in done.stderr.splitlines() if "connrunner" in line]  # it also judges the machine's own units
+    assert ours == []
+    assert done.returncode == 0 or not ours
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_a_mistake_in_a_unit(tmp_path: Path) -> None:
+    """The judge of the test above is awake."""
+    texts = systemd.units(Call(program=Path(sys.executable), workspace=tmp_path))
+    broken = {name: text.replace("ExecStart=/", "ExecStart=no/") for name, text in texts.items()}
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *_written(broken, tmp_path / "units")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "connrunner" in done.stderr
+
+
+def test_words_of_exec_start_mean_themselves() -> None:
+    text = systemd.units(ODD)["connrunner-50-of-home-s-crm.service"]
+
+    assert 'ExecStart="/opt/my programs/connrunner" tick --workspace ' in text
+    assert r'"/srv/50%% of $$HOME' + r"'s \"crm\"" in text
+    assert '--state "/var/lib/crm state"' in text
+    assert "EnvironmentFile=/etc/crm env\n" in text
+
+
+BASES: dict[str, dict[str, str]] = {
+    "image": kubernetes.base("connrunner-crm", version="1.2.3", image="example.com:5000/team/crm:7"),
+    "git-sync": kubernetes.base(
+        "connrunner-crm",
+        version="1.2.3",
+        image="connrunner",
+        repository="https://git.example.com/crm.git",
+        folder="crm",
+    ),
+}
+
+
+@pytest.mark.parametrize("texts", BASES.values(), ids=BASES)
+def test_kubernetes_accepts_the_manifests(texts: Mapping[str, str]) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    newest = validator.latest_version()
+
+    for name in ("cronjob.yaml", "state.yaml"):
+        validator.validate(yaml.safe_load(texts[name]), newest, strict=True)
+    broken = yaml.safe_load(texts["cronjob.yaml"].replace("concurrencyPolicy", "concurencyPolicy"))
+    with pytest.raises(validator.ValidationError):
+        validator.validate(broken, newest, strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("texts", BASES.values(), ids=BASES)
+def test_kustomize_builds_the_base(texts: Mapping[str, str], tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("kubectl")
+    if not program.exists():
+        pytest.skip("kubectl is not installed")
+    _written(texts, tmp_path)
+
+    done = subprocess.run([program, "kustomize", tmp_path], capture_output=True, text=True, check=True)
+
+    claim, job = sorted(yaml.safe_load_all(done.stdout), key=lambda item: item["kind"], reverse=True)
+    assert (claim["kind"], job["kind"]) == ("PersistentVolumeClaim", "CronJob")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    if "initContainers" in pod:
+        assert container["image"] == "connrunner:1.2.3"
+        assert container["args"][-1] == "/git/workspace/crm"
+    else:
+        assert container["image"] == "example.com:5000/team/crm:7"
+        assert container["args"][-1] == "/workspace"
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+
+
+def _written(texts: Mapping[str, str], folder: Path) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]

@@ -1,0 +1,259 @@
+"""A disk that is full, read-only or broken, and a kernel without locks: nothing starts that cannot be recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Place
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+DAILY = '{type: days_of_week, days: [saturday], time: "06:00", timezone: UTC}'
+BEFORE, DUE, LATER = "2026-11-21T05:00:00Z", "2026-11-21T06:00:00Z", "2026-11-21T06:10:00Z"
+STRACE = shutil.which("strace")
+TICK = [sys.executable, "-P", "-m", "connrunner", "tick", "--now", DUE]
+
+needs_strace = pytest.mark.skipif(STRACE is None, reason="strace is not there")
+needs_mounts = pytest.mark.skipif(
+    subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode != 0
+    if shutil.which("unshare")
+    else True,
+    reason="this system makes no mount namespaces",
+)
+
+
+@pytest.fixture
+def due(place: Place) -> Place:
+    """A workspace whose connection `job` is due at `DUE`; it notes each start."""
+    place.command("job", f"open({str(place.folder / 'starts')!r}, 'a').write('x')", schedule=DAILY)
+    place.run("tick", "--now", BEFORE)
+    return place
+
+
+def starts(place: Place) -> int:
+    path = place.folder / "starts"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def check_told(done: subprocess.CompletedProcess[str]) -> None:
+    """One line, with the file and the reason, and no traceback."""
+    assert done.returncode in (0, 74, 75), (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert "bug" not in done.stderr, done.stderr
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1, done.stderr
+
+
+def check_books(place: Place) -> None:
+    """Every slot once, every run ended once, and nothing ran that is not recorded."""
+    records = place.journal()
+    slots = [
+        (slot["connection"], slot["due_at"], slot["result"]) for record in records for slot in record.get("slots", ())
+    ]
+    assert max(Counter((name, at) for name, at, _ in slots).values()) == 1, slots
+    began = [record["run"] for record in records if record["type"] == "started"]
+    ended = Counter(record["run"]["run"] for record in records if record["type"] == "ended")
+    assert set(began) <= set(ended), records
+    assert set(ended.values()) <= {1}
+    assert starts(place) <= len(began)
+    runs = place.runs("job")
+    assert len({run["run"] for run in runs}) == len(runs) == len(ended)
+    assert len(runs) == 1, runs  # the one slot that was due
+
+
+# --- every call that changes the state, failed once --------------------------------------------------------------
+
+ERRORS = [
+    # the call, what it says
+    ("write", "ENOSPC"),
+    ("write", "EIO"),
+    ("fdatasync", "EIO"),
+    ("fsync", "EIO"),
+    ("openat", "EROFS"),
+    ("openat", "ENOSPC"),
+    ("mkdir", "ENOSPC"),
+    ("rename", "EROFS"),
+    ("flock", "ENOSYS"),
+    ("flock", "EIO"),
+    ("unlink", "EIO"),
+]
+MOST = 40
+
+
+@needs_strace
+@pytest.mark.parametrize(("call", "error"), ERRORS)
+def test_each_call_that_fails_once_is_told_and_loses_nothing(
+    place: Place, tmp_path: Path, call: str, error: str
+) -> None:
+    tried = 0
+    for number in range(1, MOST):
+        here = Place(tmp_path / f"{call}-{error}-{number}")
+        here.write("connrunner.yaml", "version: 1\n")
+        here.command("job", f"open({str(here.folder / 'starts')!r}, 'a').write('x')", schedule=DAILY)
+        here.run("tick", "--now", BEFORE)
+        state = here.state
+        paths = [state.root, state.journal, state.locks / "state", state.locks / "lane-main", state.connection("job")]
+        paths += [state.history("job"), state.run("job", 1), state.run("job", 1) / "worker.txt"]
+        log = tmp_path / "strace"
+        done = subprocess.run(
+            [str(STRACE), "-qq", "-o", str(log), "-e", f"trace={call}"]
+            + ["-e", f"inject={call}:error={error}:when={number}"]
+            + [part for path in paths for part in ("-P", str(path))]
+            + TICK,
+            cwd=here.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        hit = "(INJECTED)" in log.read_text()
+        check_told(done)
+        here.run("tick", "--now", LATER)
+        here.run("tick", "--now", LATER)
+        check_books(here)
+        if not hit:
+            break
+        tried += 1
+        shutil.rmtree(here.folder)
+    assert tried, f"tick never calls {call}"
+
+
+# --- disks ---------------------------------------------------------------------------------------------------------
+
+
+def on_a_disk(place: Place, options: str, script: str) -> subprocess.CompletedProcess[str]:
+    """Run *script*, a text of the shell, with the state on a disk of its own; `$tick` does a tick."""
+    (place.folder / "disk").mkdir(mode=0o700)
+    tick = f"{sys.executable} -P -m connrunner tick --state {place.folder}/disk --now"
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o mode=700,{options} none disk\ntick='{tick}'\n{script}"],
+        cwd=place.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def disk(place: Place) -> Place:
+    place.command("job", f"open({str(place.folder / 'starts')!r}, 'a').write('x')", schedule=DAILY)
+    return place
+
+
+@needs_mounts
+def test_a_small_disk_starts_nothing(disk: Place) -> None:
+    done = on_a_disk(disk, "size=4m", f"$tick {BEFORE}; $tick {DUE}; echo code $?")
+    assert "code 74" in done.stdout
+    assert "KiB are free on the file system" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert starts(disk) == 0
+
+
+@needs_mounts
+def test_a_disk_that_fills_up_is_told_and_the_next_tick_goes_on(disk: Place) -> None:
+    script = f"""
+$tick {BEFORE}
+dd if=/dev/zero of=disk/filler bs=1k 2>/dev/null
+$tick {DUE}; echo code $?
+rm disk/filler
+$tick {DUE}; echo code $?
+cp -r disk copy
+"""
+    done = on_a_disk(disk, "size=40m", script)
+    assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 74", "code 0"], done
+    full = r"error: the state cannot be written: \S+: No space left on device \(ENOSPC\)"
+    assert re.search(rf"{full}|error: only 0 KiB are free on the file system", done.stderr), done
+    assert "Traceback" not in done.stderr
+    assert starts(disk) == 1
+
+
+@needs_mounts
+def test_a_run_that_fills_the_disk_has_one_end(disk: Place) -> None:
+    fill = f"""
+open({str(disk.folder / "starts")!r}, "a").write("x")
+with open({str(disk.folder / "disk/filler")!r}, "wb", buffering=0) as file:
+    try:
+        while True: file.write(bytes(4096))
+    except OSError: pass
+print("full")
+"""
+    disk.command("job", fill, schedule=DAILY)
+    script = f"""
+$tick {BEFORE}
+$tick {DUE}; echo code $?
+rm disk/filler
+$tick {LATER}; echo code $?
+cat disk/journal.jsonl
+"""
+    done = on_a_disk(disk, "size=40m", script)
+    assert "Traceback" not in done.stderr
+    codes = [line for line in done.stdout.splitlines() if line.startswith("code")]
+    assert codes in (["code 74", "code 0"], ["code 0", "code 0"]), done
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert Counter(record["type"] for record in records)["ended"] == 1, records
+    assert starts(disk) == 1
+
+
+@needs_mounts
+def test_a_disk_without_inodes_is_told(disk: Place) -> None:
+    script = f"""
+$tick {BEFORE}
+i=0; while true > disk/requests/filler$i; do i=$((i+1)); done 2>/dev/null
+$tick {DUE}; echo code $?
+rm disk/requests/filler*
+$tick {DUE}; echo code $?
+"""
+    done = on_a_disk(disk, "size=64m,nr_inodes=40", script)
+    assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 74", "code 0"], done
+    assert "Traceback" not in done.stderr
+    assert starts(disk) == 1
+
+
+@needs_mounts
+def test_a_disk_that_became_read_only_is_told(disk: Place) -> None:
+    script = f"""
+$tick {BEFORE}
+mount -o remount,ro disk
+$tick {DUE}; echo code $?
+mount -o remount,rw disk
+$tick {DUE}; echo code $?
+"""
+    done = on_a_disk(disk, "size=64m", script)
+    assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 74", "code 0"], done
+    assert "Read-only file system" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert starts(disk) == 1
+
+
+# --- limits of the process -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is not there")
+@pytest.mark.parametrize(
+    "limit", ["--fsize=0", "--fsize=100", "--fsize=2000", "--nofile=8", "--nofile=12", "--nofile=16"]
+)
+def test_a_limit_of_the_process_is_told_and_the_next_tick_goes_on(due: Place, limit: str) -> None:
+    done = subprocess.run(
+        ["prlimit", limit, *TICK], cwd=due.folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    check_told(done)
+    due.run("tick", "--now", LATER)
+    due.run("tick", "--now", LATER)
+    check_books(due)
+
+
+def test_the_state_is_private_after_a_run(due: Place) -> None:
+    due.run("tick", "--now", DUE)
+    for path in [due.state.root, *due.state.root.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert json.loads(due.run("status", "--format", "json").out)["running"] == []

@@ -1,0 +1,427 @@
+"""Each threat of docs/architecture.md (Trust) with the tests that hold it off; here are those that need the whole."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import email
+import email.policy
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from connrunner import cli
+from connrunner.cli.text import HOSTILE, as_json
+from connrunner.config.document import parse
+from connrunner.config.load import load
+from tests.conftest import Place
+
+HERE = Path(__file__).parent
+
+# the threat                                     where it is tried
+THREATS: dict[str, tuple[str, ...]] = {
+    "YAML: alias, merge, depth and size bombs": (
+        "test_config_document.py::test_a_hostile_file_costs_little",
+        "test_config_document.py::test_depth_is_counted_exactly",
+        "test_config_document.py::test_parts_are_counted_exactly",
+        "test_threats.py::test_a_workspace_of_bombs_is_refused_within_a_second",
+    ),
+    "YAML: duplicate keys": ("test_config_problems.py::test_each_mistake_is_explained_at_its_place",),
+    "YAML: 1.1 traps": (
+        "test_config_document.py::test_a_plain_scalar_means",
+        "test_config_document.py::test_every_minute_of_a_day_stays_text",
+        "test_config_schema.py::test_a_time_is_exactly_a_time",
+    ),
+    "YAML: tags, includes, objects": ("test_threats.py::test_no_tag_makes_an_object",),
+    "files: links, pipes, devices, `..`": (
+        "test_config_load.py::test_only_files_of_the_workspace_are_read",
+        "test_config_git.py::test_only_regular_files_of_a_commit_are_configuration",
+        "test_config_git.py::test_a_submodule_is_no_connection",
+        "test_notify_render.py::test_links_out_of_the_workspace_pipes_and_odd_bytes_are_no_templates",
+        "test_config_secrets.py::test_a_secret_that_cannot_be_used",
+        "test_connectors_files.py::test_links_and_strange_things_among_files",
+    ),
+    "names: paths, case twins, normal forms": (
+        "test_config_load.py::test_a_broken_file_breaks_what_needs_it",
+        "test_threats.py::test_names_that_collide_are_refused_by_name",
+    ),
+    "encodings": ("test_config_document.py::test_what_is_no_text_is_refused",),
+    "the calendar's edges": (
+        "test_core_schedule.py::test_dates_that_a_month_lacks_have_no_slot",
+        "test_core_schedule.py::test_the_ends_of_time",
+        "test_core_schedule_properties.py::test_a_walk_over_every_minute_agrees",
+    ),
+    "templates: data that is a template, objects": (
+        "test_notify_render.py::test_no_template_reaches_objects_or_changes_what_it_sees",
+        "test_notify_render.py::test_the_process_knows_no_secrets",
+    ),
+    "templates: bombs": (
+        "test_notify_render.py::test_a_bomb_is_bounded_and_costs_its_own_mail_only",
+        "test_notify_render.py::test_three_bombs_at_once_are_bounded_together",
+        "test_notify_render.py::test_the_deadline_is_kept",
+    ),
+    "mail: markup in HTML": (
+        "test_notify_render.py::test_markup_in_names_messages_and_values_is_text",
+        "test_notify_render.py::test_html_is_escaped_and_text_is_not",
+    ),
+    "mail: headers and recipients": (
+        "test_notify_message.py::test_no_subject_adds_a_header_or_a_recipient",
+        "test_notify_message.py::test_no_text_at_all_adds_a_header_or_a_recipient",
+        "test_notify_message.py::test_not_an_address",
+        "test_notify_outbox.py::test_a_template_cannot_add_a_header",
+    ),
+    "terminals: escapes in data": (
+        "test_config_validate.py::test_no_terminal_is_led_astray",
+        "test_cli.py::test_a_log_is_shown_clean_and_saved_whole",
+        "test_cli.py::test_a_cell_moves_no_cursor",
+        "test_threats.py::test_no_command_prints_what_moves_a_cursor",
+        "test_threats.py::test_json_escapes_what_a_terminal_obeys",
+    ),
+    "logs: output that looks like a record": ("test_threats.py::test_a_program_forges_no_record",),
+    "secrets in YAML": (
+        "test_config_schema.py::test_what_is_called_like_a_secret_takes_references_only",
+        "test_config_secrets.py::test_variables_that_hold_secrets",
+        "test_config_problems.py::test_nothing_that_looks_like_a_secret_is_shown",
+        "test_threats.py::test_planted_secrets_are_refused_and_not_repeated",
+    ),
+    "secrets in what leaves": (
+        "test_config_secrets.py::test_every_form_is_hidden",
+        "test_config_secrets.py::test_no_form_of_any_secret_survives",
+        "test_connectors_output.py::test_no_part_of_a_secret_leaves",
+        "test_notify_smtp.py::test_a_server_that_repeats_the_password_does_not_put_it_into_a_record",
+        "test_threats.py::test_no_secret_leaves_in_any_form_by_any_way",
+    ),
+    "command injection": (
+        "test_connectors_command.py::test_arguments_do_not_pass_a_shell",
+        "test_connectors_command.py::test_environment_is_plain_and_given",
+    ),
+    "requests to inner addresses": (
+        "test_connectors_http.py::test_a_redirect_to_another_host",
+        "test_connectors_http.py::test_link_local_addresses",
+        "test_connectors_http.py::test_redirects_of_an_export",
+    ),
+    "SSH host keys": (
+        "test_connectors_sftp.py::test_an_unknown_host",
+        "test_connectors_sftp.py::test_a_changed_host_key",
+    ),
+    "TLS": (
+        "test_connectors_http.py::test_a_certificate_for_another_name",
+        "test_connectors_http.py::test_an_expired_certificate",
+        "test_connectors_http.py::test_a_certificate_of_an_unknown_authority",
+        "test_connectors_s3.py::test_certificates_are_checked",
+        "test_notify_smtp.py::test_a_bad_certificate_means_that_nothing_is_sent",
+        "test_notify_smtp.py::test_a_server_without_starttls_gets_neither_mail_nor_password",
+    ),
+    "packed bombs": (
+        "test_profiles_import_more.py::test_a_real_bomb_is_refused",
+        "test_profiles_import_more.py::test_bombs_of_every_kind",
+    ),
+    "formulas for spreadsheets": (
+        "test_profiles_export_more.py::test_formulas_are_made_texts_for_spreadsheets_only",
+    ),
+    "the state folder": (
+        "test_state_journal.py::test_the_state_is_private",
+        "test_state_ground.py::test_a_state_folder_is_ours_alone",
+        "test_state_faults.py::test_the_state_is_private_after_a_run",
+    ),
+    "a network at run time": ("test_threats.py::test_a_tick_needs_no_network",),
+}  # fmt: skip
+
+
+@functools.cache
+def names_in(file: str) -> set[str]:
+    tree = ast.parse((HERE / file).read_text())
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+
+
+@pytest.mark.parametrize("threat", THREATS)
+def test_every_threat_has_its_tests(threat: str) -> None:
+    assert THREATS[threat]
+    for name in THREATS[threat]:
+        file, _, test = name.partition("::")
+        assert test in names_in(file), f"{name} is gone: which test holds off {threat!r} now?"
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def test_a_workspace_of_bombs_is_refused_within_a_second(place: Place) -> None:
+    """Each file costs its own connection; the sound one goes on."""
+    place.command("sound", "pass")
+    bombs = {
+        "aliases": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}" + ",*a" * 8 + "]\n" for n in range(20)),
+        "merges": "a: &a {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [{', '.join(['*a'] * 9)}]}}\n" for n in range(50)),
+        "deep": "[" * 50_000,
+        "wide": "[" + "a," * 100_000 + "]",
+        "large": "a: " + "x" * 300_000,
+    }
+    for name, content in bombs.items():
+        place.write(f"connections/{name}.yaml", content)
+    load(place.folder)  # imports
+    began = time.process_time()
+    workspace = load(place.folder)
+    assert time.process_time() - began < 1 * len(bombs)
+    assert sorted(workspace.broken) == sorted(bombs)
+    assert list(workspace.connections) == ["sound"]
+
+
+TAGS = [
+    "!!python/object/apply:os.system ['touch /tmp/pwned']",
+    "!!python/name:os.system",
+    "!!python/object/new:subprocess.Popen [[touch, /tmp/pwned]]",
+    "!include /etc/passwd",
+    "!!binary aGVsbG8=",
+    "!!set {a, b}",
+    "!!timestamp 2026-11-22",
+    "!<tag:yaml.org,2002:str> text",
+    "! text",
+]
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("form", ["a: {}", "- {}", "? {} \n: b", "a: [b, {}]"])
+def test_no_tag_makes_an_object(tag: str, form: str) -> None:
+    read = parse(form.replace("{}", tag).encode(), "x")
+    assert {problem.code for problem in read.problems} & {"tag", "syntax", "directive"}, read
+    assert not Path("/tmp/pwned").exists()
+
+
+def test_names_that_collide_are_refused_by_name(place: Place) -> None:
+    place.command("cafe", "pass")
+    for name in (
+        "CAFE",
+        "caf\u00e9",
+        "cafe\u0301",
+        "\uff43afe",
+        "ca\u017fe",
+        "..",
+        ".hidden",
+        "a b",
+        "a\nb",
+        "-a",
+        "a;rm",
+    ):
+        place.write(f"connections/{name}.yaml", "schedule: {type: manual}\ncommand: {run: [x]}\n")
+    workspace = load(place.folder)
+    assert list(workspace.connections) == ["cafe"]
+    assert len(workspace.broken) == 9  # all but those that begin with a dot
+    for problem in workspace.problems:
+        assert problem.code in ("bad-name", "duplicate-name")
+        assert str(problem).isprintable()
+
+
+# --- secrets -----------------------------------------------------------------------------------------------------
+
+PLANTED = {
+    "password": "hunter2-hunter2-{}",
+    "API_KEY": "sk_live_{}51H8xJ2eZvKYlo2C",
+    "client_secret": "{}Qm9ndXMgc2VjcmV0IHZhbHVl",
+    "AWS_SECRET_ACCESS_KEY": "{}wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "DATABASE_URL": "postgres://me:plain-{}-password@db.example.com/crm",
+}
+
+
+def test_planted_secrets_are_refused_and_not_repeated(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    planted = []
+    for number in range(10):
+        for name, form in PLANTED.items():
+            secret = form.format(f"{number:04}")
+            planted.append(secret)
+            file = f"p{number}-{name.lower().replace('_', '-')}"
+            work = f"command: {{run: [x], env: {{{name}: {json.dumps(secret)}}}}}"
+            place.write(f"connections/{file}.yaml", f"schedule: {{type: manual}}\n{work}\n")
+
+    workspace = load(place.folder)
+
+    assert len(planted) == 50
+    assert len(workspace.broken) == 50
+    assert {problem.code for problem in workspace.problems} == {"literal-secret"}
+    assert cli.main(["validate", "--workspace", str(place.folder)]) == 2
+    said = "".join(capsys.readouterr())
+    assert not [secret for secret in planted if secret in said or "plain-0" in said]
+
+
+SECRET = 's3cret/with "quotes" & signs-0123456789'
+FORMS = {
+    "plain": SECRET,
+    "URL": quote(SECRET, safe=""),
+    "JSON": json.dumps(SECRET)[1:-1],
+    **{f"base64, {n} before": base64.b64encode(b"x" * n + SECRET.encode() + b"yy").decode() for n in range(3)},
+}
+TELL_TALE = [
+    "s3cret/with",
+    "s3cret%2Fwith",
+    *(base64.b64encode(b"x" * n + SECRET.encode())[4:20].decode() for n in range(3)),
+]
+# Prints each form whole and in pieces, long after other words, then fails with it, and waits to be looked at.
+LEAKY = """
+import json, os, pathlib, sys, time
+forms = {forms}
+assert os.environ["KEY"] == {secret}
+for form in forms:
+    for stream in (sys.stdout, sys.stderr):
+        print("says", form, file=stream, flush=True)
+    for size in (1, 3, 7):
+        for start in range(0, len(form), size):
+            sys.stdout.write(form[start : start + size]); sys.stdout.flush()
+        print(flush=True)
+    print("x" * (8192 - 20) + form + "y" * 9000, flush=True)
+    print(json.dumps({{"message": form}}), flush=True)
+pathlib.Path("runs-now").touch()
+for _ in range(400):
+    if pathlib.Path("go-on").exists(): break
+    time.sleep(0.05)
+print("failed with", forms[0], file=sys.stderr)
+sys.exit(3)
+"""
+
+
+def arguments_of_all_processes() -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            yield (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+
+
+@pytest.mark.slow
+def test_no_secret_leaves_in_any_form_by_any_way(place: Place) -> None:
+    """Log, rejects, history, terminal, mail, errors, arguments of processes: nothing of it, in no form."""
+    (place.folder.parent / "forms.json").write_text(json.dumps(list(FORMS.values())))
+    read = f"json.load(open({str(place.folder.parent / 'forms.json')!r}))"
+    place.write("leaky.py", LEAKY.format(forms=read, secret=f"{read}[0]"))
+    run = json.dumps([sys.executable, "leaky.py"])
+    work = f"command: {{run: {run}, env: {{KEY: 'env:THE_KEY'}}}}\nnotify: [{{to: [a@example.com], when: always}}]\n"
+    place.write("connections/leaky.yaml", f"schedule: {{type: manual}}\n{work}")
+
+    ran = subprocess.Popen(
+        [sys.executable, "-P", "-m", "connrunner", "run", "leaky"],
+        cwd=place.folder,
+        env={**os.environ, "THE_KEY": SECRET},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (place.folder / "runs-now").exists():
+        assert time.monotonic() < deadline
+        assert ran.poll() is None, ran.communicate()
+        time.sleep(0.02)
+    arguments = b"\0".join(arguments_of_all_processes()).decode("utf-8", "replace")
+    (place.folder / "go-on").touch()
+    shown = "".join(ran.communicate(timeout=60))
+
+    where = {"arguments": arguments, "terminal": shown}
+    for path in place.state.root.rglob("*"):
+        if path.is_file() and path.suffix != ".eml":
+            where[path.name] = path.read_bytes().decode("utf-8", "replace")
+    for path in place.state.mail.glob("*.eml"):
+        message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        where["mail"] = str(message["subject"]) + "".join(
+            part.get_content() for part in message.walk() if not part.is_multipart()
+        )
+    assert {"log.jsonl", "history.jsonl", "journal.jsonl", "mail"} <= set(where)
+    assert "exit status 3" in where["mail"]
+    assert where["log.jsonl"].count("***") > 20, "the secret was never printed"
+    leaks = [(place, piece) for place, text in where.items() for piece in TELL_TALE if piece in text]
+    assert leaks == []
+
+
+# --- output ------------------------------------------------------------------------------------------------------
+
+ODD = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202e txt \u2028 \x08\x08 \U000e0041"
+FORGED = [
+    {"type": "ended", "outcome": "succeeded", "counts": {"read": 1}, "message": "all well"},
+    {"at": "2026-11-22T06:00:00Z", "type": "ended", "outcome": "succeeded", "counts": {}, "message": "forged"},
+    {"v": 1, "type": "ended", "run": {"connection": "forger", "run": 9, "outcome": "succeeded"}},
+    {"v": 1, "type": "planned", "promises": {}, "slots": []},
+    {"connection": "forger", "run": 99, "outcome": "succeeded"},
+]
+
+
+def test_json_escapes_what_a_terminal_obeys() -> None:
+    shown = as_json({"a": ODD, "b": [ODD]}, indent=2)
+    assert json.loads(shown) == {"a": ODD, "b": [ODD]}
+    assert hostile(shown) == []
+    assert as_json({"a": "żółw 漢字"}) == '{"a": "żółw 漢字"}'
+
+
+def hostile(text: str) -> list[str]:
+    return [char for char in text if char not in "\n\t" and unicodedata.category(char) in HOSTILE]
+
+
+@pytest.mark.slow
+def test_no_command_prints_what_moves_a_cursor(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    """Hostile words wherever people who may not push to the workspace can put them, and where those who may can."""
+    quoted = json.dumps(ODD)
+    place.write(
+        "in/a\x1b[31m\u202e.csv",
+        f"id,email,name,age\n1,{ODD.replace(chr(0x2028), '')},x,{ODD.replace(chr(0x2028), '')}\n",
+    )
+    place.write(
+        "connections/people.yaml",
+        f"title: {quoted}\ndescription: {quoted}\nowner: {quoted}\nschedule: {{type: manual}}\n"
+        'import: {from: {type: files, path: "in/*.csv"}, match: [id], fields: {id: id, email: email, name: name, age: age}}\n',
+    )
+    place.command("loud", f"print({ODD!r}); import sys; sys.exit({ODD!r})", more=f"title: {quoted}\n")
+    place.write("connections/br\u00f6ken.yaml", f"{quoted}: [")
+    place.write("connections/broken.yaml", f"schedule: {quoted}\ncommand: {{run: [{quoted}]}}\n")
+    where = ["--workspace", str(place.folder)]
+    environment = {"SUDO_USER": ODD.replace("\x00", "")}
+    for name in ("people", "loud"):
+        place.run("run", name, check=None, env=environment)
+
+    typed = [
+        ["tick"], ["status"], ["runs", "people"], ["runs", "loud"], ["log", "people"], ["log", "loud"], ["next"],
+        ["rejects", "people"], ["state", "people"], ["run", "people", "--dry-run"], ["run", "broken"], ["log", ODD],
+    ]  # fmt: skip
+    for command in typed:
+        for form in ([], ["--format", "json"]):
+            cli.main([*command, *where, *form])
+    for form in ("text", "json", "github", "sarif"):
+        cli.main(["validate", *where, "--format", form])
+    cli.main(["profiles", "x'\x1b", *where])
+    said = capfd.readouterr()
+
+    assert "owned" in said.out, "the odd words were never shown"
+    assert hostile(said.out) == []
+    assert hostile(said.err) == []
+
+
+@pytest.mark.slow
+def test_a_program_forges_no_record(place: Place) -> None:
+    lines = "".join(f"print({json.dumps(record)!r}, flush=True)\n" for record in FORGED)
+    forge = f"{lines}print('x\\r\\n' + {json.dumps(FORGED[1])!r}, flush=True)\nimport sys\nsys.exit(1)"
+    place.command("forger", forge)
+
+    place.run("run", "forger", check=1)
+
+    assert [(run["run"], run["outcome"], run["exit_status"]) for run in place.runs("forger")] == [(1, "failed", 1)]
+    events = [json.loads(line) for line in place.state.log("forger", 1).read_text().splitlines()]
+    assert [event["outcome"] for event in events if event.get("type") == "ended"] == ["failed"]
+    assert events[-1]["type"] == "ended"
+    assert [record["run"]["run"] for record in place.journal() if record["type"] == "ended"] == [1]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("unshare"), reason="unshare is not there")
+def test_a_tick_needs_no_network(place: Place) -> None:
+    place.command("hello", "print('hello')", schedule="{type: times_per_day, times: 1}")
+    tick = [sys.executable, "-P", "-m", "connrunner", "tick"]
+    done = subprocess.run(["unshare", "-rn", *tick], cwd=place.folder, capture_output=True, text=True, check=False)
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("this system makes no network namespaces")
+    assert done.returncode == 0, done.stderr
+    assert [run["outcome"] for run in place.runs("hello")] == ["succeeded"]
