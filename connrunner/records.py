@@ -205,6 +205,7 @@ def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: flo
         kind=started.kind,
         title=started.title,
         exit_status=result.exit_status,
+        attempts=result.attempts,
         detail=result.detail,
     )
 
