@@ -10,6 +10,8 @@ import pytest
 
 from connrunner.core import changes, instant, outlook, schedule
 from connrunner.core.changes import Difference, Slots
+from connrunner.core.model import Target
+from tests.test_core_overdue import workspace
 
 KEYS = [
     # before                          after                            key, before, after
@@ -108,3 +110,12 @@ def test_the_first_slot_from_an_instant_is_the_instant_itself() -> None:
     assert outlook.first_from(parsed, first, on_since=first) == first
     assert list(islice(outlook.lacking(parsed, first, first), 1)) == []
     assert date(2026, 12, 1) == first.date()
+
+
+def test_who_is_told_by_a_target_is_a_change() -> None:
+    before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
+
+    assert changes.around(before, after) == (
+        Difference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
+    )
+    assert changes.around(before, before) == ()
