@@ -27,6 +27,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
+MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -101,6 +102,8 @@ class Tick:
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             owed = self._overdue(stands, decided) if due else {}
+            if due:
+                self._tell_gone(stands)
             if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
@@ -204,7 +207,10 @@ class Tick:
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
-            self._mail.wait()
+            try:
+                self._mail.wait(MAIL)
+            except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
+                self._mail.kill()
         self._say_mail(owed)
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -261,6 +267,15 @@ class Tick:
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+
+    def _tell_gone(self, stands: standing.Standing) -> None:
+        """Say that most connections went at once: that is obeyed, and is more often an accident than a wish."""
+        workspace = self.workspace
+        gone = sorted(set(stands.promises) - set(workspace.connections) - set(workspace.broken))
+        if len(gone) > 1 and 2 * len(gone) > len(stands.promises):
+            names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
+            what = f"{len(gone):,} of {len(stands.promises):,} connections are gone from the workspace"
+            self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
         for name, word in broken.items():

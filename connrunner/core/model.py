@@ -311,6 +311,7 @@ class Connection:
     title: str
     description: str = ""
     owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
     lane: str = "main"
     schedule: Schedule
