@@ -143,10 +143,10 @@ class Tick:
         for entry, reason in list(stands.missed.values()):
             self.lanes.records.miss(entry, reason, self.workspace, dequeued=False)
 
-    def _last_look(self) -> str | None:
+    def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: slots since then were seen by nobody."""
         looked = quiet.last_tick(str(self.state.root))
-        return None if looked is None else instant.text(datetime.fromtimestamp(int(looked), UTC))
+        return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
     def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
         workspace = self.workspace
@@ -169,8 +169,7 @@ class Tick:
 
     def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
-        now, last = self.clock(), quiet.last_tick(str(self.state.root))
-        since = datetime.fromtimestamp(last, UTC) if last is not None else None
+        now, since = self.clock(), self._last_look()
         missed = overdue.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})

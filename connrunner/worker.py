@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from connrunner import connectors, profiles
+from connrunner.attempts import Attempts
 from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
 from connrunner.core import instant
@@ -47,11 +49,19 @@ class Job:
     run: int
     started_at: datetime
     lane_descriptor: int | None = None  # kept open by every process that the run starts
+    deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
     @property
     def spool(self) -> Path:
         return (self.rehearsal or self.state.spool) / f"{self.connection.name}-{self.run}"
+
+    @property
+    def time_left(self) -> int:
+        """Whole seconds that the timeout of the run leaves for a program."""
+        if self.deadline is None:
+            return self.connection.timeout
+        return max(1, round(self.deadline - time.monotonic()))
 
     @property
     def rejects(self) -> Path:
@@ -92,10 +102,12 @@ def perform(job: Job, report: Report) -> Result:
             case Command() as work:
                 result = _command(job, work, plain, mask, report)
     except RunError as error:
-        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
+        helps = error.waiting_helps
+        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code, waiting_helps=helps)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        result = Result(outcome=Outcome.FAILED, message=f"{place}{error.strerror or error}", code="operating-system")
+        message = f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
+        helps = isinstance(error, ConnectionError | TimeoutError)
+        result = Result(outcome=Outcome.FAILED, message=message, code="operating-system", waiting_helps=helps)
     finally:
         shutil.rmtree(job.spool, ignore_errors=True)
     return replace(result, message=mask(result.message))
@@ -209,7 +221,7 @@ def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[
             "CONNRUNNER_WORKSPACE": str(job.workspace),
         },
         mask=mask,
-        timeout=job.connection.timeout,
+        timeout=job.time_left,
         report=report,
         inherit=_inherited(job),
     )
@@ -223,7 +235,15 @@ def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[
     else:
         return replace(_counted(done.counts, done.message), exit_status=done.exit_status)
     message, code = failure
-    return Result(outcome=Outcome.FAILED, counts=done.counts, message=message, code=code, exit_status=done.exit_status)
+    retry = job.connection.retry
+    return Result(
+        outcome=Outcome.FAILED,
+        counts=done.counts,
+        message=message,
+        code=code,
+        exit_status=done.exit_status,
+        waiting_helps=code == "exit-status" and retry is not None and done.exit_status in retry.on_exit,
+    )
 
 
 def _counted(counts: Counts, message: str, **detail: Any) -> Result:
@@ -305,18 +325,21 @@ def signal_name(number: int) -> str:
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
     job = job_from(json.loads(sys.stdin.buffer.read()))
+    deadline = time.monotonic() + job.connection.timeout
+    job = replace(job, deadline=deadline)
     log = RunLog(job.state.log(job.connection.name, job.run))
     orders = Orders()
+    attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
     log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid()})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
-        result = perform(job, log)
+        result = attempts.result_of(lambda: perform(job, log))
     except (Terminated, Exception) as error:
         result = _failed(orders.given or error, log)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    log.ended(result)
+    log.ended(replace(result, attempts=max(1, attempts.number)))
     log.close()
     return 0
 

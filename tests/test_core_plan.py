@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from connrunner.core import instant, schedule
 from connrunner.core.model import Command, Connection, Schedule
-from connrunner.core.plan import Promise, Waiting, Wish, advance, in_order, plan
+from connrunner.core.plan import Promise, Waiting, Wish, advance, in_order, is_too_late, plan
 
 MONDAY_FRIDAY = schedule.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
 DAILY = schedule.parse(
@@ -237,3 +237,109 @@ def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
     queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
 
     assert [entry.connection for entry in in_order(queue)] == ["c", "a", "b"]
+
+
+# --- blackouts, and runs that come too late --------------------------------------------------------------------------
+
+NO_SUNDAYS = schedule.parse(
+    {"type": "times_per_day", "times": 24, "anchor": "00:00", "timezone": "UTC",
+     "blackout": [{"days": ["sunday"], "to": "12:00", "reason": "maintenance"}]}, "UTC",
+)  # fmt: skip
+
+
+def left_out(decided: Any) -> list[tuple[str, int, str]]:
+    return [
+        (f"{slot.entry.due_at:%d %H:%M}", slot.entry.missed, slot.reason)
+        for slot in decided.slots
+        if slot.result == "left_out"
+    ]
+
+
+def test_what_a_blackout_leaves_out_is_told_once_and_is_no_slot() -> None:
+    """22 November 2026 is a Sunday."""
+    known = {"a": connection("a", NO_SUNDAYS)}
+    promises: dict[str, Promise] = {}
+    told, ran = [], []
+    for now in ("21T22:30", "21T23:00", "22T00:00", "22T00:01", "22T05:30", "22T11:00", "22T12:00", "22T12:01"):
+        decided = decide(now, connections=known, promises=promises)
+        promises |= decided.promises
+        told += left_out(decided)
+        ran += [f"{slot.entry.due_at:%d %H:%M}" for slot in decided.slots if slot.result == "queued"]
+        assert promises["a"].next_due is not None
+        assert not schedule.why_not(NO_SUNDAYS, promises["a"].next_due)
+
+    reason = "blackout: maintenance (Sunday from 00:00 to 12:00)"
+    assert ran == ["21 23:00", "22 12:00"]
+    assert told == [("22 00:00", 0, reason), ("22 01:00", 4, reason), ("22 06:00", 5, reason)]
+
+
+def test_what_is_left_out_while_no_tick_comes_is_told_beside_the_late_run() -> None:
+    before = advance(None, NO_SUNDAYS, now=at("21T22:30")).promise
+    step = advance(before, NO_SUNDAYS, now=at("22T13:30"))
+
+    assert step.due is not None
+    assert (step.due.due_at, step.due.missed) == (at("21T23:00"), 2)  # 12:00 and 13:00
+    assert step.left_out is not None
+    assert (step.left_out.due_at, step.left_out.missed) == (at("22T00:00"), 11)
+    assert step.left_out.missed_until == at("22T11:00")
+
+
+@given(steps=st.lists(st.integers(0, 4000), min_size=1, max_size=20))
+def test_every_instant_of_a_schedule_with_blackouts_is_told_once(steps: list[int]) -> None:
+    """[P1] As a slot (due or missed), or as left out."""
+    whole = schedule.parse({**schedule.document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
+    now = start = at("02T00:00")
+    state = advance(None, NO_SUNDAYS, now=now)
+    told = int(state.due is not None)
+    for minutes in steps:
+        now += timedelta(minutes=minutes)
+        state = advance(state.promise, NO_SUNDAYS, now=now)
+        told += sum(1 + each.missed for each in (state.due, state.left_out) if each)
+    assert told == schedule.count_between(whole, start - timedelta(minutes=1), now)
+
+
+IN_TIME = {"a": replace(connection("a", HOURLY), start_within=1800)}
+TOO_LATE = [
+    # due since   now         missed (first, others)   queued (due, missed behind it)
+    ("22T05:00", "22T05:30", None,                     ("22T05:00", 0)),
+    ("22T05:00", "22T05:31", ("22T05:00", 0),          None),
+    ("22T05:00", "22T09:10", ("22T05:00", 3),          ("22T09:00", 0)),
+    ("22T05:00", "22T09:45", ("22T05:00", 4),          None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("due", "now", "missed", "queued"), TOO_LATE)
+def test_slots_that_no_tick_saw_in_time(
+    due: str, now: str, missed: tuple[str, int] | None, queued: tuple[str, int] | None
+) -> None:
+    decided = decide(now, promises={"a": promise(HOURLY, due)}, connections=IN_TIME)
+
+    found = {slot.result: (slot.entry.due_at, slot.entry.missed) for slot in decided.slots}
+    expected = {"missed": missed, "queued": queued}
+    assert found == {result: (at(each[0]), each[1]) for result, each in expected.items() if each}
+
+
+def test_a_run_that_waited_too_long_gives_way_to_the_slot_of_now() -> None:
+    facts = {"connections": IN_TIME, "waiting": {"a": replace(waiting("a", "22T05:00"), merged=2)}}
+    decided = decide("22T08:00", promises={"a": promise(HOURLY, "22T08:00")}, **facts)
+
+    assert results(decided) == [("a", "missed"), ("a", "queued")]
+    assert decided.slots[0].reason == "it waited in the queue for more than 30 min"
+    assert decided.slots[0].entry.merged == 2
+    assert decided.slots[1].entry.due_at == at("22T08:00")
+
+
+def test_what_waited_too_long_and_what_nobody_saw_are_one_record() -> None:
+    facts = {"connections": IN_TIME, "waiting": {"a": waiting("a", "22T05:00")}}
+    decided = decide("22T08:10", promises={"a": promise(HOURLY, "22T06:00")}, **facts)
+
+    assert results(decided) == [("a", "missed"), ("a", "queued")]
+    assert (decided.slots[0].entry.due_at, decided.slots[0].entry.missed) == (at("22T05:00"), 2)
+    assert decided.slots[0].missed_until == at("22T07:00")
+
+
+def test_a_wish_is_never_too_late() -> None:
+    entry = replace(waiting("a", "20T05:00"), trigger="manual")
+
+    assert not is_too_late(entry, IN_TIME["a"], at("22T08:00"))
+    assert ("a", "missed") not in results(decide("22T08:00", connections=IN_TIME, waiting={"a": entry}))

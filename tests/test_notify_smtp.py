@@ -121,7 +121,9 @@ def start() -> Iterator[Start]:
     """Start mail servers; each answers on a port of 127.0.0.1 until the test ends."""
     stops: list[Callable[[], None]] = []
 
-    def start(*, tls: ssl.SSLContext | None = None, from_first_byte: bool = False, auth: bool = False) -> Post:
+    def start(
+        *, tls: ssl.SSLContext | None = None, from_first_byte: bool = False, auth: bool = False, utf8: bool = False
+    ) -> Post:
         post = Post()
         loop = asyncio.new_event_loop()
 
@@ -130,6 +132,7 @@ def start() -> Iterator[Start]:
             more: dict[str, Any] = {"authenticator": post.authenticate, "auth_required": True} if auth else {}
             if tls and not from_first_byte:
                 more |= {"tls_context": tls, "require_starttls": True}
+            more["enable_SMTPUTF8"] = utf8
             return SMTP(post, hostname="mail.test", loop=loop, auth_require_tls=not from_first_byte, **more)
 
         server = loop.run_until_complete(
@@ -628,3 +631,104 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     assert isinstance(content, bytes)
     content.decode("ascii")
     assert not (tmp_path / "mail").exists()
+
+
+# --- many people, and people with names ----------------------------------------------------------------------------
+
+
+def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, reply_to: str = "") -> dict[str, list[str]]:
+    """Tell everybody of *notice*; return who got which result."""
+    at = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
+    run = Run(
+        connection="crm",
+        run=12,
+        outcome=Outcome.FAILED,
+        trigger="schedule",
+        due_at=at,
+        queued_at=at,
+        started_at=at,
+        ended_at=at,
+        seconds=3,
+        counts=Counts(),
+    )
+    results: dict[str, list[str]] = {}
+    deliver(
+        [PendingNotice(notice=notice, recipients=notice.recipients, at=at, run=run, title="crm", reply_to=reply_to)],
+        mail=Mail(server=f"smtp+plain://127.0.0.1:{post.port}", sender=sender),
+        username=None,
+        password=None,
+        workspace=tmp_path,
+        mailbox=tmp_path / "mail",
+        deadline=time.monotonic() + 25,
+        record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
+    )
+    return results
+
+
+@pytest.mark.slow
+def test_two_hundred_people_and_one_who_is_refused(start: Start, tmp_path: Path) -> None:
+    post = start()
+    people = tuple(f'"Nº {number}, \\"the\\" Reader" <reader-{number}@münchen.example>' for number in range(200))
+    post.refuse = {"reader-77@xn--mnchen-3ya.example": "550 5.1.1 no such user"}
+    copies = ('"Boss, Big" <boss@x.example>', "zoë@x.example")
+    notice = Notice(
+        id="crm.12.recovered.t",
+        connection="crm",
+        run=12,
+        event="recovered",
+        recipients=(*people, *copies),
+        target="readers",
+        cc=copies,
+        replies_to="crm.9.failing.t",
+        facts={"since": "2026-11-22T00:30:00Z", "failures": 3, "first_run": 9, "between": {"failed": 3}},
+    )
+    results = handed_over(
+        tmp_path, notice, post, sender='"Data, the \\"Team\\" Ü" <c@exämple.com>', reply_to="Ü <u@x.example>"
+    )
+    assert results == {
+        "sent": [one for one in people if "-77@" not in one] + [copies[0]],
+        "refused": [people[77], copies[1]],
+    }
+    assert len(post.taken) == 200
+    assert post.connections == 1
+    assert len({post.mail(number)["Message-ID"] for number in range(200)}) == 200
+    for number in (0, 3, 150):
+        mail = post.mail(number)
+        reader = number + (number >= 77)
+        assert post.taken[number].mail_from == "c@xn--exmple-cua.com"
+        assert post.taken[number].rcpt_tos == [f"reader-{reader}@xn--mnchen-3ya.example"]
+        assert people_of(mail, "To") == [(f'Nº {reader}, "the" Reader', f"reader-{reader}@xn--mnchen-3ya.example")]
+        assert people_of(mail, "From") == [('Data, the "Team" Ü', "c@xn--exmple-cua.com")]
+        assert people_of(mail, "Cc") == [("Boss, Big", "boss@x.example")]
+        assert people_of(mail, "Reply-To") == [("Ü", "u@x.example")]
+        assert mail["Auto-Submitted"] == "auto-generated"
+        assert mail["List-Unsubscribe"] == "<mailto:u@x.example?subject=unsubscribe%20readers>"
+        assert mail["References"] == mail["In-Reply-To"]
+        assert mail["In-Reply-To"].startswith("<crm.9.failing.t.")
+    copy = post.mail(199)
+    assert post.taken[199].rcpt_tos == ["boss@x.example"]
+    assert (copy["To"], people_of(copy, "Cc")) == ("readers:;", [("Boss, Big", "boss@x.example")])
+    for envelope in post.taken:
+        assert isinstance(envelope.content, bytes)
+        envelope.content.decode("ascii")
+
+
+def people_of(mail: EmailMessage, header: str) -> list[tuple[str, str]]:
+    return [(one.display_name, one.addr_spec) for one in mail[header].addresses]
+
+
+@pytest.mark.slow
+def test_a_mailbox_beyond_ascii_needs_a_server_that_knows_it(start: Start, tmp_path: Path) -> None:
+    post = start(utf8=True)
+    recipients = ("用户@例え.example", "Zoë <zoë@x.example>", "ann@x.example")
+    notice = Notice(id="n", connection="crm", run=12, event="failed", recipients=recipients)
+    assert handed_over(tmp_path, notice, post, sender="c@x.example") == {"sent": list(recipients)}
+    assert [envelope.rcpt_tos for envelope in post.taken] == [
+        ["用户@xn--r8jz45g.example"],
+        ["zoë@x.example"],
+        ["ann@x.example"],
+    ]
+    content = post.taken[1].content
+    assert isinstance(content, bytes)
+    assert "<zoë@x.example>" in content.decode("utf-8")
+    assert [envelope.smtp_utf8 for envelope in post.taken] == [True, True, False]

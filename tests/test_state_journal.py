@@ -128,7 +128,7 @@ def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
     journal = Journal(state)
     kept = []
     for number in range(1, 4):
-        records = [{**queued("a"), "before": str(number) * 999}, started("a"), ended("a", number)]
+        records = [{**queued("a"), "before": str(number) * 1999}, started("a"), ended("a", number)]
         kept += records
         journal.append(*records)
         assert journal.rotate(AT, size=1)

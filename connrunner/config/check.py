@@ -78,7 +78,7 @@ def workspace(data: Data) -> Iterator[Finding]:
     if mail.get("server") is not None:
         yield from _server(mail["server"])
     if mail.get("from") is not None:
-        yield from _address(mail["from"], ("mail", "from"))
+        yield from _address(mail["from"], ("mail", "from"), plain=True)
     if mail.get("username") is not None:
         yield from literals.reference(mail["username"], ("mail", "username"))
     yield from _heartbeat(data)
@@ -266,16 +266,19 @@ def notification(data: Data) -> Iterator[Finding]:
         said = data.get(key)
         for position, one in enumerate(said if isinstance(said, list) else [said]):
             if one is not None:
-                yield from _address(one, (key, position) if isinstance(said, list) else (key,))
+                yield from _address(one, (key, position) if isinstance(said, list) else (key,), plain=key == "reply_to")
     digest = data.get("digest") or {}
     if digest.get("type") == "daily" and "day" in digest:
         message = "a daily digest has no `day`"
         yield Finding(("digest", "day"), message, "leave it out, or write `type: weekly`", "does-not-fit", at_key=True)
 
 
-def _address(text: str, path: Path) -> Iterator[Finding]:
-    """Yield what no pattern can tell of an address: whether its domain can be one."""
-    domain = text.rpartition("@")[2].rstrip(">")
+def _address(text: str, path: Path, *, plain: bool = False) -> Iterator[Finding]:
+    """Yield what no pattern can tell of an address: whether its domain can be one, and its mailbox is *plain*."""
+    mailbox, _, domain = text.rpartition("<")[2].rstrip(">").rpartition("@")
+    if plain and not mailbox.isascii():
+        message = f"the mailbox {show(mailbox)} has letters that few mail servers take"
+        yield Finding(path, message, "use another address here; a domain may have any letters", "bad-mailbox")
     if domain.isascii() and len(domain) <= 253 and re.fullmatch(_DOMAIN, domain):
         return
     import idna

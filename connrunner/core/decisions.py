@@ -253,7 +253,8 @@ def _slots_around(known: list[Decision], slot: datetime, seen_at: datetime) -> t
 
 def _newest_before(state: Decision, slot: datetime) -> datetime | None:
     schedule = schedules.parse(state.schedule, "UTC")
-    start = max(slot - schedules.longest_gap(schedule), state.on_since or slot)
+    gap, on_since = schedules.longest_gap(schedule), state.on_since or slot
+    start = on_since if gap is None else max(slot - gap, on_since)
     found = schedules.between(schedule, start - MINUTE, slot, on_since=state.on_since)
     return found[-1] if found else None
 

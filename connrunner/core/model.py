@@ -446,4 +446,5 @@ class Run:
     kind: str = ""  # import, export or command
     title: str = ""
     exit_status: int | None = None  # of a command's program
+    attempts: int = 1  # how often it was tried; the counters and the message are those of the last attempt
     detail: Mapping[str, Any] = field(default_factory=dict)  # more facts, for readers: files, output path, ...

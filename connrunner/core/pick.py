@@ -57,7 +57,11 @@ def notices(picks: Iterable[Pick], *, connection: str, run: int, token: str) -> 
         groups.setdefault((pick.event, pick.target, pick.replies_to, repr(pick.facts)), []).append(pick)
     return tuple(
         Notice(
-            id=notice_id(connection or "workspace", str(run), group[0].event, f"{token}-{number}" if number else token),
+            id=notice_id(
+                *filter(None, (connection, str(run or ""))),
+                group[0].event,
+                f"{token}-{number}" if number else token,
+            ),
             connection=connection,
             run=run,
             event=group[0].event,

@@ -56,7 +56,9 @@ def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime
     if schedule is None:
         return Step(promise=None)
     promise = _current(promise, schedule, now=now, zones=zones)
-    promise, left_out = _blacked_out(promise, schedule, now)
+    left_out = _blacked_out(promise, schedule, now)
+    if left_out is not None:
+        promise = _with_left_out(promise, schedule, after=now)
     if promise.next_due is None or promise.next_due > now:
         return Step(promise=promise, left_out=left_out)
     due_at, on_since = promise.next_due, promise.on_since
@@ -66,13 +68,18 @@ def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime
     return Step(promise=_with_left_out(promise, schedule, after=now), due=due, left_out=left_out)
 
 
-def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> tuple[Promise, Due | None]:
-    """Return what blackouts have left out up to *now* and is not recorded yet, and the promise of the next such."""
-    if promise.left_out is None or promise.left_out > now:
-        return promise, None
-    behind = list(schedules.left_out_between(schedule, promise.left_out, now, on_since=promise.on_since))
-    left_out = Due(due_at=promise.left_out, missed=len(behind), missed_until=behind[-1] if behind else None)
-    return _with_left_out(promise, schedule, after=now), left_out
+def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> Due | None:
+    """Return what blackouts have left out up to *now* and is not recorded yet."""
+    if promise.left_out is not None and promise.left_out <= now:
+        start = promise.left_out - MINUTE
+    elif promise.next_due is not None and promise.next_due <= now:
+        start = promise.next_due  # what lies before it would be the promised one
+    else:
+        return None
+    found = list(schedules.left_out_between(schedule, start, now, on_since=promise.on_since))
+    if not found:
+        return None
+    return Due(due_at=found[0], missed=len(found) - 1, missed_until=found[-1] if len(found) > 1 else None)
 
 
 def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> Promise:

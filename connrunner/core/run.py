@@ -20,6 +20,8 @@ class Result:
     message: str = ""
     code: str = ""
     exit_status: int | None = None
+    attempts: int = 1  # what it says is about the last of them, the counters too
+    waiting_helps: bool = False  # a failure that may pass by itself
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -64,6 +66,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
         message=str(data.get("message", "")),
         code=str(data.get("code", "")),
         exit_status=data.get("exit_status"),
+        attempts=int(data.get("attempts", 1)),
         detail=data.get("detail", {}),
     )
 
@@ -76,6 +79,7 @@ def result_as_dict(result: Result) -> dict[str, Any]:
         "message": result.message,
         "code": result.code,
         "exit_status": result.exit_status,
+        "attempts": result.attempts,
         "detail": dict(result.detail),
     }
 
@@ -108,6 +112,7 @@ def as_dict(run: Run) -> dict[str, Any]:
         "kind": run.kind,
         "title": run.title,
         "exit_status": run.exit_status,
+        "attempts": run.attempts,
         "detail": dict(run.detail),
     }
 
@@ -135,5 +140,6 @@ def from_mapping(data: Mapping[str, Any]) -> Run:
         kind=data.get("kind", ""),
         title=data.get("title", ""),
         exit_status=data.get("exit_status"),
+        attempts=int(data.get("attempts", 1)),
         detail=data.get("detail", {}),
     )

@@ -211,19 +211,20 @@ def longest_gap(schedule: Schedule) -> timedelta | None:
 def _slots(schedule: Schedule, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
     """Yield the slots in (*after*, *until*], ascending, each once."""
     after, until = _bounded(after), _bounded(until)
-    return takewhile(lambda slot: slot <= until, _slots_after(schedule, after, on_since))
+    return takewhile(lambda slot: slot <= until, _slots_after(schedule, after, until, on_since))
 
 
-def _slots_after(schedule: Schedule, after: datetime, on_since: datetime | None) -> Iterator[datetime]:
+def _slots_after(schedule: Schedule, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
+    """Yield the slots behind *after*, ascending; those behind *until* need not be looked for."""
     match schedule:
         case Manual():
             return iter(())
         case TimesPerDay():
             return _elapsed_slots(schedule, _switched_on(on_since), after)
         case AnyOf(schedules=schedules):
-            return _once(merge(*(_slots_after(each, after, on_since) for each in schedules)))
+            return _once(merge(*(_slots_after(each, after, until, on_since) for each in schedules)))
         case Excepting():
-            return _free_slots(schedule, after, on_since)
+            return _free_slots(schedule, after, until, on_since)
         case _:
             return _calendar_slots(schedule, after)
 
@@ -237,11 +238,11 @@ def _once(slots: Iterator[datetime]) -> Iterator[datetime]:
             yield slot
 
 
-def _free_slots(schedule: Excepting, after: datetime, on_since: datetime | None) -> Iterator[datetime]:
+def _free_slots(schedule: Excepting, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
     """Yield the slots outside of blackouts. Those inside are leapt over: there may be a thousand a day."""
-    slots = _slots_after(schedule.schedule, after, on_since)
+    slots = _slots_after(schedule.schedule, after, until, on_since)
     leaps = 0
-    while (slot := next(slots, None)) is not None:
+    while (slot := next(slots, None)) is not None and slot <= until:
         over = [end for each in schedule.blackouts if (end := blackout.over_at(each, slot)) is not None]
         if not over:
             leaps = 0
@@ -251,7 +252,7 @@ def _free_slots(schedule: Excepting, after: datetime, on_since: datetime | None)
         if leaps > MOST_BLACKOUTS:
             return
         if max(over) - MINUTE > slot:
-            slots = _slots_after(schedule.schedule, _bounded(max(over)) - MINUTE, on_since)
+            slots = _slots_after(schedule.schedule, _bounded(max(over)) - MINUTE, until, on_since)
 
 
 def _elapsed_slots(schedule: TimesPerDay, on_since: datetime, after: datetime) -> Iterator[datetime]:

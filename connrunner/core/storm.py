@@ -61,7 +61,7 @@ def folded(told: Told, *, now: datetime, token: str) -> Iterator[Notice]:
         since = instant.parse(window["since"])
         if window["folded"] and not since <= now < since + WINDOW:
             yield Notice(
-                id=notice_id("folded", instant.text(now), f"{token}-{number}"),
+                id=notice_id("folded", f"{token}-{number}" if number else token),
                 connection="",
                 run=0,
                 event="folded",

@@ -40,8 +40,8 @@ def build(
     headers or recipients than intended.
     """
     to = address.person(recipient)
-    copies = [address.person(one) for one in notice.cc]
-    answer = [address.person(reply_to)] if reply_to else []
+    copies = _readable([address.person(one) for one in notice.cc], to)
+    answer = _readable([address.person(reply_to)] if reply_to else [], to)
     # Somebody in copy sees whom the mail is for by the target's name: the addresses are not shown.
     addressees = [] if recipient in notice.cc else [to]
     lines = [
@@ -57,8 +57,10 @@ def build(
     message["Subject"] = _value(rendered.subject, LONGEST_SUBJECT)
     message["Date"] = at
     message["Auto-Submitted"] = "auto-generated"  # nobody's out-of-office answers it (RFC 3834)
-    message["X-Connrunner-Connection"] = _value(notice.connection, 100)
-    message["X-Connrunner-Run"] = str(notice.run)
+    if notice.connection:
+        message["X-Connrunner-Connection"] = _value(notice.connection, 100)
+    if notice.run:
+        message["X-Connrunner-Run"] = str(notice.run)
     message["X-Connrunner-Event"] = notice.event
     message.set_content(_body(rendered.text), cte="quoted-printable")
     if rendered.html is not None:
@@ -67,6 +69,11 @@ def build(
     meant = [line.partition(":")[0] for line in lines if line] + list(message.keys())
     _verify(data, meant, {"From": [source], "To": addressees, "Cc": copies, "Reply-To": answer})
     return data
+
+
+def _readable(people: Sequence[Person], to: Person) -> list[Person]:
+    """Leave out whose mailbox would keep the mail from *to*: few servers take letters beyond ASCII in a mailbox."""
+    return [one for one in people if to.needs_utf8 or not one.needs_utf8]
 
 
 def message_id(notice: str, recipient: str, source: Person) -> str:

@@ -328,7 +328,7 @@ def _waiting_from(data: Mapping[str, Any]) -> Waiting:
     )
 
 
-def plan_as_record(plan: Plan, *, at: str, before: str | None = None) -> dict[str, Any]:
+def plan_as_record(plan: Plan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
     """Return the one record that holds all that a tick decided: slots and new promises cannot part.
 
     *before* is when the tick before this one looked.
@@ -336,7 +336,7 @@ def plan_as_record(plan: Plan, *, at: str, before: str | None = None) -> dict[st
     return {
         "type": "planned",
         "at": at,
-        "before": before,
+        "before": instant.text(before) if before else None,
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {

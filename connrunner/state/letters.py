@@ -1,0 +1,94 @@
+"""Mail that waits or was given up: one letter for each recipient of a notice."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from connrunner.core import instant
+from connrunner.core import notice as notices
+from connrunner.core.notice import Notice
+from connrunner.state.standing import Standing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Letter:
+    """What one recipient is still to be told, or will not be."""
+
+    notice: Notice
+    recipient: str
+    state: Literal["waiting", "dead"]
+    owed_at: str
+    attempts: int
+    tried_at: str | None  # the last time
+    next_at: datetime | None  # None for a dead one
+    reason: str  # why the last attempt failed; empty before the first
+
+
+def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
+    """Yield every letter: first what waits, oldest first, then what was given up."""
+    dead = []
+    for owed in standing.owed.values():
+        ledger = notices.ledger(owed.notice, owed.deliveries, now)
+        given_up = {letter.recipient for letter in ledger.dead}
+        for recipient in owed.notice.recipients:
+            if recipient not in given_up and recipient not in ledger.waiting and recipient not in ledger.due:
+                continue
+            tries = [each for each in owed.deliveries if each["recipient"] == recipient]
+            attempts = [each for each in tries if each["result"] in ("deferred", "refused")]
+            letter = Letter(
+                notice=owed.notice,
+                recipient=recipient,
+                state="dead" if recipient in given_up else "waiting",
+                owed_at=owed.at,
+                attempts=len(attempts),
+                tried_at=attempts[-1]["at"] if attempts else None,
+                next_at=None if recipient in given_up else ledger.waiting.get(recipient, now),
+                reason=attempts[-1]["reason"] if attempts else "",
+            )
+            if letter.state == "dead":
+                dead.append(letter)
+            else:
+                yield letter
+    yield from dead
+    for entry in standing.dead:
+        if "notice" in entry:  # an older version kept too little to send it again
+            yield Letter(
+                notice=notices.from_mapping(entry["notice"]),
+                recipient=entry["recipient"],
+                state="dead",
+                owed_at=entry["owed_at"],
+                attempts=entry["attempts"],
+                tried_at=entry["at"],
+                next_at=None,
+                reason=entry["reason"],
+            )
+
+
+def chosen(found: Collection[Letter], names: Collection[str], *, to: str = "") -> list[Letter]:
+    """Return those of *found* whose notice one of *names* says, whole or by its first parts, and that go to *to*."""
+
+    def is_named(letter: Letter) -> bool:
+        return not names or any(f"{letter.notice.id}.".startswith(f"{name.rstrip('.')}.") for name in names)
+
+    return [letter for letter in found if is_named(letter) and (not to or to.casefold() in letter.recipient.casefold())]
+
+
+def as_dict(letter: Letter) -> dict[str, object]:
+    """Return *letter* as `notify list --format json` shows it."""
+    return {
+        "id": letter.notice.id,
+        "state": letter.state,
+        "connection": letter.notice.connection or None,
+        "run": letter.notice.run or None,
+        "event": letter.notice.event,
+        "target": letter.notice.target or None,
+        "recipient": letter.recipient,
+        "owed_at": letter.owed_at,
+        "attempts": letter.attempts,
+        "tried_at": letter.tried_at,
+        "next_at": instant.text(letter.next_at) if letter.next_at else None,
+        "reason": letter.reason,
+    }
