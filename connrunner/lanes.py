@@ -13,10 +13,11 @@ from typing import Any
 
 from connrunner.core import plan
 from connrunner.core import run as runs
-from connrunner.core.model import Connection, Outcome, Workspace
+from connrunner.core.model import Connection, Outcome, Run, Workspace
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
+from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
 from connrunner.records import Records
 from connrunner.state import locks
 from connrunner.state import runs as run_files
@@ -61,6 +62,7 @@ class Lanes:
     refresh: Callable[[], Workspace]
     records: Records
     say: Say
+    heart: Heart
     workspace: Workspace = field(init=False)
     _working: dict[str, Working] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that somebody else holds
@@ -133,7 +135,7 @@ class Lanes:
                 connection = self.workspace.connections.get(started.connection)
                 notify = connection.notify if connection else self.workspace.default_notify
                 run = self.records.recover(started, notify)
-                self.say({"event": "recovered", **runs.as_dict(run)})
+                self._ended(run, started, connection, event="recovered")
 
     def _start_next(self, name: str, lane: LaneLock) -> Working | None:
         """Start the first waiting run of a lane that we hold; None when none waits."""
@@ -163,6 +165,7 @@ class Lanes:
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
+            self._beat(connection, "start", started, f"run {started.run} has started")
             began = time.monotonic()
             try:
                 process = local.start(
@@ -172,7 +175,7 @@ class Lanes:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = records.finish(started, result, seconds=0, notify=connection.notify)
-                self.say({"event": "ended", **runs.as_dict(run)})
+                self._ended(run, started, connection)
                 continue
             return Working(lane=lane, started=started, connection=connection, process=process, began=began)
 
@@ -209,7 +212,7 @@ class Lanes:
         working.process.close()
         result = self._result(working, status)
         run = self.records.finish(working.started, result, seconds=seconds, notify=working.connection.notify)
-        self.say({"event": "ended", **runs.as_dict(run)})
+        self._ended(run, working.started, working.connection)
         del self._working[working.started.lane]
         working.lane.let_go()
         if working.lane.take():
@@ -262,6 +265,17 @@ class Lanes:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _ended(self, run: Run, started: Started, connection: Connection | None, *, event: str = "ended") -> None:
+        self.say({"event": event, **runs.as_dict(run)})
+        said = f": {run.message}" if run.message else ""
+        self._beat(connection, sign_of(run), started, f"run {run.run} {run.outcome}{said}")
+
+    def _beat(self, connection: Connection | None, sign: Sign, started: Started, body: str) -> None:
+        """Have somebody outside told, when the connection says whom."""
+        if connection is not None and connection.heartbeat is not None:
+            rid = rid_of(self.records.state.root, connection.name, started.run, started.started_at)
+            self.heart.beat(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
