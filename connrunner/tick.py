@@ -173,6 +173,8 @@ class Tick:
     def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
+        if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
+            since = max(since, min(now, instant.parse(stands.told.outage_until)))
         missed = overdue.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
