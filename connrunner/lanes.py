@@ -13,12 +13,13 @@ from typing import Any
 
 from connrunner.core import instant, plan
 from connrunner.core import run as runs
-from connrunner.core.model import Connection, Outcome, Workspace
+from connrunner.core.model import Connection, Outcome, Run, Workspace
 from connrunner.core.plan import Stop
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.family import Family, described, holders
+from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
 from connrunner.records import Records
 from connrunner.state import locks, requests
 from connrunner.state import runs as run_files
@@ -50,6 +51,7 @@ class Lanes:
     refresh: Callable[[], Workspace]
     records: Records
     say: Say
+    heart: Heart
     workspace: Workspace = field(init=False)
     by_hand: Stop | None = None  # what Ctrl-C means: the end of the run that somebody watches
     _working: dict[str, Working] = field(default_factory=dict)  # by lane
@@ -199,13 +201,14 @@ class Lanes:
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
+            self._beat(connection, "start", started, f"run {started.run} has started")
             try:
                 worker = self._spawn(started, connection, lane)
             except OSError as error:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = records.finish(started, result, seconds=0, notify=connection.notify)
-                self.say({"event": "ended", **runs.as_dict(run)})
+                self._ended(run, started, connection)
                 continue
             return Working(
                 lane=lane,
@@ -314,7 +317,8 @@ class Lanes:
             run = records.finish(started, result, seconds=working.seconds, notify=working.notify)
         if working.stop:
             requests.forget(records.state, working.stop)
-        self.say({"event": "recovered" if working.adopted else "ended", **runs.as_dict(run)})
+        connection = self.workspace.connections.get(started.connection)
+        self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
         return True
 
     def _leave(self) -> None:
@@ -350,6 +354,17 @@ class Lanes:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _ended(self, run: Run, started: Started, connection: Connection | None, *, event: str = "ended") -> None:
+        self.say({"event": event, **runs.as_dict(run)})
+        said = f": {run.message}" if run.message else ""
+        self._beat(connection, sign_of(run), started, f"run {run.run} {run.outcome}{said}")
+
+    def _beat(self, connection: Connection | None, sign: Sign, started: Started, body: str) -> None:
+        """Have somebody outside told, when the connection says whom."""
+        if connection is not None and connection.heartbeat is not None:
+            rid = rid_of(self.records.state.root, connection.name, started.run, started.started_at)
+            self.heart.beat(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
 

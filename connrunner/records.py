@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant, policy, storm
+from connrunner.core import instant, overdue, policy, storm
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
@@ -145,7 +145,9 @@ class Records:
             kind=connection.kind if connection else "",
             title=connection.title if connection else "",
         )
-        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=dequeued)
+        notify = connection.notify if connection else workspace.default_notify
+        known = overdue.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
+        self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
     def _adopted(self, entry: Waiting) -> Run | None:

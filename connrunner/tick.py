@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,8 @@ from connrunner.core.overdue import Promised
 from connrunner.core.plan import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.lanes import Lanes, Say
+from connrunner.notify import heart
+from connrunner.notify.heart import Heart
 from connrunner.records import Records, digest, token
 from connrunner.state import locks, requests, standing
 from connrunner.state.folder import StateFolder
@@ -38,12 +41,18 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
     *now* is taken for the clock, for tests and what-if.
     """
     this = Tick(folder, state, now=now, say=say)
-    this.take_in()
     try:
-        this.drain()
+        this.take_in()
+        try:
+            this.drain()
+        finally:
+            with suppress(StateError, BusyError):
+                this.settle()
+    except (WorkspaceError, StateError) as error:
+        this.fail(str(error))
+        raise
     finally:
-        with suppress(StateError, BusyError):
-            this.settle()
+        this.rest()
 
 
 class Tick:
@@ -61,7 +70,8 @@ class Tick:
         self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
-        self.lanes = Lanes(folder, self._refresh, records, say)
+        self.heart = Heart(folder)
+        self.lanes = Lanes(folder, self._refresh, records, say, self.heart)
         self._mail: subprocess.Popen[bytes] | None = None
 
     @property
@@ -121,6 +131,7 @@ class Tick:
             self._planned = self._stamps if due else None
         if due:
             quiet.ticked(str(self.state.root), self.clock().timestamp())
+            self._beat()
         for slot in decided.slots:
             self.say(
                 {
@@ -166,6 +177,8 @@ class Tick:
     def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
+        if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
+            since = max(since, min(now, instant.parse(stands.told.outage_until)))
         missed = overdue.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
@@ -232,6 +245,8 @@ class Tick:
             wakes = [at for each in stands.promises.values() for at in (each.next_due, each.left_out) if at]
             wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
+            if self.workspace.heartbeat is not None:
+                wakes.append(heart.next_due(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
             wake = min(wakes, default=self.clock() + IDLE)
             quiet.remember(
                 str(self.folder),
@@ -272,6 +287,31 @@ class Tick:
                 reason = dead.get((identity, recipient))
                 event = "mailed" if reason is None else "mail-dead"
                 self.say({"event": event, **about, "recipient": recipient, "reason": reason or ""})
+
+    # --- signs of life -----------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Have somebody outside told that this tick looked and recorded what it saw, unless it is too soon."""
+        known, now = self.workspace.heartbeat, self.clock()
+        if known is None or heart.next_due(self.state.heartbeat, known, now) > now:
+            return
+        with suppress(OSError):
+            self.state.heartbeat.touch(mode=0o600)
+            at = instant.minute(now).timestamp()  # a tick comes a moment earlier or later in its minute
+            os.utime(self.state.heartbeat, (at, at))
+        stands = self.journal.standing
+        body = f"{len(self.workspace.connections)} connections, {len(stands.started)} run, {len(stands.waiting)} wait"
+        self.heart.beat(known.url, "success", about="the workspace", body=body)
+
+    def fail(self, reason: str) -> None:
+        """Have somebody outside told that this tick could not do its work."""
+        if self.workspace.heartbeat is not None:
+            self.heart.beat(self.workspace.heartbeat.url, "fail", about="the workspace", body=reason)
+
+    def rest(self) -> None:
+        """Wait a little for the last pings, and say which of them were not taken."""
+        for trouble in self.heart.rest():
+            self.say({"event": "heartbeat-failed", **trouble})
 
     # --- what else people are told -----------------------------------------------------------------------------
 

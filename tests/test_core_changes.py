@@ -9,6 +9,8 @@ import pytest
 
 from connrunner.core import changes, instant, outlook, schedule
 from connrunner.core.changes import Difference, Slots
+from connrunner.core.model import Target
+from tests.test_core_overdue import workspace
 
 KEYS = [
     # before                          after                            key, before, after
@@ -101,3 +103,12 @@ def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], mon
         have = {(slot.year, slot.month) for slot in schedule.between(parsed, start, end)}
         all_months = {(2026, 12), *((2027, month) for month in range(1, 7))}
         assert {(month.year, month.month) for month in lacking} == all_months - have
+
+
+def test_who_is_told_by_a_target_is_a_change() -> None:
+    before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
+
+    assert changes.around(before, after) == (
+        Difference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
+    )
+    assert changes.around(before, before) == ()

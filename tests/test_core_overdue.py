@@ -174,6 +174,9 @@ HOLES = [
     (3 * HOUR, (slot("a", NOON - HOUR), slot("b", NOON - 2 * HOUR, missed=4, until=NOON - MINUTE)), {"a": 1, "b": 5}),
     (3 * HOUR, (slot("b", NOON - 2 * HOUR, missed=4, until=NOON),), {"b": 4}),
     (3 * HOUR, (slot("a", NOON - HOUR, result="dropped"),), {}),
+    (3 * HOUR, (slot("a", NOON - HOUR, result="left_out"),), {}),
+    (3 * HOUR, (slot("a", NOON - HOUR, result="missed"),), {"a": 1}),
+    (3 * HOUR, (slot("a", NOON - 4 * HOUR, result="missed", missed=2, until=NOON - HOUR),), {"a": 2}),  # it waited
     (3 * HOUR, (slot("a", NOON - HOUR, result="skipped"),), {"a": 1}),
 ]
 

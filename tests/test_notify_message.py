@@ -113,7 +113,7 @@ def test_no_subject_adds_a_header_or_a_recipient(subject: str, stands: str) -> N
     assert b"\nbcc:" not in data.lower()
 
 
-@given(subject=st.text(), text=st.text(), html=st.text(), name=st.text(), display=st.text())
+@given(subject=st.text(), text=st.text(), html=st.text(), name=st.text(min_size=1), display=st.text())
 @example(subject="=?utf-8?q?=0ABcc:_x@y?=", text="", html="", name="=?utf-8?q?=0A?=", display='", <x@y>, "')
 def test_no_text_at_all_adds_a_header_or_a_recipient(
     subject: str, text: str, html: str, name: str, display: str

@@ -90,6 +90,7 @@ class Watch:
             if self.line:
                 self.line.clear()
             self.tick.settle()
+            self.tick.rest()
         return next(run for run in run_files.history(self.home.state, self.name) if run.run == self._number())
 
     def _number(self) -> int | None:

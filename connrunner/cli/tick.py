@@ -85,5 +85,7 @@ def sentence(event: dict[str, Any]) -> str:
             return f"{run}: its mail waits: {event['reason']}"
         case "mail-dead":
             return f"{run}: {event['recipient']} could not be told: {event['reason']}"
+        case "heartbeat-failed":
+            return f"the heartbeat of {event['about']} was not taken: {event['reason']}"
         case _:
             return str(event["message"])

@@ -81,6 +81,23 @@ def workspace(data: Data) -> Iterator[Finding]:
         yield from _address(mail["from"], ("mail", "from"), plain=True)
     if mail.get("username") is not None:
         yield from literals.reference(mail["username"], ("mail", "username"))
+    yield from _heartbeat(data)
+
+
+def _heartbeat(data: Data) -> Iterator[Finding]:
+    from urllib.parse import urlsplit
+
+    url = (data.get("heartbeat") or {}).get("url")
+    if url is None or redact.is_reference(url):
+        return
+    try:
+        sound = bool(urlsplit(url).hostname and urlsplit(url).port != 0)
+    except ValueError:
+        sound = False
+    if not sound:
+        yield Finding(
+            ("heartbeat", "url"), "`url` has no host, or no port that there can be", "is it spelt right?", "bad-url"
+        )
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -180,6 +197,7 @@ def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
         elif isinstance(entry, dict):
             yield from schedule(entry, path)
     yield from notify(data.get("notify") or (), around.targets, ("notify",))
+    yield from _heartbeat(data)
     for kind, check in (("import", _import), ("export", _export)):
         work = data.get(kind)
         if not isinstance(work, dict):

@@ -22,7 +22,15 @@ from connrunner.config.compiled import Compiled, Resolved
 from connrunner.config.finding import Finding
 from connrunner.config.git import VersionError
 from connrunner.config.names import listed, whole_file, wrong_suffix
-from connrunner.config.resolved import built, connection_from, notify_from, profile_model_from, resolve, target_from
+from connrunner.config.resolved import (
+    built,
+    connection_from,
+    heartbeat_from,
+    notify_from,
+    profile_model_from,
+    resolve,
+    target_from,
+)
 from connrunner.config.source import Source, Sources
 from connrunner.config.version import InCommit, InFolder, MovingError
 from connrunner.config.wording import printable
@@ -151,6 +159,7 @@ def _workspace(sources: Sources) -> Workspace:
         broken=broken,
         problems=tuple(problems),
         default_notify=notify_from(around.notify, shared.people),
+        heartbeat=heartbeat_from(shared.top.data.get("heartbeat")),
         targets=shared.people,
         commit=sources.version.commit,
         profile_document=around.profile or {},

@@ -22,6 +22,7 @@ from connrunner.core.model import (
     Export,
     Field,
     Format,
+    Heartbeat,
     Import,
     Manual,
     Notify,
@@ -94,6 +95,7 @@ def built(
         schedule=schedules.parse(document["schedule"], timezone),
         work=_work(document),
         notify=notify_from(document["notify"], targets),
+        heartbeat=heartbeat_from(document.get("heartbeat")),
         timeout=seconds(document["timeout"]),
         start_within=seconds(document["start_within"]) if "start_within" in document else None,
         retry=_retry(document["retry"]) if "retry" in document else None,
@@ -115,6 +117,13 @@ def notify_from(entries: Any, targets: Mapping[str, Target]) -> tuple[Notify, ..
             said |= {key: seconds(said[key]) for key in ("reminder", "late_after") if key in said}
             found.append(Notify(to=tuple(to), **said))
     return tuple(found)
+
+
+def heartbeat_from(data: Mapping[str, Any] | None) -> Heartbeat | None:
+    """Return where signs of life go, when *data* says it."""
+    if data is None:
+        return None
+    return Heartbeat(url=data["url"], **({"every": seconds(data["every"])} if "every" in data else {}))
 
 
 def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:

@@ -304,6 +304,14 @@ class Retry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """Where a sign of life goes, so that somebody outside notices when it stops."""
+
+    url: str  # http:// or https://, or a reference to a secret
+    every: int = 300  # seconds between those of a workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
 
@@ -317,6 +325,7 @@ class Connection:
     schedule: Schedule
     work: Work
     notify: tuple[Notify, ...] = ()
+    heartbeat: Heartbeat | None = None
     timeout: int  # seconds
     start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
     retry: Retry | None = None
@@ -360,6 +369,7 @@ class Workspace:
     broken: Mapping[str, tuple[Problem, ...]]  # connections that cannot be used now, by name, and why
     problems: tuple[Problem, ...]  # every problem of every file, the broken connections' among them
     default_notify: tuple[Notify, ...] = ()
+    heartbeat: Heartbeat | None = None
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data

@@ -89,15 +89,17 @@ def _deadlines(
         return
     connection = connections.get(one.entry.connection)
     since = one.entry.due_at
-    if told.outage_until:
-        # What an outage held up was told as one: the time counts from its end.
-        since = max(since, instant.parse(told.outage_until)) if _held_up(one.entry, told) else since
+    if is_held_up(one.entry, told):  # it was told with the others: the time counts from the end of the outage
+        since = instant.parse(told.outage_until)
     for rule in connection.notify if connection else default:
         if rule.late_after:
             yield rule, since + timedelta(seconds=rule.late_after)
 
 
-def _held_up(entry: Waiting, told: Told) -> bool:
+def is_held_up(entry: Waiting, told: Told) -> bool:
+    """Tell whether *entry* is one of those that people were told of together: no tick came when it was due."""
+    if not told.outage_until:
+        return False
     until = instant.parse(told.outage_until)
     return entry.due_at < until and instant.minute(entry.queued_at) >= instant.minute(until)
 
@@ -135,9 +137,9 @@ def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dic
     for slot in slots:
         entry = slot.entry
         if entry.trigger == "schedule" and slot.result not in ("dropped", "left_out") and entry.due_at < minute:
-            passed = 1 + entry.missed - (slot.missed_until == minute)
+            passed = (entry.due_at > since) + entry.missed - (slot.missed_until == minute)
             missed[slot.connection] = missed.get(slot.connection, 0) + passed
-    return missed
+    return {name: number for name, number in missed.items() if number}
 
 
 def digests(

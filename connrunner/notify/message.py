@@ -57,8 +57,10 @@ def build(
     message["Subject"] = _value(rendered.subject, LONGEST_SUBJECT)
     message["Date"] = at
     message["Auto-Submitted"] = "auto-generated"  # nobody's out-of-office answers it (RFC 3834)
-    message["X-Connrunner-Connection"] = _value(notice.connection, 100)
-    message["X-Connrunner-Run"] = str(notice.run)
+    if notice.connection:
+        message["X-Connrunner-Connection"] = _value(notice.connection, 100)
+    if notice.run:
+        message["X-Connrunner-Run"] = str(notice.run)
     message["X-Connrunner-Event"] = notice.event
     message.set_content(_body(rendered.text), cte="quoted-printable")
     if rendered.html is not None:

@@ -50,6 +50,10 @@ class StateFolder:
         return self.root / "mail"
 
     @property
+    def heartbeat(self) -> Path:
+        return self.root / "heartbeat"
+
+    @property
     def programs(self) -> Path:
         return self.root / "connectors"
 

@@ -1,0 +1,84 @@
+"""From ticks to mails: a failure, an outage of the scheduler, a recovery, and a digest."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+
+import pytest
+
+from connrunner.core import instant
+from connrunner.tick import tick
+from tests.conftest import Place
+
+FLAGGED = "import os, sys; sys.exit(not os.path.exists('good'))"
+DAILY = '{type: days_of_week, days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday], time: "03:00"}'
+
+
+def ticked(place: Place, at: str) -> tuple[list[dict[str, object]], dict[str, EmailMessage]]:
+    """Do one tick at *at*; return what it said, and the new mails by recipient and event."""
+    box = place.state.mail
+    before = {file.name for file in box.iterdir()} if box.is_dir() else set()
+    said: list[dict[str, object]] = []
+    tick(place.folder, place.state, now=instant.parse(at), say=said.append)
+    mails = {}
+    for file in sorted(box.iterdir()) if box.is_dir() else []:
+        if file.name not in before:
+            mail = message_from_bytes(file.read_bytes(), policy=default)
+            assert isinstance(mail, EmailMessage)
+            mails[f"{mail['X-Connrunner-Event']} to {file.name.rpartition('-')[2].removesuffix('.eml')}"] = mail
+    return said, mails
+
+
+@pytest.mark.slow
+def test_a_failure_an_outage_a_recovery_and_a_digest(place: Place) -> None:
+    place.write(
+        "connrunner.yaml",
+        "version: 1\ntimezone: Europe/Amsterdam\ndefaults: {notify: [{to: ops@example.com, when: failure}]}\n",
+    )
+    place.write(
+        "notifications/team.yaml",
+        "email: [ann@example.com]\ncc: [boss@example.com]\nreply_to: help@example.com\nlanguage: nl\n"
+        'digest: {type: daily, time: "07:30"}\n',
+    )
+    place.command("crm", FLAGGED, schedule=DAILY, more="notify: [{to: team, when: change, late_after: 30m}]\n")
+
+    assert ticked(place, "2026-11-20T01:59:00Z")[1] == {}
+    _, mails = ticked(place, "2026-11-20T02:00:00Z")
+    assert sorted(mails) == ["failing to ann@example.com", "failing to boss@example.com"]
+    failing = mails["failing to ann@example.com"]
+    assert (failing["To"], failing["Cc"], failing["Reply-To"]) == (
+        "ann@example.com",
+        "boss@example.com",
+        "help@example.com",
+    )
+    assert "vr 20 nov 2026 03:00:00 +01:00" in failing.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+    place.write("good", "")
+    said, mails = ticked(place, "2026-11-22T09:00:00Z")
+    assert sorted(mails) == [
+        "digest to ann@example.com",
+        "digest to boss@example.com",
+        "outage to ops@example.com",
+        "recovered to ann@example.com",
+        "recovered to boss@example.com",
+    ]
+    (hole,) = [each for each in said if each["event"] == "hole"]
+    assert hole == {
+        "event": "hole",
+        "from": "2026-11-20T02:00:00Z",
+        "to": hole["to"],
+        "missed": {"crm": 2},
+    }
+    assert datetime.fromisoformat(str(hole["to"])).minute == 0
+    recovered = mails["recovered to ann@example.com"]
+    assert recovered["In-Reply-To"] == recovered["References"] == failing["Message-ID"]
+    assert "crm: run 1 failed" not in str(recovered["Subject"])
+    digest = mails["digest to ann@example.com"]
+    assert (digest["X-Connrunner-Connection"], digest["X-Connrunner-Run"]) == (None, None)
+    assert "crm" in digest.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+
+    said, mails = ticked(place, "2026-11-22T09:01:00Z")
+    assert (said, mails) == ([], {})

@@ -1,0 +1,175 @@
+"""Signs of life: what a receiver outside hears of runs and ticks, and what a dead one costs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from connrunner.beat import send
+from connrunner.core.model import Heartbeat
+from connrunner.notify import heart
+from connrunner.notify.heart import Heart, Sign
+from tests.conftest import Place
+from tests.receiver import Receiver, receiving
+
+ADDRESSES: list[tuple[str, Sign, str, str]] = [
+    # url                             sign       rid  goes to
+    ("https://hc-ping.com/abc", "start", "1-2", "https://hc-ping.com/abc/start?rid=1-2"),
+    ("https://hc-ping.com/abc/", "success", "1-2", "https://hc-ping.com/abc?rid=1-2"),
+    ("https://hc-ping.com/abc", "fail", "", "https://hc-ping.com/abc/fail"),
+    ("http://h:8000/push?token=x", "fail", "1", "http://h:8000/push/fail?token=x&rid=1"),
+]
+
+
+@pytest.mark.parametrize(("url", "sign", "rid", "where"), ADDRESSES)
+def test_a_ping_goes_to_an_address_of_its_own(url: str, sign: Sign, rid: str, where: str) -> None:
+    assert heart.address(url, sign, rid) == where
+
+
+def test_start_and_end_of_a_run_bear_the_same_id_and_no_other_run_does() -> None:
+    rids = [heart.rid_of(Path("/s"), "a", run, at) for run in (1, 2) for at in ("x", "y")]
+    assert len(set(rids)) == 4
+    assert heart.rid_of(Path("/s"), "a", 1, "x") == rids[0]
+
+
+def test_a_sign_of_life_is_due_once_in_its_time(tmp_path: Path) -> None:
+    now, every = datetime(2026, 11, 22, 10, 0, tzinfo=UTC), Heartbeat(url="x", every=300)
+    stamp = tmp_path / "heartbeat"
+    assert heart.next_due(stamp, every, now) == now
+    stamp.touch()
+    os.utime(stamp, (now.timestamp(), now.timestamp()))
+    assert heart.next_due(stamp, every, now + timedelta(seconds=299)) == now + timedelta(minutes=5)
+    past = now - timedelta(days=400)  # the clock went back
+    assert heart.next_due(stamp, every, past) == past
+
+
+@pytest.fixture
+def outside() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def ping(url: str, sign: Sign = "success") -> dict[str, str]:
+    return {"url": url, "sign": sign, "rid": "", "body": "hi"}
+
+
+def test_what_goes_wrong_is_told_without_the_secret(
+    tmp_path: Path, outside: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEAT", f"{outside.url}/SECRET-abcdef")
+    assert send(ping("env:BEAT"), tmp_path) == ""
+    assert outside.got[-1].path == "/SECRET-abcdef"
+    outside.status = 404
+    assert send(ping("env:BEAT"), tmp_path) == "the server answered 404; is the URL right?"
+    monkeypatch.setenv("BEAT", "http://127.0.0.1:1/SECRET-abcdef")
+    assert send(ping("env:BEAT"), tmp_path) == "the server cannot be reached: Connection refused"
+    assert "the environment variable GONE is not set" in send(ping("env:GONE"), tmp_path)
+    for odd in ("file:///etc/passwd-SECRET", "no url SECRET", "http://[SECRET", "http://SECRET host/"):
+        monkeypatch.setenv("BEAT", odd)
+        assert "SECRET" not in send(ping("env:BEAT"), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_success_never_overtakes_its_start_and_a_slow_server_keeps_nobody(
+    tmp_path: Path, outside: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heart, "PATIENCE", 0.2)
+    outside.hold = threading.Event()
+    beating = Heart(tmp_path)
+    start = time.monotonic()
+    for number in range(5):
+        beating.beat(outside.url, "start", about="crm", rid=str(number))
+        beating.beat(outside.url, "success", about="crm", rid=str(number))
+    assert beating.rest() == []
+    assert time.monotonic() - start < 10
+    outside.wait(1)
+    outside.hold.set()
+    got = outside.wait(10)
+    monkeypatch.setattr(heart, "PATIENCE", 20)
+    assert beating.rest() == []
+    expected = [f"{path}?rid={number}" for number in range(5) for path in ("/start", "")]
+    assert [one.path.replace("/?", "?") for one in got] == expected
+
+
+def heard(outside: Receiver) -> list[tuple[str, str]]:
+    return [(urlsplit(got.path).path, got.body) for got in outside.got]
+
+
+@pytest.mark.slow
+def test_a_tick_and_its_runs_give_signs_of_life(place: Place, outside: Receiver) -> None:
+    url = {"URL": f"{outside.url}/SECRET"}
+    settings = place.folder / "connrunner.yaml"
+    settings.write_text(settings.read_text() + "heartbeat: {url: 'env:URL', every: 5m}\n")
+    more = "heartbeat: {url: '%s/%s'}\n"
+    place.command(
+        "good", "print('fine')", schedule="{type: times_per_day, times: 1}", more=more % (outside.url, "good")
+    )
+    place.command(
+        "bad",
+        "raise SystemExit('no file')",
+        schedule="{type: times_per_day, times: 1}",
+        more=more % (outside.url, "bad"),
+    )
+
+    done = place.run("tick", "--now", "2026-11-22T10:00:30Z", env=url)
+    assert "heartbeat" not in done.out + done.err
+    assert sorted(heard(outside)) == [
+        ("/SECRET", "2 connections, 0 run, 2 wait"),
+        ("/bad/fail", "run 1 failed: the program ended with exit status 1: no file"),
+        ("/bad/start", "run 1 has started"),
+        ("/good", "run 1 succeeded"),
+        ("/good/start", "run 1 has started"),
+    ]
+    rids = {urlsplit(got.path).path: parse_qs(urlsplit(got.path).query).get("rid") for got in outside.got}
+    assert rids["/bad/start"] == rids["/bad/fail"] != rids["/good/start"] == rids["/good"]
+    assert rids["/SECRET"] is None
+
+    place.run("tick", "--now", "2026-11-22T10:04:59Z", env=url)
+    assert len(outside.got) == 5
+    outside.status = 500
+    said = place.run("tick", "--now", "2026-11-22T10:05:00Z", env=url)
+    assert outside.got[5].path == "/SECRET"
+    assert "the heartbeat of the workspace was not taken: the server answered 500" in said.out
+    assert "SECRET" not in said.out + said.err
+
+    place.state.journal.chmod(0o400)
+    place.state.journal.write_bytes(b"") if os.geteuid() else place.state.journal.unlink()
+    if os.geteuid() == 0:
+        place.state.journal.mkdir()  # root may write everything, but no folder
+    place.run("tick", "--now", "2026-11-22T10:11:00Z", env=url, check=74)
+    assert outside.got[6].path == "/SECRET/fail"
+    assert "journal.jsonl" in outside.got[6].body
+
+
+@pytest.mark.slow
+def test_quiet_ticks_wake_for_the_next_sign_of_life(
+    place: Place, outside: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from connrunner import quiet
+    from connrunner.tick import Tick
+    from tests.test_tick import quiet_after
+
+    place.write("connrunner.yaml", f"version: 1\nheartbeat: {{url: '{outside.url}/x', every: 2m}}\n")
+    place.command("hello", "print(1)", schedule="{type: manual}")
+    quiet_after(place)
+    monkeypatch.setattr(heart, "PATIENCE", 30)
+    said: list[dict[str, object]] = []
+    tick = Tick(place.folder, place.state, say=said.append)
+    tick.take_in()
+    tick.settle()
+    tick.rest()
+    assert [got.path for got in outside.got] == ["/x"]
+    arguments = ["--workspace", str(place.folder)]
+    assert quiet.nothing_to_do(arguments)
+    stamp = place.state.heartbeat.stat().st_mtime
+    for later, is_quiet in ((119.0, True), (120.0, False)):
+        monkeypatch.setattr(time, "time", lambda later=later: stamp + later)
+        assert quiet.nothing_to_do(arguments) is is_quiet
+    assert said == []
