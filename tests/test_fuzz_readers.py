@@ -37,7 +37,7 @@ def test_every_target_is_fed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reader_answers(tmp_path: Path, name: str) -> None:
-    assert found(tmp_path, name, 60) == []
+    assert found(tmp_path, name, 40) == []
 
 
 @pytest.mark.long
@@ -50,7 +50,8 @@ def test_a_reader_that_breaks_is_found() -> None:
     """A negative control."""
 
     def feed(data: bytes) -> None:
-        assert data.decode("latin-1").count("{") < 9, "it breaks"
+        if data.count(b"{") > 8:
+            raise ValueError("it breaks")
 
     target = fuzz.Target("brittle", lambda dice: fuzz.mutated(dice, [b"{}" * 8]), feed)
 
