@@ -90,7 +90,7 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
         for line in _lines_backward(descriptor):
             try:
                 run = runs.from_mapping(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except runs.MALFORMED:
                 continue
             yield run
     finally:
