@@ -16,7 +16,7 @@ from connrunner.core import instant, notice, summary
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Run, Target, Workspace
 from connrunner.core.notice import DeliveryRecord, Notice
-from connrunner.errors import BusyError, ConnrunnerError, RunError
+from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
 from connrunner.notify.outbox import PendingNotice
 from connrunner.state import locks
@@ -146,6 +146,9 @@ def main() -> int:
     except ConnrunnerError as error:
         sys.stderr.write(f"connrunner: mail waits: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"connrunner: mail waits: {error.filename or ''}: {error.strerror or error}\n")
+        return StateError.exit_code
     return 0
 
 

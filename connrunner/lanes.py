@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -225,10 +225,11 @@ class Lanes:
         """Return how a worker that is gone says it went, or what its exit says when it did not say."""
         started = working.started
         story = run_files.story(self.records.state, started.connection, started.run)
-        complaint = self._errors(started)
-        said = complaint.read_text(errors="backslashreplace").strip() if complaint.exists() else ""
-        if not said:
-            complaint.unlink(missing_ok=True)
+        complaint, said = self._errors(started), ""
+        with suppress(OSError):  # the run has ended, and that has to be recorded
+            said = complaint.read_text(errors="backslashreplace").strip()
+            if not said:
+                complaint.unlink()
         if working.timed_out:
             text = f"it did not end at its timeout of {working.connection.timeout:,} s and was killed"
             return Result(outcome=Outcome.FAILED, message=text, code="timeout")

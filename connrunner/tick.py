@@ -30,6 +30,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
+MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -111,6 +112,8 @@ class Tick:
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             owed = self._overdue(stands, decided) if due else {}
+            if due:
+                self._tell_gone(stands)
             if decided.promises or decided.slots or broken != stands.broken_seen or owed:
                 self._tell_broken(stands.broken_seen, broken)
                 record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
@@ -170,6 +173,8 @@ class Tick:
     def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
+        if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
+            since = max(since, min(now, instant.parse(stands.told.outage_until)))
         missed = overdue.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
@@ -215,7 +220,10 @@ class Tick:
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
-            self._mail.wait()
+            try:
+                self._mail.wait(MAIL)
+            except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
+                self._mail.kill()
         self._say_mail(owed)
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -299,6 +307,15 @@ class Tick:
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+
+    def _tell_gone(self, stands: standing.Standing) -> None:
+        """Say that most connections went at once: that is obeyed, and is more often an accident than a wish."""
+        workspace = self.workspace
+        gone = sorted(set(stands.promises) - set(workspace.connections) - set(workspace.broken))
+        if len(gone) > 1 and 2 * len(gone) > len(stands.promises):
+            names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
+            what = f"{len(gone):,} of {len(stands.promises):,} connections are gone from the workspace"
+            self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
         for name, word in broken.items():

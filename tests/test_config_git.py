@@ -106,7 +106,7 @@ def test_every_kind_of_file_comes_from_the_commit(repo: Repository) -> None:
     now = load(repo.folder)
 
     assert now == before
-    assert now.connections["one"].notify[0].to == ("a@example.com",)
+    assert now.connections["one"].notify[0].to[0].to == ("a@example.com",)
     with templates(now) as folder:
         assert (folder / "templates/run.txt.j2").read_text() == "committed"
         assert (folder / "templates/parts/more.j2").read_text() == "more"

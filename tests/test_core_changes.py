@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from itertools import islice
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from connrunner.core import changes, instant, outlook, schedule
 from connrunner.core.changes import Difference, Slots
+from connrunner.core.model import Target
+from tests.test_core_overdue import workspace
 
 KEYS = [
     # before                          after                            key, before, after
@@ -60,6 +61,8 @@ NOTES = [
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-10-25T05:00:00Z", "the clocks went back by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-11-22T05:00:00Z", ""),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "there is no 02:30"),
+    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "the clocks went forward by 1 h"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "there is no 02:15"),
 ]  # fmt: skip
 
@@ -84,6 +87,7 @@ LACKING = [
     ({"type": "weekday_of_month", "week": "fourth", "weekday": "monday", "time": "06:00"}, ""),
     ({"type": "weekday_of_month", "week": "fifth", "weekday": "monday", "time": "06:00"}, "12-2026 1-2027 2-2027 4-2027 6-2027"),
     ({"type": "times_per_day", "times": 4}, ""),
+    ({"type": "day_of_month", "day": 30, "time": "06:00", "blackout": [{"days": ["monday"]}]}, "2-2027"),
 ]  # fmt: skip
 
 
@@ -95,16 +99,16 @@ def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], mon
     lacking = outlook.lacking(parsed, start, end)
 
     assert [f"{month.month}-{month.year}" for month in lacking] == months.split()
-    if months:
+    if months and "blackout" not in data:
         have = {(slot.year, slot.month) for slot in schedule.between(parsed, start, end)}
         all_months = {(2026, 12), *((2027, month) for month in range(1, 7))}
         assert {(month.year, month.month) for month in lacking} == all_months - have
 
 
-def test_the_first_slot_from_an_instant_is_the_instant_itself() -> None:
-    parsed = schedule.parse({"type": "day_of_month", "day": 1, "time": "06:00"}, "UTC")
-    first = datetime(2026, 12, 1, 6, tzinfo=UTC)
+def test_who_is_told_by_a_target_is_a_change() -> None:
+    before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
 
-    assert outlook.first_from(parsed, first, on_since=first) == first
-    assert list(islice(outlook.lacking(parsed, first, first), 1)) == []
-    assert date(2026, 12, 1) == first.date()
+    assert changes.around(before, after) == (
+        Difference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
+    )
+    assert changes.around(before, before) == ()

@@ -167,3 +167,32 @@ def test_who_held_the_lane() -> None:
     found = decisions.holders(records, "main", start=instant.parse(t("18T06:00")), end=instant.parse(t("18T06:40")))
 
     assert [(one.connection, one.run) for one in found] == [("long", 7), ("next", 8)]
+
+
+BLACKOUT = {**DAILY, "blackout": [{"dates": ["2026-11-19", "2026-11-20"], "reason": "Stocktaking", "timezone": "UTC"}]}
+LIMITED = [
+    switched("16T09:00", BLACKOUT),
+    planned("17T09:00", slot("17T06:00", "missed", reason="no tick came within 2 h")),
+    planned("18T06:00", slot("18T06:00")),
+    planned("18T08:01", slot("18T06:00", "missed", reason="it waited in the queue for more than 2 h")),
+    planned(
+        "20T06:00", slot("19T06:00", "left_out", reason="blackout: Stocktaking", missed=1, missed_until=t("20T06:00"))
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict"),
+    [
+        ("17T06:00", "too-late"),
+        ("18T06:00", "too-late"),
+        ("19T06:00", "left-out"),
+        ("20T06:00", "left-out"),
+        ("20T07:00", "no-slot"),
+    ],
+)
+def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, verdict: str) -> None:
+    assert decisions.answer(decisions.about(LIMITED, "a"), instant.parse(t(at)), now=NOW).verdict == verdict
+    before = decisions.about(LIMITED[:-1], "a")
+    if at == "20T06:00":  # before a tick told of it
+        assert decisions.answer(before, instant.parse(t(at)), now=NOW).verdict == verdict

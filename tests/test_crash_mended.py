@@ -15,7 +15,7 @@ from connrunner.tick import Tick
 from tests.conftest import Place
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-EVERY_MINUTE = "{type: times_per_day, times: 1440}"
+AT_ONE = '{type: days_of_week, days: [sunday], time: "12:01", timezone: UTC}'
 
 
 class Killed(BaseException):
@@ -31,10 +31,9 @@ def test_a_slot_of_a_broken_file_is_told_once_whenever_the_tick_dies(
     place: Place, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """[P1] [P5] Between the record of the slot and its run, and between history and journal."""
-    place.command("broken", "pass", schedule=EVERY_MINUTE)
+    place.command("broken", "pass", schedule=AT_ONE)
     place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: ops@example.com, when: failure}]}\n")
     take_in(place, NOON)
-    Journal(place.state).append({"type": "planned", "slots": [{"connection": "broken", "result": "dropped"}]})
     place.write("connections/broken.yaml", "schedul: nightly\n")
     append = Journal.append
 
@@ -61,9 +60,8 @@ def test_a_slot_of_a_broken_file_is_told_once_whenever_the_tick_dies(
 def test_a_slot_that_was_skipped_is_told_after_its_file_is_mended(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.command("broken", "pass", schedule=EVERY_MINUTE)
+    place.command("broken", "pass", schedule=AT_ONE)
     take_in(place, NOON)
-    Journal(place.state).append({"type": "planned", "slots": [{"connection": "broken", "result": "dropped"}]})
     sound = (place.folder / "connections/broken.yaml").read_text()
     place.write("connections/broken.yaml", "schedul: nightly\n")
     with monkeypatch.context() as patch:

@@ -151,3 +151,10 @@ def test_a_tick_tells_people_and_channels_and_tries_again_what_failed(place: Pla
     assert TOKEN not in place.state.journal.read_text()
     reasons = [record["reason"] for record in records if record["result"] == "deferred"]
     assert "the environment variable GONE is not set" in reasons[0]
+
+
+def test_a_language_that_nobody_knows_is_found(place: Place) -> None:
+    place.write("notifications/team.yaml", "email: [a@example.com]\nlanguage: nl-XX\n")
+    place.write("notifications/ops.yaml", "email: [a@example.com]\nlanguage: de-AT\n")
+    (problem,) = extras.missing(place.folder)
+    assert str(problem).startswith("notifications/team.yaml:2:11: unknown language 'nl-XX'; did you mean 'nl-")

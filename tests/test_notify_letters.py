@@ -22,7 +22,7 @@ from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.letters import chosen, letters
+from connrunner.state.letters import chosen, held_back, letters
 from connrunner.state.standing import Standing
 from tests.conftest import Place
 from tests.test_cli import typed
@@ -218,3 +218,24 @@ def test_a_crash_between_history_and_journal_neither_loses_nor_doubles_a_notice(
     assert changes == ["failing", "recovered", "failing", "recovered"]
     for crash in range(len(OUTCOMES)):
         assert lived(tmp_path / str(crash), crash) == whole
+
+
+def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Place) -> None:
+    place.state.prepare()
+    journal = Journal(place.state)
+    for number in range(5):
+        at = AT + timedelta(minutes=number)
+        records = Records(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
+        with locks.changing(place.state):
+            journal.open()
+            started = records.start(Waiting(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
+        failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
+        records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
+    stands = Journal(place.state).read()
+    assert [owed.notice.run for owed in stands.owed.values()] == [1, 2, 3]
+    (window,) = stands.told.windows.values()
+    assert [(line["run"], line["message"]) for line in window["folded"]] == [(4, "why"), (5, "why")]
+    assert [(one.target, one.count, one.until) for one in held_back(stands)] == [("team", 2, AT + timedelta(hours=1))]
+    code, out, _ = typed(place, "notify", "list")
+    assert code == 0
+    assert out.startswith("team: 2 notices too many within an hour, in one mail at 11:15\n")

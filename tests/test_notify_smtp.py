@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email import message_from_bytes
 from email.message import EmailMessage
-from email.policy import default
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope
-from aiosmtpd.smtp import Session as Talk
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
@@ -30,11 +22,11 @@ from connrunner.notify.carrier import Answer, ServerError
 from connrunner.notify.outbox import PendingNotice, deliver
 from connrunner.notify.smtp import Session
 from connrunner.notify.wire import Server, parse
+from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
 
 # The test server believes that a connection which began with TLS has none.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 
-PASSWORD = "hunter2-hunter2"
 NOTICE = Notice(id="crm.12.failed.t", connection="crm", run=12, event="failed", recipients=())
 
 
@@ -63,105 +55,11 @@ def test_no_server(text: str) -> None:
 # --- a real server -----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Post:
-    """A mail server in a thread: what it took, and how it answers."""
-
-    port: int = 0
-    taken: list[Envelope] = field(default_factory=list)
-    logins: list[str] = field(default_factory=list)
-    connections: int = 0
-    refuse: dict[str, str] = field(default_factory=dict)  # recipient -> answer to RCPT
-    refuse_sender: str = ""
-    refuse_data: str = ""
-    encrypted: list[bool] = field(default_factory=list)
-    talks: dict[str, int] = field(default_factory=dict)
-    most: int = 0  # mails on one connection; 0: any number
-
-    async def handle_MAIL(self, server: SMTP, talk: Talk, envelope: Envelope, sender: str, options: list[str]) -> str:  # noqa: N802
-        if self.refuse_sender:
-            return self.refuse_sender
-        number = self.talks[str(talk.peer)] = self.talks.get(str(talk.peer), 0) + 1
-        if self.most and number > self.most:
-            server.transport.close()
-            return "421 enough"
-        envelope.mail_from = sender
-        return "250 OK"
-
-    async def handle_RCPT(self, server: SMTP, talk: Talk, envelope: Envelope, to: str, options: list[str]) -> str:  # noqa: N802
-        if to in self.refuse:
-            return self.refuse[to]
-        envelope.rcpt_tos.append(to)
-        return "250 OK"
-
-    async def handle_DATA(self, server: SMTP, talk: Talk, envelope: Envelope) -> str:  # noqa: N802
-        if self.refuse_data:
-            return self.refuse_data
-        self.taken.append(envelope)
-        self.encrypted.append(talk.ssl is not None)
-        return "250 taken"
-
-    def authenticate(self, server: SMTP, talk: Talk, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-        self.logins.append(f"{data.login.decode()}:{data.password.decode()}")
-        return AuthResult(success=data.password.decode() == PASSWORD, handled=False)
-
-    def mail(self, number: int = 0) -> EmailMessage:
-        content = self.taken[number].content
-        assert isinstance(content, bytes)
-        message = message_from_bytes(content, policy=default)
-        assert isinstance(message, EmailMessage)
-        return message
-
-
-Start = Callable[..., Post]
-
-
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start mail servers; each answers on a port of 127.0.0.1 until the test ends."""
-    stops: list[Callable[[], None]] = []
-
-    def start(
-        *, tls: ssl.SSLContext | None = None, from_first_byte: bool = False, auth: bool = False, utf8: bool = False
-    ) -> Post:
-        post = Post()
-        loop = asyncio.new_event_loop()
-
-        def session() -> SMTP:
-            post.connections += 1
-            more: dict[str, Any] = {"authenticator": post.authenticate, "auth_required": True} if auth else {}
-            if tls and not from_first_byte:
-                more |= {"tls_context": tls, "require_starttls": True}
-            more["enable_SMTPUTF8"] = utf8
-            return SMTP(post, hostname="mail.test", loop=loop, auth_require_tls=not from_first_byte, **more)
-
-        server = loop.run_until_complete(
-            loop.create_server(session, "127.0.0.1", 0, ssl=tls if from_first_byte else None)
-        )
-        post.port = server.sockets[0].getsockname()[1]
-        thread = threading.Thread(target=loop.run_forever)
-        thread.start()
-
-        async def end() -> None:
-            server.close()
-            await server.wait_closed()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        def stop() -> None:
-            asyncio.run_coroutine_threadsafe(end(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-        stops.append(stop)
-        return post
-
-    yield start
-    for stop in stops:
-        stop()
+    with servers() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +72,6 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """This test trusts the authority, as a machine does that names it in SSL_CERT_FILE."""
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-
-
-def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    more = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2020, 2, 1, tzinfo=UTC)}
-    authority.issue_cert(*(names or ("localhost",)), **(more if expired else {})).configure_cert(context)
-    return context
 
 
 def send(
@@ -614,6 +505,8 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
         password=PASSWORD,
         workspace=tmp_path,
         mailbox=tmp_path / "mail",
+        reveal=str,
+        hide=lambda _, text: text,
         deadline=time.monotonic() + 20,
         record=recorded.append,
     )
@@ -659,6 +552,8 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
         password=None,
         workspace=tmp_path,
         mailbox=tmp_path / "mail",
+        reveal=str,
+        hide=lambda _, text: text,
         deadline=time.monotonic() + 25,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )

@@ -128,7 +128,7 @@ def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
     journal = Journal(state)
     kept = []
     for number in range(1, 4):
-        records = [{**queued("a"), "before": str(number) * 1999}, started("a"), ended("a", number)]
+        records = [{**queued("a"), "before": str(number) * 2999}, started("a"), ended("a", number)]
         kept += records
         journal.append(*records)
         assert journal.rotate(AT, size=1)
@@ -263,7 +263,7 @@ def test_damage_in_the_middle_costs_one_record_and_is_told_once(
     assert again.damage == []
 
 
-def test_when_the_snapshot_is_damaged_the_journal_before_it_stands_in(state: StateFolder) -> None:
+def test_when_the_snapshot_is_damaged_its_copy_stands_in(state: StateFolder) -> None:
     journal = Journal(state)
     journal.append(queued("a"), started("b", 7), ended("b", 7), {**ended("c", 3), "owes": [OWED]})
     assert journal.rotate(AT, size=0)

@@ -13,7 +13,7 @@ import click
 
 from connrunner import __version__
 from connrunner.cli.text import clean
-from connrunner.errors import ConnrunnerError, WorkspaceError
+from connrunner.errors import ConnrunnerError, StateError, WorkspaceError
 
 GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
@@ -78,6 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has seen enough (`connrunner runs x | head`).
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives as long as the process
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(StateError(f"{where}{error.strerror or error}", hint="mend the file system and try again"))
     except Exception as error:
         _report_bug(error)
         return 4

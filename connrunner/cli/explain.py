@@ -160,12 +160,22 @@ class Explained:
             ]
             for slot in slots
         ]
-        lines = [text.table(("Next", "UTC", "Note"), rows)]
+        lines = [text.table(("Next", "UTC", "Note"), rows), *self._left_out(connection, slots[-1])]
         lacking = outlook.lacking(connection.schedule, self.home.clock(), slots[-1])
         if lacking:
             months = ", ".join(f"{month:%B %Y}" for month in lacking)
             lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead [R3]")
         return lines
+
+    def _left_out(self, connection: Connection, until: datetime) -> list[str]:
+        """Return what blackouts leave out before *until*."""
+        promise = self.home.standing.promises.get(self.name)
+        since = promise.on_since if promise else self.home.clock()
+        found = schedules.left_out_between(connection.schedule, self.home.clock(), until, on_since=since)
+        return [
+            f"left out: {text.local_minute(slot, self.zone)}; {schedules.why_not(connection.schedule, slot)}"
+            for slot in islice(found, LATEST)
+        ]
 
     # --- why -----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from connrunner.cli.notify_preview import preview_command
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.letters import Letter, as_dict, chosen, letters
+from connrunner.state.letters import Letter, as_dict, chosen, held_back, letters
 
 
 @click.group(name="notify")
@@ -36,10 +36,14 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
     if home.json:
         home.echo_json([as_dict(letter) for letter in found])
         return
+    zone = home.zone()
+    for storm in [] if dead or ids else held_back(home.standing):
+        notices = "1 notice" if storm.count == 1 else f"{storm.count:,} notices"
+        until = text.local(storm.until, zone)[11:16]
+        click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
     if not found:
         click.echo("no mail was given up" if dead else "no mail waits, and none was given up")
         return
-    zone = home.zone()
     rows: list[list[text.Cell]] = []
     for letter in found:
         state: text.Cell = text.Coloured("given up", "red")

@@ -22,7 +22,7 @@ def lately(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str
         words = [line(decision, zone)]
         if decision.kind in ("queued", "skipped", "started"):
             for later in decisions[place + 1 :]:
-                if later.due_at != decision.due_at or later.kind not in ("started", "ended", "dropped"):
+                if later.due_at != decision.due_at or later.kind not in ("started", "ended", "dropped", "missed"):
                     continue
                 taken.add(later)
                 if later.kind != "started":
@@ -44,7 +44,10 @@ def line(decision: Decision, zone: str) -> str:
             return f"switched off{_by(decision)}"
         case "queued":
             return "; ".join([_asked(decision, zone), *_lateness(decision, zone)])
-        case "merged" | "skipped" | "dropped":
+        case "left_out":
+            until = f" (and {decision.missed:,} more)" if decision.missed else ""
+            return f"no slot at {_at(decision.due_at, zone)}{until}: {decision.reason}"
+        case "merged" | "skipped" | "dropped" | "missed":
             slot = "the wish" if decision.trigger == "manual" else f"the slot of {_at(decision.due_at, zone)}"
             parts = [f"{slot} was {decision.kind}: {decision.reason}", *_lateness(decision, zone)]
             return "; ".join(parts)
@@ -83,6 +86,13 @@ def _told(
             which = f"run {run.run}" if run is not None else f"what it {decision.kind} then"
             slots = f"the slot of {_at(decision.due_at, zone)} and {_later(decision.missed)}"
             yield f"The tick at {_at(decision.at, zone)} found it: {which} stands for {slots}."
+        case "too-late" if decision is not None:
+            yield f"It did not run, for it was too late: {decision.reason} (`start_within`)."
+            yield from [_gap(decision, zone)] if decision.nobody_looked else []
+        case "left-out" if decision is not None:
+            when = "" if decision.kind == "left_out" else f" Its schedule was {_schedule(decision)}."
+            yield f"It was left out: {decision.reason or 'a blackout of its schedule'}.{when}"
+            yield from _near(answer, zone)
         case "skipped":
             reason = decision.reason if decision is not None else "it could not start"
             yield f"It could not run: {reason}."
@@ -94,9 +104,7 @@ def _told(
             yield f"It was off: switched off at {_at(decision.at, zone)}{_by(decision)}. Nothing is caught up."
         case "no-slot" if decision is not None:
             yield f"It had no slot then. Its schedule was {_schedule(decision)}."
-            near = [("the slot before", answer.earlier), ("the one after", answer.later)]
-            if shown := [f"{words}: {_at(slot, zone)}" for words, slot in near if slot is not None]:
-                yield "; ".join(shown) + "."
+            yield from _near(answer, zone)
         case "unseen":
             looked = f"the last one looked at {_at(last_tick, zone)}" if last_tick else "none has ever looked"
             yield f"It was due, and no tick has seen it: {looked}. Is cron, or a timer, calling `connrunner tick`?"
@@ -112,6 +120,12 @@ def _told(
         if decision.missed:
             yield f"{_later(decision.missed)} passed unseen meanwhile, until {_at(decision.missed_until, zone)}."
     yield from _waited(answer, zone, holders)
+
+
+def _near(answer: Answer, zone: str) -> Iterator[str]:
+    near = [("the slot before", answer.earlier), ("the one after", answer.later)]
+    if shown := [f"{words}: {_at(slot, zone)}" for words, slot in near if slot is not None]:
+        yield "; ".join(shown) + "."
 
 
 def _ran(answer: Answer, zone: str) -> Iterator[str]:

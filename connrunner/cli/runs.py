@@ -9,7 +9,8 @@ import click
 
 from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
-from connrunner.cli.status import running_facts
+from connrunner.cli.overview import running_facts
+from connrunner.cli.status import words_of
 from connrunner.core import run as runs
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Run
@@ -89,4 +90,4 @@ def running_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     if facts is None:
         return None
     start = text.local(facts.started_at, zone)
-    return [f"{facts.run} Running", start, text.duration(facts.seconds), "", facts.words]
+    return [f"{facts.run} Running", start, text.duration(facts.seconds), "", words_of(facts, zone)]

@@ -1,99 +1,111 @@
-"""`connrunner status`: what runs, what waits, what comes next."""
+"""`connrunner status`: what runs, what waits, what comes next, what is late or failing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+import time
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import click
 
-from connrunner import quiet
 from connrunner.cli import text
-from connrunner.cli.home import Home, uncommitted_words, with_home
-from connrunner.core import instant, plan
-from connrunner.core.model import Outcome
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.cli.home import Home, leave, uncommitted_words, with_home
+from connrunner.cli.overview import PREDICTED, Choice, Failing, Overview, Running
+from connrunner.core import instant
+from connrunner.errors import ArgumentError
 
-FAILING = {str(outcome) for outcome in Outcome if outcome.is_failure}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
-    """A run that works now, or whose end nobody has recorded yet."""
-
-    connection: str
-    run: int
-    lane: str
-    started_at: datetime
-    seconds: float
-    lives: bool
-    stage: str
-    done: int | None
-    of: int | None
-    words: str
-
-
-def running_facts(home: Home, name: str) -> Running | None:
-    """Return how far the run of *name* is that has started and not ended; None when none has."""
-    started = home.standing.started.get(name)
-    if started is None:
-        return None
-    progress = run_files.story(home.state, name, started.run).progress
-    started_at = instant.parse(started.started_at)
-    lives = locks.is_lane_busy(home.state, started.lane)
-    words = ""
-    if progress:
-        share = f" of {progress.of:,} ({100 * progress.done // progress.of} %)" if progress.of else ""
-        words = f"{progress.stage}: {progress.done:,}{share}"
-    if not lives:
-        words = "cut off; the next tick records its end"
-    return Running(
-        connection=name,
-        run=started.run,
-        lane=started.lane,
-        started_at=started_at,
-        seconds=max(0.0, (home.clock() - started_at).total_seconds()),
-        lives=lives,
-        stage=progress.stage if progress else "",
-        done=progress.done if progress else None,
-        of=progress.of if progress else None,
-        words=words,
-    )
+WORTH_TELLING = 60  # seconds that a run will wait
+EVERY = 2.0  # seconds between two looks of --watch
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many coming runs.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--failing", "only_failing", is_flag=True, help="Only what fails, is late or is broken.")
+@click.option("--owner", default="", help="Only connections of this owner.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only connections with this label; repeatable."
+)
+@click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many of each.")
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@click.option("--check", is_flag=True, help="For a monitor: one line, and exit code 1 unless all is well.")
 @with_home(reads=True, now=True)
-def status_command(home: Home, limit: int) -> None:
-    """Show what runs now, what waits and why, what comes next, and what failed last."""
-    stands = home.standing
-    running = [facts for name in sorted(stands.started) if (facts := running_facts(home, name))]
-    waiting = plan.in_order(stands.waiting.values())
-    coming = sorted(
-        (promise.next_due, name) for name, promise in stands.promises.items() if promise.next_due is not None
-    )
-    failing = sorted(name for name, outcome in stands.last_outcome.items() if outcome in FAILING)
-    ticked = quiet.last_tick(str(home.state.root))
-    last_tick = None if ticked is None else datetime.fromtimestamp(ticked, UTC)
-    data: dict[str, Any] = {
-        "at": instant.text(home.clock()),
-        "last_tick": instant.text(last_tick) if last_tick else None,
-        "running": [
-            {
-                "connection": facts.connection,
-                "run": facts.run,
-                "lane": facts.lane,
-                "started_at": instant.text(facts.started_at),
-                "seconds": round(facts.seconds, 3),
-                "lives": facts.lives,
-                "stage": facts.stage,
-                "done": facts.done,
-                "of": facts.of,
-            }
-            for facts in running
-        ],
+def status_command(
+    home: Home,
+    names: tuple[str, ...],
+    only_failing: bool,
+    owner: str,
+    labels: tuple[str, ...],
+    limit: int,
+    watch: bool,
+    check: bool,
+) -> None:
+    """Show what runs, what waits and until when, what comes next, and what is late or failing.
+
+    NAMEs may be patterns such as 'crm-*'. With --check the exit code is 0 when all is well, and 1 when one of
+    them fails, is broken or is late (not seen 3 minutes after its slot, or not started after 10), or when no tick came
+    for 5 minutes.
+    """
+    choice = Choice(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
+    _require(home, names)
+    if check:
+        leave(_checked(Overview(home, choice)))
+    while True:
+        shown = Overview(home, choice)
+        if home.json:
+            home.echo_json(as_json(shown))
+        else:
+            lines = "\n".join(as_text(shown, limit, only_failing=only_failing))
+            if watch and not home.json:
+                click.clear()
+            click.echo(lines)
+        if not watch:
+            return
+        try:
+            time.sleep(EVERY)
+        except KeyboardInterrupt:
+            return
+        home = replace(home)  # what was read of the workspace and the journal is read anew
+
+
+def _label(words: str) -> tuple[str, str | None]:
+    key, equals, value = words.partition("=")
+    if not key:
+        raise ArgumentError(f"--label takes KEY or KEY=VALUE, not {words!r}")
+    return key, value if equals else None
+
+
+def _require(home: Home, names: tuple[str, ...]) -> None:
+    """Refuse a name that is no pattern and that nobody knows."""
+    for name in names:
+        if not any(char in name for char in "*?["):
+            home.require(name)
+
+
+def _checked(shown: Overview) -> int:
+    complaints = shown.complaints
+    if shown.home.json:
+        shown.home.echo_json({"healthy": not complaints, "complaints": complaints, **as_json(shown)})
+    elif complaints:
+        names = [*(one.connection for one in shown.failing), *(one.connection for one in shown.late), *shown.broken]
+        which = ", ".join(dict.fromkeys(names[:5])) + (" ..." if len(names) > 5 else "")
+        click.echo(text.clean(f"not well: {', '.join(complaints)}" + (f" ({which})" if which else "")))
+    else:
+        assert shown.last_tick is not None
+        click.echo(f"all is well; last tick {_ago(shown)} ago")
+    return 1 if complaints else 0
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def as_json(shown: Overview) -> dict[str, Any]:
+    """Return the overview as plain data; it is only ever added to."""
+    stands, home = shown.stands, shown.home
+    return {
+        "at": instant.text(shown.now),
+        "last_tick": instant.text(shown.last_tick) if shown.last_tick else None,
+        "running": [_running_plain(facts) for facts in shown.running],
         "waiting": [
             {
                 "connection": entry.connection,
@@ -102,68 +114,211 @@ def status_command(home: Home, limit: int) -> None:
                 "trigger": entry.trigger,
                 "merged": entry.merged,
                 "missed": entry.missed,
+                "lane": shown.lane_of(entry.connection),
+                "place": place,
+                **_predicted_plain(shown, entry.connection, entry.due_at),
             }
-            for entry in waiting
+            for place, entry in shown.waiting
         ],
-        "next": [{"connection": name, "due_at": instant.text(due)} for due, name in coming],
-        "failing": [{"connection": name, "outcome": stands.last_outcome[name]} for name in failing],
-        "broken": sorted(home.workspace.broken),
+        "next": [
+            {"connection": name, "due_at": instant.text(due), **_predicted_plain(shown, name, due)}
+            for due, name in shown.coming
+        ],
+        "failing": [
+            {
+                "connection": one.connection,
+                "outcome": one.outcome,
+                "failures": one.failures,
+                "since": instant.text(one.since) if one.since else None,
+            }
+            for one in shown.failing
+        ],
+        "late": [
+            {"connection": one.connection, "due_at": instant.text(one.due_at), "waits": one.waits} for one in shown.late
+        ],
+        "broken": shown.broken,
         "trouble": home.workspace.trouble,
         "uncommitted": home.uncommitted,
         "mail": {"owed": len(stands.owed), "dead": len(stands.dead)},
     }
-    if home.json:
-        home.echo_json(data)
-        return
-    zone = home.zone()
-    if running:
-        rows = [
-            [f"{one.connection} #{one.run}", text.local(one.started_at, zone), text.duration(one.seconds), one.words]
-            for one in running
-        ]
-        click.echo(text.table(("Running", "Since", "Run time", "Progress"), rows) + "\n")
-    if waiting:
-        ahead = {facts.lane: f"{facts.connection} #{facts.run}" for facts in running if facts.lives}
-        rows = []
-        for place, entry in enumerate(waiting, 1):
-            known = home.workspace.connections.get(entry.connection)
-            lane = known.lane if known else "main"
-            behind = f"behind {ahead[lane]}" if lane in ahead else "for the next tick"
-            rows.append([f"{place}. {entry.connection}", text.local(entry.due_at, zone), behind])
-            ahead[lane] = entry.connection
-        click.echo(text.table(("Waiting", "Due", "Waits"), rows) + "\n")
-    if coming:
-        now = home.clock()
-        rows = [[name, text.local_minute(due, zone), f"in {_until(due, now)}"] for due, name in coming[:limit]]
-        click.echo(text.table(("Next", "Due", ""), rows))
-        if len(coming) > limit:
-            click.echo(f"and {len(coming) - limit} more: `connrunner next`")
-        click.echo()
-    if failing:
-        rows = [[name, stands.last_outcome[name], f"connrunner runs {name}"] for name in failing]
-        click.echo(text.table(("Failing", "Last run", "See"), rows) + "\n")
-    if home.workspace.broken:
-        names = ", ".join(sorted(home.workspace.broken))
-        click.echo(f"{len(home.workspace.broken)} broken: {names}; see `connrunner validate`")
+
+
+def _running_plain(facts: Running) -> dict[str, Any]:
+    progress = facts.progress
+    return {
+        "connection": facts.connection,
+        "run": facts.run,
+        "lane": facts.lane,
+        "started_at": instant.text(facts.started_at),
+        "seconds": round(facts.seconds, 3),
+        "lives": facts.lives,
+        "stage": progress.stage if progress else "",
+        "done": progress.done if progress else None,
+        "of": progress.of if progress else None,
+        "rate": round(progress.rate, 3) if progress and progress.rate else None,
+        "ends_at": instant.text(facts.ends_at) if facts.ends_at else None,
+    }
+
+
+def _predicted_plain(shown: Overview, name: str, due: datetime) -> dict[str, Any]:
+    visit, starts_at = shown.predicted.get((name, due)), shown.starts_at(name, due)
+    return {"starts_at": instant.text(starts_at) if starts_at else None, "behind": visit.behind if visit else ""}
+
+
+# --- text --------------------------------------------------------------------------------------------------------
+
+
+def as_text(shown: Overview, limit: int, *, only_failing: bool) -> list[str]:
+    """Return the overview for people, most urgent last: the end of a long output is what a terminal shows."""
+    lines = []
+    if not only_failing:
+        lines += [*_running(shown), *_waiting(shown, limit), *_coming(shown, limit)]
+    lines += [*_late(shown, limit), *_failing(shown, limit)]
+    if shown.broken:
+        names = ", ".join(shown.broken[:limit]) + (" ..." if len(shown.broken) > limit else "")
+        lines.append(f"{len(shown.broken)} broken: {names}; see `connrunner validate`")
+    home = shown.home
     if home.workspace.trouble:
-        click.echo(f"the last good version of the workspace is in use: {text.clean(home.workspace.trouble)}")
+        lines.append(f"the last good version of the workspace is in use: {home.workspace.trouble}")
     if home.uncommitted:
-        click.echo(text.clean(uncommitted_words(home.workspace, home.uncommitted)))
-    if stands.owed or stands.dead:
-        click.echo(f"mail: {len(stands.owed)} owed, {len(stands.dead)} given up")
-    if last_tick is None:
-        click.echo("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
+        lines.append(uncommitted_words(home.workspace, home.uncommitted))
+    if shown.stands.owed or shown.stands.dead:
+        lines.append(f"mail: {len(shown.stands.owed)} owed, {len(shown.stands.dead)} given up")
+    if shown.last_tick is None:
+        lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:
-        age = max(0.0, (home.clock() - last_tick).total_seconds())
-        click.echo(
-            f"last tick {text.duration(age)} ago" + ("; is cron calling `connrunner tick`?" if age > 180 else "")
-        )
+        quiet = "no tick lately" in shown.complaints
+        advice = ": is cron, or a timer, calling `connrunner tick`? `connrunner install` sets one up" if quiet else ""
+        lines.append(f"last tick {_ago(shown)} ago{advice}")
+    return [text.clean(line) for line in lines]
+
+
+def _running(shown: Overview) -> list[str]:
+    zone = shown.home.zone()
+    rows = [
+        [
+            f"{one.connection} #{one.run}",
+            text.local(one.started_at, zone),
+            text.duration(one.seconds),
+            words_of(one, zone),
+        ]
+        for one in shown.running
+    ]
+    return [text.table(("Running", "Since", "Run time", "Progress"), rows), ""] if rows else []
+
+
+def words_of(facts: Running, zone: str) -> str:
+    """Return how far a run is and when it will be over."""
+    if not facts.lives:
+        return "cut off; the next tick records its end"
+    parts = []
+    progress = facts.progress
+    if progress:
+        share = f" of {progress.of:,} ({100 * progress.done // progress.of} %)" if progress.of else ""
+        rate = f", {progress.rate:,.0f}/s" if progress.rate and progress.rate >= 1 else ""
+        parts.append(f"{progress.stage}: {progress.done:,}{share}{rate}")
+    if facts.ends_at:
+        usual = f"usually {text.duration(facts.usual.median)}, " if facts.usual.runs else ""
+        parts.append(f"{usual}ends about {_clock(facts.ends_at, zone)}")
+    elif facts.usual.runs:
+        parts.append(f"slower than usual: 19 of 20 runs take at most {text.duration(facts.usual.p95)}")
+    return "; ".join(parts)
+
+
+def _waiting(shown: Overview, limit: int) -> list[str]:
+    zone, waiting = shown.home.zone(), shown.waiting
+    rows = []
+    for place, entry in waiting[:limit]:
+        visit = shown.predicted.get((entry.connection, entry.due_at))
+        lane = shown.lane_of(entry.connection)
+        if visit is None:
+            words = f"behind more than {PREDICTED} others"
+        elif visit.behind:
+            starts_at = shown.starts_at(entry.connection, entry.due_at)
+            words = f"behind {visit.behind}" + (f", starts about {_clock(starts_at, zone)}" if starts_at else "")
+        else:
+            words = "for the next tick"
+        waits = text.duration((shown.now - entry.queued_at).total_seconds()) if shown.now > entry.queued_at else "0 s"
+        where = f"{place}." if lane == "main" else f"{place}. in {lane}"
+        rows.append([where, entry.connection, text.local_minute(entry.due_at, zone), waits, words])
+    if not rows:
+        return []
+    lines = [text.table(("", "Waiting", "Due", "For", "Waits"), rows)]
+    return [*lines, *_more(len(waiting) - limit, "--limit shows more"), ""]
+
+
+def _coming(shown: Overview, limit: int) -> list[str]:
+    zone, now = shown.home.zone(), shown.now
+    rows = []
+    coming = shown.coming
+    for due, name in coming[:limit]:
+        visit = shown.predicted.get((name, due))
+        words = _until(due, now)
+        starts_at = shown.starts_at(name, due)
+        wait = (starts_at - max(due, now)).total_seconds() if starts_at else 0
+        if visit and visit.behind and wait >= WORTH_TELLING:
+            words += f"; will wait {text.duration(wait)} behind {visit.behind}"
+        rows.append([name, text.local_minute(due, zone), words])
+    if not rows:
+        return []
+    return [text.table(("Next", "Due", ""), rows), *_more(len(coming) - limit, "`connrunner next`"), ""]
 
 
 def _until(due: datetime, now: datetime) -> str:
     seconds = (due - now).total_seconds()
     if seconds <= 0:
-        return "0 s: the next tick starts it"
+        return "now: the next tick starts it"
     if seconds >= 48 * 3600:
-        return f"{round(seconds / 86400)} days"
-    return text.duration(seconds)
+        return f"in {round(seconds / 86400)} days"
+    return f"in {text.duration(seconds)}"
+
+
+def _late(shown: Overview, limit: int) -> list[str]:
+    zone = shown.home.zone()
+    rows = [
+        [
+            one.connection,
+            text.local_minute(one.due_at, zone),
+            text.duration((shown.now - one.due_at).total_seconds()),
+            "it waits in its queue" if one.waits else "no tick has seen it",
+        ]
+        for one in shown.late[:limit]
+    ]
+    return [text.table(("Late", "Due", "By", "Why"), rows), *_more(len(shown.late) - limit), ""] if rows else []
+
+
+def _failing(shown: Overview, limit: int) -> list[str]:
+    rows = [[one.connection, *_failure(shown, one)] for one in shown.failing[:limit]]
+    if not rows:
+        return []
+    more = _more(len(shown.failing) - limit, "`connrunner status --failing --limit 100`")
+    name = shown.failing[0].connection
+    return [
+        text.table(("Failing", "Since", "Last run"), rows),
+        *more,
+        f"why: `connrunner explain {name}`, `connrunner log {name}`",
+        "",
+    ]
+
+
+def _failure(shown: Overview, one: Failing) -> list[str]:
+    zone, last = shown.home.zone(), shown.last_of(one.connection)
+    since = text.local_minute(one.since, zone) if one.since else ""
+    row = f"{one.failures} in a row; " if one.failures > 1 else ""
+    if last is None:
+        return [since, f"{row}{one.outcome}"]
+    said = text.told(last)
+    return [since, f"{row}#{last.run} {one.outcome}" + (f": {said}" if said else "")]
+
+
+def _more(count: int, how: str = "--limit shows more") -> list[str]:
+    return [f"and {count:,} more: {how}"] if count > 0 else []
+
+
+def _ago(shown: Overview) -> str:
+    assert shown.last_tick is not None
+    return text.duration(max(0.0, (shown.now - shown.last_tick).total_seconds()))
+
+
+def _clock(when: datetime, zone: str) -> str:
+    return text.local(when, zone)[11:16]

@@ -1,4 +1,4 @@
-"""Which optional parts of connrunner the targets of a workspace need, and are not installed."""
+"""What the targets of a workspace need of the optional parts of connrunner, and is not there."""
 
 from __future__ import annotations
 
@@ -9,26 +9,43 @@ from pathlib import Path
 from connrunner.config import files, stamps
 from connrunner.config.document import parse
 from connrunner.config.finding import Finding
-from connrunner.config.wording import printable
+from connrunner.config.wording import did_you_mean, printable, show
 from connrunner.errors import Problem
 
 NEEDS = {"apprise": ("apprise", "apprise"), "language": ("babel", "languages")}  # key -> package, extra
 
 
 def missing(folder: Path) -> Iterator[Problem]:
-    """Yield a problem for each target in *folder* that needs what is not installed.
+    """Yield a problem for each target in *folder* that needs what is not installed, or a language that nobody knows.
 
     It breaks nothing: the mail for it waits, and a date is written in plain words.
     """
     absent = {key: extra for key, (package, extra) in NEEDS.items() if find_spec(package) is None}
-    for path in stamps.stamps(folder) if absent else ():
+    for path in stamps.stamps(folder):
         if not (path.startswith("notifications/") and path.endswith(".yaml")):
             continue
         try:
             document = parse(files.read(str(folder), path), printable(path))
         except files.Unreadable:
             continue  # told by the check of the file itself
-        for key in absent.keys() & (document.data if isinstance(document.data, dict) else {}).keys():
+        said = document.data if isinstance(document.data, dict) else {}
+        for key in absent.keys() & said.keys():
             hint = f"pip install 'connrunner[{absent[key]}]'"
             message = f"`{key}` needs the extra `{absent[key]}`, which is not installed"
             yield document.problem(Finding((key,), message, hint, "missing-extra", at_key=True))
+        if "language" not in absent and isinstance(said.get("language"), str):
+            for finding in _unknown(said["language"]):
+                yield document.problem(finding)
+
+
+def _unknown(tag: str) -> Iterator[Finding]:
+    from babel import Locale, UnknownLocaleError
+    from babel.localedata import locale_identifiers
+
+    try:
+        Locale.parse(tag, sep="-")
+    except (ValueError, UnknownLocaleError):
+        hint = (
+            did_you_mean(tag, [name.replace("_", "-") for name in locale_identifiers()]) or "write one like nl or de-AT"
+        )
+        yield Finding(("language",), f"unknown language {show(tag)}", hint, "unknown-language")

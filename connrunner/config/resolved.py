@@ -89,6 +89,7 @@ def built(
         title=document["title"],
         description=document.get("description", ""),
         owner=document.get("owner", ""),
+        labels=document.get("labels", {}),
         enabled=document.get("enabled", True),
         lane=document.get("lane", "main"),
         schedule=schedules.parse(document["schedule"], timezone),

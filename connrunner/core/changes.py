@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from connrunner.core import zone
-from connrunner.core.model import Connection, Workspace
+from connrunner.core import schedule, zone
+from connrunner.core.model import Connection, Target, Workspace
 
 Kind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
 
@@ -75,7 +75,7 @@ def _said(connection: Connection) -> Mapping[str, Any]:
 
 
 def around(base: Workspace, head: Workspace) -> tuple[Difference, ...]:
-    """Return what differs in what connections share and no connection's own document shows: profile, mail, state."""
+    """Return what differs in what connections share and no document of theirs shows: profile, mail, targets, state."""
 
     def shared(workspace: Workspace) -> dict[str, Any]:
         mail = workspace.mail
@@ -83,10 +83,23 @@ def around(base: Workspace, head: Workspace) -> tuple[Difference, ...]:
             "timezone": workspace.timezone,
             "state": workspace.state,
             "mail": {"server": mail.server, "from": mail.sender, "username": mail.username, "password": mail.password},
+            "notifications": {name: _target(target) for name, target in workspace.targets.items()},
             "profile": dict(workspace.profile_document),
         }
 
     return differences(shared(base), shared(head))
+
+
+def _target(target: Target) -> dict[str, Any]:
+    said = {
+        "to": list(target.to),
+        "cc": list(target.cc),
+        "reply_to": target.reply_to,
+        "language": target.language,
+        "digest": schedule.document(target.digest) if target.digest else None,
+        "limit": target.limit,
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def differences(before: Any, after: Any, key: str = "") -> tuple[Difference, ...]:

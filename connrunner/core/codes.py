@@ -16,6 +16,7 @@ class Code(NamedTuple):
 _FILES = """
 alias                   YAML aliases (*name) are not used here.  Write the value out, or share a schedule or a target by its name.
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
+bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.
@@ -26,6 +27,7 @@ bad-state               `state` of connrunner.yaml cannot be read at a glance, o
 columns-and-header      `columns` names the columns of files without a header, and these have one.  Add `header: false`, or leave `columns` out.
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 directive               YAML directives (%...) are not used here.  Leave the line out.
+does-not-fit            A key has no meaning beside another one.  Leave one of them out.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are spelt.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.

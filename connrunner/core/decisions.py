@@ -7,15 +7,39 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from connrunner.core import instant
+from connrunner.core import instant, plan
 from connrunner.core import schedule as schedules
 from connrunner.core.instant import minute
 
 Kind = Literal[
-    "on", "schedule", "off", "broken", "mended", "queued", "merged", "skipped", "dropped", "started", "ended"
+    "on",
+    "schedule",
+    "off",
+    "broken",
+    "mended",
+    "queued",
+    "merged",
+    "skipped",
+    "dropped",
+    "missed",
+    "left_out",
+    "started",
+    "ended",
 ]
 Verdict = Literal[
-    "ran", "waits", "merged", "missed", "skipped", "dropped", "off", "no-slot", "unseen", "ahead", "unknown"
+    "ran",
+    "waits",
+    "merged",
+    "missed",  # no tick looked in time
+    "too-late",  # it may not start so long after its slot
+    "left-out",  # by a blackout
+    "skipped",
+    "dropped",
+    "off",
+    "no-slot",
+    "unseen",  # due, and no tick has looked since
+    "ahead",
+    "unknown",
 ]
 
 MINUTE = timedelta(minutes=1)
@@ -146,6 +170,10 @@ class Answer:
     later: datetime | None = None
 
 
+OF_SLOTS = ("queued", "merged", "skipped", "dropped", "missed", "left_out")
+WITHOUT_A_RUN: Mapping[str, Verdict] = {"missed": "too-late", "left_out": "left-out"}
+
+
 def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Answer:
     """Return why it ran, or did not, at *at*: what was decided about the slot of that minute, else about its run.
 
@@ -154,12 +182,13 @@ def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Ans
     known = list(decisions)
     slot = minute(at)
     for decision in known:
-        if decision.kind in ("queued", "merged", "skipped", "dropped") and decision.trigger == "schedule":
+        if decision.kind in OF_SLOTS and decision.trigger == "schedule":
             if decision.due_at == slot:
                 return _decided(known, decision, slot)
-            if decision.covers(slot) and slot in _slots_around(known, slot, decision.at):
+            if decision.covers(slot) and _is_among(known, slot, decision):
                 started, ended = _run_of(known, decision)
-                return Answer(at=at, verdict="missed", decision=decision, started=started, ended=ended, slot=slot)
+                verdict = WITHOUT_A_RUN.get(decision.kind, "missed")
+                return Answer(at=at, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
     working = _working(known, at)
     if working is not None:
         queued = _queued_for(known, working)
@@ -172,21 +201,26 @@ def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Ans
     schedule = schedules.parse(state.schedule, "UTC")
     if slot in schedules.between(schedule, slot - MINUTE, slot, on_since=state.on_since):
         return Answer(at=at, verdict="ahead" if slot > now else "unseen", decision=state, slot=slot)
-    earlier = _newest_before(state, slot)
-    later = schedules.next_after(schedule, slot, on_since=state.on_since)
-    return Answer(at=at, verdict="no-slot", decision=state, earlier=earlier, later=later)
+    since = state.on_since or state.at
+    earlier = plan.last_between(schedule, since - MINUTE, slot - MINUTE, since)
+    later = schedules.next_after(schedule, slot, on_since=since)
+    is_left_out = any(schedules.left_out_between(schedule, slot - MINUTE, slot, on_since=since))
+    verdict = "left-out" if is_left_out else "no-slot"
+    return Answer(at=at, verdict=verdict, decision=state, earlier=earlier, later=later)
 
 
 def _decided(known: list[Decision], decision: Decision, slot: datetime) -> Answer:
+    if decision.kind in WITHOUT_A_RUN:
+        return Answer(at=slot, verdict=WITHOUT_A_RUN[decision.kind], decision=decision, slot=slot)
     started, ended = _run_of(known, decision)
     verdict: Verdict
     match decision.kind:
         case "merged" | "skipped" | "dropped":
             verdict = decision.kind
         case _:
-            dropped = _first(known, decision, "dropped")
-            if started is None and dropped is not None:
-                return Answer(at=slot, verdict="dropped", decision=dropped, slot=slot)
+            gone = None if started else _first(known, decision, "dropped") or _first(known, decision, "missed")
+            if gone is not None:
+                return Answer(at=slot, verdict=WITHOUT_A_RUN.get(gone.kind, "dropped"), decision=gone, slot=slot)
             verdict = "ran" if started else "skipped" if ended else "waits"
     return Answer(at=slot, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
 
@@ -243,20 +277,14 @@ def _state_at(known: list[Decision], at: datetime) -> Decision | None:
     return next((one for one in reversed(states) if minute(one.at) <= at), None)
 
 
-def _slots_around(known: list[Decision], slot: datetime, seen_at: datetime) -> tuple[datetime, ...]:
-    state = _state_at(known, seen_at)
+def _is_among(known: list[Decision], slot: datetime, decision: Decision) -> bool:
+    """Tell whether *slot* is one of those that *decision* counts: a slot, or what a blackout left out."""
+    state = _state_at(known, decision.at)
     if state is None or state.kind == "off":
-        return ()
+        return False
     schedule = schedules.parse(state.schedule, "UTC")
-    return schedules.between(schedule, slot - MINUTE, slot, on_since=state.on_since)
-
-
-def _newest_before(state: Decision, slot: datetime) -> datetime | None:
-    schedule = schedules.parse(state.schedule, "UTC")
-    gap, on_since = schedules.longest_gap(schedule), state.on_since or slot
-    start = on_since if gap is None else max(slot - gap, on_since)
-    found = schedules.between(schedule, start - MINUTE, slot, on_since=state.on_since)
-    return found[-1] if found else None
+    look = schedules.left_out_between if decision.kind == "left_out" else schedules.between
+    return slot in look(schedule, slot - MINUTE, slot, on_since=state.on_since)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,6 +33,14 @@ def usual(seconds: Sequence[float], *, guess: float = GUESS) -> Usual:
     return Usual(median=median, p95=known[-(-95 * len(known) // 100) - 1], runs=len(known))
 
 
+def remaining(usual: Usual, elapsed: float) -> float | None:
+    """Return how many seconds a run that works for *elapsed* seconds will go on; None when it is slower than p95."""
+    for expected in (usual.median, usual.p95):
+        if elapsed < expected:
+            return expected - elapsed
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arrival:
     """A slot that will be due."""

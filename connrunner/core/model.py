@@ -319,6 +319,7 @@ class Connection:
     title: str
     description: str = ""
     owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
     lane: str = "main"
     schedule: Schedule

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from connrunner.core import plan, zone
 from connrunner.core import schedule as schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, DayOfMonth, Schedule, WeekdayOfMonth
+from connrunner.core.model import AnyOf, Connection, DayOfMonth, Excepting, Schedule, TimesPerDay, WeekdayOfMonth
 from connrunner.core.plan import Promise
 
 DAY = timedelta(days=1)
@@ -31,6 +31,11 @@ def coming(connection: Connection, promise: Promise | None, *, now: datetime, zo
 
 def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
     """Return what clocks do to *slot* on its day, or an empty text."""
+    notes = (_note(one, slot, timezone) for one in _parts(schedule) if _fires(one, slot))
+    return next(filter(None, notes), "")
+
+
+def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
     tz = zone.load(getattr(schedule, "timezone", timezone))
     local = slot.astimezone(tz)
     wanted = getattr(schedule, "time", None)
@@ -46,9 +51,28 @@ def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
     return ""
 
 
+def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
+    """Return the schedules that *schedule* is made of, without their blackouts."""
+    match schedule:
+        case Excepting(schedule=inner):
+            return _parts(inner)
+        case AnyOf(schedules=schedules):
+            return tuple(part for each in schedules for part in _parts(each))
+        case _:
+            return (schedule,)
+
+
+def _fires(schedule: Schedule, slot: datetime) -> bool:
+    """Tell whether *schedule* fires at *slot*; one that counts from the switching on has no say in which."""
+    if isinstance(schedule, TimesPerDay):
+        return True
+    return slot in schedules.between(schedule, slot - timedelta(minutes=1), slot)
+
+
 def lacking(schedule: Schedule, start: datetime, end: datetime) -> tuple[date, ...]:
-    """Return the first day of each month between two instants in which *schedule* has no slot [R3]."""
-    if not isinstance(schedule, DayOfMonth | WeekdayOfMonth):
+    """Return the first day of each month between two instants in which *schedule* lacks its date [R3]."""
+    (schedule, *others) = _parts(schedule)
+    if others or not isinstance(schedule, DayOfMonth | WeekdayOfMonth):
         return ()
     tz = zone.load(schedule.timezone)
     month, last = start.astimezone(tz).date().replace(day=1), end.astimezone(tz).date().replace(day=1)
@@ -65,8 +89,3 @@ def lacking(schedule: Schedule, start: datetime, end: datetime) -> tuple[date, .
             found.append(month)
         month = following
     return tuple(found)
-
-
-def first_from(schedule: Schedule, instant: datetime, *, on_since: datetime) -> datetime | None:
-    """Return the first slot at or after *instant*."""
-    return schedules.next_after(schedule, instant.astimezone(UTC) - timedelta(microseconds=1), on_since=on_since)

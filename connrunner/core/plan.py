@@ -119,7 +119,7 @@ def _horizon(schedule: Schedule, now: datetime, on_since: datetime) -> datetime:
     return now + gap if gap is not None else schedules.next_after(schedule, now, on_since=on_since) or now
 
 
-def _last_between(schedule: Schedule, start: datetime, end: datetime, on_since: datetime) -> datetime | None:
+def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: datetime) -> datetime | None:
     """Return the newest slot in (start, end]; looks back from *end* so that a year of minutes costs nothing."""
     span = MINUTE
     while end - span > start:
@@ -321,7 +321,7 @@ def _in_time(
 def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetime) -> Due:
     """Return the slot *first* with those behind it, up to *last*."""
     missed = schedules.count_between(schedule, first, last, on_since=on_since)
-    until = _last_between(schedule, first, last, on_since) if missed else None
+    until = last_between(schedule, first, last, on_since) if missed else None
     return Due(due_at=first, missed=missed, missed_until=until)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connrunner.core import counts, instant
@@ -32,6 +32,18 @@ class Progress:
     stage: str
     done: int
     of: int | None
+    at: str = ""  # when it said so
+    since: str = ""  # when it first spoke of this stage, and how far it was then
+    since_done: int = 0
+
+    @property
+    def rate(self) -> float | None:
+        """Rows in a second, over the stage; None while that cannot be told."""
+        if not self.at or not self.since:
+            return None
+        seconds = (instant.parse(self.at) - instant.parse(self.since)).total_seconds()
+        rows = self.done - self.since_done
+        return rows / seconds if seconds >= 1 and rows > 0 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,10 +64,17 @@ def fold(events: Iterable[Mapping[str, Any]]) -> Story:
         if kind == "message":
             message = str(event.get("message", ""))
         elif kind == "progress":
-            progress = Progress(stage=str(event["stage"]), done=int(event["done"]), of=event.get("of"))
+            progress = _progress(progress, event)
         elif kind == "ended":
             result, ended_at = result_from(event), str(event["at"])
     return Story(result=result, ended_at=ended_at, progress=progress, last_message=message)
+
+
+def _progress(before: Progress | None, event: Mapping[str, Any]) -> Progress:
+    stage, done, at = str(event["stage"]), int(event["done"]), str(event.get("at", ""))
+    if before is None or before.stage != stage or done < before.done:
+        return Progress(stage=stage, done=done, of=event.get("of"), at=at, since=at, since_done=done)
+    return replace(before, done=done, of=event.get("of"), at=at)
 
 
 def result_from(data: Mapping[str, Any]) -> Result:

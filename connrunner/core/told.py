@@ -20,6 +20,7 @@ WINDOW = timedelta(hours=1)  # in which mails to one target are counted
 Sense = tuple[bool, bool]  # is a partial run a failure, is a stopped one
 SENSES: tuple[Sense, ...] = ((True, False), (False, False), (True, True), (False, True))
 USUAL = SENSES[0]
+ANY = "any"  # in the place of the sense when all senses agree, as they mostly do
 
 
 class Streak(TypedDict):
@@ -110,7 +111,8 @@ def verdict(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]
 
 def streak(told: Told, connection: str, sense: Sense) -> Streak | None:
     """Return the failures in a row that *connection* has behind it; None when it works."""
-    return told.streaks.get(connection, {}).get(_word(sense))
+    known = told.streaks.get(connection, {})
+    return known.get(ANY) or known.get(_word(sense))
 
 
 def grown(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
@@ -138,7 +140,9 @@ def ended(told: Told, run: Run) -> None:
         for sense in SENSES
         if (after := grown(streak(told, run.connection, sense), run, sense)) is not None
     }
-    if streaks:
+    if len(streaks) == len(SENSES) and all(one == streaks[_word(USUAL)] for one in streaks.values()):
+        told.streaks[run.connection] = {ANY: streaks[_word(USUAL)]}
+    elif streaks:
         told.streaks[run.connection] = streaks
     else:
         told.streaks.pop(run.connection, None)

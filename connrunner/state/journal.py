@@ -43,7 +43,7 @@ class Journal:
         self.folder = folder
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
-        self._previous = folder.root / "journal.previous.jsonl"
+        self._copy = folder.root / "journal.snapshot"  # of the snapshot that the journal begins with
         self.standing = Standing()
         self.damage: list[Damage] = []  # what `open` found for the first time, to be told
         self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
@@ -113,9 +113,9 @@ class Journal:
 
         with recording(self.path):
             decisions.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
-            self._previous.unlink(missing_ok=True)
-            os.link(self.path, self._previous)
-            replace_file(self.path, _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)}))
+            snapshot = _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)})
+            replace_file(self._copy, snapshot)
+            replace_file(self.path, snapshot)
         self.read()
         return True
 
@@ -141,17 +141,15 @@ class Journal:
         except MALFORMED:
             self._damaged.append((offset, line))
             if offset == 0:
-                self._stand_in()
+                self._stand_in(line)
 
-    def _stand_in(self) -> None:
-        """Read the journal before this one, which says all that the lost first record, its snapshot, said."""
-        previous = self._previous
-        if not previous.exists() or previous.samefile(self.path):
-            return
-        for line in previous.read_bytes().split(b"\n")[:-1]:
-            with suppress(*MALFORMED, NewerError):
-                standing.apply(self.standing, _record(line))
-        self.standing.damaged.clear()  # its places were in that file
+    def _stand_in(self, line: bytes) -> None:
+        """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
+        with suppress(OSError, NewerError, *MALFORMED):
+            copy = self._copy.read_bytes().rstrip(b"\n")
+            if len(copy) == len(line):
+                standing.apply(self.standing, _record(copy))
+                self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
         """A crash in the middle of a write leaves part of a line: keep the bytes, cut them off the journal."""

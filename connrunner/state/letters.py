@@ -10,6 +10,7 @@ from typing import Literal
 from connrunner.core import instant
 from connrunner.core import notice as notices
 from connrunner.core.notice import Notice
+from connrunner.core.told import WINDOW
 from connrunner.state.standing import Standing
 
 
@@ -65,6 +66,24 @@ def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
                 next_at=None,
                 reason=entry["reason"],
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldBack:
+    """Notices that come in one mail when a storm is over."""
+
+    target: str  # or the addresses
+    count: int
+    until: datetime
+
+
+def held_back(standing: Standing) -> list[HeldBack]:
+    """Return whose notices are held back because there were too many in an hour."""
+    return [
+        HeldBack(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
+        for key, window in sorted(standing.told.windows.items())
+        if window["folded"]
+    ]
 
 
 def chosen(found: Collection[Letter], names: Collection[str], *, to: str = "") -> list[Letter]:

@@ -1,0 +1,260 @@
+"""What runs, waits, comes next, is late or fails, and whether all is well: the facts of `connrunner status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from functools import cached_property
+from itertools import chain
+
+from connrunner import quiet
+from connrunner.cli.home import Home
+from connrunner.core import forecast, instant, plan, told
+from connrunner.core.forecast import Arrival, Usual, Visit
+from connrunner.core.model import Outcome, Run
+from connrunner.core.plan import Waiting
+from connrunner.core.run import Progress
+from connrunner.state import locks
+from connrunner.state import runs as run_files
+
+FAILING = {str(outcome) for outcome in Outcome if outcome.is_failure}
+SEEN_WITHIN = timedelta(minutes=3)  # a slot that nobody has seen by then: no tick comes
+STARTED_WITHIN = timedelta(minutes=10)  # a run that waits longer is late
+TICK_WITHIN = timedelta(minutes=5)
+PREDICTED = 200  # runs whose start is predicted; each costs a look into a history
+MINUTE = 60.0  # seconds that a run is given which works longer than any before
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A run that works now, or whose end nobody has recorded yet."""
+
+    connection: str
+    run: int
+    lane: str
+    started_at: datetime
+    seconds: float
+    lives: bool
+    progress: Progress | None
+    usual: Usual
+    ends_at: datetime | None  # expected; None when it is slower than ever, or was cut off
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failing:
+    """A connection whose newest run was no success."""
+
+    connection: str
+    outcome: str
+    since: datetime | None  # when the first failure in a row ended
+    failures: int  # in a row
+    last: Run | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Late:
+    """A slot that should have a run by now."""
+
+    connection: str
+    due_at: datetime
+    waits: bool  # else no tick has seen it
+
+
+def running_facts(home: Home, name: str) -> Running | None:
+    """Return how far the run of *name* is that has started and not ended; None when none has."""
+    started = home.standing.started.get(name)
+    if started is None:
+        return None
+    progress = run_files.story(home.state, name, started.run).progress
+    started_at = instant.parse(started.started_at)
+    lives = locks.is_lane_busy(home.state, started.lane)
+    usual = forecast.usual(run_files.durations(home.state, name))
+    elapsed = max(0.0, (home.clock() - started_at).total_seconds())
+    left = forecast.remaining(usual, elapsed) if usual.runs else _left(progress)
+    return Running(
+        connection=name,
+        run=started.run,
+        lane=started.lane,
+        started_at=started_at,
+        seconds=elapsed,
+        lives=lives,
+        progress=progress,
+        usual=usual,
+        ends_at=home.clock() + timedelta(seconds=left) if lives and left is not None else None,
+    )
+
+
+def _left(progress: Progress | None) -> float | None:
+    if progress is None or not progress.of or not progress.rate:
+        return None
+    return max(0, progress.of - progress.done) / progress.rate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """Which connections are shown."""
+
+    names: tuple[str, ...] = ()  # names or patterns; all when empty
+    owner: str = ""
+    labels: tuple[tuple[str, str | None], ...] = ()  # None: whatever it says
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.owner or self.labels)
+
+
+class Overview:
+    """The facts, each gathered when it is asked for."""
+
+    def __init__(self, home: Home, choice: Choice) -> None:
+        self.home, self.choice = home, choice
+        self.now = home.clock()
+        self.stands = home.standing
+        self._unknown: set[str] = set()  # lanes of connections that nobody has seen run
+
+    def is_shown(self, name: str) -> bool:
+        """Tell whether *name* is chosen."""
+        return not self.choice or self._fits(name)
+
+    def _fits(self, name: str) -> bool:
+        choice = self.choice
+        if choice.names and not any(fnmatchcase(name, pattern) for pattern in choice.names):
+            return False
+        if not (choice.owner or choice.labels):
+            return True
+        connection = self.home.workspace.connections.get(name)
+        if connection is None or (choice.owner and connection.owner != choice.owner):
+            return False
+        labels = connection.labels
+        return all(key in labels and value in (None, labels[key]) for key, value in choice.labels)
+
+    def _chosen(self, names: Iterable[str]) -> list[str]:
+        return sorted(name for name in names if self.is_shown(name))
+
+    # --- what there is -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def all_running(self) -> list[Running]:
+        return [facts for name in sorted(self.stands.started) if (facts := running_facts(self.home, name))]
+
+    @property
+    def running(self) -> list[Running]:
+        return [facts for facts in self.all_running if self.is_shown(facts.connection)]
+
+    @cached_property
+    def queue(self) -> list[Waiting]:
+        """All that waits, in the order in which it is run."""
+        return plan.in_order(self.stands.waiting.values())
+
+    @property
+    def waiting(self) -> list[tuple[int, Waiting]]:
+        """What is chosen of the queue, each with its place in its lane."""
+        places: dict[str, int] = {}
+        found = []
+        for entry in self.queue:
+            lane = self.lane_of(entry.connection)
+            places[lane] = places.get(lane, 0) + 1
+            if self.is_shown(entry.connection):
+                found.append((places[lane], entry))
+        return found
+
+    @cached_property
+    def all_coming(self) -> list[tuple[datetime, str]]:
+        promises = self.stands.promises.items()
+        return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+
+    @property
+    def coming(self) -> list[tuple[datetime, str]]:
+        return [(due, name) for due, name in self.all_coming if self.is_shown(name)]
+
+    @cached_property
+    def failing(self) -> list[Failing]:
+        return [self._failing(name) for name in self._chosen(self._failed())]
+
+    def _failed(self) -> Iterator[str]:
+        return (name for name, outcome in self.stands.last_outcome.items() if outcome in FAILING)
+
+    def _failing(self, name: str) -> Failing:
+        streak = told.streak(self.stands.told, name, told.USUAL)
+        return Failing(
+            connection=name,
+            outcome=self.stands.last_outcome[name],
+            since=instant.parse(streak["since"]) if streak else None,
+            failures=streak["failures"] if streak else 1,
+        )
+
+    def last_of(self, name: str) -> Run | None:
+        """Return the newest ended run of *name*."""
+        return run_files.last_run(self.home.state, name)
+
+    @cached_property
+    def late(self) -> list[Late]:
+        found = [
+            Late(connection=entry.connection, due_at=entry.due_at, waits=True)
+            for _, entry in self.waiting
+            if self.now - entry.due_at > STARTED_WITHIN
+        ]
+        for due, name in self.coming:
+            if self.now - due <= SEEN_WITHIN:
+                break
+            found.append(Late(connection=name, due_at=due, waits=False))
+        return found
+
+    @cached_property
+    def broken(self) -> list[str]:
+        return self._chosen(self.home.workspace.broken)
+
+    @cached_property
+    def last_tick(self) -> datetime | None:
+        ticked = quiet.last_tick(str(self.home.state.root))
+        return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
+
+    def lane_of(self, name: str) -> str:
+        known = self.home.workspace.connections.get(name)
+        return known.lane if known else "main"
+
+    # --- what is to be expected ----------------------------------------------------------------------------------
+
+    @cached_property
+    def predicted(self) -> dict[tuple[str, datetime], Visit]:
+        """The predicted runs of what waits and of the slots to come, by connection and slot; the next ones only.
+
+        What nobody has seen run takes no time here, so `starts_at` says nothing of its lane.
+        """
+        queue = ((entry.connection, entry.due_at) for entry in self.queue)
+        ahead = list(chain(queue, ((name, due) for due, name in self.all_coming)))[:PREDICTED]
+        arrivals = [Arrival(connection=name, lane=self.lane_of(name), due_at=due) for name, due in ahead]
+        self._unknown |= {facts.lane for facts in self.all_running if facts.lives and facts.ends_at is None}
+        busy = {
+            facts.lane: (f"{facts.connection} #{facts.run}", facts.ends_at or self.now + timedelta(seconds=MINUTE))
+            for facts in self.all_running
+            if facts.lives
+        }
+        usual = {name: forecast.usual(run_files.durations(self.home.state, name), guess=0) for name, _ in ahead}
+        self._unknown |= {self.lane_of(name) for name in usual if not usual[name].runs}
+        seconds = {name: usual[name].median for name in usual}
+        visits = forecast.simulate(arrivals, seconds, now=self.now, busy=busy)
+        return {(visit.connection, visit.due_at): visit for visit in visits}
+
+    def starts_at(self, name: str, due: datetime) -> datetime | None:
+        """Return when the run for a slot will start; None when it is too far ahead, or what it waits for is unknown."""
+        visit = self.predicted.get((name, due))
+        return None if visit is None or visit.lane in self._unknown else visit.starts_at
+
+    # --- is all well? --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def complaints(self) -> list[str]:
+        """What is not well, in words; nothing when all is."""
+        found = []
+        for count, words in ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken")):
+            if count:
+                found.append(f"{count:,} {words}")
+        if self.home.workspace.trouble:
+            found.append("the newest version of the workspace cannot be used")
+        if self.last_tick is None:
+            found.append("no tick yet")
+        elif self.now - self.last_tick > TICK_WITHIN:
+            found.append("no tick lately")
+        return found

@@ -1,0 +1,328 @@
+"""Kill connrunner before one of its system calls, let later ticks recover, and judge what is left by plain rules."""
+
+from __future__ import annotations
+
+import email
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from connrunner import tick
+from connrunner.state.folder import StateFolder
+
+# What changes a file, a lock, a process or a partner. Of openat only what may create counts.
+CALLS = (
+    "write pwrite64 fsync fdatasync rename renameat renameat2 link linkat unlink unlinkat rmdir mkdir mkdirat ftruncate "
+    "flock clone clone3 vfork execve sendto connect kill pidfd_send_signal utimensat openat"
+).split()
+MINUTE = timedelta(minutes=1)
+START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
+
+# A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script.
+SHIM = """\
+#!/bin/sh
+if [ "$3" = "$CRASH_MODULE" ]; then exec strace -f -qq -A -o "$CRASH_LOG" $CRASH_TRACE {python} "$@"; fi
+exec {python} "$@"
+"""
+SITE = "import os, sys\nsys.executable = os.environ.get('CRASH_SHIM', sys.executable)\n"
+
+
+@functools.cache
+def why_not() -> str:
+    """Return why no process can be killed before a system call on this machine; empty when it can be."""
+    if shutil.which("strace") is None:
+        return "there is no strace on this machine"
+    command = ["strace", "-qq", "-e", "trace=execve", "-e", "inject=execve:signal=SIGKILL:when=1", "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == -signal.SIGKILL else f"strace cannot kill here: {done.stderr.strip()[:200]}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The place of a crash: before the *nth* call of *call* by *victim*, and what happens to the other processes."""
+
+    victim: str  # tick, worker, deliver, run, stop
+    call: str
+    nth: int
+    everybody: bool = False  # all processes of connrunner die with it, as when a machine or a container ends
+
+    def __str__(self) -> str:
+        return f"{self.victim} before {self.call} #{self.nth}{', with everybody' if self.everybody else ''}"
+
+
+@dataclass
+class Scene:
+    """A small workspace, the world around it that no crash takes back, and the ticks that a person would see.
+
+    *declare* writes connections. What their programs do goes to `diary`, what mail arrives to `mailbox`.
+    """
+
+    folder: Path
+    server: str = ""  # a mail server; a folder when empty
+    patches: str = ""  # Python that every process of connrunner runs first: the negative controls
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.workspace, self.diary = self.folder / "workspace", self.folder / "diary"
+        self.state = StateFolder(self.folder / "state")
+        self.base, self.mailbox = self.folder / "base", self.folder / "mail"
+        self.log, self.site, self.temporary = self.folder / "strace.log", self.folder / "site", self.folder / "tmp"
+        for path in (self.workspace / "connections", self.site, self.temporary):
+            path.mkdir(parents=True, exist_ok=True)
+        (self.site / "sitecustomize.py").write_text(SITE + self.patches)
+        shim = self.folder / "python"
+        shim.write_text(SHIM.format(python=sys.executable))
+        shim.chmod(0o755)
+        server = self.server or f"file:{self.mailbox}"
+        mail = json.dumps({"server": server, "from": "crash@example.com"})
+        self.write("connrunner.yaml", f"version: 1\ntimezone: UTC\nmail: {mail}\n")
+
+    def write(self, path: str, text: str) -> None:
+        (self.workspace / path).write_text(text)
+
+    def command(self, name: str, schedule: str, *, exit_status: int = 0, when: str = "always", more: str = "") -> None:
+        """Declare a program that writes to the diary when it begins and when it ends."""
+        line = f'"$CONNRUNNER_CONNECTION $CONNRUNNER_RUN" >> {self.diary}'
+        program = f"echo began {line}; echo ended {line}; exit {exit_status}"
+        run = json.dumps(["/bin/sh", "-c", program])
+        notify = f"notify: [{{to: {name}@example.com, when: {when}}}]\n"
+        self.write(f"connections/{name}.yaml", f"schedule: {schedule}\ncommand: {{run: {run}}}\n{notify}{more}")
+
+    # --- processes ---------------------------------------------------------------------------------------------
+
+    def environment(self, **more: str) -> dict[str, str]:
+        # TMPDIR reaches every program that a run starts: it marks the processes of this scene.
+        known = {**os.environ, "PYTHONPATH": str(self.site), "TMPDIR": str(self.temporary), **more}
+        return {**known, "CRASH_SHIM": sys.executable, **more}
+
+    def start(self, *arguments: str, victim: str, trace: str) -> subprocess.Popen[bytes]:
+        """Start a command, *victim* under strace with the options *trace*."""
+        self.log.unlink(missing_ok=True)
+        command = [sys.executable, "-P", "-m", "connrunner", *arguments]
+        more: dict[str, str] = {}
+        if victim in ("worker", "deliver"):
+            shim, module = str(self.folder / "python"), f"connrunner.{victim}"
+            more = {"CRASH_SHIM": shim, "CRASH_MODULE": module, "CRASH_LOG": str(self.log), "CRASH_TRACE": trace}
+        else:
+            command = ["strace", "-qq", "-o", str(self.log), *trace.split(), *command]
+        return subprocess.Popen(
+            command,
+            cwd=self.workspace,
+            env=self.environment(CONNRUNNER_STATE=str(self.state.root), **more),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def strike(self, arguments: Sequence[str], point: Point) -> bool:
+        """Run a command until it is killed at *point*; False when it ended before it came there."""
+        trace = f"-e trace={point.call} -e inject={point.call}:signal=SIGKILL:when={point.nth}"
+        with self.start(*arguments, victim=point.victim, trace=trace) as process:
+            if point.victim not in ("worker", "deliver"):
+                process.communicate(timeout=120)
+            elif point.everybody:
+                while process.poll() is None and not self._struck():
+                    time.sleep(0.01)
+                process.kill()
+            process.communicate(timeout=120)
+        if point.everybody and self._struck():
+            self.kill_everybody()
+        self.wait_until_alone()
+        return self._struck()
+
+    def _struck(self) -> bool:
+        return self.log.exists() and b"+++ killed by SIGKILL +++" in self.log.read_bytes()
+
+    def processes(self) -> Iterator[int]:
+        """Yield every other process that works for this scene."""
+        mark = f"TMPDIR={self.temporary}".encode()
+        for path in Path("/proc").glob("[1-9]*"):
+            with suppress(OSError):
+                if mark in (path / "environ").read_bytes().split(b"\0"):
+                    yield int(path.name)
+
+    def kill_everybody(self) -> None:
+        """SIGKILL to everything, until nothing is left that could start something."""
+        while alive := list(self.processes()):
+            for process in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.01)
+
+    def wait_until_alone(self) -> None:
+        deadline = time.monotonic() + 60
+        while list(self.processes()):
+            assert time.monotonic() < deadline, "a process does not end"
+            time.sleep(0.02)
+
+    # --- time --------------------------------------------------------------------------------------------------
+
+    def tick(self, at: datetime | None) -> None:
+        """Do one whole tick at *at*, without the cost of starting Python for it. No trouble is expected."""
+        tick.tick(self.workspace, self.state, now=at, say=self.said.append)
+
+    def keep(self) -> None:
+        """Make what is there now the beginning of every try."""
+        shutil.rmtree(self.base, ignore_errors=True)
+        self.base.mkdir()
+        for path in (self.state.root, self.mailbox):
+            if path.exists():
+                shutil.copytree(path, self.base / path.name)
+        if self.diary.exists():
+            shutil.copy(self.diary, self.base)
+
+    def reset(self) -> None:
+        """Go back to the beginning: to the state and to the world as kept."""
+        for path in (self.state.root, self.mailbox):
+            shutil.rmtree(path, ignore_errors=True)
+        self.diary.unlink(missing_ok=True)
+        if self.base.exists():
+            shutil.copytree(self.base, self.folder, dirs_exist_ok=True)
+        self.said.clear()
+
+    def calls(self, arguments: Sequence[str], victim: str) -> list[tuple[str, int]]:
+        """Return each call of `CALLS` that an undisturbed *victim* makes, as (call, its number from 1)."""
+        self.reset()
+        with self.start(*arguments, victim=victim, trace=f"-e trace={','.join(CALLS)}") as process:
+            process.communicate(timeout=120)
+        self.wait_until_alone()
+        seen: Counter[tuple[str, str]] = Counter()  # strace counts the calls of each process for itself
+        calls: dict[tuple[str, int], None] = {}
+        for line in self.log.read_text(errors="replace").splitlines():
+            if match := re.match(r"(\d* *)([a-z_0-9]+)\(", line):
+                seen[match[1], match[2]] += 1
+                if match[2] != "openat" or "O_CREAT" in line:
+                    calls[match[2], seen[match[1], match[2]]] = None
+        return list(calls)
+
+
+# --- what must hold ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Story:
+    """What is left after recovery, read without connrunner's own readers."""
+
+    journal: list[dict[str, Any]]
+    history: dict[str, list[dict[str, Any]]]
+    diary: list[tuple[str, str, int]]  # began or ended, connection, run
+    mails: list[str]  # their Message-IDs
+
+
+def story(scene: Scene, mails: Sequence[bytes] | None = None) -> Story:
+    """Read what *scene* left; *mails* are those of a server, else those of the folder."""
+    journal = [json.loads(line) for line in scene.state.journal.read_bytes().splitlines()]
+    history = {
+        path.parent.name: [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in sorted((scene.state.root / "runs").glob("*/history.jsonl"))
+    }
+    diary = []
+    for line in scene.diary.read_text().splitlines() if scene.diary.exists() else ():
+        verb, connection, run = line.split()
+        diary.append((verb, connection, int(run)))
+    if mails is None:
+        mails = [path.read_bytes() for path in sorted(scene.mailbox.glob("*.eml"))]
+    return Story(journal, history, diary, [str(email.message_from_bytes(mail)["Message-ID"]) for mail in mails])
+
+
+def violations(
+    told: Story, *, due: dict[str, list[str]] | None = None, wishes: int | None = None, tells: dict[str, str]
+) -> list[str]:
+    """Return every promise that *told* breaks.
+
+    *due* has each slot that the calendar knows, *wishes* how many runs people asked for (at most one: 0 or 1 when
+    None), *tells* for whom each connection has mail: `always` or `failure`.
+    """
+    wrong: list[str] = []
+    slots = [(slot, record) for record in told.journal for slot in record.get("slots", ())]
+    starts = [record for record in told.journal if record["type"] == "started"]
+    ends = [record["run"] for record in told.journal if record["type"] == "ended"]
+
+    # P1: every due slot is recorded once.
+    if due is not None:
+        for connection in sorted({*due, *(slot["connection"] for slot, _ in slots)}):
+            recorded = [
+                at
+                for slot, _ in slots
+                if slot["connection"] == connection and slot["trigger"] == "schedule" and slot["result"] != "dropped"
+                for at in _covered(slot)
+            ]
+            wrong += [f"P1: {connection} lost {at}" for at in (Counter(due[connection]) - Counter(recorded))]
+            wrong += [
+                f"P1: {connection} has {at} once too often" for at in Counter(recorded) - Counter(due[connection])
+            ]
+
+    # P2: at most one start for each slot, and none without an intent.
+    began = Counter((connection, run) for verb, connection, run in told.diary if verb == "began")
+    ended = {(connection, run) for verb, connection, run in told.diary if verb == "ended"}
+    intents = Counter((start["connection"], start["run"]) for start in starts)
+    wrong += [f"P2: {name} #{run} began {times} times" for (name, run), times in began.items() if times > 1]
+    wrong += [f"P2: {name} #{run} began without a record" for name, run in began if (name, run) not in intents]
+    once = Counter((start["connection"], start["due_at"]) for start in starts)
+    wrong += [f"P2: the slot {slot} was started {times} times" for slot, times in once.items() if times > 1]
+
+    # P4: numbers rise.
+    for connection in {start["connection"] for start in starts}:
+        numbers = [start["run"] for start in starts if start["connection"] == connection]
+        if numbers != sorted(set(numbers)):
+            wrong.append(f"P4: {connection} has the numbers {numbers}")
+
+    # P5: one end for each start, the same in history; and it is true.
+    finished = Counter((run["connection"], run["run"]) for run in ends)
+    wrong += [f"P5: {key} has {times} ends" for key, times in finished.items() if times > 1]
+    wrong += [f"P5: {key} has no end" for key in intents if key not in finished]
+    lines = Counter((run["connection"], run["run"]) for runs in told.history.values() for run in runs)
+    if lines != finished:
+        wrong.append(f"P5: history has {dict(lines)}, the journal {dict(finished)}")
+    for run in ends:
+        key = (run["connection"], run["run"])
+        if run["outcome"] == "succeeded" and run["kind"] == "command" and not (key in began and key in ended):
+            wrong.append(f"P5: {key} is said to have succeeded, and did not")
+        if run["outcome"] not in ("succeeded", "failed", "interrupted", "stopped", "skipped", "partial"):
+            wrong.append(f"P5: {key} has no outcome")
+
+    # Every queued slot became a run, and every wish at most one.
+    queued = [(slot["connection"], slot["due_at"]) for slot, _ in slots if slot["result"] == "queued"]
+    settled = {(run["connection"], run["due_at"]) for run in ends}
+    settled |= {(slot["connection"], slot["due_at"]) for slot, _ in slots if slot["result"] == "dropped"}
+    wrong += [f"P11: {entry} still waits" for entry in queued if entry not in settled]
+    asked = [slot["request"] for slot, _ in slots if slot["request"]]
+    if len(set(asked)) != len(asked):
+        wrong.append(f"P1: a wish was taken in twice: {asked}")
+    if wishes is not None and len(asked) != wishes:
+        wrong.append(f"P1: {wishes} wishes, {len(asked)} taken in")
+
+    # P6: whoever is to be told is told, and repeats can be known.
+    for run in ends:
+        owes = tells[run["connection"]] == "always" or run["outcome"] != "succeeded"
+        about = f"<{run['connection']}.{run['run']}.{run['outcome']}."
+        identities = {identity for identity in told.mails if identity.startswith(about)}
+        if len(identities) != owes:
+            wrong.append(f"P6: {run['connection']} #{run['run']} {run['outcome']}: mail {sorted(identities)}")
+    known = tuple(f"<{run['connection']}.{run['run']}.{run['outcome']}." for run in ends)
+    wrong += [f"P6: nobody knows why {mail} was sent" for mail in told.mails if not mail.startswith(known)]
+    return wrong
+
+
+def _covered(slot: dict[str, Any]) -> list[str]:
+    """Return the slots that one record stands for; missed ones of a connection that is due every minute."""
+    at = datetime.fromisoformat(slot["due_at"])
+    return [f"{at + number * MINUTE:%Y-%m-%dT%H:%M}" for number in range(1 + slot["missed"])]
+
+
+def minutes(first: datetime, last: datetime) -> list[str]:
+    """Return each minute from *first* to *last*, as `violations` names them."""
+    return [f"{first + number * MINUTE:%Y-%m-%dT%H:%M}" for number in range(int((last - first) / MINUTE) + 1)]

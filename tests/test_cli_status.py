@@ -1,0 +1,189 @@
+"""`status`: what runs and until when, what waits behind whom, what is late or failing; filters; a monitor's exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from connrunner import quiet
+from connrunner.core import instant
+from connrunner.core.model import Outcome
+from connrunner.state import standing
+from connrunner.state.journal import Journal
+from connrunner.state.locks import LaneLock
+from connrunner.state.standing import Started
+from connrunner.tick import Tick
+from tests.conftest import Place
+from tests.test_cli import ended, typed
+
+DAILY = '{type: days_of_week, days: [sunday, monday], time: "07:00"}'
+START = instant.parse("2026-11-22T05:30:00Z")
+DUE = instant.parse("2026-11-22T06:00:00Z")
+NOW = DUE + timedelta(minutes=4)
+
+
+def status(place: Place, *arguments: str, at: str = "2026-11-22T06:04:00Z", code: int = 0) -> str:
+    got, out, err = typed(place, "status", "--now", at, *arguments)
+    assert (got, err) == (code, "")
+    return out
+
+
+def plain(place: Place, *arguments: str, at: str = "2026-11-22T06:04:00Z") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(status(place, "--format", "json", *arguments, at=at))
+    return found
+
+
+@pytest.fixture
+def busy(place: Place) -> Iterator[Place]:
+    """`big` runs since 06:00 UTC and usually takes 10 minutes; `other` and `small` wait; `aside` has a lane of its own."""
+    place.command("big", "pass", schedule=DAILY, more="owner: crm-team\nlabels: {team: crm, tier: gold}\n")
+    place.command("other", "pass", schedule=DAILY, more="labels: {team: web}\n")
+    place.command("small", "pass", schedule=DAILY)
+    place.command("aside", "pass", schedule='{type: days_of_week, days: [monday], time: "07:00"}', more="lane: side\n")
+    for name, seconds in (("big", 600.0), ("other", 120.0), ("small", 5.0), ("aside", 5.0)):
+        for number in (1, 2, 3):
+            ended(place, name, number, seconds=seconds)
+    Tick(place.folder, place.state, now=START, say=lambda _: None).take_in()
+    tick = Tick(place.folder, place.state, now=DUE, say=lambda _: None)
+    tick.take_in()
+    journal = Journal(place.state)
+    waiting = journal.read().waiting["big"]
+    started = Started(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
+    journal.append({"type": "started", "at": instant.text(DUE), **standing.started_as_dict(started)})
+    progress = [("06:00:00", 0), ("06:02:00", 6_000), ("06:04:00", 24_000)]
+    place.state.run("big", 4).mkdir()
+    place.state.log("big", 4).write_text(
+        "".join(
+            json.dumps({"at": f"2026-11-22T{at}Z", "type": "progress", "stage": "checking", "done": done, "of": 60_000})
+            + "\n"
+            for at, done in progress
+        )
+    )
+    quiet.ticked(str(place.state.root), NOW.timestamp())
+    lane = LaneLock(place.state, "main")
+    assert lane.take()
+    yield place
+    lane.let_go()
+
+
+def test_what_runs_and_what_waits(busy: Place) -> None:
+    lines = [" ".join(line.split()) for line in status(busy).splitlines()]
+
+    assert " ".join(lines[1:3]) == (
+        "big #4 2026-11-22 07:00:00 +01:00 4 min 00 s checking: 24,000 of 60,000 (40 %), 100/s; usually 10 min 00 s, ends "
+        "about 07:10"
+    )
+    assert "1. other Sun 2026-11-22 07:00 +01:00 4 min 00 s behind big #4, starts about 07:10" in lines
+    assert "2. small Sun 2026-11-22 07:00 +01:00 4 min 00 s behind other, starts about 07:12" in lines
+    assert "other Mon 2026-11-23 07:00 +01:00 in 23 h 56 min; will wait 10 min 00 s behind big" in lines
+    assert lines[-1] == "last tick 0.0 s ago"
+
+
+def test_the_same_for_programs(busy: Place) -> None:
+    found = plain(busy)
+
+    assert found["running"][0]["ends_at"] == "2026-11-22T06:10:00Z"
+    assert found["running"][0]["rate"] == 100
+    assert [(one["connection"], one["place"], one["behind"], one["starts_at"]) for one in found["waiting"]] == [
+        ("other", 1, "big #4", "2026-11-22T06:10:00Z"),
+        ("small", 2, "other", "2026-11-22T06:12:00Z"),
+    ]
+    assert next(one for one in found["next"] if one["connection"] == "aside")["behind"] == ""
+
+
+def test_no_time_is_told_where_nobody_knows(busy: Place) -> None:
+    busy.state.history("other").unlink()
+
+    found = plain(busy)
+
+    assert [(one["behind"], one["starts_at"]) for one in found["waiting"]] == [("big #4", None), ("other", None)]
+    assert "behind other\n" in status(busy)
+
+
+def test_slower_than_ever(busy: Place) -> None:
+    assert "slower than usual: 19 of 20 runs take at most 10 min 00 s" in " ".join(
+        status(busy, at="2026-11-22T06:20:00Z").split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([],                                    "big other small"),
+        (["other"],                             "other"),
+        (["o*", "sm?ll"],                       "other small"),
+        (["--owner", "crm-team"],               "big"),
+        (["--label", "team"],                   "big other"),
+        (["--label", "team=crm"],               "big"),
+        (["--label", "team", "--label", "tier=gold"], "big"),
+        (["--label", "team=nobody"],            ""),
+    ],
+)  # fmt: skip
+def test_filters(busy: Place, arguments: list[str], names: str) -> None:
+    found = plain(busy, *arguments)
+
+    shown = {one["connection"] for part in ("running", "waiting") for one in found[part]}
+    assert shown == set(names.split())
+
+
+def test_a_place_in_the_queue_is_not_changed_by_a_filter(busy: Place) -> None:
+    assert [one["place"] for one in plain(busy, "small")["waiting"]] == [2]
+
+
+def test_late_and_failing(busy: Place) -> None:
+    record = {"type": "ended", "at": instant.text(DUE), "owes": []}
+    run = ended(
+        busy,
+        "aside",
+        4,
+        outcome=Outcome.FAILED,
+        message="no route to crm.example.com",
+        kind="command",
+        code="unreachable",
+    )
+    from connrunner.core import run as runs
+
+    Journal(busy.state).append({**record, "run": runs.as_dict(run)})
+
+    soon, later = status(busy), status(busy, at="2026-11-23T06:30:00Z")
+    only = status(busy, "--failing", at="2026-11-23T06:30:00Z")
+
+    assert "LATE" not in soon
+    assert "no route to crm.example.com" in soon
+    assert "it waits in its queue" in later
+    assert "no tick has seen it" in later
+    assert "is cron, or a timer, calling `connrunner tick`?" in later
+    assert "NEXT" not in only
+    assert "no route to crm.example.com" in only
+    assert plain(busy, at="2026-11-23T06:30:00Z")["failing"][0]["failures"] == 1
+
+
+def test_a_monitor_asks(busy: Place) -> None:
+    assert status(busy, "--check") == "all is well; last tick 0.0 s ago\n"
+    assert (
+        status(busy, "--check", at="2026-11-22T06:20:00Z", code=1)
+        == "not well: 2 late, no tick lately (other, small)\n"
+    )
+    assert (
+        json.loads(typed(busy, "status", "--check", "--format", "json", "--now", "2026-11-22T06:20:00Z")[1])["healthy"]
+        is False
+    )
+
+    busy.write("connections/oops.yaml", "schedul: x\n")
+    assert status(busy, "--check", code=1) == "not well: 1 broken (oops)\n"
+    assert status(busy, "--check", "big") == "all is well; last tick 0.0 s ago\n"
+
+
+def test_a_monitor_before_the_first_tick(place: Place) -> None:
+    place.command("hello", "pass")
+
+    assert typed(place, "status", "--check") == (1, "not well: no tick yet\n", "")
+
+
+def test_mistakes(busy: Place) -> None:
+    assert "there is no connection 'othr'; did you mean 'other'?" in typed(busy, "status", "othr")[2]
+    assert "--label takes KEY or KEY=VALUE" in typed(busy, "status", "--label", "=x")[2]

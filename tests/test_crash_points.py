@@ -1,0 +1,132 @@
+"""SIGKILL before every system call that changes something: nothing is lost, nothing is done twice.
+
+`CONNRUNNER_CRASH_SEED=N` repeats the random part of one try, which names its seed when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills")]
+
+EVERY_MINUTE = "{type: times_per_day, times: 1440}"
+DAILY = '{type: days_of_week, days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday], time: "06:00"}'
+TELLS = {"ticker": "always", "daily": "failure", "asked": "always", "once": "always", "people": "always"}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What a scene is about: how it begins, the command that is killed, the ticks that come after it."""
+
+    begin: Callable[[Scene], None]
+    command: tuple[str, ...]
+    victims: tuple[str, ...]
+    later: tuple[datetime | None, ...]
+    judge: Callable[[Scene], list[str]]
+
+
+def _two_commands(scene: Scene) -> None:
+    scene.command("ticker", EVERY_MINUTE)
+    scene.command("daily", DAILY, exit_status=3, when="failure")
+    scene.tick(START - 2 * MINUTE)
+
+
+def _judge_two(scene: Scene) -> list[str]:
+    due = {"ticker": minutes(START - 2 * MINUTE, START + MINUTE), "daily": minutes(START, START)}
+    return violations(story(scene), due=due, tells=TELLS)
+
+
+def _broken_file(scene: Scene) -> None:
+    scene.write("connrunner.yaml", (scene.workspace / "connrunner.yaml").read_text() + DEFAULTS)
+    _two_commands(scene)
+    scene.write("connections/daily.yaml", "schedul: nightly\n")
+
+
+DEFAULTS = "defaults: {notify: [{to: ops@example.com, when: failure}]}\n"
+
+
+def _one_wish(scene: Scene) -> None:
+    scene.command("asked", "{type: manual}")
+
+
+def _judge_wish(scene: Scene) -> list[str]:
+    return violations(story(scene), tells=TELLS)
+
+
+def _first_tick(scene: Scene) -> None:
+    scene.command("once", "{type: times_per_day, times: 1}")
+
+
+def _judge_first(scene: Scene) -> list[str]:
+    told = story(scene)
+    slots = [slot for record in told.journal for slot in record.get("slots", ())]
+    return violations(told, tells=TELLS) + ([] if len(slots) == 1 else [f"P1: one slot became {slots}"])
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+LATER = (START + MINUTE / 2, START + MINUTE)
+TICK = ("tick", "--now", _at(START))
+PLOTS = {
+    "two-due": Plot(_two_commands, TICK, ("tick", "worker", "deliver"), LATER, _judge_two),
+    "broken-file": Plot(_broken_file, TICK, ("tick",), LATER, _judge_two),
+    "first-tick": Plot(_first_tick, ("tick",), ("tick",), (None, None), _judge_first),
+    "run": Plot(_one_wish, ("run", "asked"), ("run",), (None, None), _judge_wish),
+}
+
+
+def stage(plot: Plot, folder: Path, **facts: str) -> Scene:
+    scene = Scene(folder, **facts)
+    plot.begin(scene)
+    scene.keep()
+    return scene
+
+
+def attempt(plot: Plot, scene: Scene, point: Point) -> tuple[bool, list[str]]:
+    """Crash at *point*, recover, and return whether the crash happened and what it broke."""
+    scene.reset()
+    struck = scene.strike(plot.command, point)
+    for moment in plot.later:
+        scene.tick(moment)
+    return struck, plot.judge(scene)
+
+
+def every_point(plot: Plot, scene: Scene, victim: str, part: int = 0, parts: int = 1) -> tuple[int, list[str]]:
+    """Crash before each call, one try for each; return how many crashes there were, and what they broke."""
+    tried, wrong = 0, []
+    points = [
+        Point(victim, call, nth, everybody)
+        for everybody in (False, True)
+        for call, nth in scene.calls(plot.command, victim)
+        if (call, nth) != ("execve", 1)  # the start itself
+    ]
+    for point in points[part::parts]:
+        struck, broken = attempt(plot, scene, point)
+        tried += struck
+        wrong += [f"{point}: {what}" for what in broken]
+    return tried, wrong
+
+
+PARTS = 4  # so that several processes share the work
+CASES = [(name, victim, part) for name, plot in PLOTS.items() for victim in plot.victims for part in range(PARTS)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "victim", "part"), CASES)
+def test_a_crash_at_every_point(
+    tmp_path: Path, name: str, victim: str, part: int, record_property: Callable[[str, object], None]
+) -> None:
+    plot = PLOTS[name]
+    tried, wrong = every_point(plot, stage(plot, tmp_path), victim, part, PARTS)
+    record_property("points", tried)
+    assert wrong == []
+    assert tried > 0

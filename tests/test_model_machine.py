@@ -1,0 +1,678 @@
+"""Ticks, edits, switches, jumping clocks, crashes and torn files in any order, beside a plain model of the rules.
+
+The real tick, lanes, records and journal work in this process; only the workers and the disk are played. The model
+knows rules R4 to R9 in its own words and walks the calendar minute by minute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from connrunner import tick as ticks
+from connrunner.core import instant
+from connrunner.core import schedule as schedules
+from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
+from connrunner.core.run import Result
+from connrunner.errors import Problem
+from connrunner.state import locks, requests, standing
+from connrunner.state import runs as run_files
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+NAMES = ("a", "b", "c")
+LANES = {"a": "main", "b": "main", "c": "express"}
+PROBLEM = Problem(path="connections/x.yaml", line=1, column=1, message="no such thing")
+
+# --- the calendar, minute by minute --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A schedule: as YAML says it, and what the model needs to know of it."""
+
+    document: dict[str, Any]
+    gap: timedelta  # the longest from one slot to the next
+    times: int = 0
+    days: tuple[int, ...] = ()
+    at: tuple[int, int] = (0, 0)
+
+    def fires(self, minute: datetime, since: datetime) -> bool:
+        if self.times:
+            passed = (minute - since) // MINUTE
+            number = passed * self.times // 1440
+            return passed >= 0 and passed in (-(-number * 1440 // self.times), -(-(number + 1) * 1440 // self.times))
+        return minute.weekday() in self.days and (minute.hour, minute.minute) == self.at
+
+
+def per_day(times: int) -> Kind:
+    return Kind({"type": "times_per_day", "times": times}, -(-1440 // times) * MINUTE, times=times)
+
+
+KINDS = (
+    per_day(1440),
+    per_day(24),
+    per_day(7),
+    Kind(
+        {"type": "days_of_week", "days": ["monday", "thursday"], "time": "06:30"},
+        4 * DAY + 25 * HOUR,
+        days=(0, 3),
+        at=(6, 30),
+    ),
+    Kind({"type": "days_of_week", "days": ["sunday"], "time": "23:59"}, 7 * DAY + 25 * HOUR, days=(6,), at=(23, 59)),
+    Kind({"type": "manual"}, timedelta(0)),
+)
+
+
+def first_after(kind: Kind, after: datetime, since: datetime) -> datetime | None:
+    minute = after
+    for _ in range(8 * 1440 if kind.times or kind.days else 0):
+        minute += MINUTE
+        if kind.fires(minute, since):
+            return minute
+    return None
+
+
+# --- what the rules say --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of a connection that is on [R5]."""
+
+    kind: Kind
+    since: datetime
+    next: datetime | None
+    last: datetime | None = None  # the newest slot that was recorded
+
+
+@dataclass
+class Model:
+    """Where everything has to stand."""
+
+    memory: dict[str, Memory] = field(default_factory=dict)
+    waiting: dict[str, datetime] = field(default_factory=dict)  # since when it is due
+    running: dict[str, int] = field(default_factory=dict)
+    zones: dict[str, str] = field(default_factory=dict)  # the database that the promise was made with
+
+    def tick(
+        self, now: datetime, on: dict[str, Kind], broken: set[str], zones: str
+    ) -> tuple[dict[str, Memory | None], list[tuple[str, str, datetime, int]]]:
+        """Return the promises that change at *now*, and what becomes of each slot: (name, result, slot, missed)."""
+        changed: dict[str, Memory | None] = {}
+        slots = []
+        for name in sorted({*self.memory, *on}):
+            before = self.memory.get(name)
+            if name in broken:
+                if before is None:
+                    continue
+                kind: Kind | None = before.kind  # [R8]
+            else:
+                kind = on.get(name)
+            if kind is None:  # [R6] off, or gone
+                if before is not None:
+                    changed[name] = None
+                if name in self.waiting:
+                    slots.append((name, "dropped", self.waiting[name], 0))
+                continue
+            after, passed = self._advance(before, kind, now, renewed=self.zones.get(name) != zones)
+            if after != before or self.zones.get(name) != zones:
+                changed[name] = after
+            if not passed:
+                continue
+            if name in self.waiting or name in self.running:  # [R9]
+                result = "merged"
+            else:
+                result = "skipped" if name in broken else "queued"
+            slots.append((name, result, passed[0], len(passed) - 1))
+        return changed, slots
+
+    @staticmethod
+    def _advance(before: Memory | None, kind: Kind, now: datetime, *, renewed: bool) -> tuple[Memory, list[datetime]]:
+        if before is None:  # [R6] the slot of this minute counts
+            memory = Memory(kind, now, first_after(kind, now - MINUTE, now))
+        else:
+            since = min(before.since, now)
+            last = before.last
+            if last is not None and last > now + max(kind.gap, HOUR):  # [R7] a clock that was wrong recorded it
+                last = None
+            memory = replace(before, kind=kind, since=since, last=last)
+            overdue = before.next is not None and before.next <= now
+            edited = kind != before.kind
+            ahead = before.next is not None and before.next > now + kind.gap
+            if edited or ahead or (not overdue and (renewed or since != before.since)):
+                start = now - MINUTE if last is None else max(now - MINUTE, last)
+                memory = replace(memory, next=first_after(kind, start, since))
+        passed: list[datetime] = []
+        while memory.next is not None and memory.next <= now:
+            passed.append(memory.next)
+            memory = replace(memory, next=first_after(kind, memory.next, memory.since))
+        return replace(memory, last=passed[-1]) if passed else memory, passed
+
+
+# --- the stage: a disk that can lose what was not synced, and workers that are played ------------------------------
+
+
+class Killed(BaseException):
+    """The process of the tick ends here, whatever it was about to do."""
+
+
+class Disk:
+    """Counts what changes files; a crash comes before one of these, and a power cut takes what was not synced."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = str(root)
+        self.synced: dict[int, int] = {}  # inode -> bytes that are durable
+        self.countdown: int | None = None
+        self.cut = 0.0  # how much of the last write gets through
+        self.honest = True  # False: a sync does nothing
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        write, real_open, mkdir = os.write, os.open, os.mkdir
+        replace_, unlink, truncate = os.replace, os.unlink, os.ftruncate
+
+        def ours(descriptor: int) -> bool:
+            return str(Path(f"/proc/self/fd/{descriptor}").readlink()).startswith(self.root)
+
+        def play_write(descriptor: int, data: bytes) -> int:
+            if ours(descriptor) and self.strikes():
+                write(descriptor, data[: int(len(data) * self.cut)])
+                raise Killed
+            return write(descriptor, data)
+
+        def play_sync(descriptor: int) -> None:
+            self.step()
+            if self.honest:
+                status = os.fstat(descriptor)
+                self.synced[status.st_ino] = status.st_size
+
+        def before(call: Callable[..., Any]) -> Callable[..., Any]:
+            def play(*arguments: Any, **options: Any) -> Any:
+                self.step()
+                return call(*arguments, **options)
+
+            return play
+
+        def play_open(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+            if flags & os.O_CREAT:
+                self.step()
+            return real_open(path, flags, *arguments, **options)
+
+        with ExitStack() as stack:
+            plays = {
+                "write": play_write,
+                "fsync": play_sync,
+                "fdatasync": play_sync,
+                "open": play_open,
+                "mkdir": before(mkdir),
+                "replace": before(replace_),
+                "unlink": before(unlink),
+                "ftruncate": before(truncate),
+            }
+            for name, play in plays.items():
+                stack.enter_context(mock.patch.object(os, name, play))
+            yield
+
+    def strikes(self) -> bool:
+        if self.countdown is None:
+            return False
+        self.countdown -= 1
+        return self.countdown < 0
+
+    def step(self) -> None:
+        if self.strikes():
+            raise Killed
+
+    def lose(self, dice: random.Random) -> None:
+        """The power goes: of each record file, what was not synced is gone from some byte on."""
+        for path in Path(self.root).rglob("*.jsonl"):
+            status = path.stat()
+            kept = min(self.synced.get(status.st_ino, 0), status.st_size)
+            if kept < status.st_size:
+                os.truncate(path, dice.randint(kept, status.st_size))
+
+
+@dataclass
+class Played:
+    """A worker that does nothing but end, some day, and say how it went."""
+
+    machine: Machine
+    job: dict[str, Any]
+    lane: int
+    descriptor: int  # its copy of the lane's lock
+    says: Outcome | None  # None: it dies without a word
+    minutes: int  # that it takes
+    exit_status: int | None = None
+
+    pid = 0
+
+    def end(self) -> None:
+        if self.exit_status is None:
+            with self.machine.offstage():
+                if self.says is not None:
+                    log = run_files.RunLog(self.machine.state.log(self.job["connection"], self.job["run"]))
+                    log.ended(Result(outcome=self.says, message="played"))
+                    log.close()
+                os.close(self.descriptor)
+            self.exit_status = 0 if self.says else -9
+            self.machine.alive.remove(self)
+
+    def terminate(self) -> None:
+        self.end()
+
+    kill = terminate
+
+    def close(self) -> None:
+        pass
+
+    def fileno(self) -> int | None:
+        return None
+
+
+class Machine(RuleBasedStateMachine):
+    """One life of a workspace."""
+
+    honest = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="connrunner-model-"))
+        self.state = StateFolder(self.folder / "state")
+        self.state.prepare()
+        self.disk = Disk(self.state.root)
+        self.disk.honest = self.honest
+        self.now = datetime(2026, 11, 21, 23, 50, tzinfo=UTC)
+        self.declared: dict[str, tuple[Kind, bool]] = {"a": (KINDS[0], True), "b": (KINDS[1], True)}
+        self.broken: set[str] = set()
+        self.zones = "2026a"
+        self.model = Model()
+        self.archive: list[dict[str, Any]] = []  # records that a rotation took away
+        self.judged = 0  # how many records the model has seen
+        self.alive: list[Played] = []
+        self.began: Counter[tuple[str, int]] = Counter()
+        self.said: dict[tuple[str, int], Outcome | None] = {}
+        self.plays: tuple[tuple[Outcome | None, int], ...] = ((Outcome.SUCCEEDED, 0),)
+        self.locks: list[locks.LaneLock] = []
+
+    def teardown(self) -> None:
+        try:
+            for worker in list(self.alive):
+                worker.end()
+            self.crash_free_tick()
+            self.nothing_is_left()
+        finally:
+            for worker in list(self.alive):
+                worker.end()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- what people and machines do ---------------------------------------------------------------------------
+
+    @rule(minutes=st.one_of(st.integers(0, 3), st.integers(0, 300), st.integers(0, 12 * 1440)))
+    def time_goes_by(self, minutes: int) -> None:
+        self.now += minutes * MINUTE + timedelta(seconds=7)
+
+    @rule(minutes=st.one_of(st.integers(1, 60), st.integers(1, 5 * 1440)))
+    def the_clock_goes_back(self, minutes: int) -> None:
+        self.now -= minutes * MINUTE
+
+    @rule(name=st.sampled_from(NAMES), kind=st.sampled_from(KINDS), on=st.sampled_from([True, True, True, False]))
+    def edit(self, name: str, kind: Kind, on: bool) -> None:
+        self.declared[name] = (kind, on)
+        self.broken.discard(name)
+
+    @rule(name=st.sampled_from(NAMES))
+    def remove(self, name: str) -> None:
+        if len(self.declared) > 1:  # an emptied workspace is refused
+            self.declared.pop(name, None)
+            self.broken.discard(name)
+
+    @precondition(lambda self: self.declared)
+    @rule(data=st.data())
+    def break_or_mend(self, data: st.DataObject) -> None:
+        self.broken ^= {data.draw(st.sampled_from(sorted(self.declared)))}
+
+    @rule()
+    def new_zones(self) -> None:
+        self.zones += "x"
+
+    @rule(name=st.sampled_from(NAMES))
+    def wish(self, name: str) -> None:
+        requests.ask_run(self.state, name, at=self.now, by="somebody")
+
+    @rule(bytes_=st.one_of(st.binary(min_size=1, max_size=30), st.just(b'{"v":1,"type":"planned","slots":[{"conn')))
+    def tear(self, bytes_: bytes) -> None:
+        """A write that somebody else's crash cut off."""
+        if self.state.journal.exists():
+            with self.state.journal.open("ab") as file:
+                file.write(bytes_.replace(b"\n", b" "))
+
+    @rule()
+    def rotate(self) -> None:
+        with locks.changing(self.state):
+            journal = Journal(self.state)
+            journal.open()
+            current = self._current()
+            if journal.rotate(instant.text(self.now), size=1):
+                self.archive += current
+            self.disk.synced[self.state.journal.stat().st_ino] = self.state.journal.stat().st_size
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def a_worker_ends(self) -> None:
+        self.alive[0].end()
+
+    @rule(
+        crash=st.one_of(st.none(), st.integers(0, 25), st.integers(0, 90)),
+        power=st.booleans(),
+        survives=st.booleans(),
+        cut=st.sampled_from([0.0, 0.3, 0.99, 1.0]),
+        plays=st.lists(
+            st.tuples(st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED, None]), st.integers(0, 3)),
+            min_size=1,
+            max_size=3,
+        ),
+        seed=st.integers(0, 1 << 16),
+    )
+    def tick(
+        self,
+        crash: int | None,
+        power: bool,
+        survives: bool,
+        cut: float,
+        plays: list[tuple[Outcome | None, int]],
+        seed: int,
+    ) -> None:
+        self.plays = tuple(plays)
+        self.disk.countdown, self.disk.cut = crash, cut
+        killed = False
+        try:
+            with self._played():
+                one = ticks.Tick(self.folder, self.state, now=self.now, say=lambda _: None)
+                one.take_in()
+                one.drain()
+                one.settle()
+        except Killed:
+            killed = True
+        finally:
+            self.disk.countdown = None
+        for lane in self.locks:
+            lane.let_go()
+        self.locks.clear()
+        if killed and (power or not survives):
+            for worker in list(self.alive):
+                worker.says = None
+                worker.end()
+        if killed and power:
+            self.disk.lose(random.Random(seed))
+        if not killed:
+            assert [worker for worker in self.alive if worker.job.get("ours") is one] == []
+        self.judge(complete=not killed)
+
+    def crash_free_tick(self) -> None:
+        self.plays = ((Outcome.SUCCEEDED, 0),)
+        self.tick(None, False, False, 0.0, [(Outcome.SUCCEEDED, 0)], 0)
+
+    # --- playing -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _played(self) -> Iterator[None]:
+        machine = self
+
+        class Lane(locks.LaneLock):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments)
+                machine.locks.append(self)
+
+        places = {
+            "connrunner.tick.load.load": lambda *_, **__: self.workspace(),
+            "connrunner.tick.stamps.stamps": lambda *_: {"version": id(self)},
+            "connrunner.tick.zones.version": lambda: self.zones,
+            "connrunner.tick.clock_from": lambda _: lambda: self.now,
+            "connrunner.tick.Tick._start_mail": lambda _: None,
+            "connrunner.lanes.LaneLock": Lane,
+            "connrunner.lanes.local.start": self.start,
+            "connrunner.lanes.local.wait": self.wait,
+        }
+        with ExitStack() as stack:
+            for place, play in places.items():
+                stack.enter_context(mock.patch(place, play))
+            stack.enter_context(self.disk.watched())
+            yield
+
+    @contextmanager
+    def offstage(self) -> Iterator[None]:
+        """What a worker does is no point of a tick's crash, and is durable."""
+        countdown, self.disk.countdown = self.disk.countdown, None
+        try:
+            yield
+        finally:
+            self.disk.countdown = countdown
+
+    def workspace(self) -> Workspace:
+        connections = {
+            name: Connection(
+                name=name,
+                title=name,
+                enabled=on,
+                lane=LANES[name],
+                schedule=schedules.parse(kind.document, "UTC"),
+                work=Command(run=("true",)),
+                timeout=3600,
+                document={},
+                fingerprint="",
+            )
+            for name, (kind, on) in self.declared.items()
+            if name not in self.broken
+        }
+        return Workspace(
+            folder=str(self.folder),
+            state=".connrunner",
+            timezone="UTC",
+            mail=Mail(),
+            profile=ProfileModel(),
+            connections=connections,
+            broken=dict.fromkeys(self.broken, (PROBLEM,)),
+            problems=(),
+        )
+
+    def start(self, job: dict[str, Any], *, inherit: int, **_: Any) -> Played:
+        key = (job["connection"], job["run"])
+        lane = os.fstat(inherit).st_ino
+        assert all(worker.lane != lane for worker in self.alive), "P3: two runs of one lane at once"
+        self.began[key] += 1
+        assert self.began[key] == 1, f"P2: {key} began twice"
+        says, minutes = self.plays[len(self.began) % len(self.plays)]
+        self.said[key] = says
+        worker = Played(self, job, lane, os.dup(inherit), says, minutes)
+        self.alive.append(worker)
+        return worker
+
+    def wait(self, processes: Any, _seconds: float) -> None:
+        for worker in list(processes):
+            if worker.minutes > 0:
+                worker.minutes -= 1
+            else:
+                worker.end()
+        if any(worker.exit_status is None for worker in processes):
+            self.now += MINUTE
+
+    # --- judging -----------------------------------------------------------------------------------------------
+
+    def _current(self) -> list[dict[str, Any]]:
+        found = []
+        if self.state.journal.exists():
+            for line in self.state.journal.read_bytes().split(b"\n")[:-1]:
+                record = json.loads(line)
+                if record["type"] != "snapshot":
+                    found.append(record)
+        return found
+
+    def judge(self, *, complete: bool) -> None:
+        """Follow the new records with the model; each must be what the rules say."""
+        every = self.archive + self._current()
+        assert len(every) >= self.judged, "P1: recorded things are gone"
+        for record in every[self.judged :]:
+            if record["type"] != "damaged":
+                {"planned": self._planned, "started": self._started, "ended": self._ended}[record["type"]](record)
+        self.judged = len(every)
+        if complete:
+            assert not list(self.state.requests.glob("*.json")), "P1: a wish was left"
+            changed, slots = self._rules(self.now.replace(second=0))
+            assert (changed, slots) == ({}, []), "P1: the tick left something undone"
+
+    def _rules(self, now: datetime) -> tuple[dict[str, Memory | None], list[tuple[str, str, datetime, int]]]:
+        on = {name: kind for name, (kind, on) in self.declared.items() if on and name not in self.broken}
+        return self.model.tick(now, on, self.broken & set(self.declared), self.zones)
+
+    def _planned(self, record: dict[str, Any]) -> None:
+        changed, slots = self._rules(instant.parse(record["at"]).replace(second=0))
+        promises = {
+            name: promise and (promise["on_since"], promise["next_due"]) for name, promise in record["promises"].items()
+        }
+        expected = {
+            name: memory and (instant.text(memory.since), memory.next and instant.text(memory.next))
+            for name, memory in changed.items()
+        }
+        assert promises == expected
+        made = [
+            (slot["connection"], slot["result"], instant.parse(slot["due_at"]), slot["missed"])
+            for slot in record["slots"]
+            if slot["trigger"] == "schedule" and not (slot["result"] == "dropped" and slot["request"])
+        ]
+        assert made == [slot for slot in slots if slot[1] != "dropped" or slot in made]
+        for name, memory in changed.items():
+            self.model.zones[name] = self.zones
+            if memory is None:
+                del self.model.memory[name]
+            else:
+                self.model.memory[name] = memory
+        for slot in record["slots"]:
+            name = slot["connection"]
+            match slot["result"]:
+                case "queued":
+                    assert name not in self.model.waiting, "R9: it waited already"
+                    self.model.waiting[name] = instant.parse(slot["due_at"])
+                case "dropped" if not slot["request"] or self.model.waiting.get(name) == instant.parse(slot["due_at"]):
+                    self.model.waiting.pop(name, None)
+                case "merged":
+                    assert name in self.model.waiting or name in self.model.running
+        asked = [slot["request"] for slot in record["slots"] if slot["request"] and slot["result"] != "dropped"]
+        assert len(set(asked)) == len(asked)
+
+    def _started(self, record: dict[str, Any]) -> None:
+        name = record["connection"]
+        lane = {other: due for other, due in self.model.waiting.items() if LANES[other] == LANES[name]}
+        assert name in lane, f"P2: {name} was started and did not wait"
+        free = {other: due for other, due in lane.items() if other not in self.model.running}
+        assert name == min(free, key=lambda other: (free[other], other)), "the queue has an order"
+        assert name not in self.model.running, "P3"
+        assert record["run"] > self.newest(name), "P4: numbers rise"
+        del self.model.waiting[name]
+        self.model.running[name] = record["run"]
+        self.numbers[name] = record["run"]
+
+    def _ended(self, record: dict[str, Any]) -> None:
+        run = record["run"]
+        name, number = run["connection"], run["run"]
+        if run["outcome"] == "skipped":
+            assert number > self.newest(name), "P4: numbers rise"
+            self.numbers[name] = number
+            if record["dequeued"]:
+                del self.model.waiting[name]
+            return
+        assert self.model.running.pop(name, None) == number, f"P5: the end of {name} #{number}"
+        said = self.said.get((name, number))
+        if (name, number) not in self.began:
+            assert run["outcome"] in ("interrupted", "failed")
+        elif run["outcome"] not in ("interrupted", "failed"):
+            assert run["outcome"] == said, "P5: it is not true"
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        return self.__dict__.setdefault("_numbers", {})
+
+    def newest(self, name: str) -> int:
+        return self.numbers.get(name, 0)
+
+    def nothing_is_left(self) -> None:
+        """[P11] After one undisturbed tick nobody waits, nothing hangs, and history agrees with the journal."""
+        assert (self.model.waiting, self.model.running) == ({}, {})
+        every = self.archive + self._current()
+        ends = Counter((end["run"]["connection"], end["run"]["run"]) for end in every if end["type"] == "ended")
+        assert not [key for key, times in ends.items() if times > 1], "P5: one end for each run"
+        assert not set(self.began) - set(ends), "P5: every run that began has an end"
+        lines: Counter[tuple[str, int]] = Counter()
+        for name in NAMES:
+            lines.update((run.connection, run.run) for run in run_files.history(self.state, name))
+        assert lines == ends, "history and journal agree"
+        asked = [slot["request"] for record in every for slot in record.get("slots", ()) if slot["request"]]
+        queued = Counter(asked)
+        assert not [wish for wish, times in queued.items() if times > 2], "P1: a wish is answered once"
+
+
+QUICK = settings(
+    max_examples=12,
+    stateful_step_count=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
+FIND = settings(QUICK, max_examples=60, phases=[Phase.generate])
+LONG = settings(QUICK, max_examples=1500, stateful_step_count=40, derandomize=False, print_blob=True)
+
+
+class WithoutSync(Machine):
+    """A connrunner that trusts the disk to keep what was never synced."""
+
+    honest = False
+
+
+class WithoutIntent(Machine):
+    """A connrunner that starts without a durable record: the process knows it, the disk does not."""
+
+    @contextmanager
+    def _played(self) -> Iterator[None]:
+        append = Journal.append
+
+        def forgetful(journal: Journal, *records: dict[str, Any]) -> Any:
+            if records[0]["type"] != "started":
+                return append(journal, *records)
+            standing.apply(journal.standing, records[0])
+            return journal.standing
+
+        with super()._played(), mock.patch.object(Journal, "append", forgetful):
+            yield
+
+
+def test_a_short_life() -> None:
+    run_state_machine_as_test(Machine, settings=QUICK)
+
+
+@pytest.mark.parametrize("flawed", [WithoutSync, WithoutIntent])
+def test_the_model_finds_what_is_missing(flawed: type[Machine]) -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(flawed, settings=FIND)
+
+
+@pytest.mark.long
+def test_many_lives() -> None:
+    run_state_machine_as_test(Machine, settings=LONG)
