@@ -300,7 +300,8 @@ class Tick:
             at = instant.minute(now).timestamp()  # a tick comes a moment earlier or later in its minute
             os.utime(self.state.heartbeat, (at, at))
         stands = self.journal.standing
-        body = f"{len(self.workspace.connections)} connections, {len(stands.started)} run, {len(stands.waiting)} wait"
+        known_ones = len(self.workspace.connections)
+        body = f"connections: {known_ones}, running: {len(stands.started)}, waiting: {len(stands.waiting)}"
         self.heart.beat(known.url, "success", about="the workspace", body=body)
 
     def fail(self, reason: str) -> None:
