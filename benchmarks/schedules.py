@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,7 +21,42 @@ FORMS: list[dict[str, Any]] = [
     {"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"},
     {"type": "day_of_month", "day": 31, "time": "06:00"},
     {"type": "weekday_of_month", "week": "fifth", "weekday": "monday", "time": "06:00"},
+    {"type": "times_per_day", "times": 24, "anchor": "00:30"},
+    {"type": "cron", "expression": "30 6 * * 1-5"},
+    {"type": "cron", "expression": "*/15 * * * *"},
+    {"type": "rrule", "rule": "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-1", "time": "18:00"},
+    {"type": "rrule", "rule": "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU", "time": "06:00", "start": "2010-01-05"},
 ]
+DAILY: dict[str, Any] = {"type": "cron", "expression": "0 6 * * *"}
+FORMS += [
+    {"type": "any_of", "schedules": [*FORMS[1:4], {"type": "cron", "expression": "0 12 * * *"}]},
+    {**DAILY, "blackout": [{"dates": ["12-25", "01-01"]}, {"days": ["sunday"]}]},
+]
+RARE: dict[str, dict[str, Any]] = {  # asked for once each
+    "29 February": {"type": "cron", "expression": "0 6 29 2 *"},
+    "a fifth Monday in February": {"type": "cron", "expression": "0 6 * 2 1#5"},
+    "29 February by a rule": {"type": "rrule", "rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=29", "time": "06:00"},
+    "never: 30 February": {"type": "rrule", "rule": "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "time": "06:00"},
+    "never: the same, day by day": {"type": "rrule", "rule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "time": "06:00"},
+    "never: every other day, 30 February": {
+        "type": "rrule",
+        "rule": "FREQ=DAILY;INTERVAL=2;BYMONTH=2;BYMONTHDAY=30",
+        "time": "06:00",
+        "start": "2026-01-01",
+    },
+    "over: a count of 10,000 days": {
+        "type": "rrule",
+        "rule": "FREQ=DAILY;COUNT=10000",
+        "time": "06:00",
+        "start": "1990-01-01",
+    },
+    "every minute, not in two weeks": {
+        "type": "times_per_day",
+        "times": 1440,
+        "blackout": [{"from": "2026-03-20T00:00", "to": "2026-04-03T00:00"}],
+    },
+    "never: blackouts leave nothing": {**DAILY, "blackout": [{"from": "05:00", "to": "07:00"}]},
+}
 
 
 def main() -> None:
@@ -29,20 +65,32 @@ def main() -> None:
     for form in FORMS:
         schedules = [parse(form, ZONES[number % len(ZONES)]) for number in range(HOW_MANY)]
         row = measured(form, schedules)
-        print(f"{form['type']:<18}{row[0]:>8.0f}{row[1]:>8.0f}{row[2]:>10.0f}{row[3]:>6.0f}{row[4]:>14.0f}")
+        print(f"{name(form):<18}{row[0]:>8.0f}{row[1]:>8.0f}{row[2]:>10.0f}{row[3]:>6.0f}{row[4]:>14.0f}")
+    print("\nmilliseconds for one answer")
+    for words, form in RARE.items():
+        schedule = parse(form, "Europe/Amsterdam")
+        print(f"{words:<38}{milliseconds(partial(next_after, schedule, NOW, on_since=NOW)):>8.1f}")
     importing = (
         "import {}; from time import perf_counter as now; start = now(); import {}; print((now() - start) * 1000)"
     )
-    for name in ("connrunner.core.schedule", "dateutil.rrule"):
+    for module in ("connrunner.core.schedule", "dateutil.rrule", "cronsim"):
         done = subprocess.run(
-            [sys.executable, "-c", importing.format("datetime", name)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", importing.format("datetime", module)], capture_output=True, text=True, check=True
         )
-        print(f"import {name}: {float(done.stdout):.0f} ms")
+        print(f"import {module}: {float(done.stdout):.0f} ms")
+
+
+def name(form: dict[str, Any]) -> str:
+    """Return what to call a row."""
+    said = form.get("expression") or form.get("rule", "").removeprefix("FREQ=").partition(";")[0]
+    return (f"{form['type']} {said}" if said else form["type"])[:14] + (
+        "*" if "blackout" in form or "anchor" in form else ""
+    )
 
 
 def measured(form: dict[str, Any], schedules: list[Schedule]) -> list[float]:
     year = NOW + timedelta(days=365)
-    some = schedules[:100]
+    some = schedules[:10]
     return [
         milliseconds(lambda: [parse(form, ZONES[number % len(ZONES)]) for number in range(HOW_MANY)]),
         milliseconds(lambda: [next_after(schedule, NOW, on_since=NOW) for schedule in schedules]),

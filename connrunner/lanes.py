@@ -5,49 +5,38 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from connrunner.core import plan
+from connrunner.core import instant, plan
 from connrunner.core import run as runs
 from connrunner.core.model import Connection, Outcome, Run, Workspace
+from connrunner.core.plan import Stop
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
+from connrunner.family import Family, described, holders
 from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
 from connrunner.records import Records
-from connrunner.state import locks
+from connrunner.state import locks, requests
 from connrunner.state import runs as run_files
-from connrunner.state.locks import LaneLock
+from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 from connrunner.state.standing import Started
+from connrunner.working import Working
 
 Say = Callable[[dict[str, Any]], None]
 
-GLANCE = 0.5  # seconds between two looks at signals and at the clock while a run works
-GRACE = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
-KILL_AFTER = 20  # seconds between telling and killing: a worker gives its program 10 to end
+UNKNOWN_TIMEOUT = 7 * 24 * 3600  # seconds: of a run whose connection is gone; its own process knows better
+GLANCE = 0.5  # seconds between two looks at signals, at wishes and at the clock while a run works
 
 
 class EndedError(ConnrunnerError):
     """Somebody ended connrunner itself."""
 
     exit_code = 130
-
-
-@dataclass(kw_only=True)
-class Working:
-    """A run that works now, under a lane lock of ours."""
-
-    lane: LaneLock
-    started: Started
-    connection: Connection
-    process: local.Process
-    began: float  # monotonic seconds
-    told_to_end: float | None = None
-    timed_out: bool = False
 
 
 @dataclass
@@ -64,6 +53,7 @@ class Lanes:
     say: Say
     heart: Heart
     workspace: Workspace = field(init=False)
+    by_hand: Stop | None = None  # what Ctrl-C means: the end of the run that somebody watches
     _working: dict[str, Working] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that somebody else holds
     _ending: int = 0  # the signal that asked connrunner to end
@@ -71,24 +61,35 @@ class Lanes:
     def __post_init__(self) -> None:
         self.workspace = self.refresh()
 
-    def drain(self, *, until: Callable[[], bool], every_minute: Callable[[], None], idle: Callable[[], None]) -> None:
+    def drain(
+        self,
+        *,
+        until: Callable[[], bool],
+        every_minute: Callable[[], None],
+        idle: Callable[[], None],
+        start: bool = True,
+    ) -> None:
         """Run what waits until nothing does, or until *until* says that no more is to be started.
 
-        *every_minute* is called when the clock comes to a new minute while runs work, *idle* twice a second. SIGTERM
-        and SIGINT end the runs that work, record them as interrupted, and raise EndedError.
+        Without *start* nothing is: only what works already, and whose connrunner died, is looked after. *every_minute*
+        is called when the clock comes to a new minute while runs work, *idle* twice a second. SIGTERM and SIGINT end
+        the runs that work, record them as interrupted, and raise EndedError.
         """
         self._busy.clear()
         minute = self._minute()
         with self._signals():
             while not self._ending:
-                if not until():
-                    self._fill()
+                self._obey()
+                enough = until()
+                if not enough:
+                    self._fill(start=start)
+                elif all(working.adopted and not working.is_told for working in self._working.values()):
+                    self._leave()
                 if not self._working:
                     return
-                local.wait([working.process for working in self._working.values()], GLANCE)
+                local.wait([working.worker for working in self._working.values()], GLANCE)
                 idle()
-                for working in list(self._working.values()):
-                    self._look_at(working)
+                self._look()
                 if minute != (minute := self._minute()):
                     self._busy.clear()
                     every_minute()
@@ -105,39 +106,74 @@ class Lanes:
 
     # --- starting ----------------------------------------------------------------------------------------------
 
-    def _fill(self) -> None:
-        """Start a run in every lane that has work and that nobody holds."""
+    def _fill(self, *, start: bool) -> None:
+        """Start a run in every lane that has work and that nobody holds; adopt runs whose connrunner died."""
         stands = self.records.journal.read()
         if not stands.waiting and not stands.started:
             return
         self.workspace = self.refresh()
         lanes = {self.lane_of(name) for name in stands.waiting} | {run.lane for run in stands.started.values()}
         for name in sorted(lanes - set(self._working) - self._busy):
-            lane = LaneLock(self.records.state, name)
-            if not lane.take():
+            working = self._fill_lane(name, start=start)
+            if working is not None:
+                self._working[name] = working
+
+    def _fill_lane(self, name: str, *, start: bool) -> Working | None:
+        """Return the run that works in a lane from now on, under our locks; None when there is none, or not ours."""
+        lane, supervisor = LaneLock(self.records.state, name), SupervisorLock(self.records.state, name)
+        working = None
+        try:
+            if not supervisor.take():
                 self._busy.add(name)
                 self._say_busy(name)
-                continue
-            working = None
-            try:
-                self._recover(name)
-                working = self._start_next(name, lane)
-            finally:
-                if working is None:
-                    lane.let_go()
-                else:
-                    self._working[name] = working
+                return None
+            lane.take()
+            while (started := self._unfinished(name)) is not None:
+                if not started.mark and not lane.take():
+                    # An older version started it: it takes no such lock, and may be at work.
+                    self._busy.add(name)
+                    self._say_busy(name)
+                    return None
+                orphan = self._adopt(started, lane, supervisor)
+                if not orphan.has_ended():
+                    about = {"connection": started.connection, "run": started.run}
+                    self.say({"event": "adopted", **about, "lives": orphan.worker.lives})
+                    working = orphan
+                    return working
+                if not self._record(orphan):
+                    return None
+            if not lane.take():
+                self._say_left(name, [described(pid) for pid in holders(lane.path)])
+            elif start:
+                working = self._start_next(name, lane, supervisor)
+            return working
+        finally:
+            if working is None:
+                lane.let_go()
+                supervisor.let_go()
 
-    def _recover(self, lane: str) -> None:
-        """Record the end of runs of *lane* that nobody saw end."""
-        for started in list(self.records.journal.read().started.values()):
-            if started.lane == lane:
-                connection = self.workspace.connections.get(started.connection)
-                notify = connection.notify if connection else self.workspace.default_notify
-                run = self.records.recover(started, notify)
-                self._ended(run, started, connection, event="recovered")
+    def _unfinished(self, lane: str) -> Started | None:
+        """Return a run of *lane* that nobody saw end: its connrunner is dead, for we hold the right to act."""
+        return next((run for run in self.records.journal.read().started.values() if run.lane == lane), None)
 
-    def _start_next(self, name: str, lane: LaneLock) -> Working | None:
+    def _adopt(self, started: Started, lane: LaneLock, supervisor: SupervisorLock) -> Working:
+        """Look after a run whose connrunner is dead."""
+        connection = self.workspace.connections.get(started.connection)
+        lock = WorkerLock(self.records.state, started.lane)
+        elapsed = (self.records.clock() - instant.parse(started.started_at)).total_seconds()
+        return Working(
+            lane=lane,
+            supervisor=supervisor,
+            started=started,
+            worker=local.Orphan(lock.path, lambda: lock.is_busy),
+            timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
+            notify=connection.notify if connection else self.workspace.default_notify,
+            errors=self._errors(started),
+            began=time.monotonic() - max(0.0, elapsed),
+            adopted=True,
+        )
+
+    def _start_next(self, name: str, lane: LaneLock, supervisor: SupervisorLock) -> Working | None:
         """Start the first waiting run of a lane that we hold; None when none waits."""
         records = self.records
         while True:
@@ -166,18 +202,37 @@ class Lanes:
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             self._beat(connection, "start", started, f"run {started.run} has started")
-            began = time.monotonic()
             try:
-                process = local.start(
-                    self._job(started, connection, lane), inherit=lane.descriptor, errors=self._errors(started)
-                )
+                worker = self._spawn(started, connection, lane)
             except OSError as error:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = records.finish(started, result, seconds=0, notify=connection.notify)
                 self._ended(run, started, connection)
                 continue
-            return Working(lane=lane, started=started, connection=connection, process=process, began=began)
+            return Working(
+                lane=lane,
+                supervisor=supervisor,
+                started=started,
+                worker=worker,
+                timeout=connection.timeout,
+                notify=connection.notify,
+                errors=self._errors(started),
+            )
+
+    def _spawn(self, started: Started, connection: Connection, lane: LaneLock) -> local.Process:
+        alive = WorkerLock(self.records.state, started.lane)
+        held = alive.take()
+        assert held, "a worker of a lane that we hold lives"
+        try:
+            return local.start(
+                self._job(started, connection, lane),
+                family=Family(mark=started.mark, inherit=(lane.descriptor,)),
+                worker_lock=alive.descriptor,
+                errors=self._errors(started),
+            )
+        finally:
+            alive.let_go()
 
     def _job(self, started: Started, connection: Connection, lane: LaneLock) -> dict[str, Any]:
         return {
@@ -197,60 +252,94 @@ class Lanes:
 
     # --- ending ------------------------------------------------------------------------------------------------
 
-    def _look_at(self, working: Working) -> None:
-        """Finish a run whose worker has ended; end a worker that outlives its timeout."""
-        status = working.process.exit_status
-        if status is None:
-            overtime = time.monotonic() - working.began - working.connection.timeout
-            if overtime > GRACE and working.told_to_end is None:
-                working.timed_out = True
-                self._tell_to_end(working)
-            elif working.told_to_end is not None and time.monotonic() - working.told_to_end > KILL_AFTER:
-                working.process.kill()
+    def _obey(self) -> None:
+        """Stop what somebody wants stopped: a run of ours is told to end, a waiting one is taken out of the queue."""
+        state = self.records.state
+        wishes = requests.stops(state)
+        if not wishes:
             return
-        seconds = round(time.monotonic() - working.began, 3)
-        working.process.close()
-        result = self._result(working, status)
-        run = self.records.finish(working.started, result, seconds=seconds, notify=working.connection.notify)
-        self._ended(run, working.started, working.connection)
-        del self._working[working.started.lane]
-        working.lane.let_go()
-        if working.lane.take():
-            working.lane.let_go()
+        stands = self.records.journal.read()
+        for working in self._working.values():
+            run = working.started
+            stop = plan.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
+            if stop is not None and not working.is_told:
+                if stop.run is None:  # it started meanwhile; its worker looks for its number
+                    requests.forget(state, stop)
+                    stop = requests.ask_stop(state, replace(stop, run=run.run))
+                self.say({"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.told})
+                working.tell_to_end(stop=stop)
+        for stop in wishes:
+            entry = stands.waiting.get(stop.connection)
+            if entry is not None and plan.stop_of_waiting([stop], entry):
+                self._take_out(stop)
+            elif (started := stands.started.get(stop.connection)) is None or not plan.stop_of_running(
+                [stop], stop.connection, started.run, started.waiting.due_at
+            ):
+                requests.forget(state, stop)  # the run has ended
+
+    def _take_out(self, stop: Stop) -> None:
+        with locks.changing(self.records.state):
+            entry = self.records.journal.open().waiting.get(stop.connection)
+            if entry is None or not plan.stop_of_waiting([stop], entry):
+                return  # somebody else was faster
+            run = self.records.take_out(entry, stop, self.workspace)
+            requests.forget(self.records.state, stop)
+        self.say({"event": "ended", **runs.as_dict(run)})
+
+    def _look(self) -> None:
+        """Record the runs whose processes are gone."""
+        for name, working in list(self._working.items()):
+            if working.has_ended():
+                self._finish(working)
+                del self._working[name]
+
+    def _finish(self, working: Working) -> None:
+        """Record the end of a run and let its lane go."""
+        try:
+            if self._record(working):
+                working.lane.let_go()
+                if working.lane.is_busy:
+                    self._say_left(working.started.lane, working.left)
+        finally:
+            working.close()
+
+    def _record(self, working: Working) -> bool:
+        """Record the end of a run; False while an adopted one holds its lane, by processes that nobody can end."""
+        started, records = working.started, self.records
+        if not working.lane.take():
+            self._say_left(started.lane, working.left)
+            return False
+        if working.adopted:
+            run = records.recover(started, working.notify, working.result)
         else:
-            self._busy.add(working.started.lane)
-            self.say({"event": "left-over", "connection": run.connection, "run": run.run})
+            story = run_files.story(records.state, started.connection, started.run)
+            result = working.result(story)
+            run = records.finish(started, result, seconds=working.seconds, notify=working.notify)
+        if working.stop:
+            requests.forget(records.state, working.stop)
+        connection = self.workspace.connections.get(started.connection)
+        self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
+        return True
 
-    def _result(self, working: Working, status: int) -> Result:
-        """Return how a worker that is gone says it went, or what its exit says when it did not say."""
-        started = working.started
-        story = run_files.story(self.records.state, started.connection, started.run)
-        complaint, said = self._errors(started), ""
-        with suppress(OSError):  # the run has ended, and that has to be recorded
-            said = complaint.read_text(errors="backslashreplace").strip()
-            if not said:
-                complaint.unlink()
-        if working.timed_out:
-            text = f"it did not end at its timeout of {working.connection.timeout:,} s and was killed"
-            return Result(outcome=Outcome.FAILED, message=text, code="timeout")
-        if story.result is not None:
-            return story.result
-        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
-        last = f": {said.splitlines()[-1]}" if said else ""
-        text = f"its process ended {how} before it said how it went{last}"
-        return Result(outcome=Outcome.FAILED, message=text, code="crashed")
-
-    def _tell_to_end(self, working: Working) -> None:
-        working.process.terminate()
-        working.told_to_end = time.monotonic()
+    def _leave(self) -> None:
+        """Let go of adopted runs: the next tick looks after them."""
+        for working in self._working.values():
+            working.close()
+        self._working.clear()
 
     def _end_all(self) -> None:
         for working in self._working.values():
-            self._tell_to_end(working)
+            working.tell_to_end(stop=self._stop_by_hand(working))
         while self._working:
-            local.wait([working.process for working in self._working.values()], GLANCE)
-            for working in list(self._working.values()):
-                self._look_at(working)
+            local.wait([working.worker for working in self._working.values()], GLANCE)
+            self._look()
+
+    def _stop_by_hand(self, working: Working) -> Stop | None:
+        """Return the wish to stop that Ctrl-C means for the run that somebody watches; left for its worker as well."""
+        by_hand = self.by_hand
+        if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
+            return None
+        return requests.ask_stop(self.records.state, replace(by_hand, run=working.started.run))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -278,6 +367,10 @@ class Lanes:
             self.heart.beat(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
+
+    def _say_left(self, lane: str, processes: list[str]) -> None:
+        self._busy.add(lane)
+        self.say({"event": "left-over", "lane": lane, "processes": processes})
 
     def _say_busy(self, lane: str) -> None:
         stands = self.records.journal.read()

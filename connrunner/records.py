@@ -12,8 +12,8 @@ from connrunner.core import instant, overdue, policy, storm
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
-from connrunner.core.plan import Waiting
-from connrunner.core.run import Result
+from connrunner.core.plan import Stop, Waiting
+from connrunner.core.run import Result, Story
 from connrunner.errors import Problem
 from connrunner.state import ground, locks, standing
 from connrunner.state import runs as run_files
@@ -46,6 +46,7 @@ class Records:
             config=connection.fingerprint,
             kind=connection.kind,
             title=connection.title,
+            mark=uuid.uuid4().hex,
         )
         self.journal.append({"type": "started", "at": started.started_at, **standing.started_as_dict(started)})
         return started
@@ -59,10 +60,12 @@ class Records:
             self._end(run, notify)
         return run
 
-    def recover(self, started: Started, notify: tuple[Notify, ...]) -> Run:
+    def recover(
+        self, started: Started, notify: tuple[Notify, ...], result: Callable[[Story], Result] | None = None
+    ) -> Run:
         """Record the end of a run that nobody saw end; takes the state lock. Hold its lane: nothing of it lives.
 
-        Its own log says how it ended, when it came so far; else nobody knows.
+        Its own log says how it ended, when it came so far; else *result* does, or nobody knows.
         """
         name = started.connection
         with locks.changing(self.state):
@@ -74,12 +77,8 @@ class Records:
                 story = run_files.story(self.state, name, started.run)
                 ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
                 seconds = (ended_at - instant.parse(started.started_at)).total_seconds()
-                result = story.result or Result(
-                    outcome=Outcome.INTERRUPTED,
-                    message="it was cut off, and nobody knows how far it came",
-                    code="interrupted",
-                )
-                run = _ended(started, result, ended_at=ended_at, seconds=max(0.0, round(seconds, 3)))
+                outcome = (result or _unknown)(story)
+                run = _ended(started, outcome, ended_at=ended_at, seconds=max(0.0, round(seconds, 3)))
             self._end(run, notify)
         return run
 
@@ -157,6 +156,34 @@ class Records:
         known = self.journal.standing.numbers.get(entry.connection, 0)
         return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
+    def take_out(self, entry: Waiting, stop: Stop, workspace: Workspace) -> Run:
+        """Record a waiting run that somebody stopped before it started. Hold the state lock."""
+        connection = workspace.connections.get(entry.connection)
+        result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
+        run = Run(
+            connection=entry.connection,
+            run=self._number(entry.connection),
+            outcome=result.outcome,
+            trigger=entry.trigger,
+            due_at=entry.due_at,
+            queued_at=entry.queued_at,
+            started_at=None,
+            ended_at=self.clock(),
+            seconds=0,
+            counts=Counts(),
+            message=result.message,
+            code=result.code,
+            commit=workspace.commit,
+            missed=entry.missed,
+            merged=entry.merged,
+            asked_by=entry.asked_by,
+            kind=connection.kind if connection else "",
+            title=connection.title if connection else "",
+            detail=result.detail,
+        )
+        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
+        return run
+
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))
 
@@ -213,6 +240,15 @@ def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: flo
 def token() -> str:
     """Return a text that nobody else has, for the Message-IDs of what is owed together."""
     return uuid.uuid4().hex[:12]
+
+
+def _unknown(story: Story) -> Result:
+    return story.result or Result(
+        outcome=Outcome.INTERRUPTED,
+        counts=story.counts,
+        message="it was cut off, and nobody knows how far it came",
+        code="interrupted",
+    )
 
 
 def digest(problems: tuple[Problem, ...]) -> str:

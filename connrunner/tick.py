@@ -30,6 +30,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
+AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
 MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
@@ -66,6 +67,7 @@ class Tick:
         records = Records(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
         self._repository: tuple[str, str] | None = None  # with which the stamps were taken
+        self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.heart = Heart(folder)
@@ -79,7 +81,8 @@ class Tick:
 
     def _refresh(self) -> Workspace:
         """Return the workspace as it is now, or as it was when it could last be used."""
-        if self._newest.trouble or self._stamps != stamps.stamps(str(self.folder), self._repository):
+        again = self._newest.trouble and time.monotonic() - self._loaded > AGAIN
+        if again or self._stamps != stamps.stamps(str(self.folder), self._repository):
             try:
                 self._newest = self._load()
             except WorkspaceError as error:
@@ -91,6 +94,7 @@ class Tick:
             # Taken before the files are read: an edit in between shows as a change to the next tick.
             self._stamps = stamps.stamps(str(self.folder), self._repository)
             workspace = load.load(self.folder, cache=self.state.compiled)
+            self._loaded = time.monotonic()
             if workspace.repository == self._repository:
                 return workspace
             self._repository = workspace.repository
@@ -200,9 +204,15 @@ class Tick:
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
-    def drain(self, *, until: Callable[[], bool] = lambda: False, idle: Callable[[], None] = lambda: None) -> None:
+    def drain(
+        self,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        idle: Callable[[], None] = lambda: None,
+        start: bool = True,
+    ) -> None:
         """Run what waits until nothing does, or no more than *until* allows; see `Lanes.drain`."""
-        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle)
+        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle, start=start)
 
     def _look_again(self) -> None:
         """Record newly due slots while runs work. Trouble with the workspace must not end the runs that work."""
@@ -252,12 +262,16 @@ class Tick:
         if self._mail is not None and self._mail.poll() is None:
             return
         now = self.clock()
-        if any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+        if not any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+            return
+        try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "connrunner.deliver", str(self.folder), str(self.state.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
+        except OSError as error:  # a limit of processes or files; runs that work must not end by it
+            self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
 
     def _say_mail(self, before: dict[str, Owed]) -> None:
         stands = self.journal.read()

@@ -10,8 +10,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -22,11 +22,15 @@ from connrunner.attempts import Attempts
 from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
 from connrunner.core import instant
+from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
-from connrunner.errors import RunError
+from connrunner.errors import ConnrunnerError, RunError
+from connrunner.family import GRACE, MARK, Ending, Family, keep_orphans
+from connrunner.sofar import SoFar
+from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.runs import RunLog
 
@@ -48,7 +52,7 @@ class Job:
     model: ProfileModel
     run: int
     started_at: datetime
-    lane_descriptor: int | None = None  # kept open by every process that the run starts
+    family: Family = field(default_factory=Family.new)  # every process that the run starts is one of it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
@@ -79,28 +83,30 @@ def job_from(data: Mapping[str, Any]) -> Job:
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        lane_descriptor=data["lane_descriptor"],
+        family=Family(mark=os.environ[MARK], inherit=(data["lane_descriptor"],), below=os.getpid()),
     )
 
 
-def perform(job: Job, report: Report) -> Result:
+def perform(job: Job, report: Report, so_far: SoFar | None = None) -> Result:
     """Do the work of *job* and return how it ended; every mistake outside of connrunner is a failed result.
 
-    No secret reaches *report* or the result: both go through the mask.
+    No secret reaches *report* or the result: both go through the mask. *so_far* holds what is done when an exception
+    leaves.
     """
+    so_far = so_far or SoFar()
     job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     mask: Callable[[str], str] = str
     try:
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
-        report = MaskedReport(report, mask)
+        report = so_far.watching(MaskedReport(report, mask))
         match job.connection.work:
             case Import() as work:
-                result = _import(job, work, plain, report)
+                result = _import(job, work, plain, report, so_far)
             case Export() as work:
-                result = _export(job, work, plain, report)
+                result = _export(job, work, plain, report, so_far)
             case Command() as work:
-                result = _command(job, work, plain, mask, report)
+                result = _command(job, work, plain, mask, report, so_far)
     except RunError as error:
         helps = error.waiting_helps
         result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code, waiting_helps=helps)
@@ -127,7 +133,7 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) -> Result:
+def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
     name = job.connection.name
     source = connectors.source(work.source["type"])
     settings = _settings(work.source, plain)
@@ -137,16 +143,22 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) ->
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
     fetched = source.fetch(settings, errand, known=known, mark=mark)
     with _private(), _store(job, report) as store:
-        done = store.import_files(
-            work,
-            fetched.files,
-            connection=name,
-            run=job.run,
-            at=job.started_at,
-            rejects=job.rejects,
-            mark=fetched.mark,
-            dry_run=job.rehearsal is not None,
-        )
+        try:
+            done = store.import_files(
+                work,
+                fetched.files,
+                connection=name,
+                run=job.run,
+                at=job.started_at,
+                rejects=job.rejects,
+                mark=fetched.mark,
+                dry_run=job.rehearsal is not None,
+            )
+        except BaseException:
+            with suppress(Exception):  # told to end in the very moment in which all became durable
+                so_far.imported(store.counts(connection=name, run=job.run))
+            raise
+    so_far.imported(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
     result = _counted(done.counts, _import_message(done.counts), files=files)
     if job.rehearsal:
@@ -162,7 +174,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report) ->
     return result
 
 
-def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) -> Result:
+def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
     facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = _settings(work.destination, plain)
@@ -178,16 +190,13 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report) ->
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
             return _counted(store.exported(**facts), "there was nothing to send")
+        so_far.delivering(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, errand, local)
+        so_far.delivered(delivered.where)
         with _private():
             counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
     arrived = done.rows_written - len(delivered.refused)
     return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
-
-
-def _inherited(job: Job) -> tuple[int, ...]:
-    """Return what every program of the run keeps open: the lock of its lane."""
-    return () if job.lane_descriptor is None else (job.lane_descriptor,)
 
 
 def _packing(target: str, form: Format) -> str:
@@ -205,12 +214,14 @@ def _errand(job: Job, report: Report) -> Errand:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
-        inherit=_inherited(job),
+        family=job.family,
         report=report,
     )
 
 
-def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report) -> Result:
+def _command(
+    job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report, so_far: SoFar
+) -> Result:
     done = command.run(
         work,
         workspace=job.workspace,
@@ -223,7 +234,8 @@ def _command(job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[
         mask=mask,
         timeout=job.time_left,
         report=report,
-        inherit=_inherited(job),
+        family=job.family,
+        counted=so_far.counted,
     )
     said = f": {done.message}" if done.message else ""
     if done.timed_out:
@@ -324,34 +336,65 @@ def signal_name(number: int) -> str:
 
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
+    keep_orphans()
     job = job_from(json.loads(sys.stdin.buffer.read()))
     deadline = time.monotonic() + job.connection.timeout
     job = replace(job, deadline=deadline)
     log = RunLog(job.state.log(job.connection.name, job.run))
     orders = Orders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
+    so_far = SoFar(tell=log.counted)
+    result = None
+
+    def attempt() -> Result:
+        so_far.begin()
+        result = perform(job, log, so_far)
+        if orders.given and result.outcome is Outcome.FAILED:
+            raise orders.given  # what it broke complained in its own words
+        return result
+
     log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid()})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
-        result = attempts.result_of(lambda: perform(job, log))
+        result = attempts.result_of(attempt)
     except (Terminated, Exception) as error:
-        result = _failed(orders.given or error, log)
+        result = result or _cut_off(job, orders.given or error, so_far, log)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        orders.close()
+    _leave_nothing(job, log)
     log.ended(replace(result, attempts=max(1, attempts.number)))
     log.close()
     return 0
 
 
-def _failed(error: BaseException, log: RunLog) -> Result:
+def _leave_nothing(job: Job, log: RunLog) -> None:
+    """End whatever the run started and did not see end."""
+    with Ending(job.family, grace=GRACE) as ending:
+        ending.finish()
+        if ending.asked:
+            log.message(
+                f"the run left processes behind, and they were ended: {', '.join(ending.asked)}", level="warning"
+            )
+        if ending.left:
+            log.message(f"nobody can end {', '.join(ending.left)}; the lane waits for them", level="error")
+
+
+def _cut_off(job: Job, error: BaseException, so_far: SoFar, log: RunLog) -> Result:
     """Return what an exception that ended the work means."""
     match error:
         case Terminated():
-            message = "connrunner was told to end (SIGTERM)"
-            return Result(outcome=Outcome.INTERRUPTED, message=message, code="shutdown")
+            done = Result(outcome=Outcome.INTERRUPTED, counts=so_far.counts, message=so_far.words, code="shutdown")
+            with suppress(ConnrunnerError):
+                stops = (stop for stop in requests.stops(job.state) if stop.connection == job.connection.name)
+                if stop := next((stop for stop in stops if stop.run == job.run), None):
+                    log.message(stop.told, level="warning")
+                    return runs.stopped(stop, done)
+            said = f"; {so_far.words}" if so_far.words else ""
+            return replace(done, message=f"connrunner was told to end (SIGTERM){said}")
         case RunError():
-            return Result(outcome=Outcome.FAILED, message=str(error), code=error.code)
+            message = f"{error}; {so_far.words}" if so_far.words else str(error)
+            return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=message, code=error.code)
         case _:
             report = "".join(traceback.format_exception(error))
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)
@@ -369,6 +412,11 @@ class Orders:
         self.given: BaseException | None = None
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGALRM, self._time_is_over)
+
+    def close(self) -> None:
+        """Take no more orders: what is left is to tell how it went."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the cleaning up

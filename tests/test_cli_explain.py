@@ -121,6 +121,23 @@ def test_each_planned_record_knows_the_tick_before(week: Place) -> None:
     )
 
 
+@pytest.mark.slow
+def test_a_run_of_what_was_not_committed_says_so(place: Place) -> None:
+    place.write(".gitignore", ".connrunner\n")
+    place.command("hello", "pass")
+    git(place, "init", "--quiet")
+    commit(place, "Begin")
+    place.run("run", "hello")
+    place.command("hello", "print(1)")
+    place.run("run", "hello")
+    first, second = place.runs("hello")[::-1]
+
+    said = [typed(place, "explain", "hello", "--at", run["started_at"])[1] for run in (first, second)]
+
+    assert [("asked for by" in out, "It ran: run" in out) for out in said] == [(True, True)] * 2
+    assert ["It ran with something else than this" in out for out in said] == [False, True]
+
+
 # --- keys and codes ---------------------------------------------------------------------------------------------------
 
 TOPICS = [

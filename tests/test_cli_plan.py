@@ -114,8 +114,8 @@ def test_switching_breaking_and_mending(repository: Place) -> None:
 def test_a_day_too_full_is_told_from_recorded_run_times(repository: Place) -> None:
     for number in range(1, 21):
         ended(repository, "hello", number, seconds=74 * 60.0)
-    repository.command("hello", "pass", schedule="{type: times_per_day, times: 24}")
     repository.command("new", "pass", schedule=MONDAYS)
+    repository.command("hello", "pass", schedule="{type: times_per_day, times: 24}", more="timeout: 1h\n")
 
     found = planned(repository)
     _, text, _ = typed(repository, "plan", *NOW)
@@ -125,7 +125,12 @@ def test_a_day_too_full_is_told_from_recorded_run_times(repository: Place) -> No
     assert (tight["subject"], tight["gap_seconds"], tight["p95_seconds"]) == ("hello", 3600, 4440)
     assert (tight["path"], tight["line"]) == ("connections/hello.yaml", 1)
     assert codes["day-does-not-fit"]["merged"] > 0
+    assert (codes["timeout-shorter-than-run"]["timeout_seconds"], codes["timeout-shorter-than-run"]["line"]) == (
+        3600,
+        3,
+    )
     assert "gap 60 min, p95 74 min" in text
+    assert "has more work than fits on 6 days" in text
     assert "a guess of 5m (--guess) for new, other" in text
     assert found["guessed"] == ["new", "other"]
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from connrunner.connectors import bridge
 from connrunner.connectors.bridge import Ended, Program
 from connrunner.errors import RunError
+from connrunner.family import Family
 
 
 class Log:
@@ -39,6 +41,7 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(code: str, folder: Path, log: Log, take: Callable[[bytes], bytes | None] | None = None, **more: Any) -> Ended:
     program = Program(name="tap-test", arguments=(sys.executable, "-I", "-S", "-c", code))
+    more = {"family": Family.new(), **more}
     return bridge.run(program, (), workspace=folder, report=log, take=take or (lambda line: line), **more)
 
 
@@ -110,7 +113,7 @@ def test_failures(code: str, message: str, reason: str, tmp_path: Path, log: Log
 def test_a_program_that_is_not_there(tmp_path: Path, log: Log) -> None:
     program = Program(name="tap-none", arguments=("tap-none",))
     with pytest.raises(RunError, match="no program 'tap-none' on the PATH"):
-        bridge.run(program, (), workspace=tmp_path, report=log, take=lambda line: line)
+        bridge.run(program, (), workspace=tmp_path, report=log, take=lambda line: line, family=Family.new())
 
 
 @pytest.mark.slow
@@ -227,7 +230,7 @@ def test_a_descriptor_can_be_inherited(tmp_path: Path, log: Log) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         code = f"import os; print(os.fstat({descriptor}).st_ino)"
-        run(code, tmp_path, log, inherit=(descriptor,))
+        run(code, tmp_path, log, family=replace(Family.new(), inherit=(descriptor,)))
     finally:
         os.close(descriptor)
     assert log.texts == [f"info: {tmp_path.stat().st_ino}"]

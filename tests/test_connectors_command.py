@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from connrunner.connectors.command import CommandResult
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.errors import RunError
+from connrunner.family import Family
 
 PYTHON = sys.executable
 
@@ -64,7 +66,7 @@ def run(
         timeout=timeout,
         report=log,
         grace=grace,
-        inherit=inherit,
+        family=replace(Family.new(), inherit=inherit),
     )
 
 
@@ -217,13 +219,13 @@ def test_the_whole_group_ends_each_with_its_grace(tmp_path: Path, log: Log) -> N
 
 
 @pytest.mark.slow
-def test_a_daemon_that_keeps_the_output_does_not_hold_the_run(tmp_path: Path, log: Log) -> None:
+def test_a_daemon_that_keeps_the_output_does_not_hold_the_run_and_is_ended(tmp_path: Path, log: Log) -> None:
     started = time.monotonic()
     result = run("sh", "-c", "setsid sleep 30 & echo $!", at=tmp_path, log=log)
     assert 1.9 <= time.monotonic() - started < 20
     assert result.succeeded
-    assert log.texts[1:] == ["a process that the program left behind holds its output; what it prints now is lost"]
-    os.kill(int(log.texts[0]), signal.SIGKILL)
+    assert log.texts[1:] == [f"the program left processes behind, and they were ended: sleep (process {log.texts[0]})"]
+    assert gone(int(log.texts[0]))
 
 
 @pytest.mark.slow
@@ -282,6 +284,7 @@ import signal, sys
 from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
+from connrunner.family import Family
 
 class Terminated(BaseException): ...
 
@@ -296,7 +299,7 @@ def terminated(*_):
 signal.signal(signal.SIGTERM, terminated)
 work = Command(run=("sh", "-c", "trap 'echo cleaned; exit' TERM; echo $$; sleep 60 & wait"))
 try:
-    command.run(work, workspace=Path("."), environment={}, mask=str, timeout=None, report=Log(), grace=5)
+    command.run(work, workspace=Path("."), environment={}, mask=str, timeout=None, report=Log(), family=Family.new(), grace=5)
 except Terminated:
     print("terminated", flush=True)
 """
@@ -323,7 +326,7 @@ def test_a_hundred_megabytes(tmp_path: Path, log: Log) -> None:
     result = run(PYTHON, "-c", script, at=tmp_path, log=log)
     assert time.monotonic() - started < 50
     assert result.succeeded
-    assert sum(map(len, log.texts)) < 10_100_000
+    assert sum(map(len, log.texts)) < 20_100_000
     assert log.texts[-1] == "end"
     assert any(text.startswith("left out here: 1") for text in log.texts)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.connectors import output
-from connrunner.connectors.output import LAST, LINE, MARGIN, Output
+from connrunner.connectors.output import ENVELOPE, LINE, MARGIN, Output
 from connrunner.core.counts import Counts
 
 SECRET = "s3cret-0123456789-abcdefghij"
@@ -167,25 +167,77 @@ def test_half_a_character_can_be_stored() -> None:
         text.encode()
 
 
-def test_much_output_keeps_the_first_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT", 2_000_000)
-    lines = [b"line %06d" % number for number in range(50_000)]
-    lines[40_000] = b'{"counts": {"unchanged": 7}}'
-    lines[41_000] = b'{"counts": {"unchanged": 8'
+def overflow(monkeypatch: pytest.MonkeyPatch, *, head: int, tail: int) -> None:
+    monkeypatch.setattr(output, "HEAD", head)
+    monkeypatch.setattr(output, "TAIL", tail)
+
+
+@pytest.mark.parametrize("piece", [97, 4096, 1 << 20])
+def test_much_output_keeps_the_first_and_the_last(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    overflow(monkeypatch, head=1_000_000, tail=500_000)
+    lines = [b"line %06d" % number for number in range(30_000)]
+    lines[20_000] = b'{"counts": {"unchanged": 7}}'
+    lines[21_000] = b'{"counts": {"unchanged": 8'
     data = b"\n".join(lines)
-    taken, log = told(*(("stdout", data[start : start + 65536]) for start in range(0, len(data), 65536)))
+    taken, log = told(*(("stdout", data[start : start + piece]) for start in range(0, len(data), piece)))
     gap = next(index for index, (level, _, _) in enumerate(log.lines) if level == "warning")
     first, last = log.texts[:gap], log.texts[gap + 1 :]
     assert first == [line.decode() for line in lines[: len(first)]]
-    assert len(first) == pytest.approx(2_000_000 / (11 + output.ENVELOPE), abs=1)
-    assert last == [line.decode() for line in lines[-LAST:]]
-    assert log.texts[gap].startswith(f"left out here: {50_000 - len(first) - LAST} lines, ")
-    assert taken.counts.unchanged == 8 - 1  # reported where nothing is logged any more
+    assert len(first) == pytest.approx(1_000_000 / (11 + ENVELOPE), abs=1)
+    assert last == [line.decode() for line in lines[-len(last) :]]
+    assert len(last) == pytest.approx(500_000 / (11 + ENVELOPE), abs=1)
+    gone = lines[len(first) : -len(last)]
+    size = len(b"\n".join(gone)) + 1
+    assert log.texts[gap].startswith(f"left out here: {len(gone)} lines, {size} bytes; the log holds the first ")
+    assert taken.counts.unchanged == 7  # reported where nothing is logged any more
     assert taken.last_complaint == ""
 
 
+def test_what_is_said_where_nothing_is_logged_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    overflow(monkeypatch, head=300, tail=300)
+    noise = b"noise\n" * 100
+    said = b'{"counts": {"created": 1}}\n{"message": "bad", "level": "error"}\n{"counts": {"created": 2}}\n'
+    pieces = [*([noise] * 3), said[:40], said[40:], *([noise] * 3)]
+    taken, log = told(*(("stdout", piece) for piece in pieces))
+    assert (taken.counts.created, taken.last_message, taken.last_complaint) == (2, "bad", "bad")
+    assert "bad" not in log.texts
+
+
+def test_one_endless_line_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is kept from the log: what of it would stand there may be half a secret."""
+    overflow(monkeypatch, head=300, tail=20_000)
+    pieces = [b"one\n" * 3, b"x" * 300_000, b"y" * 300_000, SECRET.encode() + b"\nlast\n"]
+    _, log = told(*(("stdout", piece) for piece in pieces), mask=hide)
+    assert log.texts[:3] == ["one"] * 3
+    assert log.texts[-1] == "last"
+    assert SECRET[:8] not in " ".join(log.texts)
+    assert max(map(len, log.texts)) < LINE + 100
+
+
+def test_both_streams_in_what_came_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    overflow(monkeypatch, head=300, tail=2_000)
+    pieces = [("stdout", b"a%04d\n" % number) for number in range(100)]
+    pieces += [("stderr", b"half "), ("stdout", b"out "), ("stderr", b"err\n"), ("stdout", b"end")]
+    taken, log = told(*pieces)
+    assert log.lines[-2:] == [("info", "stderr", "half err"), ("info", "stdout", "out end")]
+    assert taken.last_complaint == "half err"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(max_size=60)), max_size=60))
+def test_whatever_comes_last_is_kept_whole_or_left_out(pieces: list[tuple[str, bytes]]) -> None:
+    everything: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+    for stream, data in pieces:
+        everything[stream] += data
+    whole = {stream: set(told((stream, data))[1].texts) for stream, data in everything.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        overflow(patch, head=400, tail=400)
+        _, log = told(*pieces)
+    for level, stream, text in log.lines:
+        assert level == "warning" or text in whole[stream]
+
+
 def test_a_little_too_much_leaves_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "KEPT", 1000)
+    overflow(monkeypatch, head=1000, tail=10_000)
     texts = [f"line {number}" for number in range(50)]
     _, log = told(("stdout", "\n\n".join(texts).encode()))
     assert log.texts == texts

@@ -153,6 +153,14 @@ def test_a_run_that_waits_and_one_that_was_dropped() -> None:
     assert gone.decision.reason == "switched off while it waited"
 
 
+def test_a_run_that_was_stopped_while_it_waited() -> None:
+    records = [switched("16T09:00"), planned("18T06:00", slot("18T06:00")), ended("18T06:30", "18T06:00", 4, "stopped")]
+
+    found = decisions.answer(decisions.about(records, "a"), instant.parse(t("18T06:00")), now=NOW)
+
+    assert (found.verdict, found.started, found.ended and found.ended.outcome) == ("skipped", None, "stopped")
+
+
 def test_who_held_the_lane() -> None:
     records = [
         started("18T05:00", "18T05:00", 9, name="early"),

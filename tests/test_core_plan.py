@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 
 from connrunner.core import instant, schedule
 from connrunner.core.model import Command, Connection, Schedule
-from connrunner.core.plan import Promise, Waiting, Wish, advance, in_order, is_too_late, plan
+from connrunner.core.plan import (
+    Promise,
+    Stop,
+    Waiting,
+    Wish,
+    advance,
+    in_order,
+    is_too_late,
+    plan,
+    stop_of_running,
+    stop_of_waiting,
+)
 
 MONDAY_FRIDAY = schedule.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
 DAILY = schedule.parse(
@@ -343,3 +354,31 @@ def test_a_wish_is_never_too_late() -> None:
 
     assert not is_too_late(entry, IN_TIME["a"], at("22T08:00"))
     assert ("a", "missed") not in results(decide("22T08:00", connections=IN_TIME, waiting={"a": entry}))
+
+
+STOPS = [
+    # the wish names              stops number 7, due 06:00    takes out what waits for 06:00
+    (("a", 7, None),              True,                        False),
+    (("a", 6, None),              False,                       False),
+    (("b", 7, None),              False,                       False),
+    (("a", None, "22T06:00"),     True,                        True),   # it waited, and started meanwhile
+    (("a", None, "22T07:00"),     False,                       False),
+    (("b", None, "22T06:00"),     False,                       False),
+    (("a", 6, "22T06:00"),        False,                       False),  # a number is the last word
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("named", "runs", "waits"), STOPS)
+def test_a_wish_to_stop_names_one_run(named: tuple[str, int | None, str | None], runs: bool, waits: bool) -> None:
+    connection, run, due = named
+    stop = Stop(
+        connection=connection, run=run, due_at=at(due) if due else None, asked_at=at("22T08:00"), asked_by="ann@here"
+    )
+    assert (stop_of_running([stop], "a", 7, at("22T06:00")) is stop) == runs
+    assert (stop_of_waiting([stop], waiting("a", "22T06:00")) is stop) == waits
+
+
+def test_who_stopped_it_and_why() -> None:
+    stop = Stop(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
+    assert stop.told == "stopped by ann@here"
+    assert replace(stop, reason="wrong list").told == "stopped by ann@here: wrong list"

@@ -316,7 +316,7 @@ def span(start: int, hours: int) -> dict[str, str]:
     return {"from": begin.isoformat(timespec="minutes"), "to": (begin + hours * HOUR).isoformat(timespec="minutes")}
 
 
-@settings(deadline=None, max_examples=examples(30))
+@settings(deadline=None, max_examples=examples(6))
 @given(
     zone=st.sampled_from([AMS, "America/Nuuk", "Australia/Lord_Howe"]),
     line=st.sampled_from(["*/30 * * * *", "30 2 * * *", "0 6 * * 1,7"]),
@@ -326,7 +326,7 @@ def test_a_blackout_leaves_out_what_lies_in_it_and_nothing_else(
     zone: str, line: str, blackouts: list[dict[str, Any]]
 ) -> None:
     """Around the clock changes of March 2026; the clock of the zone is asked at each slot."""
-    start, end = utc("2026-03-24"), utc("2026-04-08")
+    start, end = utc("2026-03-26"), utc("2026-04-02")
     whole = cron(line, zone)
     schedule = parse({**document(whole), "blackout": blackouts}, "UTC")
     free = between(schedule, start, end)

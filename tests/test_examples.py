@@ -20,6 +20,7 @@ from connrunner import connectors
 from connrunner.cli import init
 from connrunner.config import load
 from connrunner.connectors import command
+from connrunner.core import schedule as schedules
 from connrunner.core.model import Command, Export, Import, TimesPerDay
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +68,12 @@ def test_the_first_tick_imports_and_then_exports() -> None:
     assert sorted(due_at_once) == ["members", "newsletter-audience"]  # oldest slot first, then name
 
 
+def test_every_kind_of_schedule_that_needs_explaining_has_an_example() -> None:
+    documents = json.dumps([schedules.document(each.schedule) for each in load.load(EXAMPLES).connections.values()])
+    for word in ('"cron"', '"rrule"', '"any_of"', '"anchor"', '"blackout"'):
+        assert word in documents
+
+
 def test_every_connector_has_an_example() -> None:
     works = [each.work for each in load.load(EXAMPLES).connections.values()]
     assert {work.source["type"] for work in works if isinstance(work, Import)} == set(connectors.SOURCES)
@@ -78,7 +85,7 @@ def test_a_copy_has_a_schema_for_the_editor_in_every_file(tmp_path: Path) -> Non
     folder = tmp_path / "workspace"
     init.create(folder)
     documents = [path for path in folder.rglob("*.yaml") if not path.relative_to(folder).parts[0].startswith(".")]
-    assert len(documents) == 4 + len(list((EXAMPLES / "connections").iterdir()))
+    assert len(documents) == 6 + len(list((EXAMPLES / "connections").iterdir()))
     for document in documents:
         modeline = re.match(r"# yaml-language-server: \$schema=(\S+)\n", document.read_text(encoding="utf-8"))
         assert modeline, document

@@ -31,6 +31,8 @@ from connrunner.core import schedule as schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
 from connrunner.core.run import Result
 from connrunner.errors import Problem
+from connrunner.executors.local import Orphan
+from connrunner.family import Family
 from connrunner.state import locks, requests, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
@@ -257,12 +259,14 @@ class Played:
     machine: Machine
     job: dict[str, Any]
     lane: int
-    descriptor: int  # its copy of the lane's lock
+    descriptors: tuple[int, ...]  # its copies of the lane's lock and of its own
     says: Outcome | None  # None: it dies without a word
     minutes: int  # that it takes
     exit_status: int | None = None
 
-    pid = 0
+    @property
+    def lives(self) -> bool:
+        return self.exit_status is None
 
     def end(self) -> None:
         if self.exit_status is None:
@@ -271,20 +275,32 @@ class Played:
                     log = run_files.RunLog(self.machine.state.log(self.job["connection"], self.job["run"]))
                     log.ended(Result(outcome=self.says, message="played"))
                     log.close()
-                os.close(self.descriptor)
+                for descriptor in self.descriptors:
+                    os.close(descriptor)
             self.exit_status = 0 if self.says else -9
             self.machine.alive.remove(self)
 
-    def terminate(self) -> None:
+    def tell(self, number: int) -> None:
         self.end()
-
-    kill = terminate
 
     def close(self) -> None:
         pass
 
     def fileno(self) -> int | None:
         return None
+
+
+class Nobody:
+    """What a played worker leaves behind."""
+
+    left: tuple[str, ...] = ()
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def goes_on(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
 
 
 class Machine(RuleBasedStateMachine):
@@ -441,6 +457,11 @@ class Machine(RuleBasedStateMachine):
                 super().__init__(*arguments)
                 machine.locks.append(self)
 
+        class Supervisor(locks.SupervisorLock):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments)
+                machine.locks.append(self)
+
         places = {
             "connrunner.tick.load.load": lambda *_, **__: self.workspace(),
             "connrunner.tick.stamps.stamps": lambda *_: {"version": id(self)},
@@ -448,6 +469,8 @@ class Machine(RuleBasedStateMachine):
             "connrunner.tick.clock_from": lambda _: lambda: self.now,
             "connrunner.tick.Tick._start_mail": lambda _: None,
             "connrunner.lanes.LaneLock": Lane,
+            "connrunner.lanes.SupervisorLock": Supervisor,
+            "connrunner.working.Ending": Nobody,
             "connrunner.lanes.local.start": self.start,
             "connrunner.lanes.local.wait": self.wait,
         }
@@ -493,25 +516,29 @@ class Machine(RuleBasedStateMachine):
             problems=(),
         )
 
-    def start(self, job: dict[str, Any], *, inherit: int, **_: Any) -> Played:
+    def start(self, job: dict[str, Any], *, family: Family, worker_lock: int, **_: Any) -> Played:
         key = (job["connection"], job["run"])
-        lane = os.fstat(inherit).st_ino
+        (inherited,) = family.inherit
+        lane = os.fstat(inherited).st_ino
         assert all(worker.lane != lane for worker in self.alive), "P3: two runs of one lane at once"
         self.began[key] += 1
         assert self.began[key] == 1, f"P2: {key} began twice"
         says, minutes = self.plays[len(self.began) % len(self.plays)]
         self.said[key] = says
-        worker = Played(self, job, lane, os.dup(inherit), says, minutes)
+        worker = Played(self, job, lane, (os.dup(inherited), os.dup(worker_lock)), says, minutes)
         self.alive.append(worker)
         return worker
 
     def wait(self, processes: Any, _seconds: float) -> None:
-        for worker in list(processes):
-            if worker.minutes > 0:
-                worker.minutes -= 1
-            else:
-                worker.end()
-        if any(worker.exit_status is None for worker in processes):
+        """Let a minute pass for the workers that the tick looks after, whoever started them."""
+        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, Orphan)}
+        for worker in list(self.alive):
+            if worker in processes or os.fstat(worker.descriptors[1]).st_ino in lanes:
+                if worker.minutes > 0:
+                    worker.minutes -= 1
+                else:
+                    worker.end()
+        if any(worker.lives for worker in processes):
             self.now += MINUTE
 
     # --- judging -----------------------------------------------------------------------------------------------

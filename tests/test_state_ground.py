@@ -65,19 +65,30 @@ def test_our_own_mounts_can_be_read() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "then"),
-    [(0o700, 0o700), (0o755, 0o700), (0o750, 0o700), (0o704, 0o700), (0o775, None), (0o770, None), (0o777, None), (0o1777, None)],
-)  # fmt: skip
+    [(0o700, 0o700), (0o755, 0o700), (0o750, 0o700), (0o704, 0o700), (0o2770, 0o700), (0o777, None), (0o1777, None)],
+)
 def test_a_state_folder_is_ours_alone(tmp_path: Path, mode: int, then: int | None) -> None:
     root = tmp_path / "state"
     root.mkdir()
     root.chmod(mode)
     if then is None:
-        with pytest.raises(StateError, match=rf"other users may write into .*\(mode {mode:04o}\)"):
+        with pytest.raises(StateError, match=rf"every user may write into .*\(mode {mode:04o}\)"):
             StateFolder(root).prepare()
         assert list(root.iterdir()) == []
     else:
         StateFolder(root).prepare()
         assert root.stat().st_mode & 0o7777 == then
+
+
+def test_a_folder_of_another_user_that_others_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o770)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    with pytest.raises(StateError, match="another user owns it; name a folder inside of it"):
+        ground.make_private(tmp_path)
 
 
 def test_a_folder_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path) -> None:

@@ -172,3 +172,27 @@ def test_a_broken_file_is_told_once_for_each_content_and_stops_only_itself(ticks
     assert "one" in ticks.stands.promises  # it is not off [R8]
     assert [name for name, _, _ in told(ticks.take_in(later=timedelta(hours=7)))] == []
     assert {name for name, event, _ in told(ticks.take_in()) if event == "merged"} == {"one", "two"}
+
+
+def test_mail_that_cannot_be_started_waits(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks.take_in()
+    said: list[dict[str, Any]] = []
+    tick = Tick(ticks.place.folder, ticks.place.state, now=ticks.now, say=said.append)
+    at = instant.text(ticks.now)
+    run = {
+        "connection": "one", "run": 1, "outcome": "failed", "trigger": "schedule", "due_at": at, "queued_at": at,
+        "started_at": at, "ended_at": at, "seconds": 1.0, "counts": {},
+    }  # fmt: skip
+    notice = {"id": "n", "connection": "one", "run": 1, "event": "failed", "recipients": ["a@example.com"]}
+    tick.journal.append({"type": "ended", "at": at, "run": run, "owes": [notice]})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("connrunner.tick.subprocess.Popen", refuse)
+    tick.settle()
+
+    assert [event["message"] for event in said if event["event"] == "problem"] == [
+        "mail waits: no process can be started: Resource temporarily unavailable"
+    ]
+    assert list(tick.journal.read().owed) == ["n"]

@@ -17,7 +17,7 @@ from connrunner.errors import ConnrunnerError, StateError, WorkspaceError
 
 GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
-    "Run": ("tick", "run"),
+    "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset", "install"),
 }

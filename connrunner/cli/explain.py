@@ -245,6 +245,9 @@ class Explained:
         ]
         if answer.verdict in ("no-slot", "off"):
             return lines
+        config = decision.config
+        if config and not yaml_then.is_as_committed(self.home.folder, self.name, commit.hash, config):
+            lines.append("It ran with something else than this: files were edited and not committed, then.")
         lines += then.numbered()
         before = self._run_before(decision)
         earlier = yaml_then.then(self.home.folder, self.name, before.commit if before else None)

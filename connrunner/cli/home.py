@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pwd
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -176,6 +177,11 @@ def who() -> str:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container often runs as a user without a name
         return f"uid {os.getuid()}"
+
+
+def actor() -> str:
+    """Return who types, and on which machine: the same state may be seen from several."""
+    return f"{who()}@{socket.gethostname()}"
 
 
 def leave(code: int) -> NoReturn:

@@ -30,6 +30,7 @@ SIGNS = {
 LISTED = 3  # slots of one connection that are written out for people
 MOST = 200  # connections that are written out for people: a comment in a pull request has an end
 MOST_LANES = 10
+DAY = 86400  # seconds
 LOAD = ("runs", "work", "slots that wait", "fullest day", "longest wait")
 WIDE = 90  # characters of a value
 
@@ -193,16 +194,33 @@ class Shown:
             facts = (("gap_seconds", gap), ("p95_seconds", p95), ("at", instant.text(one.at)))
             is_new = (one.connection, one.gap) not in older
             yield Warned("schedule-shorter-than-run", one.connection, message, path, line, is_new, facts)
+        for change in self.found.changes:
+            after, usual = (
+                self.workspace.connections.get(change.connection),
+                self.found.durations.get(change.connection),
+            )
+            if after is not None and usual is not None and usual.runs and after.timeout < usual.p95:
+                path, line = place_of(self.workspace.folder, after.name, ("timeout",))
+                message = (
+                    f"the timeout is shorter than the run: {_minutes(after.timeout)}, p95 {_minutes(usual.p95)}; "
+                    "such runs are ended as failed"
+                )
+                limits = (("timeout_seconds", after.timeout), ("p95_seconds", usual.p95))
+                yield Warned("timeout-shorter-than-run", after.name, message, path, line, facts=limits)
         full = {(day.lane, day.day) for day in self.found.before.days if day.is_too_full}
         for lane in sorted({day.lane for day in self.found.after.days if day.is_too_full}):
             days = [day for day in self.found.after.days if day.lane == lane and day.is_too_full]
+            days = [day for day in days if day.seconds > DAY] or days
             worst = max(days, key=lambda day: (day.seconds, day.merged))
-            wait = text.duration(worst.longest.wait.total_seconds())
-            message = (
-                f"lane {lane} cannot do its work on {_count(len(days), 'day')}; on {worst.day:%a %Y-%m-%d} there are "
-                f"{text.duration(worst.seconds)} of it, {_count(worst.merged, 'slot')} merged, a wait of {wait}; "
-                "give some connections a lane of their own, or another hour"
-            )
+            count, day = _count(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
+            if worst.seconds > DAY:
+                message = f"lane {lane} has more work than fits on {count}: {text.duration(worst.seconds)} on {day}"
+            else:
+                slots = _count(worst.merged, "slot")
+                message = (
+                    f"in lane {lane} slots fall due while the run before waits or works, on {count}: {slots} on {day}"
+                )
+            message += "; give some connections a lane of their own, another hour or fewer slots"
             load = (("days", [str(day.day) for day in days]), ("seconds", worst.seconds), ("merged", worst.merged))
             is_new = any((lane, day.day) not in full for day in days)
             yield Warned("day-does-not-fit", lane, message, is_new=is_new, facts=load)

@@ -93,11 +93,11 @@ def _told(
             when = "" if decision.kind == "left_out" else f" Its schedule was {_schedule(decision)}."
             yield f"It was left out: {decision.reason or 'a blackout of its schedule'}.{when}"
             yield from _near(answer, zone)
-        case "skipped":
-            reason = decision.reason if decision is not None else "it could not start"
-            yield f"It could not run: {reason}."
-            if answer.ended is not None and answer.ended.message:
-                yield answer.ended.message
+        case "skipped" if decision is not None and decision.reason:
+            yield f"It could not run: {decision.reason}."
+            yield from [answer.ended.message] if answer.ended and answer.ended.message else []
+        case "skipped" if answer.ended is not None:
+            yield f"It was {answer.ended.outcome} before it started: {answer.ended.message or 'nobody knows why'}"
         case "dropped" if decision is not None:
             yield f"It waited and was taken out of the queue at {_at(decision.at, zone)}: {decision.reason}."
         case "off" if decision is not None:

@@ -12,11 +12,12 @@ import click
 
 from connrunner import tick
 from connrunner.cli import text
-from connrunner.cli.home import Home, leave, who, with_home
+from connrunner.cli.home import Home, actor, leave, who, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
+from connrunner.core.plan import Stop
 from connrunner.errors import ArgumentError
 from connrunner.state import requests
 from connrunner.state import runs as run_files
@@ -33,7 +34,8 @@ GOOD = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
     """Run connection NAME now, in its place in the queue, and wait until it ends.
 
-    Its scheduled slots do not move. Exit codes: 0 succeeded or partial (see the counters), 1 it failed.
+    Its scheduled slots do not move. Ctrl-C stops it, if it is this command that runs it; if not, it only ends the
+    watching. Exit codes: 0 succeeded or partial (see the counters), 1 it failed.
     """
     connection = home.connection(name)
     if dry_run:
@@ -72,12 +74,18 @@ class Watch:
     def until_it_ended(self) -> Run:
         """Work the queue, or wait for who does, until the run that was asked for has ended; return it."""
         self.tick.take_in(due=False)
+        self.tick.lanes.by_hand = Stop(
+            connection=self.name, asked_at=self.home.clock(), asked_by=actor(), reason="Ctrl-C in `connrunner run`"
+        )
         try:
             while not self._has_ended():
                 self.tick.drain(until=self._has_ended, idle=self._show)
                 if not self._has_ended():
                     self._show()
                     time.sleep(LOOK)
+        except KeyboardInterrupt:
+            click.echo(f"\n{self.name} goes on; `connrunner stop {self.name}` stops it", err=True)
+            raise
         finally:
             if self.line:
                 self.line.clear()

@@ -61,15 +61,16 @@ def reset_command(home: Home, name: str, yes: bool) -> None:
     connection = home.connection(name)
     if not yes:
         click.confirm(f"Forget which files, rows and profiles {name} has dealt with?", abort=True)
-    lane = locks.LaneLock(home.state, connection.lane)
+    lane, supervisor = (lock(home.state, connection.lane) for lock in (locks.LaneLock, locks.SupervisorLock))
     home.state.prepare()
-    if not lane.take():
+    if not supervisor.take() or not lane.take():
         raise BusyError(f"lane {connection.lane} is at work", hint="try again when its run has ended")
     try:
         with _store(home, read_only=False) as store:
             store.forget(name)
     finally:
         lane.let_go()
+        supervisor.let_go()
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
 
 

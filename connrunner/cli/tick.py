@@ -64,8 +64,15 @@ def sentence(event: dict[str, Any]) -> str:
                 return f"lane {event['lane']} is held by another connrunner{waits}"
             since = text.local(instant.parse(event["since"]), "UTC")
             return f"lane {event['lane']} is busy: {run} has been running since {since}{waits}"
+        case "adopted" if event["lives"]:
+            return f"{run}: the connrunner that started it is gone; it goes on, and this one looks after it"
+        case "adopted":
+            return f"{run}: its process and the connrunner that started it are gone; what it left behind is ended"
+        case "stopping":
+            return f"{run}: told to end; {event['reason']}"
         case "left-over":
-            return f"{run}: programs that it started still live; its lane waits for them"
+            who = ", ".join(event["processes"][:5]) or "processes that cannot be seen from here"
+            return f"lane {event['lane']} is held by what a run left behind: {who}; end it to set the lane free"
         case "hole":
             missed = sum(event["missed"].values())
             slots = f"{missed:,} slot{'s' if missed > 1 else ''} of {', '.join(sorted(event['missed'])[:5])}"

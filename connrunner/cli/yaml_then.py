@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from connrunner.config import places, revision
+from connrunner.config import load, places, revision
 from connrunner.config.revision import Commit
+from connrunner.errors import ConnrunnerError
 
 MOST = 60  # lines that are written out
 
@@ -36,6 +37,16 @@ def then(folder: Path, name: str, commit: str | None) -> Then | None:
         return None
     said = revision.text(folder, known.hash, path)
     return None if said is None else Then(path, known, tuple(places.shown(said, path)))
+
+
+def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
+    """Tell whether the fingerprint *config*, with which a run worked, is that of connection *name* at *commit*."""
+    try:
+        with revision.checkout(folder, commit, only=name) as copy:
+            connection = load.load(copy, as_written=True).connections.get(name)
+    except ConnrunnerError:
+        return False
+    return connection is not None and connection.fingerprint == config
 
 
 def changed(before: Then, after: Then) -> list[str]:

@@ -185,7 +185,9 @@ def _explained(said: str, folder: str) -> VersionError:
         hint = f"as the user who runs connrunner, type `git config --global --add safe.directory {shown}`"
         return VersionError(message, hint=hint)
     if "not a git repository" in said:
-        return VersionError(f"{shown} is in no git repository", hint="take `source: git` out, or clone it there")
+        return VersionError(
+            f"{shown} is in no git repository", hint="repair its .git, clone it there, or take `source: git` out"
+        )
     lines = [printable(line.strip()) for line in said.splitlines() if line.strip()]
     why = f": {lines[0][:300]}" if lines else ": git gave no answer in time"
     return VersionError(f"git cannot read the commit of {shown}{why}", hint="`git fsck` says what is damaged")

@@ -89,11 +89,11 @@ def text(folder: Path, revision: str, relative: str) -> str | None:
 
 
 @contextmanager
-def checkout(folder: Path, revision: str) -> Iterator[Path]:
+def checkout(folder: Path, revision: str, *, only: str = "") -> Iterator[Path]:
     """Give a folder, for a while, that holds the workspace's YAML as the commit *revision* has it.
 
-    Byte for byte: no filter, no attribute, no hook of the repository has a say. ArgumentError when the commit has no
-    workspace there.
+    With *only*, of all connections the one of this name. Byte for byte: no filter, no attribute, no hook of the
+    repository has a say. ArgumentError when the commit has no workspace there.
     """
     prefix = _prefix(folder)
     with tempfile.TemporaryDirectory(prefix="connrunner-") as name:
@@ -105,6 +105,9 @@ def checkout(folder: Path, revision: str) -> Iterator[Path]:
                 f"commit {revision[:12]} has no workspace {where}",
                 hint="name a commit that has a connrunner.yaml there, or another folder with --workspace",
             )
+        if only:
+            own = f"connections/{only}.yaml"
+            entries = [entry for entry in entries if entry[2] == own or not entry[2].startswith("connections/")]
         blobs = _blobs(folder, [blob for _, blob, _ in entries])
         for mode, blob, path in entries:
             file = top / path

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.family import Family
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -61,7 +62,7 @@ class Errand:
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
     programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
     report: Report
-    inherit: tuple[int, ...] = ()  # descriptors for every program that it starts: the lane is held while one lives
+    family: Family = field(default_factory=Family.new)  # every program that it starts is one of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.connectors.output import Output
-from connrunner.connectors.processes import DRAIN, GLANCE, Pipes, end, ends
+from connrunner.connectors.processes import GLANCE, Pipes, end, ends, leave_nothing
 from connrunner.connectors.spawn import start
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.core.report import Report
+from connrunner.family import GRACE, Family
 
+SHOWN = 5  # processes that a message names
 WORDS = 300  # characters of what a program said last that are worth a place in the history
 
 
@@ -39,31 +41,37 @@ def run(
     mask: Callable[[str], str],
     timeout: int | None,
     report: Report,
-    grace: float = 10,
-    inherit: Sequence[int] = (),
+    family: Family,
+    grace: float = GRACE,
+    counted: Callable[[Counts], None] | None = None,
 ) -> CommandResult:
     """Run the program of *work* to its end, its output going to *report* line by line; RunError if it cannot start.
 
-    It gets *environment* and a few plain variables of ours, nothing on standard input, and the descriptors *inherit*,
-    so that a lock can live as long as it does. After *timeout* seconds, and when an exception leaves this function,
-    its process group is asked to end (SIGTERM), and killed after *grace* seconds.
+    It gets *environment*, the mark of the *family* and a few plain variables of ours, and nothing on standard input.
+    After *timeout* seconds, and when an exception leaves this function, it and all that it started are asked to end
+    (SIGTERM), and killed after *grace* seconds. Who outlives it by more than a moment is ended as well. *counted* is
+    told the counters each time that it reports them.
     """
-    output = Output(mask=mask, report=report)
+    output = Output(mask=mask, report=report, counted=counted)
     with Pipes(output) as pipes:
-        process = start(work, workspace=workspace, environment=environment, inherit=inherit)
+        process = start(work, workspace=workspace, environment=environment, family=family)
         try:
             pipes.watch(process)
-            timed_out = not ends(process, pipes, within=timeout)
+            timed_out = not ends(process, pipes, family, within=timeout)
             if timed_out:
                 report.message(f"not done after {timeout} s: asked to end", level="warning")
-                if not end(process, pipes, grace):
+                if not end(process, pipes, grace, family):
                     report.message(f"still there {grace:g} s later: killed", level="warning")
-            if not pipes.drain(DRAIN):
-                report.message("a process that the program left behind holds its output; what it prints now is lost")
+                pipes.drain(GLANCE)
+            elif left := leave_nothing(pipes, grace, family):
+                names = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
+                report.message(f"the program left processes behind, and they were ended: {names}", level="warning")
         except BaseException:
             # A signal's handler or the report raised. Nothing stays behind, and its last words count.
             if process.returncode is None:
-                end(process, pipes, grace)
+                end(process, pipes, grace, family)
+            else:
+                leave_nothing(pipes, grace, family)
             pipes.drain(GLANCE)
             output.finish()
             raise

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
-import signal
 import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Protocol, Self
 
-CHUNK = 1 << 16  # bytes; what a pipe holds
-DRAIN = 2.0  # seconds for what is still in the pipes after the program's end
+from connrunner.errors import RunError
+from connrunner.family import KILLED, Ending, Family, described, reap_orphans
+
+CHUNK = 1 << 20  # bytes; what a pipe holds, where the system lets us make it so large
+DRAIN = 2.0  # seconds after the program's end for what is in the pipes, and for those that it left behind
+OFTEN = 10.0  # seconds between two looks for orphans that have ended
 GLANCE = 0.05  # seconds between two looks at what cannot wake us
 
 
@@ -46,6 +50,8 @@ class Pipes:
         for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None
             self._close.append(pipe.close)
+            with suppress(OSError):  # a user may have so much in pipes and no more
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, CHUNK)
             self._pipes.append(pipe.fileno())
             self._selector.register(pipe.fileno(), selectors.EVENT_READ, name)
         # Becomes readable when the process ends. Not every system and sandbox has it: then we look now and then.
@@ -67,15 +73,20 @@ class Pipes:
             else:
                 self._pipes.remove(key.fd)
 
+    @property
+    def are_closed(self) -> bool:
+        """True when nobody can print any more."""
+        return not self._pipes
+
     def drain(self, seconds: float) -> bool:
         """Read to the end of both pipes; False when somebody still holds one after *seconds*."""
         deadline = time.monotonic() + seconds
         while self._pipes and time.monotonic() < deadline:
             self.read(deadline - time.monotonic())
-        return not self._pipes
+        return self.are_closed
 
 
-def ends(process: subprocess.Popen[bytes], pipes: Pipes, *, within: float | None) -> bool:
+def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: Family, *, within: float | None) -> bool:
     """Read until the program has ended; False when it has not *within* so many seconds.
 
     Its exit counts, not the end of its output: a daemon that it leaves behind may hold the pipes for ever, and a
@@ -86,48 +97,61 @@ def ends(process: subprocess.Popen[bytes], pipes: Pipes, *, within: float | None
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        pipes.read(min(left, 3600))
+        pipes.read(min(left, OFTEN))
+        look_after(process, family)
     return True
 
 
-def end(process: subprocess.Popen[bytes], pipes: Pipes, grace: float) -> bool:
-    """Ask the program's process group to end, and kill what is left of it after *grace* seconds; False if it had to.
+def look_after(process: subprocess.Popen[bytes], family: Family) -> None:
+    """Forget those orphans of the program that have ended, where we are the parent of its orphans."""
+    if family.below == os.getpid():
+        reap_orphans(but=process.pid)
 
-    The whole group gets its grace: of `sh -c "a | b"` the shell is gone at once, while `a` and `b` clean up.
+
+def end(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, family: Family) -> bool:
+    """Ask the program and its *family* to end, and kill who is left after *grace* seconds; False if it had to.
+
+    All of them get their grace: of `sh -c "a | b"` the shell is gone at once, while `a` and `b` clean up.
     """
-    deadline = time.monotonic() + grace
+    with Ending(replace(family, group=process.pid), grace=grace) as ending:
+        try:
+            while ending.goes_on():
+                pipes.read(GLANCE)  # or it would wait for a reader and never end
+        finally:
+            ending.hurry()
+            _reap(process)
+        return not ending.killed
+
+
+def _reap(process: subprocess.Popen[bytes]) -> None:
     try:
-        _signal(process, signal.SIGTERM)
-        while _group_lives(process) and time.monotonic() < deadline:
-            pipes.read(GLANCE)  # or it would wait for a reader and never end
-    finally:
-        obeyed = not _group_lives(process)
-        if not obeyed:
-            _signal(process, signal.SIGKILL)
-        process.wait()
-    return obeyed
+        process.wait(KILLED)
+    except subprocess.TimeoutExpired:
+        raise RunError(
+            f"{described(process.pid)} was killed and does not end: it waits for a disk or a network",
+            hint="see to the file systems that it uses",
+            code="does-not-end",
+        ) from None
 
 
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # an ended process counts until somebody asks how it ended
-    if not _signal(process, 0):
-        return False
-    # The program's orphans count as well until process 1 asks, which it never does in many containers: look closer.
-    seen = False
-    for stat in Path("/proc").glob("[1-9]*/stat"):
-        with suppress(OSError, ValueError):
-            state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
-            seen = True
-            if group == str(process.pid) and state not in "ZX":
-                return True
-    return not seen  # a system without /proc
+def leave_nothing(pipes: Pipes, grace: float, family: Family) -> tuple[str, ...]:
+    """See that nobody of a program that has ended lives on; return who had to be ended, for people.
 
-
-def _signal(process: subprocess.Popen[bytes], number: int) -> bool:
-    try:
-        os.killpg(process.pid, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it became another user's
-        return True
-    return True
+    They have `DRAIN` seconds to end by themselves, and the usual grace after that.
+    """
+    # Not by its group: the number may be somebody else's by now.
+    deadline = time.monotonic() + DRAIN
+    while not pipes.drain(GLANCE) or family.members():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        if pipes.are_closed:
+            time.sleep(min(left, GLANCE))
+    with Ending(family, grace=grace) as ending:
+        try:
+            while ending.goes_on():
+                pipes.read(GLANCE)
+        finally:
+            ending.hurry()
+        pipes.drain(GLANCE)
+        return tuple(ending.asked)

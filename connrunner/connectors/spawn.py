@@ -7,13 +7,14 @@ import errno
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.errors import RunError
+from connrunner.family import MARK, Family
 
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR")  # and LC_*
 FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)  # trying again later may help
@@ -24,17 +25,17 @@ def start(
     *,
     workspace: Path,
     environment: Mapping[str, str],
-    inherit: Sequence[int] = (),
+    family: Family,
     stdin: int | BinaryIO = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start the program of *work* in a process group of its own, its output in pipes; RunError when that fails.
 
     It reads *stdin*. Of our own variables it gets `INHERITED` and no other: a secret of connrunner's is not its
-    business.
+    business. By the mark of its *family* it is found again wherever it goes.
     """
     folder = workspace / work.folder
     plain = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
-    variables = {**plain, **environment}
+    variables = {**plain, **environment, MARK: family.mark}
     arguments = ["/bin/sh", "-c", *work.run] if work.shell else list(work.run)
     try:
         return subprocess.Popen(  # noqa: S603 - the workspace says what runs
@@ -46,7 +47,7 @@ def start(
             cwd=folder,
             env=variables,
             process_group=0,
-            pass_fds=inherit,
+            pass_fds=family.inherit,
         )
     except ValueError as error:
         # Its text may hold a value, so it is not shown.

@@ -19,6 +19,7 @@ anchor                  YAML anchors (&name) are not used here.  Write the value
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
+bad-mailbox             The part of an address before the @ cannot reach anybody.  Correct it; only servers with SMTPUTF8 take other letters than ASCII there.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.
 bad-pattern             A text does not have the form that its key asks for.  The message shows the form; `connrunner explain KEY` shows an example.
 bad-reference           Text that begins like a reference to a secret is none.  Write env:NAME, or file:/ and an absolute path.
@@ -91,6 +92,7 @@ secret-missing          The variable or the file that a reference names is not t
 shutdown                connrunner was told to end while the run worked (SIGTERM, a reboot).  The next slot runs; `connrunner run NAME` runs now.
 signal                  A signal ended the program.  Signal 9 is often the kernel, for lack of memory.
 timeout                 The run took longer than `timeout`.  Find out why it is slow, or raise `timeout`; `connrunner explain NAME` shows how long it usually takes.
+too-late                The run could not start within `start_within` after it was due: no tick came, or it waited in the queue.  See what held the lane (`connrunner explain NAME`) and whether cron calls tick; the next slot runs.
 unbalanced              The counters do not add up, so nobody knows what became of some rows.  Of a command: mend what it prints; else report it as a bug.
 """
 

@@ -39,6 +39,7 @@ NAMES = {
 LONGEST = 200  # characters
 
 
+@lru_cache(maxsize=1024)
 def canonical(text: str) -> str:
     """Return *text*, five fields or a word such as `@daily`, as its five fields; ValueError for anything else."""
     if len(text) > LONGEST:

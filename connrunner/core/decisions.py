@@ -252,13 +252,12 @@ def _first(known: list[Decision], decision: Decision, kind: Kind) -> Decision | 
 
 
 def _working(known: list[Decision], at: datetime) -> Decision | None:
-    """Return the start of the run that worked at *at*, to the minute."""
-    for start in reversed([one for one in known if one.kind == "started"]):
-        if minute(start.at) > minute(at):
-            continue
-        end = _end_of(known, start)
-        return start if end is None or minute(at) <= end.at or minute(start.at) == minute(at) else None
-    return None
+    """Return the start of the run that worked at *at*; of those that did within its minute the newest, else."""
+    starts = [(one, _end_of(known, one)) for one in known if one.kind == "started"]
+    exact = [start for start, end in starts if start.at <= at and (end is None or at <= end.at)]
+    near = [start for start, end in starts if minute(start.at) <= minute(at) and (end is None or minute(at) <= end.at)]
+    same = [start for start, _ in starts if minute(start.at) == minute(at)]
+    return next((found[-1] for found in (exact, near, same) if found), None)
 
 
 def _end_of(known: list[Decision], start: Decision) -> Decision | None:

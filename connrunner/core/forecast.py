@@ -139,7 +139,7 @@ class Day:
     lane: str
     day: date  # in the workspace's zone, by due instant
     runs: int
-    seconds: float  # of work, with median run times
+    seconds: float  # of work, with median run times; that of merged slots counts, though nobody does it
     seconds_p95: float  # of work, when every run is slow
     overlaps: int  # slots that fall due while the lane works or others wait
     merged: int  # slots that get no run of their own
@@ -162,8 +162,8 @@ def days(visits: Iterable[Visit], durations: Mapping[str, Usual], *, timezone: s
             lane=lane,
             day=day,
             runs=len(part),
-            seconds=sum(durations[visit.connection].median for visit in part),
-            seconds_p95=sum(durations[visit.connection].p95 for visit in part),
+            seconds=sum(durations[visit.connection].median * (1 + visit.merged) for visit in part),
+            seconds_p95=sum(durations[visit.connection].p95 * (1 + visit.merged) for visit in part),
             overlaps=sum(1 for visit in part if visit.wait),
             merged=sum(visit.merged for visit in part),
             longest=max(part, key=lambda visit: (visit.wait, visit.due_at)),

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
-from connrunner.core import plan, zone
+from connrunner.core import plan, walls, zone
 from connrunner.core import schedule as schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import AnyOf, Connection, DayOfMonth, Excepting, Schedule, TimesPerDay, WeekdayOfMonth
+from connrunner.core.model import (
+    AnyOf,
+    Connection,
+    DayOfMonth,
+    Excepting,
+    Manual,
+    Schedule,
+    TimesPerDay,
+    WeekdayOfMonth,
+)
 from connrunner.core.plan import Promise
 
 DAY = timedelta(days=1)
@@ -38,7 +47,8 @@ def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
 def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
     tz = zone.load(getattr(schedule, "timezone", timezone))
     local = slot.astimezone(tz)
-    wanted = getattr(schedule, "time", None)
+    times = () if isinstance(schedule, Manual | TimesPerDay | AnyOf | Excepting) else walls.times(schedule)
+    wanted = times[0] if len(times) == 1 else None
     if wanted is not None and local.time() != wanted:
         return f"the clocks go forward: there is no {wanted:%H:%M} on this day [R2]"
     if wanted is not None and local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():

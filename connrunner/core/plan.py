@@ -171,6 +171,39 @@ Result = Literal[
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Stop:
+    """Somebody asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
+
+    connection: str
+    run: int | None = None
+    due_at: datetime | None = None
+    asked_at: datetime
+    asked_by: str  # user@host
+    reason: str = ""
+    id: str = ""  # once it is left in the state folder
+
+    @property
+    def told(self) -> str:
+        """Who asked for it, and why, in words."""
+        return f"stopped by {self.asked_by}" + (f": {self.reason}" if self.reason else "")
+
+
+def stop_of_running(stops: Iterable[Stop], connection: str, run: int, due_at: datetime) -> Stop | None:
+    """Return the first wish to stop the started *run*; a wish for a run that waited finds it when it has started."""
+    return next((stop for stop in stops if stop.connection == connection and _names(stop, run, due_at)), None)
+
+
+def _names(stop: Stop, run: int, due_at: datetime) -> bool:
+    return stop.due_at == due_at if stop.run is None else stop.run == run
+
+
+def stop_of_waiting(stops: Iterable[Stop], entry: Waiting) -> Stop | None:
+    """Return the first wish to take *entry* out of the queue."""
+    mine = (stop for stop in stops if stop.connection == entry.connection and stop.run is None)
+    return next((stop for stop in mine if stop.due_at == entry.due_at), None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
     """What became of one due slot or wish: recorded once [P1]."""
 

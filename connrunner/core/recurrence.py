@@ -53,6 +53,7 @@ class Rule:
         return any(part in self.numbers or (part == "BYDAY" and self.weekdays) for part in parts)
 
 
+@lru_cache(maxsize=1024)
 def canonical(text: str, *, start: date | None, at: time | None) -> str:
     """Return the rule *text* with its parts in one order; ValueError when it is none.
 

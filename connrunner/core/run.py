@@ -9,6 +9,7 @@ from typing import Any
 from connrunner.core import counts, instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
+from connrunner.core.plan import Stop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,20 +55,23 @@ class Story:
     ended_at: str = ""
     progress: Progress | None = None
     last_message: str = ""
+    counts: Counts = field(default_factory=Counts)  # as its program reported them last
 
 
 def fold(events: Iterable[Mapping[str, Any]]) -> Story:
     """Return what *events*, in their order, say about a run. Unknown events are left out."""
-    result, ended_at, progress, message = None, "", None, ""
+    result, ended_at, progress, message, counted = None, "", None, "", Counts()
     for event in events:
         kind = event.get("type", "message")
         if kind == "message":
             message = str(event.get("message", ""))
         elif kind == "progress":
             progress = _progress(progress, event)
+        elif kind == "counts":
+            counted = counts.from_mapping(event["counts"])
         elif kind == "ended":
             result, ended_at = result_from(event), str(event["at"])
-    return Story(result=result, ended_at=ended_at, progress=progress, last_message=message)
+    return Story(result=result, ended_at=ended_at, progress=progress, last_message=message, counts=counted)
 
 
 def _progress(before: Progress | None, event: Mapping[str, Any]) -> Progress:
@@ -88,6 +92,13 @@ def result_from(data: Mapping[str, Any]) -> Result:
         attempts=int(data.get("attempts", 1)),
         detail=data.get("detail", {}),
     )
+
+
+def stopped(stop: Stop, result: Result) -> Result:
+    """Return *result* as that of a run that somebody stopped: with who and why, and what it had done by then."""
+    message = stop.told + (f"; {result.message}" if result.message else "")
+    detail = {**result.detail, "stopped_by": stop.asked_by, "reason": stop.reason}
+    return replace(result, outcome=Outcome.STOPPED, message=message, code="stopped", detail=detail)
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:

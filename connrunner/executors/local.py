@@ -8,52 +8,98 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-GLANCE = 0.05  # seconds between two looks where the kernel cannot tell about an exit
+from connrunner.family import MARK, Family, holders
 
 
-class Process:
-    """The worker of one run, in a session of its own."""
+class Worker(Protocol):
+    """The process of one run."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self.pid = process.pid
-        # A descriptor that becomes readable when the process ends; no process number can be mistaken for another.
-        self._ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+    @property
+    def lives(self) -> bool:
+        """Tell whether it works."""
 
     @property
     def exit_status(self) -> int | None:
-        """The exit status, minus the signal's number when a signal ended it, or None while it lives."""
+        """How it ended: the exit status, or minus the signal's number; None when that is not known."""
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when it ends, where there is one."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+class Process:
+    """A worker that we started, in a session of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        # No process number can be mistaken for another by it.
+        self._ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
         return self._process.poll()
 
-    def terminate(self) -> None:
-        """Ask the whole session to end."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGTERM)
+    def tell(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
 
-    def kill(self) -> None:
-        """End the whole session."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+    def fileno(self) -> int | None:
+        return self._ended
 
     def close(self) -> None:
         if self._ended is not None:
             os.close(self._ended)
             self._ended = None
 
+
+class Orphan:
+    """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
+
+    exit_status = None  # nobody can ask for it but its parent
+
+    def __init__(self, lock: Path, is_held: Callable[[], bool]) -> None:
+        self.lock, self._is_held = lock, is_held
+
+    @property
+    def lives(self) -> bool:
+        return self._is_held()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is to be seen from here: a worker in another container is not."""
+        for pid in holders(self.lock):
+            with suppress(ProcessLookupError, PermissionError):
+                descriptor = os.pidfd_open(pid)
+                try:
+                    if holders(self.lock, among=(pid,)):  # still: the number is its own from here on
+                        signal.pidfd_send_signal(descriptor, number)
+                finally:
+                    os.close(descriptor)
+
     def fileno(self) -> int | None:
-        return self._ended
+        return None
+
+    def close(self) -> None:
+        """There is nothing to give back."""
 
 
-def start(job: Mapping[str, Any], *, inherit: int, errors: Path) -> Process:
-    """Start the worker for *job*; it inherits the descriptor *inherit*, the lane's lock, until its last child ends.
+def start(job: Mapping[str, Any], *, family: Family, worker_lock: int, errors: Path) -> Process:
+    """Start the worker for *job*, in a session of its own, with the mark of the *family* in its environment.
 
-    What the worker's interpreter says on standard error, when it crashes say, goes to the file *errors*.
+    It inherits the descriptors of the *family*, which it passes on, and *worker_lock*, which it does not. What its
+    interpreter says on standard error, when it crashes say, goes to the file *errors*.
     """
     with open(errors, "wb", opener=_private) as stderr:
         process = subprocess.Popen(
@@ -61,7 +107,8 @@ def start(job: Mapping[str, Any], *, inherit: int, errors: Path) -> Process:
             stdin=subprocess.PIPE,
             stdout=stderr,
             stderr=stderr,
-            pass_fds=[inherit],
+            pass_fds=[*family.inherit, worker_lock],
+            env={**os.environ, MARK: family.mark},
             start_new_session=True,
         )
     assert process.stdin is not None
@@ -70,20 +117,13 @@ def start(job: Mapping[str, Any], *, inherit: int, errors: Path) -> Process:
     return Process(process)
 
 
-def wait(processes: Iterable[Process], seconds: float) -> None:
-    """Return when one of *processes* has ended, or after *seconds*."""
-    processes = list(processes)
-    descriptors = [process.fileno() for process in processes]
-    if None not in descriptors:
-        poll = select.poll()
-        for descriptor in descriptors:
-            assert descriptor is not None
+def wait(workers: Iterable[Worker], seconds: float) -> None:
+    """Return when one of *workers* has ended, or after *seconds*: not of all of them the kernel can tell."""
+    poll = select.poll()
+    for worker in workers:
+        if (descriptor := worker.fileno()) is not None:
             poll.register(descriptor, select.POLLIN)
-        poll.poll(max(0, seconds) * 1000)
-        return
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and all(process.exit_status is None for process in processes):
-        time.sleep(GLANCE)
+    poll.poll(max(0, seconds) * 1000)
 
 
 def _private(path: str, flags: int) -> int:

@@ -55,15 +55,24 @@ def _unescaped(text: str) -> str:
 
 
 def make_private(root: Path) -> None:
-    """Take *root* from other users' eyes; StateError when they may write there: what it holds may be theirs."""
+    """Take *root* from the eyes and hands of others; StateError when anybody may write there, or it is not ours.
+
+    Kubernetes gives a volume to the group of its pod anew each time it mounts it (`fsGroup`), so that is corrected.
+    """
     mode = stat.S_IMODE(root.stat().st_mode)
-    if mode & 0o022:
+    if mode & 0o002:
         raise StateError(
-            f"other users may write into the state folder {root} (mode {mode:04o})",
+            f"every user may write into the state folder {root} (mode {mode:04o})",
             hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
         )
     if mode & 0o077:
-        root.chmod(mode & 0o700)
+        try:
+            root.chmod(mode & 0o700)
+        except PermissionError:
+            raise StateError(
+                f"others may look into the state folder {root} (mode {mode:04o}), and another user owns it",
+                hint="name a folder inside of it, which connrunner makes for itself",
+            ) from None
 
 
 def refuse_full(root: Path) -> None:

@@ -67,13 +67,15 @@ class LaneLock:
     holders of it, here only this process's copy is closed.
     """
 
+    part = "lane"
+
     def __init__(self, folder: StateFolder, lane: str) -> None:
-        self.path = _lane_path(folder, lane)
+        self.path = folder.locks / f"{self.part}-{lane}"
         self._descriptor: int | None = None
 
     @property
     def descriptor(self) -> int:
-        """What the worker inherits."""
+        """What is inherited."""
         assert self._descriptor is not None, "the lane is not held"
         return self._descriptor
 
@@ -91,11 +93,35 @@ class LaneLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @property
+    def is_busy(self) -> bool:
+        """True while somebody holds it, we among them."""
+        return _is_locked(self.path)
+
+
+class SupervisorLock(LaneLock):
+    """The right to act for a lane, taken before the lane's own lock and inherited by nobody.
+
+    Who gets it while the lane is held knows that the connrunner that started the run there is dead.
+    """
+
+    part = "supervisor"
+
+
+class WorkerLock(LaneLock):
+    """What the worker of a lane's run holds as long as it lives, and nothing that it starts."""
+
+    part = "worker"
+
 
 def is_lane_busy(folder: StateFolder, lane: str) -> bool:
     """Tell whether somebody holds *lane* now. The lock is shared for a moment to find out."""
+    return LaneLock(folder, lane).is_busy
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(_lane_path(folder, lane), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -105,10 +131,6 @@ def is_lane_busy(folder: StateFolder, lane: str) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _lane_path(folder: StateFolder, lane: str) -> Path:
-    return folder.locks / f"lane-{lane}"
 
 
 def _flock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:

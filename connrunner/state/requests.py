@@ -1,20 +1,41 @@
-"""Wishes of people, one file each: run this connection now."""
+"""Wishes of people, one file each: run this connection now, stop that run."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from connrunner.core import instant
-from connrunner.core.plan import Wish
+from connrunner.core.plan import Stop, Wish
 from connrunner.state.folder import StateFolder, recording, replace_file
+
+LONGEST = 1000  # characters of a reason, of a name
 
 
 def ask_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
     """Leave the wish that *connection* runs now, durably; return its id."""
-    name = f"run-{uuid.uuid4().hex}"
-    wish = {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by}
+    return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
+
+
+def ask_stop(folder: StateFolder, stop: Stop) -> Stop:
+    """Leave the wish to stop one run, durably; return it with its id."""
+    wish = {
+        "wish": "stop",
+        "connection": stop.connection,
+        "run": stop.run,
+        "due_at": instant.text(stop.due_at) if stop.due_at else None,
+        "asked_at": instant.text(stop.asked_at),
+        "asked_by": stop.asked_by[:LONGEST],
+        "reason": stop.reason[:LONGEST],
+    }
+    return _stop_from(_leave(folder, wish), wish)
+
+
+def _leave(folder: StateFolder, wish: Mapping[str, Any]) -> str:
+    name = f"{wish['wish']}-{uuid.uuid4().hex}"
     path = folder.requests / f"{name}.json"
     with recording(path):
         replace_file(path, json.dumps(wish).encode() + b"\n")
@@ -22,28 +43,58 @@ def ask_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> s
 
 
 def pending(folder: StateFolder) -> list[Wish]:
-    """Return the wishes that nobody has answered yet, oldest first. A file that is no wish is set aside."""
-    wishes = []
+    """Return the wishes to run that nobody has answered yet, oldest first. A file that is no wish is set aside."""
+    found = (_wish_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
+    return sorted(found, key=lambda wish: (wish.asked_at, wish.id))
+
+
+def stops(folder: StateFolder) -> list[Stop]:
+    """Return the wishes to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
+    found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
+    return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
+
+
+def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
     with recording(folder.requests):
-        for path in sorted(folder.requests.glob("*.json")):
+        for path in sorted(folder.requests.glob(pattern)):
             try:
                 data = json.loads(path.read_bytes())
-                wish = Wish(
-                    id=path.stem,
-                    connection=str(data["connection"]),
-                    asked_at=instant.parse(data["asked_at"]),
-                    asked_by=str(data["asked_by"]),
-                )
+                _check(path.stem, data)
             except FileNotFoundError:
                 continue
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 path.rename(path.with_suffix(".unreadable"))
                 continue
-            wishes.append(wish)
-    return sorted(wishes, key=lambda wish: (wish.asked_at, wish.id))
+            yield path.stem, data
 
 
-def forget(folder: StateFolder, wish: Wish) -> None:
+def _check(name: str, data: Mapping[str, Any]) -> None:
+    """Raise whatever is raised when *data* is no wish."""
+    (_stop_from if data.get("wish") == "stop" else _wish_from)(name, data)
+
+
+def _wish_from(name: str, data: Mapping[str, Any]) -> Wish:
+    return Wish(
+        id=name,
+        connection=str(data["connection"]),
+        asked_at=instant.parse(data["asked_at"]),
+        asked_by=str(data["asked_by"]),
+    )
+
+
+def _stop_from(name: str, data: Mapping[str, Any]) -> Stop:
+    return Stop(
+        id=name,
+        connection=str(data["connection"]),
+        run=int(data["run"]) if data["run"] is not None else None,
+        due_at=instant.parse(data["due_at"]) if data["due_at"] is not None else None,
+        asked_at=instant.parse(data["asked_at"]),
+        asked_by=str(data["asked_by"])[:LONGEST],
+        reason=str(data.get("reason", ""))[:LONGEST],
+    )
+
+
+def forget(folder: StateFolder, wish: Wish | Stop) -> None:
     """Remove a wish that the journal has taken in."""
     path = folder.requests / f"{wish.id}.json"
     with recording(path):

@@ -12,6 +12,7 @@ from typing import Any
 
 from connrunner.core import instant
 from connrunner.core import run as runs
+from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
 from connrunner.core.run import Result, Story
@@ -147,6 +148,10 @@ class RunLog:
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
         self._add({"type": "progress", "stage": stage, "done": done, "of": of})
+
+    def counted(self, counts: Counts) -> None:
+        """Add what the program has counted so far: it is known then even if nobody lives to tell the end."""
+        self._add({"type": "counts", "counts": counts.as_dict()})
 
     def started(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})

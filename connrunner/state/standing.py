@@ -33,6 +33,7 @@ class Started:
     config: str = ""
     kind: str = ""
     title: str = ""
+    mark: str = ""  # what every process of the run carries in its environment
 
     @property
     def connection(self) -> str:
@@ -361,6 +362,7 @@ def started_as_dict(started: Started) -> dict[str, Any]:
         "config": started.config,
         "kind": started.kind,
         "title": started.title,
+        "mark": started.mark,
     }
 
 
@@ -374,4 +376,5 @@ def _started_from(data: Mapping[str, Any]) -> Started:
         config=data.get("config", ""),
         kind=data.get("kind", ""),
         title=data.get("title", ""),
+        mark=data.get("mark", ""),
     )

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from connrunner.connectors.output import Output
-from connrunner.connectors.processes import DRAIN, Pipes, end
+from connrunner.connectors.processes import DRAIN, Pipes, end, leave_nothing, look_after
 from connrunner.connectors.spawn import start
 from connrunner.core.model import Command
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.family import GRACE, Family
 
-GRACE = 10.0  # seconds between asking a program to end and killing it
 IDLE = 600.0  # seconds without a sign of life before a program is ended, unless the settings say otherwise
 LONGEST = 100_000_000  # bytes of one message
 OFTEN = 1.0  # seconds between two words about how far a program is
@@ -80,14 +80,14 @@ def run(
     idle: float = IDLE,
     stdin: BinaryIO | None = None,
     meanwhile: Callable[[], None] | None = None,
-    inherit: Sequence[int] = (),
+    family: Family,
 ) -> Ended:
     """Run *program* in *workspace* to its end and return how it ended; RunError when it cannot start or stalls.
 
     *take* gets each line of its standard output. What stands on standard error goes into the log, and *hear* gets each
     line of it too. A program from which nothing was
-    heard for *idle* seconds, and that read nothing of the file *stdin* either, is ended; so it is with all that it
-    started when an exception leaves this function. *meanwhile* is called now and then while it works.
+    heard for *idle* seconds, and that read nothing of the file *stdin* either, is ended; so it is with its *family*
+    when an exception leaves this function. *meanwhile* is called now and then while it works.
     """
     output = Output(mask=str, report=report)
     listener = _Listener(program.name, output, take, hear)
@@ -98,12 +98,12 @@ def run(
             Command(run=(*program.arguments, *arguments)),
             workspace=workspace,
             environment={**network, **program.environment},
-            inherit=inherit,
+            family=family,
             stdin=subprocess.DEVNULL if stdin is None else stdin,
         )
         try:
             pipes.watch(process)
-            _follow(process, pipes, listener, program.name, idle=idle, stdin=stdin, meanwhile=meanwhile)
+            _follow(process, pipes, listener, program.name, family, idle=idle, stdin=stdin, meanwhile=meanwhile)
             if not pipes.drain(DRAIN):
                 raise RunError(
                     f"{program.name} ended, and a program that it started still holds its output",
@@ -112,7 +112,10 @@ def run(
                 )
         except BaseException:
             listener.is_deaf = True
-            end(process, pipes, GRACE)
+            if process.returncode is None:
+                end(process, pipes, GRACE, family)
+            else:
+                leave_nothing(pipes, GRACE, family)
             output.finish()
             raise
         listener.finish()
@@ -126,6 +129,7 @@ def _follow(
     pipes: Pipes,
     listener: _Listener,
     name: str,
+    family: Family,
     *,
     idle: float,
     stdin: BinaryIO | None,
@@ -137,6 +141,7 @@ def _follow(
     while process.poll() is None:
         before = listener.bytes
         pipes.read(min(OFTEN, idle))
+        look_after(process, family)
         if 0 < listener.bytes - before < LITTLE:
             time.sleep(PAUSE)
         if meanwhile is not None and time.monotonic() - told >= OFTEN:

@@ -55,7 +55,7 @@ def run(
         idle=_seconds(settings["idle"]) if "idle" in settings else bridge.IDLE,
         stdin=stdin,
         meanwhile=meanwhile,
-        inherit=errand.inherit,
+        family=errand.family,
     )
 
 

@@ -1,0 +1,79 @@
+"""What a run has done so far: what is true of it when it is cut off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from connrunner.core.counts import Counts
+from connrunner.core.report import Level, Report
+
+OFTEN = 1.0  # seconds between two words to the log about the counters
+
+
+class SoFar:
+    """Remembers how far the work came. *tell* gets the counters now and then, for nobody may live to tell the end."""
+
+    def __init__(self, tell: Callable[[Counts], None] = lambda _: None) -> None:
+        self._tell = tell
+        self._told_at = -OFTEN
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what an attempt did that failed before."""
+        self.counts = Counts()
+        self.words = ""  # for people
+        self._rows: int | None = None  # that are being delivered
+        self._is_settled = False
+
+    def watching(self, report: Report) -> Report:
+        """Return a report that tells us how far the work is, and passes everything on to *report*."""
+        return _Watched(report, self._came)
+
+    def counted(self, counts: Counts) -> None:
+        """Note what a program says that it has counted."""
+        self.counts = counts
+        now = time.monotonic()
+        if now - self._told_at >= OFTEN:
+            self._told_at = now
+            self._tell(counts)
+
+    def imported(self, counts: Counts | None) -> None:
+        """Note that the rows of an import are in the store; None when they are not."""
+        if counts is not None:
+            self.counts, self.words, self._is_settled = counts, "its rows are imported all the same", True
+
+    def delivering(self, counts: Counts, rows: int, target: str) -> None:
+        """Note that an export begins to deliver *rows*: until all have arrived, none counts as sent."""
+        self.counts = Counts(read=counts.read, filtered=counts.filtered, not_attempted=counts.read - counts.filtered)
+        self._rows = rows
+        self._target = target
+        self.words = f"it was delivering {rows:,} rows to {target}; the next run delivers them again"
+
+    def delivered(self, where: str) -> None:
+        """Note that all rows have arrived, which is not durable yet."""
+        self._is_settled = True
+        self.words = f"all rows were delivered to {where}, but nobody noted it; the next run delivers them again"
+
+    def _came(self, done: int) -> None:
+        if self._is_settled:
+            return
+        if self._rows is None:
+            # Rows that were read and are in no durable place yet.
+            self.counts, self.words = Counts(read=done, not_attempted=done), "nothing of it was imported"
+        else:
+            words = f"{done:,} of {self._rows:,} rows had been delivered to {self._target}"
+            self.words = f"{words}; the next run delivers all of them again"
+
+
+class _Watched:
+    def __init__(self, report: Report, came: Callable[[int], None]) -> None:
+        self._report, self._came = report, came
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        self._report.message(text, level=level, **facts)
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        self._came(done)
+        self._report.progress(stage, done, of)

@@ -1,0 +1,121 @@
+"""One run at work: told to end when it has to, and seen to its end with all that it started."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from connrunner.core import run as runs
+from connrunner.core.model import Notify, Outcome
+from connrunner.core.plan import Stop
+from connrunner.core.run import Result, Story
+from connrunner.executors import local
+from connrunner.family import GRACE, Ending, Family
+from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.state.standing import Started
+
+OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
+KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end
+
+
+@dataclass(kw_only=True)
+class Working:
+    """A run that works now, started by us or *adopted* from a connrunner that died."""
+
+    lane: LaneLock  # held by us, unless the run is adopted
+    supervisor: SupervisorLock
+    started: Started
+    worker: local.Worker
+    timeout: int  # seconds
+    notify: tuple[Notify, ...]
+    errors: Path  # what the worker's interpreter said
+    began: float = field(default_factory=time.monotonic)
+    adopted: bool = False
+    stop: Stop | None = None  # who asked for its end
+    timed_out: bool = False
+    _told_at: float | None = None
+    _ending: Ending | None = None  # of what the worker left behind
+
+    @property
+    def family(self) -> Family:
+        """Who belongs to the run: by its mark, or since it holds the lane."""
+        return Family(mark=self.started.mark, lock=self.lane.path)
+
+    @property
+    def seconds(self) -> float:
+        return round(time.monotonic() - self.began, 3)
+
+    @property
+    def left(self) -> list[str]:
+        """Who lives on though everything was tried, for people."""
+        return self._ending.left if self._ending else []
+
+    @property
+    def is_told(self) -> bool:
+        return self._told_at is not None
+
+    def tell_to_end(self, *, stop: Stop | None = None) -> None:
+        """Ask the worker to end its program and itself; once is enough."""
+        if self._told_at is None:
+            self.stop = stop
+            self._told_at = time.monotonic()
+            self.worker.tell(signal.SIGTERM)
+
+    def has_ended(self) -> bool:
+        """Do what is due now; True once the worker and all that it started are gone, or nobody can end them."""
+        if self._ending is None:
+            if self.worker.lives:
+                self._watch()
+                return False
+            self._ending = Ending(self.family, grace=0 if self.is_told else GRACE)
+        return not self._ending.goes_on()
+
+    def close(self) -> None:
+        """Let go of everything, of the lane before the right to act for it."""
+        self.worker.close()
+        if self._ending is not None:
+            self._ending.close()
+        self.lane.let_go()
+        self.supervisor.let_go()
+
+    def result(self, story: Story) -> Result:
+        """Return how the run went: as its log says, or as we know when it does not say."""
+        complaint = self._complaint()
+        said = story.result
+        told = said is not None and said.outcome is Outcome.INTERRUPTED and bool(self.stop or self.timed_out)
+        if said is not None and not told:
+            return said
+        counts = said.counts if said is not None else story.counts
+        if self.stop:
+            return runs.stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
+        if self.timed_out:
+            text = f"it did not end at its timeout of {self.timeout:,} s and was ended"
+            return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="timeout")
+        status = self.worker.exit_status
+        if status is None:
+            text = "its process was killed, and the connrunner that had started it was gone"
+            return Result(outcome=Outcome.INTERRUPTED, counts=counts, message=text, code="interrupted")
+        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+        last = f": {complaint.splitlines()[-1]}" if complaint else ""
+        text = f"its process ended {how} before it said how it went{last}"
+        return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        if self._told_at is None and now - self.began > self.timeout + OVERTIME:
+            self.timed_out = True
+            self.tell_to_end()
+        elif self._told_at is not None and now - self._told_at > KILL_AFTER:
+            self.worker.tell(signal.SIGKILL)
+
+    def _complaint(self) -> str:
+        """Return what the worker's interpreter said; the file is kept only when there is something in it."""
+        said = ""
+        with suppress(OSError):  # the run has ended, and that has to be recorded
+            said = self.errors.read_text(errors="backslashreplace").strip()
+            if not said:
+                self.errors.unlink()
+        return said

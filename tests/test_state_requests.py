@@ -1,0 +1,59 @@
+"""Wishes of people: left as files, read as values, set aside when they are none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from connrunner.core.plan import Stop
+from connrunner.state import requests
+from connrunner.state.folder import StateFolder
+
+NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    return folder
+
+
+def test_each_kind_of_wish_is_read_back_and_forgotten(state: StateFolder) -> None:
+    stop = Stop(connection="b", run=7, asked_at=NOW, asked_by="ann@here", reason="wrong list")
+    requests.ask_run(state, "a", at=NOW, by="ann")
+    kept = requests.ask_stop(state, stop)
+    requests.ask_stop(state, Stop(connection="c", due_at=NOW, asked_at=NOW, asked_by="ann@here"))
+
+    (run,) = requests.pending(state)
+    stops = {each.connection: each for each in requests.stops(state)}
+
+    assert (run.connection, run.asked_at, run.asked_by) == ("a", NOW, "ann")
+    assert stops["b"] == kept
+    assert (stops["c"].run, stops["c"].due_at) == (None, NOW)
+    requests.forget(state, kept)
+    requests.forget(state, kept)  # somebody else was faster
+    assert [each.connection for each in requests.stops(state)] == ["c"]
+
+
+def test_what_is_long_is_cut(state: StateFolder) -> None:
+    kept = requests.ask_stop(state, Stop(connection="a", run=1, asked_at=NOW, asked_by="x" * 5000, reason="y" * 5000))
+    assert (len(kept.asked_by), len(kept.reason)) == (1000, 1000)
+
+
+NONE = [
+    b"", b"{", b"[]", b"null", b'"stop"', b"\xff", b"[" * 100_000, b'{"wish": "stop"}',
+    b'{"wish": "stop", "connection": "a", "run": "x", "due_at": null, "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
+    b'{"wish": "stop", "connection": "a", "run": 1, "due_at": 5, "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
+    b'{"wish": "stop", "connection": "a", "run": 1, "due_at": null, "asked_at": "2026-11-22T09:15:00", "asked_by": "b"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
+def test_what_is_no_wish_is_set_aside(content: bytes, state: StateFolder) -> None:
+    (state.requests / "stop-1.json").write_bytes(content)
+    assert requests.stops(state) == []
+    assert requests.pending(state) == []
+    assert [path.name for path in state.requests.iterdir()] == ["stop-1.unreadable"]

@@ -1,0 +1,112 @@
+"""How a run is judged whose worker is gone."""
+
+from __future__ import annotations
+
+import signal
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connrunner import working as module
+from connrunner.core.counts import Counts
+from connrunner.core.model import Outcome
+from connrunner.core.plan import Stop, Waiting
+from connrunner.core.run import Result, Story
+from connrunner.state.folder import StateFolder
+from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.state.standing import Started
+from connrunner.working import KILL_AFTER, OVERTIME, Working
+
+NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+STOP = Stop(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
+COUNTS = Counts(read=3, checked=3, created=3)
+
+
+class Worker:
+    def __init__(self, status: int | None) -> None:
+        self.exit_status = status
+        self.lives = True
+        self.told: list[int] = []
+
+    def tell(self, number: signal.Signals) -> None:
+        self.told.append(number)
+
+    def fileno(self) -> int | None:
+        return None
+
+    def close(self) -> None: ...
+
+
+def working(tmp_path: Path, status: int | None = 0, **more: Any) -> Working:
+    state = StateFolder(tmp_path)
+    state.prepare()
+    return Working(
+        lane=LaneLock(state, "main"),
+        supervisor=SupervisorLock(state, "main"),
+        started=Started(
+            run=1, lane="main", started_at="", waiting=Waiting(connection="a", due_at=NOW, queued_at=NOW), mark="m"
+        ),
+        worker=Worker(status),
+        timeout=60,
+        notify=(),
+        errors=tmp_path / "worker.txt",
+        **more,
+    )
+
+
+def said(outcome: Outcome) -> Story:
+    return Story(result=Result(outcome=outcome, counts=COUNTS, message="said"))
+
+
+CASES = [
+    # what its log says           how it ended               status  outcome, code
+    (said(Outcome.SUCCEEDED),     {},                        0,      ("succeeded", "", "said")),
+    (said(Outcome.SUCCEEDED),     {"stop": STOP},            0,      ("succeeded", "", "said")),  # it was faster
+    (said(Outcome.PARTIAL),       {"timed_out": True},       0,      ("partial", "", "said")),
+    (said(Outcome.INTERRUPTED),   {},                        0,      ("interrupted", "", "said")),
+    (said(Outcome.INTERRUPTED),   {"stop": STOP},            0,      ("stopped", "stopped", "stopped by ann@here: wrong list")),
+    (said(Outcome.INTERRUPTED),   {"timed_out": True},       0,      ("failed", "timeout", "it did not end at its timeout of 60 s and was ended")),
+    (Story(counts=COUNTS),        {"stop": STOP},            -9,     ("stopped", "stopped", "stopped by ann@here: wrong list")),
+    (Story(counts=COUNTS),        {"timed_out": True},       -9,     ("failed", "timeout", "it did not end at its timeout of 60 s and was ended")),
+    (Story(counts=COUNTS),        {},                        -9,     ("failed", "crashed", "its process ended by signal 9 before it said how it went")),
+    (Story(counts=COUNTS),        {},                        4,      ("failed", "crashed", "its process ended with exit status 4 before it said how it went")),
+    (Story(counts=COUNTS),        {"adopted": True},         None,   ("interrupted", "interrupted", "its process was killed, and the connrunner that had started it was gone")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("story", "facts", "status", "expected"), CASES)
+def test_how_it_went(
+    story: Story, facts: dict[str, Any], status: int | None, expected: tuple[str, str, str], tmp_path: Path
+) -> None:
+    result = working(tmp_path, status, **facts).result(story)
+    assert (str(result.outcome), result.code, result.message) == expected
+    counted = COUNTS if result.code != "crashed" or story.result is None else Counts()
+    assert result.counts == counted
+
+
+def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: Path) -> None:
+    run = working(tmp_path, 1)
+    run.errors.write_text("one\nMemoryError\n")
+    assert run.result(Story()).message.endswith("before it said how it went: MemoryError")
+    assert run.errors.exists()
+    run.errors.write_text("\n")
+    run.result(Story())
+    assert not run.errors.exists()
+
+
+def test_one_that_outlives_its_timeout_is_told_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    run = working(tmp_path)
+    worker = run.worker
+    assert isinstance(worker, Worker)
+    now += 60 + OVERTIME
+    assert (run.has_ended(), worker.told) == (False, [])
+    now += 1
+    assert (run.has_ended(), worker.told, run.timed_out) == (False, [signal.SIGTERM], True)
+    now += KILL_AFTER
+    assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM])
+    now += 1
+    assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM, signal.SIGKILL])
