@@ -87,6 +87,7 @@ def test_what_is_known_of_a_connection(week: Place) -> None:
     assert "day 31 of each month that has one at 02:30 (Europe/Amsterdam)" in mended
     assert "no slot in November 2026, February 2027, April 2027, June 2027: the date is not there" in mended
     assert "2026-11-22 07:00 +01:00  2026-11-22T06:00:00Z" in hello
+    assert "connections/hello.yaml, the schedule at line 1; edited after commit " in hello
     assert "another schedule: every day at 07:00 (Europe/Amsterdam), by commit " in hello
     assert "switched off, by commit " in hello
 

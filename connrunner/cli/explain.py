@@ -130,7 +130,9 @@ class Explained:
         found = yaml_then.then(self.home.folder, self.name, self.home.workspace.commit)
         if found is None:
             return ""
-        return f"; commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
+        edited = found.lines != yaml_then.now(self.home.folder, self.name)
+        words = "edited after" if edited else "as in"
+        return f"; {words} commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
 
     def _takes(self) -> str:
         usual = forecast.usual(run_files.durations(self.home.state, self.name))
