@@ -64,6 +64,7 @@ too-many-problems       A file has so many problems that the rest is not listed.
 too-short               A text or a list is empty that must hold something.  Write at least one entry.
 unknown-encoding        There is no encoding of this name.  Write utf-8, latin-1 or cp1252.
 unknown-key             A key that nobody reads: a misspelling, or one that stands at the wrong level.  The message names the nearest one.
+unknown-language        There is no language of this name.  Write a tag such as nl or de-AT.
 unknown-name            A schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
 unknown-timezone        There is no time zone of this name.  Write an IANA name such as Europe/Amsterdam.
 unreadable              A file is there and cannot be read.  Check its owner and mode.
