@@ -105,6 +105,10 @@ def test_json(week: Place) -> None:
     _, out, _ = typed(week, "explain", "hello", "--at", "2026-11-18T05:00:00Z", "--format", "json", *NOW)
     found: dict[str, Any] = json.loads(out)
 
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    assert [
+        key for part in (found, found["answer"], found["decisions"][0]) for key in part if f"`{key}`" not in page
+    ] == []
     assert (found["answer"]["verdict"], found["answer"]["decision"]["missed"]) == ("missed", 1)
     assert found["decisions"][0]["kind"] == "on"
     assert found["enabled"] is False
@@ -128,10 +132,10 @@ def test_a_run_of_what_was_not_committed_says_so(place: Place) -> None:
     place.command("hello", "pass")
     git(place, "init", "--quiet")
     commit(place, "Begin")
-    place.run("run", "hello")
+    typed(place, "run", "hello")
     place.command("hello", "print(1)")
-    place.run("run", "hello")
-    first, second = place.runs("hello")[::-1]
+    typed(place, "run", "hello")
+    second, first = json.loads(typed(place, "runs", "hello", "--format", "json")[1])
 
     said = [typed(place, "explain", "hello", "--at", run["started_at"])[1] for run in (first, second)]
 
