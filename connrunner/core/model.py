@@ -342,6 +342,13 @@ class Connection:
             case Command():
                 return "command"
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the file says about the other side, references to secrets among it: `from`, `to` or `env`."""
+        match self.work:
+            case Import(source=said) | Export(destination=said) | Command(env=said):
+                return said
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mail:
