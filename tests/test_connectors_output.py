@@ -241,3 +241,22 @@ def test_a_little_too_much_leaves_nothing_out(monkeypatch: pytest.MonkeyPatch) -
     texts = [f"line {number}" for number in range(50)]
     _, log = told(("stdout", "\n\n".join(texts).encode()))
     assert log.texts == texts
+
+
+def test_what_comes_with_a_line_at_which_a_signal_raises_is_not_lost() -> None:
+    class Told(BaseException): ...
+
+    class Once(Log):
+        def message(self, text: str, *, level: str = "info", **facts: Any) -> None:
+            super().message(text, level=level, **facts)
+            if text == "two":
+                raise Told
+
+    log = Once()
+    taken = Output(mask=str, report=log)
+    with pytest.raises(Told):
+        taken.feed("stdout", b'one\ntwo\nthree\n{"counts": {"created": 4}}\nfo')
+    taken.feed("stdout", b"ur")
+    taken.finish()
+    assert log.texts == ["one", "two", "three", "four"]
+    assert taken.counts.created == 4

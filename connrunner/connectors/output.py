@@ -38,6 +38,7 @@ class Output:
         self._report = report
         self._counted = counted
         self._unended: defaultdict[str, bytearray] = defaultdict(bytearray)
+        self._broken_off: list[tuple[str, bytes]] = []  # what came with a line that an exception left at
         self._room = HEAD
         self._later: deque[tuple[str, bytes]] = deque()  # what came last, once there is no room
         self._later_bytes = 0
@@ -48,14 +49,20 @@ class Output:
 
     def feed(self, stream: str, data: bytes) -> None:
         """Take the next bytes of *stream*. A line ends at a line feed and nowhere else."""
+        self._mend()
         if self._room <= 0:
             self._feed_later(stream, data)
             return
         first, *others = data.split(b"\n")
         _add(self._unended[stream], first)
         for index, later in enumerate(others):
-            self._take(stream, bytes(self._unended[stream]))
+            line = bytes(self._unended[stream])
             self._unended[stream].clear()
+            try:
+                self._take(stream, line)
+            except BaseException:  # a signal's handler raised: what came with that line is taken later
+                self._broken_off.append((stream, b"\n".join(others[index:])))
+                raise
             if self._room <= 0:
                 # The other stream's line has begun, and takes its place before what comes now.
                 for name, begun in self._unended.items():
@@ -66,6 +73,7 @@ class Output:
 
     def finish(self) -> None:
         """Take what stands behind the last line feeds, and tell what the log does not hold."""
+        self._mend()
         for stream, begun in self._unended.items():
             if self._room > 0:
                 self._take(stream, bytes(begun))
@@ -86,6 +94,10 @@ class Output:
             if line:
                 self._tell(stream, line)
         self._later.clear()
+
+    def _mend(self) -> None:
+        while self._broken_off:
+            self.feed(*self._broken_off.pop(0))
 
     def _take(self, stream: str, line: bytes) -> None:
         if line:
