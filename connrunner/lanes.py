@@ -264,8 +264,8 @@ class Lanes:
             stop = plan.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
             if stop is not None and not working.is_told:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
-                    requests.forget(state, stop)
-                    stop = requests.ask_stop(state, replace(stop, run=run.run))
+                    before, stop = stop, requests.ask_stop(state, replace(stop, run=run.run))
+                    requests.forget(state, before)
                 self.say({"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.told})
                 working.tell_to_end(stop=stop)
         for stop in wishes:

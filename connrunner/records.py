@@ -171,7 +171,7 @@ class Records:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
-        run = Run(
+        run = self._adopted(entry) or Run(
             connection=entry.connection,
             run=self._number(entry.connection),
             outcome=result.outcome,

@@ -9,7 +9,9 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core.model import ProfileModel
+from connrunner.core.plan import Stop
 from connrunner.records import Records
+from connrunner.state import locks, requests
 from connrunner.state.journal import Journal
 from connrunner.tick import Tick
 from tests.conftest import Place
@@ -74,6 +76,28 @@ def test_a_slot_that_was_skipped_is_told_after_its_file_is_mended(
 
     (end,) = [record for record in place.journal() if record["type"] == "ended"]
     assert "could not be used when it was due" in end["run"]["message"]
+
+
+def test_a_run_that_is_stopped_before_it_starts_ends_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tick that takes it out of the queue dies between history and journal."""
+    place.command("hello", "pass", schedule=AT_ONE)
+    take_in(place, NOON.replace(minute=1))
+    journal = Journal(place.state)
+    (entry,) = journal.read().waiting.values()
+    stop = Stop(connection="hello", due_at=entry.due_at, asked_at=NOON, asked_by="jo")
+    one = Tick(place.folder, place.state, now=NOON, say=lambda _: None)
+    with monkeypatch.context() as patch, locks.changing(place.state):
+        patch.setattr(Journal, "append", _killed)
+        one.journal.open()
+        with pytest.raises(Killed):
+            one.lanes.records.take_out(entry, stop, one.workspace)
+
+    requests.ask_stop(place.state, stop)
+    one.drain()
+
+    (end,) = [record for record in place.journal() if record["type"] == "ended"]
+    assert (end["run"]["outcome"], end["run"]["run"]) == ("stopped", 1)
+    assert len(place.state.history("hello").read_text().splitlines()) == 1
 
 
 def _killed(*_: object, **__: object) -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from connrunner.state import requests
+from connrunner.tick import Tick
 from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills")]
@@ -60,6 +62,13 @@ def _judge_wish(scene: Scene) -> list[str]:
     return violations(story(scene), tells=TELLS)
 
 
+def _one_waits(scene: Scene) -> None:
+    scene.command("asked", "{type: manual}")
+    one = Tick(scene.workspace, scene.state, say=scene.said.append)
+    requests.ask_run(scene.state, "asked", at=datetime.now(UTC), by="somebody")
+    one.take_in()
+
+
 def _first_tick(scene: Scene) -> None:
     scene.command("once", "{type: times_per_day, times: 1}")
 
@@ -80,6 +89,7 @@ PLOTS = {
     "two-due": Plot(_two_commands, TICK, ("tick", "worker", "deliver"), LATER, _judge_two),
     "broken-file": Plot(_broken_file, TICK, ("tick",), LATER, _judge_two),
     "first-tick": Plot(_first_tick, ("tick",), ("tick",), (None, None), _judge_first),
+    "stop": Plot(_one_waits, ("stop", "asked", "--reason", "wrong day"), ("stop",), (None, None), _judge_wish),
     "run": Plot(_one_wish, ("run", "asked"), ("run",), (None, None), _judge_wish),
 }
 

@@ -29,6 +29,7 @@ from connrunner import tick as ticks
 from connrunner.core import instant
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
+from connrunner.core.plan import Stop
 from connrunner.core.run import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import Orphan
@@ -323,6 +324,7 @@ class Machine(RuleBasedStateMachine):
         self.archive: list[dict[str, Any]] = []  # records that a rotation took away
         self.judged = 0  # how many records the model has seen
         self.alive: list[Played] = []
+        self.unwanted: set[str] = set()  # whose runs somebody wanted stopped
         self.began: Counter[tuple[str, int]] = Counter()
         self.said: dict[tuple[str, int], Outcome | None] = {}
         self.plays: tuple[tuple[Outcome | None, int], ...] = ((Outcome.SUCCEEDED, 0),)
@@ -372,6 +374,19 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def wish(self, name: str) -> None:
         requests.ask_run(self.state, name, at=self.now, by="somebody")
+
+    @rule(name=st.sampled_from(NAMES))
+    def stop(self, name: str) -> None:
+        """Somebody wants the run stopped that works or waits now."""
+        wish = Stop(connection=name, asked_at=self.now, asked_by="somebody")
+        if name in self.model.running:
+            wish = replace(wish, run=self.model.running[name])
+        elif name in self.model.waiting:
+            wish = replace(wish, due_at=self.model.waiting[name])
+        else:
+            return
+        requests.ask_stop(self.state, wish)
+        self.unwanted.add(name)
 
     @rule(bytes_=st.one_of(st.binary(min_size=1, max_size=30), st.just(b'{"v":1,"type":"planned","slots":[{"conn')))
     def tear(self, bytes_: bytes) -> None:
@@ -561,7 +576,7 @@ class Machine(RuleBasedStateMachine):
                 {"planned": self._planned, "started": self._started, "ended": self._ended}[record["type"]](record)
         self.judged = len(every)
         if complete:
-            assert not list(self.state.requests.glob("*.json")), "P1: a wish was left"
+            assert not list(self.state.requests.glob("run-*.json")), "P1: a wish was left"
             changed, slots = self._rules(self.now.replace(second=0))
             assert (changed, slots) == ({}, []), "P1: the tick left something undone"
 
@@ -619,7 +634,8 @@ class Machine(RuleBasedStateMachine):
     def _ended(self, record: dict[str, Any]) -> None:
         run = record["run"]
         name, number = run["connection"], run["run"]
-        if run["outcome"] == "skipped":
+        if run["outcome"] == "skipped" or record["dequeued"]:
+            assert run["outcome"] == "skipped" or name in self.unwanted, "nobody wanted it stopped"
             assert number > self.newest(name), "P4: numbers rise"
             self.numbers[name] = number
             if record["dequeued"]:
@@ -629,6 +645,8 @@ class Machine(RuleBasedStateMachine):
         said = self.said.get((name, number))
         if (name, number) not in self.began:
             assert run["outcome"] in ("interrupted", "failed")
+        elif run["outcome"] == "stopped":
+            assert name in self.unwanted, "nobody wanted it stopped"
         elif run["outcome"] not in ("interrupted", "failed"):
             assert run["outcome"] == said, "P5: it is not true"
 
