@@ -67,7 +67,7 @@ def make_private(root: Path) -> None:
             hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
         )
     if mode & 0o077:
-        found = set(os.listdir(root)) - {"lost+found"}
+        found = {path.name for path in root.iterdir()} - {"lost+found"}
         if found and not found & OURS:
             message = f"{root} (mode {mode:04o}) holds other things than a state"
             raise StateError(message, hint="name a folder for the state alone: it is closed to others")
