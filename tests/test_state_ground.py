@@ -80,6 +80,20 @@ def test_a_state_folder_is_ours_alone(tmp_path: Path, mode: int, then: int | Non
         assert root.stat().st_mode & 0o7777 == then
 
 
+@pytest.mark.parametrize(("name", "refused"), [("photo.jpg", True), ("lost+found", False), ("journal.jsonl", False)])
+def test_a_folder_with_other_things_is_not_closed_to_others(tmp_path: Path, name: str, refused: bool) -> None:
+    root = tmp_path / "state"
+    root.mkdir(mode=0o755)
+    (root / name).touch()
+    if refused:
+        with pytest.raises(StateError, match="holds other things than a state"):
+            StateFolder(root).prepare()
+        assert root.stat().st_mode & 0o777 == 0o755
+    else:
+        StateFolder(root).prepare()
+        assert root.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_folder_of_another_user_that_others_see_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o770)
 

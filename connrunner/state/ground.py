@@ -12,6 +12,7 @@ FORCE = "CONNRUNNER_STATE_FORCE"
 MOUNTS = Path("/proc/self/mountinfo")
 # Locks of these are not seen by other hosts, or are lost when a server restarts; some of them lie about it.
 WITHOUT_LOCKS = frozenset(("9p", "afs", "cifs", "fuse", "ncpfs", "nfs", "nfs4", "smb3", "smbfs"))
+OURS = frozenset(("format", "journal.jsonl", "locks"))  # what any state folder has
 ROOM = 16 * 1024 * 1024  # bytes that have to be free before a run is started: its end has to be recorded too
 
 
@@ -66,6 +67,10 @@ def make_private(root: Path) -> None:
             hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
         )
     if mode & 0o077:
+        found = {path.name for path in root.iterdir()} - {"lost+found"}
+        if found and not found & OURS:
+            message = f"{root} (mode {mode:04o}) holds other things than a state"
+            raise StateError(message, hint="name a folder for the state alone: it is closed to others")
         try:
             root.chmod(mode & 0o700)
         except PermissionError:
