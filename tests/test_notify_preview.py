@@ -15,7 +15,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify import streak
-from connrunner.notify.render import PARTS, Rendered, choose
+from connrunner.notify.render import ALL, Rendered, choose
 from connrunner.notify.sandbox import answers
 from connrunner.state import runs as run_files
 from tests.conftest import Place
@@ -49,7 +49,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render without a process of its own."""
 
     def render(workspace: Path, contexts: list[dict[str, Any]], *, deadline: float) -> list[Rendered]:
-        jobs = [{"template": choose(workspace, contexts[0], part), "context": 0} for part in PARTS]
+        jobs = [{"template": choose(workspace, contexts[0], part), "context": 0} for part in ALL]
         return [Rendered(*(answer["text"] for answer in answers(workspace / "templates", jobs, contexts)))]
 
     monkeypatch.setattr(notify_preview, "render", render)
@@ -122,6 +122,16 @@ def test_without_a_run_that_fits_it_is_made_up(crm: Place, event: str, subject: 
     assert f"HTML: {page}\n" in out
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert page.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_channels_get_is_shown_for_a_target_that_has_some(crm: Place) -> None:
+    history(crm, F)
+    crm.write("notifications/on-call.yaml", "apprise: [env:SLACK_URL]\n")
+    _, out, _ = typed(crm, "notify", "preview", "crm", "--target", "on-call")
+    assert "In channels: CRM contacts: run 1 failed\n\nThe run failed.\nNext run: none planned\n" in out
+    _, out, _ = typed(crm, "notify", "preview", "crm", "--target", "data-team")
+    assert "In channels" not in out
 
 
 @pytest.mark.usefixtures("in_process")

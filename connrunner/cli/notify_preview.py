@@ -18,6 +18,7 @@ from connrunner.core.model import Run, Target
 from connrunner.deliver import digest
 from connrunner.errors import ArgumentError
 from connrunner.notify import facts, samples, streak
+from connrunner.notify.channel import is_channel
 from connrunner.notify.render import EVENTS, RUN_EVENTS, Rendered, render
 from connrunner.state import runs as run_files
 
@@ -59,6 +60,8 @@ def preview_command(
             why = "" if event not in RUN_EVENTS else f": {name} has no run that it could be about"
             click.echo(f"what this mail tells is made up{why}", err=True)
         click.echo(clean(f"Subject: {mail.subject}\n\n{mail.text}"))
+        if any(map(is_channel, home.workspace.targets.get(target, Target()).recipients)):
+            click.echo(clean(f"In channels: {mail.subject}\n\n{mail.chat}\n"))
         click.echo(f"HTML: {page}" if page else "no HTML: a template is broken", err=page is None)
     if show and page:
         webbrowser.open(page.resolve().as_uri())
@@ -66,7 +69,7 @@ def preview_command(
 
 
 def _as_dict(mail: Rendered) -> dict[str, str]:
-    return {"subject": mail.subject, "text": mail.text}
+    return {"subject": mail.subject, "text": mail.text, "chat": mail.chat}
 
 
 def chosen(name: str, runs: list[Run], number: int | None, event: str | None) -> tuple[Run | None, str]:

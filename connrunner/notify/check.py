@@ -24,13 +24,14 @@ def check(folder: Path) -> tuple[Problem, ...]:
     names = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*.j2"))
     if not names:
         return ()
-    contexts = list(samples.samples(_places(names)))
+    contexts: list[dict[str, Any]] = []
     jobs: list[dict[str, Any]] = [{"template": name} for name in names]
-    jobs += [
-        {"template": choose(folder, context, part), "context": index}
-        for index, context in enumerate(contexts)
-        for part in ALL
-    ]
+    for place in _places(names):
+        for context in samples.samples([place]):
+            chosen = [choose(folder, context, part) for part in ALL]
+            # What a folder does not replace is tried for the workspace itself.
+            jobs += [{"template": name, "context": len(contexts)} for name in chosen if not any(place) or "/" in name]
+            contexts.append(context)
     answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
     troubles = [Trouble(**answer["trouble"]) for answer in answers if "trouble" in answer]
