@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := build/demo
 
-.PHONY: help demo test torture coverage check format lint types imports docs docs-check bench floors clean
+.PHONY: help demo test torture fuzz coverage check format lint types imports docs docs-check bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -30,6 +30,9 @@ test: $(READY) ## run the tests, in less than three minutes
 
 torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto
+
+fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, in less than a minute; more: --inputs, see docs/reliability.md
+	$(BIN)/python -m tests.fuzz --inputs 1700
 
 coverage: $(READY) ## run every test and say which lines and branches none of them reached
 	$(BIN)/python -m coverage erase

@@ -15,7 +15,7 @@ from connrunner.config.author import author
 from connrunner.core import instant, notice, summary
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Run, Target, Workspace
-from connrunner.core.notice import DeliveryRecord, Notice
+from connrunner.core.notice import DeliveryRecord
 from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
 from connrunner.notify.outbox import PendingNotice
@@ -89,7 +89,9 @@ def _pending(
     if run is None:  # a reminder, or a notice that somebody wants sent again
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
-        about = replace(about, facts={**about.facts, **_digest(about, workspace, stands, state)})
+        start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
+        told = digest(about.target, workspace, stands, state, start=start, end=end)
+        about = replace(about, facts={**about.facts, **told})
     own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
         notice=about,
@@ -109,11 +111,12 @@ def _pending(
     )
 
 
-def _digest(about: Notice, workspace: Workspace, stands: Standing, state: StateFolder) -> dict[str, Any]:
+def digest(
+    target: str, workspace: Workspace, stands: Standing, state: StateFolder, *, start: datetime, end: datetime
+) -> dict[str, Any]:
     """Return what ran between two instants, connection by connection; those without runs are there, too."""
-    start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
     connections = []
-    for name in summary.covered(about.target, workspace.connections):
+    for name in summary.covered(target, workspace.connections):
         connection, promise = workspace.connections[name], stands.promises.get(name)
         runs = list(_since(start, run_files.history(state, name)))
         connections.append(

@@ -159,7 +159,7 @@ class Lanes:
     def _adopt(self, started: Started, lane: LaneLock, supervisor: SupervisorLock) -> Working:
         """Look after a run whose connrunner is dead."""
         connection = self.workspace.connections.get(started.connection)
-        lock = WorkerLock(self.records.state, started.lane)
+        lock = WorkerLock(self._errors(started))
         elapsed = (self.records.clock() - instant.parse(started.started_at)).total_seconds()
         return Working(
             lane=lane,
@@ -221,7 +221,7 @@ class Lanes:
             )
 
     def _spawn(self, started: Started, connection: Connection, lane: LaneLock) -> local.Process:
-        alive = WorkerLock(self.records.state, started.lane)
+        alive = WorkerLock(self._errors(started))
         held = alive.take()
         assert held, "a worker of a lane that we hold lives"
         try:

@@ -8,6 +8,7 @@ import marshal
 import os
 import sys
 import time
+import zlib
 
 from connrunner import __version__
 from connrunner.config import place, stamps
@@ -40,7 +41,11 @@ def nothing_to_do(arguments: list[str]) -> bool:
     state = place.state_folder(folder, options["--state"])
     try:
         with open(_note(state), "rb") as file:
-            note = marshal.loads(file.read())  # noqa: S302 - written by us, in a folder that only we can write
+            content = file.read()
+        # A damaged length would have marshal take gigabytes and half a minute.
+        if content[:4] != _checksum(content[4:]):
+            return False
+        note = marshal.loads(content[4:])  # noqa: S302 - written by us, in a folder that only we can write
         if note["header"] != _header(folder):
             return False
         now = time.time()
@@ -81,8 +86,9 @@ def remember(
     beside = f"{_note(state)}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        content = marshal.dumps(note)
         with open(descriptor, "wb") as file:
-            file.write(marshal.dumps(note))
+            file.write(_checksum(content) + content)
         os.replace(beside, _note(state))
     except OSError:
         pass  # the next tick is a full one
@@ -112,6 +118,10 @@ def last_tick(state: str) -> float | None:
         return os.stat(_last_tick(state)).st_mtime
     except OSError:
         return None
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "big")
 
 
 def _header(folder: str) -> tuple[int, int, str, str]:

@@ -52,10 +52,12 @@ class Records:
         return started
 
     def finish(self, started: Started, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
-        """Record that the run that *started* has ended so; takes the state lock."""
+        """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
         with locks.changing(self.state):
+            if (known := self._ended_by_others(started)) is not None:
+                return known
             # Slots that became due meanwhile were merged into the record of its start.
-            started = self.journal.open().started.get(started.connection, started)
+            started = self.journal.standing.started.get(started.connection, started)
             run = _ended(started, result, ended_at=self.clock(), seconds=seconds)
             self._end(run, notify)
         return run
@@ -69,7 +71,9 @@ class Records:
         """
         name = started.connection
         with locks.changing(self.state):
-            started = self.journal.open().started.get(name, started)
+            if (known := self._ended_by_others(started)) is not None:
+                return known
+            started = self.journal.standing.started.get(name, started)
             known = run_files.recorded(self.state, name, started.run)
             if known is not None:
                 run = known  # the crash came between history and journal: what history says is what people saw
@@ -81,6 +85,13 @@ class Records:
                 run = _ended(started, outcome, ended_at=ended_at, seconds=max(0.0, round(seconds, 3)))
             self._end(run, notify)
         return run
+
+    def _ended_by_others(self, started: Started) -> Run | None:
+        """Return the end of a run that the journal knows already: when `locks/` was emptied, two look after it."""
+        now = self.journal.open().started.get(started.connection)
+        if now is not None and now.run == started.run:
+            return None
+        return run_files.recorded(self.state, started.connection, started.run)
 
     def skip(self, entry: Waiting, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.

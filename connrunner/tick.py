@@ -16,7 +16,7 @@ from typing import Any
 from connrunner import quiet
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant, overdue, plan, storm
-from connrunner.core.model import Workspace
+from connrunner.core.model import Keep, Workspace
 from connrunner.core.overdue import Promised
 from connrunner.core.plan import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
@@ -24,7 +24,7 @@ from connrunner.lanes import Lanes, Say
 from connrunner.notify import heart
 from connrunner.notify.heart import Heart
 from connrunner.records import Records, digest, token
-from connrunner.state import locks, requests, standing
+from connrunner.state import locks, requests, retention, standing
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Owed
@@ -235,6 +235,7 @@ class Tick:
             except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
                 self._mail.kill()
         self._say_mail(owed)
+        self._keep_the_past_short()
         with locks.changing(self.state):
             self.journal.rotate(instant.text(self.clock()))
             stands = self.journal.open()
@@ -247,6 +248,8 @@ class Tick:
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(heart.next_due(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
+            if self._limits_the_past():
+                wakes.append(retention.due_at(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
             quiet.remember(
                 str(self.folder),
@@ -256,6 +259,30 @@ class Tick:
                 zones.file(),
                 wake.timestamp(),
             )
+
+    def _keep_the_past_short(self) -> None:
+        """Do a part of what `keep` asks for. Never by a clock that somebody made up: what goes is gone."""
+        if self.what_if or not self._limits_the_past():
+            return
+        sound, otherwise = self.workspace.connections, self.workspace.default_keep
+        stands = self.journal.read()
+        started = {name: started.run for name, started in stands.started.items()}
+
+        def keep(name: str) -> Keep:
+            if name in self.workspace.broken:  # nobody knows what its file means to say
+                return Keep()
+            return sound[name].keep if name in sound else otherwise
+
+        try:
+            retention.work(self.state, keep, started, now=self.clock())
+        except BusyError:
+            return
+        except StateError as error:
+            self.say({"event": "problem", "message": f"not all of the past that may go could be removed: {error}"})
+
+    def _limits_the_past(self) -> bool:
+        workspace = self.workspace
+        return workspace.default_keep != Keep() or any(one.keep != Keep() for one in workspace.connections.values())
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""
@@ -300,7 +327,8 @@ class Tick:
             at = instant.minute(now).timestamp()  # a tick comes a moment earlier or later in its minute
             os.utime(self.state.heartbeat, (at, at))
         stands = self.journal.standing
-        body = f"{len(self.workspace.connections)} connections, {len(stands.started)} run, {len(stands.waiting)} wait"
+        known_ones = len(self.workspace.connections)
+        body = f"connections: {known_ones}, running: {len(stands.started)}, waiting: {len(stands.waiting)}"
         self.heart.beat(known.url, "success", about="the workspace", body=body)
 
     def fail(self, reason: str) -> None:

@@ -136,7 +136,7 @@ def _private() -> Iterator[None]:
 def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
     name = job.connection.name
     source = connectors.source(work.source["type"])
-    settings = _settings(work.source, plain)
+    settings = secrets.filled(work.source, plain)
     errand = _errand(job, report)
     with _private(), _store(job, report) as store:
         known, mark = store.known(work, connection=name), store.mark(connection=name)
@@ -177,7 +177,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
     facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
-    settings = _settings(work.destination, plain)
+    settings = secrets.filled(work.destination, plain)
     errand = _errand(job, report)
     # Asked before a row is written: a mistake in the settings costs nothing.
     target = destination.target(settings, errand)
@@ -226,7 +226,7 @@ def _command(
         work,
         workspace=job.workspace,
         environment={
-            **_settings(work.env, plain),
+            **secrets.filled(work.env, plain),
             "CONNRUNNER_CONNECTION": job.connection.name,
             "CONNRUNNER_RUN": str(job.run),
             "CONNRUNNER_WORKSPACE": str(job.workspace),
@@ -276,40 +276,8 @@ def _import_message(counts: Counts) -> str:
 
 def _secrets(job: Job) -> dict[str, str]:
     """Return the secret behind each reference in the connection's work; they never leave this process."""
-    match job.connection.work:
-        case Import() as work:
-            settings = work.source
-        case Export() as work:
-            settings = work.destination
-        case Command() as work:
-            settings = work.env
-    references = {value for value in _texts(settings) if secrets.is_reference(value)}
-    return {value: secrets.resolve(value, folder=job.workspace) for value in references}
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case Mapping():
-            for item in value.values():
-                yield from _texts(item)
-        case list():
-            for item in value:
-                yield from _texts(item)
-
-
-def _settings(value: Any, plain: Mapping[str, str]) -> Any:
-    """Return settings with every reference replaced by its secret."""
-    match value:
-        case str():
-            return plain.get(value, value)
-        case Mapping():
-            return {key: _settings(item, plain) for key, item in value.items()}
-        case list():
-            return [_settings(item, plain) for item in value]
-        case _:
-            return value
+    settings = job.connection.settings
+    return {name: secrets.resolve(name, folder=job.workspace) for name in secrets.references(settings)}
 
 
 class MaskedReport:

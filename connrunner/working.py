@@ -40,11 +40,6 @@ class Working:
     _ending: Ending | None = None  # of what the worker left behind
 
     @property
-    def family(self) -> Family:
-        """Who belongs to the run: by its mark, or since it holds the lane."""
-        return Family(mark=self.started.mark, lock=self.lane.path)
-
-    @property
     def seconds(self) -> float:
         return round(time.monotonic() - self.began, 3)
 
@@ -70,7 +65,7 @@ class Working:
             if self.worker.lives:
                 self._watch()
                 return False
-            self._ending = Ending(self.family, grace=0 if self.is_told else GRACE)
+            self._ending = Ending(self._left_behind(), grace=0 if self.is_told else GRACE)
         return not self._ending.goes_on()
 
     def close(self) -> None:
@@ -102,6 +97,12 @@ class Working:
         last = f": {complaint.splitlines()[-1]}" if complaint else ""
         text = f"its process ended {how} before it said how it went{last}"
         return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
+
+    def _left_behind(self) -> Family:
+        """Return who belongs to the run of a worker that is gone: by its mark, or since it holds the lane."""
+        # Without our own copy the lane is held by what is left of the run, or free: the right to act for it is ours.
+        self.lane.let_go()
+        return Family(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -45,7 +45,7 @@ def why_not() -> str:
     """Return why no process can be killed before a system call on this machine; empty when it can be."""
     if shutil.which("strace") is None:
         return "there is no strace on this machine"
-    command = ["strace", "-qq", "-e", "trace=execve", "-e", "inject=execve:signal=SIGKILL:when=1", "true"]
+    command = ["strace", "-qq", "-e", "trace=write", "-e", "inject=write:signal=SIGKILL:when=1", "echo", "alive"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return "" if done.returncode == -signal.SIGKILL else f"strace cannot kill here: {done.stderr.strip()[:200]}"
 
@@ -72,7 +72,6 @@ class Scene:
 
     folder: Path
     server: str = ""  # a mail server; a folder when empty
-    patches: str = ""  # Python that every process of connrunner runs first: the negative controls
     said: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -82,13 +81,17 @@ class Scene:
         self.log, self.site, self.temporary = self.folder / "strace.log", self.folder / "site", self.folder / "tmp"
         for path in (self.workspace / "connections", self.site, self.temporary):
             path.mkdir(parents=True, exist_ok=True)
-        (self.site / "sitecustomize.py").write_text(SITE + self.patches)
+        self.patch("")
         shim = self.folder / "python"
         shim.write_text(SHIM.format(python=sys.executable))
         shim.chmod(0o755)
         server = self.server or f"file:{self.mailbox}"
         mail = json.dumps({"server": server, "from": "crash@example.com"})
         self.write("connrunner.yaml", f"version: 1\ntimezone: UTC\nmail: {mail}\n")
+
+    def patch(self, program: str) -> None:
+        """Have every process of the command that is killed run *program*, a Python text, first."""
+        (self.site / "sitecustomize.py").write_text(SITE + program)
 
     def write(self, path: str, text: str) -> None:
         (self.workspace / path).write_text(text)
@@ -189,8 +192,11 @@ class Scene:
         for path in (self.state.root, self.mailbox):
             shutil.rmtree(path, ignore_errors=True)
         self.diary.unlink(missing_ok=True)
-        if self.base.exists():
-            shutil.copytree(self.base, self.folder, dirs_exist_ok=True)
+        for path in (self.state.root, self.mailbox):
+            if (self.base / path.name).exists():
+                shutil.copytree(self.base / path.name, path)
+        if (self.base / "diary").exists():
+            shutil.copy(self.base / "diary", self.diary)
         self.said.clear()
 
     def calls(self, arguments: Sequence[str], victim: str) -> list[tuple[str, int]]:
@@ -226,7 +232,7 @@ def story(scene: Scene, mails: Sequence[bytes] | None = None) -> Story:
     """Read what *scene* left; *mails* are those of a server, else those of the folder."""
     journal = [json.loads(line) for line in scene.state.journal.read_bytes().splitlines()]
     history = {
-        path.parent.name: [json.loads(line) for line in path.read_bytes().splitlines()]
+        path.parent.name: list(_whole(path.read_bytes().splitlines()))
         for path in sorted((scene.state.root / "runs").glob("*/history.jsonl"))
     }
     diary = []
@@ -236,6 +242,12 @@ def story(scene: Scene, mails: Sequence[bytes] | None = None) -> Story:
     if mails is None:
         mails = [path.read_bytes() for path in sorted(scene.mailbox.glob("*.eml"))]
     return Story(journal, history, diary, [str(email.message_from_bytes(mail)["Message-ID"]) for mail in mails])
+
+
+def _whole(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):  # a power cut can leave part of a line of history
+            yield json.loads(line)
 
 
 def violations(

@@ -208,6 +208,18 @@ def test_next_tells_what_the_next_tick_would_promise(hello: Place) -> None:
     assert "Mon 2026-11-23 06:00 +01:00" in words
 
 
+def test_next_tells_how_long_runs_usually_take(hello: Place) -> None:
+    for number, seconds in enumerate((90.0, 100.0, 110.0), 1):
+        ended(hello, "hello", number, seconds=seconds)
+    ended(hello, "hello", 4, seconds=9999.0, outcome=Outcome.FAILED)
+
+    _, out, _ = typed(hello, "next", "--format", "json", "--now", "2026-11-22T12:00:00Z")
+    _, words, _ = typed(hello, "next", "--now", "2026-11-22T12:00:00Z")
+
+    assert json.loads(out)[0]["usual"] == {"runs": 3, "median": 100.0, "p95": 110.0}
+    assert " 1 min 40 s  " in words
+
+
 def test_status_before_the_first_tick(hello: Place) -> None:
     code, out, _ = typed(hello, "status")
 

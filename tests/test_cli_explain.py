@@ -87,6 +87,7 @@ def test_what_is_known_of_a_connection(week: Place) -> None:
     assert "day 31 of each month that has one at 02:30 (Europe/Amsterdam)" in mended
     assert "no slot in November 2026, February 2027, April 2027, June 2027: the date is not there" in mended
     assert "2026-11-22 07:00 +01:00  2026-11-22T06:00:00Z" in hello
+    assert "connections/hello.yaml, the schedule at line 1; edited after commit " in hello
     assert "another schedule: every day at 07:00 (Europe/Amsterdam), by commit " in hello
     assert "switched off, by commit " in hello
 
@@ -104,6 +105,10 @@ def test_json(week: Place) -> None:
     _, out, _ = typed(week, "explain", "hello", "--at", "2026-11-18T05:00:00Z", "--format", "json", *NOW)
     found: dict[str, Any] = json.loads(out)
 
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    assert [
+        key for part in (found, found["answer"], found["decisions"][0]) for key in part if f"`{key}`" not in page
+    ] == []
     assert (found["answer"]["verdict"], found["answer"]["decision"]["missed"]) == ("missed", 1)
     assert found["decisions"][0]["kind"] == "on"
     assert found["enabled"] is False
@@ -127,10 +132,10 @@ def test_a_run_of_what_was_not_committed_says_so(place: Place) -> None:
     place.command("hello", "pass")
     git(place, "init", "--quiet")
     commit(place, "Begin")
-    place.run("run", "hello")
+    typed(place, "run", "hello")
     place.command("hello", "print(1)")
-    place.run("run", "hello")
-    first, second = place.runs("hello")[::-1]
+    typed(place, "run", "hello")
+    second, first = json.loads(typed(place, "runs", "hello", "--format", "json")[1])
 
     said = [typed(place, "explain", "hello", "--at", run["started_at"])[1] for run in (first, second)]
 

@@ -83,6 +83,10 @@ def test_what_becomes_of_each_connection(repository: Place) -> None:
     found = planned(repository)
     hello, new, other = found["connections"]
 
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    assert [
+        key for part in (found, hello, hello["slots"], found["lanes"][0]) for key in part if f"`{key}`" not in page
+    ] == []
     assert (hello["connection"], hello["change"], new["change"], other["change"]) == (
         "hello",
         "changed",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,9 @@ def test_what_runs_and_what_waits(busy: Place) -> None:
 def test_the_same_for_programs(busy: Place) -> None:
     found = plain(busy)
 
+    page = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()
+    parts = (found, *(found[name][0] for name in ("running", "waiting", "next")))
+    assert [key for part in parts for key in part if f"`{key}`" not in page] == []
     assert found["running"][0]["ends_at"] == "2026-11-22T06:10:00Z"
     assert found["running"][0]["rate"] == 100
     assert [(one["connection"], one["place"], one["behind"], one["starts_at"]) for one in found["waiting"]] == [

@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def broken(folder: Path) -> Path:
     (folder / "connections/a.yaml").write_text('titel: "50%, a: b"\nschedule: {type: manual}\ncommand: {run: [x]}\n')
     (folder / "connections/b.yaml").write_text("schedule:\n\t- x\n")
-    (folder / "schedules/c.yaml").write_text("type: cron\n")
+    (folder / "schedules/c.yaml").write_text("type: hourly\n")
     return folder
 
 
@@ -52,9 +52,9 @@ def test_text(broken: Path) -> None:
         "connections/b.yaml:2:1: a tab where YAML needs spaces; indent with spaces\n"
         "  \t- x\n"
         "  ^\n"
-        "schedules/c.yaml:1:7: unknown type of schedule: 'cron'; known: day_of_month, days_of_week, manual, "
+        "schedules/c.yaml:1:7: unknown type of schedule: 'hourly'; known: any_of, cron, day_of_month, days_of_week, manual, rrule, "
         "times_per_day, weekday_of_month\n"
-        "  type: cron\n"
+        "  type: hourly\n"
         "        ^\n"
         "3 problems in 3 files\n"
     )

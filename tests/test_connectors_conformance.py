@@ -16,6 +16,7 @@ import pytest
 from connrunner import connectors, worker
 from connrunner.config import schema
 from connrunner.core.model import Outcome
+from connrunner.doctor import Check, partners
 from tests.runs import Ran, Runs
 from tests.stands import EVER, SECRET, VARIABLE, Entry, Kind, Person, Stand, to_csv
 
@@ -92,6 +93,10 @@ class Partner:
 
     def run(self, way: str, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Ran:
         return self.runs.run(self.work(way, change))
+
+    def probe(self, way: str, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Check:
+        job = self.runs.job(self.work(way, change))
+        return partners.partner(job.connection, self.runs.folder, self.runs.state, job.started_at)
 
     def fails(self, way: str, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Ran:
         """Run, and see it fail for a reason that is told, with nothing changed on the side that rows go to."""
@@ -203,6 +208,24 @@ def test_wrong_credentials(partner: Partner, way: str) -> None:
     partner.stand.calm()
     assert done.code in ("wrong-credentials", "login-refused", "unauthorized", "exit-status"), done
     assert partner.run(way).counts["created"] == 2
+
+
+@of("rows", *DIRECTIONS)
+def test_a_probe_reaches_the_partner_and_changes_nothing(partner: Partner, way: str) -> None:
+    partner.have(way, FEW)
+    before = partner.stand.arrived()
+    assert partner.probe(way).level == "ok", partner.probe(way)
+    assert partner.stand.arrived() == before
+
+
+@of("credentials", *DIRECTIONS)
+def test_a_probe_with_wrong_credentials(partner: Partner, way: str) -> None:
+    if partner.entry.type in ("singer", "airbyte"):
+        pytest.skip("what a program of others takes for credentials shows when it runs")
+    partner.have(way, FEW)
+    check = partner.probe(way, partner.stand.wrong)
+    assert check.level == "failure"
+    assert SECRET not in check.found + check.fix
 
 
 @of("missing", *DIRECTIONS)

@@ -62,7 +62,9 @@ NOTES = [
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-10-25T05:00:00Z", "the clocks went back by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-11-22T05:00:00Z", ""),
     ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "there is no 02:30"),
-    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "the clocks went forward by 1 h"),
+    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "there is no 02:30 on this day"),
+    ({"type": "cron", "expression": "30 2,9 * * *"},                                  "2027-03-28T01:30:00Z", "the clocks went forward by 1 h"),
+    ({"type": "rrule", "rule": "FREQ=DAILY;BYHOUR=9", "time": "06:30"},               "2026-11-22T08:30:00Z", ""),
     ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "there is no 02:15"),
 ]  # fmt: skip
 

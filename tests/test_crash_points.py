@@ -116,6 +116,57 @@ def every_point(plot: Plot, scene: Scene, victim: str, part: int = 0, parts: int
     return tried, wrong
 
 
+# Taken out by Python that every process runs first, in the order of what has to be found.
+FLAWS = {
+    "the intent": """
+from connrunner.state import journal, standing
+append = journal.Journal.append
+def forgetful(self, *records):
+    if records[0]["type"] != "started":
+        return append(self, *records)
+    standing.apply(self.standing, records[0])
+    return self.standing
+journal.Journal.append = forgetful
+""",
+    "the promise beside the slot": """
+from connrunner.state import standing
+plan_as_record = standing.plan_as_record
+def without_promises(plan, **facts):
+    return {**plan_as_record(plan, **facts), "promises": {}}
+standing.plan_as_record = without_promises
+""",
+}
+CONTROLS = [
+    ("the intent", "two-due", Point("tick", "vfork", 2)),
+    ("the intent", "two-due", Point("tick", "vfork", 2, everybody=True)),
+    ("the promise beside the slot", "two-due", Point("tick", "vfork", 1)),
+]
+FEW = [
+    ("two-due", Point("tick", "vfork", 1)),  # between intent and start
+    ("two-due", Point("deliver", "fdatasync", 1)),  # between a sent mail and its record
+]
+
+
+@pytest.mark.parametrize(("name", "point"), FEW, ids=[str(point) for _, point in FEW])
+def test_a_crash_where_it_hurts(tmp_path: Path, name: str, point: Point) -> None:
+    struck, wrong = attempt(PLOTS[name], stage(PLOTS[name], tmp_path), point)
+
+    assert struck
+    assert wrong == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("flaw", "name", "point"), CONTROLS)
+def test_what_is_taken_out_is_missed(tmp_path: Path, flaw: str, name: str, point: Point) -> None:
+    """Negative controls: without one of its precautions the same crash breaks a promise."""
+    scene = stage(PLOTS[name], tmp_path)
+    scene.patch(FLAWS[flaw])
+    struck, wrong = attempt(PLOTS[name], scene, point)
+
+    assert struck
+    assert wrong
+
+
 PARTS = 4  # so that several processes share the work
 CASES = [(name, victim, part) for name, plot in PLOTS.items() for victim in plot.victims for part in range(PARTS)]
 

@@ -22,6 +22,7 @@ from connrunner.config import load
 from connrunner.connectors import command
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Command, Export, Import, TimesPerDay
+from connrunner.family import Family
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -141,7 +142,9 @@ def copy(tmp_path: Path) -> Path:
 def run_segments(copy: Path, log: Log) -> command.CommandResult:
     work = load.load(copy).connections["refresh-segments"].work
     assert isinstance(work, Command)
-    return command.run(work, workspace=copy, environment=work.env, mask=str, timeout=30, report=log)
+    return command.run(
+        work, workspace=copy, environment=work.env, mask=str, timeout=30, report=log, family=Family.new()
+    )
 
 
 def test_its_program_counts_what_it_did(copy: Path) -> None:

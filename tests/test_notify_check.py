@@ -24,21 +24,21 @@ CASES = [
     ({"run.txt.j2": '{% include "parts/" ~ run.outcome ~ ".j2" ignore missing %}', "parts/failed.j2": "oh"}, []),
     (
         {"run.txt.j2": "a\n{{ connection.titel }}\n"},
-        ["templates/run.txt.j2:2:1: 'dict object' has no attribute 'titel'; did you mean 'title'?"],
+        ["templates/run.txt.j2:2:15: 'dict object' has no attribute 'titel'; did you mean 'title'?"],
     ),
     (
         {"run.txt.j2": "{{ runn.number }}"},
-        ["templates/run.txt.j2:1:1: 'runn' is undefined; did you mean 'run'?"],
+        ["templates/run.txt.j2:1:4: 'runn' is undefined; did you mean 'run'?"],
     ),
     (
         {"run.txt.j2": "{{ zzz }}"},
-        [f"templates/run.txt.j2:1:1: 'zzz' is undefined; {SEES}"],
+        [f"templates/run.txt.j2:1:4: 'zzz' is undefined; {SEES}"],
     ),
     (
         {"run.txt.j2": "\n{% if %}", "run.html.j2": "{{ x | nofilter }}", "run.subject.j2": "{% endfor %}"},
         [
-            "templates/run.html.j2:1:1: No filter named 'nofilter'.",
-            "templates/run.subject.j2:1:1: Encountered unknown tag 'endfor'.",
+            "templates/run.html.j2:1:8: No filter named 'nofilter'.",
+            "templates/run.subject.j2:1:4: Encountered unknown tag 'endfor'.",
             "templates/run.txt.j2:2:1: Expected an expression, got 'end of statement block'",
         ],
     ),
@@ -46,7 +46,7 @@ CASES = [
         # only one of the outcomes, and only when nothing ran
         {"run.txt.j2": "{% if run.outcome == 'skipped' and not run.started_at %}\n{{ run.startd_at }}{% endif %}"},
         [
-            "templates/run.txt.j2:2:1: 'dict object' has no attribute 'startd_at'; did you mean 'started_at'?",
+            "templates/run.txt.j2:2:8: 'dict object' has no attribute 'startd_at'; did you mean 'started_at'?",
         ],
     ),
     (
@@ -54,7 +54,7 @@ CASES = [
             "run.txt.j2": '{% include "foot.j2" %}',
             "foot.j2": "\n\n{% for reject in rejects %}{{ reject.lime }}{% endfor %}",
         },
-        ["templates/foot.j2:3:1: 'dict object' has no attribute 'lime'; did you mean 'line'?"],
+        ["templates/foot.j2:3:38: 'dict object' has no attribute 'lime'; did you mean 'line'?"],
     ),
     (
         {"runs.txt.j2": "x"},
@@ -75,26 +75,26 @@ CASES = [
         {"run.txt.j2": "{{ failing.since }}"},
         [
             (
-                "templates/run.txt.j2:1:1: 'None' has no attribute 'since'; "
+                "templates/run.txt.j2:1:12: 'None' has no attribute 'since'; "
                 "not every event has it; ask with {% if ... %} first, or write a template for the events that have it"
             )
         ],
     ),
     (
         {"recovered.subject.j2": "{{ failing.sinse }}"},
-        ["templates/recovered.subject.j2:1:1: 'dict object' has no attribute 'sinse'; did you mean 'since'?"],
+        ["templates/recovered.subject.j2:1:12: 'dict object' has no attribute 'sinse'; did you mean 'since'?"],
     ),
     (
         {"digest.txt.j2": "{% for one in digest.connections %}{{ one.titel }}{% endfor %}"},
-        ["templates/digest.txt.j2:1:1: 'dict object' has no attribute 'titel'; did you mean 'title'?"],
+        ["templates/digest.txt.j2:1:43: 'dict object' has no attribute 'titel'; did you mean 'title'?"],
     ),
     (
         {"layout.html.j2": '{% extends "connrunner/layout.html.j2" %}\n{% block footer %}{{ nope }}{% endblock %}'},
-        [f"templates/layout.html.j2:2:1: 'nope' is undefined; {SEES}"],
+        [f"templates/layout.html.j2:2:22: 'nope' is undefined; {SEES}"],
     ),
     (
         {"targets/data-team/run.txt.j2": "{{ tarjet }}"},
-        ["templates/targets/data-team/run.txt.j2:1:1: 'tarjet' is undefined; did you mean 'target'?"],
+        ["templates/targets/data-team/run.txt.j2:1:4: 'tarjet' is undefined; did you mean 'target'?"],
     ),
     (
         {"targets/data-taem/run.txt.j2": "x", "connections/nobody/run.txt.j2": "x", "targets/run.txt.j2": "x"},

@@ -121,7 +121,7 @@ def test_a_tick_and_its_runs_give_signs_of_life(place: Place, outside: Receiver)
     done = place.run("tick", "--now", "2026-11-22T10:00:30Z", env=url)
     assert "heartbeat" not in done.out + done.err
     assert sorted(heard(outside)) == [
-        ("/SECRET", "2 connections, 0 run, 2 wait"),
+        ("/SECRET", "connections: 2, running: 0, waiting: 2"),
         ("/bad/fail", "run 1 failed: the program ended with exit status 1: no file"),
         ("/bad/start", "run 1 has started"),
         ("/good", "run 1 succeeded"),

@@ -86,7 +86,7 @@ PREVIEWS = [
     (["2"], "CRM contacts: run 2 failed", ["run 2", "connrunner log crm 2"]),
     (["--event", "failed"], "CRM contacts: run 3 failed", []),
     (["--event", "failing"], "CRM contacts: failing, 2 times in a row", ["beginning with run 2"]),
-    (["--event", "recovered"], "CRM contacts: recovered with run 4 after 2 failures", ["2 failed."]),
+    (["--event", "recovered"], "CRM contacts: recovered with run 4 after 2 failures", ["It had failed 2 times since"]),
     (["4", "--event", "recovered"], "CRM contacts: recovered with run 4 after 2 failures", []),
 ]
 
@@ -105,7 +105,6 @@ MADE_UP = [
     # event         subject
     ("partial", "CRM contacts: run 42 partial, 14 rows refused"),
     ("late", "CRM contacts: late by 45 min 0 s, it waits in its queue"),
-    ("digest", "workspace: 11 runs, 1 failed, 1 late, 2 missed"),
     ("folded", "workspace: 5 notices in one"),
     ("outage", "workspace: no tick for 3 h 30 min, 15 slots missed"),
 ]
@@ -123,6 +122,18 @@ def test_without_a_run_that_fits_it_is_made_up(crm: Place, event: str, subject: 
     assert f"HTML: {page}\n" in out
     assert page.read_text().startswith("<!DOCTYPE html>")
     assert page.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_digest_tells_what_ran_within_a_day(crm: Place) -> None:
+    history(crm, S, F, F, S)
+    crm.write("notifications/data-team.yaml", "email: [a@example.com]\nlanguage: nl\ntimezone: Asia/Tokyo\n")
+    arguments = ["preview", "crm", "--event", "digest", "--target", "data-team"]
+    code, out, err = typed(crm, "notify", *arguments, "--now", "2026-11-24T06:00:00Z")
+    assert (code, err) == (0, "")
+    assert out.startswith("Subject: workspace: 1 run, none failed\n")
+    assert "to   di 24 nov 2026 15:00:00 +09:00" in out
+    assert "CRM contacts (crm)\n  1 run; the last one succeeded\n" in out
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
-    "Manage": ("connectors", "notify", "reset", "install"),
+    "Manage": ("connectors", "notify", "reset", "install", "doctor", "history", "replay"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 

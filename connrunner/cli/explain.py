@@ -27,7 +27,8 @@ from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state import decisions
 from connrunner.state import runs as run_files
 
-LATEST = 10  # decisions that are written out
+LATEST = 10  # lines about decisions that are written out
+ENOUGH = 10  # decisions that one such line may stand for
 
 
 @click.command()
@@ -82,7 +83,7 @@ class Explained:
             lines += self._facts(self.connection)
             lines += ["", *self._coming(self.connection, count)]
         if self.decided:
-            recent = reasons.lately(self.decided, self.zone)[-LATEST:]
+            recent = reasons.lately(self.decided[-LATEST * ENOUGH :], self.zone)[-LATEST:]
             rows = [[text.local_minute(at, self.zone), words] for at, words in recent]
             lines += ["", text.table(("Lately", "What was decided"), rows)]
             lines.append(f"`connrunner explain {self.name} --at HH:MM` says why it ran, or did not, at a time")
@@ -130,7 +131,9 @@ class Explained:
         found = yaml_then.then(self.home.folder, self.name, self.home.workspace.commit)
         if found is None:
             return ""
-        return f"; commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
+        edited = found.lines != yaml_then.now(self.home.folder, self.name)
+        words = "edited after" if edited else "as in"
+        return f"; {words} commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
 
     def _takes(self) -> str:
         usual = forecast.usual(run_files.durations(self.home.state, self.name))

@@ -124,6 +124,10 @@ def chosen_run(home: Home, name: str, number: int | None) -> int:
     if number is None:
         return newest
     if not home.state.run(name, number).is_dir():
+        if run_files.recorded(home.state, name, number):
+            raise ArgumentError(
+                f"the log of {name} #{number} is not kept any more", hint="see `keep`, or an archive of it"
+            )
         raise ArgumentError(f"{name} has no run {number}", hint=f"its newest is {newest}; see `connrunner runs {name}`")
     return number
 

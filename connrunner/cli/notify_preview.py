@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import webbrowser
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import click
 from connrunner.cli.home import Home, leave, with_home
 from connrunner.cli.text import clean
 from connrunner.config.author import author
-from connrunner.core.model import Run
+from connrunner.core import instant
+from connrunner.core.model import Run, Target
+from connrunner.deliver import digest
 from connrunner.errors import ArgumentError
 from connrunner.notify import facts, samples, streak
 from connrunner.notify.render import EVENTS, RUN_EVENTS, Rendered, render
@@ -30,7 +33,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--target", default="", help="For a file in notifications/: its templates.")
 @click.option("--output", "folder", type=FOLDER, help="Where the HTML and the text go.")
 @click.option("--open", "show", is_flag=True, help="Show the HTML in a browser.")
-@with_home(reads=True)
+@with_home(reads=True, now=True)
 def preview_command(
     home: Home, name: str, run: int | None, event: str | None, target: str, folder: Path | None, show: bool
 ) -> None:
@@ -42,17 +45,17 @@ def preview_command(
     home.require(name)
     runs = run_files.recent(home.state, name, LOOKED_AT)
     told, event = chosen(name, runs, run, event)
-    if target and target not in _targets(home):
-        known = ", ".join(_targets(home)) or "none"
+    if target and target not in home.workspace.targets:
+        known = ", ".join(sorted(home.workspace.targets)) or "none"
         raise ArgumentError(f"there is no target {target!r}", hint=f"there are {known} in notifications/")
     context = seen(home, name, runs, told, event, target)
     (mail,) = render(home.folder, [context], deadline=time.monotonic() + SECONDS)
+    made_up = told is None and event != "digest"
     page = save(folder or home.state.root / "preview", f"{name}-{event}", mail)
     if home.json:
-        made_up = told is None
         home.echo_json({"event": event, "made_up": made_up, "html": str(page) if page else None, **_as_dict(mail)})
     else:
-        if told is None:
+        if made_up:
             why = "" if event not in RUN_EVENTS else f": {name} has no run that it could be about"
             click.echo(f"what this mail tells is made up{why}", err=True)
         click.echo(clean(f"Subject: {mail.subject}\n\n{mail.text}"))
@@ -60,10 +63,6 @@ def preview_command(
     if show and page:
         webbrowser.open(page.resolve().as_uri())
     leave(0 if page else 1)
-
-
-def _targets(home: Home) -> list[str]:
-    return sorted(path.stem for path in (home.folder / "notifications").glob("*.yaml"))
 
 
 def _as_dict(mail: Rendered) -> dict[str, str]:
@@ -94,6 +93,7 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
     run = told or samples.run(event, connection=name, title=title, kind=connection.kind if connection else "import")
     before = [one for one in runs if told is None or one.run <= told.run]
     promise = home.standing.promises.get(name)
+    to = home.workspace.targets.get(target, Target())
     return facts.context(
         run,
         event=event,
@@ -101,15 +101,26 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
         title=title,
         description=connection.description if connection else "",
         owner=connection.owner if connection else "",
-        timezone=home.zone(name),
+        timezone=to.timezone or home.zone() if lone else home.zone(name),
         next_run=promise.next_due if promise else None,
         rejects=home.state.rejects(name, told.run) if told else None,
         recent=() if lone else before if told or not run else samples.recent(run),
         commit=author(home.folder, told.commit) if told else None,
-        facts=(streak.of(before, event) if told else None) or samples.facts(event, connection=name, title=title),
+        facts=_facts(home, event, target, before if told else []) or samples.facts(event, connection=name, title=title),
         target=target,
+        language=to.language,
         workspace=home.folder.resolve().name,
     )
+
+
+def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, Any]:
+    """Return what is known of *event* beyond its run; nothing when it has to be made up."""
+    if event != "digest":
+        return streak.of(runs, event) if runs else {}
+    end = home.clock()
+    start = end - timedelta(days=1)
+    told = digest(target, home.workspace, home.standing, home.state, start=start, end=end)
+    return {"from": instant.text(start), "to": instant.text(end), **told}
 
 
 def save(folder: Path, stem: str, mail: Rendered) -> Path | None:

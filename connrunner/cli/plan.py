@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import click
 
 from connrunner.cli import preview_text
 from connrunner.cli.home import Home, Instant, find_folder, leave
-from connrunner.config import load, place, resolved, revision, zones
+from connrunner.config import compiled, load, place, resolved, revision, zones
 from connrunner.core import forecast
 from connrunner.core import instant as instants
 from connrunner.core.forecast import Usual
@@ -86,7 +88,8 @@ def plan_command(
         raise ArgumentError("BASE and --base name the same thing", hint="leave one of them out")
     home = Home(folder, StateFolder(Path(place.state_folder(str(folder), str(state) if state else None))), now=now)
     with ExitStack() as stack:
-        (base_name, base), (head_name, head) = _versions(stack, home, versions, base_folder)
+        cache = _cache(stack, home)
+        (base_name, base), (head_name, head) = _versions(stack, home, versions, base_folder, cache)
         names = {*base.connections, *head.connections}
         found = preview(
             base,
@@ -116,7 +119,9 @@ def plan_command(
 Version = tuple[str, Workspace]
 
 
-def _versions(stack: ExitStack, home: Home, versions: str | None, base_folder: Path | None) -> tuple[Version, Version]:
+def _versions(
+    stack: ExitStack, home: Home, versions: str | None, base_folder: Path | None, cache: Path
+) -> tuple[Version, Version]:
     """Return the two versions to compare, each with how people call it."""
     if base_folder is not None:
         if not base_folder.is_dir():
@@ -124,14 +129,16 @@ def _versions(stack: ExitStack, home: Home, versions: str | None, base_folder: P
         if not (base_folder / place.FILE).is_file():
             hint = "name the folder that holds it, or compare with a commit: `connrunner plan HEAD~1`"
             raise ArgumentError(f"{base_folder} has no {place.FILE}", hint=hint)
-        return _written(base_folder, str(base_folder)), _written(home.folder, "files")
+        return _written(base_folder, str(base_folder), cache), _written(home.folder, "files", cache)
     base, dots, head = _parted(versions or "HEAD")
     if not dots:
-        return _at(stack, home.folder, revision.resolve(home.folder, base)), _written(home.folder, "files")
+        return _at(stack, home.folder, revision.resolve(home.folder, base), cache), _written(
+            home.folder, "files", cache
+        )
     first, second = revision.resolve(home.folder, base or "HEAD"), revision.resolve(home.folder, head or "HEAD")
     if dots == "...":
         first = revision.fork(home.folder, first, second)
-    return _at(stack, home.folder, first), _at(stack, home.folder, second)
+    return _at(stack, home.folder, first, cache), _at(stack, home.folder, second, cache)
 
 
 def _parted(versions: str) -> tuple[str, str, str]:
@@ -139,13 +146,21 @@ def _parted(versions: str) -> tuple[str, str, str]:
     return versions.partition(dots)
 
 
-def _written(folder: Path, name: str) -> Version:
+def _cache(stack: ExitStack, home: Home) -> Path:
+    """Return a folder of checked files for this command alone: what one version has read the other one need not."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="connrunner-")))
+    with suppress(OSError):
+        shutil.copy(home.state.compiled / compiled.NAME, folder)
+    return folder
+
+
+def _written(folder: Path, name: str, cache: Path) -> Version:
     """What is written, committed or not, is what a person asks about, also where ticks obey commits only."""
-    return name, load.load(folder, as_written=True)
+    return name, load.load(folder, as_written=True, cache=cache)
 
 
-def _at(stack: ExitStack, folder: Path, commit: str) -> Version:
-    _, workspace = _written(stack.enter_context(revision.checkout(folder, commit)), "")
+def _at(stack: ExitStack, folder: Path, commit: str, cache: Path) -> Version:
+    _, workspace = _written(stack.enter_context(revision.checkout(folder, commit)), "", cache)
     return f"commit {commit[:12]}", workspace
 
 

@@ -30,6 +30,7 @@ SIGNS = {
 LISTED = 3  # slots of one connection that are written out for people
 MOST = 200  # connections that are written out for people: a comment in a pull request has an end
 MOST_LANES = 10
+OLD = 3  # warnings that are written out though they were so before
 DAY = 86400  # seconds
 LOAD = ("runs", "work", "slots that wait", "fullest day", "longest wait")
 WIDE = 90  # characters of a value
@@ -103,7 +104,7 @@ class Shown:
             for lane, rows in self._load_tables():
                 lines += ["", text.table((f"lane {lane}", "before", "after"), rows)]
         if self.warnings:
-            lines += ["", *(f"! {self._warning(one)}" for one in self.warnings)]
+            lines += ["", *(f"! {words}" for words in self._warned())]
         lines += ["", *self._assumptions()]
         return text.clean("\n".join(lines).rstrip())
 
@@ -225,6 +226,16 @@ class Shown:
             is_new = any((lane, day.day) not in full for day in days)
             yield Warned("day-does-not-fit", lane, message, is_new=is_new, facts=load)
 
+    def _warned(self) -> Iterator[str]:
+        """Yield the warnings in words: what is new first, and little of what was so before."""
+        new = [one for one in self.warnings if one.is_new]
+        old = [one for one in self.warnings if not one.is_new]
+        for one in (*new[:MOST], *old[:OLD]):
+            yield self._warning(one)
+        more = len(self.warnings) - min(len(new), MOST) - min(len(old), OLD)
+        if more:
+            yield f"and {more} more: --format json has all"
+
     def _warning(self, one: Warned) -> str:
         place = f"{one.path}:{one.line}: " if one.path else ""
         return f"{place}{one.message}" + ("" if one.is_new else " (as before)")
@@ -264,7 +275,7 @@ class Shown:
             lines += ["", f"| lane {lane} | before | after |", "|---|---|---|"]
             lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows]
         if self.warnings:
-            lines += ["", *(f"- :warning: {_escaped(self._warning(one))}" for one in self.warnings)]
+            lines += ["", *(f"- :warning: {_escaped(words)}" for words in self._warned())]
         lines += ["", *(f"<sub>{_escaped(line)}</sub>" for line in self._assumptions())]
         return text.clean("\n".join(lines))
 

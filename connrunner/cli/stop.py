@@ -143,5 +143,10 @@ class Watch:
                 click.echo(text.clean(str(error)), err=True)
 
     def _say(self, event: dict[str, Any]) -> None:
-        if event.get("connection") == self.stop.connection and event["event"] not in ("ended", "recovered", "mailed"):
+        if event.get("connection") == self.stop.connection and event["event"] not in (
+            "busy",
+            "ended",
+            "recovered",
+            "mailed",
+        ):
             click.echo(text.clean(sentence(event)), err=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from connrunner.config import load, places, revision
+from connrunner.config import files, load, places, revision
 from connrunner.config.revision import Commit
 from connrunner.errors import ConnrunnerError
 
@@ -37,6 +37,15 @@ def then(folder: Path, name: str, commit: str | None) -> Then | None:
         return None
     said = revision.text(folder, known.hash, path)
     return None if said is None else Then(path, known, tuple(places.shown(said, path)))
+
+
+def now(folder: Path, name: str) -> tuple[str, ...]:
+    """Return the lines of the file of connection *name* as they stand, secrets blanked."""
+    path = f"connections/{name}.yaml"
+    try:
+        return tuple(places.shown(files.read(str(folder), path).decode(errors="replace"), path))
+    except files.Unreadable:
+        return ()
 
 
 def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:

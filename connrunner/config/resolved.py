@@ -24,6 +24,7 @@ from connrunner.core.model import (
     Format,
     Heartbeat,
     Import,
+    Keep,
     Manual,
     Notify,
     Objective,
@@ -39,6 +40,7 @@ from connrunner.core.model import (
 from connrunner.core.written import WEEKDAYS
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -52,7 +54,7 @@ def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[st
         "timeout": data.get("timeout", around.timeout),
         "notify": list(entries),
     }
-    inherited = {"start_within": around.start_within, "retry": around.retry}
+    inherited = {"start_within": around.start_within, "retry": around.retry, "keep": around.keep}
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     return dict(sorted(filled.items()))
 
@@ -99,6 +101,7 @@ def built(
         timeout=seconds(document["timeout"]),
         start_within=seconds(document["start_within"]) if "start_within" in document else None,
         retry=_retry(document["retry"]) if "retry" in document else None,
+        keep=keep_from(document.get("keep", {})),
         document=document,
         fingerprint=fingerprint,
     )
@@ -152,6 +155,15 @@ def _retry(data: Mapping[str, Any]) -> Retry | None:
         return None
     said = {**data, "delay": seconds(data["delay"])} if "delay" in data else dict(data)
     return Retry(**{**said, "on_exit": tuple(data["on_exit"])} if "on_exit" in data else said)
+
+
+def keep_from(data: Mapping[str, Any]) -> Keep:
+    """Return what `keep` says of how much of the past is kept."""
+    return Keep(**{**data, "bytes": _bytes(data["bytes"])} if "bytes" in data else data)
+
+
+def _bytes(size: str) -> int:
+    return int(size[:-2]) * _BYTES[size[-2:]]
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:

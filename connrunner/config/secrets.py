@@ -6,15 +6,16 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from connrunner.config import files
 from connrunner.config.redact import is_reference
 from connrunner.errors import RunError
 
-__all__ = ["Masker", "is_reference", "resolve"]
+__all__ = ["Masker", "filled", "is_reference", "references", "resolve"]
 
 SHORTEST = 8  # characters; hiding every "abc" of a log would tell what the secret is
 LARGEST = 64 * 1024  # bytes of a file with a secret
@@ -70,6 +71,36 @@ def _content(reference: str, path: str) -> str:
 
 def _error(reference: str, message: str, hint: str) -> RunError:
     return RunError(f"cannot use the secret {reference}: {message}", hint=hint, code="secret-missing")
+
+
+def references(settings: Any) -> set[str]:
+    """Return every reference to a secret in *settings*, plain data."""
+    return {text for text in _texts(settings) if is_reference(text)}
+
+
+def filled(settings: Any, plain: Mapping[str, str]) -> Any:
+    """Return *settings* with every reference that *plain* knows replaced by its secret."""
+    match settings:
+        case str():
+            return plain.get(settings, settings)
+        case Mapping():
+            return {key: filled(item, plain) for key, item in settings.items()}
+        case list():
+            return [filled(item, plain) for item in settings]
+        case _:
+            return settings
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for item in value.values():
+                yield from _texts(item)
+        case list():
+            for item in value:
+                yield from _texts(item)
 
 
 class Masker:

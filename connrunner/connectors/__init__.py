@@ -125,6 +125,17 @@ class Destination(Protocol):
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
 
 
+class Probed(Protocol):
+    """A connector that can say whether its partner is there; it may do without."""
+
+    def probe(self, settings: Settings, errand: Errand, *, writes: bool) -> str:
+        """Return what was reached, in words; RunError when a run of today would not get so far.
+
+        The name resolves, the partner is who it should be, and takes our credentials; nothing is fetched or changed.
+        With *writes* it is about an export. Only `connrunner doctor` asks.
+        """
+
+
 def source(name: str) -> Source:
     """Return the connector that imports from `type:` *name*."""
     return cast("Source", _module(name, SOURCES))
@@ -133,6 +144,14 @@ def source(name: str) -> Source:
 def destination(name: str) -> Destination:
     """Return the connector that exports to `type:` *name*."""
     return cast("Destination", _module(name, DESTINATIONS))
+
+
+def probe(kind: str, settings: Settings, errand: Errand, *, writes: bool) -> str | None:
+    """Return what the connector of `type:` *kind* reaches, see `Probed`; None when it cannot say."""
+    module = _module(kind, DESTINATIONS if writes else SOURCES)
+    if not hasattr(module, "probe"):
+        return None
+    return cast("Probed", module).probe(settings, errand, writes=writes)
 
 
 def _module(name: str, table: Mapping[str, str]) -> object:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.connectors.output import Output
 from connrunner.connectors.processes import GLANCE, Pipes, end, ends, leave_nothing
-from connrunner.connectors.spawn import start
+from connrunner.connectors.spawn import place, start
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.core.report import Report
@@ -77,6 +78,13 @@ def run(
             raise
     output.finish()
     return _result(process.returncode, output, timed_out=timed_out)
+
+
+def probe(work: Command, *, workspace: Path) -> str:
+    """Return where the program of *work* is; RunError when it is not there or may not be executed."""
+    folder = workspace / work.folder
+    program = "/bin/sh" if work.shell else work.run[0]
+    return f"the program {place(program, folder, os.environ.get('PATH', os.defpath))}"
 
 
 def _result(status: int, output: Output, *, timed_out: bool) -> CommandResult:

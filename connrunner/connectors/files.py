@@ -86,6 +86,19 @@ def target(settings: Settings, errand: Errand) -> str:
     return name
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+    """Return the folder, which is there and may be read, or written."""
+    if writes:
+        return f"files may be written at {target(settings, errand)}"
+    pattern, workspace = _path(settings), errand.workspace
+    folder = workspace / (_split(pattern)[0] if WILDCARD.search(pattern) else os.path.dirname(pattern))  # noqa: PTH120
+    if not folder.is_dir():
+        raise _nothing_there(pattern, folder)
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise RunError(f"cannot read {folder}", hint="see that connrunner's user may read it", code="unreadable")
+    return f"the folder {_name(folder, workspace)}"
+
+
 def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     name = target(settings, errand)

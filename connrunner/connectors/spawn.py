@@ -60,6 +60,15 @@ def start(
         raise _cannot_start(error, arguments[0], folder, variables.get("PATH", os.defpath)) from error
 
 
+def place(program: str, folder: Path, path: str) -> str:
+    """Return the file that *program* means, in *folder* or on the search path *path*; RunError when it cannot start."""
+    found = str(folder / program) if "/" in program else shutil.which(program, path=path)
+    number = errno.ENOENT if found is None or not os.path.exists(found) else errno.EACCES  # noqa: PTH110
+    if found is None or not os.access(found, os.X_OK) or os.path.isdir(found):  # noqa: PTH112
+        raise _cannot_start(OSError(number, os.strerror(number)), program, folder, path)
+    return found
+
+
 def _cannot_start(error: OSError, program: str, folder: Path, path: str) -> RunError:
     """Return what the person can do about a program that does not start."""
     if not folder.is_dir():

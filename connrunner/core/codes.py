@@ -64,6 +64,7 @@ too-many-problems       A file has so many problems that the rest is not listed.
 too-short               A text or a list is empty that must hold something.  Write at least one entry.
 unknown-encoding        There is no encoding of this name.  Write utf-8, latin-1 or cp1252.
 unknown-key             A key that nobody reads: a misspelling, or one that stands at the wrong level.  The message names the nearest one.
+unknown-language        There is no language of this name.  Write a tag such as nl or de-AT.
 unknown-name            A schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
 unknown-timezone        There is no time zone of this name.  Write an IANA name such as Europe/Amsterdam.
 unreadable              A file is there and cannot be read.  Check its owner and mode.
@@ -79,6 +80,7 @@ cannot-start            A program or the worker could not be started.  Check tha
 config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is mended.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
 disk-full               The disk of the profile store is full.  Make room; the run left the store as it was.
+does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Mend what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
 expectation             What `expect` says does not hold, so nothing was changed.  Look at the data; if it is right, change `expect`.
 failed                  The run failed for a reason without a code of its own.  The message says what.
@@ -91,6 +93,7 @@ secret-literal          A secret is no reference.  Write env:NAME, or file:/path
 secret-missing          The variable or the file that a reference names is not there, or not readable for connrunner.  Set it for the user that cron runs as.
 shutdown                connrunner was told to end while the run worked (SIGTERM, a reboot).  The next slot runs; `connrunner run NAME` runs now.
 signal                  A signal ended the program.  Signal 9 is often the kernel, for lack of memory.
+stopped                 Somebody stopped the run; the message says who and why.  Nothing; its next slot runs.
 timeout                 The run took longer than `timeout`.  Find out why it is slow, or raise `timeout`; `connrunner explain NAME` shows how long it usually takes.
 too-late                The run could not start within `start_within` after it was due: no tick came, or it waited in the queue.  See what held the lane (`connrunner explain NAME`) and whether cron calls tick; the next slot runs.
 unbalanced              The counters do not add up, so nobody knows what became of some rows.  Of a command: mend what it prints; else report it as a bug.

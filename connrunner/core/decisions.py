@@ -253,7 +253,8 @@ def _first(known: list[Decision], decision: Decision, kind: Kind) -> Decision | 
 
 def _working(known: list[Decision], at: datetime) -> Decision | None:
     """Return the start of the run that worked at *at*; of those that did within its minute the newest, else."""
-    starts = [(one, _end_of(known, one)) for one in known if one.kind == "started"]
+    ends = {one.run: one for one in known if one.kind == "ended"}
+    starts = [(one, ends.get(one.run)) for one in known if one.kind == "started"]
     exact = [start for start, end in starts if start.at <= at and (end is None or at <= end.at)]
     near = [start for start, end in starts if minute(start.at) <= minute(at) and (end is None or minute(at) <= end.at)]
     same = [start for start, _ in starts if minute(start.at) == minute(at)]

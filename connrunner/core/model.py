@@ -312,6 +312,15 @@ class Heartbeat:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Keep:
+    """How much of a connection's past is kept; None is no limit."""
+
+    runs: int | None = None
+    days: int | None = None
+    bytes: int | None = None  # of the logs and refused rows of its runs together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
 
@@ -329,6 +338,7 @@ class Connection:
     timeout: int  # seconds
     start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
     retry: Retry | None = None
+    keep: Keep = Keep()
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 
@@ -341,6 +351,13 @@ class Connection:
                 return "export"
             case Command():
                 return "command"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the file says about the other side, references to secrets among it: `from`, `to` or `env`."""
+        match self.work:
+            case Import(source=said) | Export(destination=said) | Command(env=said):
+                return said
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -370,6 +387,7 @@ class Workspace:
     problems: tuple[Problem, ...]  # every problem of every file, the broken connections' among them
     default_notify: tuple[Notify, ...] = ()
     heartbeat: Heartbeat | None = None
+    default_keep: Keep = Keep()
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data

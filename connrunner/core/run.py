@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,19 +59,25 @@ class Story:
     counts: Counts = field(default_factory=Counts)  # as its program reported them last
 
 
+# What taking apart plain data can raise when it was damaged. Nothing else is caught where that is read: it is a bug.
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
 def fold(events: Iterable[Mapping[str, Any]]) -> Story:
-    """Return what *events*, in their order, say about a run. Unknown events are left out."""
+    """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted = None, "", None, "", Counts()
     for event in events:
         kind = event.get("type", "message")
-        if kind == "message":
-            message = str(event.get("message", ""))
-        elif kind == "progress":
-            progress = _progress(progress, event)
-        elif kind == "counts":
-            counted = counts.from_mapping(event["counts"])
-        elif kind == "ended":
-            result, ended_at = result_from(event), str(event["at"])
+        with suppress(*MALFORMED):
+            if kind == "message":
+                message = str(event.get("message", ""))
+            elif kind == "progress":
+                progress = _progress(progress, event)
+            elif kind == "counts":
+                counted = counts.from_mapping(event["counts"])
+            elif kind == "ended":
+                instant.parse(event["at"])
+                result, ended_at = result_from(event), event["at"]
     return Story(result=result, ended_at=ended_at, progress=progress, last_message=message, counts=counted)
 
 

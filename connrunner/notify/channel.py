@@ -120,7 +120,7 @@ def _tell(request: dict[str, str]) -> str:
         title=request["title"],
         body=request["body"],
         body_format=apprise.NotifyFormat.TEXT,
-        notify_type=apprise.NotifyType(request["kind"]),
+        notify_type=getattr(apprise.NotifyType, request["kind"].upper()),
     )
     return "" if done else " ".join(heard) or "the service did not take it"
 

@@ -70,15 +70,24 @@ def _stranger(folder: Path, name: str) -> Problem | None:
 
 
 def _problem(trouble: Trouble, templates: Path) -> Problem:
+    source = _source(templates / trouble.template, trouble.line)
     return Problem(
         path=f"templates/{trouble.template}",
         line=trouble.line,
-        column=1,
+        column=_column(trouble.message, source),
         message=trouble.message,
         hint=_hint(trouble.message),
         code="template",
-        source=_source(templates / trouble.template, trouble.line),
+        source=source,
     )
+
+
+def _column(message: str, source: str) -> int:
+    """Return where in the line the last name that Jinja complains of stands: it tells the line only."""
+    for name in reversed(re.findall(r"'([^']+)'", message)):
+        if found := re.search(rf"(?<![\w]){re.escape(name)}(?![\w])", source):
+            return found.start() + 1
+    return 1
 
 
 def _source(path: Path, line: int) -> str:

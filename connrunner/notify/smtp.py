@@ -53,6 +53,10 @@ class Session:
             self._drop()
             return Answer(result="deferred", reason=f"{self._server} broke off: {self._said(error)}; it is tried again")
 
+    def reach(self) -> None:
+        """Go as far as a mail would without one: connected, verified, logged in; UnusableError says why not."""
+        self._ready()
+
     def close(self) -> None:
         if self._line is not None:
             with suppress(OSError, smtplib.SMTPException):

@@ -8,10 +8,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, replace_file
 
@@ -53,7 +55,7 @@ def records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(record, dict) and record.get("type") != "snapshot":
                 yield record
@@ -65,7 +67,7 @@ def since(folder: StateFolder) -> str | None:
         for line in lines:
             try:
                 return str(json.loads(line)["at"])
-            except (ValueError, KeyError, TypeError):
+            except runs.MALFORMED:
                 continue
     return None
 
@@ -76,7 +78,7 @@ def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
             data = gzip.decompress(path.read_bytes()) if path.name.endswith(SUFFIX) else path.read_bytes()
         except FileNotFoundError:  # rotated away, or removed, a moment ago
             continue
-        except (OSError, EOFError, gzip.BadGzipFile) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise StateError(
                 f"{path} cannot be read: {error}", hint="move it away; the other decisions stay"
             ) from error

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state import standing
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
@@ -138,14 +139,14 @@ class Journal:
                 f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {error})",
                 hint="use that version again; nothing was changed",
             ) from None
-        except MALFORMED:
+        except runs.MALFORMED:
             self._damaged.append((offset, line))
             if offset == 0:
                 self._stand_in(line)
 
     def _stand_in(self, line: bytes) -> None:
         """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
-        with suppress(OSError, NewerError, *MALFORMED):
+        with suppress(OSError, NewerError, *runs.MALFORMED):
             copy = self._copy.read_bytes().rstrip(b"\n")
             if len(copy) == len(line):
                 standing.apply(self.standing, _record(copy))
@@ -186,12 +187,8 @@ class NewerError(Exception):
     """A record of a version that this one does not know."""
 
 
-# What reading and folding a damaged record can raise. Nothing else is caught: it would be a bug.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
-
-
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when we cannot know."""
+    """Return the record that *line* is; one of `runs.MALFORMED` when it is none, NewerError when we cannot know."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
         if b"%08x" % zlib.crc32(body) != crc:

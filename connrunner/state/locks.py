@@ -109,9 +109,14 @@ class SupervisorLock(LaneLock):
 
 
 class WorkerLock(LaneLock):
-    """What the worker of a lane's run holds as long as it lives, and nothing that it starts."""
+    """What the worker of a run holds as long as it lives, and nothing that it starts: the file of its complaints.
 
-    part = "worker"
+    It lies with the run, not in `locks/`: who empties that folder makes no run look dead.
+    """
+
+    def __init__(self, complaints: Path) -> None:
+        self.path = complaints
+        self._descriptor = None
 
 
 def is_lane_busy(folder: StateFolder, lane: str) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant
+from connrunner.core import run as runs
 from connrunner.core.plan import Stop, Wish
 from connrunner.state.folder import StateFolder, recording, replace_file
 
@@ -62,7 +63,7 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
                 _check(path.stem, data)
             except FileNotFoundError:
                 continue
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except runs.MALFORMED:
                 path.rename(path.with_suffix(".unreadable"))
                 continue
             yield path.stem, data

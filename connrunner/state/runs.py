@@ -88,11 +88,9 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
         return
     try:
         for line in _lines_backward(descriptor):
-            try:
-                run = runs.from_mapping(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue
-            yield run
+            run = run_of(line)
+            if run is not None:
+                yield run
     finally:
         os.close(descriptor)
 
@@ -114,6 +112,14 @@ def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) 
     """
     newest = islice(history(folder, connection), 1000)
     return list(islice((run for run in newest if not until or run.run <= until), count))
+
+
+def run_of(line: bytes) -> Run | None:
+    """Return the run that a line of history tells of; None when it is no record."""
+    try:
+        return runs.from_mapping(json.loads(line))
+    except runs.MALFORMED:
+        return None
 
 
 def _lines_backward(descriptor: int) -> Iterator[bytes]:

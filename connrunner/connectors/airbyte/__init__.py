@@ -79,6 +79,12 @@ def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
     """Do nothing: the mark tells the source the next time what it need not send again."""
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:  # noqa: ARG001
+    """Return the program, which is installed; what it reaches is its own business."""
+    program = programs.find(settings, errand, default=MANIFEST_PROGRAM if _manifest(settings, errand) else "")
+    return f"{program.name} is there: {programs.place(program, errand)}"
+
+
 def _run(program: Program, arguments: Sequence[str], errand: Errand, settings: Settings, source: AirbyteSource) -> None:
     """Run the program with *source* taking what it says; RunError unless all went well."""
     rows = source.rows

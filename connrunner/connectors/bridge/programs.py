@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import Errand, Settings, bridge, environments
+from connrunner.connectors import Errand, Settings, bridge, environments, spawn
 from connrunner.connectors.bridge import Ended, Program, Take
 from connrunner.errors import RunError
 
@@ -31,6 +31,11 @@ def find(settings: Settings, errand: Errand, *, default: str = "") -> Program:
     path = environments.program(wanted, name, errand.programs.absolute(), connection=errand.connection)
     search = f"{path.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return Program(name=path.name, arguments=(str(path),), environment={**environment, "PATH": search})
+
+
+def place(program: Program, errand: Errand) -> str:
+    """Return where the file of *program* is; RunError when it cannot be started."""
+    return spawn.place(program.arguments[0], errand.workspace, os.environ.get("PATH", os.defpath))
 
 
 def run(

@@ -128,6 +128,22 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
         return batches.deliver(client, settings, errand, local)
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+    """Return how the server answers to GET, which changes nothing; its answer is not read.
+
+    For an export, an address that takes rows only has the right to know no GET: 404, 405 and the like are fine.
+    """
+    with _client(settings, errand) as client:
+        told = f"{client.address} answers "
+        refused = range(400, 500) if writes else ()
+        return client.ask(
+            "GET",
+            client.address,
+            lambda answer: told + client.told(answer, b"") + ("" if answer.status < 300 else ", so it is there"),
+            accept=lambda status: status in refused and status not in (401, 403, 407, 408, 429),
+        )
+
+
 def _client(settings: Settings, errand: Errand) -> Client:
     """Return who asks for this run; nothing goes out yet."""
     try:

@@ -119,6 +119,16 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     return Delivered(where=bucket.address(key))
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+    """Return the bucket and the keys' answer: what can be listed, or the place where an object may go."""
+    if writes:
+        return f"{target(settings, errand)}: the bucket is there, and the keys are known"
+    bucket = _bucket(settings, errand)
+    folder, _ = _split(_key(settings["path"]))
+    asyncio.run(bucket.folder(folder))
+    return f"{bucket.address(folder)} may be listed"
+
+
 # --- import ------------------------------------------------------------------------------------------------------
 
 

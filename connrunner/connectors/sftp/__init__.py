@@ -148,6 +148,18 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     return Delivered(where=_url(settings, path))
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+    """Return who let us in: the host key is the right one, the login was accepted, the folder is there."""
+    with _server(settings, errand) as server:
+        if writes:
+            _check_target(server, settings, _target(settings, errand))
+            folder = posixpath.dirname(_target(settings, errand)) or "."
+        else:
+            folder, _ = split(_path(settings))
+            server.list(folder)
+        return f"{server.address} as {settings['username']}, folder {folder}"
+
+
 # --- import ------------------------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,12 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     return Delivered(where=where)
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:  # noqa: ARG001
+    """Return the program, which is installed; what it reaches is its own business."""
+    program = programs.find(settings, errand)
+    return f"{program.name} is there: {programs.place(program, errand)}"
+
+
 def _catalog_file(workspace: Path, name: str) -> Any:
     try:
         return json.loads((workspace / name).read_bytes())

@@ -139,6 +139,27 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     return Delivered(where=where, refused=refused)
 
 
+def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+    """Return the database that lets us in; for an export, the table that takes its rows."""
+    if writes:
+        return f"{target(settings, errand)}: the table takes the rows"
+    database = address_of(settings, errand.workspace)
+    wanted = _wanted(settings)
+    if database.is_postgres:
+        _module(database, "read")  # says which extra is missing
+        from connrunner.connectors.sql import postgres
+
+        with postgres.session(database, read_only=True) as here:
+            here.execute("SELECT 1")
+            return f"{here.where} let us in, for {wanted}"
+    _module(database, "read")
+    from connrunner.connectors.sql import alchemy
+
+    with alchemy.connection(database, read_only=True) as made:
+        made.exec_driver_sql("SELECT 1")
+        return f"{alchemy.named(database)} let us in, for {wanted}"
+
+
 def _wanted(settings: Settings) -> Wanted:
     table, query = settings.get("table"), settings.get("query")
     if (table is None) == (query is None):

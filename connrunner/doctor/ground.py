@@ -1,0 +1,136 @@
+"""The state folder: is it ours, on a disk with locks and room, and can what it holds be read?"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from connrunner.doctor import Check, failure, ok, warning
+from connrunner.errors import StateError
+from connrunner.state import ground
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+
+LITTLE = 1 << 30  # bytes; enough for now, and worth a look
+FEW = 1000  # inodes; each run takes a folder and a file or two
+
+
+def state(folder: StateFolder) -> Iterator[Check]:
+    """Yield what is to be said about the state folder."""
+    root = folder.root
+    if not root.is_dir():
+        if root.exists():
+            yield failure("state folder", f"{root} is no folder", "name another one: `state:` in connrunner.yaml")
+            return
+        above = next(path for path in root.parents if path.is_dir())
+        if not os.access(above, os.W_OK | os.X_OK):
+            yield failure("state folder", f"{root} is not there, and {above} cannot be written", _owner(above))
+            return
+        yield warning("state folder", f"{root} is not there yet", "nothing: the first `connrunner tick` makes it")
+        yield from _room(above)
+        return
+    checks = [*_ours(root), *_room(root), *_locks(folder)]
+    yield from checks
+    if not any(check.level == "failure" and check.name == "state folder" for check in checks):
+        yield from _journal(folder)
+
+
+def _ours(root: Path) -> Iterator[Check]:
+    facts = root.stat()
+    mode = stat.S_IMODE(facts.st_mode)
+    if facts.st_uid != os.geteuid():
+        yield failure(
+            "state folder",
+            f"{root} belongs to user {facts.st_uid}, and you are {os.geteuid()}",
+            "ask as the account that ticks: `sudo --user ACCOUNT connrunner doctor`",
+        )
+    elif mode & 0o022:
+        found = f"other users may write into {root} (mode {mode:04o}): no tick uses it"
+        yield failure("state folder", found, f"chmod 700 {root}")
+    elif mode & 0o077:
+        yield warning("state folder", f"other users may look into {root} (mode {mode:04o})", f"chmod 700 {root}")
+    elif not os.access(root, os.W_OK | os.X_OK) or os.statvfs(root).f_flag & os.ST_RDONLY:
+        fix = f"chmod 700 {root}, or mount its file system for writing"
+        yield failure("state folder", f"{root} cannot be written (mode {mode:04o})", fix)
+    else:
+        yield ok("state folder", f"{root}, yours alone")
+
+
+def _owner(path: Path) -> str:
+    return f'`sudo install --directory --owner "$USER" --mode 700 ...` in {path}, or name another folder: `state:`'
+
+
+def _room(path: Path) -> Iterator[Check]:
+    room = os.statvfs(path)
+    free, inodes = room.f_bavail * room.f_frsize, room.f_favail if room.f_files else None
+    found = f"{free / 2**30:,.1f} GiB free" + (f", {inodes:,} inodes" if inodes is not None else "")
+    fix = "make room, or keep less history: `keep` in connrunner.yaml"
+    try:
+        ground.refuse_full(path)
+    except StateError as error:
+        yield failure("room", f"{error.message}: no run starts", fix)
+        return
+    if free < LITTLE or (inodes is not None and inodes < FEW):
+        yield warning("room", found, fix)
+    else:
+        yield ok("room", found)
+
+
+def _locks(folder: StateFolder) -> Iterator[Check]:
+    kind = ""
+    try:
+        kind = ground.file_system(os.path.realpath(folder.root), ground.MOUNTS.read_text(errors="surrogateescape"))
+        ground.refuse_without_locks(folder.root)
+    except StateError as error:
+        yield failure("locks", error.message, error.hint)
+        return
+    except OSError:
+        pass  # no /proc: nobody can say
+    where = f"on {kind}" if kind else "of its file system"
+    try:
+        real = _two_locks_exclude_each_other(folder.root)
+    except OSError as error:
+        yield failure("locks", f"nothing {where} can be locked: {error.strerror}", "put the state on a local disk")
+        return
+    if not real:
+        found = f"two locks {where} were held at once: runs could overlap"
+        yield failure("locks", found, "put the state on a local disk")
+    elif os.environ.get(ground.FORCE) == "1":
+        found = f"{ground.FORCE}=1: nobody checks whether another host uses this folder, {where}"
+        yield warning("locks", found, f"unset {ground.FORCE} unless a single host uses it")
+    else:
+        yield ok("locks", f"real ones {where}")
+
+
+def _two_locks_exclude_each_other(root: Path) -> bool:
+    with tempfile.NamedTemporaryFile(dir=root, prefix=".doctor-") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with Path(file.name).open("rb") as other:
+            try:
+                fcntl.flock(other.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+def _journal(folder: StateFolder) -> Iterator[Check]:
+    journal = Journal(folder)
+    try:
+        stands = journal.read()
+    except StateError as error:
+        yield failure("journal", error.message, error.hint)
+        return
+    if not journal.path.exists():
+        yield ok("journal", "none yet")
+        return
+    damaged = sorted(path.name for path in folder.root.glob("journal.damaged*"))
+    found = f"{journal.size:,} bytes, {len(stands.numbers):,} connections have run"
+    if damaged:
+        fix = f"see what it was: {folder.root / damaged[0]}; move it away once you know why"
+        yield warning("journal", f"{found}; bytes that are no record are kept aside in {', '.join(damaged)}", fix)
+    else:
+        yield ok("journal", found)

@@ -1,0 +1,114 @@
+"""What connrunner stands on: Python, packages, the clock, the time-zone database."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from connrunner import __version__
+from connrunner.config import zones
+from connrunner.connectors.extras import missing
+from connrunner.core.model import Connection
+from connrunner.doctor import Check, failure, ok, warning
+
+FLOOR = re.compile(r"([A-Za-z0-9._-]+)(?:\[.*?\])?.*?>=([0-9.]+)")
+TIME_ERROR = 5  # what adjtimex(2) returns while nothing keeps the clock right
+OLD_ZONES = timedelta(days=550)  # governments change a zone somewhere several times a year
+SLACK = timedelta(minutes=2)  # between the clock and what was recorded by it
+
+
+def python() -> Iterator[Check]:
+    """Yield how this connrunner is installed."""
+    yield ok("Python", f"connrunner {__version__}, Python {platform.python_version()} at {sys.executable}")
+
+
+def packages() -> Iterator[Check]:
+    """Yield whether each package that connrunner cannot do without is here, and not too old."""
+    wrong = []
+    for text in importlib.metadata.requires("connrunner") or ():
+        found = FLOOR.match(text)
+        if found is None or "extra ==" in text:
+            continue
+        name, floor = found.groups()
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+            continue
+        if _numbers(version) < _numbers(floor):
+            wrong.append(f"{name} is {version}, and {floor} is the oldest that will do")
+    if wrong:
+        yield failure("packages", "; ".join(wrong), f"{sys.executable} -m pip install --upgrade connrunner")
+    else:
+        yield ok("packages", "all are here")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def extras(connections: Iterable[Connection]) -> Iterator[Check]:
+    """Yield whether the optional packages that *connections* need are installed."""
+    needed: dict[str, list[str]] = {}
+    for connection in connections:
+        for each in missing(connection.work):
+            needed.setdefault(each.extra, []).append(f"{connection.name} ({each.what})")
+    for extra, who in sorted(needed.items()):
+        more = f" and {len(who) - 3} more" if len(who) > 3 else ""
+        fix = f"{sys.executable} -m pip install 'connrunner[{extra}]'"
+        yield failure("extras", f"{', '.join(who[:3])}{more} cannot run", fix)
+    if not needed:
+        yield ok("extras", "every connection has what it needs")
+
+
+def clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
+    """Yield whether the clock can be believed; *seen* is the newest instant that it has shown before."""
+    kept = synchronised()
+    if seen is not None and seen > now + SLACK:
+        found = f"it says {_minute(now)}, and what is recorded says it was {_minute(seen)} before"
+        yield failure("clock", found, "set the clock right, and let NTP keep it: `timedatectl set-ntp true`")
+    elif kept is False:
+        found = f"{_minute(now)}; nothing keeps it right (NTP does not run, or has not reached a server)"
+        yield warning("clock", found, "`timedatectl set-ntp true`; in a container the host's clock counts")
+    else:
+        yield ok("clock", f"{_minute(now)}{', kept right by NTP' if kept else ''}")
+
+
+def synchronised() -> bool | None:
+    """Tell whether the kernel knows that its clock is kept right (adjtimex(2)); None where it cannot be asked."""
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        answer = libc.adjtimex(ctypes.create_string_buffer(1024))  # struct timex; all zero: only read
+    except (OSError, AttributeError):
+        return None
+    return None if answer < 0 else answer != TIME_ERROR
+
+
+def zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
+    """Yield whether the time-zone database is one of our time, and knows each zone of *names*."""
+    version = zones.version()
+    lost = []
+    for name in sorted(set(names)):
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            lost.append(name)
+    fix = f"{sys.executable} -m pip install --upgrade tzdata, or the system's package tzdata"
+    found = f"{version or 'of an unknown version'}, {os.path.dirname(zones.file())}"  # noqa: PTH120
+    if lost:
+        yield failure("time zones", f"{', '.join(lost)} cannot be found in {found}", fix)
+    elif version[:4].isdigit() and now - datetime(int(version[:4]), 12, 31, tzinfo=UTC) > OLD_ZONES:
+        yield warning("time zones", f"{found} is old: clock changes since then are not known", fix)
+    else:
+        yield ok("time zones", found)
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,115 @@
+"""Who connrunner talks to: the mail server, and the other side of each connection. Nothing is sent or fetched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from connrunner import connectors
+from connrunner.config import secrets
+from connrunner.connectors import Errand, command
+from connrunner.core.model import Command, Connection, Export, Workspace
+from connrunner.core.report import Level
+from connrunner.doctor import Check, failure, ok, warning
+from connrunner.errors import ConnrunnerError, RunError
+from connrunner.notify import address, folder, smtp, wire
+from connrunner.state.folder import StateFolder
+
+PATIENCE = 30  # seconds for each partner
+
+
+def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
+    """Yield whether the mail server takes our connection and login; no mail is sent."""
+    said = workspace.mail
+    here = Path(workspace.folder)
+    try:
+        address.person(said.sender)
+        if said.server.startswith("file:"):
+            place = folder.place(said.server, workspace=here, default=state.mail)
+            if workspace.default_notify or any(one.notify for one in workspace.connections.values()):
+                fix = "set `mail.server` in connrunner.yaml: smtp://mail.example.com:587"
+                yield warning("mail", f"mail is written to {place}, and reaches nobody", fix)
+            else:
+                yield ok("mail", "nobody is told by mail")
+            return
+        server = wire.parse(said.server)
+        username, password = (
+            secrets.resolve(value, folder=here) if value and secrets.is_reference(value) else value
+            for value in (said.username, said.password)
+        )
+        session = smtp.Session(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
+        try:
+            session.reach()
+        finally:
+            session.close()
+    except ConnrunnerError as error:
+        yield failure("mail", error.message, error.hint or "correct `mail` in connrunner.yaml")
+        return
+    protected = "without TLS, on this machine" if server.scheme == "smtp+plain" else "its certificate is valid"
+    login = "no login is set" if username is None else "the login is accepted"
+    yield ok("mail", f"{server} answers; {protected}; {login}")
+
+
+def partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:
+    """Return whether the other side of *connection* is there and takes its credentials; *here* is the workspace."""
+    name = f"connection {connection.name}"
+    mask: Callable[[str], str] = str
+    try:
+        plain = {text: secrets.resolve(text, folder=here) for text in secrets.references(connection.settings)}
+        mask = secrets.Masker(plain.values()).mask
+        with tempfile.TemporaryDirectory(prefix="connrunner-") as spool, _within(PATIENCE):
+            if isinstance(connection.work, Command):
+                found: str | None = command.probe(connection.work, workspace=here)
+            else:
+                errand = Errand(
+                    connection=connection.name,
+                    run=0,
+                    at=now,
+                    workspace=here,
+                    spool=Path(spool),
+                    programs=state.programs,
+                    report=_Silence(),
+                )
+                settings = secrets.filled(connection.settings, plain)
+                writes = isinstance(connection.work, Export)
+                found = connectors.probe(settings["type"], settings, errand, writes=writes)
+    except RunError as error:
+        return failure(name, mask(error.message), mask(error.hint) or "see its settings")
+    except OSError as error:
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        return failure(name, mask(f"{place}{error.strerror or error}"), "see that connrunner may use it")
+    if found is None:
+        return ok(name, f"its connector {connection.settings['type']} cannot be asked without a run")
+    return ok(name, mask(found))
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """End what takes longer than *seconds* with a RunError, whatever it waits for. In the main thread only."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise RunError(f"no answer within {seconds:g} s", hint="is the way there open?", code="timeout")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class _Silence:
+    """A report that nobody reads."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None: ...
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None: ...

@@ -1,0 +1,55 @@
+"""Is tick being called, every minute, by whoever should?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.doctor import Check, failure, ok, warning
+
+LATE = timedelta(minutes=3)  # without a tick: cron has missed two
+DAY = timedelta(days=1)
+INSTALL = "`connrunner install cron --write`, or look why it does not call: `connrunner install --help`"
+
+
+def called(last: datetime | None, records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Check]:
+    """Yield whether ticks come: *last* is when one last looked, *records* what the journal says of them."""
+    if last is None:
+        yield failure("ticks", "no tick ever looked: nothing runs by its schedule", INSTALL)
+        return
+    age = max(timedelta(0), now - last)
+    if age > LATE:
+        yield failure("ticks", f"the last tick was {words(age)} ago: nothing runs by its schedule now", INSTALL)
+        return
+    holes = list(gaps(records, now))
+    if holes:
+        shown = ", ".join(f"{start:%H:%M} to {end:%H:%M}" for start, end in holes[-5:])
+        lost = sum((end - start for start, end in holes), timedelta(0))
+        found = f"the last one {words(age)} ago; of the last day none came for {words(lost)}: {shown} UTC"
+        yield warning("ticks", found, "see whether the machine, cron or the timer was off then: `journalctl --since`")
+    else:
+        yield ok("ticks", f"the last one {words(age)} ago, no gap in the last day")
+
+
+def gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield from when to when of the last day no tick looked, as far as a tick noticed that found something to do."""
+    for record in records:
+        if record.get("type") != "planned" or not record.get("before"):
+            continue
+        try:
+            start, end = instant.parse(record["before"]), instant.parse(record["at"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if end - start > LATE and now - DAY < end <= now:
+            yield max(start, now - DAY), end
+
+
+def words(span: timedelta) -> str:
+    """Return a span as people say it."""
+    seconds = int(span.total_seconds())
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds} seconds"

@@ -1,0 +1,106 @@
+"""The workspace: is it sound, which commit is obeyed, do the secrets that it names exist?"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from connrunner.config import git, secrets
+from connrunner.core.model import Workspace
+from connrunner.doctor import Check, failure, ok, warning
+from connrunner.errors import Problem, RunError, WorkspaceError
+from connrunner.notify.check import check as check_templates
+
+VALIDATE = "`connrunner validate` shows each with its place"
+FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notifications", "templates")
+
+
+def files(workspace: Workspace) -> Iterator[Check]:
+    """Yield whether the files of the workspace can be used."""
+    if workspace.trouble:
+        yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "mend that")
+    if workspace.broken:
+        names = ", ".join(sorted(workspace.broken)[:5])
+        yield failure("workspace", f"{len(workspace.broken):,} connections cannot run: {names}", VALIDATE)
+    elif workspace.problems:
+        yield warning("workspace", f"{_counted(workspace.problems)}, and every connection can run", VALIDATE)
+    elif not workspace.connections:
+        yield warning("workspace", f"{workspace.folder} has no connections", "`connrunner init` shows how they look")
+    else:
+        off = sum(not one.enabled for one in workspace.connections.values())
+        more = f", {off:,} of them switched off" if off else ""
+        yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
+
+
+def commit(workspace: Workspace) -> Iterator[Check]:
+    """Yield which commit the files are of, and whether they differ from it."""
+    if workspace.commit is None:
+        fix = f"`git -C {workspace.folder} init`, and commit: runs then record which version they used"
+        yield warning("git", "the workspace is in no repository with a commit", fix)
+        return
+    head = workspace.commit[:12]
+    try:
+        changed = git.uncommitted(workspace.folder, FILES)
+    except WorkspaceError as error:
+        yield warning("git", f"commit {head}; git cannot say more: {error.message}", error.hint)
+        return
+    if not changed:
+        yield ok("git", f"commit {head}, nothing uncommitted")
+        return
+    obeyed = "ticks obey the commit" if workspace.repository else "ticks obey the files, and runs record the commit"
+    shown = ", ".join(changed[:5])
+    yield warning(
+        "git", f"{len(changed):,} files differ from commit {head} ({shown}): {obeyed}", "commit, or take back"
+    )
+
+
+def templates(workspace: Workspace) -> Iterator[Check]:
+    """Yield whether the templates of mail compile and render."""
+    problems = check_templates(Path(workspace.folder))
+    if problems:
+        yield failure("templates", f"{_counted(problems)}: {problems[0]}", VALIDATE)
+    else:
+        yield ok("templates", "all render" if (Path(workspace.folder) / "templates").is_dir() else "the built-in ones")
+
+
+def secret_references(workspace: Workspace, wanted: Iterable[str] | None = None) -> Iterator[Check]:
+    """Yield whether each secret that is named exists and is private; what it is stays untold.
+
+    *wanted* are connections to look at; None is all, and the mail server's.
+    """
+    users: dict[str, list[str]] = {}
+    for connection in workspace.connections.values():
+        if connection.enabled and (wanted is None or connection.name in wanted):
+            for reference in secrets.references(connection.settings):
+                users.setdefault(reference, []).append(connection.name)
+    for value in (workspace.mail.username, workspace.mail.password) if wanted is None else ():
+        if value and secrets.is_reference(value):
+            users.setdefault(value, []).append("mail")
+    for reference, who in sorted(users.items()):
+        about = f"{reference} ({', '.join(who[:3])}{', ...' if len(who) > 3 else ''})"
+        try:
+            secrets.resolve(reference, folder=Path(workspace.folder))
+        except RunError as error:
+            yield failure("secrets", f"{about}: {error.message.rpartition(': ')[2]}", error.hint)
+            continue
+        if mode := _seen_by_others(reference):
+            path = reference.partition(":")[2]
+            yield warning("secrets", f"{about}: other users may read it (mode {mode:04o})", f"chmod 600 {path}")
+    if not users:
+        yield ok("secrets", "none is named")
+    else:
+        yield ok("secrets", f"{len(users):,} named; what is not told above is there")
+
+
+def _seen_by_others(reference: str) -> int:
+    """Return the mode of a secret's file that others may read; 0 when they may not, or it is no file."""
+    kind, _, path = reference.partition(":")
+    if kind != "file":
+        return 0
+    mode = stat.S_IMODE(Path(path).stat().st_mode)
+    return mode if mode & 0o004 else 0
+
+
+def _counted(problems: tuple[Problem, ...]) -> str:
+    return "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"

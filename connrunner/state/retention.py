@@ -1,0 +1,195 @@
+"""What of the past is kept: runs beyond the limits go, a little at a time, and the last run never.
+
+A run that goes loses its folder first and its line of history after that, so a crash in between only leaves work for
+the next pass. Numbers never come back: the newest run stays, and the journal knows the number as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+from connrunner.core import instant, retention
+from connrunner.core.model import Keep
+from connrunner.state import locks
+from connrunner.state import runs as run_files
+from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+
+EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
+BUDGET = 1.0  # seconds of a pass that one tick does
+WORTH = 10  # history is written anew once one part in so many of it can go
+BLOCK = 1 << 20
+NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
+LOCK = "retention"
+
+Keeps = Callable[[str], Keep]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """Where the past of a connection is cut off."""
+
+    connection: str
+    offset: int  # the bytes of its history before this one go
+    first: int  # the runs below this number go
+
+
+def due_at(folder: StateFolder) -> datetime | None:
+    """Return when the next part of a pass is to be done; None for at once."""
+    try:
+        said = json.loads(_marker(folder).read_bytes())
+        return None if said["next"] else instant.parse(said["at"]) + EVERY
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def work(
+    folder: StateFolder, keeps: Keeps, started: Mapping[str, int], *, now: datetime, budget: float = BUDGET
+) -> None:
+    """Do as much of a pass as *budget* seconds allow, going on where the last call stopped.
+
+    *keeps* tells how much is kept of a connection by its name, *started* the runs that work now. BusyError when
+    somebody else is at it; StateError, once a pass, for what cannot be removed: the rest is done all the same.
+    """
+    due = due_at(folder)
+    if due is not None and now < due <= now + EVERY:  # one that ended in the future was done by a wrong clock
+        return
+    deadline = time.monotonic() + budget
+    trouble: OSError | None = None
+    with locks.exclusive(folder, LOCK, wait=0), recording(folder.runs):
+        for name in names(folder, start=_next(folder)):
+            try:
+                if (keep := keeps(name)) != Keep() and not _prune(folder, name, keep, started.get(name), now, deadline):
+                    _remember(folder, now, then=name)
+                    return
+            except OSError as error:
+                trouble = error
+            if time.monotonic() > deadline:
+                _remember(folder, now, then=f"{name}\0")  # whatever name comes next
+                return
+        _remember(folder, now, then="")
+        if trouble is not None:
+            raise trouble
+
+
+def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> Cut | None:
+    """Return where the past of *name* is cut off by *keep*; None when all of it stays.
+
+    Costs what goes, and with a limit of bytes a look at each run's folder.
+    """
+    try:
+        file = folder.history(name).open("rb")
+    except FileNotFoundError:
+        return None
+    with file:
+        count = sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK), b""))
+        sizes = (
+            {} if keep.bytes is None else {number: _size(folder.run(name, number)) for number in _numbers(folder, name)}
+        )
+        file.seek(0)
+        offset = 0
+        seen: list[tuple[int, int]] = []  # offset and number of each run that was looked at
+
+        def past() -> Iterator[retention.Past]:
+            nonlocal offset
+            for line in file:
+                run = run_files.run_of(line)
+                if run is not None:
+                    seen.append((offset, run.run))
+                    yield run.ended_at, sizes.get(run.run, 0)
+                offset += len(line)
+
+        looking = past()
+        goes = retention.gone(looking, keep, runs=count, size=sum(sizes.values()), now=now)
+        goes = min(goes, len(seen) - 1)  # lines that are no record count as runs, and cannot be the last one
+        if goes <= 0:
+            return None
+        for _ in islice(looking, NEAR):
+            pass
+    return Cut(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
+
+
+def going(folder: StateFolder, at: Cut, *, working: int | None) -> list[int]:
+    """Return the numbers of the runs that go and still have a folder, oldest first; *working* is one that stays."""
+    return [number for number in _numbers(folder, at.connection) if number < at.first and number != working]
+
+
+def forget(folder: StateFolder, at: Cut) -> None:
+    """Write the history anew without what lies before the cut; takes the state lock for its last lines only."""
+    path = folder.history(at.connection)
+    beside = path.with_name(f".{path.name}.tmp")
+    with ExitStack() as stack:
+        old = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, old)
+        new = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, new)
+        behind = _copy(old, new, at.offset)
+        os.fsync(new)
+        with locks.changing(folder):
+            _copy(old, new, behind)
+            os.fsync(new)
+            beside.replace(path)
+            sync_folder(path.parent)
+
+
+def _prune(folder: StateFolder, name: str, keep: Keep, working: int | None, now: datetime, deadline: float) -> bool:
+    """Remove what goes of the past of *name*; False when the time was over before all was done."""
+    at = cut(folder, name, keep, now=now)
+    if at is None:
+        return True
+    for count, number in enumerate(going(folder, at, working=working)):
+        if count and time.monotonic() > deadline:  # one at least, or there would be no end
+            return False
+        shutil.rmtree(folder.run(name, number))
+    if at.offset * WORTH >= folder.history(name).stat().st_size:
+        forget(folder, at)
+    return True
+
+
+def _copy(old: int, new: int, offset: int) -> int:
+    """Copy from *offset* to the end; return where that is."""
+    while data := os.pread(old, BLOCK, offset):
+        write_all(new, data)
+        offset += len(data)
+    return offset
+
+
+def _size(run: Path) -> int:
+    with suppress(FileNotFoundError), os.scandir(run) as scan:
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in scan)
+    return 0
+
+
+def _numbers(folder: StateFolder, name: str) -> list[int]:
+    """Return the numbers of the runs that have a folder, the oldest first."""
+    with os.scandir(folder.connection(name)) as scan:
+        return sorted(int(entry.name) for entry in scan if entry.name.isascii() and entry.name.isdigit())
+
+
+def names(folder: StateFolder, *, start: str = "") -> list[str]:
+    """Return the connections that have a past, from the name *start* on."""
+    with os.scandir(folder.runs) as scan:
+        return sorted(entry.name for entry in scan if entry.name >= start and entry.is_dir(follow_symlinks=False))
+
+
+def _marker(folder: StateFolder) -> Path:
+    return folder.root / "retention.json"
+
+
+def _next(folder: StateFolder) -> str:
+    try:
+        return str(json.loads(_marker(folder).read_bytes())["next"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _remember(folder: StateFolder, now: datetime, *, then: str) -> None:
+    replace_file(_marker(folder), json.dumps({"at": instant.text(now), "next": then}).encode() + b"\n")
