@@ -292,6 +292,8 @@ def test_the_mails_of_a_fortnight(tmp_path: Path) -> None:
             password=None,
             workspace=folder,
             mailbox=tmp_path / "mail",
+            reveal=str,
+            hide=lambda _, text: text,
             deadline=clock.monotonic() + 60,
             record=lambda record: None,
         )

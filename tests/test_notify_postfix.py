@@ -170,6 +170,8 @@ def test_a_postfix_takes_every_mail_and_they_are_what_was_meant(office: Office, 
         password=None,
         workspace=tmp_path,
         mailbox=tmp_path / "mail",
+        reveal=str,
+        hide=lambda _, text: text,
         deadline=time.monotonic() + 60,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )
