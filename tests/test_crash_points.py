@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -175,6 +178,29 @@ def test_what_is_taken_out_is_missed(tmp_path: Path, flaw: str, name: str, point
 
     assert struck
     assert wrong
+
+
+ROUNDS = 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("life", range(3))
+def test_one_crash_after_the_other(tmp_path: Path, life: int) -> None:
+    """Tick after tick is killed somewhere, before the last one has recovered."""
+    seed = int(os.environ.get("CONNRUNNER_CRASH_SEED", time.time_ns() % 1_000_000)) + life
+    dice = random.Random(seed)
+    scene = stage(PLOTS["two-due"], tmp_path)
+    calls = {victim: scene.calls(TICK, victim) for victim in PLOTS["two-due"].victims}
+    scene.reset()
+    for number in range(ROUNDS):
+        victim = dice.choice(sorted(calls))
+        point = Point(victim, *dice.choice(calls[victim]), everybody=dice.random() < 0.5)
+        scene.strike(("tick", "--now", _at(START + number * MINUTE)), point)
+    for number in (ROUNDS, ROUNDS + 1):
+        scene.tick(START + number * MINUTE)
+
+    due = {"ticker": minutes(START - 2 * MINUTE, START + (ROUNDS + 1) * MINUTE), "daily": minutes(START, START)}
+    assert violations(story(scene), due=due, tells=TELLS) == [], f"CONNRUNNER_CRASH_SEED={seed - life}"
 
 
 PARTS = 4  # so that several processes share the work

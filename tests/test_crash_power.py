@@ -60,6 +60,10 @@ class Disk:
         finally:
             os.close(descriptor)
         self.unmount()
+        # A copy: a process in a mount namespace of its own can keep the one that was cut off alive.
+        copy = self.image.with_suffix(".copy")
+        _run("cp", "--sparse=always", str(self.image), str(copy))
+        copy.replace(self.image)
         self.mount()
 
 

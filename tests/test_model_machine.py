@@ -244,6 +244,12 @@ class Disk:
         if self.strikes():
             raise Killed
 
+    def written_back(self) -> None:
+        """A minute later the system has written everything."""
+        if self.honest:
+            for path in Path(self.root).rglob("*.jsonl"):
+                self.synced[path.stat().st_ino] = path.stat().st_size
+
     def lose(self, dice: random.Random) -> None:
         """The power goes: of each record file, what was not synced is gone from some byte on."""
         for path in Path(self.root).rglob("*.jsonl"):
@@ -432,6 +438,7 @@ class Machine(RuleBasedStateMachine):
         seed: int,
     ) -> None:
         self.plays = tuple(plays)
+        self.disk.written_back()
         self.disk.countdown, self.disk.cut = crash, cut
         killed = False
         try:

@@ -68,6 +68,19 @@ def test_what_is_appended_stands_for_everybody(state: StateFolder) -> None:
     assert (sorted(stands.waiting), sorted(stands.started), stands.numbers) == (["b"], ["a"], {"a": 1})
 
 
+def test_what_a_killed_process_did_not_sync_is_synced_before_anybody_acts_on_it(
+    state: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Journal(state).append(queued("a"))
+    journal, synced = Journal(state), []
+    monkeypatch.setattr("os.fdatasync", synced.append)
+
+    journal.open()
+    journal.open()
+
+    assert len(synced) == 1
+
+
 def test_a_run_goes_through_the_journal_once(state: StateFolder) -> None:
     journal = Journal(state)
 

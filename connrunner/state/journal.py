@@ -51,6 +51,7 @@ class Journal:
         self._offset = 0  # where the next record begins
         self._snapshot = 0  # size of the snapshot that the journal begins with
         self._identity: tuple[int, int] | None = None
+        self._is_settled = False
 
     def read(self) -> Standing:
         """Read what has been added since the last call, and return where everything stands.
@@ -85,6 +86,7 @@ class Journal:
             if self.path.stat().st_size > self._offset:
                 self._set_aside_tail()
             self._set_aside_lines()
+            self._settle()
         return self.read()
 
     def append(self, *records: Record) -> Standing:
@@ -93,6 +95,17 @@ class Journal:
         with recording(self.path):
             self._write(*records)
         return self.read()
+
+    def _settle(self) -> None:
+        """Make durable what a process that was killed wrote and did not sync: nobody may act on what can still go."""
+        if self._is_settled:
+            return
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._is_settled = True
 
     def _write(self, *records: Record) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
