@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,7 @@ from connrunner import connectors, profiles
 from connrunner.attempts import Attempts
 from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
-from connrunner.core import instant
+from connrunner.core import instant, trace
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
@@ -302,6 +303,16 @@ def signal_name(number: int) -> str:
         return str(number)
 
 
+def _begin_trace() -> trace.Trace:
+    """Give the run its place in a trace, for every program that it starts."""
+    said = os.environ.get("TRACEPARENT", "")
+    found = trace.of_run(said, trace=token_hex(16), span=token_hex(8))
+    os.environ["TRACEPARENT"] = found.parent
+    if not found.continues:
+        os.environ.pop("TRACESTATE", None)  # it belongs to another trace
+    return found
+
+
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
     keep_orphans()
@@ -321,7 +332,9 @@ def main() -> int:
             raise orders.given  # what it broke complained in its own words
         return result
 
-    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid()})
+    found = _begin_trace()
+    facts = {"trace_id": found.trace, "span_id": found.span}
+    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)

@@ -10,6 +10,7 @@ import traceback
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from connrunner import __version__
 from connrunner.cli.text import clean
@@ -19,7 +20,8 @@ GROUPS = {
     "Begin": ("init", "demo", "validate", "plan"),
     "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
-    "Manage": ("connectors", "notify", "reset", "install", "doctor", "history", "replay"),
+    "Manage": ("connectors", "notify", "reset", "install", "history", "completion"),
+    "Operate": ("doctor", "replay", "metrics", "calendar"),
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 
@@ -36,7 +38,17 @@ class Commands(click.Group):
         module = importlib.import_module(f"connrunner.cli.{MODULES.get(cmd_name, cmd_name)}")
         command = getattr(module, f"{cmd_name}_command")
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:  # a shell asks what may follow
+            from connrunner.cli import completion
+
+            return completion.taught(command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, importing none of them; else what every group would."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):

@@ -34,7 +34,11 @@ class Home:
     folder: Path
     state: StateFolder
     now: datetime | None = None  # what `--now` says
-    json: bool = False  # what `--format` says
+    output: str = "text"  # what `--format` says
+
+    @property
+    def json(self) -> bool:
+        return self.output == "json"
 
     @functools.cached_property
     def workspace(self) -> Workspace:
@@ -105,8 +109,11 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{value!r} is no instant; write it as 2026-11-22T09:15:00Z", param, ctx)
 
 
-def with_home(*, reads: bool = False, now: bool = False) -> Callable[[Callback], Callback]:
-    """Give a command `--workspace` and `--state`; `--format` when it *reads*; `--now`; and pass it a Home first."""
+def with_home(*, reads: bool = False, now: bool = False, forms: tuple[str, ...] = ()) -> Callable[[Callback], Callback]:
+    """Give a command `--workspace` and `--state`; `--format` when it *reads*; `--now`; and pass it a Home first.
+
+    *forms* are those that it can write beside text and JSON.
+    """
 
     def decorate(callback: Callback) -> Callback:
         @functools.wraps(callback)
@@ -120,12 +127,12 @@ def with_home(*, reads: bool = False, now: bool = False) -> Callable[[Callback],
         ) -> Any:
             folder = find_folder(workspace)
             where = place.state_folder(str(folder), str(state) if state else None)
-            home = Home(folder, StateFolder(Path(where)), now=instant_now, json=output == "json")
+            home = Home(folder, StateFolder(Path(where)), now=instant_now, output=output)
             return callback(home, *args, **kwargs)
 
         command: Any = run
         if reads:
-            choice = click.Choice(["text", "json"])
+            choice = click.Choice(["text", "json", *forms])
             command = click.option("--format", "output", type=choice, default="text", help="For people, or programs.")(
                 command
             )

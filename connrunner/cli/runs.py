@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from fnmatch import fnmatchcase
 from itertools import islice
+from pathlib import Path
 
 import click
 
-from connrunner.cli import text
+from connrunner.cli import table, text
 from connrunner.cli.home import Home, Instant, with_home
+from connrunner.cli.metrics import replace_file
 from connrunner.cli.overview import running_facts
 from connrunner.cli.status import words_of
 from connrunner.core import run as runs
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Run
+from connrunner.errors import ArgumentError
 from connrunner.state import runs as run_files
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
@@ -22,13 +26,20 @@ HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
 @click.command()
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many ended runs.")
+@click.option("--output", "path", type=click.Path(path_type=Path, dir_okay=False), help="A file for csv or parquet.")
 @click.option("--since", type=Instant(), help="Only runs that ended at or after this instant (RFC 3339).")
-@with_home(reads=True, now=True)
-def runs_command(home: Home, name: str, limit: int, since: datetime | None) -> None:
+@with_home(reads=True, now=True, forms=("csv", "parquet"))
+def runs_command(home: Home, name: str, limit: int, since: datetime | None, path: Path | None) -> None:
     """Show the runs of connection NAME, newest first, headed by the running and the next one.
 
-    With --format json: a list of the ended runs, one object each.
+    With --format json: a list of the ended runs, one object each. With csv or parquet: a table with a column for each
+    counter; NAME may be a pattern such as '*' then, and --limit counts for each connection.
     """
+    if home.output in ("csv", "parquet"):
+        written(home, name, limit, since, path)
+        return
+    if path is not None:
+        raise ArgumentError("--output is for csv and parquet", hint="add `--format csv`")
     home.require(name)
     ended = list(islice(_ended(home, name, since), limit))
     if home.json:
@@ -47,6 +58,24 @@ def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
             break
         found.append(run)
     return found
+
+
+def written(home: Home, pattern: str, limit: int, since: datetime | None, path: Path | None) -> None:
+    """Write the runs of the connections that *pattern* means as a table."""
+    names = [name for name in home.known_names() if fnmatchcase(name, pattern)] or [home.require(pattern)]
+    found = [run for name in names for run in islice(_ended(home, name, since), limit)]
+    if home.output == "csv":
+        page = table.as_csv(found)
+        if path is None:
+            click.echo(page, nl=False)
+        else:
+            replace_file(path, page, mode=0o600)
+        return
+    if path is None:
+        raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")
+    from connrunner import profiles
+
+    profiles.write_parquet(table.as_csv(found), table.COLUMNS, path)
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:

@@ -16,7 +16,8 @@ from connrunner.core.model import Command
 from connrunner.errors import RunError
 from connrunner.family import MARK, Family
 
-INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR")  # and LC_*
+# And LC_*. The worker sets TRACEPARENT to its run.
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE")
 FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)  # trying again later may help
 
 

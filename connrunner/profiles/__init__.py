@@ -204,3 +204,10 @@ def open_store(
     return duckdb.open_store(
         path, model, temp=temp, report=report, memory_limit=memory_limit, read_only=read_only, wait=wait
     )
+
+
+def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
+    """Write *rows*, CSV with a header, as a Parquet file; see `table`."""
+    from connrunner.profiles import table
+
+    table.write_parquet(rows, columns, path)

@@ -1,0 +1,136 @@
+"""The figures that `connrunner metrics` shows: of the workspace, and a bounded number for each connection."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, islice
+
+from connrunner import __version__
+from connrunner.cli.home import Home
+from connrunner.cli.overview import Choice, Overview
+from connrunner.core import instant
+from connrunner.core.counts import NAMES
+from connrunner.core.model import Outcome, Run
+from connrunner.core.prometheus import Metric
+from connrunner.state import runs as run_files
+
+LOOKED_AT = 100  # runs, for the last one that succeeded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What is known of one connection."""
+
+    name: str
+    last: Run | None
+    succeeded_at: datetime | None  # when the last run that did ended
+    failures: int  # in a row
+    next_due: datetime | None
+    waits_since: datetime | None
+    started_at: datetime | None  # of the run that works now
+
+
+# Each figure of a connection: its name, what it is, and where it comes from.
+OF_THE_LAST_RUN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
+    ("last_run_number", "Number of the last ended run.", lambda run: run.run),
+    ("last_run_success", "1 when the last ended run succeeded, else 0.", lambda run: run.outcome is Outcome.SUCCEEDED),
+    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.started_at)),
+    ("last_run_end_timestamp_seconds", "When the last run ended.", lambda run: _at(run.ended_at)),
+    ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.started_at else None),
+    ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.missed),
+    ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.merged),
+)
+OF_NOW: tuple[tuple[str, str, Callable[[Seen], float | None]], ...] = (
+    ("last_success_timestamp_seconds", "When the last run that succeeded ended.", lambda one: _at(one.succeeded_at)),
+    ("failures_in_a_row", "Failed runs since the last one that did not.", lambda one: one.failures),
+    ("next_due_timestamp_seconds", "The next slot that is promised.", lambda one: _at(one.next_due)),
+    ("waiting_since_timestamp_seconds", "Due, and in the queue since.", lambda one: _at(one.waits_since)),
+    ("running_since_timestamp_seconds", "Working since.", lambda one: _at(one.started_at)),
+)
+
+
+def figures(home: Home) -> Iterator[Metric]:
+    """Yield the figures of the workspace, then those of its connections."""
+    shown = Overview(home, Choice())
+    stands, workspace = shown.stands, home.workspace
+    yield _one("info", "The version of connrunner.", 1, version=__version__)
+    yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
+    states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
+    states["broken"] = len(workspace.broken)
+    yield _many("connections", "Connections by what can be done with them.", "state", states)
+    yield _one(
+        "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
+    )
+    lanes = Counter({one.lane: 0 for one in workspace.connections.values()})
+    lanes.update(shown.lane_of(name) for name in stands.waiting)
+    yield _many("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
+    yield _one("running", "Runs that work now.", sum(one.lives for one in shown.all_running))
+    yield _one("late", "Slots that no tick has seen, or that wait too long.", len(shown.late))
+    yield _one("failing", "Connections whose last run was no success.", len(shown.failing))
+    yield _one("mail_owed", "Mails that wait to be sent.", len(stands.owed))
+    yield _one("mail_dead", "Mails that were given up.", len(stands.dead))
+    if home.state.root.is_dir():
+        room = os.statvfs(home.state.root)
+        yield _one("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
+    yield from _of_connections(home, {one.connection: one.failures for one in shown.failing})
+
+
+def _of_connections(home: Home, failures: dict[str, int]) -> Iterator[Metric]:
+    seen = [
+        _seen(home, name, failures.get(name, 0))
+        for name in sorted({*home.workspace.connections, *home.workspace.broken})
+    ]
+    for name, words, of_run in OF_THE_LAST_RUN:
+        yield _each(name, words, [(one.name, of_run(one.last)) for one in seen if one.last])
+    for name, words, of_now in OF_NOW:
+        yield _each(name, words, [(one.name, of_now(one)) for one in seen])
+    outcomes = [({"connection": one.name, "outcome": str(one.last.outcome)}, 1) for one in seen if one.last]
+    yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
+    rows = [
+        ({"connection": one.name, "counter": counter}, getattr(one.last.counts, counter))
+        for one in seen
+        if one.last and one.last.kind != "command"
+        for counter in NAMES
+        if counter == "read" or getattr(one.last.counts, counter)
+    ]
+    words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
+    yield Metric("connrunner_last_run_rows", words, tuple(rows))
+
+
+def _seen(home: Home, name: str, failures: int) -> Seen:
+    stands = home.standing
+    runs = run_files.history(home.state, name)
+    last = next(runs, None)
+    newest = chain([last] if last else [], islice(runs, LOOKED_AT))
+    succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)
+    promise, waiting, started = stands.promises.get(name), stands.waiting.get(name), stands.started.get(name)
+    return Seen(
+        name=name,
+        last=last,
+        succeeded_at=succeeded.ended_at if succeeded else None,
+        failures=failures,
+        next_due=promise.next_due if promise else None,
+        waits_since=waiting.due_at if waiting else None,
+        started_at=instant.parse(started.started_at) if started else None,
+    )
+
+
+def _at(moment: datetime | None) -> float | None:
+    return None if moment is None else round(moment.timestamp(), 3)
+
+
+def _each(name: str, words: str, values: list[tuple[str, float | None]]) -> Metric:
+    samples = tuple(({"connection": who}, value) for who, value in values if value is not None)
+    return Metric(f"connrunner_{name}", words, samples)
+
+
+def _one(name: str, words: str, value: float | None, **labels: str) -> Metric:
+    return Metric(f"connrunner_{name}", words, () if value is None else ((labels, value),))
+
+
+def _many(name: str, words: str, label: str, values: Counter[str]) -> Metric:
+    return Metric(f"connrunner_{name}", words, tuple(({label: key}, value) for key, value in sorted(values.items())))

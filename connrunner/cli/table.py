@@ -1,0 +1,41 @@
+"""Runs as a table: a row for each, a column for each fact and each counter."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from connrunner.core import run as runs
+from connrunner.core.counts import NAMES
+from connrunner.core.model import Run
+
+# Each column with its type in SQL. Instants are in UTC.
+COLUMNS = {
+    "connection": "VARCHAR",
+    "run": "BIGINT",
+    "outcome": "VARCHAR",
+    "trigger": "VARCHAR",
+    **dict.fromkeys(("due_at", "queued_at", "started_at", "ended_at"), "TIMESTAMP"),
+    "seconds": "DOUBLE",
+    **dict.fromkeys(NAMES, "BIGINT"),
+    **dict.fromkeys(("message", "code", "commit", "config"), "VARCHAR"),
+    **dict.fromkeys(("missed", "merged", "attempts"), "BIGINT"),
+    **dict.fromkeys(("asked_by", "kind", "title"), "VARCHAR"),
+    "exit_status": "BIGINT",
+    "detail": "VARCHAR",  # as JSON
+}
+
+
+def as_csv(found: Iterable[Run]) -> str:
+    """Return the table as CSV (RFC 4180); a cell without a value is empty."""
+    page = io.StringIO()
+    writer = csv.writer(page)
+    writer.writerow(COLUMNS)
+    for run in found:
+        facts: dict[str, Any] = {**runs.as_dict(run), **run.counts.as_dict()}
+        facts["detail"] = json.dumps(facts["detail"], ensure_ascii=False) if facts["detail"] else None
+        writer.writerow([facts.get(column) for column in COLUMNS])
+    return page.getvalue()

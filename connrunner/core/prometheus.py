@@ -1,0 +1,37 @@
+"""Figures in the text format of Prometheus (prometheus.io/docs/instrumenting/exposition_formats)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure, for each of its labels: what it is, and its samples."""
+
+    name: str
+    help: str
+    samples: tuple[tuple[Mapping[str, str], float], ...]
+
+
+def text(metrics: Iterable[Metric]) -> str:
+    """Return *metrics*, all of them gauges, as the page that Prometheus reads; one without samples is left out."""
+    return "".join(line for metric in metrics if metric.samples for line in _lines(metric))
+
+
+def _lines(metric: Metric) -> Iterable[str]:
+    yield f"# HELP {metric.name} {_escaped(metric.help)}\n"
+    yield f"# TYPE {metric.name} gauge\n"
+    for labels, value in metric.samples:
+        said = ",".join(f'{name}="{_escaped(text, quoted=True)}"' for name, text in labels.items())
+        yield f"{metric.name}{f'{{{said}}}' if said else ''} {_number(value)}\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(float(value))
+
+
+def _escaped(text: str, *, quoted: bool = False) -> str:
+    text = text.replace("\\", r"\\").replace("\n", r"\n")
+    return text.replace('"', r"\"") if quoted else text

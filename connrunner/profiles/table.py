@@ -1,0 +1,39 @@
+"""A table of facts as a Parquet file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from connrunner.errors import ArgumentError
+from connrunner.profiles import sql
+
+
+def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
+    """Write *rows*, CSV with a header, to the new or replaced file *path*, in one step.
+
+    *columns* names each column and its type in SQL; an empty cell is no value.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    types = ", ".join(f"{sql.text(name)}: {sql.text(kind)}" for name, kind in columns.items())
+    with tempfile.NamedTemporaryFile(
+        "w", suffix=".csv", encoding="utf-8", errors="backslashreplace", newline=""
+    ) as file:
+        file.write(rows)
+        file.flush()
+        how = f"columns = {{{types}}}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
+        try:
+            with duckdb.connect() as made:
+                made.execute(
+                    f"COPY (SELECT * FROM read_csv({sql.text(file.name)}, {how}, nullstr = '', parallel = false)) "
+                    f"TO {sql.text(str(beside))} (FORMAT parquet, COMPRESSION zstd)"
+                )
+            beside.chmod(0o600)
+            beside.replace(path)
+        except (OSError, duckdb.IOException) as error:
+            beside.unlink(missing_ok=True)
+            raise ArgumentError(f"{path} cannot be written: {error}") from error
