@@ -100,78 +100,34 @@ class Records:
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
-        run = self._adopted(entry) or self._skipped(entry, problems, workspace)
+        run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
         told = digest(problems)
         news = self.journal.standing.broken_mailed.get(name) != told
         self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
         return run
 
-    def _skipped(self, entry: Waiting, problems: tuple[Problem, ...], workspace: Workspace) -> Run:
-        name = entry.connection
-        if problems:
-            message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
-        else:
-            mended = name in workspace.connections
-            message = f"connections/{name}.yaml {'could not be used when it was due' if mended else 'is gone'}"
-        return Run(
-            connection=name,
-            run=self._number(name),
-            outcome=Outcome.SKIPPED,
-            trigger=entry.trigger,
-            due_at=entry.due_at,
-            queued_at=entry.queued_at,
-            started_at=None,
-            ended_at=self.clock(),
-            seconds=0,
-            counts=Counts(),
-            message=message,
-            code="config-error",
-            commit=workspace.commit,
-            missed=entry.missed,
-            merged=entry.merged,
-            asked_by=entry.asked_by,
-        )
-
     def miss(self, entry: Waiting, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
-        name = entry.connection
-        connection = workspace.connections.get(name)
-        run = self._adopted(entry) or Run(
-            connection=name,
-            run=self._number(name),
-            outcome=Outcome.SKIPPED,
-            trigger=entry.trigger,
-            due_at=entry.due_at,
-            queued_at=entry.queued_at,
-            started_at=None,
-            ended_at=self.clock(),
-            seconds=0,
-            counts=Counts(),
-            message=reason,
-            code=standing.TOO_LATE,
-            commit=workspace.commit,
-            config=connection.fingerprint if connection else "",
-            missed=entry.missed,
-            merged=entry.merged,
-            kind=connection.kind if connection else "",
-            title=connection.title if connection else "",
-        )
+        connection = workspace.connections.get(entry.connection)
+        result = Result(outcome=Outcome.SKIPPED, message=reason, code=standing.TOO_LATE)
+        run = self._not_started(entry, result, workspace)
         notify = connection.notify if connection else workspace.default_notify
         known = overdue.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
-    def _adopted(self, entry: Waiting) -> Run | None:
-        """Return the run that history has of *entry* when a crash came between history and journal."""
-        last = run_files.last_run(self.state, entry.connection)
-        known = self.journal.standing.numbers.get(entry.connection, 0)
-        return last if last is not None and last.run > known and last.due_at == entry.due_at else None
-
     def take_out(self, entry: Waiting, stop: Stop, workspace: Workspace) -> Run:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
-        run = self._adopted(entry) or Run(
+        run = self._not_started(entry, result, workspace)
+        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
+        return run
+
+    def _not_started(self, entry: Waiting, result: Result, workspace: Workspace) -> Run:
+        """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
+        connection = workspace.connections.get(entry.connection)
+        return self._adopted(entry) or Run(
             connection=entry.connection,
             run=self._number(entry.connection),
             outcome=result.outcome,
@@ -185,6 +141,7 @@ class Records:
             message=result.message,
             code=result.code,
             commit=workspace.commit,
+            config=connection.fingerprint if connection else "",
             missed=entry.missed,
             merged=entry.merged,
             asked_by=entry.asked_by,
@@ -192,8 +149,12 @@ class Records:
             title=connection.title if connection else "",
             detail=result.detail,
         )
-        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
-        return run
+
+    def _adopted(self, entry: Waiting) -> Run | None:
+        """Return the run that history has of *entry* when a crash came between history and journal."""
+        last = run_files.last_run(self.state, entry.connection)
+        known = self.journal.standing.numbers.get(entry.connection, 0)
+        return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))
@@ -218,6 +179,15 @@ class Records:
                 "dequeued": dequeued,
             }
         )
+
+
+def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) -> Result:
+    if problems:
+        message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
+    else:
+        mended = name in workspace.connections
+        message = f"connections/{name}.yaml {'could not be used when it was due' if mended else 'is gone'}"
+    return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 
 def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: float) -> Run:
