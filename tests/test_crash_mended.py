@@ -108,6 +108,7 @@ def _killed(*_: object, **__: object) -> None:
 def test_a_number_that_a_crash_took_is_no_reason_to_fail(place: Place) -> None:
     """A tick was killed between taking number 1 and recording its start."""
     place.command("hello", "print('hello')")
+    place.state.prepare()
     place.state.run("hello", 1).mkdir(parents=True)
 
     assert "hello #2: started" in place.run("run", "hello").err

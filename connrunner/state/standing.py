@@ -132,8 +132,8 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
                 standing.started[name] = replace(started, waiting=_merge(started.waiting, slot))
             case "skipped":
                 standing.skipped[name] = _waiting_from(slot)
-            case "dropped":
-                standing.waiting.pop(name, None)
+            case "dropped" if _is_waiting(standing, slot):  # not a wish that came to nothing while another run waits
+                standing.waiting.pop(name)
             case "missed":
                 if _is_waiting(standing, slot):
                     standing.waiting.pop(name)
@@ -143,7 +143,10 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
 def _is_waiting(standing: Standing, slot: Mapping[str, Any]) -> bool:
     """Tell whether *slot* is the one in the queue: a newer or a manual run may wait instead."""
     entry = standing.waiting.get(slot["connection"])
-    return entry is not None and (entry.trigger, instant.text(entry.due_at)) == (slot["trigger"], slot["due_at"])
+    if entry is None:
+        return False
+    said = (slot["trigger"], slot["due_at"], slot.get("request", ""))
+    return (entry.trigger, instant.text(entry.due_at), entry.request) == said
 
 
 def _merge(entry: Waiting, slot: Mapping[str, Any]) -> Waiting:
