@@ -168,7 +168,7 @@ def test_files_commit_and_templates(place: Place) -> None:
     assert levels(files.files(load.load(place.folder))) == {"workspace": "ok"}
     assert levels(files.commit(load.load(place.folder))) == {"git": "warning"}
     place.write("templates/run.txt.j2", "{{ nobody }}")
-    assert "templates/run.txt.j2:1:1" in said(files.templates(load.load(place.folder)))["templates"].found
+    assert "templates/run.txt.j2:1:" in said(files.templates(load.load(place.folder)))["templates"].found
     place.write("connections/b.yaml", "schedule: {type: manual}\n")
     assert said(files.files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
     (place.folder / ".gitignore").write_text(".connrunner\n")
