@@ -259,7 +259,7 @@ def test_what_hangs_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -
 
     place.command("a", "print()")
     monkeypatch.setattr(partners, "PATIENCE", 0.05)
-    monkeypatch.setattr("connrunner.connectors.command.probe", lambda *_, **__: threading.Event().wait())
+    monkeypatch.setattr("connrunner.connectors.command.probe", lambda *_, **__: threading.Event().wait(20))
     connection = load.load(place.folder).connections["a"]
     check = partners.partner(connection, place.folder, place.state, NOW)
     assert (check.level, check.found) == ("failure", "no answer within 0.05 s")
