@@ -62,6 +62,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
     """Return whether the other side of *connection* is there and takes its credentials; *here* is the workspace."""
     name = f"connection {connection.name}"
     mask: Callable[[str], str] = str
+    report = _Heard()
     try:
         plain = {text: secrets.resolve(text, folder=here) for text in secrets.references(connection.settings)}
         mask = secrets.Masker(plain.values()).mask
@@ -76,11 +77,14 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
                     workspace=here,
                     spool=Path(spool),
                     programs=state.programs,
-                    report=_Silence(),
+                    report=report,
                 )
                 settings = secrets.filled(connection.settings, plain)
                 writes = isinstance(connection.work, Export)
                 found = connectors.probe(settings["type"], settings, errand, writes=writes)
+    except _SlowError:
+        said = f"no answer within {PATIENCE:g} s" + (f"; {report.last}" if report.last else "")
+        return failure(name, mask(said), "is the way there open?")
     except RunError as error:
         return failure(name, mask(error.message), mask(error.hint) or "see its settings")
     except OSError as error:
@@ -93,10 +97,10 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """End what takes longer than *seconds* with a RunError, whatever it waits for. In the main thread only."""
+    """End what takes longer than *seconds* with a _SlowError, whatever it waits for. In the main thread only."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        raise RunError(f"no answer within {seconds:g} s", hint="is the way there open?", code="timeout")
+        raise _SlowError
 
     before = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -107,9 +111,18 @@ def _within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class _Silence:
-    """A report that nobody reads."""
+class _SlowError(BaseException):
+    """The time is over. Not an Exception: no connector may take it for trouble of its own."""
 
-    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None: ...
+
+class _Heard:
+    """A report of which the last warning counts: why something is tried again."""
+
+    def __init__(self) -> None:
+        self.last = ""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:  # noqa: ARG002
+        if level != "info":
+            self.last = text
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None: ...

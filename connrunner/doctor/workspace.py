@@ -77,20 +77,20 @@ def secret_references(workspace: Workspace, wanted: Iterable[str] | None = None)
     for value in (workspace.mail.username, workspace.mail.password) if wanted is None else ():
         if value and secrets.is_reference(value):
             users.setdefault(value, []).append("mail")
+    missing = 0
     for reference, who in sorted(users.items()):
         about = f"{reference} ({', '.join(who[:3])}{', ...' if len(who) > 3 else ''})"
         try:
             secrets.resolve(reference, folder=Path(workspace.folder))
         except RunError as error:
+            missing += 1
             yield failure("secrets", f"{about}: {error.message.rpartition(': ')[2]}", error.hint)
             continue
         if mode := _seen_by_others(reference):
             path = reference.partition(":")[2]
             yield warning("secrets", f"{about}: other users may read it (mode {mode:04o})", f"chmod 600 {path}")
-    if not users:
-        yield ok("secrets", "none is named")
-    else:
-        yield ok("secrets", f"{len(users):,} named; what is not told above is there")
+    if not missing:
+        yield ok("secrets", f"{len(users):,} named, all there" if users else "none is named")
 
 
 def _seen_by_others(reference: str) -> int:

@@ -133,7 +133,7 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
 
     For an export, an address that takes rows only has the right to know no GET: 404, 405 and the like are fine.
     """
-    with _client(settings, errand) as client:
+    with _client({**settings, "retries": 0}, errand) as client:
         told = f"{client.address} answers "
         refused = range(400, 500) if writes else ()
         return client.ask(
