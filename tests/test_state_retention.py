@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from backports.zstd import tarfile as zstd_tarfile
 
 from connrunner import quiet
 from connrunner.config import load
@@ -279,8 +278,7 @@ def test_an_archive_is_a_state_folder_of_its_own(place: Place, tmp_path: Path, s
     code, out, _ = typed(place, "history", "archive", "--before", "2026-11-20", "--to", str(to), "--format", "json")
     assert (code, json.loads(out)["runs"]) == (0, 3)
     assert (kept(place.state, "a"), folders(place.state, "a"), kept(place.state, "b")) == ([6, 5, 4], [4, 5, 6], [1])
-    reader = zstd_tarfile if suffix == ".tar.zst" else tarfile
-    with reader.open(to) as taken:
+    with archive._packed(to, "rb", like=to) as packed, tarfile.open(fileobj=packed) as taken:
         taken.extractall(tmp_path / "unpacked", filter="data")
     unpacked = StateFolder(tmp_path / "unpacked")
     assert (kept(unpacked, "a"), folders(unpacked, "a")) == ([3, 2, 1], [1, 2, 3])
