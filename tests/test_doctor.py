@@ -66,6 +66,7 @@ CLOCKS = [
 @pytest.mark.parametrize(("kept", "seen", "level"), CLOCKS)
 def test_the_clock(kept: bool | None, seen: datetime | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "synchronised", lambda: kept)
+    monkeypatch.setattr(machine, "asleep", lambda: timedelta(hours=3))
     assert levels(machine.clock(NOW, seen=seen)) == {"clock": level}
 
 
@@ -290,3 +291,17 @@ def test_a_workspace_that_cannot_be_read_is_a_check_like_others(place: Place) ->
     place.write("connrunner.yaml", "version: 7\n")
     code, out, _ = typed(place, "doctor")
     assert (code, "failure  workspace: connrunner.yaml" in out) == (1, True)
+
+
+def test_secrets_and_extras_of_those_who_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHAT", raising=False)
+    monkeypatch.delenv("BEAT", raising=False)
+    place.write("connrunner.yaml", 'version: 1\nheartbeat: {url: "env:BEAT"}\n')
+    place.write("notifications/ops.yaml", 'apprise: ["env:CHAT"]\n')
+    workspace = load.load(place.folder)
+    assert workspace.problems == ()
+    found = [check.found.split(":")[:2] for check in files.secret_references(workspace)]
+    assert found == [["env", "BEAT (heartbeat)"], ["env", "CHAT (notifications/ops)"]]
+    assert levels(machine.extras(workspace)) == {"extras": "ok"}
+    monkeypatch.setattr(machine, "find_spec", lambda name: None)
+    assert said(machine.extras(workspace))["extras"].fix.endswith("-m pip install 'connrunner[apprise]'")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from backports.zstd import tarfile as zstd_tarfile
 
 from connrunner import quiet
 from connrunner.config import load
@@ -158,6 +161,57 @@ def test_a_crash_anywhere_leaves_work_for_the_next_pass_and_loses_nothing_else(
     assert sorted(path.name for path in state.connection("a").iterdir()) == ["5", "6", "history.jsonl"]
 
 
+def test_a_run_that_ends_meanwhile_is_not_lost(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    past(state, "a", 6)
+    (last,) = run_files.recent(state, "a", 1)
+    at = keeping.cut(state, "a", Keep(runs=2), now=NOW)
+    assert at is not None
+    real = os.fsync
+    ends = iter([7])
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        for number in ends:  # after the first copy, before the state lock is taken
+            run_files.append_history(state, replace(last, run=number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    keeping.forget(state, at)
+    assert kept(state, "a") == [7, 6, 5]
+
+
+@pytest.mark.long
+def test_kill_9_at_any_moment(state: StateFolder) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom connrunner.state import retention\n"
+        "from connrunner.state.folder import StateFolder\nfrom connrunner.core.model import Keep\n"
+        "from connrunner.core import instant\nstate = StateFolder(Path(sys.argv[1]))\n"
+        f"print('go', flush=True)\n"
+        f"retention.work(state, lambda name: Keep(runs=3), {{}}, now=instant.parse('{instant.text(NOW)}'), budget=60)\n"
+    )
+    for attempt in range(40):
+        shutil.rmtree(state.runs)
+        state.prepare()
+        (state.root / "retention.json").unlink(missing_ok=True)
+        for name in ("a", "b", "c"):
+            past(state, name, 60)
+        process = subprocess.Popen([sys.executable, "-c", code, str(state.root)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(attempt / 1000)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        for name in ("a", "b", "c"):
+            assert kept(state, name)[:3] == [60, 59, 58]
+            assert kept(state, name) in ([60, 59, 58], list(range(60, 0, -1)))
+            assert set(folders(state, name)) >= {58, 59, 60}
+        (state.root / "retention.json").unlink(missing_ok=True)
+        keeping.work(state, lambda _: Keep(runs=3), {}, now=NOW, budget=60)
+        assert [folders(state, name) for name in ("a", "b", "c")] == [[58, 59, 60]] * 3
+        assert [kept(state, name) for name in ("a", "b", "c")] == [[60, 59, 58]] * 3
+
+
 def test_what_cannot_be_removed_keeps_nothing_else(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     past(state, "a", 3)
     past(state, "b", 3)
@@ -224,8 +278,7 @@ def test_an_archive_is_a_state_folder_of_its_own(place: Place, tmp_path: Path, s
     code, out, _ = typed(place, "history", "archive", "--before", "2026-11-20", "--to", str(to), "--format", "json")
     assert (code, json.loads(out)["runs"]) == (0, 3)
     assert (kept(place.state, "a"), folders(place.state, "a"), kept(place.state, "b")) == ([6, 5, 4], [4, 5, 6], [1])
-    reader = zstd_tarfile if suffix == ".tar.zst" else tarfile
-    with reader.open(to) as taken:
+    with archive._packed(to, "rb", like=to) as packed, tarfile.open(fileobj=packed) as taken:
         taken.extractall(tmp_path / "unpacked", filter="data")
     unpacked = StateFolder(tmp_path / "unpacked")
     assert (kept(unpacked, "a"), folders(unpacked, "a")) == ([3, 2, 1], [1, 2, 3])

@@ -66,7 +66,7 @@ def _checks(home: Home, names: tuple[str, ...] | None) -> Iterator[Check]:
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
-    yield from machine.extras(workspace.connections.values())
+    yield from machine.extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
     yield from machine.zone_data({workspace.timezone, *used}, now)
     yield from ground.state(home.state)

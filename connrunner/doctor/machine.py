@@ -8,15 +8,18 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connrunner import __version__
 from connrunner.config import zones
 from connrunner.connectors.extras import missing
-from connrunner.core.model import Connection
-from connrunner.doctor import Check, failure, ok, warning
+from connrunner.core.model import Workspace
+from connrunner.doctor import Check, failure, ok, warning, words
+from connrunner.notify.channel import is_channel
 
 FLOOR = re.compile(r"([A-Za-z0-9._-]+)(?:\[.*?\])?.*?>=([0-9.]+)")
 TIME_ERROR = 5  # what adjtimex(2) returns while nothing keeps the clock right
@@ -54,16 +57,19 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def extras(connections: Iterable[Connection]) -> Iterator[Check]:
-    """Yield whether the optional packages that *connections* need are installed."""
+def extras(workspace: Workspace) -> Iterator[Check]:
+    """Yield whether the optional packages that the workspace needs are installed."""
     needed: dict[str, list[str]] = {}
-    for connection in connections:
+    told = [name for name, target in workspace.targets.items() if any(map(is_channel, target.recipients))]
+    if told and find_spec("apprise") is None:
+        needed["apprise"] = [f"notifications/{name} (a channel)" for name in told]
+    for connection in workspace.connections.values():
         for each in missing(connection.work):
             needed.setdefault(each.extra, []).append(f"{connection.name} ({each.what})")
     for extra, who in sorted(needed.items()):
         more = f" and {len(who) - 3} more" if len(who) > 3 else ""
         fix = f"{sys.executable} -m pip install 'connrunner[{extra}]'"
-        yield failure("extras", f"{', '.join(who[:3])}{more} cannot run", fix)
+        yield failure("extras", f"{', '.join(who[:3])}{more} cannot do without the extra {extra!r}", fix)
     if not needed:
         yield ok("extras", "every connection has what it needs")
 
@@ -78,7 +84,16 @@ def clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
         found = f"{_minute(now)}; nothing keeps it right (NTP does not run, or has not reached a server)"
         yield warning("clock", found, "`timedatectl set-ntp true`; in a container the host's clock counts")
     else:
-        yield ok("clock", f"{_minute(now)}{', kept right by NTP' if kept else ''}")
+        slept = asleep()
+        nap = f"; since it started, this machine slept for {words(slept)}: no tick came then" if slept > SLACK else ""
+        yield ok("clock", f"{_minute(now)}{', kept right by NTP' if kept else ''}{nap}")
+
+
+def asleep() -> timedelta:
+    """Return how long the machine has been suspended since it started; only one of its clocks goes on meanwhile."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return timedelta(0)
+    return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
 def synchronised() -> bool | None:

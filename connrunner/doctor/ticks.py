@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connrunner.core import instant
-from connrunner.doctor import Check, failure, ok, warning
+from connrunner.doctor import Check, failure, ok, warning, words
 
 LATE = timedelta(minutes=3)  # without a tick: cron has missed two
 DAY = timedelta(days=1)
@@ -44,12 +44,3 @@ def gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[
             continue
         if end - start > LATE and now - DAY < end <= now:
             yield max(start, now - DAY), end
-
-
-def words(span: timedelta) -> str:
-    """Return a span as people say it."""
-    seconds = int(span.total_seconds())
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:,} {unit}"
-    return f"{seconds} seconds"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from connrunner.config import git, secrets
 from connrunner.core.model import Workspace
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
+from connrunner.notify.channel import PREFIX, is_channel
 from connrunner.notify.check import check as check_templates
 
 VALIDATE = "`connrunner validate` shows each with its place"
@@ -64,19 +65,11 @@ def templates(workspace: Workspace) -> Iterator[Check]:
         yield ok("templates", "all render" if (Path(workspace.folder) / "templates").is_dir() else "the built-in ones")
 
 
-def secret_references(workspace: Workspace, wanted: Iterable[str] | None = None) -> Iterator[Check]:
-    """Yield whether each secret that is named exists and is private; what it is stays untold.
-
-    *wanted* are connections to look at; None is all, and the mail server's.
-    """
+def secret_references(workspace: Workspace) -> Iterator[Check]:
+    """Yield whether each secret that is named exists and is private; what it is stays untold."""
     users: dict[str, list[str]] = {}
-    for connection in workspace.connections.values():
-        if connection.enabled and (wanted is None or connection.name in wanted):
-            for reference in secrets.references(connection.settings):
-                users.setdefault(reference, []).append(connection.name)
-    for value in (workspace.mail.username, workspace.mail.password) if wanted is None else ():
-        if value and secrets.is_reference(value):
-            users.setdefault(value, []).append("mail")
+    for reference, user in _named(workspace):
+        users.setdefault(reference, []).append(user)
     missing = 0
     for reference, who in sorted(users.items()):
         about = f"{reference} ({', '.join(who[:3])}{', ...' if len(who) > 3 else ''})"
@@ -91,6 +84,23 @@ def secret_references(workspace: Workspace, wanted: Iterable[str] | None = None)
             yield warning("secrets", f"{about}: other users may read it (mode {mode:04o})", f"chmod 600 {path}")
     if not missing:
         yield ok("secrets", f"{len(users):,} named, all there" if users else "none is named")
+
+
+def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield each reference to a secret, with who uses it."""
+    for connection in workspace.connections.values():
+        if connection.enabled:
+            beat = connection.heartbeat.url if connection.heartbeat else ""
+            for reference in secrets.references([connection.settings, beat]):
+                yield reference, connection.name
+    mail, beat = workspace.mail, workspace.heartbeat.url if workspace.heartbeat else ""
+    for value, who in ((mail.username, "mail"), (mail.password, "mail"), (beat, "heartbeat")):
+        if value and secrets.is_reference(value):
+            yield value, who
+    for name, target in workspace.targets.items():
+        for recipient in target.recipients:
+            if is_channel(recipient):
+                yield recipient.removeprefix(PREFIX), f"notifications/{name}"
 
 
 def _seen_by_others(reference: str) -> int:

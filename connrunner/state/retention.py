@@ -134,8 +134,8 @@ def forget(folder: StateFolder, at: Cut) -> None:
         behind = _copy(old, new, at.offset)
         os.fsync(new)
         with locks.changing(folder):
-            _copy(old, new, behind)
-            os.fsync(new)
+            if _copy(old, new, behind) > behind:
+                os.fsync(new)
             beside.replace(path)
             sync_folder(path.parent)
 
