@@ -5,8 +5,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := build/demo
+# One more than there are processors: many tests wait for servers and clocks.
+JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
-.PHONY: help demo test torture fuzz coverage check format lint types imports docs docs-check bench floors clean
+.PHONY: help demo test thorough torture fuzz coverage check format lint types imports docs docs-check bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -26,7 +28,10 @@ demo: ## install connrunner as a user would and run its main job from end to end
 	$(DEMO)/bin/connrunner demo
 
 test: $(READY) ## run the tests, in less than three minutes
-	$(BIN)/python -m pytest --numprocesses auto -m 'not long'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) -m 'not long and not thorough'
+
+thorough: $(READY) ## run the tests of a finer sieve
+	$(BIN)/python -m pytest --numprocesses $(JOBS) -m 'thorough and not long'
 
 torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto

@@ -41,6 +41,7 @@ def plain(place: Place, *arguments: str, at: str = "2026-11-22T06:04:00Z") -> di
 @pytest.fixture
 def busy(place: Place) -> Iterator[Place]:
     """`big` runs since 06:00 UTC and usually takes 10 minutes; `other` and `small` wait; `aside` has a lane of its own."""
+    place.state.prepare()
     place.command("big", "pass", schedule=DAILY, more="owner: crm-team\nlabels: {team: crm, tier: gold}\n")
     place.command("other", "pass", schedule=DAILY, more="labels: {team: web}\n")
     place.command("small", "pass", schedule=DAILY)

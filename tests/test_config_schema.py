@@ -304,6 +304,7 @@ def test_every_kind_of_schedule_can_be_written(kind: str) -> None:
     assert schedules.parse(data, "UTC")
 
 
+@pytest.mark.thorough
 def test_comparing_items_is_not_quadratic() -> None:
     days = [number if number % 2 else str(number) for number in range(20_000)]
     data = {"type": "days_of_week", "days": [*days, "monday", "monday"], "time": "01:30"}

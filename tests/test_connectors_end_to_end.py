@@ -120,6 +120,7 @@ def test_an_api_is_read_from_where_the_last_run_came_to(shop: Place, partner: Pa
     assert json.loads(shop.run("state", "people", "--format", "json").out)["kept_rows"] == 0
 
 
+@pytest.mark.thorough
 def test_what_the_partner_refuses_is_told_and_offered_again(shop: Place, partner: Partner) -> None:
     shop.write("in/a.csv", "id,age\n1,30\n2,12\n3,50\n")
     shop.write(
@@ -143,6 +144,7 @@ def test_what_the_partner_refuses_is_told_and_offered_again(shop: Place, partner
     assert [record["outcome"] for record in shop.runs("audience")] == ["succeeded", "succeeded", "partial"]
 
 
+@pytest.mark.thorough
 def test_a_reset_begins_at_the_beginning(shop: Place, partner: Partner) -> None:
     partner.people = [{"id": "1", "name": "Ann", "age": "30", "changed": "2026-11-20T00:00:00Z"}]
     run(shop, "people")
@@ -171,6 +173,7 @@ def test_a_broken_expectation_leaves_everything_as_it_was(shop: Place) -> None:
     assert json.loads(shop.run("profiles", "--format", "json").out)["profiles"] == 0
 
 
+@pytest.mark.thorough
 def test_an_empty_export_can_be_skipped(shop: Place) -> None:
     shop.write("in/a.csv", "id,age\n1,30\n")
     shop.write(

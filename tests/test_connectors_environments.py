@@ -159,6 +159,7 @@ def test_the_folder_says_what_is_in_it() -> None:
         environments.package({})
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_was_installed_is_found_and_runs(programs: Path, tmp_path: Path) -> None:
     place = programs / TINY.folder

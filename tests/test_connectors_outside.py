@@ -48,6 +48,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
+@pytest.mark.thorough
 def test_it_imports_from_where_it_was_and_exports(place: Place, installed: dict[str, str]) -> None:
     place.write("connections/letters.yaml", IMPORT)
     place.write("connections/out.yaml", EXPORT)

@@ -406,6 +406,7 @@ def test_it_stays_busy(objects: S3Backend, faulty: Faulty, errand: Errand) -> No
     assert there(objects) == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_line_breaks_in_the_middle(
     objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
@@ -642,6 +643,7 @@ def test_who_may_write_need_not_be_allowed_to_look(objects: S3Backend, faulty: F
         s3.target(settings(faulty, "out.csv"), errand)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_large_file_goes_in_parts(
     objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch

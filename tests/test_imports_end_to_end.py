@@ -57,6 +57,7 @@ BAD: list[tuple[str, bytes | None, str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("content", "outcome", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
 def test_a_bad_file_has_a_run_and_a_remedy(people: Place, content: bytes | None, outcome: str, words: str) -> None:
     (people.folder / "in").mkdir()
@@ -154,6 +155,7 @@ def _everything(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.thorough
 def test_profiles_are_counted_shown_and_written(people: Place) -> None:
     people.write("in/a.csv", HEADER + "1,a@example.com,Ann,30\n2,b@example.com,Bob,31\n")
     run(people, "people")
@@ -182,6 +184,7 @@ def test_a_run_that_reads_too_long_is_ended_and_changes_nothing(people: Place) -
     assert found["seconds"] < 30
 
 
+@pytest.mark.thorough
 def test_eight_dated_files_one_run_each_agree_with_a_plain_comparison(people: Place) -> None:
     """People come, go and change; the counters equal what two plain dicts say."""
     chance = random.Random(8)

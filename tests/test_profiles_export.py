@@ -19,6 +19,8 @@ from connrunner.errors import RunError
 from connrunner.profiles import ExportResult, ProfileStore
 from tests.test_profiles_open import AT, Shelf, import_of, shelf
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["shelf"]
 
 NAMES = ("id", "email", "name", "born", "seen", "spent", "visits", "member", "tags", "scores")

@@ -34,6 +34,8 @@ from connrunner.errors import RunError
 from connrunner.profiles import ExportResult, ProfileStore, open_store, refusals
 from tests.effort import examples
 
+pytestmark = pytest.mark.thorough
+
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 MODEL = ProfileModel(
     properties={

@@ -20,6 +20,8 @@ from connrunner.profiles.plain import plain
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["shelf"]
 
 WORK = import_of("id", "name")

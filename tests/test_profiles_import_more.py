@@ -33,6 +33,8 @@ from connrunner.errors import RunError
 from connrunner.profiles import Difference, ImportResult, ProfileStore, document, excel, open_store, packed, zstd
 from connrunner.profiles.plain import Plain
 
+pytestmark = pytest.mark.thorough
+
 TYPES = {
     "id": "text",
     "email": "email",

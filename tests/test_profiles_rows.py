@@ -15,6 +15,8 @@ from connrunner.errors import ArgumentError, RunError
 from connrunner.profiles import FileResult, classify, imports
 from tests.test_profiles_open import AT, MODEL, Shelf, counted, import_of, names_of, properties, shelf
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["shelf"]
 
 
