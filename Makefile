@@ -8,6 +8,9 @@ DEMO   := build/demo
 # One more than there are processors: many tests wait for servers and clocks.
 JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
+# Tests start hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test thorough torture fuzz coverage check format lint types imports docs docs-check bench floors clean
 
 help:

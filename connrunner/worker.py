@@ -39,8 +39,16 @@ SAMPLES = 20  # rows that a rehearsal of an export shows
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
 
 
-class Terminated(BaseException):
-    """The worker was asked to end. Not an Exception: no connector may swallow it."""
+class Terminated(SystemExit):
+    """The worker was asked to end.
+
+    Not an Exception, for no connector may swallow it; and of this kind, for asyncio swallows every other that a
+    signal's handler raises in one of its callbacks (`asyncio.Handle`).
+    """
+
+
+class TimeIsOver(SystemExit):
+    """The run has taken longer than its timeout; of this kind for the same reasons."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -339,7 +347,7 @@ def main() -> int:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
         result = attempts.result_of(attempt)
-    except (Terminated, Exception) as error:
+    except (SystemExit, Exception) as error:
         result = result or _cut_off(job, orders.given or error, so_far, log)
     finally:
         orders.close()
@@ -407,7 +415,7 @@ class Orders:
     def _time_is_over(self, _number: int, _frame: FrameType | None) -> None:
         hint = "raise `timeout` or give it less to do"
         self.given = RunError("it took longer than its `timeout`", hint=hint, code="timeout")
-        raise self.given
+        raise TimeIsOver
 
 
 if __name__ == "__main__":

@@ -111,8 +111,12 @@ def _within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-class _SlowError(BaseException):
-    """The time is over. Not an Exception: no connector may take it for trouble of its own."""
+class _SlowError(SystemExit):
+    """The time is over.
+
+    Not an Exception, for no connector may take it for trouble of its own; and of this kind, for asyncio swallows every
+    other that a signal's handler raises in one of its callbacks.
+    """
 
 
 class _Heard:
