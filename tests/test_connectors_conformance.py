@@ -268,6 +268,7 @@ def test_a_server_that_answers_with_an_error(partner: Partner, way: str) -> None
     recovers(partner, way, "error")
 
 
+@pytest.mark.thorough  # psycopg gives a silent server 10 s to confirm that it cancels
 # A signal between the opening of a file and its `with` leaves the file to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @of("stop", *DIRECTIONS)
