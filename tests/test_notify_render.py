@@ -97,7 +97,7 @@ Rows
   unchanged                 10,286
   invalid                       14
 
-Refused rows, the first 10 of 14
+Not accepted, the first 10 of 14
 """
         + "".join(f"  line {line}, age: 'abc' is not an integer [abc]\n" for line in range(2, 12))
         + """
