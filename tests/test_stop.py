@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from connrunner import worker
 from connrunner.family import Family
 from tests.conftest import Place
 from tests.test_tick import HELLO, Waiter, eventually
@@ -198,3 +200,22 @@ def test_a_stopped_import_leaves_the_store_as_before(place: Place, tmp_path: Pat
     assert counts["read"] == counts["not_attempted"] > 0
     assert json.loads(place.run("profiles", "--format", "json").out)["profiles"] == 0
     assert not list(place.state.spool.iterdir())
+
+
+@pytest.mark.parametrize("order", [worker.Terminated, worker.TimeIsOver])
+def test_no_event_loop_swallows_an_order(order: type[BaseException]) -> None:
+    """Whatever a signal's handler raises in a callback of asyncio is logged and forgotten, but for two kinds."""
+
+    def handler(*_: object) -> None:
+        raise order
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(5)
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        with pytest.raises(order):
+            asyncio.run(work())
+    finally:
+        signal.signal(signal.SIGUSR1, before)

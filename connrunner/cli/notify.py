@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from connrunner.cli import text
-from connrunner.cli.home import Home, who, with_home
+from connrunner.cli.home import Callback, Home, who, with_home
 from connrunner.cli.notify_preview import preview_command
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
@@ -55,11 +57,16 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
     click.echo(text.table(("ID", "To", "Since", "Tried", "State", "Why"), rows, right={3}))
 
 
+def with_choice(callback: Callback) -> Callback:
+    """Give a command what says which mail is meant: IDs, an address, or all."""
+    command: Any = with_home()(callback)
+    command = click.option("--all", "everything", is_flag=True, help="All that waits or was given up.")(command)
+    command = click.option("--to", default="", metavar="ADDRESS", help="Only what goes to this address.")(command)
+    return click.argument("ids", nargs=-1, metavar="[ID]...")(command)  # type: ignore[no-any-return]
+
+
 @notify_command.command(name="retry")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--to", default="", metavar="ADDRESS", help="Only what goes to this address.")
-@click.option("--all", "everything", is_flag=True, help="All that waits or was given up.")
-@with_home()
+@with_choice
 def retry_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) -> None:
     """Have mail sent again by the next tick, also what was given up.
 
@@ -70,10 +77,7 @@ def retry_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) -
 
 
 @notify_command.command(name="drop")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--to", default="", metavar="ADDRESS", help="Only what goes to this address.")
-@click.option("--all", "everything", is_flag=True, help="All that waits or was given up.")
-@with_home()
+@with_choice
 def drop_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) -> None:
     """Take mail out of the outbox: nobody is told, and it is listed no more.
 

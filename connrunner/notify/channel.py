@@ -8,17 +8,15 @@ a mail waiting. Needs the extra: pip install 'connrunner[apprise]'.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from connrunner.core.notice import Event
 from connrunner.errors import RunError
-from connrunner.notify import plain
+from connrunner.notify import child, plain
 from connrunner.notify.carrier import Answer
 from connrunner.notify.render import Rendered
 
@@ -29,7 +27,6 @@ KEPT = (  # of the environment: the rest may hold secrets
     *("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
-ROOT = Path(__file__).parents[2]
 KINDS = {"succeeded": "success", "recovered": "success", "partial": "warning", "late": "warning", "digest": "info"}
 KINDS |= {"stopped": "info", "folded": "warning"}
 
@@ -65,15 +62,13 @@ def _secrets(url: str) -> list[str]:
 
 def _ask(request: dict[str, str], patience: float) -> str:
     """Return why it did not work, in the words of the process; an empty text when it did."""
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "connrunner.notify.channel"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=child.environment(KEPT),
             cwd="/",
             start_new_session=True,
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import Outcome
-from connrunner.notify import plain
+from connrunner.notify import child, plain
 
 SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")  # of a mail
 CHAT = "chat.j2"  # the short text for channels, under the mail's subject
@@ -33,7 +33,6 @@ LAYOUT = "layout.html.j2"  # what the HTML of every kind extends
 CPU_SECONDS = 3  # for one part of one mail; a sound template needs some milliseconds
 DEATHS = len(ALL)  # processes that may be lost before the rest is not tried any more
 KEPT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")  # of the environment: the rest may hold secrets
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,15 +175,13 @@ def _trouble(template: str, message: str) -> dict[str, Any]:
 
 def _process(request: Mapping[str, Any], deadline: float) -> tuple[list[dict[str, Any]], str]:
     """Return the answers of one process, and how it ended."""
-    environment = {name: os.environ[name] for name in KEPT if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "connrunner.notify.sandbox"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=child.environment(KEPT),
             cwd="/",
         )
     except OSError as error:
