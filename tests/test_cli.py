@@ -15,6 +15,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 from tests.conftest import Place
 
 README = Path(__file__).parent.parent / "README.md"
@@ -276,7 +277,7 @@ def test_a_cell_moves_no_cursor() -> None:
      (100_000, "27 h 46 min")],
 )  # fmt: skip
 def test_durations(seconds: float, words: str) -> None:
-    assert text.duration(seconds) == words
+    assert durations.in_words(seconds) == words
 
 
 def test_counters_name_what_is_not_zero() -> None:

@@ -19,6 +19,7 @@ from connrunner.core import schedule as schedules
 from connrunner.core.icalendar import Happening
 from connrunner.core.model import Connection, Run
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 
 MOST = 200  # coming slots, and past runs, of one connection
 SHORTEST = timedelta(minutes=5)  # below that nobody sees an event
@@ -59,7 +60,7 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
     now = home.clock()
     usual = forecast.usual(run_files.durations(home.state, connection.name))
     lasts = timedelta(seconds=usual.median) if usual.runs else SHORTEST
-    words = f"usually takes {text.duration(usual.median)}" if usual.runs else "nobody has seen it run"
+    words = f"usually takes {durations.in_words(usual.median)}" if usual.runs else "nobody has seen it run"
     promise = home.standing.promises.get(connection.name)
     slots = outlook.coming(connection, promise, now=now, zones=zones.version())
     for slot in takewhile(lambda slot: slot <= until, islice(slots, MOST)):

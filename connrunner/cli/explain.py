@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import click
 
 from connrunner import quiet
-from connrunner.cli import reasons, text, yaml_then
+from connrunner.answers import reasons, yaml_history
+from connrunner.cli import text
 from connrunner.cli.documented import documented
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
@@ -26,6 +27,7 @@ from connrunner.core.model import Connection, TimesPerDay
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state import decisions
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 
 LATEST = 10  # lines about decisions that are written out
 ENOUGH = 10  # decisions that one such line may stand for
@@ -84,7 +86,7 @@ class Explained:
             lines += ["", *self._coming(self.connection, count)]
         if self.decided:
             recent = reasons.lately(self.decided[-LATEST * ENOUGH :], self.zone)[-LATEST:]
-            rows = [[text.local_minute(at, self.zone), words] for at, words in recent]
+            rows = [[instant.local_minute(at, self.zone), words] for at, words in recent]
             lines += ["", text.table(("Lately", "What was decided"), rows)]
             lines.append(f"`connrunner explain {self.name} --at HH:MM` says why it ran, or did not, at a time")
         return lines
@@ -110,7 +112,7 @@ class Explained:
             rows.append(("Now", str(coming[4])))
         last = run_files.last_run(self.home.state, self.name)
         if last is not None:
-            ended = text.local_minute(last.ended_at, self.zone)
+            ended = instant.local_minute(last.ended_at, self.zone)
             rows.append(
                 (
                     "Last",
@@ -124,14 +126,14 @@ class Explained:
         words = schedules.describe(connection.schedule)
         promise = self.home.standing.promises.get(self.name)
         if isinstance(connection.schedule, TimesPerDay) and promise is not None:
-            words += f", counted from {text.local_minute(promise.on_since, self.zone)}, when it was switched on [R4]"
+            words += f", counted from {instant.local_minute(promise.on_since, self.zone)}, when it was switched on [R4]"
         return words
 
     def _commit(self) -> str:
-        found = yaml_then.then(self.home.folder, self.name, self.home.workspace.commit)
+        found = yaml_history.then(self.home.folder, self.name, self.home.workspace.commit)
         if found is None:
             return ""
-        edited = found.lines != yaml_then.now(self.home.folder, self.name)
+        edited = found.lines != yaml_history.now(self.home.folder, self.name)
         words = "edited after" if edited else "as in"
         return f"; {words} commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
 
@@ -139,8 +141,8 @@ class Explained:
         usual = forecast.usual(run_files.durations(self.home.state, self.name))
         if not usual.runs:
             return "nobody knows yet: no run has come to its end"
-        most = f"at most {text.duration(usual.p95)} in 19 of 20"
-        return f"usually {text.duration(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
+        most = f"at most {durations.in_words(usual.p95)} in 19 of 20"
+        return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
 
     def _slots(self, connection: Connection, count: int) -> list[datetime]:
         promise = self.home.standing.promises.get(self.name)
@@ -157,7 +159,7 @@ class Explained:
             ]
         rows = [
             [
-                text.local_minute(slot, self.zone),
+                instant.local_minute(slot, self.zone),
                 instant.text(slot),
                 outlook.note(connection.schedule, slot, timezone=self.zone),
             ]
@@ -176,7 +178,7 @@ class Explained:
         since = promise.on_since if promise else self.home.clock()
         found = schedules.left_out_between(connection.schedule, self.home.clock(), until, on_since=since)
         return [
-            f"left out: {text.local_minute(slot, self.zone)}; {schedules.why_not(connection.schedule, slot)}"
+            f"left out: {instant.local_minute(slot, self.zone)}; {schedules.why_not(connection.schedule, slot)}"
             for slot in islice(found, LATEST)
         ]
 
@@ -222,7 +224,7 @@ class Explained:
     def _why(self, at: datetime) -> list[str]:
         answer = self._answer(at)
         lines = [
-            f"{self.name} at {text.local_minute(at, self.zone)} ({instant.text(at)})",
+            f"{self.name} at {instant.local_minute(at, self.zone)} ({instant.text(at)})",
             "",
             *self._sentences(answer),
         ]
@@ -233,7 +235,7 @@ class Explained:
         decision = answer.started or answer.ended or answer.decision
         if decision is None or answer.verdict == "ahead":
             return []
-        then = yaml_then.then(self.home.folder, self.name, decision.commit)
+        then = yaml_history.then(self.home.folder, self.name, decision.commit)
         if then is None:
             why = (
                 "the workspace was in no git repository"
@@ -249,14 +251,14 @@ class Explained:
         if answer.verdict in ("no-slot", "off"):
             return lines
         config = decision.config
-        if config and not yaml_then.is_as_committed(self.home.folder, self.name, commit.hash, config):
+        if config and not yaml_history.is_as_committed(self.home.folder, self.name, commit.hash, config):
             lines.append("It ran with something else than this: files were edited and not committed, then.")
         lines += then.numbered()
         before = self._run_before(decision)
-        earlier = yaml_then.then(self.home.folder, self.name, before.commit if before else None)
+        earlier = yaml_history.then(self.home.folder, self.name, before.commit if before else None)
         if before is None or earlier is None:
             return lines
-        difference = yaml_then.changed(earlier, then)
+        difference = yaml_history.changed(earlier, then)
         if not difference:
             return [*lines, "", f"Its file was the same for the run before, #{before.run}."]
         return [*lines, "", f"What changed since the run before, #{before.run}:", *difference]

@@ -53,7 +53,7 @@ def log_command(home: Home, name: str, run: int | None, follow: bool, target: Pa
 
 
 def _line(event: dict[str, Any], zone: str) -> str:
-    at = text.local(instant.parse(event["at"]), zone)
+    at = instant.local(instant.parse(event["at"]), zone)
     match event.get("type", "message"):
         case "message":
             level = event.get("level", "info")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from connrunner.cli.figures import figures
+from connrunner.answers.metrics import figures
 from connrunner.cli.home import Home, with_home
 from connrunner.core import prometheus
 from connrunner.errors import ArgumentError

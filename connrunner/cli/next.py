@@ -14,6 +14,7 @@ from connrunner.core import forecast, instant, outlook
 from connrunner.core import schedule as schedules
 from connrunner.core.forecast import Usual
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 
 
 @click.command()
@@ -52,9 +53,9 @@ def next_command(home: Home, name: str | None, count: int) -> None:
     rows = [
         [
             connection.name,
-            text.local_minute(slot, zone),
+            instant.local_minute(slot, zone),
             instant.text(slot),
-            text.duration(usual[connection.name].median) if usual[connection.name].runs else "?",
+            durations.in_words(usual[connection.name].median) if usual[connection.name].runs else "?",
             schedules.describe(connection.schedule),
         ]
         for slot, connection, zone in coming

@@ -13,6 +13,7 @@ from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
 from connrunner.state.letters import Letter, as_dict, chosen, held_back, letters
+from connrunner.text import words
 
 
 @click.group(name="notify")
@@ -41,7 +42,7 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
     zone = home.zone()
     for storm in [] if dead or ids else held_back(home.standing):
         notices = "1 notice" if storm.count == 1 else f"{storm.count:,} notices"
-        until = text.local(storm.until, zone)[11:16]
+        until = instant.local(storm.until, zone)[11:16]
         click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
     if not found:
         click.echo("no mail was given up" if dead else "no mail waits, and none was given up")
@@ -51,8 +52,8 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
         state: text.Cell = text.Coloured("given up", "red")
         if letter.next_at is not None:
             waits = letter.next_at > home.clock()
-            state = f"again at {text.local(letter.next_at, zone)[11:16]}" if waits else "with the next tick"
-        owed = text.local(instant.parse(letter.owed_at), zone)[:16]
+            state = f"again at {instant.local(letter.next_at, zone)[11:16]}" if waits else "with the next tick"
+        owed = instant.local(instant.parse(letter.owed_at), zone)[:16]
         rows.append([letter.notice.id, letter.recipient, owed, str(letter.attempts), state, letter.reason])
     click.echo(text.table(("ID", "To", "Since", "Tried", "State", "Why"), rows, right={3}))
 
@@ -98,7 +99,7 @@ def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything:
         found = chosen(known, ids, to=to)
         for name in ids:
             if not chosen(known, [name]):
-                hint = text.nearest(name, {letter.notice.id for letter in known})
+                hint = words.hint(name, {letter.notice.id for letter in known})
                 raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
         at = instant.text(home.clock())
         about = {"type": what, "at": at, "reason": f"by {who()}"}

@@ -17,6 +17,7 @@ from connrunner.core.changes import Change, Difference, Slots
 from connrunner.core.forecast import Day, Visit
 from connrunner.core.model import Connection, Workspace
 from connrunner.core.preview import Preview, Side
+from connrunner.text import durations
 
 SIGNS = {
     "added": "+",
@@ -110,7 +111,7 @@ class Shown:
 
     def _title(self) -> str:
         days = _days(self.found.until - self.found.start)
-        return f"{self.base} -> {self.head}; {days} from {text.local_minute(self.found.start, self.zone)}"
+        return f"{self.base} -> {self.head}; {days} from {instant.local_minute(self.found.start, self.zone)}"
 
     def _told(self, change: Change) -> list[str]:
         """Return what becomes of one connection, in lines."""
@@ -156,7 +157,7 @@ class Shown:
                 yield _listed(f"{_count(len(times), 'slot')} {words}", shown, len(times))
 
     def _short(self, slot: datetime) -> str:
-        return text.local_minute(slot, self.zone)[:-7]
+        return instant.local_minute(slot, self.zone)[:-7]
 
     def _move(self, before: datetime, after: datetime) -> str:
         old, new = self._short(before), self._short(after)
@@ -172,15 +173,15 @@ class Shown:
     def _load_cells(self, load: Load | None) -> list[str]:
         if load is None:
             return ["none"] * 5
-        fullest = f"{load.fullest.day:%a %Y-%m-%d}: {text.duration(load.fullest.seconds)}"
-        work = text.duration(load.seconds)
+        fullest = f"{load.fullest.day:%a %Y-%m-%d}: {durations.in_words(load.fullest.seconds)}"
+        work = durations.in_words(load.seconds)
         return [f"{load.runs:,}", work, f"{load.overlaps:,}", fullest, self._wait(load.longest)]
 
     def _wait(self, visit: Visit) -> str:
         if not visit.wait:
             return "none"
         who = f"{visit.connection} behind {visit.behind}, {self._short(visit.due_at)}"
-        return f"{text.duration(visit.wait.total_seconds())} ({who})"
+        return f"{durations.in_words(visit.wait.total_seconds())} ({who})"
 
     def _warnings(self) -> Iterator[Warned]:
         older = {(one.connection, one.gap) for one in self.found.before.tight}
@@ -215,7 +216,9 @@ class Shown:
             worst = max(days, key=lambda day: (day.seconds, day.merged))
             count, day = _count(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
             if worst.seconds > DAY:
-                message = f"lane {lane} has more work than fits on {count}: {text.duration(worst.seconds)} on {day}"
+                message = (
+                    f"lane {lane} has more work than fits on {count}: {durations.in_words(worst.seconds)} on {day}"
+                )
             else:
                 slots = _count(worst.merged, "slot")
                 message = (
@@ -251,7 +254,8 @@ class Shown:
             yield "no state folder: times_per_day counts from now; --state or --durations brings real run times"
         asked = timedelta(days=round((self.found.until - self.found.start) / timedelta(days=1)))
         if self.found.until - self.found.start < asked:
-            yield f"looked ahead until {text.local_minute(self.found.until, self.zone)} only: there are very many slots"
+            until = instant.local_minute(self.found.until, self.zone)
+            yield f"looked ahead until {until} only: there are very many slots"
 
     # --- markdown ----------------------------------------------------------------------------------------------
 
@@ -408,7 +412,7 @@ def _days(span: timedelta) -> str:
 
 
 def _minutes(seconds: float) -> str:
-    return f"{round(seconds / 60):,} min" if seconds >= 120 else text.duration(seconds)
+    return f"{round(seconds / 60):,} min" if seconds >= 120 else durations.in_words(seconds)
 
 
 def _escaped(words: str) -> str:

@@ -17,6 +17,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
+from connrunner.text import words
 
 WAIT = 5.0  # seconds that a look waits for a run that has the store open
 FORMATS: dict[str, Format] = {
@@ -55,7 +56,7 @@ def profiles_command(
     chosen = tuple(name.strip() for name in columns.split(",")) if columns else ()
     for name in chosen:
         if name not in model.properties:
-            raise ArgumentError(f"there is no property {name!r}{text.nearest(name, model.properties)}")
+            raise ArgumentError(f"there is no property {name!r}{words.hint(name, model.properties)}")
     with (
         tempfile.TemporaryDirectory() as temp,
         profiles.open_store(
@@ -97,7 +98,7 @@ def _show(home: Home, store: profiles.ProfileStore, model: ProfileModel, value: 
             said[objective] = "consented" if consented else "refused"
         for what in ("created", "changed"):
             at, by, run = (profile[what][key] for key in ("at", "connection", "run"))
-            said[what] = f"{text.local(instant.parse(at), zone)} by {by} #{run}"
+            said[what] = f"{instant.local(instant.parse(at), zone)} by {by} #{run}"
         click.echo(text.table(("Property", "Value"), [[name, words] for name, words in said.items()]) + "\n")
 
 

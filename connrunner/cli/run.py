@@ -21,6 +21,7 @@ from connrunner.core.plan import Stop
 from connrunner.errors import ArgumentError
 from connrunner.state import requests
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
 GOOD = (Outcome.SUCCEEDED, Outcome.PARTIAL)
@@ -142,7 +143,7 @@ class Progress:
 
     def show(self, number: int | None) -> None:
         """Draw how far run *number* is; None while it waits."""
-        elapsed = text.duration(time.monotonic() - self.began)
+        elapsed = durations.in_words(time.monotonic() - self.began)
         if number is None:
             self._draw(f"{self.name}  waits in the queue  {elapsed}")
             return

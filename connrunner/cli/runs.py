@@ -9,16 +9,19 @@ from pathlib import Path
 
 import click
 
-from connrunner.cli import table, text
+from connrunner.answers import runs_table
+from connrunner.answers.status import running_facts
+from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
 from connrunner.cli.metrics import replace_file
-from connrunner.cli.overview import running_facts
 from connrunner.cli.status import words_of
+from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core import schedule as schedules
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
 from connrunner.state import runs as run_files
+from connrunner.text import durations
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
 
@@ -65,7 +68,7 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
     names = [name for name in home.known_names() if fnmatchcase(name, pattern)] or [home.require(pattern)]
     found = [run for name in names for run in islice(_ended(home, name, since), limit)]
     if home.output == "csv":
-        page = table.as_csv(found)
+        page = runs_table.as_csv(found)
         if path is None:
             click.echo(page, nl=False)
         else:
@@ -75,7 +78,7 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")
     from connrunner import profiles
 
-    profiles.write_parquet(table.as_csv(found), table.COLUMNS, path)
+    profiles.write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:
@@ -87,8 +90,8 @@ def run_row(run: Run, zone: str) -> list[text.Cell]:
         details.append(f"{run.missed:,} later slots were missed")
     if run.merged:
         details.append(f"{run.merged:,} slots merged into it")
-    start = text.local(run.started_at, zone) if run.started_at else "-"
-    time = text.duration(run.seconds) if run.started_at else "-"
+    start = instant.local(run.started_at, zone) if run.started_at else "-"
+    time = durations.in_words(run.seconds) if run.started_at else "-"
     return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
 
 
@@ -96,21 +99,21 @@ def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     """Return the row of the promised next run, or of the reason why there is none."""
     waiting = home.standing.waiting.get(name)
     if waiting:
-        since = text.local(waiting.queued_at, zone)
-        return ["Waiting", text.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
+        since = instant.local(waiting.queued_at, zone)
+        return ["Waiting", instant.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
     connection = home.workspace.connections.get(name)
     promise = home.standing.promises.get(name)
     if connection is None:
         is_broken = name in home.workspace.broken
         why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
         due = promise.next_due if promise and is_broken else None
-        return ["Next", text.local(due, zone) if due else "-", "", "", why]
+        return ["Next", instant.local(due, zone) if due else "-", "", "", why]
     if not connection.enabled:
         return ["Next", "-", "", "", "switched off"]
     words = schedules.describe(connection.schedule)
     if promise is None or promise.schedule != schedules.document(connection.schedule):
         return ["Next", "-", "", "", f"{words}; the next tick will promise an instant"]
-    return ["Next", text.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
+    return ["Next", instant.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
 
 
 def running_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
@@ -118,5 +121,5 @@ def running_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     facts = running_facts(home, name)
     if facts is None:
         return None
-    start = text.local(facts.started_at, zone)
-    return [f"{facts.run} Running", start, text.duration(facts.seconds), "", words_of(facts, zone)]
+    start = instant.local(facts.started_at, zone)
+    return [f"{facts.run} Running", start, durations.in_words(facts.seconds), "", words_of(facts, zone)]

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from connrunner.answers.status import PREDICTED, Choice, Failing, Overview, Running
 from connrunner.cli import text
 from connrunner.cli.home import Home, leave, uncommitted_words, with_home
-from connrunner.cli.overview import PREDICTED, Choice, Failing, Overview, Running
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
+from connrunner.text import durations
 
 WORTH_TELLING = 60  # seconds that a run will wait
 EVERY = 2.0  # seconds between two looks of --watch
@@ -49,7 +50,7 @@ def status_command(
     choice = Choice(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
     _require(home, names)
     if check:
-        leave(_checked(Overview(home, choice)))
+        leave(_checked(home, Overview(home, choice)))
     while True:
         shown = Overview(home, choice)
         if home.json:
@@ -82,10 +83,10 @@ def _require(home: Home, names: tuple[str, ...]) -> None:
             home.require(name)
 
 
-def _checked(shown: Overview) -> int:
+def _checked(home: Home, shown: Overview) -> int:
     complaints = shown.complaints
-    if shown.home.json:
-        shown.home.echo_json({"healthy": not complaints, "complaints": complaints, **as_json(shown)})
+    if home.json:
+        home.echo_json({"healthy": not complaints, "complaints": complaints, **as_json(shown)})
     elif complaints:
         names = [*(one.connection for one in shown.failing), *(one.connection for one in shown.late), *shown.broken]
         which = ", ".join(dict.fromkeys(names[:5])) + (" ..." if len(names) > 5 else "")
@@ -101,7 +102,7 @@ def _checked(shown: Overview) -> int:
 
 def as_json(shown: Overview) -> dict[str, Any]:
     """Return the overview as plain data; it is only ever added to."""
-    stands, home = shown.stands, shown.home
+    stands, home = shown.stands, shown.view
     return {
         "at": instant.text(shown.now),
         "last_tick": instant.text(shown.last_tick) if shown.last_tick else None,
@@ -177,7 +178,7 @@ def as_text(shown: Overview, limit: int, *, only_failing: bool) -> list[str]:
     if shown.broken:
         names = ", ".join(shown.broken[:limit]) + (" ..." if len(shown.broken) > limit else "")
         lines.append(f"{len(shown.broken)} broken: {names}; see `connrunner validate`")
-    home = shown.home
+    home = shown.view
     if home.workspace.trouble:
         lines.append(f"the last good version of the workspace is in use: {home.workspace.trouble}")
     if home.uncommitted:
@@ -194,12 +195,12 @@ def as_text(shown: Overview, limit: int, *, only_failing: bool) -> list[str]:
 
 
 def _running(shown: Overview) -> list[str]:
-    zone = shown.home.zone()
+    zone = shown.view.zone()
     rows = [
         [
             f"{one.connection} #{one.run}",
-            text.local(one.started_at, zone),
-            text.duration(one.seconds),
+            instant.local(one.started_at, zone),
+            durations.in_words(one.seconds),
             words_of(one, zone),
         ]
         for one in shown.running
@@ -218,15 +219,15 @@ def words_of(facts: Running, zone: str) -> str:
         rate = f", {progress.rate:,.0f}/s" if progress.rate and progress.rate >= 1 else ""
         parts.append(f"{progress.stage}: {progress.done:,}{share}{rate}")
     if facts.ends_at:
-        usual = f"usually {text.duration(facts.usual.median)}, " if facts.usual.runs else ""
+        usual = f"usually {durations.in_words(facts.usual.median)}, " if facts.usual.runs else ""
         parts.append(f"{usual}ends about {_clock(facts.ends_at, zone)}")
     elif facts.usual.runs:
-        parts.append(f"slower than usual: 19 of 20 runs take at most {text.duration(facts.usual.p95)}")
+        parts.append(f"slower than usual: 19 of 20 runs take at most {durations.in_words(facts.usual.p95)}")
     return "; ".join(parts)
 
 
 def _waiting(shown: Overview, limit: int) -> list[str]:
-    zone, waiting = shown.home.zone(), shown.waiting
+    zone, waiting = shown.view.zone(), shown.waiting
     rows = []
     for place, entry in waiting[:limit]:
         visit = shown.predicted.get((entry.connection, entry.due_at))
@@ -238,9 +239,11 @@ def _waiting(shown: Overview, limit: int) -> list[str]:
             words = f"behind {visit.behind}" + (f", starts about {_clock(starts_at, zone)}" if starts_at else "")
         else:
             words = "for the next tick"
-        waits = text.duration((shown.now - entry.queued_at).total_seconds()) if shown.now > entry.queued_at else "0 s"
+        waits = (
+            durations.in_words((shown.now - entry.queued_at).total_seconds()) if shown.now > entry.queued_at else "0 s"
+        )
         where = f"{place}." if lane == "main" else f"{place}. in {lane}"
-        rows.append([where, entry.connection, text.local_minute(entry.due_at, zone), waits, words])
+        rows.append([where, entry.connection, instant.local_minute(entry.due_at, zone), waits, words])
     if not rows:
         return []
     lines = [text.table(("", "Waiting", "Due", "For", "Waits"), rows)]
@@ -248,7 +251,7 @@ def _waiting(shown: Overview, limit: int) -> list[str]:
 
 
 def _coming(shown: Overview, limit: int) -> list[str]:
-    zone, now = shown.home.zone(), shown.now
+    zone, now = shown.view.zone(), shown.now
     rows = []
     coming = shown.coming
     for due, name in coming[:limit]:
@@ -257,8 +260,8 @@ def _coming(shown: Overview, limit: int) -> list[str]:
         starts_at = shown.starts_at(name, due)
         wait = (starts_at - max(due, now)).total_seconds() if starts_at else 0
         if visit and visit.behind and wait >= WORTH_TELLING:
-            words += f"; will wait {text.duration(wait)} behind {visit.behind}"
-        rows.append([name, text.local_minute(due, zone), words])
+            words += f"; will wait {durations.in_words(wait)} behind {visit.behind}"
+        rows.append([name, instant.local_minute(due, zone), words])
     if not rows:
         return []
     return [text.table(("Next", "Due", ""), rows), *_more(len(coming) - limit, "`connrunner next`"), ""]
@@ -270,16 +273,16 @@ def _until(due: datetime, now: datetime) -> str:
         return "now: the next tick starts it"
     if seconds >= 48 * 3600:
         return f"in {round(seconds / 86400)} days"
-    return f"in {text.duration(seconds)}"
+    return f"in {durations.in_words(seconds)}"
 
 
 def _late(shown: Overview, limit: int) -> list[str]:
-    zone = shown.home.zone()
+    zone = shown.view.zone()
     rows = [
         [
             one.connection,
-            text.local_minute(one.due_at, zone),
-            text.duration((shown.now - one.due_at).total_seconds()),
+            instant.local_minute(one.due_at, zone),
+            durations.in_words((shown.now - one.due_at).total_seconds()),
             "it waits in its queue" if one.waits else "no tick has seen it",
         ]
         for one in shown.late[:limit]
@@ -302,8 +305,8 @@ def _failing(shown: Overview, limit: int) -> list[str]:
 
 
 def _failure(shown: Overview, one: Failing) -> list[str]:
-    zone, last = shown.home.zone(), shown.last_of(one.connection)
-    since = text.local_minute(one.since, zone) if one.since else ""
+    zone, last = shown.view.zone(), shown.last_of(one.connection)
+    since = instant.local_minute(one.since, zone) if one.since else ""
     row = f"{one.failures} in a row; " if one.failures > 1 else ""
     if last is None:
         return [since, f"{row}{one.outcome}"]
@@ -317,8 +320,8 @@ def _more(count: int, how: str = "--limit shows more") -> list[str]:
 
 def _ago(shown: Overview) -> str:
     assert shown.last_tick is not None
-    return text.duration(max(0.0, (shown.now - shown.last_tick).total_seconds()))
+    return durations.in_words(max(0.0, (shown.now - shown.last_tick).total_seconds()))
 
 
 def _clock(when: datetime, zone: str) -> str:
-    return text.local(when, zone)[11:16]
+    return instant.local(when, zone)[11:16]

@@ -14,6 +14,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
+from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
 from connrunner.core.plan import Stop
@@ -76,7 +77,7 @@ def wanted(home: Home, name: str, number: int | None, reason: str) -> Stop:
 
 
 def _at(home: Home, run: Run) -> str:
-    return f" at {text.local(run.ended_at, home.zone(run.connection))}"
+    return f" at {instant.local(run.ended_at, home.zone(run.connection))}"
 
 
 def _ended(home: Home, name: str, number: int) -> Run | None:

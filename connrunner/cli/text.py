@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import sys
@@ -10,9 +9,7 @@ import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -90,35 +87,6 @@ def _one_line(text: str) -> str:
     return clean(text).replace("\n", " ").replace("\t", " ")
 
 
-def duration(seconds: float) -> str:
-    """Return a run time as people say it: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def local(instant: datetime, zone: str) -> str:
-    """Return *instant* in *zone*, to the second and with its offset."""
-    shown = instant.astimezone(ZoneInfo(zone))
-    return shown.strftime("%Y-%m-%d %H:%M:%S ") + _offset(shown)
-
-
-def local_minute(instant: datetime, zone: str) -> str:
-    """Return *instant* in *zone*, to the minute and with its offset and weekday."""
-    shown = instant.astimezone(ZoneInfo(zone))
-    return shown.strftime("%a %Y-%m-%d %H:%M ") + _offset(shown)
-
-
-def _offset(shown: datetime) -> str:
-    text = shown.strftime("%z")
-    return f"{text[:3]}:{text[3:5]}"
-
-
 def outcome(value: Outcome) -> Coloured:
     """Return the word for an outcome, in its colour."""
     return Coloured(str(value), COLOURS[value])
@@ -135,12 +103,6 @@ def told(run: Run) -> str:
     """Return a run's counters and its message; that of an import that went well says the same as its counters."""
     message = "" if run.kind == "import" and not run.code else run.message
     return "; ".join(part for part in (counters(run.counts), message) if part)
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` when one of *words* is near, else an empty text."""
-    found = difflib.get_close_matches(word, list(words), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def bar(done: int, of: int | None, width: int = 24) -> str:

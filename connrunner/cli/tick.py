@@ -12,6 +12,7 @@ from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome
+from connrunner.text import durations
 
 OUTCOMES = {str(outcome) for outcome in Outcome}
 
@@ -55,14 +56,17 @@ def sentence(event: dict[str, Any]) -> str:
         case "started":
             return f"{run}: started"
         case "ended" | "recovered":
-            parts = [f"{event['outcome']} after {text.duration(event['seconds'])}", text.told(runs.from_mapping(event))]
+            parts = [
+                f"{event['outcome']} after {durations.in_words(event['seconds'])}",
+                text.told(runs.from_mapping(event)),
+            ]
             told = "; ".join(part for part in parts if part)
             return f"{run}: {told}" + (" (found by this tick)" if event["event"] == "recovered" else "")
         case "busy":
             waits = f"; {len(event['waiting'])} wait: {', '.join(event['waiting'][:5])}" if event["waiting"] else ""
             if not name:
                 return f"lane {event['lane']} is held by another connrunner{waits}"
-            since = text.local(instant.parse(event["since"]), "UTC")
+            since = instant.local(instant.parse(event["since"]), "UTC")
             return f"lane {event['lane']} is busy: {run} has been running since {since}{waits}"
         case "adopted" if event["lives"]:
             return f"{run}: the connrunner that started it is gone; it goes on, and this one looks after it"
@@ -76,7 +80,7 @@ def sentence(event: dict[str, Any]) -> str:
         case "hole":
             missed = sum(event["missed"].values())
             slots = f"{missed:,} slot{'s' if missed > 1 else ''} of {', '.join(sorted(event['missed'])[:5])}"
-            since, until = (text.local(instant.parse(event[key]), "UTC") for key in ("from", "to"))
+            since, until = (instant.local(instant.parse(event[key]), "UTC") for key in ("from", "to"))
             return f"no tick came from {since} to {until}; {slots} passed meanwhile"
         case "mailed":
             about = "" if not name or event["about"] in OUTCOMES else f" ({event['about']})"

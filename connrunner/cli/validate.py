@@ -13,7 +13,8 @@ from urllib.parse import quote
 import click
 
 from connrunner import __version__
-from connrunner.cli.home import find_folder, leave, uncommitted, uncommitted_words
+from connrunner.answers.workspace_view import uncommitted
+from connrunner.cli.home import find_folder, leave, uncommitted_words
 from connrunner.cli.text import clean
 from connrunner.config.extras import missing
 from connrunner.config.finding import Finding

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from connrunner.config import redact
 from connrunner.config.finding import Finding, Path
-from connrunner.config.wording import describe, did_you_mean, listed, nearest, show
+from connrunner.config.wording import describe, did_you_mean, listed, show
+from connrunner.text.words import nearest
 
 
 class Error(Protocol):

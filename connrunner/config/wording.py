@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from connrunner.text.words import nearest
+
 SHOWN = 60  # characters of a value
 
 
@@ -52,24 +54,3 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     if known and len(known) <= 16:
         return f"known: {', '.join(sorted(known))}" if len(known) > 1 else f"known: {next(iter(known))}"
     return ""
-
-
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the one of *known* that a person who wrote *word* most likely meant."""
-    folded = {_fold(name): name for name in known}
-    wanted = _fold(word)
-    if wanted in folded:
-        return folded[wanted]
-    if len(wanted) >= 3:
-        longer = [name for key, name in folded.items() if key.startswith(wanted)]
-        if len(longer) == 1:
-            return longer[0]
-
-    from difflib import get_close_matches
-
-    close = get_close_matches(wanted[:SHOWN], list(folded), n=1, cutoff=0.6)
-    return folded[close[0]] if close else None
-
-
-def _fold(word: str) -> str:
-    return word.casefold().replace("-", "_").replace(" ", "_")

@@ -23,3 +23,26 @@ def parse(value: str) -> datetime:
 def minute(instant: datetime) -> datetime:
     """Return *instant* floored to its whole minute, in UTC: what a tick takes for now [R5]."""
     return instant.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def local(instant: datetime, zone: str) -> str:
+    """Return *instant* in *zone*, to the second and with its offset."""
+    shown = _in_zone(instant, zone)
+    return shown.strftime("%Y-%m-%d %H:%M:%S ") + _offset(shown)
+
+
+def local_minute(instant: datetime, zone: str) -> str:
+    """Return *instant* in *zone*, to the minute and with its offset and weekday."""
+    shown = _in_zone(instant, zone)
+    return shown.strftime("%a %Y-%m-%d %H:%M ") + _offset(shown)
+
+
+def _offset(shown: datetime) -> str:
+    text = shown.strftime("%z")
+    return f"{text[:3]}:{text[3:5]}"
+
+
+def _in_zone(instant: datetime, zone: str) -> datetime:
+    from zoneinfo import ZoneInfo  # who only writes UTC does not pay for it
+
+    return instant.astimezone(ZoneInfo(zone))

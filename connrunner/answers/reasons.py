@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from connrunner.cli import text
 from connrunner.core import instant, notation
 from connrunner.core import schedule as schedules
 from connrunner.core.decisions import Answer, Decision, Holder
 from connrunner.core.instant import minute
+from connrunner.text import durations
 
 
 def lately(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str]]:
@@ -132,12 +132,12 @@ def _ran(answer: Answer, zone: str) -> Iterator[str]:
     started, ended = answer.started, answer.ended
     assert started is not None
     why = f"asked for by {started.asked_by}" if started.trigger == "manual" else f"due for {_at(started.due_at, zone)}"
-    yield f"It ran: run {started.run}, {why}, started at {text.local(started.at, zone)}."
+    yield f"It ran: run {started.run}, {why}, started at {instant.local(started.at, zone)}."
     if ended is None:
         yield "Its end is not recorded: it works, or was cut off (see `connrunner status`)."
         return
     message = f": {ended.message}" if ended.message else ""
-    yield f"It ended {ended.outcome} at {text.local(ended.at, zone)}{message}"
+    yield f"It ended {ended.outcome} at {instant.local(ended.at, zone)}{message}"
     if ended.merged:
         yield f"{ended.merged:,} slots that fell due meanwhile were merged into it."
 
@@ -155,9 +155,9 @@ def _waited(answer: Answer, zone: str, holders: tuple[Holder, ...]) -> Iterator[
     seconds = (started.at - decision.at).total_seconds()
     if seconds < 1:
         return
-    names = [f"{one.connection} #{one.run} (from {text.local(one.started_at, zone)[11:16]})" for one in holders]
+    names = [f"{one.connection} #{one.run} (from {instant.local(one.started_at, zone)[11:16]})" for one in holders]
     behind = f" behind {', '.join(names)}" if names else ""
-    yield f"It waited {text.duration(seconds)} in lane {started.lane}{behind}."
+    yield f"It waited {durations.in_words(seconds)} in lane {started.lane}{behind}."
 
 
 def _asked(decision: Decision, zone: str) -> str:
@@ -175,7 +175,7 @@ def _lateness(decision: Decision, zone: str) -> Iterator[str]:
 
 def _late(decision: Decision) -> str:
     assert decision.due_at is not None, "only a slot can be late"
-    return text.duration((decision.at - decision.due_at).total_seconds())
+    return durations.in_words((decision.at - decision.due_at).total_seconds())
 
 
 def _later(count: int) -> str:
@@ -197,4 +197,4 @@ def _by(decision: Decision) -> str:
 
 
 def _at(when: datetime | None, zone: str) -> str:
-    return text.local_minute(when, zone) if when is not None else "?"
+    return instant.local_minute(when, zone) if when is not None else "?"

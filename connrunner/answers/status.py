@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 
 from connrunner import quiet
-from connrunner.cli.home import Home
+from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import forecast, instant, plan, told
 from connrunner.core.forecast import Arrival, Usual, Visit
 from connrunner.core.model import Outcome, Run
@@ -62,16 +62,16 @@ class Late:
     waits: bool  # else no tick has seen it
 
 
-def running_facts(home: Home, name: str) -> Running | None:
+def running_facts(view: WorkspaceView, name: str) -> Running | None:
     """Return how far the run of *name* is that has started and not ended; None when none has."""
-    started = home.standing.started.get(name)
+    started = view.standing.started.get(name)
     if started is None:
         return None
-    progress = run_files.story(home.state, name, started.run).progress
+    progress = run_files.story(view.state, name, started.run).progress
     started_at = instant.parse(started.started_at)
-    lives = locks.is_lane_busy(home.state, started.lane)
-    usual = forecast.usual(run_files.durations(home.state, name))
-    elapsed = max(0.0, (home.clock() - started_at).total_seconds())
+    lives = locks.is_lane_busy(view.state, started.lane)
+    usual = forecast.usual(run_files.durations(view.state, name))
+    elapsed = max(0.0, (view.clock() - started_at).total_seconds())
     left = forecast.remaining(usual, elapsed) if usual.runs else _left(progress)
     return Running(
         connection=name,
@@ -82,7 +82,7 @@ def running_facts(home: Home, name: str) -> Running | None:
         lives=lives,
         progress=progress,
         usual=usual,
-        ends_at=home.clock() + timedelta(seconds=left) if lives and left is not None else None,
+        ends_at=view.clock() + timedelta(seconds=left) if lives and left is not None else None,
     )
 
 
@@ -107,10 +107,10 @@ class Choice:
 class Overview:
     """The facts, each gathered when it is asked for."""
 
-    def __init__(self, home: Home, choice: Choice) -> None:
-        self.home, self.choice = home, choice
-        self.now = home.clock()
-        self.stands = home.standing
+    def __init__(self, view: WorkspaceView, choice: Choice) -> None:
+        self.view, self.choice = view, choice
+        self.now = view.clock()
+        self.stands = view.standing
         self._unknown: set[str] = set()  # lanes of connections that nobody has seen run
 
     def is_shown(self, name: str) -> bool:
@@ -123,7 +123,7 @@ class Overview:
             return False
         if not (choice.owner or choice.labels):
             return True
-        connection = self.home.workspace.connections.get(name)
+        connection = self.view.workspace.connections.get(name)
         if connection is None or (choice.owner and connection.owner != choice.owner):
             return False
         labels = connection.labels
@@ -136,7 +136,7 @@ class Overview:
 
     @cached_property
     def all_running(self) -> list[Running]:
-        return [facts for name in sorted(self.stands.started) if (facts := running_facts(self.home, name))]
+        return [facts for name in sorted(self.stands.started) if (facts := running_facts(self.view, name))]
 
     @property
     def running(self) -> list[Running]:
@@ -186,7 +186,7 @@ class Overview:
 
     def last_of(self, name: str) -> Run | None:
         """Return the newest ended run of *name*."""
-        return run_files.last_run(self.home.state, name)
+        return run_files.last_run(self.view.state, name)
 
     @cached_property
     def late(self) -> list[Late]:
@@ -203,15 +203,15 @@ class Overview:
 
     @cached_property
     def broken(self) -> list[str]:
-        return self._chosen(self.home.workspace.broken)
+        return self._chosen(self.view.workspace.broken)
 
     @cached_property
     def last_tick(self) -> datetime | None:
-        ticked = quiet.last_tick(str(self.home.state.root))
+        ticked = quiet.last_tick(str(self.view.state.root))
         return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
 
     def lane_of(self, name: str) -> str:
-        known = self.home.workspace.connections.get(name)
+        known = self.view.workspace.connections.get(name)
         return known.lane if known else "main"
 
     # --- what is to be expected ----------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Overview:
             for facts in self.all_running
             if facts.lives
         }
-        usual = {name: forecast.usual(run_files.durations(self.home.state, name), guess=0) for name, _ in ahead}
+        usual = {name: forecast.usual(run_files.durations(self.view.state, name), guess=0) for name, _ in ahead}
         self._unknown |= {self.lane_of(name) for name in usual if not usual[name].runs}
         seconds = {name: usual[name].median for name in usual}
         visits = forecast.simulate(arrivals, seconds, now=self.now, busy=busy)
@@ -251,7 +251,7 @@ class Overview:
         for count, words in ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken")):
             if count:
                 found.append(f"{count:,} {words}")
-        if self.home.workspace.trouble:
+        if self.view.workspace.trouble:
             found.append("the newest version of the workspace cannot be used")
         if self.last_tick is None:
             found.append("no tick yet")

@@ -10,8 +10,8 @@ from datetime import datetime
 from itertools import chain, islice
 
 from connrunner import __version__
-from connrunner.cli.home import Home
-from connrunner.cli.overview import Choice, Overview
+from connrunner.answers.status import Choice, Overview
+from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Outcome, Run
@@ -53,10 +53,10 @@ OF_NOW: tuple[tuple[str, str, Callable[[Seen], float | None]], ...] = (
 )
 
 
-def figures(home: Home) -> Iterator[Metric]:
+def figures(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
-    shown = Overview(home, Choice())
-    stands, workspace = shown.stands, home.workspace
+    shown = Overview(view, Choice())
+    stands, workspace = shown.stands, view.workspace
     yield _one("info", "The version of connrunner.", 1, version=__version__)
     yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
     states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
@@ -73,16 +73,16 @@ def figures(home: Home) -> Iterator[Metric]:
     yield _one("failing", "Connections whose last run was no success.", len(shown.failing))
     yield _one("mail_owed", "Mails that wait to be sent.", len(stands.owed))
     yield _one("mail_dead", "Mails that were given up.", len(stands.dead))
-    if home.state.root.is_dir():
-        room = os.statvfs(home.state.root)
+    if view.state.root.is_dir():
+        room = os.statvfs(view.state.root)
         yield _one("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
-    yield from _of_connections(home, {one.connection: one.failures for one in shown.failing})
+    yield from _of_connections(view, {one.connection: one.failures for one in shown.failing})
 
 
-def _of_connections(home: Home, failures: dict[str, int]) -> Iterator[Metric]:
+def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[Metric]:
     seen = [
-        _seen(home, name, failures.get(name, 0))
-        for name in sorted({*home.workspace.connections, *home.workspace.broken})
+        _seen(view, name, failures.get(name, 0))
+        for name in sorted({*view.workspace.connections, *view.workspace.broken})
     ]
     for name, words, of_run in OF_THE_LAST_RUN:
         yield _each(name, words, [(one.name, of_run(one.last)) for one in seen if one.last])
@@ -101,9 +101,9 @@ def _of_connections(home: Home, failures: dict[str, int]) -> Iterator[Metric]:
     yield Metric("connrunner_last_run_rows", words, tuple(rows))
 
 
-def _seen(home: Home, name: str, failures: int) -> Seen:
-    stands = home.standing
-    runs = run_files.history(home.state, name)
+def _seen(view: WorkspaceView, name: str, failures: int) -> Seen:
+    stands = view.standing
+    runs = run_files.history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)

@@ -1,0 +1,85 @@
+"""What a question is about: a workspace, its state folder and the clock."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from connrunner.config import load
+from connrunner.core import schedule as schedules
+from connrunner.core.model import Connection, Workspace
+from connrunner.errors import ArgumentError, WorkspaceError
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+from connrunner.state.standing import Standing
+from connrunner.text import words
+
+
+@dataclass(frozen=True)
+class WorkspaceView:
+    """A workspace and its state folder, at an instant; each part is read when it is asked for."""
+
+    folder: Path
+    state: StateFolder
+    now: datetime | None = None  # to take for the clock
+
+    @functools.cached_property
+    def workspace(self) -> Workspace:
+        cache = self.state.compiled if self.state.compiled.is_dir() else None
+        return load.load(self.folder, cache=cache)
+
+    @functools.cached_property
+    def uncommitted(self) -> list[str]:
+        """The files of the workspace that differ from the commit that is obeyed."""
+        return uncommitted(self.workspace)
+
+    @functools.cached_property
+    def journal(self) -> Journal:
+        journal = Journal(self.state)
+        journal.read()
+        return journal
+
+    @property
+    def standing(self) -> Standing:
+        return self.journal.read()
+
+    def clock(self) -> datetime:
+        return self.now or datetime.now(UTC)
+
+    def known_names(self) -> list[str]:
+        """Return every connection that is declared or that history knows."""
+        kept = self.state.root / "runs"
+        recorded = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
+        return sorted({*self.workspace.connections, *self.workspace.broken, *recorded})
+
+    def require(self, name: str) -> str:
+        """Return *name* when it is a connection, declared or remembered; ArgumentError with the nearest one else."""
+        if name not in (names := self.known_names()):
+            hint = words.hint(name, names) or f"; there are {', '.join(names[:8]) or 'none'}"
+            raise ArgumentError(f"there is no connection {name!r}{hint}")
+        return name
+
+    def connection(self, name: str) -> Connection:
+        """Return the sound connection *name*; its problems when it is broken."""
+        self.require(name)
+        if problems := self.workspace.broken.get(name):
+            raise WorkspaceError(f"{name} cannot be used until its file is mended", problems=problems)
+        try:
+            return self.workspace.connections[name]
+        except KeyError:
+            raise ArgumentError(f"{name} has a history, but no file in connections/ any more") from None
+
+    def zone(self, name: str | None = None) -> str:
+        """Return the zone in which times of the connection *name* are shown."""
+        connection = self.workspace.connections.get(name) if name else None
+        return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
+
+
+def uncommitted(workspace: Workspace) -> list[str]:
+    """Return the files that differ from the commit that is obeyed; none when nobody can say."""
+    try:
+        return load.uncommitted(workspace)
+    except WorkspaceError:
+        return []

@@ -1,0 +1,1 @@
+"""Small rules of writing and reading text that every room needs."""
