@@ -12,10 +12,12 @@ from typing import Any
 
 from connrunner.config import load, secrets
 from connrunner.config.author import author
-from connrunner.core import instant, notice, summary
+from connrunner.core import instant
 from connrunner.core import schedule as schedules
+from connrunner.core.alerts import digest as summary
+from connrunner.core.alerts import notice
+from connrunner.core.alerts.notice import DeliveryRecord
 from connrunner.core.model import Run, Target, Workspace
-from connrunner.core.notice import DeliveryRecord
 from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
 from connrunner.notify.outbox import PendingNotice

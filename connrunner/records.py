@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant, overdue, policy, storm
+from connrunner.core import instant
 from connrunner.core import run as runs
+from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.plan import Stop, Waiting
@@ -112,7 +113,7 @@ class Records:
         result = Result(outcome=Outcome.SKIPPED, message=reason, code=standing.TOO_LATE)
         run = self._not_started(entry, result, workspace)
         notify = connection.notify if connection else workspace.default_notify
-        known = overdue.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
+        known = on_time.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
@@ -166,9 +167,9 @@ class Records:
         """
         run_files.append_history(self.state, run)
         told = self.journal.standing.told
-        notices = policy.about_run(notify, run, told, token=token())
+        notices = on_run_end.about_run(notify, run, told, token=token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
-        owing = storm.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)
+        owing = rate_limit.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)
         self.journal.append(
             {
                 "type": "ended",

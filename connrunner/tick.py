@@ -15,9 +15,10 @@ from typing import Any
 
 from connrunner import quiet
 from connrunner.config import load, stamps, zones
-from connrunner.core import instant, overdue, plan, storm
+from connrunner.core import instant, plan
+from connrunner.core.alerts import on_time, rate_limit
+from connrunner.core.alerts.on_time import Promised
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.overdue import Promised
 from connrunner.core.plan import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.lanes import Lanes, Say
@@ -179,11 +180,11 @@ class Tick:
         now, since = self.clock(), self._last_look()
         if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
             since = max(since, min(now, instant.parse(stands.told.outage_until)))
-        missed = overdue.hole(decided.slots, since=since, now=now)
+        missed = on_time.hole(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
-        notices, digests = overdue.notices_at(
+        notices, digests = on_time.notices_at(
             now,
             workspace=self.workspace,
             told=stands.told,
@@ -199,7 +200,7 @@ class Tick:
         if not notices and not digests:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = storm.calm(notices, stands.told, limits=limits, at=now)
+        owing = rate_limit.calm(notices, stands.told, limits=limits, at=now)
         return {**owing.as_record(), "digests": digests}
 
     # --- the queue ---------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ class Tick:
                 quiet.forget(str(self.state.root))
                 return
             wakes = [at for each in stands.promises.values() for at in (each.next_due, each.left_out) if at]
-            wakes += overdue.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
+            wakes += on_time.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(heart.next_due(self.state.heartbeat, self.workspace.heartbeat, self.clock()))

@@ -22,9 +22,10 @@ from connrunner import connectors, profiles
 from connrunner.attempts import Attempts
 from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
-from connrunner.core import instant, trace
+from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
+from connrunner.core.formats import trace
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of

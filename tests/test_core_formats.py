@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from connrunner.core import prometheus, trace
-from connrunner.core.icalendar import Happening, calendar
-from connrunner.core.prometheus import Metric
+from connrunner.core.formats import prometheus, trace
+from connrunner.core.formats.icalendar import Happening, calendar
+from connrunner.core.formats.prometheus import Metric
 
 AT = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 

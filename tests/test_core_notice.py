@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.notice import GIVE_UP, DeliveryRecord, Notice, Result, from_mapping, ledger
+from connrunner.core.alerts.notice import GIVE_UP, DeliveryRecord, Notice, Result, from_mapping, ledger
 
 START = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 NOTICE = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x", "b@x"))

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant, overdue
-from connrunner.core import told as telling
+from connrunner.core import instant
+from connrunner.core.alerts import on_time
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.digest import covered, late_after, summary
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.on_time import Promised
+from connrunner.core.alerts.state import Told
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
-from connrunner.core.notice import Notice
-from connrunner.core.overdue import Promised
 from connrunner.core.plan import Slot, Waiting
-from connrunner.core.summary import covered, late_after, summary
-from connrunner.core.told import Told
 from tests.test_core_policy import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -66,7 +67,7 @@ def tick(
     since: datetime | None = None,
 ) -> list[Notice]:
     """Do what a tick does with notices, and note what the journal would."""
-    notices, digests = overdue.notices_at(
+    notices, digests = on_time.notices_at(
         now, workspace=place, told=told, promised=promised, slots=slots, since=since, token="t"
     )
     for name, promise in digests.items():
@@ -75,7 +76,7 @@ def tick(
         else:
             told.digests[name] = promise
     for notice in notices:
-        telling.noticed(told, notice, instant.text(now))
+        alert_state.noticed(told, notice, instant.text(now))
     return list(notices)
 
 
@@ -86,7 +87,7 @@ def test_people_are_reminded_while_it_stays_broken_and_not_after() -> None:
     desk = Desk((rule("a@x", reminder=24 * 3600),))
     (failing,) = desk.end("F")
     place = workspace(connection("crm", *desk.rules))
-    (wake,) = overdue.wakes(place.connections, (), (), desk.told)
+    (wake,) = on_time.wakes(place.connections, (), (), desk.told)
     assert wake == desk.at + 24 * HOUR
     desk.end("F")
     assert tick(desk.told, place, wake - MINUTE) == []
@@ -100,7 +101,7 @@ def test_people_are_reminded_while_it_stays_broken_and_not_after() -> None:
     (recovered,) = desk.end("S", after=50 * HOUR)
     assert recovered.replies_to == failing.id
     assert tick(desk.told, place, wake + 100 * HOUR) == []
-    assert list(overdue.wakes(place.connections, (), (), desk.told)) == []
+    assert list(on_time.wakes(place.connections, (), (), desk.told)) == []
 
 
 @pytest.mark.parametrize("there", [(), (connection("crm", rule("a@x", reminder=60), enabled=False),)])
@@ -130,7 +131,7 @@ STATES = [
 @pytest.mark.parametrize(("one", "state"), STATES)
 def test_a_slot_is_late_once_when_its_run_is_not_over_in_time(one: Promised, state: str) -> None:
     told, place = Told(), workspace(connection("crm", LATE))
-    assert list(overdue.wakes(place.connections, (), (one,), told)) == [NOON + 30 * MINUTE]
+    assert list(on_time.wakes(place.connections, (), (one,), told)) == [NOON + 30 * MINUTE]
     assert tick(told, place, NOON + 29 * MINUTE, promised=(one,)) == []
     (notice,) = tick(told, place, NOON + 30 * MINUTE, promised=(one,))
     assert (notice.event, notice.connection, notice.run) == ("late", "crm", one.run)
@@ -186,7 +187,7 @@ def test_slots_that_passed_while_no_tick_came(
     ago: timedelta | None, slots: tuple[Slot, ...], missed: dict[str, int]
 ) -> None:
     since = NOON - ago if ago else None
-    assert overdue.hole(slots, since=since, now=NOON + timedelta(seconds=9)) == missed
+    assert on_time.hole(slots, since=since, now=NOON + timedelta(seconds=9)) == missed
 
 
 def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> None:
@@ -224,7 +225,7 @@ def daily(hour: int, zone: str = "Europe/Amsterdam") -> DaysOfWeek:
 def test_a_digest_is_promised_sent_at_its_time_and_once_however_late() -> None:
     told, place = Told(), workspace(team=Target(name="team", to=("a@x",), cc=("b@x",), digest=daily(7)))
     assert tick(told, place, NOON) == []
-    (wake,) = overdue.wakes({}, (), (), told)
+    (wake,) = on_time.wakes({}, (), (), told)
     assert wake == datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
     assert tick(told, place, wake - MINUTE) == []
     (first,) = tick(told, place, wake)

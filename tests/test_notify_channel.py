@@ -14,7 +14,7 @@ import pytest
 
 from connrunner.config import extras
 from connrunner.config.secrets import Masker
-from connrunner.core.notice import Event
+from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import channel
 from connrunner.notify.carrier import Answer

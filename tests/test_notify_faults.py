@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from connrunner import cli, deliver
-from connrunner.core.notice import Notice
+from connrunner.core.alerts.notice import Notice
 from connrunner.notify import outbox
 from connrunner.notify.render import Rendered
 from connrunner.state.journal import Journal

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.core.notice import Notice
+from connrunner.core.alerts.notice import Notice
 from connrunner.notify.carrier import Answer
 from connrunner.notify.folder import Folder, file_name, place
 

@@ -13,8 +13,13 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant, overdue, plan, policy, storm
-from connrunner.core import told as telling
+from connrunner.core import instant, plan
+from connrunner.core.alerts import on_run_end, on_time, rate_limit
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.digest import summary
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.on_time import Promised
+from connrunner.core.alerts.state import Told
 from connrunner.core.counts import Counts
 from connrunner.core.model import (
     Command,
@@ -28,11 +33,7 @@ from connrunner.core.model import (
     Target,
     Workspace,
 )
-from connrunner.core.notice import Notice
-from connrunner.core.overdue import Promised
 from connrunner.core.plan import Promise, Slot, Waiting
-from connrunner.core.summary import summary
-from connrunner.core.told import Told
 from connrunner.notify import outbox
 from connrunner.notify.outbox import PendingNotice
 
@@ -200,11 +201,11 @@ class Story:
                     run = self._run(len(runs) + 1, working[0], at)
                     runs.append(run)
                     working = None
-                    for notice in self._owe(policy.about_run(connection.notify, run, self.told, token="t"), at):
+                    for notice in self._owe(on_run_end.about_run(connection.notify, run, self.told, token="t"), at):
                         yield at, notice, run
-                    telling.ended(self.told, run)
+                    alert_state.ended(self.told, run)
                 promised = [Promised(entry=working[0], run=len(runs) + 1)] if working else []
-                notices, digests = overdue.notices_at(
+                notices, digests = on_time.notices_at(
                     at, workspace=self.place, told=self.told, promised=promised, slots=slots, since=since, token="t"
                 )
                 self.told.digests.update({name: one for name, one in digests.items() if one})
@@ -214,9 +215,9 @@ class Story:
             at += EVERY
 
     def _owe(self, notices: tuple[Notice, ...], at: datetime) -> tuple[Notice, ...]:
-        owing = storm.calm(notices, self.told, limits={}, at=at)
+        owing = rate_limit.calm(notices, self.told, limits={}, at=at)
         for notice in owing.owes:
-            telling.noticed(self.told, notice, instant.text(at))
+            alert_state.noticed(self.told, notice, instant.text(at))
         assert not owing.folds
         return owing.owes
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connrunner.core.notice import Notice
+from connrunner.core.alerts.notice import Notice
 from connrunner.notify import address, message
 from connrunner.notify.address import AddressError, Person, person
 from connrunner.notify.message import MessageError, build

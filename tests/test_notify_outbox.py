@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from connrunner.config.secrets import Masker
+from connrunner.core.alerts.notice import DeliveryRecord, Notice, ledger
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
-from connrunner.core.notice import DeliveryRecord, Notice, ledger
 from connrunner.errors import StateError
 from connrunner.notify import outbox
 from connrunner.notify.outbox import PendingNotice, deliver, put_off

@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
-from connrunner.core.notice import Notice
 from connrunner.notify.outbox import PendingNotice, deliver
 
 pytestmark = [

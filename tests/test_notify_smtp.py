@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
-from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.notify import smtp, wire
 from connrunner.notify.carrier import Answer, ServerError
 from connrunner.notify.outbox import PendingNotice, deliver

@@ -14,8 +14,8 @@ from connrunner.answers.status import Choice, Overview
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.counts import NAMES
+from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
-from connrunner.core.prometheus import Metric
 from connrunner.state import runs as run_files
 
 LOOKED_AT = 100  # runs, for the last one that succeeded

@@ -11,7 +11,8 @@ from itertools import chain
 
 from connrunner import quiet
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import forecast, instant, plan, told
+from connrunner.core import forecast, instant, plan
+from connrunner.core.alerts import state as alert_state
 from connrunner.core.forecast import Arrival, Usual, Visit
 from connrunner.core.model import Outcome, Run
 from connrunner.core.plan import Waiting
@@ -176,7 +177,7 @@ class Overview:
         return (name for name, outcome in self.stands.last_outcome.items() if outcome in FAILING)
 
     def _failing(self, name: str) -> Failing:
-        streak = told.streak(self.stands.told, name, told.USUAL)
+        streak = alert_state.streak(self.stands.told, name, alert_state.USUAL)
         return Failing(
             connection=name,
             outcome=self.stands.last_outcome[name],

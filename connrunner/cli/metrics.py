@@ -9,7 +9,7 @@ import click
 
 from connrunner.answers.metrics import figures
 from connrunner.cli.home import Home, with_home
-from connrunner.core import prometheus
+from connrunner.core.formats import prometheus
 from connrunner.errors import ArgumentError
 
 

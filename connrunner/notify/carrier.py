@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from connrunner.core.notice import Notice, Result
+from connrunner.core.alerts.notice import Notice, Result
 from connrunner.errors import ConnrunnerError
 
 

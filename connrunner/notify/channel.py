@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from connrunner.core.notice import Event
+from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import child, plain
 from connrunner.notify.carrier import Answer

@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote
 
+from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Outcome
-from connrunner.core.notice import Notice
 from connrunner.notify.carrier import Answer
 
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)

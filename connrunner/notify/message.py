@@ -14,7 +14,7 @@ from email.policy import SMTP, default
 from hashlib import sha256
 from urllib.parse import quote
 
-from connrunner.core.notice import Notice
+from connrunner.core.alerts.notice import Notice
 from connrunner.errors import ConnrunnerError
 from connrunner.notify import address, plain
 from connrunner.notify.address import Person

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.core import instant
+from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.model import Commit, Mail, Run
-from connrunner.core.notice import DeliveryRecord, Notice
 from connrunner.notify import address, channel, folder, message, smtp, wire
 from connrunner.notify.address import AddressError
 from connrunner.notify.carrier import Answer, Carrier, ServerError

@@ -17,7 +17,7 @@ import ssl
 import time
 from contextlib import suppress
 
-from connrunner.core.notice import Notice, Result
+from connrunner.core.alerts.notice import Notice, Result
 from connrunner.errors import ConnrunnerError
 from connrunner.notify import plain
 from connrunner.notify.carrier import Answer

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from connrunner.core import instant
-from connrunner.core import notice as notices
-from connrunner.core.notice import Notice
-from connrunner.core.told import WINDOW
+from connrunner.core.alerts import notice as notices
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.state import WINDOW
 from connrunner.state.standing import Standing
 
 

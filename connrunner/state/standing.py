@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from connrunner.core import instant
-from connrunner.core import notice as notices
 from connrunner.core import run as runs
-from connrunner.core import told as telling
+from connrunner.core.alerts import notice as notices
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.state import Told
 from connrunner.core.model import Run
-from connrunner.core.notice import Notice
 from connrunner.core.plan import Plan, Promise, Waiting
-from connrunner.core.told import Told
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -171,7 +171,7 @@ def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
     else:
         standing.broken_mailed.pop(run.connection, None)
     _owes(standing, record, run)
-    telling.ended(standing.told, run)
+    alert_state.ended(standing.told, run)
 
 
 def _owes(standing: Standing, record: Mapping[str, Any], run: Run | None = None) -> None:
@@ -179,9 +179,9 @@ def _owes(standing: Standing, record: Mapping[str, Any], run: Run | None = None)
     for data in record.get("owes", ()):
         notice = notices.from_mapping(data)
         standing.owed[notice.id] = Owed(notice=notice, at=at, run=run)
-        telling.noticed(standing.told, notice, at)
+        alert_state.noticed(standing.told, notice, at)
     for data in record.get("folds", ()):
-        telling.noticed(standing.told, notices.from_mapping(data), at, folded=True, message=data["message"])
+        alert_state.noticed(standing.told, notices.from_mapping(data), at, folded=True, message=data["message"])
 
 
 def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
@@ -280,7 +280,7 @@ def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
     standing.broken_seen = dict(record["broken_seen"])
     standing.broken_mailed = dict(record["broken_mailed"])
     standing.last_outcome = dict(record["last_outcome"])
-    standing.told = telling.from_mapping(record.get("told", {}))
+    standing.told = alert_state.from_mapping(record.get("told", {}))
     standing.answered = list(record["answered"])
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connrunner.core.alerts.notice import Event, Notice
+from connrunner.core.alerts.state import Alarm, Streak
 from connrunner.core.model import Target
-from connrunner.core.notice import Event, Notice
-from connrunner.core.told import Alarm, Streak
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant
-from connrunner.core import told as telling
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.recipients import notice_id
+from connrunner.core.alerts.state import WINDOW, Told
 from connrunner.core.model import Target
-from connrunner.core.notice import Notice
-from connrunner.core.pick import notice_id
-from connrunner.core.told import WINDOW, Told
 
 LIMIT = Target().limit
 SUMMARY = 200  # characters of a message in a list of notices
@@ -40,18 +40,18 @@ def calm(notices: Iterable[Notice], told: Told, *, limits: Mapping[str, int], at
     after = Told(windows=dict(told.windows))
     when = instant.text(at)
     for notice in notices:
-        window = after.windows.get(telling.key(notice))
+        window = after.windows.get(alert_state.key(notice))
         full = (
             notice.event not in ("digest", "outage", "folded")
             and window is not None
-            and telling.is_open(window, at)
+            and alert_state.is_open(window, at)
             and window["mails"] >= limits.get(notice.target, LIMIT)
         )
         if full:
             folds.append((notice, message[:SUMMARY]))
         else:
             owes.append(notice)
-        telling.noticed(after, notice, when, folded=full, message=message[:SUMMARY])
+        alert_state.noticed(after, notice, when, folded=full, message=message[:SUMMARY])
     return Owing(owes=tuple(owes), folds=tuple(folds))
 
 

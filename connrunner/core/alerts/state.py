@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 from connrunner.core import instant
+from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Notify, Outcome, Run, mailbox
-from connrunner.core.notice import Notice
 
 WINDOW = timedelta(hours=1)  # in which mails to one target are counted
 

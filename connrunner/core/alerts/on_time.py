@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from connrunner.core import instant, schedule, storm
-from connrunner.core import told as telling
+from connrunner.core import instant, schedule
+from connrunner.core.alerts import rate_limit
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.recipients import Pick, following, notice_id, notices, streak_facts, told_to
+from connrunner.core.alerts.state import WINDOW, Alarm, Digest, Told
 from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
-from connrunner.core.notice import Notice
-from connrunner.core.pick import Pick, following, notice_id, notices, streak_facts, told_to
 from connrunner.core.plan import Slot, Waiting
-from connrunner.core.told import WINDOW, Alarm, Digest, Told
 
 HOLE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 
@@ -23,7 +24,7 @@ def reminders(connections: Mapping[str, Connection], told: Told, *, now: datetim
         picks: dict[str, Pick] = {}
         for rule, alarm, at in _reminded(connections.get(name), told):
             if at <= now:
-                facts = streak_facts(telling.streak(told, name, telling.sense(rule)))
+                facts = streak_facts(alert_state.streak(told, name, alert_state.sense(rule)))
                 picks[alarm["recipient"]] = following("reminder", alarm, facts)
         run = max((streak["last_run"] for streak in told.streaks.get(name, {}).values()), default=0)
         yield from notices(picks.values(), connection=name, run=run, token=token)
@@ -205,7 +206,7 @@ def notices_at(
     late = lates(promised, workspace.connections, workspace.default_notify, told, now=now, token=token)
     return (
         *outages,
-        *storm.folded(told, now=now, token=token),
+        *rate_limit.folded(told, now=now, token=token),
         *late,
         *reminders(workspace.connections, told, now=now, token=token),
         *due,

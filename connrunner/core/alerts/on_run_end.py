@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connrunner.core import told as telling
+from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.notice import Event, Notice
+from connrunner.core.alerts.recipients import Pick, following, notices, streak_facts, told_to
+from connrunner.core.alerts.state import USUAL, Alarm, Sense, Streak, Told
 from connrunner.core.model import Notify, Run, mailbox
-from connrunner.core.notice import Event, Notice
-from connrunner.core.pick import Pick, following, notices, streak_facts, told_to
-from connrunner.core.told import USUAL, Alarm, Sense, Streak, Told
 
 
 def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> tuple[Notice, ...]:
@@ -30,15 +30,15 @@ def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> t
                     watching.add(name)
                 event = _event(rule, run, told, alarmed=name in alarms)
                 if event == "recovered":
-                    pick = _recovery(alarms[name], run.connection, told, telling.sense(rule))
+                    pick = _recovery(alarms[name], run.connection, told, alert_state.sense(rule))
                 elif event is not None:
-                    facts = streak_facts(_after(run, told, telling.sense(rule))) if event == "failing" else {}
+                    facts = streak_facts(_after(run, told, alert_state.sense(rule))) if event == "failing" else {}
                     pick = told_to(event, recipient, target, facts)
                 else:
                     continue
                 if name not in picks or (pick.tells_change and not picks[name].tells_change):
                     picks[name] = pick
-    if telling.verdict(run.outcome, USUAL) == "good":
+    if alert_state.verdict(run.outcome, USUAL) == "good":
         for name, alarm in alarms.items():
             if name not in watching:
                 picks[name] = _recovery(alarm, run.connection, told, USUAL)
@@ -46,16 +46,16 @@ def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> t
 
 
 def _recovery(alarm: Alarm, connection: str, told: Told, sense: Sense) -> Pick:
-    return following("recovered", alarm, streak_facts(telling.streak(told, connection, sense)))
+    return following("recovered", alarm, streak_facts(alert_state.streak(told, connection, sense)))
 
 
 def _after(run: Run, told: Told, sense: Sense) -> Streak | None:
-    return telling.grown(telling.streak(told, run.connection, sense), run, sense)
+    return alert_state.grown(alert_state.streak(told, run.connection, sense), run, sense)
 
 
 def _event(rule: Notify, run: Run, told: Told, *, alarmed: bool) -> Event | None:
-    sense = telling.sense(rule)
-    says = telling.verdict(run.outcome, sense)
+    sense = alert_state.sense(rule)
+    says = alert_state.verdict(run.outcome, sense)
     streak = _after(run, told, sense)
     reached = says == "bad" and streak is not None and streak["failures"] >= rule.after
     match rule.when:
