@@ -11,7 +11,7 @@ from time import process_time
 from typing import Any
 
 from connrunner.core.model import Schedule
-from connrunner.core.schedule import count_between, document, longest_gap, next_after, parse
+from connrunner.core.schedules import count_between, document, longest_gap, next_after, parse
 
 HOW_MANY = 10_000
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -73,7 +73,7 @@ def main() -> None:
     importing = (
         "import {}; from time import process_time as now; start = now(); import {}; print((now() - start) * 1000)"
     )
-    for module in ("connrunner.core.schedule", "dateutil.rrule", "cronsim"):
+    for module in ("connrunner.core.schedules", "dateutil.rrule", "cronsim"):
         done = subprocess.run(
             [sys.executable, "-c", importing.format("datetime", module)], capture_output=True, text=True, check=True
         )

@@ -12,8 +12,7 @@ from typing import Any
 
 from connrunner.config import load, secrets
 from connrunner.config.author import author
-from connrunner.core import instant
-from connrunner.core import schedule as schedules
+from connrunner.core import instant, schedules
 from connrunner.core.alerts import digest as summary
 from connrunner.core.alerts import notice
 from connrunner.core.alerts.notice import DeliveryRecord

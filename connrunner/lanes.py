@@ -11,10 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from connrunner.core import instant, plan
+from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Connection, Outcome, Run, Workspace
-from connrunner.core.plan import Stop
+from connrunner.core.planning import due
+from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
@@ -182,7 +183,7 @@ class Lanes:
                 # A connection that was moved to this lane may still run in its old one.
                 fits = (
                     entry
-                    for entry in plan.in_order(stands.waiting.values())
+                    for entry in due.in_order(stands.waiting.values())
                     if self.lane_of(entry.connection) == name and entry.connection not in stands.started
                 )
                 entry = next(fits, None)
@@ -195,8 +196,8 @@ class Lanes:
                     skipped = records.skip(entry, self.workspace, dequeued=True)
                     self.say({"event": "ended", **runs.as_dict(skipped)})
                     continue
-                if plan.is_too_late(entry, connection, records.clock()):
-                    missed = records.miss(entry, plan.waited_too_long(connection), self.workspace, dequeued=True)
+                if due.is_too_late(entry, connection, records.clock()):
+                    missed = records.miss(entry, due.waited_too_long(connection), self.workspace, dequeued=True)
                     self.say({"event": "ended", **runs.as_dict(missed)})
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
@@ -261,7 +262,7 @@ class Lanes:
         stands = self.records.journal.read()
         for working in self._working.values():
             run = working.started
-            stop = plan.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
+            stop = due.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
             if stop is not None and not working.is_told:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
                     before, stop = stop, requests.ask_stop(state, replace(stop, run=run.run))
@@ -270,9 +271,9 @@ class Lanes:
                 working.tell_to_end(stop=stop)
         for stop in wishes:
             entry = stands.waiting.get(stop.connection)
-            if entry is not None and plan.stop_of_waiting([stop], entry):
+            if entry is not None and due.stop_of_waiting([stop], entry):
                 self._take_out(stop)
-            elif (started := stands.started.get(stop.connection)) is None or not plan.stop_of_running(
+            elif (started := stands.started.get(stop.connection)) is None or not due.stop_of_running(
                 [stop], stop.connection, started.run, started.waiting.due_at
             ):
                 requests.forget(state, stop)  # the run has ended
@@ -280,7 +281,7 @@ class Lanes:
     def _take_out(self, stop: Stop) -> None:
         with locks.changing(self.records.state):
             entry = self.records.journal.open().waiting.get(stop.connection)
-            if entry is None or not plan.stop_of_waiting([stop], entry):
+            if entry is None or not due.stop_of_waiting([stop], entry):
                 return  # somebody else was faster
             run = self.records.take_out(entry, stop, self.workspace)
             requests.forget(self.records.state, stop)
@@ -375,7 +376,7 @@ class Lanes:
     def _say_busy(self, lane: str) -> None:
         stands = self.records.journal.read()
         working = next((started for started in stands.started.values() if started.lane == lane), None)
-        waits = [entry.connection for entry in plan.in_order(stands.waiting.values())]
+        waits = [entry.connection for entry in due.in_order(stands.waiting.values())]
         self.say(
             {
                 "event": "busy",

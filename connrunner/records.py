@@ -13,7 +13,7 @@ from connrunner.core import run as runs
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
-from connrunner.core.plan import Stop, Waiting
+from connrunner.core.planning.due import Stop, Waiting
 from connrunner.core.run import Result, Story
 from connrunner.errors import Problem
 from connrunner.state import ground, locks, standing

@@ -15,11 +15,12 @@ from typing import Any
 
 from connrunner import quiet
 from connrunner.config import load, stamps, zones
-from connrunner.core import instant, plan
+from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_time import Promised
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.plan import Plan
+from connrunner.core.planning import due as plan
+from connrunner.core.planning.due import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.lanes import Lanes, Say
 from connrunner.notify import heart

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connrunner.core import run as runs
 from connrunner.core.model import Notify, Outcome
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result, Story
 from connrunner.executors import local
 from connrunner.family import GRACE, Ending, Family

@@ -340,7 +340,7 @@ def test_what_a_killed_process_left_behind_is_swept(folder: Path, cache: Path) -
 
 def test_a_zone_that_the_database_lost(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(folder, cache=cache)
-    from connrunner.core import zone
+    from connrunner.core.schedules import zone
 
     known = zone.names()
     zone.load.cache_clear()

@@ -17,7 +17,7 @@ from referencing import Registry, Resource
 
 from connrunner.config import check, explain, redact, schema
 from connrunner.config.document import parse
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from tests.effort import examples
 
 CASES = Path(__file__).parent / "cases" / "config"

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import changes, instant, outlook, schedule
-from connrunner.core.changes import Difference, Slots
+from connrunner.core import instant, schedules
 from connrunner.core.model import Target
+from connrunner.core.planning import changes, outlook
+from connrunner.core.planning.changes import Difference, Slots
 from tests.test_core_overdue import workspace
 
 KEYS = [
@@ -71,9 +72,9 @@ NOTES = [
 
 @pytest.mark.parametrize(("data", "slot", "words"), NOTES)
 def test_clock_changes_are_noted(data: dict[str, Any], slot: str, words: str) -> None:
-    parsed = schedule.parse(data, "Europe/Amsterdam")
+    parsed = schedules.parse(data, "Europe/Amsterdam")
     due = instant.parse(slot)
-    assert due in schedule.between(parsed, due.replace(hour=0) - outlook.DAY, due + outlook.DAY), "the case is wrong"
+    assert due in schedules.between(parsed, due.replace(hour=0) - outlook.DAY, due + outlook.DAY), "the case is wrong"
 
     said = outlook.note(parsed, due, timezone="UTC")
 
@@ -95,14 +96,14 @@ LACKING = [
 
 @pytest.mark.parametrize(("data", "months"), LACKING)
 def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], months: str) -> None:
-    parsed = schedule.parse(data, "Europe/Amsterdam")
+    parsed = schedules.parse(data, "Europe/Amsterdam")
     start, end = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 7, 1, tzinfo=UTC)
 
     lacking = outlook.lacking(parsed, start, end)
 
     assert [f"{month.month}-{month.year}" for month in lacking] == months.split()
     if months and "blackout" not in data:
-        have = {(slot.year, slot.month) for slot in schedule.between(parsed, start, end)}
+        have = {(slot.year, slot.month) for slot in schedules.between(parsed, start, end)}
         all_months = {(2026, 12), *((2027, month) for month in range(1, 7))}
         assert {(month.year, month.month) for month in lacking} == all_months - have
 

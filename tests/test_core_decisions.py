@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import decisions, instant
+from connrunner.core import instant
+from connrunner.core.planning import decisions
 
 DAILY = {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
          "time": "06:00", "timezone": "UTC"}  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.core import forecast
-from connrunner.core.forecast import Arrival, Usual
+from connrunner.core.planning import forecast
+from connrunner.core.planning.forecast import Arrival, Usual
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
 

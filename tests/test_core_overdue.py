@@ -17,7 +17,7 @@ from connrunner.core.alerts.on_time import Promised
 from connrunner.core.alerts.state import Told
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
-from connrunner.core.plan import Slot, Waiting
+from connrunner.core.planning.due import Slot, Waiting
 from tests.test_core_policy import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

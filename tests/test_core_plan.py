@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.core import instant, schedule
+from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Schedule
-from connrunner.core.plan import (
+from connrunner.core.planning.due import (
     Promise,
     Stop,
     Waiting,
@@ -25,13 +25,13 @@ from connrunner.core.plan import (
     stop_of_waiting,
 )
 
-MONDAY_FRIDAY = schedule.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
-DAILY = schedule.parse(
+MONDAY_FRIDAY = schedules.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
+DAILY = schedules.parse(
     {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
      "time": "06:00"}, "UTC",
 )  # fmt: skip
-HOURLY = schedule.parse({"type": "times_per_day", "times": 24}, "UTC")
-MANUAL = schedule.parse({"type": "manual"}, "UTC")
+HOURLY = schedules.parse({"type": "times_per_day", "times": 24}, "UTC")
+MANUAL = schedules.parse({"type": "manual"}, "UTC")
 
 
 def at(text: str) -> datetime:
@@ -41,7 +41,7 @@ def at(text: str) -> datetime:
 
 def promise(kind: Schedule, next_due: str | None, *, on_since: str = "20T00:00", **more: Any) -> Promise:
     return Promise(
-        on_since=at(on_since), schedule=schedule.document(kind), next_due=at(next_due) if next_due else None, **more
+        on_since=at(on_since), schedule=schedules.document(kind), next_due=at(next_due) if next_due else None, **more
     )
 
 
@@ -78,7 +78,7 @@ def test_one_tick(
 
 def test_an_edit_keeps_the_phase_of_times_per_day() -> None:
     before = promise(HOURLY, "22T09:10", on_since="20T00:10")
-    four = schedule.parse({"type": "times_per_day", "times": 4}, "UTC")
+    four = schedules.parse({"type": "times_per_day", "times": 4}, "UTC")
 
     step = advance(before, four, now=at("22T08:00"))
 
@@ -88,7 +88,7 @@ def test_an_edit_keeps_the_phase_of_times_per_day() -> None:
 
 
 def test_missed_slots_are_counted_to_the_newest_also_after_a_year() -> None:
-    every_minute = schedule.parse({"type": "times_per_day", "times": 1440}, "UTC")
+    every_minute = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
     before = promise(every_minute, "20T00:00")
 
     step = advance(before, every_minute, now=at("20T00:00") + timedelta(days=365, minutes=7))
@@ -125,7 +125,7 @@ def test_no_slot_is_due_twice_when_the_clock_goes_back() -> None:
 @pytest.mark.parametrize("back", [1, 2, 30, 60])
 def test_a_clock_that_goes_back_within_an_hour_repeats_no_minute(back: int) -> None:
     """Neither those that ran nor those that were counted as missed, although the next is only a minute away."""
-    every_minute = schedule.parse({"type": "times_per_day", "times": 1440}, "UTC")
+    every_minute = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
     state = advance(promise(every_minute, "22T08:00"), every_minute, now=at("22T09:00"))
     now, due = at("22T09:00") - timedelta(minutes=back), []
 
@@ -170,7 +170,7 @@ def test_every_slot_is_told_exactly_once(kind: Schedule, steps: list[int]) -> No
         state = advance(state.promise, kind, now=now)
         if state.due:
             told += 1 + state.due.missed
-    assert told == schedule.count_between(kind, start - timedelta(minutes=1), now, on_since=start)
+    assert told == schedules.count_between(kind, start - timedelta(minutes=1), now, on_since=start)
 
 
 # --- many connections ------------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
 
 # --- blackouts, and runs that come too late --------------------------------------------------------------------------
 
-NO_SUNDAYS = schedule.parse(
+NO_SUNDAYS = schedules.parse(
     {"type": "times_per_day", "times": 24, "anchor": "00:00", "timezone": "UTC",
      "blackout": [{"days": ["sunday"], "to": "12:00", "reason": "maintenance"}]}, "UTC",
 )  # fmt: skip
@@ -277,7 +277,7 @@ def test_what_a_blackout_leaves_out_is_told_once_and_is_no_slot() -> None:
         told += left_out(decided)
         ran += [f"{slot.entry.due_at:%d %H:%M}" for slot in decided.slots if slot.result == "queued"]
         assert promises["a"].next_due is not None
-        assert not schedule.why_not(NO_SUNDAYS, promises["a"].next_due)
+        assert not schedules.why_not(NO_SUNDAYS, promises["a"].next_due)
 
     reason = "blackout: maintenance (Sunday from 00:00 to 12:00)"
     assert ran == ["21 23:00", "22 12:00"]
@@ -298,7 +298,7 @@ def test_what_is_left_out_while_no_tick_comes_is_told_beside_the_late_run() -> N
 @given(steps=st.lists(st.integers(0, 4000), min_size=1, max_size=20))
 def test_every_instant_of_a_schedule_with_blackouts_is_told_once(steps: list[int]) -> None:
     """[P1] As a slot (due or missed), or as left out."""
-    whole = schedule.parse({**schedule.document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
+    whole = schedules.parse({**schedules.document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
     now = start = at("02T00:00")
     state = advance(None, NO_SUNDAYS, now=now)
     told = int(state.due is not None)
@@ -306,7 +306,7 @@ def test_every_instant_of_a_schedule_with_blackouts_is_told_once(steps: list[int
         now += timedelta(minutes=minutes)
         state = advance(state.promise, NO_SUNDAYS, now=now)
         told += sum(1 + each.missed for each in (state.due, state.left_out) if each)
-    assert told == schedule.count_between(whole, start - timedelta(minutes=1), now)
+    assert told == schedules.count_between(whole, start - timedelta(minutes=1), now)
 
 
 IN_TIME = {"a": replace(connection("a", HOURLY), start_within=1800)}

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedule import FIRST, LAST, between, count_between, longest_gap, next_after
+from connrunner.core.schedules import FIRST, LAST, between, count_between, longest_gap, next_after
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = range(7)
 LAST_ONE = -1
@@ -460,7 +460,7 @@ def test_importing_and_times_per_day_need_no_heavy_module() -> None:
     program = """
 import sys
 from datetime import UTC, datetime
-from connrunner.core.schedule import count_between, document, longest_gap, next_after, parse
+from connrunner.core.schedules import count_between, document, longest_gap, next_after, parse
 now = datetime(2026, 5, 1, tzinfo=UTC)
 often = parse({"type": "times_per_day", "times": 4}, "Europe/Amsterdam")
 next_after(often, now, on_since=now), count_between(often, now, now, on_since=now)

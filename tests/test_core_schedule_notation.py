@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connrunner.core import zone
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedule import describe, document, parse
+from connrunner.core.schedules import describe, document, parse, zone
 
 AMS = "Europe/Amsterdam"
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import Calendar, DayOfMonth, DaysOfWeek, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedule import between, count_between, longest_gap, next_after
+from connrunner.core.schedules import between, count_between, longest_gap, next_after
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

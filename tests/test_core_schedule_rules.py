@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import Schedule
-from connrunner.core.schedule import (
+from connrunner.core.schedules import (
     ScheduleError,
     between,
     check,

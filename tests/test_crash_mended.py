@@ -9,7 +9,7 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core.model import ProfileModel
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.records import Records
 from connrunner.state import locks, requests
 from connrunner.state.journal import Journal

@@ -20,7 +20,7 @@ from connrunner import connectors
 from connrunner.cli import init
 from connrunner.config import load
 from connrunner.connectors import command
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.model import Command, Export, Import, TimesPerDay
 from connrunner.family import Family
 

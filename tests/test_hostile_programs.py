@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.family import GRACE
 from connrunner.state import requests
 from tests.conftest import Place

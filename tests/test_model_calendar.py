@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from connrunner.core import schedule
+from connrunner.core import schedules
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -110,14 +110,14 @@ def differences(walk: Walk) -> list[str]:
     found = []
     end = walk.start + (walk.minutes - 1) * MINUTE
     for number, document in enumerate(DOCUMENTS):
-        kind = schedule.parse({**document, "timezone": walk.zone}, "UTC")
-        slots = schedule.between(kind, walk.start - MINUTE, end)
+        kind = schedules.parse({**document, "timezone": walk.zone}, "UTC")
+        slots = schedules.between(kind, walk.start - MINUTE, end)
         if list(slots) != sorted(wanted[number]):
             odd = sorted(set(slots) ^ wanted[number])[:3]
             found.append(f"{walk.zone} {document}: {[f'{slot:%F %R}' for slot in odd]}")
         before = walk.start - MINUTE
         for slot in slots[:40]:
-            if schedule.next_after(kind, before) != slot or schedule.next_after(kind, slot - MINUTE) != slot:
+            if schedules.next_after(kind, before) != slot or schedules.next_after(kind, slot - MINUTE) != slot:
                 found.append(f"{walk.zone} {document}: after {before}")
             before = slot
     return found
@@ -148,9 +148,9 @@ def test_a_walk_through_one_change_each() -> None:
 
 def test_the_walk_finds_a_rule_that_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A negative control: skipped times counted with the offset after the gap."""
-    real = schedule.between
+    real = schedules.between
     monkeypatch.setattr(
-        schedule, "between", lambda *facts, **more: tuple(slot.replace(minute=0) for slot in real(*facts, **more))
+        schedules, "between", lambda *facts, **more: tuple(slot.replace(minute=0) for slot in real(*facts, **more))
     )
 
     assert differences(Walk("Europe/Amsterdam", datetime(2026, 3, 28, tzinfo=UTC), 2 * 1440))
@@ -177,7 +177,7 @@ def test_months_of_minutes(zone: str, year: int) -> None:
 def test_times_per_day_for_a_month(times: int) -> None:
     """[R4] Slot k is the first whole minute at or after k * 24 h / N."""
     since = datetime(2026, 3, 20, 11, 17, tzinfo=UTC)
-    kind = schedule.parse({"type": "times_per_day", "times": times}, "UTC")
+    kind = schedules.parse({"type": "times_per_day", "times": times}, "UTC")
     wanted, number = [], 0
     for minute in range(30 * 1440):
         while number * 1440 <= minute * times:
@@ -186,4 +186,4 @@ def test_times_per_day_for_a_month(times: int) -> None:
             number += 1
     end = since + (30 * 1440 - 1) * MINUTE
 
-    assert list(schedule.between(kind, since - MINUTE, end, on_since=since)) == wanted
+    assert list(schedules.between(kind, since - MINUTE, end, on_since=since)) == wanted

@@ -26,10 +26,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from connrunner import tick as ticks
-from connrunner.core import instant
-from connrunner.core import schedule as schedules
+from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import Orphan

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant, plan
+from connrunner.core import instant
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.digest import summary
@@ -33,7 +33,8 @@ from connrunner.core.model import (
     Target,
     Workspace,
 )
-from connrunner.core.plan import Promise, Slot, Waiting
+from connrunner.core.planning import due
+from connrunner.core.planning.due import Promise, Slot, Waiting
 from connrunner.notify import outbox
 from connrunner.notify.outbox import PendingNotice
 
@@ -191,7 +192,7 @@ class Story:
         at, since = BEGIN, None
         while at < BEGIN + timedelta(days=14, hours=12):
             if not DOWN[0] <= at < DOWN[1]:
-                step = plan.advance(promise, connection.schedule, now=at)
+                step = due.advance(promise, connection.schedule, now=at)
                 promise, slots = step.promise, []
                 if step.due and len(runs) < len(NIGHTS):
                     entry = Waiting(connection="crm", due_at=step.due.due_at, queued_at=at, missed=step.due.missed)

@@ -15,7 +15,7 @@ from connrunner.core import run as runs
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
-from connrunner.core.plan import Waiting
+from connrunner.core.planning.due import Waiting
 from connrunner.core.run import Result
 from connrunner.records import Records
 from connrunner.state import locks, standing

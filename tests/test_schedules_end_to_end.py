@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.plan import Waiting
+from connrunner.core.planning.due import Waiting
 from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.journal import Journal

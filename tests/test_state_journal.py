@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core import instant
-from connrunner.core.plan import Waiting
+from connrunner.core.planning.due import Waiting
 from connrunner.errors import BusyError, StateError
 from connrunner.state import decisions, locks, standing
 from connrunner.state.folder import StateFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 

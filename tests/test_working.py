@@ -12,7 +12,7 @@ import pytest
 from connrunner import working as module
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
-from connrunner.core.plan import Stop, Waiting
+from connrunner.core.planning.due import Stop, Waiting
 from connrunner.core.run import Result, Story
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, SupervisorLock

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from connrunner.core import instant, notation
-from connrunner.core import schedule as schedules
-from connrunner.core.decisions import Answer, Decision, Holder
+from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
+from connrunner.core.planning.decisions import Answer, Decision, Holder
+from connrunner.core.schedules import notation
 from connrunner.text import durations
 
 

@@ -11,11 +11,13 @@ from itertools import chain
 
 from connrunner import quiet
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import forecast, instant, plan
+from connrunner.core import instant
 from connrunner.core.alerts import state as alert_state
-from connrunner.core.forecast import Arrival, Usual, Visit
 from connrunner.core.model import Outcome, Run
-from connrunner.core.plan import Waiting
+from connrunner.core.planning import due as plan
+from connrunner.core.planning import forecast
+from connrunner.core.planning.due import Waiting
+from connrunner.core.planning.forecast import Arrival, Usual, Visit
 from connrunner.core.run import Progress
 from connrunner.state import locks
 from connrunner.state import runs as run_files

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.config import load
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state.folder import StateFolder

@@ -14,11 +14,11 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.metrics import replace_file
 from connrunner.config import zones
-from connrunner.core import forecast, outlook
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.formats import icalendar
 from connrunner.core.formats.icalendar import Happening
 from connrunner.core.model import Connection, Run
+from connrunner.core.planning import forecast, outlook
 from connrunner.state import runs as run_files
 from connrunner.text import durations
 

@@ -11,8 +11,7 @@ import click
 from connrunner import quiet
 from connrunner.cli import text
 from connrunner.cli.home import Home, leave, with_home
-from connrunner.core import instant
-from connrunner.core import schedule as schedules
+from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
 from connrunner.doctor import Check, failure, ground, machine, partners, ticks
 from connrunner.doctor import workspace as files

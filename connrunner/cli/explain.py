@@ -18,12 +18,12 @@ from connrunner.cli.documented import documented
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
 from connrunner.config import places, zones
-from connrunner.core import decisions as deciding
-from connrunner.core import forecast, instant, outlook
+from connrunner.core import instant, schedules
 from connrunner.core import run as runs
-from connrunner.core import schedule as schedules
-from connrunner.core.decisions import Answer, Decision
 from connrunner.core.model import Connection, TimesPerDay
+from connrunner.core.planning import decisions as deciding
+from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning.decisions import Answer, Decision
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state import decisions
 from connrunner.state import runs as run_files

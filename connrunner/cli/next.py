@@ -10,9 +10,9 @@ import click
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.config import zones
-from connrunner.core import forecast, instant, outlook
-from connrunner.core import schedule as schedules
-from connrunner.core.forecast import Usual
+from connrunner.core import instant, schedules
+from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning.forecast import Usual
 from connrunner.state import runs as run_files
 from connrunner.text import durations
 

@@ -16,11 +16,11 @@ import click
 from connrunner.cli import preview_text
 from connrunner.cli.home import Home, Instant, find_folder, leave
 from connrunner.config import compiled, load, place, resolved, revision, zones
-from connrunner.core import forecast
 from connrunner.core import instant as instants
-from connrunner.core.forecast import Usual
 from connrunner.core.model import Workspace
-from connrunner.core.preview import preview
+from connrunner.core.planning import forecast
+from connrunner.core.planning.forecast import Usual
+from connrunner.core.planning.preview import preview
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder

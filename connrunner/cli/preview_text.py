@@ -12,11 +12,12 @@ from typing import Any
 from connrunner.cli import text
 from connrunner.config import redact
 from connrunner.config.places import place_of
-from connrunner.core import instant, notation
-from connrunner.core.changes import Change, Difference, Slots
-from connrunner.core.forecast import Day, Visit
+from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
-from connrunner.core.preview import Preview, Side
+from connrunner.core.planning.changes import Change, Difference, Slots
+from connrunner.core.planning.forecast import Day, Visit
+from connrunner.core.planning.preview import Preview, Side
+from connrunner.core.schedules import notation
 from connrunner.text import durations
 
 SIGNS = {

@@ -17,7 +17,7 @@ from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 from connrunner.errors import ArgumentError
 from connrunner.state import requests
 from connrunner.state import runs as run_files

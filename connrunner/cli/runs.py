@@ -15,9 +15,8 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
 from connrunner.cli.metrics import replace_file
 from connrunner.cli.status import words_of
-from connrunner.core import instant
+from connrunner.core import instant, schedules
 from connrunner.core import run as runs
-from connrunner.core import schedule as schedules
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
 from connrunner.state import runs as run_files

@@ -111,7 +111,7 @@ def profile(data: Data) -> Iterator[Finding]:
 
 def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
     """Yield what is wrong with a schedule that stands at *path*."""
-    from connrunner.core import schedule as schedules
+    from connrunner.core import schedules
 
     found = [*_timezone(data, path), *_blackouts(data, path)]
     for position, each in enumerate(data.get("schedules") or ()):
@@ -128,8 +128,8 @@ def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
 
 
 def _blackouts(data: Data, path: Path) -> Iterator[Finding]:
-    from connrunner.core import blackout
-    from connrunner.core.written import ScheduleError
+    from connrunner.core.schedules import blackout
+    from connrunner.core.schedules.fields import ScheduleError
 
     for position, entry in enumerate(data.get("blackout") or ()):
         if not isinstance(entry, dict):
@@ -153,7 +153,7 @@ def _holds_none(value: Any) -> bool:
 
 
 def _timezone(data: Data, path: Path) -> Iterator[Finding]:
-    from connrunner.core import zone
+    from connrunner.core.schedules import zone
 
     name = data.get("timezone")
     # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connrunner.config.check import Surroundings
-from connrunner.core import blackout
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.model import (
     Command,
     Connection,
@@ -37,7 +36,8 @@ from connrunner.core.model import (
     Work,
     Write,
 )
-from connrunner.core.written import WEEKDAYS
+from connrunner.core.schedules import blackout
+from connrunner.core.schedules.fields import WEEKDAYS
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

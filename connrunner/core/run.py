@@ -10,7 +10,7 @@ from typing import Any
 from connrunner.core import counts, instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.core.plan import Stop
+from connrunner.core.planning.due import Stop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from connrunner.core import zone
+from connrunner.core.schedules import zone
 
 if TYPE_CHECKING:
     from babel import Locale

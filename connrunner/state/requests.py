@@ -10,7 +10,7 @@ from typing import Any
 
 from connrunner.core import instant
 from connrunner.core import run as runs
-from connrunner.core.plan import Stop, Wish
+from connrunner.core.planning.due import Stop, Wish
 from connrunner.state.folder import StateFolder, recording, replace_file
 
 LONGEST = 1000  # characters of a reason, of a name

@@ -14,7 +14,7 @@ from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.state import Told
 from connrunner.core.model import Run
-from connrunner.core.plan import Plan, Promise, Waiting
+from connrunner.core.planning.due import Plan, Promise, Waiting
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from connrunner.core import instant, schedule
+from connrunner.core import instant, schedules
 from connrunner.core.alerts import rate_limit
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import Pick, following, notice_id, notices, streak_facts, told_to
 from connrunner.core.alerts.state import WINDOW, Alarm, Digest, Told
 from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
-from connrunner.core.plan import Slot, Waiting
+from connrunner.core.planning.due import Slot, Waiting
 
 HOLE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 
@@ -156,7 +156,7 @@ def digests(
                 changed[name] = None
             continue
         coming = _next(target.digest, now)
-        document = schedule.document(target.digest)
+        document = schedules.document(target.digest)
         if promise is None or instant.parse(promise["since"]) > now:
             changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
         elif instant.parse(promise["next"]) <= now:
@@ -180,7 +180,7 @@ def digests(
 
 
 def _next(digest: DaysOfWeek, now: datetime) -> str:
-    coming = schedule.next_after(digest, now)
+    coming = schedules.next_after(digest, now)
     assert coming is not None, "the calendar does not end"
     return instant.text(coming)
 

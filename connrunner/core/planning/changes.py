@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from connrunner.core import schedule, zone
+from connrunner.core import schedules
 from connrunner.core.model import Connection, Target, Workspace
+from connrunner.core.schedules import zone
 
 Kind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
 
@@ -96,7 +97,7 @@ def _target(target: Target) -> dict[str, Any]:
         "cc": list(target.cc),
         "reply_to": target.reply_to,
         "language": target.language,
-        "digest": schedule.document(target.digest) if target.digest else None,
+        "digest": schedules.document(target.digest) if target.digest else None,
         "limit": target.limit,
     }
     return {key: value for key, value in said.items() if value}

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from heapq import heappop, heappush, merge
 from itertools import count, pairwise, takewhile
 
-from connrunner.core import blackout, cron, zone
 from connrunner.core.instant import minute
 from connrunner.core.model import (
     AnchoredTimes,
@@ -28,27 +27,9 @@ from connrunner.core.model import (
     TimesPerDay,
     WeekdayOfMonth,
 )
-from connrunner.core.notation import describe, document, excepting, is_complete, parse
-from connrunner.core.walls import walls
-from connrunner.core.written import ScheduleError
-
-__all__ = [
-    "ScheduleError",
-    "between",
-    "check",
-    "count_between",
-    "describe",
-    "document",
-    "excepting",
-    "is_complete",
-    "left_out_between",
-    "longest_gap",
-    "next_after",
-    "next_left_out",
-    "parse",
-    "why_not",
-    "zone_of",
-]
+from connrunner.core.schedules import blackout, cron, zone
+from connrunner.core.schedules.fields import ScheduleError
+from connrunner.core.schedules.local_times import walls
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from connrunner.core import written, zone
 from connrunner.core.model import Blackout
-from connrunner.core.written import WEEKDAYS, ScheduleError, part, shown
+from connrunner.core.schedules import fields, zone
+from connrunner.core.schedules.fields import WEEKDAYS, ScheduleError, part, shown
 
 DAY = timedelta(days=1)
 KEYS = ("reason", "dates", "days", "from", "to", "timezone")
@@ -42,7 +42,7 @@ def _blackout(data: Any, timezone: str) -> Blackout:
     if not set(data) & {"dates", "days", "from", "to"}:
         raise ValueError("a blackout says when: `dates`, `days`, or `from` and `to`")
     with part("timezone"):
-        zone_name = written.timezone(data.get("timezone", timezone))
+        zone_name = fields.timezone(data.get("timezone", timezone))
     reason = data.get("reason", "")
     if not isinstance(reason, str):
         raise ScheduleError(f"`reason` is text, not {shown(reason)}", ("reason",))
@@ -82,12 +82,12 @@ def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
 
 def _hour(key: str, value: Any) -> time:
     with part(key):
-        return time.min if value is None else written.time_of_day(value, key)
+        return time.min if value is None else fields.time_of_day(value, key)
 
 
 def _days(value: Any) -> tuple[int, ...]:
     with part("days"):
-        return written.weekdays(value)
+        return fields.weekdays(value)
 
 
 def _dates(value: Any) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ def _dates(value: Any) -> tuple[str, ...]:
                     except ValueError:
                         raise ValueError(f"`dates` names a date that does not exist: {one}") from None
                 else:
-                    written.day(one, "dates")
+                    fields.day(one, "dates")
     return tuple(sorted(set(value)))
 
 

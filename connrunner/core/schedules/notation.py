@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connrunner.core import blackout, cron, recurrence
 from connrunner.core.model import (
     AnchoredTimes,
     AnyOf,
@@ -21,7 +20,8 @@ from connrunner.core.model import (
     TimesPerDay,
     WeekdayOfMonth,
 )
-from connrunner.core.written import (
+from connrunner.core.schedules import blackout, cron, rrule
+from connrunner.core.schedules.fields import (
     WEEKDAYS,
     ScheduleError,
     day,
@@ -34,9 +34,7 @@ from connrunner.core.written import (
     weekdays,
     word,
 )
-from connrunner.core.written import (
-    timezone as zone_name,
-)
+from connrunner.core.schedules.fields import timezone as zone_name
 
 KEYS = {  # what each type needs; every type also takes those of ANYWHERE
     "times_per_day": ("times",),
@@ -137,7 +135,7 @@ def _recurrence(data: Mapping[str, Any], timezone: str) -> Recurrence:
     with part("start"):
         start = day(data["start"], "start") if "start" in data else None
     with part("rule"):
-        rule = recurrence.canonical(_text("rule", data["rule"]), start=start, at=time)
+        rule = rrule.canonical(_text("rule", data["rule"]), start=start, at=time)
     return Recurrence(rule=rule, start=start, time=time, timezone=zone_name(timezone))
 
 
@@ -250,8 +248,8 @@ def _cron(schedule: Cron) -> str:
 
 
 def _rule(schedule: Recurrence) -> str:
-    rule = recurrence.words(schedule.rule, schedule.time)
+    rule = rrule.words(schedule.rule, schedule.time)
     since = f", from {schedule.start.isoformat()} on" if schedule.start else ""
-    last = recurrence.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
+    last = rrule.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
     until = f", until {last:%Y-%m-%d}" if last else ""
     return f"{rule}{since}{until}"

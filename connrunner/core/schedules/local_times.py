@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
-from connrunner.core import cron, recurrence
 from connrunner.core.model import AnchoredTimes, Calendar, Cron, DayOfMonth, DaysOfWeek, Recurrence, WeekdayOfMonth
+from connrunner.core.schedules import cron
+from connrunner.core.schedules import rrule as recurrence
 
 if TYPE_CHECKING:
     from dateutil.rrule import rrule

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 
-from connrunner.core import zone
+from connrunner.core.schedules import zone
 
 GUESS = 300.0  # seconds that a run is taken to last when nobody has seen one
 

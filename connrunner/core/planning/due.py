@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Schedule, Trigger
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
-from connrunner.core import plan, walls, zone
-from connrunner.core import schedule as schedules
+from connrunner.core import schedules
 from connrunner.core.instant import minute
 from connrunner.core.model import (
     AnyOf,
@@ -18,7 +17,9 @@ from connrunner.core.model import (
     TimesPerDay,
     WeekdayOfMonth,
 )
-from connrunner.core.plan import Promise
+from connrunner.core.planning import due
+from connrunner.core.planning.due import Promise
+from connrunner.core.schedules import local_times, zone
 
 DAY = timedelta(days=1)
 WEEK = 7
@@ -28,7 +29,7 @@ def coming(connection: Connection, promise: Promise | None, *, now: datetime, zo
     """Yield the slots to come: the promise first, or what the next tick would promise. None for one that is off."""
     if not connection.enabled:
         return
-    step = plan.advance(promise, connection.schedule, now=minute(now), zones=zones)
+    step = due.advance(promise, connection.schedule, now=minute(now), zones=zones)
     assert step.promise is not None
     if step.due:
         yield step.due.due_at
@@ -47,7 +48,7 @@ def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
 def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
     tz = zone.load(getattr(schedule, "timezone", timezone))
     local = slot.astimezone(tz)
-    times = () if isinstance(schedule, Manual | TimesPerDay | AnyOf | Excepting) else walls.times(schedule)
+    times = () if isinstance(schedule, Manual | TimesPerDay | AnyOf | Excepting) else local_times.times(schedule)
     wanted = times[0] if len(times) == 1 else None
     if wanted is not None and local.time() != wanted:
         return f"the clocks go forward: there is no {wanted:%H:%M} on this day [R2]"

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from connrunner.core import changes, forecast, outlook
-from connrunner.core.changes import Change, Difference, Slots
-from connrunner.core.forecast import Arrival, Day, Tight, Usual, Visit
 from connrunner.core.model import Connection, Workspace
-from connrunner.core.plan import Promise
+from connrunner.core.planning import changes, forecast, outlook
+from connrunner.core.planning.changes import Change, Difference, Slots
+from connrunner.core.planning.due import Promise
+from connrunner.core.planning.forecast import Arrival, Day, Tight, Usual, Visit
 from connrunner.errors import Problem
 
 MOST = 200_000  # slots of one version that are looked at; a workspace with more is looked at for fewer days

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from connrunner.core import instant, plan
-from connrunner.core import schedule as schedules
+from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
+from connrunner.core.planning import due
 
 Kind = Literal[
     "on",
@@ -202,7 +202,7 @@ def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Ans
     if slot in schedules.between(schedule, slot - MINUTE, slot, on_since=state.on_since):
         return Answer(at=at, verdict="ahead" if slot > now else "unseen", decision=state, slot=slot)
     since = state.on_since or state.at
-    earlier = plan.last_between(schedule, since - MINUTE, slot - MINUTE, since)
+    earlier = due.last_between(schedule, since - MINUTE, slot - MINUTE, since)
     later = schedules.next_after(schedule, slot, on_since=since)
     is_left_out = any(schedules.left_out_between(schedule, slot - MINUTE, slot, on_since=since))
     verdict = "left-out" if is_left_out else "no-slot"
