@@ -19,8 +19,8 @@ from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
-from connrunner.family import Family, described, holders
 from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
+from connrunner.processes.tree import Family, described, holders
 from connrunner.records import Records
 from connrunner.state import locks, requests
 from connrunner.state import runs as run_files

@@ -30,7 +30,7 @@ from connrunner.core.model import Command, Connection, Export, Format, Import, O
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.family import GRACE, MARK, Ending, Family, keep_orphans
+from connrunner.processes.tree import GRACE, MARK, Ending, Family, keep_orphans
 from connrunner.sofar import SoFar
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder

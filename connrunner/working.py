@@ -13,7 +13,7 @@ from connrunner.core.model import Notify, Outcome
 from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result, Story
 from connrunner.executors import local
-from connrunner.family import GRACE, Ending, Family
+from connrunner.processes.tree import GRACE, Ending, Family
 from connrunner.state.locks import LaneLock, SupervisorLock
 from connrunner.state.standing import Started
 

@@ -16,7 +16,7 @@ import pytest
 from connrunner.connectors import bridge
 from connrunner.connectors.bridge import Ended, Program
 from connrunner.errors import RunError
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 
 class Log:

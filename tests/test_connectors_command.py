@@ -21,7 +21,7 @@ from connrunner.connectors.command import CommandResult
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.errors import RunError
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 PYTHON = sys.executable
 
@@ -284,7 +284,7 @@ import signal, sys
 from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 class Terminated(BaseException): ...
 

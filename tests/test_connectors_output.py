@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.connectors import output
-from connrunner.connectors.output import ENVELOPE, LINE, MARGIN, Output
 from connrunner.core.counts import Counts
+from connrunner.processes import output
+from connrunner.processes.output import ENVELOPE, LINE, MARGIN, Output
 
 SECRET = "s3cret-0123456789-abcdefghij"
 

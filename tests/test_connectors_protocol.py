@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.connectors.protocol import ENOUGH, ProtocolError, Said, parse
 from connrunner.core.counts import CHECKED, NAMES, Counts
+from connrunner.processes.protocol import ENOUGH, ProtocolError, Said, parse
 
 SPEAKING: list[tuple[str, Said]] = [
     ('{"message": "hello"}', Said(message="hello")),

@@ -22,7 +22,7 @@ from connrunner.config import load
 from connrunner.connectors import command
 from connrunner.core import schedules
 from connrunner.core.model import Command, Export, Import, TimesPerDay
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.family import MARK, Ending, Family, holders
+from connrunner.processes.tree import MARK, Ending, Family, holders
 
 pytestmark = pytest.mark.slow
 

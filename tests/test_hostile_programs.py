@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from connrunner.core.planning.due import Stop
-from connrunner.family import GRACE
+from connrunner.processes.tree import GRACE
 from connrunner.state import requests
 from tests.conftest import Place
 
@@ -206,7 +206,7 @@ import sys, time
 from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 from connrunner.state.runs import RunLog
 import resource
 log = RunLog(Path("log"))

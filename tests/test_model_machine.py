@@ -32,7 +32,7 @@ from connrunner.core.planning.due import Stop
 from connrunner.core.run import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import Orphan
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 from connrunner.state import locks, requests, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder

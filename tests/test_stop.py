@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from connrunner import worker
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 from tests.conftest import Place
 from tests.test_tick import HELLO, Waiter, eventually
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

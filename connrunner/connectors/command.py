@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from connrunner.connectors.output import Output
-from connrunner.connectors.processes import GLANCE, Pipes, end, ends, leave_nothing
-from connrunner.connectors.spawn import place, start
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.core.report import Report
-from connrunner.family import GRACE, Family
+from connrunner.processes.output import Output
+from connrunner.processes.pipes import GLANCE, Pipes, end, ends, leave_nothing
+from connrunner.processes.spawn import place, start
+from connrunner.processes.tree import GRACE, Family
 
 SHOWN = 5  # processes that a message names
 WORDS = 300  # characters of what a program said last that are worth a place in the history

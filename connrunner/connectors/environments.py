@@ -23,7 +23,7 @@ from connrunner.connectors import bridge
 from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.family import Family
+from connrunner.processes.tree import Family
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from connrunner.family import MARK, Family, holders
+from connrunner.processes.tree import MARK, Family, holders
 
 
 class Worker(Protocol):

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from connrunner.connectors.output import Output
-from connrunner.connectors.processes import DRAIN, Pipes, end, leave_nothing, look_after
-from connrunner.connectors.spawn import start
 from connrunner.core.model import Command
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.family import GRACE, Family
+from connrunner.processes.output import Output
+from connrunner.processes.pipes import DRAIN, Pipes, end, leave_nothing, look_after
+from connrunner.processes.spawn import start
+from connrunner.processes.tree import GRACE, Family
 
 IDLE = 600.0  # seconds without a sign of life before a program is ended, unless the settings say otherwise
 LONGEST = 100_000_000  # bytes of one message

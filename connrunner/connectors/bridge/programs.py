@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import Errand, Settings, bridge, environments, spawn
+from connrunner.connectors import Errand, Settings, bridge, environments
 from connrunner.connectors.bridge import Ended, Program, Take
 from connrunner.errors import RunError
+from connrunner.processes import spawn
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

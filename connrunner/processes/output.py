@@ -6,9 +6,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from connrunner.connectors import protocol
 from connrunner.core.counts import Counts
 from connrunner.core.report import Report
+from connrunner.processes import protocol
 
 LINE = 8 * 1024  # bytes of a line that the log keeps
 MARGIN = 256 * 1024  # bytes behind them that the mask sees as well: more than any form of a secret has

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.errors import RunError
-from connrunner.family import MARK, Family
+from connrunner.processes.tree import MARK, Family
 
 # And LC_*. The worker sets TRACEPARENT to its run.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE")

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol, Self
 
 from connrunner.errors import RunError
-from connrunner.family import KILLED, Ending, Family, described, reap_orphans
+from connrunner.processes.tree import KILLED, Ending, Family, described, reap_orphans
 
 CHUNK = 1 << 20  # bytes; what a pipe holds, where the system lets us make it so large
 DRAIN = 2.0  # seconds after the program's end for what is in the pipes, and for those that it left behind
