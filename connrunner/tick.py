@@ -295,7 +295,7 @@ class Tick:
             return
         try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "connrunner.deliver", str(self.folder), str(self.state.root)],
+                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", str(self.folder), str(self.state.root)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from connrunner import cli, deliver
+from connrunner import cli
 from connrunner.core.alerts.notice import Notice
+from connrunner.messenger import mailer
 from connrunner.notify import outbox
 from connrunner.notify.render import Rendered
 from connrunner.state.journal import Journal
@@ -47,7 +48,7 @@ class Days:
             def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
                 return self.now
 
-        for module in (deliver, outbox):
+        for module in (mailer, outbox):
             monkeypatch.setattr(module, "datetime", Clock)
         # What a mail says is tried elsewhere; a process for each of many passes takes long.
         mail = Rendered(subject="s", text="t\n", html=None)
@@ -64,7 +65,7 @@ class Days:
     def tick(self) -> None:
         """Send what is due."""
         began = time.monotonic()
-        deliver.deliver(self.place.folder, self.state)
+        mailer.deliver(self.place.folder, self.state)
         self.longest = max(self.longest, time.monotonic() - began)
         self.passes += 1
 
@@ -183,7 +184,7 @@ def test_a_line_that_is_cut_after_the_mail_gives_one_repeat_of_the_same_mail(day
 def test_a_server_without_an_end_takes_no_more_than_its_time(
     days: Days, state: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "PASS", 2.5)
+    monkeypatch.setattr(mailer, "PASS", 2.5)
     days.wire.state = state  # type: ignore[assignment]
     days.go_on(until=lambda: days.passes == 1)
     assert days.longest < 5

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connrunner.beat import send
 from connrunner.core.model import Heartbeat
+from connrunner.messenger.pinger import send
 from connrunner.notify import heart
 from connrunner.notify.heart import Heart, Sign
 from tests.conftest import Place

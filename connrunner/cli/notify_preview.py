@@ -15,8 +15,8 @@ from connrunner.cli.text import clean
 from connrunner.config.author import author
 from connrunner.core import instant
 from connrunner.core.model import Run, Target
-from connrunner.deliver import digest
 from connrunner.errors import ArgumentError
+from connrunner.messenger.mailer import digest
 from connrunner.notify import facts, samples, streak
 from connrunner.notify.channel import is_channel
 from connrunner.notify.render import EVENTS, RUN_EVENTS, Rendered, render

@@ -83,7 +83,7 @@ class Heart:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "connrunner.beat", str(self._folder)],
+            [sys.executable, "-P", "-m", "connrunner.messenger.pinger", str(self._folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
