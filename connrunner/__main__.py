@@ -6,9 +6,9 @@ import sys
 def main() -> int:
     """Run the command line; return its exit code."""
     if sys.argv[1:2] == ["tick"]:
-        from connrunner import quiet
+        from connrunner.scheduler import idle
 
-        if quiet.nothing_to_do(sys.argv[2:]):
+        if idle.nothing_to_do(sys.argv[2:]):
             return 0
     from connrunner import cli
 

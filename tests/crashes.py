@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner import tick
+from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
 
 # What changes a file, a lock, a process or a partner. Of openat only what may create counts.

@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner import quiet
 from connrunner.config import compiled, load
 from connrunner.core import instant
 from connrunner.errors import StateError, WorkspaceError
+from connrunner.scheduler import idle
 from connrunner.state import decisions, requests
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
@@ -246,8 +246,8 @@ def state_targets(folder: Path) -> Iterator[Target]:
     Journal(state).append(records[0])
     with_note = state.compiled / "quiet"
     note = {
-        "header": quiet._header(str(workspace)), "at": past, "wake": past + 1e6, "journal": quiet._look(str(state.journal)),
-        "zones": (__file__, quiet._look(__file__)), "stamps": {}, "repository": None,
+        "header": idle._header(str(workspace)), "at": past, "wake": past + 1e6, "journal": idle._look(str(state.journal)),
+        "zones": (__file__, idle._look(__file__)), "stamps": {}, "repository": None,
     }  # fmt: skip
 
     content = marshal.dumps(note)
@@ -258,7 +258,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
 
     def read_note(data: bytes) -> None:
         with_note.write_bytes(data)
-        quiet.nothing_to_do(["--workspace", str(workspace), "--state", str(state.root)])
+        idle.nothing_to_do(["--workspace", str(workspace), "--state", str(state.root)])
 
     kept = compiled.Compiled({"a": compiled.File((1, 2), b"d", compiled.pack({}))}, {})
     compiled.write(state.compiled, b"s" * 32, kept)

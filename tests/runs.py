@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner import profiles, worker
+from connrunner import profiles
 from connrunner.config import load
 from connrunner.core.model import Outcome
 from connrunner.state.folder import StateFolder
+from connrunner.worker import process
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 PROFILE = {
@@ -65,9 +66,9 @@ class Runs:
     def state(self) -> StateFolder:
         return StateFolder(self.folder / ".connrunner")
 
-    def job(self, work: Mapping[str, Any], name: str = "people") -> worker.Job:
+    def job(self, work: Mapping[str, Any], name: str = "people") -> process.Job:
         self.number += 1
-        return worker.Job(
+        return process.Job(
             workspace=self.folder,
             state=self.state,
             connection=load.connection_from(name, {**MANUAL, **work}, timezone="UTC"),
@@ -81,14 +82,14 @@ class Runs:
         job = self.job(work, name)
         job.rejects.parent.mkdir(parents=True)
         try:
-            result = worker.perform(job, self.log)
+            result = process.perform(job, self.log)
         finally:
             self.check(job)
         self.keep_secret(result.message)
         counts = {key: number for key, number in result.counts.as_dict().items() if number} if result.counts else {}
         return Ran(outcome=result.outcome, counts=counts, message=result.message, code=result.code)
 
-    def check(self, job: worker.Job) -> None:
+    def check(self, job: process.Job) -> None:
         """Fail the test when the run *job* left what it must not leave."""
         assert not job.spool.exists(), "what was on its way is removed"
         self.keep_secret("\n".join(self.log.texts))

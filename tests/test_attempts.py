@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from connrunner.attempts import Attempts
 from connrunner.config.resolved import connection_from
 from connrunner.core.model import Outcome, Retry
 from connrunner.core.retry import next_wait
 from connrunner.core.run import Result
 from connrunner.state import runs as run_files
 from connrunner.state.runs import RunLog
+from connrunner.worker.retries import Attempts
 from tests.conftest import Place
 
 LATER = Result(outcome=Outcome.FAILED, message="the server is busy", code="busy", waiting_helps=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from connrunner import quiet
 from connrunner.config import reference
 from connrunner.core import instant
-from connrunner.tick import Tick
+from connrunner.scheduler import idle
+from connrunner.scheduler.tick import Tick
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_cli_plan import commit, git
@@ -121,7 +121,7 @@ def test_each_planned_record_knows_the_tick_before(week: Place) -> None:
         None, "15T09:00", "16T05:00", "18T08:00", "18T09:00", "18T10:00",
     ]  # fmt: skip
     assert len({record["commit"] for record in planned}) == 4
-    assert quiet.last_tick(str(week.state.root)) == pytest.approx(
+    assert idle.last_tick(str(week.state.root)) == pytest.approx(
         instant.parse("2026-11-19T05:30:00Z").timestamp(), abs=30
     )
 

@@ -16,10 +16,11 @@ import duckdb
 import icalendar as reference
 import pytest
 
-from connrunner import cli, tick
+from connrunner import cli
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
+from connrunner.scheduler import tick
 from connrunner.state import runs as run_files
 from tests.conftest import Place
 from tests.test_cli import AT, ended, typed

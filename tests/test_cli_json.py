@@ -11,10 +11,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from connrunner import cli, tick
+from connrunner import cli
 from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Outcome
+from connrunner.scheduler import tick
 from tests.conftest import PROFILE, Place
 from tests.test_cli import typed
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from connrunner import tick
 from connrunner.core import instant
+from connrunner.scheduler import tick
 from connrunner.state import requests
 from tests.conftest import Place
 from tests.test_cli import typed

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from connrunner import quiet
 from connrunner.core import instant
 from connrunner.core.model import Outcome
+from connrunner.scheduler import idle
+from connrunner.scheduler.tick import Tick
 from connrunner.state import standing
 from connrunner.state.journal import Journal
 from connrunner.state.locks import LaneLock
 from connrunner.state.standing import Started
-from connrunner.tick import Tick
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 
@@ -65,7 +65,7 @@ def busy(place: Place) -> Iterator[Place]:
             for at, done in progress
         )
     )
-    quiet.ticked(str(place.state.root), NOW.timestamp())
+    idle.ticked(str(place.state.root), NOW.timestamp())
     lane = LaneLock(place.state, "main")
     assert lane.take()
     yield place

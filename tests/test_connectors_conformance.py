@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from connrunner import connectors, worker
+from connrunner import connectors
 from connrunner.config import schema
 from connrunner.core.model import Outcome
 from connrunner.doctor import Check, partners
+from connrunner.worker import process
 from tests.runs import Ran, Runs
 from tests.stands import EVER, SECRET, VARIABLE, Entry, Kind, Person, Stand, to_csv
 
@@ -277,7 +278,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
     partner.stand.trouble("silent", EVER)
 
     def stop(*_: object) -> None:
-        raise worker.Terminated
+        raise process.Terminated
 
     def when_reached() -> None:
         if partner.stand.reached.wait(20):
@@ -287,7 +288,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
     watch = threading.Thread(target=when_reached)
     watch.start()
     try:
-        with pytest.raises(worker.Terminated):
+        with pytest.raises(process.Terminated):
             partner.run(way)
     finally:
         watch.join()

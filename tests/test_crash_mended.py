@@ -10,10 +10,10 @@ import pytest
 from connrunner.config import load
 from connrunner.core.model import ProfileModel
 from connrunner.core.planning.due import Stop
-from connrunner.records import Records
+from connrunner.scheduler.recorder import Records
+from connrunner.scheduler.tick import Tick
 from connrunner.state import locks, requests
 from connrunner.state.journal import Journal
-from connrunner.tick import Tick
 from tests.conftest import Place
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_a_slot_of_a_broken_file_is_told_once_whenever_the_tick_dies(
         if where == "append":
             patch.setattr(Journal, "append", killed)
         else:
-            patch.setattr(f"connrunner.records.run_files.{where}", killed)
+            patch.setattr(f"connrunner.scheduler.recorder.run_files.{where}", killed)
         with pytest.raises(Killed):
             take_in(place, NOON.replace(minute=1))
     take_in(place, NOON.replace(minute=1, second=30))

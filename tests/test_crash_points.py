@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
-from connrunner.tick import Tick
 from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills")]

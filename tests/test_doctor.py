@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from connrunner import quiet
 from connrunner.config import load
 from connrunner.core import instant
 from connrunner.doctor import Check, ground, machine, partners, ticks
 from connrunner.doctor import workspace as files
+from connrunner.scheduler import idle
 from connrunner.state import ground as state_ground
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
@@ -276,10 +276,10 @@ def test_the_command(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = typed(place, "doctor")
     assert (code, "failure  ticks: no tick ever looked" in out) == (1, True)
     place.state.prepare()
-    quiet.ticked(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
+    idle.ticked(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
     code, out, _ = typed(place, "doctor", "--format", "json")
     assert code == 1
-    quiet.ticked(str(place.state.root), datetime.now(UTC).timestamp())
+    idle.ticked(str(place.state.root), datetime.now(UTC).timestamp())
     code, out, _ = typed(place, "doctor", "--connections", "b*", "--format", "json")
     assert code == 0
     assert [one["name"] for one in json.loads(out)["checks"] if "connection" in one["name"]] == ["connection b"]

@@ -25,7 +25,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from connrunner import tick as ticks
 from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
 from connrunner.core.planning.due import Stop
@@ -33,6 +32,7 @@ from connrunner.core.run import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import Orphan
 from connrunner.processes.tree import Family
+from connrunner.scheduler import tick as ticks
 from connrunner.state import locks, requests, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
@@ -484,16 +484,16 @@ class Machine(RuleBasedStateMachine):
                 machine.locks.append(self)
 
         places = {
-            "connrunner.tick.load.load": lambda *_, **__: self.workspace(),
-            "connrunner.tick.stamps.stamps": lambda *_: {"version": id(self)},
-            "connrunner.tick.zones.version": lambda: self.zones,
-            "connrunner.tick.clock_from": lambda _: lambda: self.now,
-            "connrunner.tick.Tick._start_mail": lambda _: None,
-            "connrunner.lanes.LaneLock": Lane,
-            "connrunner.lanes.SupervisorLock": Supervisor,
-            "connrunner.working.Ending": Nobody,
-            "connrunner.lanes.local.start": self.start,
-            "connrunner.lanes.local.wait": self.wait,
+            "connrunner.scheduler.tick.load.load": lambda *_, **__: self.workspace(),
+            "connrunner.scheduler.tick.stamps.stamps": lambda *_: {"version": id(self)},
+            "connrunner.scheduler.tick.zones.version": lambda: self.zones,
+            "connrunner.scheduler.tick.clock_from": lambda _: lambda: self.now,
+            "connrunner.scheduler.tick.Tick._start_mail": lambda _: None,
+            "connrunner.scheduler.lanes.LaneLock": Lane,
+            "connrunner.scheduler.lanes.SupervisorLock": Supervisor,
+            "connrunner.scheduler.supervision.Ending": Nobody,
+            "connrunner.scheduler.lanes.local.start": self.start,
+            "connrunner.scheduler.lanes.local.wait": self.wait,
         }
         with ExitStack() as stack:
             for place, play in places.items():

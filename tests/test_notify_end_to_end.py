@@ -10,7 +10,7 @@ from email.policy import default
 import pytest
 
 from connrunner.core import instant
-from connrunner.tick import tick
+from connrunner.scheduler.tick import tick
 from tests.conftest import Place
 
 FLAGGED = "import os, sys; sys.exit(not os.path.exists('good'))"

@@ -152,8 +152,8 @@ def test_a_tick_and_its_runs_give_signs_of_life(place: Place, outside: Receiver)
 def test_quiet_ticks_wake_for_the_next_sign_of_life(
     place: Place, outside: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connrunner import quiet
-    from connrunner.tick import Tick
+    from connrunner.scheduler import idle
+    from connrunner.scheduler.tick import Tick
     from tests.test_tick import quiet_after
 
     place.write("connrunner.yaml", f"version: 1\nheartbeat: {{url: '{outside.url}/x', every: 2m}}\n")
@@ -167,9 +167,9 @@ def test_quiet_ticks_wake_for_the_next_sign_of_life(
     tick.rest()
     assert [got.path for got in outside.got] == ["/x"]
     arguments = ["--workspace", str(place.folder)]
-    assert quiet.nothing_to_do(arguments)
+    assert idle.nothing_to_do(arguments)
     stamp = place.state.heartbeat.stat().st_mtime
     for later, is_quiet in ((119.0, True), (120.0, False)):
         monkeypatch.setattr(time, "time", lambda later=later: stamp + later)
-        assert quiet.nothing_to_do(arguments) is is_quiet
+        assert idle.nothing_to_do(arguments) is is_quiet
     assert said == []

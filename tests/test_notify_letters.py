@@ -17,7 +17,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
 from connrunner.core.planning.due import Waiting
 from connrunner.core.run import Result
-from connrunner.records import Records
+from connrunner.scheduler.recorder import Records
 from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder

@@ -9,11 +9,11 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning.due import Waiting
+from connrunner.scheduler.tick import Tick
 from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.journal import Journal
 from connrunner.state.standing import Missed, Standing
-from connrunner.tick import Tick
 from tests.conftest import Place
 
 HOURLY = """

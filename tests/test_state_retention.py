@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from connrunner import quiet
 from connrunner.config import load
 from connrunner.core import instant, retention
 from connrunner.core.counts import Counts
 from connrunner.core.model import Keep, Outcome, Run
 from connrunner.errors import ArgumentError, BusyError, StateError
+from connrunner.scheduler import idle
 from connrunner.state import archive, locks
 from connrunner.state import retention as keeping
 from connrunner.state import runs as run_files
@@ -257,11 +257,11 @@ def test_a_tick_keeps_the_past_short_and_the_next_one_is_quiet(place: Place, mon
     place.write("connrunner.yaml", "version: 1\ndefaults: {keep: {runs: 2}}\n")
     typed(place, "tick", "--now", "2026-11-22T06:00:00Z")
     assert kept(place.state, "a") == [4, 3, 2, 1], "not by a clock that somebody made up"
-    monkeypatch.setattr(quiet, "RACY", 0.0)
+    monkeypatch.setattr(idle, "RACY", 0.0)
     assert typed(place, "tick")[:2] == (0, "")
     assert (kept(place.state, "a"), kept(place.state, "gone")) == ([4, 3], [4, 3])
     assert kept(place.state, "broken") == [4, 3, 2, 1], "nobody knows what its file means to say"
-    assert quiet.nothing_to_do(["--workspace", str(place.folder)])
+    assert idle.nothing_to_do(["--workspace", str(place.folder)])
     assert typed(place, "log", "a", "1")[0] == 2
 
 

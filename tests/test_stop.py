@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from connrunner import worker
 from connrunner.processes.tree import Family
+from connrunner.worker import process
 from tests.conftest import Place
 from tests.test_tick import HELLO, Waiter, eventually
 
@@ -202,7 +202,7 @@ def test_a_stopped_import_leaves_the_store_as_before(place: Place, tmp_path: Pat
     assert not list(place.state.spool.iterdir())
 
 
-@pytest.mark.parametrize("order", [worker.Terminated, worker.TimeIsOver])
+@pytest.mark.parametrize("order", [process.Terminated, process.TimeIsOver])
 def test_no_event_loop_swallows_an_order(order: type[BaseException]) -> None:
     """Whatever a signal's handler raises in a callback of asyncio is logged and forgotten, but for two kinds."""
 

@@ -359,7 +359,7 @@ sys.argv = ["connrunner", "tick"]
 from connrunner.__main__ import main
 code = main()
 unwanted = {"click", "yaml", "jsonschema", "jinja2", "dateutil", "duckdb", "filelock", "json", "re", "datetime", "dataclasses",
-            "typing", "subprocess", "logging", "connrunner.tick", "connrunner.core"}
+            "typing", "subprocess", "logging", "connrunner.scheduler.tick", "connrunner.core"}
 print(code, sorted(unwanted & set(sys.modules)))
 """
     done = subprocess.run(
@@ -393,7 +393,7 @@ def _same_size_and_time(path: Path) -> None:
 
 
 def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], Place]) -> None:
-    from connrunner import quiet
+    from connrunner.scheduler import idle
 
     places = {name: make_place(name) for name, _ in NOISES}
     for place in places.values():
@@ -404,49 +404,49 @@ def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], 
         place = places[name]
         place.run("tick")
         arguments = ["--workspace", str(place.folder)]
-        assert quiet.nothing_to_do(arguments)
+        assert idle.nothing_to_do(arguments)
         noise(place)
-        heard[name] = not quiet.nothing_to_do(arguments)
+        heard[name] = not idle.nothing_to_do(arguments)
 
     assert heard == dict.fromkeys(heard, True)
 
 
 def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
-    from connrunner import quiet
-    from connrunner.tick import Tick
+    from connrunner.scheduler import idle
+    from connrunner.scheduler.tick import Tick
 
     place.command("hello", HELLO, schedule=DAILY)
     quiet_after(place)
     root, at = str(place.state.root), datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
     tick = Tick(place.folder, place.state, now=at, say=lambda _: None)
     tick.take_in(due=False)  # `run` looks after one connection only
-    assert quiet.last_tick(root) is None
+    assert idle.last_tick(root) is None
     tick.take_in()
-    assert quiet.last_tick(root) == pytest.approx(at.timestamp(), abs=30)
+    assert idle.last_tick(root) == pytest.approx(at.timestamp(), abs=30)
 
     tick = Tick(place.folder, place.state, say=lambda _: None)
     tick.take_in()
     tick.settle()
-    quiet.ticked(root, 1)
-    assert quiet.nothing_to_do(["--workspace", str(place.folder)])
-    assert quiet.last_tick(root) == pytest.approx(time.time(), abs=30)
+    idle.ticked(root, 1)
+    assert idle.nothing_to_do(["--workspace", str(place.folder)])
+    assert idle.last_tick(root) == pytest.approx(time.time(), abs=30)
 
 
 def test_a_quiet_tick_wakes_when_something_is_due(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.command("hello", HELLO, schedule=DAILY)
     quiet_after(place)
     place.run("tick")
-    from connrunner import quiet
+    from connrunner.scheduler import idle
 
     arguments = [f"--workspace={place.folder}"]
     promise = next(iter(place.journal()[-1]["promises"].values()))["next_due"]
     due = time.mktime(time.strptime(promise, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
     monkeypatch.setattr(time, "time", lambda: due - 0.1)
-    assert quiet.nothing_to_do(arguments)
+    assert idle.nothing_to_do(arguments)
     monkeypatch.setattr(time, "time", lambda: due)
-    assert not quiet.nothing_to_do(arguments)
+    assert not idle.nothing_to_do(arguments)
     monkeypatch.setattr(time, "time", lambda: 1.0)  # the clock went back to before the note
-    assert not quiet.nothing_to_do(arguments)
+    assert not idle.nothing_to_do(arguments)
 
 
 def test_run_now_moves_no_slot_and_watches_its_run(place: Place) -> None:
@@ -573,11 +573,11 @@ def test_ticks_obey_the_commit_are_quiet_and_see_a_new_one(place: Place) -> None
     place.run("tick")
     assert [run["commit"] for run in place.runs("hello")] == [git(place, "rev-parse", "HEAD")]
     assert place.run("runs", "new", check=2)
-    from connrunner import quiet
+    from connrunner.scheduler import idle
 
     arguments = ["--workspace", str(place.folder)]
     place.run("tick")
-    assert quiet.nothing_to_do(arguments)
+    assert idle.nothing_to_do(arguments)
     assert "1 file differs from commit" in place.run("status").out
     assert json.loads(place.run("status", "--format", "json").out)["uncommitted"] == ["connections/new.yaml"]
     assert "1 file differs from commit" in place.run("validate").err
@@ -585,7 +585,7 @@ def test_ticks_obey_the_commit_are_quiet_and_see_a_new_one(place: Place) -> None
     git(place, "add", "--all")
     git(place, "commit", "-q", "--message", "second")
 
-    assert not quiet.nothing_to_do(arguments)
+    assert not idle.nothing_to_do(arguments)
     place.run("tick")
     assert [run["commit"] for run in place.runs("new")] == [git(place, "rev-parse", "HEAD")]
 

@@ -10,9 +10,9 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.errors import WorkspaceError
+from connrunner.scheduler.tick import Tick
 from connrunner.state import locks
 from connrunner.state.journal import Journal
-from connrunner.tick import Tick
 from tests.conftest import Place
 
 pytestmark = pytest.mark.slow
@@ -189,7 +189,7 @@ def test_mail_that_cannot_be_started_waits(ticks: Ticks, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("connrunner.tick.subprocess.Popen", refuse)
+    monkeypatch.setattr("connrunner.scheduler.tick.subprocess.Popen", refuse)
     tick.settle()
 
     assert [event["message"] for event in said if event["event"] == "problem"] == [

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from connrunner import working as module
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.due import Stop, Waiting
 from connrunner.core.run import Result, Story
+from connrunner.scheduler import supervision
+from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, Working
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, SupervisorLock
 from connrunner.state.standing import Started
-from connrunner.working import KILL_AFTER, OVERTIME, Working
 
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 STOP = Stop(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
@@ -97,7 +97,7 @@ def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: P
 
 def test_one_that_outlives_its_timeout_is_told_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(supervision.time, "monotonic", lambda: now)
     run = working(tmp_path, began=now)
     worker = run.worker
     assert isinstance(worker, Worker)

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import chain
 
-from connrunner import quiet
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import state as alert_state
@@ -19,6 +18,7 @@ from connrunner.core.planning import forecast
 from connrunner.core.planning.due import Waiting
 from connrunner.core.planning.forecast import Arrival, Usual, Visit
 from connrunner.core.run import Progress
+from connrunner.scheduler import idle
 from connrunner.state import locks
 from connrunner.state import runs as run_files
 
@@ -210,7 +210,7 @@ class Overview:
 
     @cached_property
     def last_tick(self) -> datetime | None:
-        ticked = quiet.last_tick(str(self.view.state.root))
+        ticked = idle.last_tick(str(self.view.state.root))
         return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
 
     def lane_of(self, name: str) -> str:

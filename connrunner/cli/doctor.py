@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 
 import click
 
-from connrunner import quiet
 from connrunner.cli import text
 from connrunner.cli.home import Home, leave, with_home
 from connrunner.core import instant, schedules
@@ -16,6 +15,7 @@ from connrunner.core.model import Connection
 from connrunner.doctor import Check, failure, ground, machine, partners, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import ArgumentError, StateError, WorkspaceError
+from connrunner.scheduler import idle
 from connrunner.state import decisions
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
@@ -54,7 +54,7 @@ def _checks(home: Home, names: tuple[str, ...] | None) -> Iterator[Check]:
     now = home.clock()
     yield from machine.python()
     yield from machine.packages()
-    looked = quiet.last_tick(str(home.state.root))
+    looked = idle.last_tick(str(home.state.root))
     last = None if looked is None else datetime.fromtimestamp(looked, UTC)
     yield from machine.clock(now, seen=last)
     try:

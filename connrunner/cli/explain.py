@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from connrunner import quiet
 from connrunner.answers import reasons, yaml_history
 from connrunner.cli import text
 from connrunner.cli.documented import documented
@@ -25,6 +24,7 @@ from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.decisions import Answer, Decision
 from connrunner.errors import ArgumentError, WorkspaceError
+from connrunner.scheduler import idle
 from connrunner.state import decisions
 from connrunner.state import runs as run_files
 from connrunner.text import durations
@@ -204,7 +204,7 @@ class Explained:
         return deciding.answer(self.decided, at, now=self.home.clock())
 
     def _sentences(self, answer: Answer) -> list[str]:
-        ticked = quiet.last_tick(str(self.home.state.root))
+        ticked = idle.last_tick(str(self.home.state.root))
         return reasons.told(
             answer,
             self.zone,

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from connrunner import worker
 from connrunner.cli.home import Home
 from connrunner.cli.text import clean, counters
 from connrunner.core import run as runs
@@ -17,6 +16,7 @@ from connrunner.core.model import Command, Connection, Outcome
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
 from connrunner.state import runs as run_files
+from connrunner.worker import process
 
 SHOWN = 20  # rejects
 
@@ -37,7 +37,7 @@ def rehearse(home: Home, connection: Connection) -> int:
     if isinstance(connection.work, Command):
         raise ArgumentError(f"{connection.name} runs a program, and only the program knows what it would do")
     with tempfile.TemporaryDirectory(prefix="connrunner-") as folder:
-        job = worker.Job(
+        job = process.Job(
             workspace=home.folder,
             state=home.state,
             connection=connection,
@@ -46,7 +46,7 @@ def rehearse(home: Home, connection: Connection) -> int:
             started_at=datetime.now(UTC),
             rehearsal=Path(folder),
         )
-        result = worker.perform(job, Aloud())
+        result = process.perform(job, Aloud())
         rejects = list(run_files.events(job.rejects))
     if home.json:
         home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})

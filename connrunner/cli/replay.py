@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from connrunner import tick
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.tick import sentence
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, StateError
+from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
 
 # What a tick decides by. Copied with its times: that of last-tick says when a tick last looked.

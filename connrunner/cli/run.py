@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from connrunner import tick
 from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, who, with_home
 from connrunner.cli.runs import HEAD, run_row
@@ -19,6 +18,7 @@ from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import Stop
 from connrunner.errors import ArgumentError
+from connrunner.scheduler import tick
 from connrunner.state import requests
 from connrunner.state import runs as run_files
 from connrunner.text import durations

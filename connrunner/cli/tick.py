@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from connrunner import tick
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome
+from connrunner.scheduler import tick
 from connrunner.text import durations
 
 OUTCOMES = {str(outcome) for outcome in Outcome}

@@ -103,7 +103,7 @@ def start(job: Mapping[str, Any], *, family: Family, worker_lock: int, errors: P
     """
     with open(errors, "wb", opener=_private) as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "connrunner.worker"],
+            [sys.executable, "-P", "-m", "connrunner.worker.process"],
             stdin=subprocess.PIPE,
             stdout=stderr,
             stderr=stderr,

@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from connrunner import quiet
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
@@ -22,10 +21,11 @@ from connrunner.core.model import Keep, Workspace
 from connrunner.core.planning import due as plan
 from connrunner.core.planning.due import Plan
 from connrunner.errors import BusyError, StateError, WorkspaceError
-from connrunner.lanes import Lanes, Say
 from connrunner.notify import heart
 from connrunner.notify.heart import Heart
-from connrunner.records import Records, digest, token
+from connrunner.scheduler import idle as quiet
+from connrunner.scheduler.lanes import Lanes, Say
+from connrunner.scheduler.recorder import Records, digest, token
 from connrunner.state import locks, requests, retention, standing
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal

@@ -21,12 +21,12 @@ from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
 from connrunner.processes.tree import Family, described, holders
-from connrunner.records import Records
+from connrunner.scheduler.recorder import Records
+from connrunner.scheduler.supervision import Working
 from connrunner.state import locks, requests
 from connrunner.state import runs as run_files
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 from connrunner.state.standing import Started
-from connrunner.working import Working
 
 Say = Callable[[dict[str, Any]], None]
 

@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Any
 
 from connrunner import connectors, profiles
-from connrunner.attempts import Attempts
 from connrunner.config import load, secrets
 from connrunner.connectors import Errand, command
 from connrunner.core import instant
@@ -31,10 +30,11 @@ from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, Ending, Family, keep_orphans
-from connrunner.sofar import SoFar
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.runs import RunLog
+from connrunner.worker.partial_result import SoFar
+from connrunner.worker.retries import Attempts
 
 SAMPLES = 20  # rows that a rehearsal of an export shows
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
