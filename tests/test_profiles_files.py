@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from connrunner.core.model import Field, Format, LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import delimited
-from connrunner.profiles.plain import plain
+from connrunner.profiles.readers import csv as delimited
+from connrunner.profiles.readers.normalize import plain
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 

@@ -30,8 +30,11 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import Difference, ImportResult, ProfileStore, document, excel, open_store, packed, zstd
-from connrunner.profiles.plain import Plain
+from connrunner.profiles import Difference, ImportResult, ProfileStore, open_store, zstd
+from connrunner.profiles.readers import compression as packed
+from connrunner.profiles.readers import excel
+from connrunner.profiles.readers import json as document
+from connrunner.profiles.readers.normalize import Plain
 
 pytestmark = pytest.mark.thorough
 

@@ -29,8 +29,8 @@ from connrunner.profiles.classify import classify
 from connrunner.profiles.ledger import Known
 from connrunner.profiles.mapping import Plan, plan
 from connrunner.profiles.match import match
-from connrunner.profiles.plain import digest
 from connrunner.profiles.read import read
+from connrunner.profiles.readers.normalize import digest
 from connrunner.profiles.session import Session
 from connrunner.profiles.stage import Stage
 

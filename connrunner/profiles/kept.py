@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from connrunner.core.model import Format, LocalFile
-from connrunner.profiles import jsonlines, sql
+from connrunner.profiles import sql
 from connrunner.profiles.classify import NUMBER, REFUSED
 from connrunner.profiles.keys import key
 from connrunner.profiles.mapping import Mapped, Plan
 from connrunner.profiles.merge import unbalanced
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.readers import jsonlines
+from connrunner.profiles.readers.rows import Rows
 from connrunner.profiles.session import Session
 from connrunner.profiles.stage import Stage, stage
 

@@ -17,7 +17,7 @@ from typing import Literal
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import formulas, sql, transcode, values
-from connrunner.profiles.plain import encoding, free, private
+from connrunner.profiles.readers.normalize import encoding, free, private
 from connrunner.profiles.session import Session
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell

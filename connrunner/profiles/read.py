@@ -8,10 +8,11 @@ import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import delimited, document, excel, expected, jsonlines, parquet, sql
+from connrunner.profiles import expected, sql
 from connrunner.profiles.mapping import Plan
-from connrunner.profiles.plain import Plain, plain
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
+from connrunner.profiles.readers.normalize import Plain, plain
+from connrunner.profiles.readers.rows import Rows
 from connrunner.profiles.session import Session
 from connrunner.profiles.stage import Stage, stage
 
@@ -34,24 +35,24 @@ def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callab
     if form.type == "excel":
         return staged(_excel(session, file, opened, plan, tell))
     if form.type == "json":
-        opened, about = document.lines(opened, form.rows, session.temp, tell)
+        opened, about = json.lines(opened, form.rows, session.temp, tell)
         return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
     about = _about(opened)
     if form.type == "jsonl":
         jsonlines.check_start(opened)
         return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
-    names, lines = delimited.header(opened, form, plan.columns)
+    names, lines = csv.header(opened, form, plan.columns)
     expected.check_columns(plan.work.expect, file.name, names)
     try:
         if lines <= 1:
-            return staged(delimited.rows(opened, form, names, lines, about=about))
+            return staged(csv.rows(opened, form, names, lines, about=about))
     except _OTHER_ERRORS:
         raise
     except duckdb.Error as error:
         session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
     # Of rows that come once all is kept, should they be refused: the mapping may be what is wrong.
     wanted = names if file.once else plan.columns
-    return staged(delimited.rewritten(opened, form, names, lines, wanted, session.temp))
+    return staged(csv.rewritten(opened, form, names, lines, wanted, session.temp))
 
 
 def _about(file: Plain) -> int:
@@ -75,7 +76,7 @@ def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
     names = [name for name, _ in columns]
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise delimited.missing_column(file.name, missing, names)
+        raise csv.missing_column(file.name, missing, names)
     expected.check_columns(plan.work.expect, file.name, names)
     return parquet.rows(file, columns, _kinds(plan), about=about)
 
@@ -85,8 +86,8 @@ def _excel(session: Session, file: LocalFile, opened: Plain, plan: Plan, tell: C
     names = excel.columns(opened, sheet)
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise delimited.missing_column(file.name, missing, names)
-    delimited.check_unique(names, file.name, plan.columns)
+        raise csv.missing_column(file.name, missing, names)
+    csv.check_unique(names, file.name, plan.columns)
     expected.check_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
     return excel.rows(opened, sheet, names, _kinds(plan), plan.columns, copied, session.temp, tell)

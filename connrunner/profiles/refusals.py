@@ -9,7 +9,7 @@ from pathlib import Path
 from connrunner.core.model import Export
 from connrunner.errors import RunError
 from connrunner.profiles import Refused, identifiers, rejects, sending, sql
-from connrunner.profiles.plain import free, private
+from connrunner.profiles.readers.normalize import free, private
 from connrunner.profiles.session import Session
 
 MOST = 100_000  # rows that are told of

@@ -36,7 +36,7 @@ from connrunner.core.model import PropertyType
 from connrunner.profiles import classify, flaws, keys, match, sql, values
 from connrunner.profiles.classify import NUMBER
 from connrunner.profiles.mapping import Plan
-from connrunner.profiles.plain import private
+from connrunner.profiles.readers.normalize import private
 from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 

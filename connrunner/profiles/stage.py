@@ -10,7 +10,7 @@ from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import sql, values
 from connrunner.profiles.mapping import Mapped, Plan
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.readers.rows import Rows
 from connrunner.profiles.session import Session
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles import sql
-from connrunner.profiles.plain import CHUNK, free, private
+from connrunner.profiles.readers.normalize import CHUNK, free, private
 from connrunner.profiles.session import Session
 
 _PART = 3_000  # bytes that DuckDB gets at a time

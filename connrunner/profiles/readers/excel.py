@@ -21,9 +21,10 @@ from typing import Any
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import jsonlines, packed, sql
-from connrunner.profiles.plain import Plain, free, private
-from connrunner.profiles.rows import Rows, whole
+from connrunner.profiles import sql
+from connrunner.profiles.readers import compression, jsonlines
+from connrunner.profiles.readers.normalize import Plain, free, private
+from connrunner.profiles.readers.rows import Rows, whole
 
 TOLD = 10_000  # rows between two words about how far it is
 IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
@@ -182,8 +183,8 @@ def _check_size(opened: Any, file: Plain) -> None:
     """RunError for a workbook that unpacks to more than it may: the sizes in it are those that are read at most."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()
-    if sum(part.file_size for part in parts) > packed.most(file.size):
-        raise packed.too_large(file.name, file.size)
+    if sum(part.file_size for part in parts) > compression.most(file.size):
+        raise compression.too_large(file.name, file.size)
     read = sum(part.file_size for part in parts if part.filename.endswith(".xml") and _SHEETS not in part.filename)
     if read > IN_MEMORY:
         raise RunError(

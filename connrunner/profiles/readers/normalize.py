@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import packed
+from connrunner.profiles.readers import compression
 
 CHUNK = 1 << 20
 ZIP = b"PK\x03\x04"
@@ -55,12 +55,12 @@ def plain(file: LocalFile, form: Format, folder: Path) -> Plain:
     with _readable(file.name):
         written_in = encoding(form.encoding)
         recode = None if written_in in ("utf-8", "utf-8-sig") else written_in
-        packing = packed.packing(source, file.name, form)
+        packing = compression.packing(source, file.name, form)
         if packing:
             path = free(folder)
             with private(path) as copy:
                 # The readers take patterns; a name of our own has no special signs in it.
-                packed.unpack(_linked(source, folder), file.name, packing, copy)
+                compression.unpack(_linked(source, folder), file.name, packing, copy)
             source = path
         with source.open("rb", buffering=0) as opened:
             start = opened.read(4096)
@@ -137,7 +137,7 @@ def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> N
             hint = "save it as .xlsx without a password" if start.startswith(_OLD_OFFICE) else "set another `format`"
             raise RunError(f"{name} is not an Excel workbook (.xlsx)", hint=hint, code="wrong-format")
         return
-    if program := packed.packed_with(start):
+    if program := compression.packed_with(start):
         raise RunError(
             f"{name} is packed with {program}", hint="set `format: {compression: auto}`", code="wrong-format"
         )

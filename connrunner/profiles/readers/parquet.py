@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from connrunner.core.model import PropertyType
 from connrunner.profiles import sql
-from connrunner.profiles.plain import Plain
-from connrunner.profiles.rows import Rows, whole
+from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.readers.rows import Rows, whole
 
 
 def relation(file: Plain) -> str:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles import jsonlines, sql
-from connrunner.profiles.plain import Plain, free, private, undecodable
-from connrunner.profiles.rows import Rows, whole
+from connrunner.profiles import sql
+from connrunner.profiles.readers import jsonlines
+from connrunner.profiles.readers.normalize import Plain, free, private, undecodable
+from connrunner.profiles.readers.rows import Rows, whole
 
 if TYPE_CHECKING:
     import _csv

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from connrunner.errors import RunError
 from connrunner.profiles import sql
-from connrunner.profiles.plain import Plain
-from connrunner.profiles.rows import Rows
+from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.readers.rows import Rows
 
 LONGEST_LINE = 16_000_000  # bytes
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from connrunner.errors import RunError
-from connrunner.profiles.jsonlines import LONGEST_LINE
-from connrunner.profiles.plain import Plain, free, private, undecodable
+from connrunner.profiles.readers.jsonlines import LONGEST_LINE
+from connrunner.profiles.readers.normalize import Plain, free, private, undecodable
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
