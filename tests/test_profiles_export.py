@@ -16,7 +16,8 @@ import pytest
 
 from connrunner.core.model import Export, Field, Format, Objective, ProfileModel, Property
 from connrunner.errors import RunError
-from connrunner.profiles import ExportResult, ProfileStore
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.results import ExportResult
 from tests.test_profiles_open import AT, Shelf, import_of, shelf
 
 pytestmark = pytest.mark.thorough

@@ -31,7 +31,9 @@ from connrunner.core.model import (
     PropertyType,
 )
 from connrunner.errors import RunError
-from connrunner.profiles import ExportResult, ProfileStore, open_store, refusals
+from connrunner.profiles import ProfileStore, open_store
+from connrunner.profiles.exporting import refusals
+from connrunner.profiles.results import ExportResult
 from tests.effort import examples
 
 pytestmark = pytest.mark.thorough

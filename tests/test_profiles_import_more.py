@@ -30,11 +30,12 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import Difference, ImportResult, ProfileStore, open_store, zstd
+from connrunner.profiles import ProfileStore, open_store, zstd
 from connrunner.profiles.readers import compression as packed
 from connrunner.profiles.readers import excel
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.results import Difference, ImportResult
 
 pytestmark = pytest.mark.thorough
 

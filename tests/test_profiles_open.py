@@ -29,7 +29,8 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import ImportResult, ProfileStore, open_store
+from connrunner.profiles import ProfileStore, open_store
+from connrunner.profiles.results import ImportResult
 
 AT = instant.parse("2026-11-22T09:15:00Z")
 CSV = Format()

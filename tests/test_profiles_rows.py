@@ -12,7 +12,8 @@ import pytest
 
 from connrunner.core.model import Field, Format, LocalFile, Objective, ProfileModel, Property, PropertyType, Write
 from connrunner.errors import ArgumentError, RunError
-from connrunner.profiles import FileResult, classify, imports
+from connrunner.profiles.importing import classify, run
+from connrunner.profiles.results import FileResult
 from tests.test_profiles_open import AT, MODEL, Shelf, counted, import_of, names_of, properties, shelf
 
 pytestmark = pytest.mark.thorough
@@ -354,7 +355,7 @@ def test_counters_that_do_not_balance_undo_the_run(shelf: Shelf, monkeypatch: py
         classify.classify(connection, *arguments, **more)
         connection.execute("DELETE FROM verdicts WHERE rn = 1")
 
-    monkeypatch.setattr(imports, "classify", forgetful)
+    monkeypatch.setattr(run, "classify", forgetful)
     with pytest.raises(RunError) as caught:
         shelf.take(import_of("id", "name"), "id,name\n1,\n2,x\n3\n")
     assert caught.value.code == "unbalanced"

@@ -1,0 +1,1 @@
+"""What people ask, answered once as values: the command line prints them."""

@@ -4,87 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
+from connrunner.profiles.results import ExportResult, ImportResult, Refused
 
 MEMORY_LIMIT = "512MB"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileResult:
-    """What became of one file of an import."""
-
-    name: str
-    status: Literal["imported", "retried", "skipped"]  # retried: only the rows that were refused last time
-    counts: Counts
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
-    """One value that an import would change; values are told as they are, so this is for the one who asks."""
-
-    profile: str  # what the row calls it: email=ann@example.com
-    property: str  # or `consent to newsletter`
-    old: str | None  # None: there is no value
-    new: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImportResult:
-    """What an import did; *counts* is the sum over its *files*, the rows kept from earlier runs among them."""
-
-    counts: Counts
-    files: tuple[FileResult, ...]
-    differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One row that an export would send; values are told as they are, so this is for the one who asks."""
-
-    counted_as: str  # created, updated or deleted
-    profile: str  # its identifiers: email=ann@example.com
-    values: Mapping[str, str | None]  # by column, as text; None: there is no value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportResult:
-    """
-    What an export wrote, supposed that the partner takes all of it; `exported` returns the final counters.
-
-    read = profiles in the store, and those that are gone from it and have to be told of (`deleted: send`); filtered =
-    left out by `where`; consent_blocked = lacking consent; deleted = sent before and selected no more, which counts as
-    filtered or consent_blocked with `deleted: skip`; created = not sent before; updated = sent before with other
-    values, or refused by the partner the last time; unchanged = sent before with the same values, so left out now
-    unless the export takes all rows.
-    """
-
-    counts: Counts
-    rows_written: int  # created + updated + deleted, and the unchanged ones if the export takes all rows
-    written: bool = True  # False: there was nothing to send and the export skips empty files, so there is no file
-    samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
-
-
-class Refused(Protocol):
-    """A row that the partner refused."""
-
-    @property
-    def row(self) -> int:
-        """Its place in the file, from 0; a header is not counted."""
-
-    @property
-    def code(self) -> str:
-        """A stable kebab-case word."""
-
-    @property
-    def message(self) -> str:
-        """What the partner said."""
 
 
 class ProfileStore(Protocol):
@@ -199,7 +128,7 @@ def open_store(
     One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
     get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
     """
-    from connrunner.profiles import duckdb
+    from connrunner.profiles.stores import duckdb
 
     return duckdb.open_store(
         path, model, temp=temp, report=report, memory_limit=memory_limit, read_only=read_only, wait=wait

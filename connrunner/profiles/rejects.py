@@ -33,11 +33,12 @@ import duckdb
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import PropertyType
-from connrunner.profiles import classify, flaws, keys, match, sql, values
-from connrunner.profiles.classify import NUMBER
+from connrunner.profiles import sql, values
+from connrunner.profiles.importing import classify, keys, match, row_errors
+from connrunner.profiles.importing.classify import NUMBER
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Plan
 from connrunner.profiles.readers.normalize import private
-from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 
 _ROW_REASONS = {
@@ -101,12 +102,18 @@ def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
     groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
     for code, message in _ROW_REASONS.items():
         more = groups if code == "missing-key" else ""
-        yield flaws.ROW, code, None, "validate" if more else "parse", message + more
-    yield flaws.ROW, "ambiguous", None, "match", "the row finds more than one profile"
-    yield flaws.ROW, "duplicate", None, "match", "a later row of the file is about the same profile and wins: line "
-    yield flaws.ROW, "not-found", None, "match", "the row finds no profile, and this import creates none"
+        yield row_errors.ROW, code, None, "validate" if more else "parse", message + more
+    yield row_errors.ROW, "ambiguous", None, "match", "the row finds more than one profile"
+    yield (
+        row_errors.ROW,
+        "duplicate",
+        None,
+        "match",
+        "a later row of the file is about the same profile and wins: line ",
+    )
+    yield row_errors.ROW, "not-found", None, "match", "the row finds no profile, and this import creates none"
     objectives = " or ".join(plan.work.objectives)
-    yield flaws.ROW, "no-consent", None, "consent", f"no consent to {objectives}"
+    yield row_errors.ROW, "no-consent", None, "consent", f"no consent to {objectives}"
     for mapped in plan.fields:
         name, kind = mapped.field.property, mapped.owner.type
         place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
@@ -144,7 +151,7 @@ def _told(stage: Stage, plan: Plan, layout: Layout, counts: Counts) -> Iterator[
     if counts.invalid:
         bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
             WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
-        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({flaws.flaws(bad_rows, plan)})"
+        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({row_errors.flaws(bad_rows, plan)})"
         for mapped in plan.increments:
             value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,
@@ -152,7 +159,7 @@ def _told(stage: Stage, plan: Plan, layout: Layout, counts: Counts) -> Iterator[
                 FROM {rows} JOIN store.profiles p ON p.rowid = v.pid
                 WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
     if counts.duplicate or counts.ambiguous:
-        yield f"""SELECT v.rn, {key} AS key, {flaws.ROW} AS f,
+        yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f,
             CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
             CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
                 WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS more
@@ -166,7 +173,7 @@ def _told(stage: Stage, plan: Plan, layout: Layout, counts: Counts) -> Iterator[
                 FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
     for name, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
         if getattr(counts, name):
-            yield f"""SELECT v.rn, {key} AS key, {flaws.ROW} AS f, '{code}' AS code, {nothing} AS value,
+            yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f, '{code}' AS code, {nothing} AS value,
                 {nothing} AS more FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
 
 

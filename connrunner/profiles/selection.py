@@ -9,7 +9,8 @@ from typing import Any
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
-from connrunner.profiles import output, sql, values, where
+from connrunner.profiles import sql, values, where
+from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import Session
 
 BATCH = 1000  # profiles that are fetched at a time
@@ -73,11 +74,11 @@ def write(session: Session, path: Path, form: Format, columns: Sequence[str], co
         _property(session, name)
     about = count(session, condition)
     with where.worked_out(condition):
-        output.write(
+        writers.write(
             session,
             path,
             form,
-            output.columns(session, {name: name for name in names}),
+            writers.columns(session, {name: name for name in names}),
             f"store.profiles p WHERE {_made(session, condition)} ORDER BY p._id",
             lambda part: session.report.progress("writing", round(part * about), about),
         )

@@ -1,0 +1,1 @@
+"""Whom to tell what, and when: decided from what was told before."""

@@ -1,0 +1,1 @@
+"""What other programs read: iCalendar, Prometheus, trace context."""

@@ -1,0 +1,1 @@
+"""The formats of files with rows, each read into the same shape."""

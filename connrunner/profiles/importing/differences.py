@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connrunner.profiles import Difference, classify, sql, values
-from connrunner.profiles.classify import NUMBER
-from connrunner.profiles.keys import key
+from connrunner.profiles import sql, values
+from connrunner.profiles.importing import classify
+from connrunner.profiles.importing.classify import NUMBER
+from connrunner.profiles.importing.keys import key
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.results import Difference
 from connrunner.profiles.session import Session
-from connrunner.profiles.stage import Stage
 
 SHOWN = 20  # differences
 SEPARATOR = "; "  # between the values of a `many` property

@@ -6,10 +6,11 @@ import duckdb
 
 from connrunner.core.counts import Counts
 from connrunner.errors import RunError
-from connrunner.profiles import classify, sql
-from connrunner.profiles.classify import NUMBER, VERDICTS
+from connrunner.profiles import sql
+from connrunner.profiles.importing import classify
+from connrunner.profiles.importing.classify import NUMBER, VERDICTS
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Plan
-from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql, stage, values
+from connrunner.profiles import sql, values
+from connrunner.profiles.importing import stage
 from connrunner.profiles.mapping import Mapped, Plan
 
 ROW = -1  # stands for the row where a field's number is expected

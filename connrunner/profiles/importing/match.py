@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import duckdb
 
 from connrunner.profiles import sql
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Mapped, Plan
-from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 
 SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4

@@ -17,21 +17,13 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import (
-    ExportResult,
-    ImportResult,
-    Refused,
-    export,
-    imports,
-    ledger,
-    progress,
-    runs,
-    selection,
-    sql,
-    tables,
-)
-from connrunner.profiles.export import Sending
+from connrunner.profiles import runs, selection, sql, tables
+from connrunner.profiles.exporting import run as export
+from connrunner.profiles.exporting.run import Sending
+from connrunner.profiles.importing import ledger, progress
+from connrunner.profiles.importing import run as imports
 from connrunner.profiles.mapping import plan
+from connrunner.profiles.results import ExportResult, ImportResult, Refused
 from connrunner.profiles.session import Session
 
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import duckdb
 
 from connrunner.core.model import Write
-from connrunner.profiles import consent, match, sql
+from connrunner.profiles import consent, sql
+from connrunner.profiles.importing import match
+from connrunner.profiles.importing.match import Matches
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Mapped, Plan
-from connrunner.profiles.match import Matches
-from connrunner.profiles.stage import Stage
 from connrunner.profiles.tables import Layout
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.

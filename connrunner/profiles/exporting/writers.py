@@ -16,7 +16,8 @@ from typing import Literal
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import formulas, sql, transcode, values
+from connrunner.profiles import sql, values
+from connrunner.profiles.exporting import formulas, transcode
 from connrunner.profiles.readers.normalize import encoding, free, private
 from connrunner.profiles.session import Session
 

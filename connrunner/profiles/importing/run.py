@@ -12,27 +12,17 @@ from typing import Any
 from connrunner.core.counts import Counts
 from connrunner.core.model import Import, LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import (
-    Difference,
-    FileResult,
-    ImportResult,
-    differences,
-    expected,
-    kept,
-    ledger,
-    merge,
-    progress,
-    rejects,
-    runs,
-)
-from connrunner.profiles.classify import classify
-from connrunner.profiles.ledger import Known
+from connrunner.profiles import expected, rejects, runs
+from connrunner.profiles.importing import differences, ledger, merge, progress, retained_rows
+from connrunner.profiles.importing.classify import classify
+from connrunner.profiles.importing.ledger import Known
+from connrunner.profiles.importing.match import match
+from connrunner.profiles.importing.read import read
+from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import Plan, plan
-from connrunner.profiles.match import match
-from connrunner.profiles.read import read
 from connrunner.profiles.readers.normalize import digest
+from connrunner.profiles.results import Difference, FileResult, ImportResult
 from connrunner.profiles.session import Session
-from connrunner.profiles.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +36,7 @@ class _Task:
     @property
     def is_kept(self) -> bool:
         """True for the rows that are kept from earlier runs."""
-        return self.file is kept.FILE
+        return self.file is retained_rows.FILE
 
     @property
     def new(self) -> Stage | None:
@@ -90,8 +80,8 @@ def import_files(
     with ThreadPoolExecutor(1) as beside:
         digests = _Digests(beside=beside)
         tasks: list[_Task] = []
-        if old := kept.offered(session, ready, reader=reader, table="stage_kept"):
-            tasks.append(_Task(file=kept.FILE, known=Known(), stage=old))
+        if old := retained_rows.offered(session, ready, reader=reader, table="stage_kept"):
+            tasks.append(_Task(file=retained_rows.FILE, known=Known(), stage=old))
         for number, file in enumerate(files):
             before = sum(task.stage.rows for task in tasks if task.stage)
             left = sum(later.size for later in files[number:])
@@ -208,12 +198,12 @@ def _merge(
     matches = match(connection, stage, ready, session.layout, retry=known.same)
     classify(connection, stage, ready, session.layout, matches, retry=known.same)
     if task.is_kept:
-        kept.supersede(session, stage, [later.new for later in tasks if later.new], ready)
+        retained_rows.supersede(session, stage, [later.new for later in tasks if later.new], ready)
     counts = merge.counted(connection, stage)
     if counts.checked > counts.created + counts.updated + counts.unchanged:
         rejects.collect(connection, stage, ready, session.layout, counts, file=file.name, part=part)
     if task.is_kept:
-        kept.tell_superseded(session, stage, ready, part=part)
+        retained_rows.tell_superseded(session, stage, ready, part=part)
     if shown is not None:
         shown += differences.first(session, stage, ready, differences.SHOWN - len(shown))
     merge.merge(connection, stage, ready, session.layout, run=run, counts=counts)
@@ -228,11 +218,11 @@ def _remember(
     file, known, stage = task.file, task.known, task.stage
     assert stage is not None
     if task.is_kept:
-        kept.settle(session)
+        retained_rows.settle(session)
     elif file.once:
         # It may have been a file that stays where it is, until the connection was changed.
         ledger.forget(session.connection, file, reader=reader)
-        kept.keep(session, stage, ready.form(file), reader=reader, part=part, run=run)
+        retained_rows.keep(session, stage, ready.form(file), reader=reader, part=part, run=run)
     else:
         ledger.remember(
             session.connection,

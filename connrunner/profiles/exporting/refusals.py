@@ -8,8 +8,10 @@ from pathlib import Path
 
 from connrunner.core.model import Export
 from connrunner.errors import RunError
-from connrunner.profiles import Refused, identifiers, rejects, sending, sql
+from connrunner.profiles import rejects, sql
+from connrunner.profiles.exporting import delta, identifiers
 from connrunner.profiles.readers.normalize import free, private
+from connrunner.profiles.results import Refused
 from connrunner.profiles.session import Session
 
 MOST = 100_000  # rows that are told of
@@ -36,8 +38,8 @@ def mark(session: Session, work: Export, refused: Sequence[Refused], *, rows: in
         SELECT n.profile, r.* FROM read_json({sql.text(str(path))}, format = 'newline_delimited',
             columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
         JOIN (
-            SELECT s.profile, row_number() OVER (ORDER BY {sending.IN_ORDER}) - 1 AS row
-            FROM sending s WHERE {sending.to_send(work)}
+            SELECT s.profile, row_number() OVER (ORDER BY {delta.IN_ORDER}) - 1 AS row
+            FROM sending s WHERE {delta.to_send(work)}
         ) n ON n.row = r.row;
         UPDATE sending SET refused = true WHERE profile IN (SELECT profile FROM refusals)""")
     path.unlink()

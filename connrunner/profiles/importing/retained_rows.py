@@ -18,14 +18,14 @@ from collections.abc import Iterable, Sequence
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.profiles import sql
-from connrunner.profiles.classify import NUMBER, REFUSED
-from connrunner.profiles.keys import key
+from connrunner.profiles.importing.classify import NUMBER, REFUSED
+from connrunner.profiles.importing.keys import key
+from connrunner.profiles.importing.merge import unbalanced
+from connrunner.profiles.importing.stage import Stage, stage
 from connrunner.profiles.mapping import Mapped, Plan
-from connrunner.profiles.merge import unbalanced
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.rows import Rows
 from connrunner.profiles.session import Session
-from connrunner.profiles.stage import Stage, stage
 
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)

@@ -16,7 +16,7 @@ from typing import Literal
 import duckdb
 
 from connrunner.core.model import LocalFile
-from connrunner.profiles.classify import REFUSED
+from connrunner.profiles.importing.classify import REFUSED
 from connrunner.profiles.mapping import Plan
 
 _ONE = "connection = ? AND name = ?"

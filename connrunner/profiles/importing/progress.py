@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from connrunner.profiles import kept
+from connrunner.profiles.importing import retained_rows
 from connrunner.profiles.session import Session
 
 
@@ -33,7 +33,7 @@ def remembered(session: Session, connection: str) -> dict[str, Any]:
     return {
         "files": [dict(zip(names, file, strict=True)) for file in files],
         "mark": mark(session, connection),
-        "kept_rows": kept.kept(session, connection),
+        "kept_rows": retained_rows.kept(session, connection),
         "sent": session.one("SELECT count(digest) FROM store.sent WHERE connection = ?", [connection]),
     }
 

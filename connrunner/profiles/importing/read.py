@@ -9,12 +9,12 @@ import duckdb
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expected, sql
+from connrunner.profiles.importing.stage import Stage, stage
 from connrunner.profiles.mapping import Plan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import Plain, plain
 from connrunner.profiles.readers.rows import Rows
 from connrunner.profiles.session import Session
-from connrunner.profiles.stage import Stage, stage
 
 SAMPLE = 1 << 16
 

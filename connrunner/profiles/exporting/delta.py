@@ -21,8 +21,9 @@ from collections.abc import Mapping, Sequence
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Property
-from connrunner.profiles import consent, identifiers, sql, where
-from connrunner.profiles.merge import unbalanced
+from connrunner.profiles import consent, sql, where
+from connrunner.profiles.exporting import identifiers
+from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.session import Session
 
 VERDICTS = ("created", "updated", "unchanged", "filtered", "consent_blocked", "deleted", "rejected")

@@ -23,20 +23,10 @@ from pathlib import Path
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import (
-    ExportResult,
-    Refused,
-    Sample,
-    expected,
-    identifiers,
-    output,
-    refusals,
-    runs,
-    sending,
-    sql,
-    values,
-)
-from connrunner.profiles.sending import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
+from connrunner.profiles import expected, runs, sql, values
+from connrunner.profiles.exporting import delta, identifiers, refusals, writers
+from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
+from connrunner.profiles.results import ExportResult, Refused, Sample
 from connrunner.profiles.session import Session
 
 MARK = "deleted"  # the column that says so
@@ -53,25 +43,25 @@ class Sending:
 
 def export(session: Session, work: Export, form: Format, *, sender: str, path: Path, samples: int) -> ExportResult:
     """Write the rows of the connection *sender*; the temporary table `sending` says what becomes of each profile."""
-    output.check(form)
-    columns = output.columns(session, work.fields)
+    writers.check(form)
+    columns = writers.columns(session, work.fields)
     _check(session, work, columns)
-    counts = sending.decide(session, work, columns, sender=sender)
+    counts = delta.decide(session, work, columns, sender=sender)
     changes = counts.created + counts.updated + counts.deleted
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [sender]))
     expected.check_export(work.expect, rows=rows, changes=changes, before=before)
     told = _told(columns) if work.deleted == "send" else columns
-    source = f"""sending s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {sending.to_send(work)}"""
+    source = f"""sending s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {delta.to_send(work)}"""
     found = _samples(session, told, source, samples) if samples else ()
     written = rows > 0 or work.when_empty == "write"
     if written:
-        output.write(
+        writers.write(
             session,
             path,
             form,
             told,
-            f"{source} ORDER BY {sending.IN_ORDER}",
+            f"{source} ORDER BY {delta.IN_ORDER}",
             lambda part: session.report.progress("writing", round(part * rows), rows),
         )
     return ExportResult(counts=counts, rows_written=rows, written=written, samples=found)
@@ -93,7 +83,7 @@ def exported(
         number = runs.begin(session, sender, run, "export", at)
         if refused:
             refusals.mark(session, sent.work, refused, rows=sent.rows)
-        counts = sending.counted(session)
+        counts = delta.counted(session)
         # The partner still has what it refused to delete.
         session.execute(f"""
             DELETE FROM store.sent WHERE {mine} AND profile NOT IN (
@@ -162,7 +152,7 @@ def _samples(
         cells.append(f"array_to_string(list_transform({value}, lambda x: {text}), '; ')" if owner.many else text)
     rows = session.execute(
         f"""SELECT s.verdict, {identifiers.shown(session, "s.identifiers", masked=False)}, {", ".join(cells)}
-        FROM {source} AND s.verdict <> {UNCHANGED} ORDER BY {sending.IN_ORDER} LIMIT {most}"""
+        FROM {source} AND s.verdict <> {UNCHANGED} ORDER BY {delta.IN_ORDER} LIMIT {most}"""
     ).fetchall()
     return tuple(
         Sample(counted_as=VERDICTS[verdict], profile=profile or "", values=dict(zip(columns, texts, strict=True)))
