@@ -260,7 +260,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
         with_note.write_bytes(data)
         idle.nothing_to_do(["--workspace", str(workspace), "--state", str(state.root)])
 
-    kept = compiled.Compiled({"a": compiled.File((1, 2), b"d", compiled.pack({}))}, {})
+    kept = compiled.CompiledWorkspace({"a": compiled.File((1, 2), b"d", compiled.pack({}))}, {})
     compiled.write(state.compiled, b"s" * 32, kept)
     cache = (state.compiled / compiled.NAME).read_bytes()
 

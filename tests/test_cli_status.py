@@ -17,7 +17,7 @@ from connrunner.scheduler.tick import Tick
 from connrunner.state import standing
 from connrunner.state.journal import Journal
 from connrunner.state.locks import LaneLock
-from connrunner.state.standing import Started
+from connrunner.state.standing import StartedRun
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 
@@ -54,7 +54,7 @@ def busy(place: Place) -> Iterator[Place]:
     tick.take_in()
     journal = Journal(place.state)
     waiting = journal.read().waiting["big"]
-    started = Started(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
+    started = StartedRun(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
     journal.append({"type": "started", "at": instant.text(DUE), **standing.started_as_dict(started)})
     progress = [("06:00:00", 0), ("06:02:00", 6_000), ("06:04:00", 24_000)]
     place.state.run("big", 4).mkdir()

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connrunner.clocks import Call, cron, kubernetes, systemd
+from connrunner.clocks import TickCall, cron, kubernetes, systemd
 from tests.conftest import Place
 
-PLAIN = Call(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
-ODD = Call(
+PLAIN = TickCall(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
+ODD = TickCall(
     program=Path("/opt/my programs/connrunner"),
     workspace=Path('/srv/50% of $HOME\'s "crm"'),
     state=Path("/var/lib/crm state"),
@@ -35,7 +35,7 @@ def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
     program.chmod(0o700)
     environment = tmp_path / "the env"
     environment.write_text("SECRET=known\n")
-    call = Call(program=program, workspace=ODD.workspace, state=ODD.state, environment=environment)
+    call = TickCall(program=program, workspace=ODD.workspace, state=ODD.state, environment=environment)
     command = cron.line(call).removeprefix("* * * * * ").replace(r"\%", "%")
 
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
@@ -46,7 +46,7 @@ def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
 def test_only_our_own_line_of_a_crontab_changes() -> None:
     others = "MAILTO=ops@example.com\n5 4 * * * backup\n"
     once = cron.with_line(others, PLAIN)
-    moved = Call(program=Path("/usr/bin/connrunner"), workspace=PLAIN.workspace)
+    moved = TickCall(program=Path("/usr/bin/connrunner"), workspace=PLAIN.workspace)
 
     assert cron.with_line(once, PLAIN) == once
     assert cron.with_line(once, moved).count("connrunner tick for") == 1
@@ -85,7 +85,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, odd: bool) -
     workspace = tmp_path / ('50% of "it"' if odd else "crm")
     workspace.mkdir()
     environment = tmp_path / "the env"
-    call = Call(program=Path(sys.executable), workspace=workspace, environment=environment if odd else None)
+    call = TickCall(program=Path(sys.executable), workspace=workspace, environment=environment if odd else None)
     paths = _written(systemd.units(call, user="daemon"), tmp_path / "units")
 
     done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, odd: bool) -
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_finds_a_mistake_in_a_unit(tmp_path: Path) -> None:
     """The judge of the test above is awake."""
-    texts = systemd.units(Call(program=Path(sys.executable), workspace=tmp_path))
+    texts = systemd.units(TickCall(program=Path(sys.executable), workspace=tmp_path))
     broken = {name: text.replace("ExecStart=/", "ExecStart=no/") for name, text in texts.items()}
 
     done = subprocess.run(

@@ -302,7 +302,7 @@ def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> Non
     cache.mkdir(parents=True)
     packed = compiled.pack(payload)
     (cache / "workspace").write_bytes(compiled._header(b"s" * 32) + compiled._checksum(packed) + packed)
-    assert compiled.read(cache, b"s" * 32) == compiled.Compiled()
+    assert compiled.read(cache, b"s" * 32) == compiled.CompiledWorkspace()
 
 
 def test_a_cache_of_another_schema_or_version_is_not_used(

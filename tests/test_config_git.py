@@ -383,15 +383,15 @@ def test_a_thousand_reads_mix_no_two_commits(repo: Repository, cache: Path) -> N
 def changing(monkeypatch: pytest.MonkeyPatch, repo: Repository, times: int) -> list[int]:
     """Let a file change right after each of the first *times* readings of the folder."""
     done: list[int] = []
-    is_whole = version.InFolder.is_whole
+    is_whole = version.FolderVersion.is_whole
 
-    def edit_first(self: version.InFolder) -> bool:
+    def edit_first(self: version.FolderVersion) -> bool:
         if len(done) < times:
             done.append(1)
             repo.write(CONNECTION, program(f"edit {len(done)}"))
         return is_whole(self)
 
-    monkeypatch.setattr(version.InFolder, "is_whole", edit_first)
+    monkeypatch.setattr(version.FolderVersion, "is_whole", edit_first)
     monkeypatch.setattr("connrunner.config.load.TRIES", (0, 0, 0, 0))
     return done
 

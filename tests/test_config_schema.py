@@ -200,7 +200,7 @@ def _check_words(found: list[Any]) -> None:
 def _check_further(kind: str, data: Any, found: list[Any]) -> None:
     """The checks that follow must cope with whatever is left of a broken file."""
     sound = check.sound_parts(data, found)
-    around = check.Surroundings(
+    around = check.WorkspaceContext(
         schedules={"nightly": {}},
         targets={"data-team": {}},
         profile=parse((CASES / "workspace" / "profile.yaml").read_bytes(), "x").data,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.connectors import Errand, Fetched, airbyte, bridge
+from connrunner.connectors import FetchResult, RunContext, airbyte, bridge
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from tests.servers.programs import ANSWERS, SOURCE
@@ -32,14 +32,14 @@ class Home:
         self.log = Log()
         self.runs = 0
 
-    def fetch(self, code: str, *, mark: Any = None, before: str = "", **settings: Any) -> Fetched:
+    def fetch(self, code: str, *, mark: Any = None, before: str = "", **settings: Any) -> FetchResult:
         path = self.folder / "source.py"
         path.write_text(f"#!{sys.executable} -IS\n{SOURCE}{before}{ANSWERS}{code}")
         path.chmod(0o700)
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
-        errand = Errand(
+        errand = RunContext(
             connection="people",
             run=self.runs,
             at=datetime(2026, 11, 22, 23, 30, tzinfo=UTC),
@@ -58,7 +58,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
-def rows(fetched: Fetched) -> list[Any]:
+def rows(fetched: FetchResult) -> list[Any]:
     return [json.loads(line) for file in fetched.files for line in Path(file.path).read_bytes().splitlines()]
 
 
@@ -282,4 +282,4 @@ def test_a_source_that_stalls(home: Home, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_settling_changes_nothing(home: Home) -> None:
-    airbyte.settle({}, None, Fetched(files=()))  # type: ignore[arg-type]
+    airbyte.settle({}, None, FetchResult(files=()))  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from connrunner.connectors import bridge
-from connrunner.connectors.bridge import Ended, Program
+from connrunner.connectors.bridge import Program, ProgramExit
 from connrunner.errors import RunError
-from connrunner.processes.tree import Family
+from connrunner.processes.tree import ProcessTree
 
 
 class Log:
@@ -39,9 +39,11 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bridge, "GRACE", 0.3)
 
 
-def run(code: str, folder: Path, log: Log, take: Callable[[bytes], bytes | None] | None = None, **more: Any) -> Ended:
+def run(
+    code: str, folder: Path, log: Log, take: Callable[[bytes], bytes | None] | None = None, **more: Any
+) -> ProgramExit:
     program = Program(name="tap-test", arguments=(sys.executable, "-I", "-S", "-c", code))
-    more = {"family": Family.new(), **more}
+    more = {"family": ProcessTree.new(), **more}
     return bridge.run(program, (), workspace=folder, report=log, take=take or (lambda line: line), **more)
 
 
@@ -71,7 +73,7 @@ def test_messages_are_taken_and_the_rest_is_logged(tmp_path: Path, log: Log) -> 
     ended = run(code, tmp_path, log, take)
     assert taken == [b"{1}", b"{2}", b"{last}"]  # the last one has no line end
     assert sorted(log.texts) == ["info: hello", "info: oops"]
-    assert ended == Ended(name="tap-test", status=0, complaint="oops")
+    assert ended == ProgramExit(name="tap-test", status=0, complaint="oops")
     assert ended.failure is None
 
 
@@ -113,7 +115,7 @@ def test_failures(code: str, message: str, reason: str, tmp_path: Path, log: Log
 def test_a_program_that_is_not_there(tmp_path: Path, log: Log) -> None:
     program = Program(name="tap-none", arguments=("tap-none",))
     with pytest.raises(RunError, match="no program 'tap-none' on the PATH"):
-        bridge.run(program, (), workspace=tmp_path, report=log, take=lambda line: line, family=Family.new())
+        bridge.run(program, (), workspace=tmp_path, report=log, take=lambda line: line, family=ProcessTree.new())
 
 
 @pytest.mark.slow
@@ -230,7 +232,7 @@ def test_a_descriptor_can_be_inherited(tmp_path: Path, log: Log) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         code = f"import os; print(os.fstat({descriptor}).st_ino)"
-        run(code, tmp_path, log, family=replace(Family.new(), inherit=(descriptor,)))
+        run(code, tmp_path, log, family=replace(ProcessTree.new(), inherit=(descriptor,)))
     finally:
         os.close(descriptor)
     assert log.texts == [f"info: {tmp_path.stat().st_ino}"]

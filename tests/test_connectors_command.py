@@ -21,7 +21,7 @@ from connrunner.connectors.command import CommandResult
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.errors import RunError
-from connrunner.processes.tree import Family
+from connrunner.processes.tree import ProcessTree
 
 PYTHON = sys.executable
 
@@ -66,7 +66,7 @@ def run(
         timeout=timeout,
         report=log,
         grace=grace,
-        family=replace(Family.new(), inherit=inherit),
+        family=replace(ProcessTree.new(), inherit=inherit),
     )
 
 

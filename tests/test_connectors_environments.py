@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from connrunner.cli.connectors import connectors_command
-from connrunner.connectors import Errand, bridge, environments, singer
+from connrunner.connectors import RunContext, bridge, environments, singer
 from connrunner.connectors.environments import Package
 from connrunner.errors import RunError
 
@@ -168,7 +168,7 @@ def test_what_was_installed_is_found_and_runs(programs: Path, tmp_path: Path) ->
     assert {"tap-tiny==1.0", "airbyte-source-tiny==2.0"} <= set(made["packages"])
     assert made["programs"] == ["tap-tiny", "tiny-tool"]
     (tmp_path / "spool").mkdir()
-    errand = Errand(
+    errand = RunContext(
         connection="people",
         run=1,
         at=datetime.now(UTC),

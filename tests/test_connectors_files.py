@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.connectors import Errand, files
+from connrunner.connectors import RunContext, files
 from connrunner.connectors.naming import fill
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
@@ -66,8 +66,8 @@ def fetch(workspace: Path, path: str, log: Log) -> tuple[LocalFile, ...]:
     return files.fetch({"path": path}, errand(workspace, log), known=lambda *_: False, mark=None).files
 
 
-def errand(workspace: Path, log: Log, run: int = 7) -> Errand:
-    return Errand(
+def errand(workspace: Path, log: Log, run: int = 7) -> RunContext:
+    return RunContext(
         connection="audience",
         run=run,
         at=AT,

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from connrunner.connectors import Delivered, Errand, Fetched, http
+from connrunner.connectors import FetchResult, RunContext, SendResult, http
 from connrunner.connectors.http import address, auth, client, pages, wire
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -71,8 +71,8 @@ class Run:
         self.accepted: set[tuple[str, int, str]] = set()
 
     @property
-    def errand(self) -> Errand:
-        return Errand(
+    def errand(self) -> RunContext:
+        return RunContext(
             connection="contacts",
             run=self.number,
             at=AT,
@@ -82,7 +82,7 @@ class Run:
             report=self.log,
         )
 
-    def fetch(self, url: str, mark: Any = None, **settings: Any) -> Fetched:
+    def fetch(self, url: str, mark: Any = None, **settings: Any) -> FetchResult:
         self.number += 1
         self.errand.spool.mkdir()
         known = lambda *file: file in self.accepted  # noqa: E731
@@ -92,13 +92,13 @@ class Run:
         found = self.fetch(url, mark, **settings)
         return [json.loads(line) for file in found.files for line in Path(file.path).read_text().splitlines()]
 
-    def deliver(self, url: str, rows: list[Any], **settings: Any) -> Delivered:
+    def deliver(self, url: str, rows: list[Any], **settings: Any) -> SendResult:
         self.number += 1
         local = self.folder / f"rows-{self.number}.jsonl"
         local.write_text("".join(json.dumps(row) + "\n" for row in rows))
         return http.deliver({"type": "http", "url": url, **settings}, self.errand, local)
 
-    def accept(self, fetched: Fetched) -> None:
+    def accept(self, fetched: FetchResult) -> None:
         self.accepted |= {(file.name, file.size, file.modified) for file in fetched.files}
 
 
@@ -376,9 +376,9 @@ def test_pages_by_offset(server: Server, run: Run) -> None:
 def test_no_records(server: Server, run: Run) -> None:
     for body in ({"items": []}, {"items": None}):
         server.act = lambda asked, body=body: data(body)
-        assert run.fetch(server.url(), rows="items") == Fetched(files=())
+        assert run.fetch(server.url(), rows="items") == FetchResult(files=())
     server.act = lambda asked: Reply(204)
-    assert run.fetch(server.url(), rows=".") == Fetched(files=())
+    assert run.fetch(server.url(), rows=".") == FetchResult(files=())
 
 
 CIRCLES: list[tuple[dict[str, Any], str]] = [
@@ -500,7 +500,7 @@ def test_only_what_is_new(server: Server, run: Run) -> None:
     assert again.mark == first.mark
     server.act = lambda asked: data({"items": []})
     nothing = run.fetch(server.url(), again.mark, **settings)
-    assert nothing == Fetched(files=(), mark=first.mark)
+    assert nothing == FetchResult(files=(), mark=first.mark)
 
 
 def test_a_broken_page_moves_no_mark(server: Server, run: Run) -> None:
@@ -1039,7 +1039,7 @@ def test_an_export(body: Any, content: bytes, kind: str, method: str, server: Se
     server.act = lambda asked: Reply(204)
     rows = [{"id": number} for number in (1, 2, 3)]
     done = run.deliver(server.url("/in?key=1"), rows, body=body, batch=2, method=method)
-    assert done == Delivered(where=server.url("/in"))
+    assert done == SendResult(where=server.url("/in"))
     first, second = server.asked
     assert (first.method, first.body, first.headers["Content-Type"]) == (method, content, kind)
     assert b'{"id": 3}' in second.body
@@ -1066,7 +1066,7 @@ def test_one_row_a_request(server: Server, run: Run) -> None:
 
 
 def test_nothing_to_export(server: Server, run: Run) -> None:
-    assert run.deliver(server.url(), []) == Delivered(where=server.url())
+    assert run.deliver(server.url(), []) == SendResult(where=server.url())
     assert server.asked == []
 
 
@@ -1100,7 +1100,7 @@ def test_the_same_rows_in_two_runs_have_two_keys(server: Server, run: Run) -> No
     assert first.headers["Idempotency-Key"] != second.headers["Idempotency-Key"]
 
 
-def rows_of(done: Delivered) -> list[tuple[int, str, str]]:
+def rows_of(done: SendResult) -> list[tuple[int, str, str]]:
     return [(each.row, each.code, each.message) for each in done.refused]
 
 
@@ -1217,7 +1217,7 @@ def test_the_end_of_a_run_is_not_tried_again(server: Server, run: Run, monkeypat
 
 def test_settling_asks_nobody(run: Run) -> None:
     file = LocalFile(path="", name="x", size=0, modified="")
-    http.settle({"url": "http://127.0.0.1:9/"}, run.errand, Fetched(files=(file,)))
+    http.settle({"url": "http://127.0.0.1:9/"}, run.errand, FetchResult(files=(file,)))
 
 
 def test_the_limit_of_pages_has_a_default() -> None:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from connrunner.config import schema
 from connrunner.connectors.http import client
-from connrunner.connectors.http.address import Address, check_step, parse
+from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.batches import _word
 from connrunner.connectors.http.data import ABSENT, look_up, one_line, outline, words
 from connrunner.connectors.http.pages import linked
@@ -328,7 +328,7 @@ def test_a_watermark_that_cannot_be() -> None:
 
 
 def test_an_address_is_a_value() -> None:
-    assert parse("https://h/a") == Address(scheme="https", host="h", port=443, path="/a")
+    assert parse("https://h/a") == HttpAddress(scheme="https", host="h", port=443, path="/a")
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

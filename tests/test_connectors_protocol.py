@@ -10,23 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core.counts import CHECKED, NAMES, Counts
-from connrunner.processes.protocol import ENOUGH, ProtocolError, Said, parse
+from connrunner.processes.protocol import ENOUGH, ProtocolError, ProtocolLine, parse
 
-SPEAKING: list[tuple[str, Said]] = [
-    ('{"message": "hello"}', Said(message="hello")),
-    ('{"message": ""}', Said(message="")),
-    ('{"message": "slow", "level": "warning"}', Said(message="slow", level="warning")),
-    (' {"level":"error","message":"no"} ', Said(message="no", level="error")),
-    ('{"counts": {}}', Said(counts=Counts())),
-    ('{"counts": {"read": 0, "checked": 0}}', Said(counts=Counts())),
-    ('{"counts": {"read": 3, "checked": 2}}', Said(counts=Counts(read=3, checked=2))),  # the caller judges the balance
-    ('{"counts": {"created": 2, "updated": 1}}', Said(counts=Counts(read=3, checked=3, created=2, updated=1))),
-    ('{"counts": {"skipped": 5, "invalid": 1}}', Said(counts=Counts(read=6, checked=1, skipped=5, invalid=1))),
-    ('{"counts": {"read": 9, "created": 2}}', Said(counts=Counts(read=9, checked=2, created=2))),
-    (f'{{"counts": {{"read": {ENOUGH}}}}}', Said(counts=Counts(read=ENOUGH))),
+SPEAKING: list[tuple[str, ProtocolLine]] = [
+    ('{"message": "hello"}', ProtocolLine(message="hello")),
+    ('{"message": ""}', ProtocolLine(message="")),
+    ('{"message": "slow", "level": "warning"}', ProtocolLine(message="slow", level="warning")),
+    (' {"level":"error","message":"no"} ', ProtocolLine(message="no", level="error")),
+    ('{"counts": {}}', ProtocolLine(counts=Counts())),
+    ('{"counts": {"read": 0, "checked": 0}}', ProtocolLine(counts=Counts())),
+    (
+        '{"counts": {"read": 3, "checked": 2}}',
+        ProtocolLine(counts=Counts(read=3, checked=2)),
+    ),  # the caller judges the balance
+    ('{"counts": {"created": 2, "updated": 1}}', ProtocolLine(counts=Counts(read=3, checked=3, created=2, updated=1))),
+    ('{"counts": {"skipped": 5, "invalid": 1}}', ProtocolLine(counts=Counts(read=6, checked=1, skipped=5, invalid=1))),
+    ('{"counts": {"read": 9, "created": 2}}', ProtocolLine(counts=Counts(read=9, checked=2, created=2))),
+    (f'{{"counts": {{"read": {ENOUGH}}}}}', ProtocolLine(counts=Counts(read=ENOUGH))),
     (
         '{"message": "both", "counts": {"created": 1}}',
-        Said(message="both", counts=Counts(read=1, checked=1, created=1)),
+        ProtocolLine(message="both", counts=Counts(read=1, checked=1, created=1)),
     ),
 ]
 
@@ -68,7 +71,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("line", "said"), SPEAKING)
-def test_lines_that_speak(line: str, said: Said) -> None:
+def test_lines_that_speak(line: str, said: ProtocolLine) -> None:
     assert parse(line) == said
 
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connrunner.connectors import Errand, Fetched, airbyte, environments, singer
+from connrunner.connectors import FetchResult, RunContext, airbyte, environments, singer
 from connrunner.errors import RunError
 
 LONG = os.environ.get("CONNRUNNER_LONG_TESTS", "")
@@ -65,11 +65,11 @@ class Home:
         self.log = Log()
         self.runs = 0
 
-    def errand(self) -> Errand:
+    def errand(self) -> RunContext:
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
-        return Errand(
+        return RunContext(
             connection="people",
             run=self.runs,
             at=datetime.now(UTC),
@@ -79,10 +79,10 @@ class Home:
             report=self.log,
         )
 
-    def tap(self, settings: dict[str, Any], mark: Any = None) -> Fetched:
+    def tap(self, settings: dict[str, Any], mark: Any = None) -> FetchResult:
         return singer.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
 
-    def source(self, settings: dict[str, Any], mark: Any = None) -> Fetched:
+    def source(self, settings: dict[str, Any], mark: Any = None) -> FetchResult:
         return airbyte.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
 
 
@@ -91,7 +91,7 @@ def home(tmp_path: Path, programs: Path) -> Home:
     return Home(tmp_path, programs)
 
 
-def rows(fetched: Fetched) -> list[Any]:
+def rows(fetched: FetchResult) -> list[Any]:
     found = []
     for file in fetched.files:
         data = Path(file.path).read_bytes()

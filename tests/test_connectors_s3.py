@@ -21,7 +21,7 @@ import pytest
 import trustme
 from moto.s3.models import S3Backend
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, s3
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, s3
 from connrunner.connectors.s3 import bucket as s3_bucket
 from connrunner.connectors.s3 import role as s3_role
 from connrunner.core import instant
@@ -91,9 +91,9 @@ def log() -> Log:
 
 
 @pytest.fixture
-def errand(tmp_path: Path, log: Log) -> Errand:
+def errand(tmp_path: Path, log: Log) -> RunContext:
     (tmp_path / "spool").mkdir()
-    return Errand(
+    return RunContext(
         connection="crm",
         run=7,
         at=AT,
@@ -108,18 +108,18 @@ def settings(faulty: Faulty, path: str, **more: Any) -> dict[str, Any]:
     return {"type": "s3", "bucket": "drop", "path": path, "endpoint_url": faulty.url, **KEYS, **more}
 
 
-def fetch(faulty: Faulty, errand: Errand, path: str, *, known: Known = UNKNOWN, **more: Any) -> Fetched:
+def fetch(faulty: Faulty, errand: RunContext, path: str, *, known: Known = UNKNOWN, **more: Any) -> FetchResult:
     return s3.fetch(settings(faulty, path, **more), errand, known=known, mark=None)
 
 
-def fails(faulty: Faulty, errand: Errand, path: str, **more: Any) -> RunError:
+def fails(faulty: Faulty, errand: RunContext, path: str, **more: Any) -> RunError:
     with pytest.raises(RunError) as caught:
         fetch(faulty, errand, path, **more)
     assert KEYS["secret_access_key"] not in str(caught.value)
     return caught.value
 
 
-def deliver(faulty: Faulty, errand: Errand, path: str, content: bytes, **more: Any) -> Delivered:
+def deliver(faulty: Faulty, errand: RunContext, path: str, content: bytes, **more: Any) -> SendResult:
     local = errand.spool / "rows.csv"
     local.write_bytes(content)
     return s3.deliver(settings(faulty, path, **more), errand, local)
@@ -132,7 +132,9 @@ def md5(content: bytes) -> str:
 # --- import ------------------------------------------------------------------------------------------------------
 
 
-def test_objects_come_in_the_order_of_their_keys(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_objects_come_in_the_order_of_their_keys(
+    objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log
+) -> None:
     for day, content in (("22", b"id\n2\n"), ("21", gzip.compress(b"id\n1\n")), ("23", b"id\n3\n")):
         objects.put_object("drop", f"daily/members-{day}.csv.gz", content)
     objects.put_object("drop", "daily/others.csv", b"id\n4\n")
@@ -169,7 +171,7 @@ FOUND: list[tuple[str, list[str]]] = [
 
 @pytest.mark.parametrize(("path", "found"), FOUND)
 def test_what_a_path_finds(
-    path: str, found: list[str], objects: S3Backend, faulty: Faulty, errand: Errand, log: Log
+    path: str, found: list[str], objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log
 ) -> None:
     for key in (
         "people.csv",
@@ -190,7 +192,7 @@ def test_what_a_path_finds(
     assert not [text for text in log.texts if text.startswith("warning")]
 
 
-def test_a_key_with_a_slash_in_front(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_a_key_with_a_slash_in_front(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     """obstore gives it without the slash."""
     objects.put_object("drop", "/1.csv", b"with")
     objects.put_object("drop", "1.csv", b"without")
@@ -213,7 +215,7 @@ def test_no_key_makes_a_pattern_slow(key: str, fits: bool) -> None:
 
 
 @pytest.mark.slow
-def test_a_listing_of_several_pages(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_a_listing_of_several_pages(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     for number in range(1, 2_002):
         objects.put_object("drop", f"in/{number:05}.csv", b"")
     all_known: Known = lambda _name, _size, _stamp: True  # noqa: E731
@@ -222,7 +224,7 @@ def test_a_listing_of_several_pages(objects: S3Backend, faulty: Faulty, errand: 
     assert len(faulty.asked) == 6
 
 
-def test_what_is_known_stays_where_it_is(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_what_is_known_stays_where_it_is(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"old")
     objects.put_object("drop", "in/2.csv", b"new")
     seen = []
@@ -241,7 +243,7 @@ def test_what_is_known_stays_where_it_is(objects: S3Backend, faulty: Faulty, err
     assert faulty.asked == [("HEAD", "/drop/in/1.csv")]
 
 
-def test_an_empty_object(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_an_empty_object(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", "in/empty.csv", b"")
     objects.put_object("drop", "in/", b"")  # a folder that somebody made by hand
     (file,) = fetch(faulty, errand, "in/*").files
@@ -250,7 +252,7 @@ def test_an_empty_object(objects: S3Backend, faulty: Faulty, errand: Errand) -> 
 
 
 @pytest.mark.parametrize("name", ["a b.csv", "a+b#?&=.csv", "€/ü.csv", "p%2Fq.csv", "q'\".csv", "<b>.csv", "back\\slash.csv", "$(rm).csv"])  # fmt: skip
-def test_odd_names(name: str, objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_odd_names(name: str, objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", f"in/{name}", name.encode())
     more = {"after": "move", "move_to": "done"}
     fetched = fetch(faulty, errand, "in/**", **more)
@@ -264,7 +266,7 @@ def test_odd_names(name: str, objects: S3Backend, faulty: Faulty, errand: Errand
 
 
 @pytest.mark.parametrize("key", ["in//x.csv", "in/../x.csv", "in/./x.csv", "in/a\nb.csv", "in/\x1b[31m.csv"])
-def test_names_that_cannot_be_taken(key: str, objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_names_that_cannot_be_taken(key: str, objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", key, b"id\n")
     error = fails(faulty, errand, "in/*.csv")
     assert error.code == "bad-name"
@@ -284,13 +286,13 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("path", "why"), PATHS)
-def test_paths_that_name_nothing(path: str, why: str, faulty: Faulty, errand: Errand) -> None:
+def test_paths_that_name_nothing(path: str, why: str, faulty: Faulty, errand: RunContext) -> None:
     assert why in str(fails(faulty, errand, path))
     with pytest.raises(RunError, match=why.replace(".", "\\.")):
         s3.target(settings(faulty, path), errand)
 
 
-def test_nothing_there(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_nothing_there(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     assert str(fails(faulty, errand, "in/*.csv")) == (
         "no object s3://drop/in/*.csv; nothing can be seen in s3://drop/in/; correct `path`"
     )
@@ -303,7 +305,7 @@ def test_nothing_there(objects: S3Backend, faulty: Faulty, errand: Errand) -> No
     assert str(error).endswith("s3://drop/in/ has 2 others, like members-1.csv, old/")
 
 
-def test_no_bucket(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_no_bucket(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     for path in ("in/*.csv", "in/**/*.csv", "in/1.csv"):
         error = fails(faulty, errand, path, bucket="dorp")
         assert error.code == "no-bucket"
@@ -319,7 +321,7 @@ def test_no_bucket(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
 # --- after an import ---------------------------------------------------------------------------------------------
 
 
-def test_delete_what_was_imported(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_delete_what_was_imported(objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log) -> None:
     for key in ("in/1.csv", "in/2.csv", "in/3.csv", "in/4.csv"):
         objects.put_object("drop", key, b"id\n")
     known: Known = lambda name, _size, _stamp: name.endswith("1.csv")  # noqa: E731  # a run before got no further
@@ -338,7 +340,7 @@ def test_delete_what_was_imported(objects: S3Backend, faulty: Faulty, errand: Er
     ]
 
 
-def test_move_what_was_imported(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_move_what_was_imported(objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log) -> None:
     for key in ("in/1.csv.gz", "in/a/1.csv.gz", "in/a/2.csv.gz", "in/done/0.csv.gz"):
         objects.put_object("drop", key, key.encode())
     objects.put_object("drop", "in/done/a/1.csv.gz", b"of last week")
@@ -357,7 +359,7 @@ def test_move_what_was_imported(objects: S3Backend, faulty: Faulty, errand: Erra
     assert log.texts[-2] == "moved s3://drop/in/a/1.csv.gz to s3://drop/in/done/a/1-7.csv.gz"
 
 
-def test_a_copy_that_did_not_arrive_loses_nothing(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_a_copy_that_did_not_arrive_loses_nothing(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
     more = {"after": "move", "move_to": "done"}
     fetched = fetch(faulty, errand, "in/1.csv", **more)
@@ -368,7 +370,7 @@ def test_a_copy_that_did_not_arrive_loses_nothing(objects: S3Backend, faulty: Fa
 
 
 def test_moves_that_cannot_be(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objects.put_object("drop", "in/1.csv", b"123456")
     error = fails(faulty, errand, "in/*.csv", after="move", move_to="in")
@@ -382,7 +384,7 @@ def test_moves_that_cannot_be(
 # --- a server and a network that fail ----------------------------------------------------------------------------
 
 
-def test_it_is_busy_and_recovers(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_it_is_busy_and_recovers(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
     faulty.faults = [says(503, "SlowDown"), says(500, "InternalError"), well, says(429), says(503)]
     (file,) = fetch(faulty, errand, "in/*.csv").files
@@ -393,7 +395,7 @@ def test_it_is_busy_and_recovers(objects: S3Backend, faulty: Faulty, errand: Err
     assert there(objects)["out.csv"] == b"rows"
 
 
-def test_it_stays_busy(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_it_stays_busy(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     faulty.faults = [says(503, "SlowDown")] * 9
     error = fails(faulty, errand, "in/*.csv")
     assert (error.code, error.waiting_helps) == ("server-error", True)
@@ -409,7 +411,7 @@ def test_it_stays_busy(objects: S3Backend, faulty: Faulty, errand: Errand) -> No
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_the_line_breaks_in_the_middle(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = os.urandom(3_000_000)
     objects.put_object("drop", "in/1.bin", content)
@@ -434,7 +436,7 @@ def test_the_line_breaks_in_the_middle(
     assert f"127.0.0.1:{faulty.server_port}: it gave no answer in time" in str(error)
 
 
-def test_overwritten_while_it_is_read(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_overwritten_while_it_is_read(objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log) -> None:
     objects.put_object("drop", "in/1.csv", b"old" * 1000)
     faulty.faults = [well, then(lambda: objects.put_object("drop", "in/1.csv", b"newer" * 1000))]
     (file,) = fetch(faulty, errand, "in/*.csv").files
@@ -454,7 +456,7 @@ def test_overwritten_while_it_is_read(objects: S3Backend, faulty: Faulty, errand
     assert "s3://drop/in/1.csv was overwritten each of the 3 times it was read" in str(error)
 
 
-def test_gone_while_it_is_read(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_gone_while_it_is_read(objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n1\n")
     objects.put_object("drop", "in/2.csv", b"id\n2\n")
     faulty.faults = [well, then(lambda: objects.delete_object("drop", "in/1.csv"))]
@@ -462,7 +464,7 @@ def test_gone_while_it_is_read(objects: S3Backend, faulty: Faulty, errand: Erran
     assert log.texts[0] == "warning: left out: s3://drop/in/1.csv is gone since it was listed"
 
 
-def test_nobody_answers(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_nobody_answers(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     error = fails(faulty, errand, "in/*.csv", endpoint_url="http://127.0.0.1:1")
     assert (error.code, error.waiting_helps) == ("unreachable", True)
     assert "127.0.0.1:1: the connection was refused (3 tries)" in str(error)
@@ -485,7 +487,7 @@ SAYS = [
 
 @pytest.mark.parametrize(("status", "code", "more", "ours", "words"), SAYS)
 def test_what_a_server_says(
-    status: int, code: str, more: str, ours: str, words: str, objects: S3Backend, faulty: Faulty, errand: Errand
+    status: int, code: str, more: str, ours: str, words: str, objects: S3Backend, faulty: Faulty, errand: RunContext
 ) -> None:
     faulty.faults = [says(status, code, more)] * 2  # HEAD, which has no body, and GET, which tells
     error = fails(faulty, errand, "in/1.csv")
@@ -494,7 +496,7 @@ def test_what_a_server_says(
     assert str(error).startswith("cannot read s3://drop/in/1.csv: ")
 
 
-def test_it_is_no_such_server(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_it_is_no_such_server(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     faulty.faults = [gives("Hello")]
     error = fails(faulty, errand, "in/*.csv")
     assert (error.code, error.waiting_helps) == ("refused", False)
@@ -503,7 +505,7 @@ def test_it_is_no_such_server(objects: S3Backend, faulty: Faulty, errand: Errand
     assert str(fails(faulty, errand, "in/*.csv")).endswith(f"127.0.0.1:{faulty.server_port} answered 404")
 
 
-def test_a_redirect_to_another_region(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_a_redirect_to_another_region(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     faulty.faults = [says(301, "PermanentRedirect"), says(403, x_amz_bucket_region="eu-central-1")]
     error = fails(faulty, errand, "in/*.csv")
     assert error.code == "wrong-region"
@@ -520,7 +522,7 @@ def guarded(objects: S3Backend) -> Iterator[dict[str, str]]:
         yield keys
 
 
-def test_keys_are_checked(guarded: dict[str, str], objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_keys_are_checked(guarded: dict[str, str], objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
     direct = {"endpoint_url": "http://{}:{}".format(*faulty.behind)}  # a signature holds for one host
     assert len(fetch(faulty, errand, "in/*.csv", **guarded, **direct).files) == 1
@@ -544,7 +546,7 @@ def test_keys_are_checked(guarded: dict[str, str], objects: S3Backend, faulty: F
 
 @pytest.mark.slow
 def test_a_signal_ends_a_transfer_at_once(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stopped(Exception):  # noqa: N818
         pass
@@ -569,24 +571,24 @@ def test_a_signal_ends_a_transfer_at_once(
 # --- export ------------------------------------------------------------------------------------------------------
 
 
-def test_an_object_is_written(objects: S3Backend, faulty: Faulty, errand: Errand, log: Log) -> None:
+def test_an_object_is_written(objects: S3Backend, faulty: Faulty, errand: RunContext, log: Log) -> None:
     to = settings(faulty, "{connection}/{date}-{run}.csv.gz")
     assert s3.target(to, errand) == "s3://drop/crm/2026-11-22-7.csv.gz"
     assert s3.form(to, Format()) == Format()
     done = deliver(faulty, errand, to["path"], b"rows")
-    assert done == Delivered(where="s3://drop/crm/2026-11-22-7.csv.gz")
+    assert done == SendResult(where="s3://drop/crm/2026-11-22-7.csv.gz")
     assert there(objects) == {"crm/2026-11-22-7.csv.gz": b"rows"}
     assert log.texts == ["wrote s3://drop/crm/2026-11-22-7.csv.gz (4 bytes)"]
     deliver(faulty, errand, to["path"], b"")  # the same run twice, and nothing in it
     assert there(objects) == {"crm/2026-11-22-7.csv.gz": b""}
 
 
-def test_a_placeholder_that_does_not_exist(faulty: Faulty, errand: Errand) -> None:
+def test_a_placeholder_that_does_not_exist(faulty: Faulty, errand: RunContext) -> None:
     with pytest.raises(RunError, match=r"unknown placeholder \{runs\}.*did you mean \{run\}"):
         s3.target(settings(faulty, "x-{runs}.csv"), errand)
 
 
-def test_overwrite_never(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_overwrite_never(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     to = settings(faulty, "out.csv", overwrite="never")
     assert s3.target(to, errand) == "s3://drop/out.csv"
     deliver(faulty, errand, "out.csv", b"rows", overwrite="never")
@@ -606,7 +608,7 @@ def test_overwrite_never(objects: S3Backend, faulty: Faulty, errand: Errand) -> 
 
 
 def test_overwrite_never_when_the_line_breaks(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faulty.faults = [lose]  # written, and only the answer is lost
     deliver(faulty, errand, "out.csv", b"rows", overwrite="never")
@@ -627,7 +629,7 @@ def test_overwrite_never_when_the_line_breaks(
 
 
 def test_too_large_for_one_piece(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_bucket, "ONE_PIECE", 3)
     with pytest.raises(RunError, match=r"S3 takes at most 3 bytes in one piece, .* and these are 4; compress it"):
@@ -635,7 +637,7 @@ def test_too_large_for_one_piece(
     assert faulty.asked == []
 
 
-def test_who_may_write_need_not_be_allowed_to_look(objects: S3Backend, faulty: Faulty, errand: Errand) -> None:
+def test_who_may_write_need_not_be_allowed_to_look(objects: S3Backend, faulty: Faulty, errand: RunContext) -> None:
     faulty.faults = [says(403, "AccessDenied"), says(403, "AccessDenied")]
     assert s3.target(settings(faulty, "out.csv", overwrite="never"), errand) == "s3://drop/out.csv"
     faulty.faults = [says(403, "InvalidAccessKeyId"), says(403, "InvalidAccessKeyId")]
@@ -646,7 +648,7 @@ def test_who_may_write_need_not_be_allowed_to_look(objects: S3Backend, faulty: F
 @pytest.mark.thorough
 @pytest.mark.slow
 def test_a_large_file_goes_in_parts(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3_bucket, "PART", 5 << 20)
     content = os.urandom(12 << 20)
@@ -687,7 +689,7 @@ def signer(faulty: Faulty) -> str:
 
 
 def test_keys_of_the_settings_win(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     objects.put_object("drop", "1.csv", b"id\n")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENVIRONMENT1")
@@ -710,7 +712,7 @@ def test_keys_of_the_settings_win(
 
 
 def test_keys_of_a_container_and_of_an_instance(
-    objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What obstore does by itself; its server is played here."""
     objects.put_object("drop", "1.csv", b"id\n")
@@ -742,7 +744,7 @@ def test_keys_of_a_container_and_of_an_instance(
     assert signer(faulty) == "ASIATEMPORARY001"
 
 
-def test_a_role(objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_role(objects: S3Backend, faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     objects.put_object("drop", "1.csv", b"id\n")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", faulty.url)
     role = {"role": "arn:aws:iam::123456789012:role/exports", "external_id": "partner"}
@@ -773,7 +775,7 @@ def test_a_role(objects: S3Backend, faulty: Faulty, errand: Errand, monkeypatch:
 def test_certificates_are_checked(
     objects: S3Backend,
     faulty: Faulty,
-    errand: Errand,
+    errand: RunContext,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -810,7 +812,7 @@ def test_certificates_are_checked(
             thread.join()
 
 
-def test_without_the_extra(faulty: Faulty, errand: Errand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra(faulty: Faulty, errand: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("obstore", "obstore.store", "obstore.exceptions"):
         monkeypatch.setitem(sys.modules, name, None)
     error = fails(faulty, errand, "1.csv")

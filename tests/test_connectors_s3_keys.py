@@ -16,7 +16,7 @@ from connrunner.config import load
 from connrunner.connectors.s3 import errors as s3_errors
 from connrunner.connectors.s3 import keys as s3_keys
 from connrunner.connectors.s3 import role as s3_role
-from connrunner.connectors.s3.role import Keys, Role, Service
+from connrunner.connectors.s3.role import Role, Service, SigningKeys
 from connrunner.errors import RunError
 
 CREDENTIALS = """\
@@ -150,7 +150,7 @@ def test_files_elsewhere(tmp_path: Path) -> None:
 def test_keys_of_a_profile_are_whole(home: Mapping[str, str]) -> None:
     who = s3_keys.identity({"profile": "crm"}, home, session="x")
     assert who.provider
-    assert who.provider() == Keys(
+    assert who.provider() == SigningKeys(
         access_key_id="AKIDCRM", secret_access_key="secret%of=crm", session_token="token-of-crm"
     )
     assert "secret" not in repr(who.provider())
@@ -209,11 +209,11 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, lasts: timedelta = timedelta(hours=1)) -> None:
         self.asked: list[tuple[str, str, str]] = []
 
-        def assume(role: Any) -> Keys:
+        def assume(role: Any) -> SigningKeys:
             arn = role._arn.rpartition("/")[2]
             self.asked.append((arn, role._base().access_key_id, f"{role._service.session} {role._external_id}".strip()))
             end = datetime.now(UTC) + lasts
-            return Keys(access_key_id=f"ASIA-{arn}", secret_access_key="s", session_token="t", expires_at=end)
+            return SigningKeys(access_key_id=f"ASIA-{arn}", secret_access_key="s", session_token="t", expires_at=end)
 
         monkeypatch.setattr(Role, "_assume", assume)
 
@@ -259,7 +259,7 @@ def test_a_role_is_renewed_before_its_keys_end(home: Mapping[str, str], monkeypa
 @pytest.mark.parametrize("url", ["https://sts.eu-west-1.amazonaws.com", "http://127.0.0.1:5000/"])
 def test_the_signature_is_the_one_of_aws(url: str, token: str | None) -> None:
     now = datetime.now(UTC)
-    keys = Keys(access_key_id="AKID", secret_access_key="a/secret+key", session_token=token)
+    keys = SigningKeys(access_key_id="AKID", secret_access_key="a/secret+key", session_token=token)
     ours = s3_role.signature(url, b"Action=AssumeRole&RoleArn=arn%3Aaws", keys, region="eu-west-1", now=now)
     asked = AWSRequest("POST", url, data=b"Action=AssumeRole&RoleArn=arn%3Aaws")
     asked.headers["Content-Type"] = ours["content-type"]
@@ -275,9 +275,9 @@ def test_the_signature_is_the_one_of_aws(url: str, token: str | None) -> None:
 def test_the_service_of_a_region(home: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Service] = []
 
-    def assume(role: Any) -> Keys:
+    def assume(role: Any) -> SigningKeys:
         seen.append(role._service)
-        return Keys(access_key_id="a", secret_access_key="b")
+        return SigningKeys(access_key_id="a", secret_access_key="b")
 
     monkeypatch.setattr(Role, "_assume", assume)
     for region in ("eu-west-1", "cn-north-1"):

@@ -22,7 +22,7 @@ import asyncssh.sftp
 import pytest
 
 from connrunner.config import schema
-from connrunner.connectors import Errand, Fetched, sftp
+from connrunner.connectors import FetchResult, RunContext, sftp
 from connrunner.connectors.sftp import login, session, trust
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
@@ -101,10 +101,10 @@ def settings(server: Running, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def errand(tmp_path: Path, log: Log, run: int = 7) -> Errand:
+def errand(tmp_path: Path, log: Log, run: int = 7) -> RunContext:
     spool = tmp_path / "spool"
     spool.mkdir(exist_ok=True)
-    return Errand(
+    return RunContext(
         connection="audience",
         run=run,
         at=AT,
@@ -116,8 +116,8 @@ def errand(tmp_path: Path, log: Log, run: int = 7) -> Errand:
 
 
 @pytest.fixture
-def fetch(server: Running, tmp_path: Path, log: Log) -> Callable[..., Fetched]:
-    def fetch(path: str = "in/people.csv", known: Any = lambda *_: False, **more: Any) -> Fetched:
+def fetch(server: Running, tmp_path: Path, log: Log) -> Callable[..., FetchResult]:
+    def fetch(path: str = "in/people.csv", known: Any = lambda *_: False, **more: Any) -> FetchResult:
         return sftp.fetch(settings(server, path=path, **more), errand(tmp_path, log), known=known, mark=None)
 
     return fetch
@@ -133,7 +133,7 @@ def deliver(server: Running, tmp_path: Path, log: Log) -> Callable[..., str]:
     return deliver
 
 
-def names(fetched: Fetched) -> list[str]:
+def names(fetched: FetchResult) -> list[str]:
     return ["/".join(file.name.split("/")[3:]) for file in fetched.files]
 
 
@@ -452,7 +452,7 @@ def test_markers(fetch: Any, server: Running, monkeypatch: Any, log: Log) -> Non
 
 @pytest.fixture
 def settle(server: Running, tmp_path: Path, log: Log) -> Callable[..., None]:
-    def settle(fetched: Fetched, path: str, **more: Any) -> None:
+    def settle(fetched: FetchResult, path: str, **more: Any) -> None:
         sftp.settle(settings(server, path=path, **more), errand(tmp_path, log), fetched)
 
     return settle

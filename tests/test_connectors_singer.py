@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.connectors import Errand, Fetched, bridge, singer
+from connrunner.connectors import FetchResult, RunContext, bridge, singer
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from tests.servers.programs import TAP, TAP_WITHOUT_DISCOVERY, TARGET
@@ -47,11 +47,11 @@ class Home:
         path.chmod(0o700)
         return ["./program.py"]
 
-    def errand(self) -> Errand:
+    def errand(self) -> RunContext:
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
-        return Errand(
+        return RunContext(
             connection="people",
             run=self.runs,
             at=AT,
@@ -61,7 +61,7 @@ class Home:
             report=self.log,
         )
 
-    def fetch(self, code: str, *, mark: Any = None, prelude: str = TAP, **settings: Any) -> Fetched:
+    def fetch(self, code: str, *, mark: Any = None, prelude: str = TAP, **settings: Any) -> FetchResult:
         settings = {"command": self.program(code, prelude), "stream": "people", **settings}
         return singer.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
 
@@ -79,7 +79,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path)
 
 
-def rows(fetched: Fetched) -> list[Any]:
+def rows(fetched: FetchResult) -> list[Any]:
     found: list[Any] = []
     for file in fetched.files:
         data = Path(file.path).read_bytes()
@@ -587,4 +587,4 @@ def test_what_is_not_installed_is_told_before_any_row_is_written(home: Home) -> 
 
 
 def test_settling_changes_nothing(home: Home) -> None:
-    singer.settle({"stream": "people"}, home.errand(), Fetched(files=()))
+    singer.settle({"stream": "people"}, home.errand(), FetchResult(files=()))

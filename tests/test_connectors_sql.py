@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from connrunner.connectors import Delivered, Errand, Fetched, sql
+from connrunner.connectors import FetchResult, RunContext, SendResult, sql
 from connrunner.connectors.sql import address, alchemy, alchemy_read, alchemy_write, failure, reading, sending
-from connrunner.connectors.sql.names import Name, near, table_name
+from connrunner.connectors.sql.names import TableName, near, table_name
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
@@ -45,10 +45,10 @@ def log() -> Log:
 
 
 @pytest.fixture
-def errand(tmp_path: Path, log: Log) -> Errand:
+def errand(tmp_path: Path, log: Log) -> RunContext:
     for name in ("workspace", "spool"):
         (tmp_path / name).mkdir()
-    return Errand(
+    return RunContext(
         connection="shop",
         run=7,
         at=AT,
@@ -60,7 +60,7 @@ def errand(tmp_path: Path, log: Log) -> Errand:
 
 
 @pytest.fixture
-def db(errand: Errand) -> Iterator[sqlite3.Connection]:
+def db(errand: RunContext) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(errand.workspace / "shop.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA foreign_keys = ON")
         yield connection
@@ -71,13 +71,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(failure, "PAUSE", 0.01)
 
 
-Fetch = Callable[..., Fetched]
-Send = Callable[..., Delivered]
+Fetch = Callable[..., FetchResult]
+Send = Callable[..., SendResult]
 
 
 @pytest.fixture
-def fetch(errand: Errand) -> Fetch:
-    def fetch(mark: Any = None, at: datetime = AT, **settings: Any) -> Fetched:
+def fetch(errand: RunContext) -> Fetch:
+    def fetch(mark: Any = None, at: datetime = AT, **settings: Any) -> FetchResult:
         mark = json.loads(json.dumps(mark))
         settings = {"type": "sql", "url": "sqlite:///shop.db", **settings}
         return sql.fetch(settings, replace(errand, at=at), known=lambda *_: False, mark=mark)
@@ -86,8 +86,8 @@ def fetch(errand: Errand) -> Fetch:
 
 
 @pytest.fixture
-def send(errand: Errand, tmp_path: Path) -> Send:
-    def send(rows: Sequence[dict[str, Any]], **settings: Any) -> Delivered:
+def send(errand: RunContext, tmp_path: Path) -> Send:
+    def send(rows: Sequence[dict[str, Any]], **settings: Any) -> SendResult:
         settings = {"type": "sql", "url": "sqlite:///shop.db", "table": "people", "mode": "insert", **settings}
         sql.target(settings, errand)
         local = tmp_path / "rows.jsonl"
@@ -97,14 +97,14 @@ def send(errand: Errand, tmp_path: Path) -> Send:
     return send
 
 
-def rows(fetched: Fetched) -> list[dict[str, Any]]:
+def rows(fetched: FetchResult) -> list[dict[str, Any]]:
     (file,) = fetched.files
     assert file.format == Format(type="jsonl", compression="none")
     with Path(file.path).open(encoding="utf-8") as text:
         return [json.loads(line) for line in text]
 
 
-def names(fetched: Fetched) -> list[Any]:
+def names(fetched: FetchResult) -> list[Any]:
     return [row["name"] for row in rows(fetched)] if fetched.files else []
 
 
@@ -197,7 +197,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("text", "schema", "plain", "shown"), NAMES)
 def test_names_of_tables(text: str, schema: str | None, plain: str, shown: str) -> None:
-    assert table_name(text) == Name(schema=schema, table=plain)
+    assert table_name(text) == TableName(schema=schema, table=plain)
     assert str(table_name(text)) == shown
 
 
@@ -368,7 +368,7 @@ DRIVERS = [
 
 @pytest.mark.parametrize(("url", "code", "text"), DRIVERS)
 def test_databases_that_cannot_be(
-    url: str, code: str, text: str, fetch: Fetch, errand: Errand, monkeypatch: pytest.MonkeyPatch
+    url: str, code: str, text: str, fetch: Fetch, errand: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pymysql", None)
     with pytest.raises(RunError, match=text) as caught:
@@ -418,7 +418,7 @@ PLAIN = [
 
 @pytest.mark.parametrize(("value", "text"), PLAIN)
 def test_how_values_are_written(value: Any, text: Any) -> None:
-    assert alchemy_read._text(value, "c", reading.Wanted(query="x")) == text
+    assert alchemy_read._text(value, "c", reading.ReadQuery(query="x")) == text
 
 
 def test_a_table_and_a_query(db: sqlite3.Connection, fetch: Fetch, log: Log) -> None:
@@ -437,7 +437,7 @@ def test_a_table_and_a_query(db: sqlite3.Connection, fetch: Fetch, log: Log) -> 
     assert rows(fetch(table="main.people")) == found
     assert rows(fetch(query="SELECT * FROM people WHERE ':x %s %% \\:y' <> '' -- all\n;")) == found
     assert rows(fetch(query="WITH a AS (SELECT 1 AS id) SELECT id FROM a")) == [{"id": "1"}]
-    assert fetch(query="SELECT * FROM people WHERE id > 9") == Fetched(files=(), mark=None)
+    assert fetch(query="SELECT * FROM people WHERE id > 9") == FetchResult(files=(), mark=None)
     assert log.texts[-1] == "info: 0 rows of the query"
 
 
@@ -474,14 +474,14 @@ def test_imports_that_fail(
     assert len(table(db)) == 1
 
 
-def test_an_import_cannot_write(db: sqlite3.Connection, errand: Errand) -> None:
+def test_an_import_cannot_write(db: sqlite3.Connection, errand: RunContext) -> None:
     db.execute("CREATE TABLE people (id INTEGER)")
     there = address.address_of({"url": "sqlite:///shop.db"}, errand.workspace)
     with pytest.raises(RunError, match="readonly database"), alchemy.connection(there, read_only=True) as made:
         made.exec_driver_sql("INSERT INTO people VALUES (1)")
 
 
-def test_no_database_file(errand: Errand, fetch: Fetch) -> None:
+def test_no_database_file(errand: RunContext, fetch: Fetch) -> None:
     (errand.workspace / "shop.db").write_text("this is no database, only a text that is long enough" * 10)
     with pytest.raises(RunError, match="file is not a database"):
         fetch(table="people")
@@ -516,7 +516,7 @@ def test_watermarks(
     after = fetch(before.mark, **settings)
     assert names(after) == [None, *map(str, second)]
     db.execute("DELETE FROM people")
-    assert fetch(after.mark, **settings) == Fetched(files=(), mark=after.mark)
+    assert fetch(after.mark, **settings) == FetchResult(files=(), mark=after.mark)
     db.execute("INSERT INTO people VALUES (1, 'x')")
     assert len(names(fetch(after.mark, query="SELECT * FROM people", watermark=settings["watermark"]))) == 1
 
@@ -542,7 +542,7 @@ def test_what_is_kept_of_the_greatest_value(highest: Any, kept: str) -> None:
     assert mark.value == kept
     again = alchemy_read._value(mark)
     assert type(again) is type(highest)
-    assert alchemy_read._start(again, reading.Wanted(query="x")) < again
+    assert alchemy_read._start(again, reading.ReadQuery(query="x")) < again
 
 
 # --- export ------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import trustme
 
-from connrunner.connectors import Delivered, Errand, Fetched, sql
+from connrunner.connectors import FetchResult, RunContext, SendResult, sql
 from connrunner.connectors.sql import address, failure, postgres, postgres_read, sending
 from connrunner.core.model import Format
 from connrunner.errors import RunError
@@ -67,10 +67,10 @@ def log() -> Log:
 
 
 @pytest.fixture
-def errand(tmp_path: Path, log: Log) -> Errand:
+def errand(tmp_path: Path, log: Log) -> RunContext:
     for name in ("workspace", "spool"):
         (tmp_path / name).mkdir()
-    return Errand(
+    return RunContext(
         connection="crm",
         run=7,
         at=AT,
@@ -81,13 +81,13 @@ def errand(tmp_path: Path, log: Log) -> Errand:
     )
 
 
-Fetch = Callable[..., Fetched]
-Send = Callable[..., Delivered]
+Fetch = Callable[..., FetchResult]
+Send = Callable[..., SendResult]
 
 
 @pytest.fixture
-def fetch(server: Server, errand: Errand) -> Fetch:
-    def fetch(mark: Any = None, **settings: Any) -> Fetched:
+def fetch(server: Server, errand: RunContext) -> Fetch:
+    def fetch(mark: Any = None, **settings: Any) -> FetchResult:
         # A mark is kept as JSON between two runs.
         mark = json.loads(json.dumps(mark))
         return sql.fetch({"type": "sql", "url": server.url, **settings}, errand, known=lambda *_: False, mark=mark)
@@ -96,8 +96,8 @@ def fetch(server: Server, errand: Errand) -> Fetch:
 
 
 @pytest.fixture
-def send(server: Server, errand: Errand, tmp_path: Path) -> Send:
-    def send(rows: Sequence[dict[str, Any] | str], **settings: Any) -> Delivered:
+def send(server: Server, errand: RunContext, tmp_path: Path) -> Send:
+    def send(rows: Sequence[dict[str, Any] | str], **settings: Any) -> SendResult:
         settings = {"type": "sql", "url": server.url, "table": "people", "mode": "insert", **settings}
         assert sql.form(settings, Format()) == Format(type="jsonl", compression="none")
         sql.target(settings, errand)
@@ -109,7 +109,7 @@ def send(server: Server, errand: Errand, tmp_path: Path) -> Send:
     return send
 
 
-def rows(fetched: Fetched) -> list[dict[str, Any]]:
+def rows(fetched: FetchResult) -> list[dict[str, Any]]:
     """Return what the file holds, as its format says."""
     (file,) = fetched.files
     assert file.format is not None
@@ -216,8 +216,8 @@ def test_facts_of_the_file(db: psycopg.Connection[Any], fetch: Fetch, log: Log) 
 
 def test_an_empty_table_is_no_file(db: psycopg.Connection[Any], fetch: Fetch) -> None:
     db.execute("CREATE TABLE people (id int, tags text[])")
-    assert fetch(table="people") == Fetched(files=(), mark=None)
-    assert fetch(query="SELECT id FROM people", watermark={"column": "id"}) == Fetched(files=(), mark=None)
+    assert fetch(table="people") == FetchResult(files=(), mark=None)
+    assert fetch(query="SELECT id FROM people", watermark={"column": "id"}) == FetchResult(files=(), mark=None)
 
 
 HOSTILE = ['a"b', "c,d", "e%sf", "g\nh", "{x}", "$do$", "'; DROP TABLE people; --", "row", "given", "x", "ÄÖ", " "]
@@ -323,7 +323,7 @@ def test_tables_that_fail(
 # --- import: the watermark ---------------------------------------------------------------------------------------
 
 
-def names(fetched: Fetched) -> list[str]:
+def names(fetched: FetchResult) -> list[str]:
     return [row["name"] for row in rows(fetched)] if fetched.files else []
 
 
@@ -854,7 +854,7 @@ def test_a_line_that_stalls(
     log = Log()
     log.on_step = lambda done: proxy.flows.clear()
     monkeypatch.setattr(postgres_read, "OFTEN", 1000)
-    errand = Errand(
+    errand = RunContext(
         connection="crm",
         run=1,
         at=AT,
@@ -911,7 +911,7 @@ def kill(db: psycopg.Connection[Any]) -> None:
 
 
 def test_an_import_that_is_killed(
-    db: psycopg.Connection[Any], fetch: Fetch, log: Log, monkeypatch: pytest.MonkeyPatch, errand: Errand
+    db: psycopg.Connection[Any], fetch: Fetch, log: Log, monkeypatch: pytest.MonkeyPatch, errand: RunContext
 ) -> None:
     db.execute("CREATE TABLE people AS SELECT n AS id, repeat('x', 1000) AS x FROM generate_series(1, 30000) n")
     monkeypatch.setattr(postgres_read, "OFTEN", 10)

@@ -10,7 +10,7 @@ import pytest
 from connrunner.core import instant, schedules
 from connrunner.core.model import Target
 from connrunner.core.planning import changes, outlook
-from connrunner.core.planning.changes import Difference, Slots
+from connrunner.core.planning.changes import KeyDifference, Slots
 from tests.test_core_overdue import workspace
 
 KEYS = [
@@ -26,7 +26,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("before", "after", "found"), KEYS)
 def test_the_keys_that_say_something_else(before: Any, after: Any, found: list[tuple[str, Any, Any]]) -> None:
-    assert changes.differences(before, after) == tuple(Difference(key=k, before=b, after=a) for k, b, a in found)
+    assert changes.differences(before, after) == tuple(KeyDifference(key=k, before=b, after=a) for k, b, a in found)
 
 
 def times(*texts: str) -> list[datetime]:
@@ -112,6 +112,6 @@ def test_who_is_told_by_a_target_is_a_change() -> None:
     before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
 
     assert changes.around(before, after) == (
-        Difference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
+        KeyDifference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
     )
     assert changes.around(before, before) == ()

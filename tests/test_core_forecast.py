@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import Arrival, Usual
+from connrunner.core.planning.forecast import PredictedSlot, RunDurations
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -20,8 +20,8 @@ def at(clock: str) -> datetime:
     return DAY + timedelta(hours=int(hour), minutes=int(minute))
 
 
-def due(clock: str, name: str, lane: str = "main") -> Arrival:
-    return Arrival(connection=name, lane=lane, due_at=at(clock))
+def due(clock: str, name: str, lane: str = "main") -> PredictedSlot:
+    return PredictedSlot(connection=name, lane=lane, due_at=at(clock))
 
 
 QUEUES = [
@@ -72,7 +72,9 @@ def test_every_slot_is_run_or_merged_and_no_two_runs_overlap(
     slots: list[tuple[int, str]], minutes: tuple[int, ...]
 ) -> None:
     seconds = {name: 60.0 * length for name, length in zip("abc", minutes, strict=True)}
-    arrivals = [Arrival(connection=name, lane="main", due_at=DAY + timedelta(minutes=when)) for when, name in slots]
+    arrivals = [
+        PredictedSlot(connection=name, lane="main", due_at=DAY + timedelta(minutes=when)) for when, name in slots
+    ]
 
     visits = forecast.simulate(arrivals, seconds, now=DAY)
 
@@ -82,10 +84,10 @@ def test_every_slot_is_run_or_merged_and_no_two_runs_overlap(
 
 
 def test_what_run_times_have_in_common() -> None:
-    assert forecast.usual([]) == Usual(median=300, p95=300, runs=0)
-    assert forecast.usual([7]) == Usual(median=7, p95=7, runs=1)
-    assert forecast.usual([3, 1]) == Usual(median=2, p95=3, runs=2)
-    assert forecast.usual([float(n) for n in range(100, 0, -1)]) == Usual(median=50.5, p95=95, runs=100)
+    assert forecast.usual([]) == RunDurations(median=300, p95=300, runs=0)
+    assert forecast.usual([7]) == RunDurations(median=7, p95=7, runs=1)
+    assert forecast.usual([3, 1]) == RunDurations(median=2, p95=3, runs=2)
+    assert forecast.usual([float(n) for n in range(100, 0, -1)]) == RunDurations(median=50.5, p95=95, runs=100)
 
 
 def test_a_schedule_that_is_shorter_than_the_run() -> None:
@@ -94,16 +96,22 @@ def test_a_schedule_that_is_shorter_than_the_run() -> None:
         "daily": [at("01:00")],
         "quick": [at("01:00"), at("02:00")],
     }
-    usual = {"hourly": Usual(median=1800, p95=74 * 60, runs=20), "daily": Usual(median=9e9, p95=9e9, runs=1)}
+    usual = {
+        "hourly": RunDurations(median=1800, p95=74 * 60, runs=20),
+        "daily": RunDurations(median=9e9, p95=9e9, runs=1),
+    }
 
-    (found,) = forecast.tight(slots, {**usual, "quick": Usual(median=60, p95=3600, runs=3)})
+    (found,) = forecast.tight(slots, {**usual, "quick": RunDurations(median=60, p95=3600, runs=3)})
 
     assert (found.connection, found.gap, found.at) == ("hourly", timedelta(minutes=59), at("02:00"))
 
 
 def test_a_day_that_does_not_fit() -> None:
     arrivals = [due("00:00", "a"), due("12:00", "b"), due("47:00", "b")]
-    usual = {"a": Usual(median=20 * 3600, p95=20 * 3600, runs=5), "b": Usual(median=5 * 3600, p95=6 * 3600, runs=5)}
+    usual = {
+        "a": RunDurations(median=20 * 3600, p95=20 * 3600, runs=5),
+        "b": RunDurations(median=5 * 3600, p95=6 * 3600, runs=5),
+    }
     visits = forecast.simulate(arrivals, {name: one.median for name, one in usual.items()}, now=DAY)
 
     first, second = forecast.days(visits, usual, timezone="UTC")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from connrunner.core.formats import prometheus, trace
-from connrunner.core.formats.icalendar import Happening, calendar
+from connrunner.core.formats.icalendar import CalendarEvent, calendar
 from connrunner.core.formats.prometheus import Metric
 
 AT = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
@@ -46,9 +46,9 @@ def test_promtool_takes_them() -> None:
 # --- calendars ---------------------------------------------------------------------------------------------------
 
 
-def event(**more: str) -> Happening:
+def event(**more: str) -> CalendarEvent:
     facts = {"id": "a@b", "summary": "A", "description": "", "category": "a", **more}
-    return Happening(start=AT, end=AT + timedelta(hours=1), changed_at=AT, **facts)  # type: ignore[arg-type]
+    return CalendarEvent(start=AT, end=AT + timedelta(hours=1), changed_at=AT, **facts)  # type: ignore[arg-type]
 
 
 @settings(max_examples=40)

@@ -13,11 +13,11 @@ from connrunner.core.alerts import on_time
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.digest import covered, late_after, summary
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.on_time import Promised
-from connrunner.core.alerts.state import Told
+from connrunner.core.alerts.on_time import PromisedSlot
+from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
-from connrunner.core.planning.due import Slot, Waiting
+from connrunner.core.planning.due import QueuedRun, Slot
 from tests.test_core_policy import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -58,11 +58,11 @@ def workspace(*connections: Connection, default: tuple[Notify, ...] = (), **targ
 
 
 def tick(
-    told: Told,
+    told: AlertState,
     place: Workspace,
     now: datetime,
     *,
-    promised: tuple[Promised, ...] = (),
+    promised: tuple[PromisedSlot, ...] = (),
     slots: tuple[Slot, ...] = (),
     since: datetime | None = None,
 ) -> list[Notice]:
@@ -116,42 +116,42 @@ def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connect
 LATE = rule("a@x", when="late", late_after=1800)
 
 
-def waits(due_at: datetime, **more: Any) -> Waiting:
-    return Waiting(connection="crm", due_at=due_at, **{"queued_at": due_at + timedelta(seconds=1), **more})
+def waits(due_at: datetime, **more: Any) -> QueuedRun:
+    return QueuedRun(connection="crm", due_at=due_at, **{"queued_at": due_at + timedelta(seconds=1), **more})
 
 
 STATES = [
     # what became of the slot                                                       state
-    (Promised(entry=waits(NOON)), "waiting"),
-    (Promised(entry=waits(NOON), run=7), "running"),
-    (Promised(entry=waits(NOON, queued_at=NOON + 40 * MINUTE)), "not-started"),
+    (PromisedSlot(entry=waits(NOON)), "waiting"),
+    (PromisedSlot(entry=waits(NOON), run=7), "running"),
+    (PromisedSlot(entry=waits(NOON, queued_at=NOON + 40 * MINUTE)), "not-started"),
 ]
 
 
 @pytest.mark.parametrize(("one", "state"), STATES)
-def test_a_slot_is_late_once_when_its_run_is_not_over_in_time(one: Promised, state: str) -> None:
-    told, place = Told(), workspace(connection("crm", LATE))
+def test_a_slot_is_late_once_when_its_run_is_not_over_in_time(one: PromisedSlot, state: str) -> None:
+    told, place = AlertState(), workspace(connection("crm", LATE))
     assert list(on_time.wakes(place.connections, (), (one,), told)) == [NOON + 30 * MINUTE]
     assert tick(told, place, NOON + 29 * MINUTE, promised=(one,)) == []
     (notice,) = tick(told, place, NOON + 30 * MINUTE, promised=(one,))
     assert (notice.event, notice.connection, notice.run) == ("late", "crm", one.run)
     assert notice.facts == {"due_at": instant.text(NOON), "late_seconds": 1800, "state": state}
     assert tick(told, place, NOON + 31 * MINUTE, promised=(replace(one, run=9),)) == []
-    tomorrow = Promised(entry=waits(NOON + 24 * HOUR))
+    tomorrow = PromisedSlot(entry=waits(NOON + 24 * HOUR))
     assert len(tick(told, place, NOON + 25 * HOUR, promised=(tomorrow,))) == 1
 
 
 def test_each_rule_has_its_own_patience() -> None:
-    told, place = Told(), workspace(connection("crm", LATE, rule("b@x", when="failure", late_after=3600)))
-    one = (Promised(entry=waits(NOON)),)
+    told, place = AlertState(), workspace(connection("crm", LATE, rule("b@x", when="failure", late_after=3600)))
+    one = (PromisedSlot(entry=waits(NOON)),)
     said = [[n.recipients for n in tick(told, place, NOON + number * 30 * MINUTE, promised=one)] for number in range(4)]
     assert said == [[], [("a@x",)], [("b@x",)], []]
 
 
 def test_what_a_person_asked_for_is_never_late_and_a_broken_file_is_the_workspaces() -> None:
-    manual = Promised(entry=waits(NOON, trigger="manual"))
-    assert tick(Told(), workspace(connection("crm", LATE)), NOON + HOUR, promised=(manual,)) == []
-    (notice,) = tick(Told(), workspace(default=(LATE,)), NOON + HOUR, promised=(Promised(entry=waits(NOON)),))
+    manual = PromisedSlot(entry=waits(NOON, trigger="manual"))
+    assert tick(AlertState(), workspace(connection("crm", LATE)), NOON + HOUR, promised=(manual,)) == []
+    (notice,) = tick(AlertState(), workspace(default=(LATE,)), NOON + HOUR, promised=(PromisedSlot(entry=waits(NOON)),))
     assert notice.recipients == ("a@x",)
 
 
@@ -161,7 +161,7 @@ def test_what_a_person_asked_for_is_never_late_and_a_broken_file_is_the_workspac
 def slot(
     name: str, due_at: datetime, *, missed: int = 0, until: datetime | None = None, result: Any = "queued"
 ) -> Slot:
-    entry = Waiting(connection=name, due_at=due_at, queued_at=NOON, missed=missed)
+    entry = QueuedRun(connection=name, due_at=due_at, queued_at=NOON, missed=missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=until)
 
 
@@ -196,9 +196,9 @@ def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> 
         *(connection(f"c{number}", replace(LATE, to=(Target(to=("own@x",)),))) for number in range(20)),
         default=(Notify(to=(team,), when="failure"), rule("ops@x", when="always")),
     )
-    told = Told()
+    told = AlertState()
     slots = tuple(slot(f"c{number}", NOON - 2 * HOUR, missed=1, until=NOON - HOUR) for number in range(20))
-    promised = tuple(Promised(entry=one.entry) for one in slots)
+    promised = tuple(PromisedSlot(entry=one.entry) for one in slots)
     (notice,) = tick(told, place, NOON, slots=slots, promised=promised, since=NOON - 3 * HOUR)
     assert (notice.event, notice.connection, notice.run) == ("outage", "", 0)
     assert (notice.target, notice.recipients) == ("ops", ("ops@x", "two@x"))
@@ -211,7 +211,9 @@ def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> 
 def test_without_anybody_to_tell_of_the_outage_late_is_late() -> None:
     one = slot("crm", NOON - 2 * HOUR)
     place = workspace(connection("crm", LATE))
-    (notice,) = tick(Told(), place, NOON, slots=(one,), promised=(Promised(entry=one.entry),), since=NOON - 3 * HOUR)
+    (notice,) = tick(
+        AlertState(), place, NOON, slots=(one,), promised=(PromisedSlot(entry=one.entry),), since=NOON - 3 * HOUR
+    )
     assert (notice.event, notice.facts["state"]) == ("late", "not-started")
 
 
@@ -223,7 +225,7 @@ def daily(hour: int, zone: str = "Europe/Amsterdam") -> DaysOfWeek:
 
 
 def test_a_digest_is_promised_sent_at_its_time_and_once_however_late() -> None:
-    told, place = Told(), workspace(team=Target(name="team", to=("a@x",), cc=("b@x",), digest=daily(7)))
+    told, place = AlertState(), workspace(team=Target(name="team", to=("a@x",), cc=("b@x",), digest=daily(7)))
     assert tick(told, place, NOON) == []
     (wake,) = on_time.wakes({}, (), (), told)
     assert wake == datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -238,7 +240,7 @@ def test_a_digest_is_promised_sent_at_its_time_and_once_however_late() -> None:
 
 
 def test_an_edited_digest_moves_and_a_removed_one_is_forgotten() -> None:
-    told = Told()
+    told = AlertState()
     tick(told, workspace(team=Target(name="team", to=("a@x",), digest=daily(7))), NOON)
     tick(told, workspace(team=Target(name="team", to=("a@x",), digest=daily(18))), NOON + HOUR)
     assert told.digests["team"] == {
@@ -256,7 +258,7 @@ def test_an_edited_digest_moves_and_a_removed_one_is_forgotten() -> None:
 
 
 def test_a_clock_that_went_back_begins_a_digest_anew() -> None:
-    told, place = Told(), workspace(team=Target(name="team", to=("a@x",), digest=daily(7)))
+    told, place = AlertState(), workspace(team=Target(name="team", to=("a@x",), digest=daily(7)))
     tick(told, place, NOON + 9000 * HOUR)
     tick(told, place, NOON)
     assert told.digests["team"]["next"] == "2026-11-23T06:00:00Z"

@@ -14,9 +14,9 @@ from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Schedule
 from connrunner.core.planning.due import (
     Promise,
-    Stop,
-    Waiting,
-    Wish,
+    QueuedRun,
+    RunRequest,
+    StopRequest,
     advance,
     in_order,
     is_too_late,
@@ -183,8 +183,8 @@ def connection(name: str, kind: Schedule, *, enabled: bool = True) -> Connection
     )  # fmt: skip
 
 
-def waiting(name: str, due: str = "22T05:00") -> Waiting:
-    return Waiting(connection=name, due_at=at(due), queued_at=at(due))
+def waiting(name: str, due: str = "22T05:00") -> QueuedRun:
+    return QueuedRun(connection=name, due_at=at(due), queued_at=at(due))
 
 
 def decide(now: str = "22T06:00", **facts: Any) -> Any:
@@ -200,7 +200,7 @@ def results(decided: Any) -> list[tuple[str, str]]:
 
 DUE = {"a": promise(DAILY, "22T06:00")}
 A = {"a": connection("a", DAILY)}
-WISH = Wish(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
+WISH = RunRequest(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
 
 MANY = [
     # what                                   facts                                                              results
@@ -371,7 +371,7 @@ STOPS = [
 @pytest.mark.parametrize(("named", "runs", "waits"), STOPS)
 def test_a_wish_to_stop_names_one_run(named: tuple[str, int | None, str | None], runs: bool, waits: bool) -> None:
     connection, run, due = named
-    stop = Stop(
+    stop = StopRequest(
         connection=connection, run=run, due_at=at(due) if due else None, asked_at=at("22T08:00"), asked_by="ann@here"
     )
     assert (stop_of_running([stop], "a", 7, at("22T06:00")) is stop) == runs
@@ -379,6 +379,6 @@ def test_a_wish_to_stop_names_one_run(named: tuple[str, int | None, str | None],
 
 
 def test_who_stopped_it_and_why() -> None:
-    stop = Stop(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
+    stop = StopRequest(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
     assert stop.told == "stopped by ann@here"
     assert replace(stop, reason="wrong list").told == "stopped by ann@here: wrong list"

@@ -15,7 +15,7 @@ from connrunner.core import instant
 from connrunner.core.alerts import on_run_end, rate_limit
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import Told
+from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Notify, Outcome, Run, Target
 
@@ -59,7 +59,7 @@ class Desk:
     """What a journal would remember, and the notices that were owed."""
 
     rules: Sequence[Notify]
-    told: Told = field(default_factory=Told)
+    told: AlertState = field(default_factory=AlertState)
     at: datetime = START
     run: int = 0
     owed: list[Notice] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Desk:
         self.told = alert_state.from_mapping(json.loads(json.dumps(self.told.as_dict())))
         return list(owing.owes)
 
-    def note(self, owing: rate_limit.Owing) -> None:
+    def note(self, owing: rate_limit.NoticeSplit) -> None:
         for notice in owing.owes:
             alert_state.noticed(self.told, notice, instant.text(self.at))
         for notice, message in owing.folds:
@@ -125,7 +125,7 @@ def test_each_address_is_told_at_most_once_when_a_rule_says_so(
 
 def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> None:
     def ids(run: Run, token: str = "t1") -> list[str]:
-        return [notice.id for notice in on_run_end.about_run((always("a@x"),), run, Told(), token=token)]
+        return [notice.id for notice in on_run_end.about_run((always("a@x"),), run, AlertState(), token=token)]
 
     first = ids(RUN)
     assert ids(RUN) == first
@@ -140,7 +140,7 @@ def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> N
 
 def test_the_id_can_stand_in_a_header_whatever_the_names_are() -> None:
     run = replace(RUN, connection="a b\r\nBcc: <x@y>..é")
-    (notice,) = on_run_end.about_run((always("a@x"),), run, Told(), token="<>")
+    (notice,) = on_run_end.about_run((always("a@x"),), run, AlertState(), token="<>")
     assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", notice.id)
 
 

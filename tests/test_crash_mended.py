@@ -9,8 +9,8 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core.model import ProfileModel
-from connrunner.core.planning.due import Stop
-from connrunner.scheduler.recorder import Records
+from connrunner.core.planning.due import StopRequest
+from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.tick import Tick
 from connrunner.state import locks, requests
 from connrunner.state.journal import Journal
@@ -67,7 +67,7 @@ def test_a_slot_that_was_skipped_is_told_after_its_file_is_mended(
     sound = (place.folder / "connections/broken.yaml").read_text()
     place.write("connections/broken.yaml", "schedul: nightly\n")
     with monkeypatch.context() as patch:
-        patch.setattr(Records, "skip", _killed)
+        patch.setattr(RunRecorder, "skip", _killed)
         with pytest.raises(Killed):
             take_in(place, NOON.replace(minute=1))
     place.write("connections/broken.yaml", sound)
@@ -84,7 +84,7 @@ def test_a_run_that_is_stopped_before_it_starts_ends_once(place: Place, monkeypa
     take_in(place, NOON.replace(minute=1))
     journal = Journal(place.state)
     (entry,) = journal.read().waiting.values()
-    stop = Stop(connection="hello", due_at=entry.due_at, asked_at=NOON, asked_by="jo")
+    stop = StopRequest(connection="hello", due_at=entry.due_at, asked_at=NOON, asked_by="jo")
     one = Tick(place.folder, place.state, now=NOON, say=lambda _: None)
     with monkeypatch.context() as patch, locks.changing(place.state):
         patch.setattr(Journal, "append", _killed)

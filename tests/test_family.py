@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.processes.tree import MARK, Ending, Family, holders
+from connrunner.processes.tree import MARK, ProcessTree, Termination, holders
 
 pytestmark = pytest.mark.slow
 
@@ -47,16 +47,16 @@ Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def test_by_its_mark_whatever_session_it_is_in(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     one, other = begin(SLEEP, mark=family.mark), begin(SLEEP, mark=family.mark, start_new_session=True)
-    begin(SLEEP, mark=Family.new().mark)
+    begin(SLEEP, mark=ProcessTree.new().mark)
     begin(SLEEP)
     assert family.members() == sorted([one.pid, other.pid])
     assert family.has(one.pid)
 
 
 def test_a_mark_that_only_begins_alike_is_another(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(SLEEP, mark=family.mark + "0")
     assert not family.has(process.pid)
 
@@ -71,18 +71,18 @@ def test_by_group_by_descent_and_by_lock(begin: Begin, tmp_path: Path) -> None:
     os.close(lock)
     os.close(reader)
     parent = begin("import os, time; os.fork() or time.sleep(60); print('ready', flush=True); time.sleep(60)")
-    assert replace(Family.new(), group=grouped.pid).members() == [grouped.pid]
+    assert replace(ProcessTree.new(), group=grouped.pid).members() == [grouped.pid]
     assert holders(tmp_path / "lock") == [holder.pid]
-    assert replace(Family.new(), lock=tmp_path / "lock").members() == [holder.pid]
-    assert replace(Family.new(), lock=tmp_path / "lock").has(holder.pid)
-    assert not replace(Family.new(), lock=tmp_path / "lock").has(looker.pid)
-    (child,) = replace(Family.new(), below=parent.pid).members()
-    assert replace(Family.new(), below=parent.pid).has(child)
+    assert replace(ProcessTree.new(), lock=tmp_path / "lock").members() == [holder.pid]
+    assert replace(ProcessTree.new(), lock=tmp_path / "lock").has(holder.pid)
+    assert not replace(ProcessTree.new(), lock=tmp_path / "lock").has(looker.pid)
+    (child,) = replace(ProcessTree.new(), below=parent.pid).members()
+    assert replace(ProcessTree.new(), below=parent.pid).has(child)
     os.kill(child, 9)
 
 
 def test_a_zombie_is_nobody_and_we_are_not_one_of_them(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(SLEEP, mark=family.mark)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -92,19 +92,19 @@ def test_a_zombie_is_nobody_and_we_are_not_one_of_them(begin: Begin, monkeypatch
 
 
 def test_who_obeys_is_not_killed(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(SLEEP, mark=family.mark)
-    with Ending(family, grace=10) as ending:
+    with Termination(family, grace=10) as ending:
         ending.finish()
         assert (ending.killed, ending.left, len(ending.asked)) == (False, [], 1)
     assert process.wait() == -15
 
 
 def test_who_does_not_obey_is_killed_after_the_grace(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(DEAF, mark=family.mark)
     began = time.monotonic()
-    with Ending(family, grace=0.5) as ending:
+    with Termination(family, grace=0.5) as ending:
         ending.finish()
         assert ending.killed
     assert 0.5 <= time.monotonic() - began < 10
@@ -112,19 +112,19 @@ def test_who_does_not_obey_is_killed_after_the_grace(begin: Begin) -> None:
 
 
 def test_one_that_stands_still_hears_it_too(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(
         "import os, signal; print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)", mark=family.mark
     )
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    with Ending(family, grace=10) as ending:
+    with Termination(family, grace=10) as ending:
         ending.finish()
         assert not ending.killed
     assert process.wait() == -15
 
 
 def test_who_comes_later_is_ended_as_well(begin: Begin) -> None:
-    family = Family.new()
+    family = ProcessTree.new()
     phoenix = """
 import os, signal, time
 def rise(*_):
@@ -134,7 +134,7 @@ print('ready', flush=True)
 while True: time.sleep(0.05)
 """
     begin(phoenix, mark=family.mark)
-    with Ending(family, grace=0.5) as ending:
+    with Termination(family, grace=0.5) as ending:
         ending.finish()
         assert ending.killed
     assert family.members() == []
@@ -144,8 +144,8 @@ def test_nobody_else_is_signalled_when_a_number_is_used_again(begin: Begin, monk
     """The process that was found has ended, and its number is another's by the time of the signal."""
     innocent = begin(SLEEP)
     found = [[innocent.pid]]
-    monkeypatch.setattr(Family, "_look", lambda family: found.pop() if found else [])
-    with Ending(Family.new(), grace=0) as ending:
+    monkeypatch.setattr(ProcessTree, "_look", lambda family: found.pop() if found else [])
+    with Termination(ProcessTree.new(), grace=0) as ending:
         ending.finish()
         assert ending.asked == []
     assert innocent.poll() is None
@@ -156,8 +156,8 @@ def test_without_pidfds(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("sandbox")
 
     monkeypatch.setattr(os, "pidfd_open", refused)
-    family = Family.new()
+    family = ProcessTree.new()
     process = begin(DEAF, mark=family.mark)
-    with Ending(family, grace=0.3) as ending:
+    with Termination(family, grace=0.3) as ending:
         ending.finish()
     assert process.wait() == -9

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.processes.tree import GRACE
 from connrunner.state import requests
 from tests.conftest import Place
@@ -85,7 +85,7 @@ class Volley:
         for record in self.started():
             requests.ask_stop(
                 self.place.state,
-                Stop(connection=record["connection"], run=record["run"], asked_at=at, asked_by="test@here"),
+                StopRequest(connection=record["connection"], run=record["run"], asked_at=at, asked_by="test@here"),
             )
         return at
 

@@ -27,11 +27,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.core.run import Result
 from connrunner.errors import Problem
-from connrunner.executors.local import Orphan
-from connrunner.processes.tree import Family
+from connrunner.executors.local import OrphanedWorker
+from connrunner.processes.tree import ProcessTree
 from connrunner.scheduler import tick as ticks
 from connrunner.state import locks, requests, standing
 from connrunner.state import runs as run_files
@@ -383,7 +383,7 @@ class Machine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def stop(self, name: str) -> None:
         """Somebody wants the run stopped that works or waits now."""
-        wish = Stop(connection=name, asked_at=self.now, asked_by="somebody")
+        wish = StopRequest(connection=name, asked_at=self.now, asked_by="somebody")
         if name in self.model.running:
             wish = replace(wish, run=self.model.running[name])
         elif name in self.model.waiting:
@@ -491,7 +491,7 @@ class Machine(RuleBasedStateMachine):
             "connrunner.scheduler.tick.Tick._start_mail": lambda _: None,
             "connrunner.scheduler.lanes.LaneLock": Lane,
             "connrunner.scheduler.lanes.SupervisorLock": Supervisor,
-            "connrunner.scheduler.supervision.Ending": Nobody,
+            "connrunner.scheduler.supervision.Termination": Nobody,
             "connrunner.scheduler.lanes.local.start": self.start,
             "connrunner.scheduler.lanes.local.wait": self.wait,
         }
@@ -537,7 +537,7 @@ class Machine(RuleBasedStateMachine):
             problems=(),
         )
 
-    def start(self, job: dict[str, Any], *, family: Family, worker_lock: int, **_: Any) -> Played:
+    def start(self, job: dict[str, Any], *, family: ProcessTree, worker_lock: int, **_: Any) -> Played:
         key = (job["connection"], job["run"])
         (inherited,) = family.inherit
         lane = os.fstat(inherited).st_ino
@@ -552,7 +552,7 @@ class Machine(RuleBasedStateMachine):
 
     def wait(self, processes: Any, _seconds: float) -> None:
         """Let a minute pass for the workers that the tick looks after, whoever started them."""
-        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, Orphan)}
+        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, OrphanedWorker)}
         for worker in list(self.alive):
             if worker in processes or os.fstat(worker.descriptors[1]).st_ino in lanes:
                 if worker.minutes > 0:

@@ -17,12 +17,12 @@ from connrunner.config.secrets import Masker
 from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import channel
-from connrunner.notify.carrier import Answer
-from connrunner.notify.render import Rendered
+from connrunner.notify.carrier import DeliveryResult
+from connrunner.notify.render import RenderedMessage
 from tests.conftest import Place
 from tests.receiver import Receiver, receiving
 
-SAYS = Rendered("CRM contacts: failing", "the text", "<p>the page</p>", "the chat <b>&</b>\nsecond line")
+SAYS = RenderedMessage("CRM contacts: failing", "the text", "<p>the page</p>", "the chat <b>&</b>\nsecond line")
 TOKEN = "T0KEN-abcdef"
 
 
@@ -32,7 +32,7 @@ def hook() -> Iterator[Receiver]:
         yield receiver
 
 
-def tell(url: str, *, event: Event = "failing", patience: float = 30) -> Answer:
+def tell(url: str, *, event: Event = "failing", patience: float = 30) -> DeliveryResult:
     def hide(secrets: list[str], text: str) -> str:
         return Masker(secrets).mask(text)
 
@@ -42,7 +42,7 @@ def tell(url: str, *, event: Event = "failing", patience: float = 30) -> Answer:
 @pytest.mark.slow
 def test_a_webhook_gets_subject_and_chat_text_and_a_refusal_is_told_without_the_secret(hook: Receiver) -> None:
     url = f"json://127.0.0.1:{hook.port}/{TOKEN}"
-    assert tell(url) == Answer(result="sent")
+    assert tell(url) == DeliveryResult(result="sent")
     (got,) = hook.got
     said = json.loads(got.body)
     assert (got.method, got.path) == ("POST", f"/{TOKEN}")
@@ -62,7 +62,7 @@ def test_a_service_that_hangs_is_left_behind(hook: Receiver) -> None:
     start = time.monotonic()
     answer = tell(f"json://127.0.0.1:{hook.port}/{TOKEN}", patience=3)
     assert time.monotonic() - start < 15
-    assert answer == Answer(result="deferred", reason="no answer within 3 s")
+    assert answer == DeliveryResult(result="deferred", reason="no answer within 3 s")
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_secret_that_is_not_there_is_tried_again() -> None:
         raise RunError(f"cannot use the secret {reference}: it is not set")
 
     answer = channel.tell("apprise:env:HOOK", SAYS, "failed", reveal=reveal, hide=lambda _, text: text)
-    assert answer == Answer(result="deferred", reason="cannot use the secret env:HOOK: it is not set")
+    assert answer == DeliveryResult(result="deferred", reason="cannot use the secret env:HOOK: it is not set")
 
 
 ENDS = [
@@ -97,7 +97,7 @@ def test_a_process_that_breaks_is_tried_again(
         (tmp_path / "python").write_text(program)
         (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    assert tell("json://localhost") == Answer(result="deferred", reason=reason)
+    assert tell("json://localhost") == DeliveryResult(result="deferred", reason=reason)
 
 
 def test_the_process_gets_no_secret_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

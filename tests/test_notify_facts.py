@@ -16,9 +16,9 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify import plain, vocabulary
 from connrunner.notify.facts import MEANING, context
-from connrunner.notify.language import Plain
+from connrunner.notify.language import NeutralLanguage
 from connrunner.notify.refused import COUNTED
-from connrunner.notify.render import EVENTS, Trouble, fallback
+from connrunner.notify.render import EVENTS, RenderProblem, fallback
 from connrunner.notify.samples import facts as facts_of
 from connrunner.notify.samples import samples
 
@@ -84,7 +84,7 @@ WORDS = [
 
 @pytest.mark.parametrize(("seconds", "words"), WORDS)
 def test_a_length_of_time_in_words(seconds: float, words: str) -> None:
-    assert Plain().duration(seconds) == words
+    assert NeutralLanguage().duration(seconds) == words
 
 
 WALLS = [
@@ -98,7 +98,7 @@ WALLS = [
 
 @pytest.mark.parametrize(("timezone", "text"), WALLS)
 def test_times_are_those_of_the_schedules_zone_with_their_offset(timezone: str, text: str) -> None:
-    assert Plain().instant(START, timezone) == text
+    assert NeutralLanguage().instant(START, timezone) == text
 
 
 def rejects(path: Path, *rows: Any) -> Path:
@@ -245,7 +245,7 @@ def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
         for event in ("failing", "late", "digest", "folded", "outage"):
             seen = context(None, event=event, facts=facts)
             assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
-            mail = fallback(seen, Trouble(template="x", line=1, message="y"))
+            mail = fallback(seen, RenderProblem(template="x", line=1, message="y"))
             assert event in mail.subject
 
 

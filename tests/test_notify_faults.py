@@ -16,7 +16,7 @@ from connrunner import cli
 from connrunner.core.alerts.notice import Notice
 from connrunner.messenger import mailer
 from connrunner.notify import outbox
-from connrunner.notify.render import Rendered
+from connrunner.notify.render import RenderedMessage
 from connrunner.state.journal import Journal
 from connrunner.state.standing import next_mail
 from tests.conftest import Place
@@ -51,7 +51,7 @@ class Days:
         for module in (mailer, outbox):
             monkeypatch.setattr(module, "datetime", Clock)
         # What a mail says is tried elsewhere; a process for each of many passes takes long.
-        mail = Rendered(subject="s", text="t\n", html=None)
+        mail = RenderedMessage(subject="s", text="t\n", html=None)
         monkeypatch.setattr(outbox, "render", lambda _, contexts, deadline, **__: [mail for _ in contexts])
         self.state = place.state
         self.state.prepare()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.core.alerts.notice import Notice
-from connrunner.notify.carrier import Answer
+from connrunner.notify.carrier import DeliveryResult
 from connrunner.notify.folder import Folder, file_name, place
 
 ENDED = datetime(2026, 11, 22, 9, 15, 7, tzinfo=UTC)
@@ -31,7 +31,7 @@ def test_where_mail_goes(server: str, path: str) -> None:
     assert place(server, workspace=Path("/ws"), default=Path("/state/mail")) == Path(path)
 
 
-def send(folder: Path, recipient: str = "ann@example.com", data: bytes = b"mail") -> Answer:
+def send(folder: Path, recipient: str = "ann@example.com", data: bytes = b"mail") -> DeliveryResult:
     carrier = Folder(folder, {"n": ENDED})
     answer = carrier.send(NOTICE, recipient, "c@example.com", data)
     carrier.close()
@@ -39,7 +39,7 @@ def send(folder: Path, recipient: str = "ann@example.com", data: bytes = b"mail"
 
 
 def test_a_mail_is_a_private_file_with_a_telling_name(tmp_path: Path) -> None:
-    assert send(tmp_path / "a" / "mail") == Answer(result="sent")
+    assert send(tmp_path / "a" / "mail") == DeliveryResult(result="sent")
     (file,) = (tmp_path / "a" / "mail").iterdir()
     assert file.name == "20261122T091507Z-crm-12-ann@example.com.eml"
     assert file.read_bytes() == b"mail"

@@ -18,8 +18,8 @@ from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.digest import summary
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.on_time import Promised
-from connrunner.core.alerts.state import Told
+from connrunner.core.alerts.on_time import PromisedSlot
+from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import (
     Command,
@@ -34,7 +34,7 @@ from connrunner.core.model import (
     Workspace,
 )
 from connrunner.core.planning import due
-from connrunner.core.planning.due import Promise, Slot, Waiting
+from connrunner.core.planning.due import Promise, QueuedRun, Slot
 from connrunner.notify import outbox
 from connrunner.notify.outbox import PendingNotice
 
@@ -181,13 +181,13 @@ class Story:
     """Two weeks, tick by tick."""
 
     place: Workspace
-    told: Told
+    told: AlertState
 
     def live(self) -> Iterator[tuple[datetime, Notice, Run | None]]:
         """Yield what was owed when, with the run that it is about."""
         connection = next(iter(self.place.connections.values()))
         promise: Promise | None = None
-        working: tuple[Waiting, datetime] | None = None
+        working: tuple[QueuedRun, datetime] | None = None
         runs: list[Run] = []
         at, since = BEGIN, None
         while at < BEGIN + timedelta(days=14, hours=12):
@@ -195,7 +195,7 @@ class Story:
                 step = due.advance(promise, connection.schedule, now=at)
                 promise, slots = step.promise, []
                 if step.due and len(runs) < len(NIGHTS):
-                    entry = Waiting(connection="crm", due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
+                    entry = QueuedRun(connection="crm", due_at=step.due.due_at, queued_at=at, missed=step.due.missed)
                     slots = [Slot(connection="crm", result="queued", entry=entry)]
                     working = (entry, at + timedelta(hours=SLOW.get(len(runs), 5 / 60)))
                 if working and working[1] <= at:
@@ -205,7 +205,7 @@ class Story:
                     for notice in self._owe(on_run_end.about_run(connection.notify, run, self.told, token="t"), at):
                         yield at, notice, run
                     alert_state.ended(self.told, run)
-                promised = [Promised(entry=working[0], run=len(runs) + 1)] if working else []
+                promised = [PromisedSlot(entry=working[0], run=len(runs) + 1)] if working else []
                 notices, digests = on_time.notices_at(
                     at, workspace=self.place, told=self.told, promised=promised, slots=slots, since=since, token="t"
                 )
@@ -231,7 +231,7 @@ class Story:
             notice, facts=notice.facts | {"connections": [{"name": "crm", "title": "crm", **told, "next_due": None}]}
         )
 
-    def _run(self, number: int, entry: Waiting, at: datetime) -> Run:
+    def _run(self, number: int, entry: QueuedRun, at: datetime) -> Run:
         outcome = WORDS[NIGHTS[number - 1]]
         refused = 2 if outcome is Outcome.PARTIAL else 0
         return Run(
@@ -278,7 +278,7 @@ def test_the_mails_of_a_fortnight(tmp_path: Path) -> None:
             default_notify=() if digest else (Notify(to=(Target(to=("ops@example.com",)),), when="late"),),
             targets={"team": replace(TEAM, digest=digest)},
         )
-        for at, notice, run in Story(place, Told()).live():
+        for at, notice, run in Story(place, AlertState()).live():
             meant = notice.recipients == TEAM.to or not rules
             if meant:
                 who = (f"p{number}@example.com",)

@@ -15,7 +15,7 @@ import pytest
 from connrunner.core.model import Heartbeat
 from connrunner.messenger.pinger import send
 from connrunner.notify import heart
-from connrunner.notify.heart import Heart, Sign
+from connrunner.notify.heart import PingSender, Sign
 from tests.conftest import Place
 from tests.receiver import Receiver, receiving
 
@@ -82,7 +82,7 @@ def test_a_success_never_overtakes_its_start_and_a_slow_server_keeps_nobody(
 ) -> None:
     monkeypatch.setattr(heart, "PATIENCE", 0.2)
     outside.hold = threading.Event()
-    beating = Heart(tmp_path)
+    beating = PingSender(tmp_path)
     start = time.monotonic()
     for number in range(5):
         beating.beat(outside.url, "start", about="crm", rid=str(number))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connrunner.notify.language import Plain, speak
+from connrunner.notify.language import NeutralLanguage, speak
 
 AT = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def test_a_language_has_its_own_dates_and_numbers(
 
 @pytest.mark.parametrize("tag", ["zz", "not a language", "nl_NL!", "x" * 100])
 def test_an_unknown_language_keeps_no_mail_back(tag: str) -> None:
-    assert isinstance(speak(tag), Plain)
+    assert isinstance(speak(tag), NeutralLanguage)
 
 
 def test_every_language_that_babel_knows_can_be_written() -> None:

@@ -15,15 +15,15 @@ from connrunner.core import run as runs
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
-from connrunner.core.planning.due import Waiting
+from connrunner.core.planning.due import QueuedRun
 from connrunner.core.run import Result
-from connrunner.scheduler.recorder import Records
+from connrunner.scheduler.recorder import RunRecorder
 from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.letters import chosen, held_back, letters
-from connrunner.state.standing import Standing
+from connrunner.state.standing import JournalState
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_core_policy import RUN
@@ -86,10 +86,10 @@ LETTERS = [
 def test_every_letter_is_listed_until_it_is_sent_or_dropped(
     records: list[dict[str, Any]], there: list[tuple[str, str, int, float | None]]
 ) -> None:
-    stands = Standing()
+    stands = JournalState()
     for record in records:
         standing.apply(stands, record)
-    again = Standing()  # what a rotation keeps says the same
+    again = JournalState()  # what a rotation keeps says the same
     standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
     now = AT + timedelta(minutes=2)
     for one in (stands, again):
@@ -113,7 +113,7 @@ CHOSEN = [
 
 @pytest.mark.parametrize(("names", "to", "count"), CHOSEN)
 def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str, count: int) -> None:
-    stands = Standing()
+    stands = JournalState()
     for record in (
         owes("a@x", "b@x"),
         owes("a@x", notice="crm-b.1.failed.t", connection="crm-b"),
@@ -196,16 +196,16 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
     for number, letter in enumerate(OUTCOMES):
         at = AT + timedelta(hours=number)
         journal = Journal(state)
-        records = Records(state=state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
+        records = RunRecorder(state=state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
         with locks.changing(state):
             journal.open()
-            started = records.start(Waiting(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
+            started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         outcome = Outcome.FAILED if letter == "F" else Outcome.SUCCEEDED
         if number == crash:  # between the history and the journal
             ended = replace(RUN, connection="crm", run=started.run, outcome=outcome, ended_at=at)
             run_files.append_history(state, ended)
             journal = Journal(state)
-            Records(state=state, journal=journal, clock=lambda: AT).recover(started, RULES)
+            RunRecorder(state=state, journal=journal, clock=lambda: AT).recover(started, RULES)
         else:
             records.finish(started, Result(outcome=outcome, counts=Counts()), seconds=1, notify=RULES)
         owed |= {one.notice.id: (one.notice.event, one.notice.run) for one in Journal(state).read().owed.values()}
@@ -225,10 +225,10 @@ def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Plac
     journal = Journal(place.state)
     for number in range(5):
         at = AT + timedelta(minutes=number)
-        records = Records(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
+        records = RunRecorder(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
         with locks.changing(place.state):
             journal.open()
-            started = records.start(Waiting(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
+            started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
         records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
     stands = Journal(place.state).read()

@@ -16,7 +16,7 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.notify import address, message
 from connrunner.notify.address import AddressError, Person, person
 from connrunner.notify.message import MessageError, build
-from connrunner.notify.render import Rendered
+from connrunner.notify.render import RenderedMessage
 
 NOTICE = Notice(id="crm.12.failed.t1", connection="crm", run=12, event="failed", recipients=("ann@example.com",))
 SOURCE = person("connections@example.com")
@@ -47,7 +47,7 @@ def mail(
     notice: Notice = NOTICE,
     reply_to: str = "",
 ) -> tuple[bytes, EmailMessage]:
-    rendered = Rendered(subject=subject, text=text, html=html)
+    rendered = RenderedMessage(subject=subject, text=text, html=html)
     data = build(notice, recipient, rendered, source=source, at=AT, reply_to=reply_to)
     read = message_from_bytes(data, policy=default)
     assert isinstance(read, EmailMessage)
@@ -276,7 +276,7 @@ PEOPLE = [
 def test_names_and_domains_beyond_ascii_arrive(text: str, name: str, spec: str) -> None:
     who = person(text)
     assert (who.name, who.spec) == (name, spec)
-    data = build(NOTICE, text, Rendered(subject="s", text="t", html=None), source=SOURCE, at=AT)
+    data = build(NOTICE, text, RenderedMessage(subject="s", text="t", html=None), source=SOURCE, at=AT)
     assert data.isascii() is spec.isascii()
     read = message_from_string(data.decode(), policy=default)
     (found,) = read["To"].addresses

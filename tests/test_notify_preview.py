@@ -15,7 +15,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify import streak
-from connrunner.notify.render import ALL, Rendered, choose
+from connrunner.notify.render import ALL, RenderedMessage, choose
 from connrunner.notify.sandbox import answers
 from connrunner.state import runs as run_files
 from tests.conftest import Place
@@ -48,9 +48,9 @@ def crm(place: Place) -> Place:
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render without a process of its own."""
 
-    def render(workspace: Path, contexts: list[dict[str, Any]], *, deadline: float) -> list[Rendered]:
+    def render(workspace: Path, contexts: list[dict[str, Any]], *, deadline: float) -> list[RenderedMessage]:
         jobs = [{"template": choose(workspace, contexts[0], part), "context": 0} for part in ALL]
-        return [Rendered(*(answer["text"] for answer in answers(workspace / "templates", jobs, contexts)))]
+        return [RenderedMessage(*(answer["text"] for answer in answers(workspace / "templates", jobs, contexts)))]
 
     monkeypatch.setattr(notify_preview, "render", render)
 

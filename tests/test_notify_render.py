@@ -18,7 +18,17 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.notify.facts import context
-from connrunner.notify.render import EVENTS, KINDS, PARTS, Rendered, Trouble, choose, fallback, render, work
+from connrunner.notify.render import (
+    EVENTS,
+    KINDS,
+    PARTS,
+    RenderedMessage,
+    RenderProblem,
+    choose,
+    fallback,
+    render,
+    work,
+)
 from connrunner.notify.samples import facts, sample
 from connrunner.notify.sandbox import answers
 
@@ -468,7 +478,7 @@ def test_no_template_reaches_objects_or_changes_what_it_sees(tmp_path: Path, sou
 PLAIN = "CRM contacts: run 12 partial"
 
 
-def both(workspace: Path, contexts: list[dict[str, Any]], seconds: float = 30) -> list[Rendered]:
+def both(workspace: Path, contexts: list[dict[str, Any]], seconds: float = 30) -> list[RenderedMessage]:
     return render(workspace, contexts, deadline=time.monotonic() + seconds)
 
 
@@ -493,7 +503,7 @@ def test_a_broken_template_gives_a_plain_mail_that_says_so(tmp_path: Path) -> No
 
 def test_the_plain_mail_needs_no_more_than_the_least_of_a_run(tmp_path: Path) -> None:
     run = replace(RUN, started_at=None, message="", counts=Counts(), commit=None)
-    mail = fallback(seen(tmp_path, run, rejects=0), Trouble(template="a\r\nb.j2", line=1, message="x\ny" * 999))
+    mail = fallback(seen(tmp_path, run, rejects=0), RenderProblem(template="a\r\nb.j2", line=1, message="x\ny" * 999))
     assert "Started: never" in mail.text
     assert "templates/a b.j2, line 1: x yx yx" in mail.text
     assert len(mail.text) < 1500

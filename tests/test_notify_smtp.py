@@ -18,10 +18,10 @@ from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.notify import smtp, wire
-from connrunner.notify.carrier import Answer, ServerError
+from connrunner.notify.carrier import DeliveryResult, ServerError
 from connrunner.notify.outbox import PendingNotice, deliver
-from connrunner.notify.smtp import Session
-from connrunner.notify.wire import Server, parse
+from connrunner.notify.smtp import SmtpSession
+from connrunner.notify.wire import MailServer, parse
 from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
 
 # The test server believes that a connection which began with TLS has none.
@@ -33,16 +33,16 @@ NOTICE = Notice(id="crm.12.failed.t", connection="crm", run=12, event="failed", 
 # --- addresses of servers ----------------------------------------------------------------------------------------
 
 SERVERS = [
-    ("smtp://mail.example.com", Server(scheme="smtp", host="mail.example.com", port=587)),
-    ("smtp://mail.example.com:2525/", Server(scheme="smtp", host="mail.example.com", port=2525)),
-    ("smtps://mail.example.com", Server(scheme="smtps", host="mail.example.com", port=465)),
-    ("smtp+plain://localhost", Server(scheme="smtp+plain", host="localhost", port=25)),
-    ("smtp://[::1]:26", Server(scheme="smtp", host="::1", port=26)),
+    ("smtp://mail.example.com", MailServer(scheme="smtp", host="mail.example.com", port=587)),
+    ("smtp://mail.example.com:2525/", MailServer(scheme="smtp", host="mail.example.com", port=2525)),
+    ("smtps://mail.example.com", MailServer(scheme="smtps", host="mail.example.com", port=465)),
+    ("smtp+plain://localhost", MailServer(scheme="smtp+plain", host="localhost", port=25)),
+    ("smtp://[::1]:26", MailServer(scheme="smtp", host="::1", port=26)),
 ]
 
 
 @pytest.mark.parametrize(("text", "server"), SERVERS)
-def test_the_server_of_a_url(text: str, server: Server) -> None:
+def test_the_server_of_a_url(text: str, server: MailServer) -> None:
     assert parse(text) == server
 
 
@@ -76,15 +76,15 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def send(
     server: str, *recipients: str, username: str | None = None, password: str | None = None, seconds: float = 10
-) -> list[Answer]:
-    session = Session(parse(server), username=username, password=password, deadline=time.monotonic() + seconds)
+) -> list[DeliveryResult]:
+    session = SmtpSession(parse(server), username=username, password=password, deadline=time.monotonic() + seconds)
     data = b"Subject: s\r\n\r\nfirst\r\n.dot\r\n"
     answers = [session.send(NOTICE, to, "c@example.com", data) for to in recipients or ("ann@example.com",)]
     session.close()
     return answers
 
 
-SENT = Answer(result="sent")
+SENT = DeliveryResult(result="sent")
 
 
 @pytest.mark.slow
@@ -346,7 +346,7 @@ def test_a_server_that_is_down_defers_at_once() -> None:
     answers = send(f"smtp+plain://127.0.0.1:{port}", "a@x.example", "b@x.example")
     assert time.monotonic() - begun < 5
     reason = f"127.0.0.1:{port} cannot be reached: Connection refused; is mail.server right?"
-    assert answers == [Answer(result="deferred", reason=reason)] * 2
+    assert answers == [DeliveryResult(result="deferred", reason=reason)] * 2
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ from connrunner.profiles import ProfileStore, open_store, zstd
 from connrunner.profiles.readers import compression as packed
 from connrunner.profiles.readers import excel
 from connrunner.profiles.readers import json as document
-from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
 
 pytestmark = pytest.mark.thorough
@@ -513,7 +513,7 @@ def test_a_document_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: p
         return more(self)
 
     monkeypatch.setattr(document._Document, "_more", watched)
-    plain = Plain(path=path, name="a.json", size=path.stat().st_size)
+    plain = NormalizedFile(path=path, name="a.json", size=path.stat().st_size)
     lines, count = document.lines(plain, "items", tmp_path, lambda done, about: None)
 
     assert count == 5000

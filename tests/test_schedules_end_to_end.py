@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.planning.due import Waiting
+from connrunner.core.planning.due import QueuedRun
 from connrunner.scheduler.tick import Tick
 from connrunner.state import locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.journal import Journal
-from connrunner.state.standing import Missed, Standing
+from connrunner.state.standing import JournalState, MissedSlot
 from tests.conftest import Place
 
 HOURLY = """
@@ -53,10 +53,10 @@ def at(text: str) -> Any:
     return instant.parse(f"2026-11-22T{text}:00Z")
 
 
-LATE = Waiting(connection="a", due_at=at("05:00"), queued_at=at("05:00"), merged=1)
+LATE = QueuedRun(connection="a", due_at=at("05:00"), queued_at=at("05:00"), merged=1)
 
 
-def missed(entry: Waiting = LATE) -> dict[str, Any]:
+def missed(entry: QueuedRun = LATE) -> dict[str, Any]:
     shown = {
         "connection": entry.connection,
         "due_at": instant.text(entry.due_at),
@@ -67,19 +67,19 @@ def missed(entry: Waiting = LATE) -> dict[str, Any]:
 
 
 def test_what_came_too_late_leaves_the_queue_and_waits_for_its_record() -> None:
-    stands = Standing(waiting={"a": LATE})
+    stands = JournalState(waiting={"a": LATE})
     standing.apply(stands, missed())
     assert stands.waiting == {}
-    assert stands.missed == {"a": Missed(LATE, "it waited")}
+    assert stands.missed == {"a": MissedSlot(LATE, "it waited")}
 
-    again = Standing()
+    again = JournalState()
     standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
     assert again.missed == stands.missed
 
 
 def test_a_manual_run_that_waits_stays_in_the_queue() -> None:
-    wish = Waiting(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
-    stands = Standing(waiting={"a": wish})
+    wish = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
+    stands = JournalState(waiting={"a": wish})
     standing.apply(stands, missed())
     assert stands.waiting == {"a": wish}
 

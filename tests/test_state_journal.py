@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core import instant
-from connrunner.core.planning.due import Waiting
+from connrunner.core.planning.due import QueuedRun
 from connrunner.errors import BusyError, StateError
 from connrunner.state import decisions, locks, standing
 from connrunner.state.folder import StateFolder
@@ -32,7 +32,7 @@ def state(tmp_path: Path) -> StateFolder:
 
 
 def queued(name: str) -> dict[str, Any]:
-    entry = Waiting(connection=name, due_at=instant.parse(AT), queued_at=instant.parse(AT))
+    entry = QueuedRun(connection=name, due_at=instant.parse(AT), queued_at=instant.parse(AT))
     slot = {**standing._waiting_as_dict(entry), "result": "queued"}
     return {"type": "planned", "at": AT, "promises": {}, "slots": [slot]}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 
@@ -22,10 +22,10 @@ def state(tmp_path: Path) -> StateFolder:
 
 
 def test_each_kind_of_wish_is_read_back_and_forgotten(state: StateFolder) -> None:
-    stop = Stop(connection="b", run=7, asked_at=NOW, asked_by="ann@here", reason="wrong list")
+    stop = StopRequest(connection="b", run=7, asked_at=NOW, asked_by="ann@here", reason="wrong list")
     requests.ask_run(state, "a", at=NOW, by="ann")
     kept = requests.ask_stop(state, stop)
-    requests.ask_stop(state, Stop(connection="c", due_at=NOW, asked_at=NOW, asked_by="ann@here"))
+    requests.ask_stop(state, StopRequest(connection="c", due_at=NOW, asked_at=NOW, asked_by="ann@here"))
 
     (run,) = requests.pending(state)
     stops = {each.connection: each for each in requests.stops(state)}
@@ -39,7 +39,9 @@ def test_each_kind_of_wish_is_read_back_and_forgotten(state: StateFolder) -> Non
 
 
 def test_what_is_long_is_cut(state: StateFolder) -> None:
-    kept = requests.ask_stop(state, Stop(connection="a", run=1, asked_at=NOW, asked_by="x" * 5000, reason="y" * 5000))
+    kept = requests.ask_stop(
+        state, StopRequest(connection="a", run=1, asked_at=NOW, asked_by="x" * 5000, reason="y" * 5000)
+    )
     assert (len(kept.asked_by), len(kept.reason)) == (1000, 1000)
 
 

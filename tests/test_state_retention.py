@@ -291,7 +291,7 @@ def test_an_archive_that_is_not_sound_removes_nothing(
 ) -> None:
     past(state, "a", 4)
 
-    def take(to: Path, before: datetime = NOW) -> archive.Archived:
+    def take(to: Path, before: datetime = NOW) -> archive.ArchiveSummary:
         return archive.archive(state, ["a"], to, before=before, started={})
 
     real = archive._write
@@ -314,5 +314,5 @@ def test_an_archive_that_is_not_sound_removes_nothing(
             take(to)
     assert (kept(state, "a"), folders(state, "a")) == ([4, 3, 2, 1], [1, 2, 3, 4])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "there.tar.gz"]
-    assert take(tmp_path / "none.tar.gz", NOW - 99 * DAY) == archive.Archived()
+    assert take(tmp_path / "none.tar.gz", NOW - 99 * DAY) == archive.ArchiveSummary()
     assert not (tmp_path / "none.tar.gz").exists()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.processes.tree import Family
+from connrunner.processes.tree import ProcessTree
 from connrunner.worker import process
 from tests.conftest import Place
 from tests.test_tick import HELLO, Waiter, eventually
@@ -42,7 +42,7 @@ def mark_of(place: Place, name: str) -> str:
 
 
 def nothing_left(place: Place, name: str) -> bool:
-    return Family(mark=mark_of(place, name)).members() == []
+    return ProcessTree(mark=mark_of(place, name)).members() == []
 
 
 def test_a_running_program_is_stopped_with_its_counters_who_and_why(place: Place) -> None:

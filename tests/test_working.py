@@ -11,16 +11,16 @@ import pytest
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
-from connrunner.core.planning.due import Stop, Waiting
-from connrunner.core.run import Result, Story
+from connrunner.core.planning.due import QueuedRun, StopRequest
+from connrunner.core.run import LogSummary, Result
 from connrunner.scheduler import supervision
-from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, Working
+from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import Started
+from connrunner.state.standing import StartedRun
 
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
-STOP = Stop(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
+STOP = StopRequest(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
 COUNTS = Counts(read=3, checked=3, created=3)
 
 
@@ -39,14 +39,14 @@ class Worker:
     def close(self) -> None: ...
 
 
-def working(tmp_path: Path, status: int | None = 0, **more: Any) -> Working:
+def working(tmp_path: Path, status: int | None = 0, **more: Any) -> SupervisedRun:
     state = StateFolder(tmp_path)
     state.prepare()
-    return Working(
+    return SupervisedRun(
         lane=LaneLock(state, "main"),
         supervisor=SupervisorLock(state, "main"),
-        started=Started(
-            run=1, lane="main", started_at="", waiting=Waiting(connection="a", due_at=NOW, queued_at=NOW), mark="m"
+        started=StartedRun(
+            run=1, lane="main", started_at="", waiting=QueuedRun(connection="a", due_at=NOW, queued_at=NOW), mark="m"
         ),
         worker=Worker(status),
         timeout=60,
@@ -56,8 +56,8 @@ def working(tmp_path: Path, status: int | None = 0, **more: Any) -> Working:
     )
 
 
-def said(outcome: Outcome) -> Story:
-    return Story(result=Result(outcome=outcome, counts=COUNTS, message="said"))
+def said(outcome: Outcome) -> LogSummary:
+    return LogSummary(result=Result(outcome=outcome, counts=COUNTS, message="said"))
 
 
 CASES = [
@@ -68,17 +68,17 @@ CASES = [
     (said(Outcome.INTERRUPTED),   {},                        0,      ("interrupted", "", "said")),
     (said(Outcome.INTERRUPTED),   {"stop": STOP},            0,      ("stopped", "stopped", "stopped by ann@here: wrong list")),
     (said(Outcome.INTERRUPTED),   {"timed_out": True},       0,      ("failed", "timeout", "it did not end at its timeout of 60 s and was ended")),
-    (Story(counts=COUNTS),        {"stop": STOP},            -9,     ("stopped", "stopped", "stopped by ann@here: wrong list")),
-    (Story(counts=COUNTS),        {"timed_out": True},       -9,     ("failed", "timeout", "it did not end at its timeout of 60 s and was ended")),
-    (Story(counts=COUNTS),        {},                        -9,     ("failed", "crashed", "its process ended by signal 9 before it said how it went")),
-    (Story(counts=COUNTS),        {},                        4,      ("failed", "crashed", "its process ended with exit status 4 before it said how it went")),
-    (Story(counts=COUNTS),        {"adopted": True},         None,   ("interrupted", "interrupted", "its process was killed, and the connrunner that had started it was gone")),
+    (LogSummary(counts=COUNTS),        {"stop": STOP},            -9,     ("stopped", "stopped", "stopped by ann@here: wrong list")),
+    (LogSummary(counts=COUNTS),        {"timed_out": True},       -9,     ("failed", "timeout", "it did not end at its timeout of 60 s and was ended")),
+    (LogSummary(counts=COUNTS),        {},                        -9,     ("failed", "crashed", "its process ended by signal 9 before it said how it went")),
+    (LogSummary(counts=COUNTS),        {},                        4,      ("failed", "crashed", "its process ended with exit status 4 before it said how it went")),
+    (LogSummary(counts=COUNTS),        {"adopted": True},         None,   ("interrupted", "interrupted", "its process was killed, and the connrunner that had started it was gone")),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("story", "facts", "status", "expected"), CASES)
 def test_how_it_went(
-    story: Story, facts: dict[str, Any], status: int | None, expected: tuple[str, str, str], tmp_path: Path
+    story: LogSummary, facts: dict[str, Any], status: int | None, expected: tuple[str, str, str], tmp_path: Path
 ) -> None:
     result = working(tmp_path, status, **facts).result(story)
     assert (str(result.outcome), result.code, result.message) == expected
@@ -88,10 +88,10 @@ def test_how_it_went(
 def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: Path) -> None:
     run = working(tmp_path, 1)
     run.errors.write_text("one\nMemoryError\n")
-    assert run.result(Story()).message.endswith("before it said how it went: MemoryError")
+    assert run.result(LogSummary()).message.endswith("before it said how it went: MemoryError")
     assert run.errors.exists()
     run.errors.write_text("\n")
-    run.result(Story())
+    run.result(LogSummary())
     assert not run.errors.exists()
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import chain, islice
 
 from connrunner import __version__
-from connrunner.answers.status import Choice, Overview
+from connrunner.answers.status import ConnectionFilter, Overview
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.counts import NAMES
@@ -22,7 +22,7 @@ LOOKED_AT = 100  # runs, for the last one that succeeded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
+class ConnectionFigures:
     """What is known of one connection."""
 
     name: str
@@ -44,7 +44,7 @@ OF_THE_LAST_RUN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
     ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.missed),
     ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.merged),
 )
-OF_NOW: tuple[tuple[str, str, Callable[[Seen], float | None]], ...] = (
+OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...] = (
     ("last_success_timestamp_seconds", "When the last run that succeeded ended.", lambda one: _at(one.succeeded_at)),
     ("failures_in_a_row", "Failed runs since the last one that did not.", lambda one: one.failures),
     ("next_due_timestamp_seconds", "The next slot that is promised.", lambda one: _at(one.next_due)),
@@ -55,7 +55,7 @@ OF_NOW: tuple[tuple[str, str, Callable[[Seen], float | None]], ...] = (
 
 def figures(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
-    shown = Overview(view, Choice())
+    shown = Overview(view, ConnectionFilter())
     stands, workspace = shown.stands, view.workspace
     yield _one("info", "The version of connrunner.", 1, version=__version__)
     yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
@@ -101,14 +101,14 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
     yield Metric("connrunner_last_run_rows", words, tuple(rows))
 
 
-def _seen(view: WorkspaceView, name: str, failures: int) -> Seen:
+def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
     stands = view.standing
     runs = run_files.history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)
     promise, waiting, started = stands.promises.get(name), stands.waiting.get(name), stands.started.get(name)
-    return Seen(
+    return ConnectionFigures(
         name=name,
         last=last,
         succeeded_at=succeeded.ended_at if succeeded else None,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
-from connrunner.core.planning.decisions import Answer, Decision, Holder
+from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 from connrunner.core.schedules import notation
 from connrunner.text import durations
 
@@ -63,14 +63,14 @@ def line(decision: Decision, zone: str) -> str:
 
 
 def told(
-    answer: Answer, zone: str, *, last_tick: datetime | None, since: str | None, holders: tuple[Holder, ...]
+    answer: Explanation, zone: str, *, last_tick: datetime | None, since: str | None, holders: tuple[LaneHolder, ...]
 ) -> list[str]:
     """Return the answer in sentences, the shortest first."""
     return list(_told(answer, zone, last_tick, since, holders))
 
 
 def _told(
-    answer: Answer, zone: str, last_tick: datetime | None, since: str | None, holders: tuple[Holder, ...]
+    answer: Explanation, zone: str, last_tick: datetime | None, since: str | None, holders: tuple[LaneHolder, ...]
 ) -> Iterator[str]:
     decision = answer.decision
     match answer.verdict:
@@ -122,13 +122,13 @@ def _told(
     yield from _waited(answer, zone, holders)
 
 
-def _near(answer: Answer, zone: str) -> Iterator[str]:
+def _near(answer: Explanation, zone: str) -> Iterator[str]:
     near = [("the slot before", answer.earlier), ("the one after", answer.later)]
     if shown := [f"{words}: {_at(slot, zone)}" for words, slot in near if slot is not None]:
         yield "; ".join(shown) + "."
 
 
-def _ran(answer: Answer, zone: str) -> Iterator[str]:
+def _ran(answer: Explanation, zone: str) -> Iterator[str]:
     started, ended = answer.started, answer.ended
     assert started is not None
     why = f"asked for by {started.asked_by}" if started.trigger == "manual" else f"due for {_at(started.due_at, zone)}"
@@ -142,13 +142,13 @@ def _ran(answer: Answer, zone: str) -> Iterator[str]:
         yield f"{ended.merged:,} slots that fell due meanwhile were merged into it."
 
 
-def _stands_for(answer: Answer) -> str:
+def _stands_for(answer: Explanation) -> str:
     if answer.started is not None:
         return f" Run {answer.started.run} stands for it."
     return "" if answer.ended is None else f" Run {answer.ended.run} stands for it."
 
 
-def _waited(answer: Answer, zone: str, holders: tuple[Holder, ...]) -> Iterator[str]:
+def _waited(answer: Explanation, zone: str, holders: tuple[LaneHolder, ...]) -> Iterator[str]:
     decision, started = answer.decision, answer.started
     if decision is None or started is None or decision.kind != "queued":
         return

@@ -15,8 +15,8 @@ from connrunner.core.alerts import state as alert_state
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning import due as plan
 from connrunner.core.planning import forecast
-from connrunner.core.planning.due import Waiting
-from connrunner.core.planning.forecast import Arrival, Usual, Visit
+from connrunner.core.planning.due import QueuedRun
+from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations
 from connrunner.core.run import Progress
 from connrunner.scheduler import idle
 from connrunner.state import locks
@@ -31,7 +31,7 @@ MINUTE = 60.0  # seconds that a run is given which works longer than any before
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Running:
+class ActiveRun:
     """A run that works now, or whose end nobody has recorded yet."""
 
     connection: str
@@ -41,12 +41,12 @@ class Running:
     seconds: float
     lives: bool
     progress: Progress | None
-    usual: Usual
+    usual: RunDurations
     ends_at: datetime | None  # expected; None when it is slower than ever, or was cut off
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failing:
+class FailingConnection:
     """A connection whose newest run was no success."""
 
     connection: str
@@ -57,7 +57,7 @@ class Failing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Late:
+class LateSlot:
     """A slot that should have a run by now."""
 
     connection: str
@@ -65,7 +65,7 @@ class Late:
     waits: bool  # else no tick has seen it
 
 
-def running_facts(view: WorkspaceView, name: str) -> Running | None:
+def running_facts(view: WorkspaceView, name: str) -> ActiveRun | None:
     """Return how far the run of *name* is that has started and not ended; None when none has."""
     started = view.standing.started.get(name)
     if started is None:
@@ -76,7 +76,7 @@ def running_facts(view: WorkspaceView, name: str) -> Running | None:
     usual = forecast.usual(run_files.durations(view.state, name))
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
     left = forecast.remaining(usual, elapsed) if usual.runs else _left(progress)
-    return Running(
+    return ActiveRun(
         connection=name,
         run=started.run,
         lane=started.lane,
@@ -96,7 +96,7 @@ def _left(progress: Progress | None) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
+class ConnectionFilter:
     """Which connections are shown."""
 
     names: tuple[str, ...] = ()  # names or patterns; all when empty
@@ -110,7 +110,7 @@ class Choice:
 class Overview:
     """The facts, each gathered when it is asked for."""
 
-    def __init__(self, view: WorkspaceView, choice: Choice) -> None:
+    def __init__(self, view: WorkspaceView, choice: ConnectionFilter) -> None:
         self.view, self.choice = view, choice
         self.now = view.clock()
         self.stands = view.standing
@@ -138,20 +138,20 @@ class Overview:
     # --- what there is -------------------------------------------------------------------------------------------
 
     @cached_property
-    def all_running(self) -> list[Running]:
+    def all_running(self) -> list[ActiveRun]:
         return [facts for name in sorted(self.stands.started) if (facts := running_facts(self.view, name))]
 
     @property
-    def running(self) -> list[Running]:
+    def running(self) -> list[ActiveRun]:
         return [facts for facts in self.all_running if self.is_shown(facts.connection)]
 
     @cached_property
-    def queue(self) -> list[Waiting]:
+    def queue(self) -> list[QueuedRun]:
         """All that waits, in the order in which it is run."""
         return plan.in_order(self.stands.waiting.values())
 
     @property
-    def waiting(self) -> list[tuple[int, Waiting]]:
+    def waiting(self) -> list[tuple[int, QueuedRun]]:
         """What is chosen of the queue, each with its place in its lane."""
         places: dict[str, int] = {}
         found = []
@@ -172,15 +172,15 @@ class Overview:
         return [(due, name) for due, name in self.all_coming if self.is_shown(name)]
 
     @cached_property
-    def failing(self) -> list[Failing]:
+    def failing(self) -> list[FailingConnection]:
         return [self._failing(name) for name in self._chosen(self._failed())]
 
     def _failed(self) -> Iterator[str]:
         return (name for name, outcome in self.stands.last_outcome.items() if outcome in FAILING)
 
-    def _failing(self, name: str) -> Failing:
+    def _failing(self, name: str) -> FailingConnection:
         streak = alert_state.streak(self.stands.told, name, alert_state.USUAL)
-        return Failing(
+        return FailingConnection(
             connection=name,
             outcome=self.stands.last_outcome[name],
             since=instant.parse(streak["since"]) if streak else None,
@@ -192,16 +192,16 @@ class Overview:
         return run_files.last_run(self.view.state, name)
 
     @cached_property
-    def late(self) -> list[Late]:
+    def late(self) -> list[LateSlot]:
         found = [
-            Late(connection=entry.connection, due_at=entry.due_at, waits=True)
+            LateSlot(connection=entry.connection, due_at=entry.due_at, waits=True)
             for _, entry in self.waiting
             if self.now - entry.due_at > STARTED_WITHIN
         ]
         for due, name in self.coming:
             if self.now - due <= SEEN_WITHIN:
                 break
-            found.append(Late(connection=name, due_at=due, waits=False))
+            found.append(LateSlot(connection=name, due_at=due, waits=False))
         return found
 
     @cached_property
@@ -220,14 +220,14 @@ class Overview:
     # --- what is to be expected ----------------------------------------------------------------------------------
 
     @cached_property
-    def predicted(self) -> dict[tuple[str, datetime], Visit]:
+    def predicted(self) -> dict[tuple[str, datetime], PredictedRun]:
         """The predicted runs of what waits and of the slots to come, by connection and slot; the next ones only.
 
         What nobody has seen run takes no time here, so `starts_at` says nothing of its lane.
         """
         queue = ((entry.connection, entry.due_at) for entry in self.queue)
         ahead = list(chain(queue, ((name, due) for due, name in self.all_coming)))[:PREDICTED]
-        arrivals = [Arrival(connection=name, lane=self.lane_of(name), due_at=due) for name, due in ahead]
+        arrivals = [PredictedSlot(connection=name, lane=self.lane_of(name), due_at=due) for name, due in ahead]
         self._unknown |= {facts.lane for facts in self.all_running if facts.lives and facts.ends_at is None}
         busy = {
             facts.lane: (f"{facts.connection} #{facts.run}", facts.ends_at or self.now + timedelta(seconds=MINUTE))

@@ -7,18 +7,18 @@ from difflib import unified_diff
 from pathlib import Path
 
 from connrunner.config import files, load, places, revision
-from connrunner.config.revision import Commit
+from connrunner.config.revision import CommitSummary
 from connrunner.errors import ConnrunnerError
 
 MOST = 60  # lines that are written out
 
 
 @dataclass(frozen=True, slots=True)
-class Then:
+class CommittedFile:
     """What the file said, secrets blanked."""
 
     path: str
-    commit: Commit
+    commit: CommitSummary
     lines: tuple[str, ...]
 
     def numbered(self) -> list[str]:
@@ -29,14 +29,14 @@ class Then:
         return shown
 
 
-def then(folder: Path, name: str, commit: str | None) -> Then | None:
+def then(folder: Path, name: str, commit: str | None) -> CommittedFile | None:
     """Return the file of connection *name* as *commit* has it; None when git does not have it."""
     path = f"connections/{name}.yaml"
     known = revision.commit(folder, commit) if commit else None
     if known is None:
         return None
     said = revision.text(folder, known.hash, path)
-    return None if said is None else Then(path, known, tuple(places.shown(said, path)))
+    return None if said is None else CommittedFile(path, known, tuple(places.shown(said, path)))
 
 
 def now(folder: Path, name: str) -> tuple[str, ...]:
@@ -44,7 +44,7 @@ def now(folder: Path, name: str) -> tuple[str, ...]:
     path = f"connections/{name}.yaml"
     try:
         return tuple(places.shown(files.read(str(folder), path).decode(errors="replace"), path))
-    except files.Unreadable:
+    except files.UnreadableFile:
         return ()
 
 
@@ -58,7 +58,7 @@ def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
     return connection is not None and connection.fingerprint == config
 
 
-def changed(before: Then, after: Then) -> list[str]:
+def changed(before: CommittedFile, after: CommittedFile) -> list[str]:
     """Return the lines that differ, as `diff -u` writes them; nothing when none does."""
     names = (f"{before.path} at {before.commit.hash[:12]}", f"{after.path} at {after.commit.hash[:12]}")
     return list(unified_diff(before.lines, after.lines, *names, n=1, lineterm=""))

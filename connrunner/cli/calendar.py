@@ -16,7 +16,7 @@ from connrunner.cli.metrics import replace_file
 from connrunner.config import zones
 from connrunner.core import schedules
 from connrunner.core.formats import icalendar
-from connrunner.core.formats.icalendar import Happening
+from connrunner.core.formats.icalendar import CalendarEvent
 from connrunner.core.model import Connection, Run
 from connrunner.core.planning import forecast, outlook
 from connrunner.state import runs as run_files
@@ -40,7 +40,7 @@ def calendar_command(home: Home, names: tuple[str, ...], days: int, past: int, p
     """
     chosen = [home.require(name) for name in names] or home.known_names()
     now = home.clock()
-    events: list[Happening] = []
+    events: list[CalendarEvent] = []
     for name in chosen:
         connection = home.workspace.connections.get(name)
         ended = takewhile(lambda run: run.ended_at >= now - timedelta(days=past), run_files.history(home.state, name))
@@ -57,7 +57,7 @@ def calendar_command(home: Home, names: tuple[str, ...], days: int, past: int, p
         replace_file(path, page)
 
 
-def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[Happening]:
+def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[CalendarEvent]:
     now = home.clock()
     usual = forecast.usual(run_files.durations(home.state, connection.name))
     lasts = timedelta(seconds=usual.median) if usual.runs else SHORTEST
@@ -65,7 +65,7 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
     promise = home.standing.promises.get(connection.name)
     slots = outlook.coming(connection, promise, now=now, zones=zones.version())
     for slot in takewhile(lambda slot: slot <= until, islice(slots, MOST)):
-        yield Happening(
+        yield CalendarEvent(
             id=_slot_id(home, connection.name, slot),
             start=slot,
             end=slot + max(lasts, SHORTEST),
@@ -76,10 +76,10 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
         )
 
 
-def _past(home: Home, run: Run) -> Happening:
+def _past(home: Home, run: Run) -> CalendarEvent:
     start = run.started_at or run.due_at
     by_schedule = run.trigger == "schedule"
-    return Happening(
+    return CalendarEvent(
         id=_slot_id(home, run.connection, run.due_at) if by_schedule else _id(home, run.connection, f"run-{run.run}"),
         start=start,
         end=max(run.ended_at, start + SHORTEST) if run.started_at else start + SHORTEST,

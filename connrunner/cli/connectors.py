@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from connrunner.cli.home import Home, leave, with_home
-from connrunner.cli.text import Cell, Coloured, clean, table
+from connrunner.cli.text import Cell, ColouredCell, clean, table
 from connrunner.connectors import environments
 from connrunner.connectors.environments import Package
 from connrunner.core.model import Connection, Export, Import
@@ -44,7 +44,7 @@ def install_command(home: Home, names: tuple[str, ...], verbose: bool) -> None:
             click.echo(f"{wanted.pin}: is installed")
             continue
         try:
-            environments.install(wanted, home.state.programs, _Words(verbose))
+            environments.install(wanted, home.state.programs, _InstallReport(verbose))
         except RunError as error:
             failed = True
             click.echo(f"{click.style('error:', fg='red', bold=True)} {name}: {clean(str(error))}", err=True)
@@ -98,8 +98,8 @@ def _state(row: dict[str, Any]) -> Cell:
     if row["package"] is None:
         return "is run as it stands"
     if row["installed"]:
-        return Coloured("installed", "green")
-    return Coloured(f"not installed: type `connrunner connectors install {row['connection']}`", "red")
+        return ColouredCell("installed", "green")
+    return ColouredCell(f"not installed: type `connrunner connectors install {row['connection']}`", "red")
 
 
 def _all(home: Home) -> Iterator[tuple[str, Package | None]]:
@@ -129,7 +129,7 @@ def _settings(connection: Connection) -> Any:
             return {}
 
 
-class _Words:
+class _InstallReport:
     """A report that says what goes on; the words of the programs that do it only when asked."""
 
     def __init__(self, verbose: bool) -> None:

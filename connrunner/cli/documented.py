@@ -13,7 +13,7 @@ from connrunner.errors import ArgumentError
 
 if TYPE_CHECKING:
     from connrunner.cli.home import Home
-    from connrunner.config.reference import Found
+    from connrunner.config.reference import KeyDescription
 
 MOST = 8  # places of a key that are written out
 NEAR = 3  # names that an unknown one may have meant
@@ -49,9 +49,9 @@ def documented(home: Home, topic: str, names: list[str]) -> None:
     click.echo("\n\n".join(parts))
 
 
-def _keys(keys: list[Found]) -> list[str]:
+def _keys(keys: list[KeyDescription]) -> list[str]:
     """Return a paragraph for each key; places that say the same of it share one."""
-    places: dict[Found, list[str]] = {}
+    places: dict[KeyDescription, list[str]] = {}
     for found in keys:
         places.setdefault(found._replace(place=""), []).append(found.place.replace("`", ""))
     parts = []

@@ -22,7 +22,7 @@ from connrunner.core import run as runs
 from connrunner.core.model import Connection, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import forecast, outlook
-from connrunner.core.planning.decisions import Answer, Decision
+from connrunner.core.planning.decisions import Decision, Explanation
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.scheduler import idle
 from connrunner.state import decisions
@@ -51,12 +51,12 @@ def explain_command(home: Home, topic: str, wanted: str | None, count: int) -> N
     except WorkspaceError:  # a key or a code is asked for all the more when connrunner.yaml is broken
         names = []
     if topic in names:
-        Explained(home, topic).show(wanted, count)
+        ConnectionFacts(home, topic).show(wanted, count)
     else:
         documented(home, topic, names)
 
 
-class Explained:
+class ConnectionFacts:
     """Everything that is known of one connection."""
 
     def __init__(self, home: Home, name: str) -> None:
@@ -200,10 +200,10 @@ class Explained:
             raise ArgumentError(f"{wanted!r} is no instant", hint=hint) from None
         return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
 
-    def _answer(self, at: datetime) -> Answer:
+    def _answer(self, at: datetime) -> Explanation:
         return deciding.answer(self.decided, at, now=self.home.clock())
 
-    def _sentences(self, answer: Answer) -> list[str]:
+    def _sentences(self, answer: Explanation) -> list[str]:
         ticked = idle.last_tick(str(self.home.state.root))
         return reasons.told(
             answer,
@@ -213,7 +213,7 @@ class Explained:
             holders=self._holders(answer),
         )
 
-    def _holders(self, answer: Answer) -> tuple[deciding.Holder, ...]:
+    def _holders(self, answer: Explanation) -> tuple[deciding.LaneHolder, ...]:
         decision, started = answer.decision, answer.started
         if decision is None or started is None or decision.kind != "queued" or started.at <= decision.at:
             return ()
@@ -230,7 +230,7 @@ class Explained:
         ]
         return [*lines, *self._yaml(answer)]
 
-    def _yaml(self, answer: Answer) -> list[str]:
+    def _yaml(self, answer: Explanation) -> list[str]:
         """Return the lines in force, and what changed in them since the run before."""
         decision = answer.started or answer.ended or answer.decision
         if decision is None or answer.verdict == "ahead":

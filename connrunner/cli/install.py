@@ -12,7 +12,7 @@ import click
 
 from connrunner import __version__
 from connrunner.cli.home import Home, with_home
-from connrunner.clocks import Call, cron, kubernetes, systemd
+from connrunner.clocks import TickCall, cron, kubernetes, systemd
 from connrunner.errors import ArgumentError
 
 ENVIRONMENT = click.option(
@@ -108,14 +108,14 @@ def kubernetes_command(
     click.echo(f"  kubectl apply --kustomize {folder}")
 
 
-def call_for(home: Home, environment: Path | None) -> Call:
+def call_for(home: Home, environment: Path | None) -> TickCall:
     """Return how tick is called for the workspace: by the connrunner that this is, wherever it is installed."""
     beside = Path(sys.executable).with_name("connrunner")
     found = beside if beside.exists() else Path(shutil.which("connrunner") or beside)
     if environment is not None and not environment.is_file():
         raise ArgumentError(f"there is no file {environment}", hint="write NAME=value lines into it, mode 0600")
     declared = home.folder / home.workspace.state
-    return Call(
+    return TickCall(
         program=found,
         workspace=home.folder,
         state=home.state.root if home.state.root != Path(os.path.normpath(declared)) else None,

@@ -12,7 +12,7 @@ from connrunner.cli.home import Home, with_home
 from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.planning import forecast, outlook
-from connrunner.core.planning.forecast import Usual
+from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import runs as run_files
 from connrunner.text import durations
 
@@ -69,7 +69,7 @@ def next_command(home: Home, name: str | None, count: int) -> None:
             click.echo(f"{connection.name}: {schedules.describe(connection.schedule)}")
 
 
-def _plain(usual: Usual) -> dict[str, float] | None:
+def _plain(usual: RunDurations) -> dict[str, float] | None:
     """Return run times in seconds; None when nobody has seen a run."""
     if not usual.runs:
         return None

@@ -12,7 +12,7 @@ from connrunner.cli.notify_preview import preview_command
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.letters import Letter, as_dict, chosen, held_back, letters
+from connrunner.state.letters import Delivery, as_dict, chosen, held_back, letters
 from connrunner.text import words
 
 
@@ -49,7 +49,7 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
         return
     rows: list[list[text.Cell]] = []
     for letter in found:
-        state: text.Cell = text.Coloured("given up", "red")
+        state: text.Cell = text.ColouredCell("given up", "red")
         if letter.next_at is not None:
             waits = letter.next_at > home.clock()
             state = f"again at {instant.local(letter.next_at, zone)[11:16]}" if waits else "with the next tick"
@@ -88,7 +88,7 @@ def drop_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) ->
         click.echo(f"{letter.notice.id}: {text.clean(letter.recipient)} is not told")
 
 
-def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything: bool) -> list[Letter]:
+def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything: bool) -> list[Delivery]:
     """Record *what* was decided about the letters meant, in one durable append; ArgumentError when there are none."""
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
@@ -112,5 +112,5 @@ def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything:
     return found
 
 
-def _is_dead(letter: Letter) -> bool:
+def _is_dead(letter: Delivery) -> bool:
     return letter.state == "dead"

@@ -19,7 +19,7 @@ from connrunner.errors import ArgumentError
 from connrunner.messenger.mailer import digest
 from connrunner.notify import facts, samples, streak
 from connrunner.notify.channel import is_channel
-from connrunner.notify.render import EVENTS, RUN_EVENTS, Rendered, render
+from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
 from connrunner.state import runs as run_files
 
 SECONDS = 30.0
@@ -68,7 +68,7 @@ def preview_command(
     leave(0 if page else 1)
 
 
-def _as_dict(mail: Rendered) -> dict[str, str]:
+def _as_dict(mail: RenderedMessage) -> dict[str, str]:
     return {"subject": mail.subject, "text": mail.text, "chat": mail.chat}
 
 
@@ -126,7 +126,7 @@ def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, An
     return {"from": instant.text(start), "to": instant.text(end), **told}
 
 
-def save(folder: Path, stem: str, mail: Rendered) -> Path | None:
+def save(folder: Path, stem: str, mail: RenderedMessage) -> Path | None:
     """Write the mail into *folder*; return where its HTML is, None when it has none."""
     page = folder / f"{stem}.html"
     try:

@@ -19,7 +19,7 @@ from connrunner.config import compiled, load, place, resolved, revision, zones
 from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import Usual
+from connrunner.core.planning.forecast import RunDurations
 from connrunner.core.planning.preview import preview
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import runs as run_files
@@ -29,7 +29,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class Plan(click.Command):
+class PlanCommand(click.Command):
     """A command whose every error ends with 1: its 2 says that there are changes."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -47,7 +47,7 @@ class Plan(click.Command):
             raise PreviewError(error.message, hint=error.hint, problems=problems) from error
 
 
-@click.command(cls=Plan)
+@click.command(cls=PlanCommand)
 @click.argument("versions", required=False, metavar="[BASE[..HEAD]]")
 @click.option(
     "--base", "base_folder", type=FOLDER, help="Compare with the workspace in this folder instead of a commit."
@@ -100,7 +100,7 @@ def plan_command(
             days=days,
             zones=zones.version(),
         )
-        shown = preview_text.Shown(
+        shown = preview_text.PreviewText(
             found,
             base_name,
             head_name,
@@ -164,7 +164,7 @@ def _at(stack: ExitStack, folder: Path, commit: str, cache: Path) -> Version:
     return f"commit {commit[:12]}", workspace
 
 
-def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> Mapping[str, Usual]:
+def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> Mapping[str, RunDurations]:
     """Return how long runs take: as *file* says, else as the histories of the state folder say, else *guess*."""
     known = dict(_from_file(file)) if file is not None else {}
     return {
@@ -172,14 +172,14 @@ def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> 
     }
 
 
-def _from_file(file: Path) -> Iterator[tuple[str, Usual]]:
+def _from_file(file: Path) -> Iterator[tuple[str, RunDurations]]:
     advice = "write it with `connrunner next --format json`"
     try:
         for entry in json.loads(file.read_bytes()):
             said = entry.get("usual") or {}
             if said.get("runs"):
                 median, p95 = float(said["median"]), float(said["p95"])
-                yield str(entry["connection"]), Usual(median=median, p95=p95, runs=int(said["runs"]))
+                yield str(entry["connection"]), RunDurations(median=median, p95=p95, runs=int(said["runs"]))
     except OSError as error:
         raise ArgumentError(f"{file} cannot be read: {error.strerror}", hint=advice) from None
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -14,9 +14,9 @@ from connrunner.config import redact
 from connrunner.config.places import place_of
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
-from connrunner.core.planning.changes import Change, Difference, Slots
-from connrunner.core.planning.forecast import Day, Visit
-from connrunner.core.planning.preview import Preview, Side
+from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
+from connrunner.core.planning.forecast import LaneDay, PredictedRun
+from connrunner.core.planning.preview import Preview, WorkspacePreview
 from connrunner.core.schedules import notation
 from connrunner.text import durations
 
@@ -39,7 +39,7 @@ WIDE = 90  # characters of a value
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class PlanWarning:
     """Something about the coming days that somebody should look at before the change is merged."""
 
     code: str
@@ -52,17 +52,17 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class LaneLoad:
     """What the days looked at ask of one lane."""
 
     runs: int
     seconds: float
     overlaps: int
-    fullest: Day
-    longest: Visit
+    fullest: LaneDay
+    longest: PredictedRun
 
 
-class Shown:
+class PreviewText:
     """A preview and what is needed to write it down."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Shown:
         days = _days(self.found.until - self.found.start)
         return f"{self.base} -> {self.head}; {days} from {instant.local_minute(self.found.start, self.zone)}"
 
-    def _told(self, change: Change) -> list[str]:
+    def _told(self, change: ConnectionChange) -> list[str]:
         """Return what becomes of one connection, in lines."""
         before = self.before_connections.get(change.connection)
         after = self.workspace.connections.get(change.connection)
@@ -133,14 +133,14 @@ class Shown:
         lines += self._keys(change, before, after)
         return [*lines, *self._slot_lines(change.connection)] or ["changed"]
 
-    def _keys(self, change: Change, before: Connection | None, after: Connection | None) -> Iterator[str]:
+    def _keys(self, change: ConnectionChange, before: Connection | None, after: Connection | None) -> Iterator[str]:
         if before is not None and after is not None and before.schedule != after.schedule:
             yield f"schedule: {notation.describe(before.schedule)} -> {notation.describe(after.schedule)}"
         for one in change.keys:
             if not one.key.startswith("schedule."):
                 yield self._difference(one)
 
-    def _difference(self, one: Difference) -> str:
+    def _difference(self, one: KeyDifference) -> str:
         if one.before is None:
             return f"{one.key}: {_value(one, one.after)} is new"
         if one.after is None:
@@ -171,20 +171,20 @@ class Shown:
             old, new = self._load_cells(self.before.get(lane)), self._load_cells(self.after.get(lane))
             yield lane, [list(row) for row in zip(LOAD, old, new, strict=True)]
 
-    def _load_cells(self, load: Load | None) -> list[str]:
+    def _load_cells(self, load: LaneLoad | None) -> list[str]:
         if load is None:
             return ["none"] * 5
         fullest = f"{load.fullest.day:%a %Y-%m-%d}: {durations.in_words(load.fullest.seconds)}"
         work = durations.in_words(load.seconds)
         return [f"{load.runs:,}", work, f"{load.overlaps:,}", fullest, self._wait(load.longest)]
 
-    def _wait(self, visit: Visit) -> str:
+    def _wait(self, visit: PredictedRun) -> str:
         if not visit.wait:
             return "none"
         who = f"{visit.connection} behind {visit.behind}, {self._short(visit.due_at)}"
         return f"{durations.in_words(visit.wait.total_seconds())} ({who})"
 
-    def _warnings(self) -> Iterator[Warned]:
+    def _warnings(self) -> Iterator[PlanWarning]:
         older = {(one.connection, one.gap) for one in self.found.before.tight}
         for one in self.found.after.tight:
             gap, p95 = one.gap.total_seconds(), one.usual.p95
@@ -196,7 +196,7 @@ class Shown:
             )
             facts = (("gap_seconds", gap), ("p95_seconds", p95), ("at", instant.text(one.at)))
             is_new = (one.connection, one.gap) not in older
-            yield Warned("schedule-shorter-than-run", one.connection, message, path, line, is_new, facts)
+            yield PlanWarning("schedule-shorter-than-run", one.connection, message, path, line, is_new, facts)
         for change in self.found.changes:
             after, usual = (
                 self.workspace.connections.get(change.connection),
@@ -209,7 +209,7 @@ class Shown:
                     "such runs are ended as failed"
                 )
                 limits = (("timeout_seconds", after.timeout), ("p95_seconds", usual.p95))
-                yield Warned("timeout-shorter-than-run", after.name, message, path, line, facts=limits)
+                yield PlanWarning("timeout-shorter-than-run", after.name, message, path, line, facts=limits)
         full = {(day.lane, day.day) for day in self.found.before.days if day.is_too_full}
         for lane in sorted({day.lane for day in self.found.after.days if day.is_too_full}):
             days = [day for day in self.found.after.days if day.lane == lane and day.is_too_full]
@@ -228,7 +228,7 @@ class Shown:
             message += "; give some connections a lane of their own, another hour or fewer slots"
             load = (("days", [str(day.day) for day in days]), ("seconds", worst.seconds), ("merged", worst.merged))
             is_new = any((lane, day.day) not in full for day in days)
-            yield Warned("day-does-not-fit", lane, message, is_new=is_new, facts=load)
+            yield PlanWarning("day-does-not-fit", lane, message, is_new=is_new, facts=load)
 
     def _warned(self) -> Iterator[str]:
         """Yield the warnings in words: what is new first, and little of what was so before."""
@@ -240,7 +240,7 @@ class Shown:
         if more:
             yield f"and {more} more: --format json has all"
 
-    def _warning(self, one: Warned) -> str:
+    def _warning(self, one: PlanWarning) -> str:
         place = f"{one.path}:{one.line}: " if one.path else ""
         return f"{place}{one.message}" + ("" if one.is_new else " (as before)")
 
@@ -321,7 +321,7 @@ class Shown:
             "guessed": found.guessed,
         }
 
-    def _connection(self, change: Change) -> dict[str, Any]:
+    def _connection(self, change: ConnectionChange) -> dict[str, Any]:
         slots = self.found.slots.get(change.connection, Slots())
         before = self.before_connections.get(change.connection)
         after = self.workspace.connections.get(change.connection)
@@ -343,12 +343,12 @@ class Shown:
         }
 
 
-def _loads(side: Side) -> dict[str, Load]:
-    lanes: defaultdict[str, list[Day]] = defaultdict(list)
+def _loads(side: WorkspacePreview) -> dict[str, LaneLoad]:
+    lanes: defaultdict[str, list[LaneDay]] = defaultdict(list)
     for day in side.days:
         lanes[day.lane].append(day)
     return {
-        lane: Load(
+        lane: LaneLoad(
             runs=sum(day.runs for day in days),
             seconds=sum(day.seconds for day in days),
             overlaps=sum(day.overlaps for day in days),
@@ -359,7 +359,7 @@ def _loads(side: Side) -> dict[str, Load]:
     }
 
 
-def _load(load: Load | None) -> dict[str, Any] | None:
+def _load(load: LaneLoad | None) -> dict[str, Any] | None:
     if load is None:
         return None
     longest = load.longest
@@ -378,11 +378,11 @@ def _load(load: Load | None) -> dict[str, Any] | None:
     }
 
 
-def _plain(one: Difference) -> dict[str, Any]:
+def _plain(one: KeyDifference) -> dict[str, Any]:
     return {"key": one.key, "before": _masked(one, one.before), "after": _masked(one, one.after)}
 
 
-def _masked(one: Difference, value: Any) -> Any:
+def _masked(one: KeyDifference, value: Any) -> Any:
     """Return *value*, or stars when it could be a secret that does not stand as a reference."""
     said = json.dumps(value, ensure_ascii=False, default=str)
     if redact.has_credentials(said):
@@ -392,7 +392,7 @@ def _masked(one: Difference, value: Any) -> Any:
     return value
 
 
-def _value(one: Difference, value: Any) -> str:
+def _value(one: KeyDifference, value: Any) -> str:
     masked = _masked(one, value)
     said = masked if isinstance(masked, str) else json.dumps(masked, ensure_ascii=False, default=str)
     said = " ".join(said.split())

@@ -27,7 +27,7 @@ FORMATS: dict[str, Format] = {
 }
 
 
-class Silence:
+class NullReport:
     """A report that nobody hears: looking at profiles is no run."""
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
@@ -60,7 +60,7 @@ def profiles_command(
     with (
         tempfile.TemporaryDirectory() as temp,
         profiles.open_store(
-            home.state.profiles, model, temp=Path(temp), report=Silence(), read_only=True, wait=WAIT
+            home.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=True, wait=WAIT
         ) as store,
     ):
         if value is not None:

@@ -21,7 +21,7 @@ from connrunner.worker import process
 SHOWN = 20  # rejects
 
 
-class Aloud:
+class StderrReport:
     """A report that speaks on standard error."""
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
@@ -46,7 +46,7 @@ def rehearse(home: Home, connection: Connection) -> int:
             started_at=datetime.now(UTC),
             rehearsal=Path(folder),
         )
-        result = process.perform(job, Aloud())
+        result = process.perform(job, StderrReport())
         rejects = list(run_files.events(job.rejects))
     if home.json:
         home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})

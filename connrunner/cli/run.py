@@ -16,7 +16,7 @@ from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
 from connrunner.state import requests
@@ -46,7 +46,7 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
     if not connection.enabled:
         raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
     home.state.prepare()
-    watch = Watch(home, name)
+    watch = RunWatcher(home, name)
     requests.ask_run(home.state, name, at=home.clock(), by=who())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
@@ -61,13 +61,13 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
     leave(0 if run.outcome in GOOD else 1)
 
 
-class Watch:
+class RunWatcher:
     """One asked-for run, from its place in the queue to its end."""
 
     def __init__(self, home: Home, name: str) -> None:
         self.home, self.name = home, name
         self.tick = tick.Tick(home.folder, home.state, say=self._say)
-        self.line = Progress(home, name) if sys.stderr.isatty() and not home.json else None
+        self.line = ProgressLine(home, name) if sys.stderr.isatty() and not home.json else None
         # The newest run number that is not ours: read before the wish is left, for a tick may take it in at once.
         self.before = self.tick.journal.read().numbers.get(self.name, 0)
         self.told: set[str] = set()
@@ -75,7 +75,7 @@ class Watch:
     def until_it_ended(self) -> Run:
         """Work the queue, or wait for who does, until the run that was asked for has ended; return it."""
         self.tick.take_in(due=False)
-        self.tick.lanes.by_hand = Stop(
+        self.tick.lanes.by_hand = StopRequest(
             connection=self.name, asked_at=self.home.clock(), asked_by=actor(), reason="Ctrl-C in `connrunner run`"
         )
         try:
@@ -130,7 +130,7 @@ class Watch:
             click.echo(words, err=True)
 
 
-class Progress:
+class ProgressLine:
     """One line of a terminal that is written again and again."""
 
     def __init__(self, home: Home, name: str) -> None:

@@ -12,7 +12,7 @@ import click
 from connrunner import profiles
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
-from connrunner.cli.profiles import WAIT, Silence
+from connrunner.cli.profiles import WAIT, NullReport
 from connrunner.errors import BusyError
 from connrunner.state import locks
 
@@ -82,7 +82,7 @@ def _store(home: Home, *, read_only: bool) -> Iterator[profiles.ProfileStore]:
             home.state.profiles,
             home.workspace.profile,
             temp=Path(temp),
-            report=Silence(),
+            report=NullReport(),
             read_only=read_only,
             wait=WAIT,
         ) as store,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from connrunner.answers.status import PREDICTED, Choice, Failing, Overview, Running
+from connrunner.answers.status import PREDICTED, ActiveRun, ConnectionFilter, FailingConnection, Overview
 from connrunner.cli import text
 from connrunner.cli.home import Home, leave, uncommitted_words, with_home
 from connrunner.core import instant
@@ -47,7 +47,7 @@ def status_command(
     them fails, is broken or is late (not seen 3 minutes after its slot, or not started after 10), or when no tick came
     for 5 minutes.
     """
-    choice = Choice(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
+    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
     _require(home, names)
     if check:
         leave(_checked(home, Overview(home, choice)))
@@ -144,7 +144,7 @@ def as_json(shown: Overview) -> dict[str, Any]:
     }
 
 
-def _running_plain(facts: Running) -> dict[str, Any]:
+def _running_plain(facts: ActiveRun) -> dict[str, Any]:
     progress = facts.progress
     return {
         "connection": facts.connection,
@@ -208,7 +208,7 @@ def _running(shown: Overview) -> list[str]:
     return [text.table(("Running", "Since", "Run time", "Progress"), rows), ""] if rows else []
 
 
-def words_of(facts: Running, zone: str) -> str:
+def words_of(facts: ActiveRun, zone: str) -> str:
     """Return how far a run is and when it will be over."""
     if not facts.lives:
         return "cut off; the next tick records its end"
@@ -304,7 +304,7 @@ def _failing(shown: Overview, limit: int) -> list[str]:
     ]
 
 
-def _failure(shown: Overview, one: Failing) -> list[str]:
+def _failure(shown: Overview, one: FailingConnection) -> list[str]:
     zone, last = shown.view.zone(), shown.last_of(one.connection)
     since = instant.local_minute(one.since, zone) if one.since else ""
     row = f"{one.failures} in a row; " if one.failures > 1 else ""

@@ -16,7 +16,7 @@ from connrunner.cli.tick import sentence
 from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Outcome, Run
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
@@ -49,7 +49,7 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
     if detach:
         _say_asked(home, stop)
         return
-    run = Watch(home, stop).until_it_ended()
+    run = StopWatcher(home, stop).until_it_ended()
     if home.json:
         home.echo_json(runs.as_dict(run))
     else:
@@ -57,20 +57,20 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
     leave(0 if run.outcome is Outcome.STOPPED else 1)
 
 
-def wanted(home: Home, name: str, number: int | None, reason: str) -> Stop:
+def wanted(home: Home, name: str, number: int | None, reason: str) -> StopRequest:
     """Return the wish that names the run to stop; ArgumentError when no run of *name* works or waits."""
     stands = home.standing
     started, waiting = stands.started.get(name), stands.waiting.get(name)
     facts: dict[str, Any] = {"connection": name, "asked_at": home.clock(), "asked_by": actor(), "reason": reason}
     if started is not None and number in (None, started.run):
-        return Stop(run=started.run, **facts)
+        return StopRequest(run=started.run, **facts)
     if number is not None:
         if found := _ended(home, name, number):
             raise ArgumentError(f"{name} #{number} has ended already: {found.outcome}{_at(home, found)}")
         hint = f"{name} #{started.run} runs" if started else "see `connrunner status`"
         raise ArgumentError(f"{name} has no run {number} that works", hint=hint)
     if waiting is not None:
-        return Stop(due_at=waiting.due_at, **facts)
+        return StopRequest(due_at=waiting.due_at, **facts)
     last = run_files.last_run(home.state, name)
     known = f"; its last run, #{last.run}, ended {last.outcome}{_at(home, last)}" if last else ""
     raise ArgumentError(f"no run of {name} works or waits{known}")
@@ -85,7 +85,7 @@ def _ended(home: Home, name: str, number: int) -> Run | None:
     return next((run for run in newer if run.run == number), None)
 
 
-def _say_asked(home: Home, stop: Stop) -> None:
+def _say_asked(home: Home, stop: StopRequest) -> None:
     what = f"#{stop.run}" if stop.run is not None else "waiting run"
     if home.json:
         home.echo_json({"connection": stop.connection, "run": stop.run, "asked_by": stop.asked_by, "ended": False})
@@ -93,10 +93,10 @@ def _say_asked(home: Home, stop: Stop) -> None:
         click.echo(f"{stop.connection}: its {what} is asked to stop")
 
 
-class Watch:
+class StopWatcher:
     """One wish to stop, until its run has ended. When nobody else looks after the run, we do."""
 
-    def __init__(self, home: Home, stop: Stop) -> None:
+    def __init__(self, home: Home, stop: StopRequest) -> None:
         self.home, self.stop = home, stop
         self.tick: tick.Tick | None = None
         try:

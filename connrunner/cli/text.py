@@ -53,20 +53,20 @@ def terminal_width() -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Coloured:
+class ColouredCell:
     """A cell of a table in a colour; plain where colours are not wanted."""
 
     text: str
     colour: str
 
 
-Cell = str | Coloured
+Cell = str | ColouredCell
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collection[int] = ()) -> str:
     """Return a table that fits the terminal by wrapping its last column; columns in *right* are set to the right."""
     cells: list[list[Cell]] = [[title.upper() for title in head], *[[*row] for row in rows]]
-    texts = [[_one_line(cell.text if isinstance(cell, Coloured) else cell) for cell in row] for row in cells]
+    texts = [[_one_line(cell.text if isinstance(cell, ColouredCell) else cell) for cell in row] for row in cells]
     widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
     before = sum(widths[:-1]) + len(GAP) * (len(head) - 1)
     last = max(NARROWEST, terminal_width() - before)
@@ -74,7 +74,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collect
     for row, words in zip(cells, texts, strict=True):
         start = ""
         for column, (cell, text) in enumerate(zip(row[:-1], words[:-1], strict=True)):
-            shown = click.style(text, fg=cell.colour) if isinstance(cell, Coloured) else text
+            shown = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
             space = " " * (widths[column] - len(text))
             start += (space + shown if column in right else shown + space) + GAP
         wrapped = textwrap.wrap(words[-1], last, break_on_hyphens=False) or [""]
@@ -87,9 +87,9 @@ def _one_line(text: str) -> str:
     return clean(text).replace("\n", " ").replace("\t", " ")
 
 
-def outcome(value: Outcome) -> Coloured:
+def outcome(value: Outcome) -> ColouredCell:
     """Return the word for an outcome, in its colour."""
-    return Coloured(str(value), COLOURS[value])
+    return ColouredCell(str(value), COLOURS[value])
 
 
 def counters(counts: Counts) -> str:

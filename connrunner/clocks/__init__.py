@@ -10,7 +10,7 @@ GRACE = 60  # seconds between telling a tick to end and killing it: it ends its 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class TickCall:
     """How `tick` is called for one workspace on this machine."""
 
     program: Path  # the installed `connrunner`

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import shlex
 
-from connrunner.clocks import Call
+from connrunner.clocks import TickCall
 
 
-def mark(call: Call) -> str:
+def mark(call: TickCall) -> str:
     """Return the comment above the line: what tells ours from those of others."""
     return f"# connrunner tick for {call.workspace}"
 
 
-def line(call: Call) -> str:
+def line(call: TickCall) -> str:
     """Return the line that calls tick every minute."""
     command = f"{shlex.join(call.arguments)} >/dev/null"
     if call.environment:
@@ -26,12 +26,12 @@ def line(call: Call) -> str:
     return "* * * * * " + command.replace("%", r"\%")  # crontab(5): an unescaped % begins the standard input
 
 
-def with_line(crontab: str, call: Call) -> str:
+def with_line(crontab: str, call: TickCall) -> str:
     """Return the text of a *crontab* with our line in it, in place of an older one for the same workspace."""
     return without_line(crontab, call) + f"{mark(call)}\n{line(call)}\n"
 
 
-def without_line(crontab: str, call: Call) -> str:
+def without_line(crontab: str, call: TickCall) -> str:
     """Return the text of a *crontab* without our line."""
     lines = crontab.splitlines()
     kept: list[str] = []

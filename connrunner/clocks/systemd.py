@@ -7,7 +7,7 @@ looks at the clock every minute. Stopping the service ends the tick, and the tic
 
 from __future__ import annotations
 
-from connrunner.clocks import GRACE, Call
+from connrunner.clocks import GRACE, TickCall
 
 SERVICE = """\
 [Unit]
@@ -47,7 +47,7 @@ WantedBy=timers.target
 """
 
 
-def units(call: Call, *, user: str | None = None) -> dict[str, str]:
+def units(call: TickCall, *, user: str | None = None) -> dict[str, str]:
     """Return the texts of both units by their file names; *user* is whom a system's service runs as."""
     words = {
         "workspace": _escaped(str(call.workspace)),

@@ -25,7 +25,7 @@ _DOMAIN = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class WorkspaceContext:
     """What the rest of the workspace offers to a connection."""
 
     timezone: str = "UTC"
@@ -190,7 +190,7 @@ def _server(server: str) -> Iterator[Finding]:
 # --- a connection among the others -------------------------------------------------------------------------------
 
 
-def connection(data: Data, around: Surroundings) -> Iterator[Finding]:
+def connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
     when = data.get("schedule")
     for entry, path in _entries(when):
         if isinstance(entry, str):

@@ -26,7 +26,7 @@ class File(NamedTuple):
     document: bytes  # marshalled plain data
 
 
-class Resolved(NamedTuple):
+class ResolvedConnection(NamedTuple):
     """One sound connection, its schedule and the defaults written out."""
 
     digest: bytes  # of its file
@@ -36,11 +36,11 @@ class Resolved(NamedTuple):
 
 
 @dataclass(slots=True)
-class Compiled:
+class CompiledWorkspace:
     """What is known of a workspace, by relative path and by name of connection."""
 
     files: dict[str, File] = field(default_factory=dict)
-    connections: dict[str, Resolved] = field(default_factory=dict)
+    connections: dict[str, ResolvedConnection] = field(default_factory=dict)
     commit: str = ""
 
 
@@ -56,25 +56,25 @@ def unpack(document: bytes) -> Any:
     return marshal.loads(document)  # noqa: S302 - written by `pack`, checked as a whole by `read`
 
 
-def read(folder: Path | None, signature: bytes) -> Compiled:
+def read(folder: Path | None, signature: bytes) -> CompiledWorkspace:
     """Return what *folder* keeps; nothing when there is none, another version wrote it, or it is damaged."""
     payload = None if folder is None else read_file(folder / NAME, signature)
     if payload is None:
-        return Compiled()
+        return CompiledWorkspace()
     try:
         files, connections, commit = marshal.loads(payload)  # noqa: S302 - our own file, its checksum is right
         if not isinstance(commit, str):
-            return Compiled()
-        return Compiled(
+            return CompiledWorkspace()
+        return CompiledWorkspace(
             {path: File(*parts) for path, parts in files.items()},
-            {name: Resolved(*parts) for name, parts in connections.items()},
+            {name: ResolvedConnection(*parts) for name, parts in connections.items()},
             commit,
         )
     except (ValueError, TypeError, EOFError, AttributeError):
-        return Compiled()
+        return CompiledWorkspace()
 
 
-def write(folder: Path, signature: bytes, compiled: Compiled) -> None:
+def write(folder: Path, signature: bytes, compiled: CompiledWorkspace) -> None:
     """Keep *compiled* in *folder*, whole or not at all. A cache that cannot be written is no reason to stop."""
     files = {path: tuple(file) for path, file in compiled.files.items()}
     connections = {name: tuple(resolved) for name, resolved in compiled.connections.items()}

@@ -14,7 +14,7 @@ from connrunner.config.wording import describe, did_you_mean, listed, show
 from connrunner.text.words import nearest
 
 
-class Error(Protocol):
+class SchemaError(Protocol):
     """A ValidationError of jsonschema, as far as it is used here."""
 
     validator: Any  # the keyword that failed
@@ -43,7 +43,7 @@ _TYPES = {
 _YES_AND_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def findings(error: Error, root: Mapping[str, Any]) -> Iterator[Finding]:
+def findings(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what *error* comes down to; *root* is the schema of the whole file."""
     if "propertyNames" in error.absolute_schema_path:
         yield _wrong_key(error)
@@ -73,7 +73,7 @@ def first_repeated(items: list[Any]) -> int | None:
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
-def _unknown_keys(error: Error, root: Mapping[str, Any]) -> Iterator[Finding]:
+def _unknown_keys(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Finding]:
     known = error.schema.get("properties", {})
     for key in error.instance:
         if key not in known:
@@ -82,7 +82,7 @@ def _unknown_keys(error: Error, root: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding((*_path(error), key), message, hint, "unknown-key", at_key=True)
 
 
-def _belongs(key: str, error: Error, root: Mapping[str, Any]) -> str:
+def _belongs(key: str, error: SchemaError, root: Mapping[str, Any]) -> str:
     """Return where *key* would be right, when it only stands at the wrong level."""
     if error.absolute_path:
         if key in root.get("properties", {}):
@@ -95,7 +95,7 @@ def _belongs(key: str, error: Error, root: Mapping[str, Any]) -> str:
     return ""
 
 
-def _missing_keys(error: Error) -> Iterator[Finding]:
+def _missing_keys(error: SchemaError) -> Iterator[Finding]:
     """Yield all keys that are missing; jsonschema has an error for each, and does not say which it is about."""
     for key in error.validator_value:
         if key not in error.instance:
@@ -104,7 +104,7 @@ def _missing_keys(error: Error) -> Iterator[Finding]:
             yield Finding(_path(error), f"{_title(error)} needs `{key}`", hint, "missing-key", at_key=True)
 
 
-def _lonely_keys(error: Error) -> Iterator[Finding]:
+def _lonely_keys(error: SchemaError) -> Iterator[Finding]:
     for key, needed in error.validator_value.items():
         for other in needed:
             if key in error.instance and other not in error.instance:
@@ -112,7 +112,7 @@ def _lonely_keys(error: Error) -> Iterator[Finding]:
                 yield Finding((*_path(error), key), message, "add it, or leave out both", "missing-key", at_key=True)
 
 
-def _wrong_key(error: Error) -> Finding:
+def _wrong_key(error: SchemaError) -> Finding:
     path = (*_path(error), error.instance)
     if error.validator == "minLength":
         return Finding(path, f"an empty text is not {_a(_title(error))}", "write its name", "bad-pattern", at_key=True)
@@ -123,12 +123,12 @@ def _wrong_key(error: Error) -> Finding:
 # --- alternatives ------------------------------------------------------------------------------------------------
 
 
-def _alternatives(error: Error, root: Mapping[str, Any]) -> Iterator[Finding]:
+def _alternatives(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with the alternative that was meant."""
     if all(set(branch) == {"required"} for branch in error.validator_value):
         yield _one_of_keys(error)
         return
-    branches: dict[int, list[Error]] = defaultdict(list)
+    branches: dict[int, list[SchemaError]] = defaultdict(list)
     for inner in error.context or ():
         branches[int(inner.relative_schema_path[0])].append(inner)
     right_type = [errors for errors in branches.values() if not any(_is_wrong_type(inner) for inner in errors)]
@@ -155,7 +155,7 @@ def _alternatives(error: Error, root: Mapping[str, Any]) -> Iterator[Finding]:
         yield from findings(inner, root)
 
 
-def _one_of_keys(error: Error) -> Finding:
+def _one_of_keys(error: SchemaError) -> Finding:
     keys = [str(branch["required"][0]) for branch in error.validator_value]
     present = [key for key in error.instance if key in keys] if isinstance(error.instance, dict) else []
     if not present:
@@ -166,22 +166,22 @@ def _one_of_keys(error: Error) -> Finding:
     return Finding((*_path(error), present[1]), message, hint, "several-kinds", at_key=True)
 
 
-def _is_wrong_type(inner: Error) -> bool:
+def _is_wrong_type(inner: SchemaError) -> bool:
     return inner.validator == "type" and not inner.relative_path
 
 
-def _is_other_kind(inner: Error) -> bool:
+def _is_other_kind(inner: SchemaError) -> bool:
     return inner.validator == "const" and list(inner.relative_path) == ["type"]
 
 
-def _kind_of(inner: Error) -> str:
+def _kind_of(inner: SchemaError) -> str:
     """Return the `type` of the alternative that lacks its `type`."""
     if inner.validator != "required" or inner.relative_path or "type" in inner.instance:
         return ""
     return str(inner.schema["properties"].get("type", {}).get("const", ""))
 
 
-def _unknown_kind(error: Error, branches: Mapping[int, list[Error]]) -> Finding:
+def _unknown_kind(error: SchemaError, branches: Mapping[int, list[SchemaError]]) -> Finding:
     kinds = [str(inner.validator_value) for errors in branches.values() for inner in errors if _is_other_kind(inner)]
     message = f"unknown type of {_title(error)}: {show(error.instance['type'])}"
     hint = did_you_mean(str(error.instance["type"]), kinds)
@@ -191,7 +191,7 @@ def _unknown_kind(error: Error, branches: Mapping[int, list[Error]]) -> Finding:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def _wrong_type(error: Error) -> Finding:
+def _wrong_type(error: SchemaError) -> Finding:
     value, path = error.instance, _path(error)
     if value is None:
         hint = error.schema.get("errorMessage") or "write one, or leave the key out"
@@ -202,7 +202,7 @@ def _wrong_type(error: Error) -> Finding:
     return Finding(path, message, _type_hint(error, wanted), "wrong-type")
 
 
-def _wanted(error: Error) -> list[str]:
+def _wanted(error: SchemaError) -> list[str]:
     """Return the JSON types that would be right."""
     if error.validator == "type":
         return [str(error.validator_value)]
@@ -210,7 +210,7 @@ def _wanted(error: Error) -> list[str]:
     return list(dict.fromkeys(inner))
 
 
-def _type_hint(error: Error, wanted: list[str]) -> str:
+def _type_hint(error: SchemaError, wanted: list[str]) -> str:
     value = error.instance
     if isinstance(value, str) and not _is_secret(error):
         if "boolean" in wanted and value.lower() in _YES_AND_NO:
@@ -229,7 +229,7 @@ def _type_hint(error: Error, wanted: list[str]) -> str:
     return ""
 
 
-def _not_allowed(error: Error) -> Finding:
+def _not_allowed(error: SchemaError) -> Finding:
     value = error.instance
     allowed = [error.validator_value] if error.validator == "const" else error.validator_value
     message = f"{_label(error)} cannot be {show(value)}"
@@ -242,7 +242,7 @@ def _not_allowed(error: Error) -> Finding:
     return Finding(_path(error), message, hint, "not-allowed-value")
 
 
-def _bad_pattern(error: Error) -> Finding:
+def _bad_pattern(error: SchemaError) -> Finding:
     path, value = _path(error), error.instance
     if error.schema.get("x-secret"):
         if redact.is_reference(value):
@@ -252,33 +252,33 @@ def _bad_pattern(error: Error) -> Finding:
     return Finding(path, f"{show(value)} is not {_a(_title(error))}", _advice(error), "bad-pattern")
 
 
-def _empty(error: Error) -> Finding:
+def _empty(error: SchemaError) -> Finding:
     hint = _advice(error) or ("write something" if error.validator == "minLength" else "write at least one entry")
     return Finding(_path(error), f"{_label(error)} is empty", hint, "too-short")
 
 
-def _too_long(error: Error) -> Finding:
+def _too_long(error: SchemaError) -> Finding:
     message = f"{_label(error)} is longer than {error.validator_value} characters"
     return Finding(_path(error), message, "shorten it", "too-long")
 
 
-def _repeated(error: Error) -> Finding:
+def _repeated(error: SchemaError) -> Finding:
     position = first_repeated(error.instance) or 0
     message = f"{_label(error)} has {show(error.instance[position])} twice"
     return Finding((*_path(error), position), message, "leave one out", "repeated-item")
 
 
-def _too_small(error: Error) -> Finding:
+def _too_small(error: SchemaError) -> Finding:
     message = f"{_label(error)} must be at least {error.validator_value}, not {show(error.instance)}"
     return Finding(_path(error), message, _advice(error), "out-of-range")
 
 
-def _too_large(error: Error) -> Finding:
+def _too_large(error: SchemaError) -> Finding:
     message = f"{_label(error)} must be at most {error.validator_value}, not {show(error.instance)}"
     return Finding(_path(error), message, _advice(error), "out-of-range")
 
 
-_SIMPLE: Mapping[str, Callable[[Error], Finding]] = {
+_SIMPLE: Mapping[str, Callable[[SchemaError], Finding]] = {
     "type": _wrong_type,
     "enum": _not_allowed,
     "const": _not_allowed,
@@ -295,11 +295,11 @@ _SIMPLE: Mapping[str, Callable[[Error], Finding]] = {
 # --- words -------------------------------------------------------------------------------------------------------
 
 
-def _path(error: Error) -> Path:
+def _path(error: SchemaError) -> Path:
     return tuple(error.absolute_path)
 
 
-def _title(error: Error) -> str:
+def _title(error: SchemaError) -> str:
     return str(error.schema.get("title", "value"))
 
 
@@ -307,7 +307,7 @@ def _a(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _label(error: Error) -> str:
+def _label(error: SchemaError) -> str:
     """Return how to call the part of the file that *error* is about."""
     match _path(error):
         case (*_, str(key), int(position)):
@@ -319,7 +319,7 @@ def _label(error: Error) -> str:
     return f"the {_title(error)}"
 
 
-def _advice(error: Error) -> str:
+def _advice(error: SchemaError) -> str:
     """Return what to write instead."""
     value = error.instance
     if isinstance(value, str) and _title(error) == "time of day":
@@ -329,6 +329,6 @@ def _advice(error: Error) -> str:
     return str(error.schema.get("errorMessage", ""))
 
 
-def _is_secret(error: Error) -> bool:
+def _is_secret(error: SchemaError) -> bool:
     last = next((step for step in reversed(error.absolute_path) if isinstance(step, str)), "")
     return bool(error.schema.get("x-secret")) or redact.looks_secret(last)

@@ -26,7 +26,7 @@ def missing(folder: Path) -> Iterator[Problem]:
             continue
         try:
             document = parse(files.read(str(folder), path), printable(path))
-        except files.Unreadable:
+        except files.UnreadableFile:
             continue  # told by the check of the file itself
         said = document.data if isinstance(document.data, dict) else {}
         for key in absent.keys() & said.keys():

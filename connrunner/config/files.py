@@ -9,7 +9,7 @@ import stat
 LIMIT = 256 * 1024  # bytes of one file
 
 
-class Unreadable(Exception):  # noqa: N818 - becomes a Problem
+class UnreadableFile(Exception):  # noqa: N818 - becomes a Problem
     """There is no such file to read, and why."""
 
     def __init__(self, message: str, hint: str, code: str) -> None:
@@ -32,20 +32,20 @@ def read(folder: str, relative: str) -> bytes:
                 raise
             if not inside(folder, path):
                 hint = "put the file itself there"
-                raise Unreadable("a link that leads out of the workspace", hint, "outside-workspace") from None
+                raise UnreadableFile("a link that leads out of the workspace", hint, "outside-workspace") from None
             descriptor = _open(os.path.realpath(path))
         return content(descriptor, LIMIT + 1)
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         hint = "check that it exists and who may read it"
-        raise Unreadable(f"cannot be read: {reason}", hint, "unreadable") from None
+        raise UnreadableFile(f"cannot be read: {reason}", hint, "unreadable") from None
 
 
 def content(descriptor: int, limit: int) -> bytes:
     """Return the first *limit* bytes of an open file, and close it. Unreadable when it is no regular file."""
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Unreadable("not a regular file", "put a file there, or rename it", "not-a-file")
+            raise UnreadableFile("not a regular file", "put a file there, or rename it", "not-a-file")
         found = b""
         while len(found) < limit and (more := os.read(descriptor, min(limit - len(found), 64 * 1024))):
             found += more

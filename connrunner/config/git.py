@@ -38,14 +38,14 @@ class VersionError(WorkspaceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TreeEntry:
     """One name in a folder of a commit."""
 
     mode: bytes  # as git writes it: 100644 a file, 120000 a link, 160000 a submodule, 40000 a folder
     identity: str  # the hash of its content
 
 
-class Objects:
+class GitObjects:
     """The object database of the repository that a folder is in, asked through one process of git."""
 
     def __init__(self, folder: str, process: subprocess.Popen[bytes]) -> None:
@@ -78,7 +78,7 @@ class Objects:
             raise self._broken() from None
         return identity.decode(), content
 
-    def entries(self, name: str) -> dict[str, Entry] | None:
+    def entries(self, name: str) -> dict[str, TreeEntry] | None:
         """Return what the folder *name* of a commit holds; None when there is none."""
         found = self.find(name, LARGEST_TREE)
         if found is None:
@@ -97,14 +97,14 @@ class Objects:
 
 
 @contextmanager
-def opened(folder: str) -> Iterator[Objects]:
+def opened(folder: str) -> Iterator[GitObjects]:
     """Yield the objects of the repository that *folder* is in. VersionError when git cannot be started."""
     process = _start(folder, "cat-file", "--batch")
     watch = threading.Timer(PATIENCE, process.kill)
     watch.daemon = True
     watch.start()
     try:
-        yield Objects(folder, process)
+        yield GitObjects(folder, process)
     finally:
         watch.cancel()
         process.kill()
@@ -137,7 +137,7 @@ def extract(folder: str, commit: str, path: str, into: Path) -> None:
         _extract(objects, f"{commit}:./{path}", into)
 
 
-def _extract(objects: Objects, name: str, into: Path) -> None:
+def _extract(objects: GitObjects, name: str, into: Path) -> None:
     into.mkdir(mode=0o700)
     for file, entry in (objects.entries(name) or {}).items():
         if entry.mode == FOLDER:
@@ -167,13 +167,13 @@ def _top(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.parents) if (parent / ".git").exists())
 
 
-def _entries(tree: bytes, width: int) -> Iterator[tuple[str, Entry]]:
+def _entries(tree: bytes, width: int) -> Iterator[tuple[str, TreeEntry]]:
     """Yield what a tree object lists: `MODE NAME NUL HASH`, the hash as bytes."""
     position = 0
     while position < len(tree):
         space, end = tree.index(b" ", position), tree.index(b"\0", position)
         identity = tree[end + 1 : end + 1 + width].hex()
-        yield os.fsdecode(tree[space + 1 : end]), Entry(tree[position:space], identity)
+        yield os.fsdecode(tree[space + 1 : end]), TreeEntry(tree[position:space], identity)
         position = end + 1 + width
 
 

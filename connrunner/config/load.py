@@ -18,7 +18,7 @@ from typing import Any
 
 from connrunner.config import check, compiled, git, kept, place, schema
 from connrunner.config.commit import repository
-from connrunner.config.compiled import Compiled, Resolved
+from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.finding import Finding
 from connrunner.config.git import VersionError
 from connrunner.config.names import listed, whole_file, wrong_suffix
@@ -32,8 +32,8 @@ from connrunner.config.resolved import (
     resolve,
     target_from,
 )
-from connrunner.config.source import Source, Sources
-from connrunner.config.version import InCommit, InFolder, MovingError
+from connrunner.config.source import SourceFile, SourceFiles
+from connrunner.config.version import CommitVersion, FolderVersion, MovingError
 from connrunner.config.wording import printable
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
@@ -95,20 +95,20 @@ def templates(workspace: Workspace) -> Iterator[Path]:
         yield Path(copy)
 
 
-def _newest(folder: Path, known: Compiled, *, as_written: bool) -> tuple[Workspace, Compiled]:
+def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tuple[Workspace, CompiledWorkspace]:
     """Return the version that holds now, and what to remember of it for the next load."""
     # What the folder says counts only when its commit says the same, so an uncommitted `source` is not obeyed either.
     by_commit = known.commit and repository(folder) is not None
     if not as_written and (by_commit or place.declares_git(str(folder))):
         with git.opened(str(folder)) as objects:
-            sources = Sources(InCommit(str(folder), objects), known)
+            sources = SourceFiles(CommitVersion(str(folder), objects), known)
             workspace = _workspace(sources)
         if workspace.repository is not None:
             return workspace, sources.kept
     for wait in TRIES:
         time.sleep(wait)
-        version = InFolder(str(folder))
-        sources = Sources(version, known)
+        version = FolderVersion(str(folder))
+        sources = SourceFiles(version, known)
         try:
             workspace = _workspace(sources)
         except WorkspaceError:
@@ -121,7 +121,7 @@ def _newest(folder: Path, known: Compiled, *, as_written: bool) -> tuple[Workspa
     raise MovingError(f"the files of {printable(str(folder))} change while they are read", hint=hint)
 
 
-def _refuse_unseen(sources: Sources) -> None:
+def _refuse_unseen(sources: SourceFiles) -> None:
     """Refuse what would make connections look removed when they only cannot be seen."""
     folder = printable(sources.folder)
     if not os.path.isdir(sources.folder):  # noqa: PTH112 - the path is text already
@@ -140,16 +140,16 @@ def _refuse_unseen(sources: Sources) -> None:
             raise WorkspaceError(f"{folder}/{name} cannot be read", hint="make it a folder that connrunner may read")
 
 
-def _workspace(sources: Sources) -> Workspace:
+def _workspace(sources: SourceFiles) -> Workspace:
     _refuse_unseen(sources)
-    shared = _Shared.read(sources)
+    shared = _SharedFiles.read(sources)
     connections, broken, problems = _connections(sources, shared)
     problems = sorted([*problems, *shared.problems, *_strays(sources)])
     if shared.top.problems or shared.wrong_state:
         message = f"connrunner.yaml in {printable(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
     around = shared.around
-    from_commit = isinstance(sources.version, InCommit) and shared.top.data.get("source") == "git"
+    from_commit = isinstance(sources.version, CommitVersion) and shared.top.data.get("source") == "git"
     return Workspace(
         folder=sources.folder,
         state=shared.top.data.get("state", ".connrunner"),
@@ -173,7 +173,7 @@ def _mail(data: Mapping[str, Any]) -> Mail:
     return Mail(**{"sender" if key == "from" else key: value for key, value in data.items()})
 
 
-def _strays(sources: Sources) -> Iterator[Problem]:
+def _strays(sources: SourceFiles) -> Iterator[Problem]:
     """Yield a problem for each file that somebody may believe to be read, and is not."""
     for path in ("connrunner.yml", "profile.yml"):
         if path in sources.found:
@@ -184,7 +184,7 @@ def _strays(sources: Sources) -> Iterator[Problem]:
             yield from _nested(sources, path, f"move it up into {folder}/")
 
 
-def _nested(sources: Sources, path: str, hint: str) -> Iterator[Problem]:
+def _nested(sources: SourceFiles, path: str, hint: str) -> Iterator[Problem]:
     for name in sources.version.below(path):
         if name.endswith((".yaml", ".yml")):
             yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
@@ -194,17 +194,17 @@ def _nested(sources: Sources, path: str, hint: str) -> Iterator[Problem]:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _SharedFiles:
     """Every file but those of connections."""
 
-    top: Source
-    profile: Source | None
-    schedules: Mapping[str, Source]
-    targets: Mapping[str, Source]
+    top: SourceFile
+    profile: SourceFile | None
+    schedules: Mapping[str, SourceFile]
+    targets: Mapping[str, SourceFile]
     misnamed: tuple[Problem, ...]
 
     @classmethod
-    def read(cls, sources: Sources) -> _Shared:
+    def read(cls, sources: SourceFiles) -> _SharedFiles:
         schedules, wrong_schedules = _listed(sources, "schedules")
         targets, wrong_targets = _listed(sources, "notifications")
         return cls(
@@ -216,7 +216,7 @@ class _Shared:
         )
 
     @cached_property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[SourceFile]:
         profile = [self.profile] if self.profile else []
         return [self.top, *profile, *self.schedules.values(), *self.targets.values()]
 
@@ -232,15 +232,15 @@ class _Shared:
         if self.top.problems or place.declared_state(self.top.version.folder) == state:
             return ()
         message, hint = "`state` must stand on a line of its own", f"write it as `state: {state}`"
-        if isinstance(self.top.version, InCommit):
+        if isinstance(self.top.version, CommitVersion):
             message, hint = "`state` differs between the commit and the folder", "commit it, or take it back"
         return self.top.located([Finding(("state",), message, hint, "bad-state")])
 
     @cached_property
-    def around(self) -> check.Surroundings:
+    def around(self) -> check.WorkspaceContext:
         defaults = self.top.data.get("defaults") or {}
         sound_profile = self.profile is not None and not self.profile.problems
-        return check.Surroundings(
+        return check.WorkspaceContext(
             timezone=self.top.data.get("timezone") or "UTC",
             timeout=defaults.get("timeout") or "6h",
             start_within=defaults.get("start_within"),
@@ -294,7 +294,7 @@ class _Shared:
 
 
 def _connections(
-    sources: Sources, shared: _Shared
+    sources: SourceFiles, shared: _SharedFiles
 ) -> tuple[dict[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
     """Return the sound ones, why the others are broken, and the problems of their own files."""
     sound: dict[str, Connection] = {}
@@ -324,11 +324,11 @@ def _connections(
     return sound, broken, problems
 
 
-def _listed(sources: Sources, folder: str) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
+def _listed(sources: SourceFiles, folder: str) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
     return listed(path for path in sources.found if path.startswith(f"{folder}/"))
 
 
-def _known(name: str, source: Source, sources: Sources, shared: _Shared) -> Connection | None:
+def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection | None:
     """Return the connection as the last load resolved it, when nothing that it depends on has changed."""
     known = sources.known.connections.get(name)
     if known is None or source.problems or (known.digest, known.surroundings) != (source.digest, shared.digest):
@@ -342,9 +342,9 @@ def _known(name: str, source: Source, sources: Sources, shared: _Shared) -> Conn
     return connection
 
 
-def _resolved(name: str, source: Source, sources: Sources, shared: _Shared) -> Connection:
+def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection:
     document = resolve(name, source.data, shared.around)
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
-    sources.kept.connections[name] = Resolved(source.digest, shared.digest, packed, connection.fingerprint)
+    sources.kept.connections[name] = ResolvedConnection(source.digest, shared.digest, packed, connection.fingerprint)
     return connection

@@ -18,7 +18,7 @@ def place_of(folder: str, name: str, steps: Steps) -> tuple[str, int]:
     path = f"connections/{name}.yaml"
     try:
         return path, parse(files.read(folder, path), path).place(steps, at_key=True)[0]
-    except files.Unreadable:
+    except files.UnreadableFile:
         return path, 1
 
 

@@ -168,7 +168,7 @@ def shown(value: Any) -> str:
 # --- for those who ask about one key -----------------------------------------------------------------------------
 
 
-class Found(NamedTuple):
+class KeyDescription(NamedTuple):
     """Where a key that somebody asked about stands, and what is said of it."""
 
     place: str  # the file, and the kind in it
@@ -179,7 +179,7 @@ class Found(NamedTuple):
     keys: tuple[Key, ...] = ()  # of a whole kind
 
 
-def find(topic: str) -> list[Found]:
+def find(topic: str) -> list[KeyDescription]:
     """Return what *topic* can mean: a key with dots, with or without its file before it, a kind, or a connector."""
     named = dict(_named())
     wanted = topic.strip("`.").lower()
@@ -195,17 +195,19 @@ def topics() -> list[str]:
     return [name for name, _ in _named()]
 
 
-def _named() -> list[tuple[str, list[Found]]]:
-    names: dict[str, list[Found]] = {}
+def _named() -> list[tuple[str, list[KeyDescription]]]:
+    names: dict[str, list[KeyDescription]] = {}
     for section in sections():
         kind = section.kind.removeprefix("type: ")
         place = section.title + (f", {section.kind}" if section.kind else "")
-        whole = Found(place, kind or section.title, "mapping", section.words, required=False, keys=section.keys)
+        whole = KeyDescription(
+            place, kind or section.title, "mapping", section.words, required=False, keys=section.keys
+        )
         for root in _roots(section):
             for name in _names_of(section, root, kind):
                 names.setdefault(name, []).append(whole)
             for one in section.keys:
-                found = Found(place, one.key, one.takes, one.words, one.required)
+                found = KeyDescription(place, one.key, one.takes, one.words, one.required)
                 name = f"{root}.{one.key}" if root else one.key
                 for spelt in dict.fromkeys((name, name.replace(".NAME", ""))):
                     if found not in names.setdefault(spelt, []):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from connrunner.config.check import Surroundings
+from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
     Command,
@@ -44,7 +44,7 @@ _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[str, Any]:
+def resolve(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
     """Return the document of the sound connection *data*: schedules written out, defaults filled in."""
     entries = data.get("notify", around.notify)
     filled = {
@@ -59,7 +59,7 @@ def resolve(name: str, data: Mapping[str, Any], around: Surroundings) -> dict[st
     return dict(sorted(filled.items()))
 
 
-def _schedule_document(when: Any, around: Surroundings) -> dict[str, Any]:
+def _schedule_document(when: Any, around: WorkspaceContext) -> dict[str, Any]:
     """Return the one mapping of a connection's `schedule`, with the blackouts of the workspace in it."""
     several = when if isinstance(when, list) else [when]
     mappings: list[Any] = [around.schedules[one] if isinstance(one, str) else one for one in several]

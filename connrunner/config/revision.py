@@ -28,7 +28,7 @@ LINK, FILES = "120000", ("100644", "100755")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Commit:
+class CommitSummary:
     """What people want to know of a commit."""
 
     hash: str
@@ -65,7 +65,7 @@ def fork(folder: Path, base: str, head: str) -> str:
     return done.stdout.decode().strip()
 
 
-def commit(folder: Path, revision: str) -> Commit | None:
+def commit(folder: Path, revision: str) -> CommitSummary | None:
     """Return what git knows of *revision*; None when it does not know it, or when there is no repository."""
     try:
         done = _git(
@@ -76,7 +76,7 @@ def commit(folder: Path, revision: str) -> Commit | None:
     parts = done.stdout.decode(errors="replace").strip("\n").split("\0")
     if done.returncode != 0 or len(parts) != 4:
         return None
-    return Commit(hash=parts[0], author=parts[1], at=parts[2], subject=parts[3])
+    return CommitSummary(hash=parts[0], author=parts[1], at=parts[2], subject=parts[3])
 
 
 def text(folder: Path, revision: str, relative: str) -> str | None:

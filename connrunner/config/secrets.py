@@ -54,7 +54,7 @@ def _content(reference: str, path: str) -> str:
         # O_NONBLOCK: not to hang on a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         content = files.content(descriptor, LARGEST + 1)
-    except files.Unreadable as error:
+    except files.UnreadableFile as error:
         raise _error(reference, error.message, "write the secret into a file") from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from connrunner.config import check, compiled, files
-from connrunner.config.compiled import Compiled
+from connrunner.config.compiled import CompiledWorkspace
 from connrunner.config.finding import Finding
 from connrunner.config.names import whole_file
 from connrunner.config.version import Version
@@ -27,7 +27,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
 
 
 @dataclass
-class Source:
+class SourceFile:
     """What is known of one file by itself."""
 
     version: Version
@@ -49,18 +49,18 @@ class Source:
 
             try:
                 self.document = parse(self.version.read(self.path), printable(self.path))
-            except files.Unreadable:  # removed a moment ago
+            except files.UnreadableFile:  # removed a moment ago
                 self.document = parse(b"", printable(self.path))
         return tuple(self.document.problem(finding) for finding in findings)
 
 
-class Sources:
+class SourceFiles:
     """The files of one workspace, each read at most once, and not at all when it is known and did not change."""
 
-    def __init__(self, version: Version, known: Compiled) -> None:
+    def __init__(self, version: Version, known: CompiledWorkspace) -> None:
         self.version = version
         self.known = known
-        self.kept = Compiled(commit=version.obeyed)  # what to remember for the next load
+        self.kept = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
 
     @property
     def folder(self) -> str:
@@ -71,34 +71,34 @@ class Sources:
         """Each file and folder that may be configuration, relative to the workspace."""
         return self.version.paths
 
-    def read(self, path: str, kind: str) -> Source:
+    def read(self, path: str, kind: str) -> SourceFile:
         """Return the file at *path*, one of `found`, checked as *kind* (one of `schema.KINDS`)."""
         stamp = self.version.stamp(path)
         known = self.known.files.get(path)
         if known is not None and known.stamp == stamp:
             self.kept.files[path] = known
-            return Source(self.version, path, known.digest, known.document)
+            return SourceFile(self.version, path, known.digest, known.document)
         try:
             content = self.version.read(path)
-        except files.Unreadable as error:
+        except files.UnreadableFile as error:
             problem = whole_file(path, error.message, error.hint, error.code)
-            return Source(self.version, path, problems=(problem,))
+            return SourceFile(self.version, path, problems=(problem,))
         digest = compiled.digest(content)
         if known is not None and known.digest == digest:
-            source = Source(self.version, path, digest, known.document)
+            source = SourceFile(self.version, path, digest, known.document)
         else:
             source = self._checked(path, kind, content, digest)
         if not source.problems and stamp is not None:
             self.kept.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
 
-    def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> Source:
+    def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> SourceFile:
         # Not before a file needs it: these import PyYAML and jsonschema.
         from connrunner.config import schema
         from connrunner.config.document import parse
 
         document = parse(content, printable(path))
-        source = Source(self.version, path, digest, problems=document.problems, document=document)
+        source = SourceFile(self.version, path, digest, problems=document.problems, document=document)
         if document.places is not None:
             found = schema.findings(kind, document.data, document.refused)
             sound = check.sound_parts(document.data, found, document.refused)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class SyntaxFinding:
     line: int  # from 0
     column: int  # from 0
     message: str
@@ -96,7 +96,7 @@ _MEANINGS = (
 )
 
 
-def explain(error: MarkedYAMLError, text: str) -> Complaint:
+def explain(error: MarkedYAMLError, text: str) -> SyntaxFinding:
     """Return where in *text* the mistake is that made the parser give up, and what to do about it."""
     context, problem = error.context or "", error.problem or ""
     if "cannot start any token" in problem and error.problem_mark is not None:
@@ -108,14 +108,14 @@ def explain(error: MarkedYAMLError, text: str) -> Complaint:
     return _complaint(error.problem_mark or error.context_mark, "this is not YAML", problem)
 
 
-def _wrong_start(mark: Mark, text: str) -> Complaint:
+def _wrong_start(mark: Mark, text: str) -> SyntaxFinding:
     char = text[mark.index : mark.index + 1]
     if char == "\t":
         return _complaint(mark, "a tab where YAML needs spaces", "indent with spaces")
     return _complaint(mark, f"a text cannot begin with `{char}` unless it is quoted", f'write it as "{char}..."')
 
 
-def _complaint(mark: Mark | None, message: str, hint: str) -> Complaint:
+def _complaint(mark: Mark | None, message: str, hint: str) -> SyntaxFinding:
     if mark is None:
-        return Complaint(0, 0, message, hint)
-    return Complaint(mark.line, mark.column, message, hint)
+        return SyntaxFinding(0, 0, message, hint)
+    return SyntaxFinding(mark.line, mark.column, message, hint)

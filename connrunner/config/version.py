@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from connrunner.config import commit, files, git, stamps
-from connrunner.config.git import Entry, Objects, VersionError
+from connrunner.config.git import GitObjects, TreeEntry, VersionError
 from connrunner.config.wording import printable
 
 Stamp = tuple[int, int] | tuple[str]
@@ -21,8 +21,8 @@ RACY_NS = 2_000_000_000
 CHECKOUT = 60.0  # seconds for which a lock of git's index means that git changes files; an older one was left behind
 
 _NOT_A_FILE = {
-    b"120000": files.Unreadable("a link, which a commit cannot follow", "put the file itself there", "not-a-file"),
-    b"160000": files.Unreadable("a submodule, not a file", "put the file itself there", "not-a-file"),
+    b"120000": files.UnreadableFile("a link, which a commit cannot follow", "put the file itself there", "not-a-file"),
+    b"160000": files.UnreadableFile("a submodule, not a file", "put the file itself there", "not-a-file"),
 }
 
 
@@ -33,7 +33,7 @@ class MovingError(VersionError):
 
 
 class Version(Protocol):
-    """Where `Sources` reads from."""
+    """Where `SourceFiles` reads from."""
 
     folder: str  # of the workspace, absolute
     commit: str | None
@@ -65,7 +65,7 @@ class Version(Protocol):
         """False when the files changed while they were read, so that what was read may mix two versions."""
 
 
-class InFolder:
+class FolderVersion:
     """The files as they stand in the folder now."""
 
     def __init__(self, folder: str) -> None:
@@ -119,10 +119,10 @@ def _same(one: os.stat_result | None, other: os.stat_result | None) -> bool:
     return (one.st_ino, one.st_ctime_ns, one.st_size) == (other.st_ino, other.st_ctime_ns, other.st_size)
 
 
-class InCommit:
+class CommitVersion:
     """The files of the commit at HEAD."""
 
-    def __init__(self, folder: str, objects: Objects) -> None:
+    def __init__(self, folder: str, objects: GitObjects) -> None:
         self.folder = folder
         self._objects = objects
         head = objects.find("HEAD^{commit}", 0)
@@ -142,7 +142,7 @@ class InCommit:
                 self._found[name] = top[name]
                 self._found |= self._listed(name, top[name])
 
-    def _listed(self, folder: str, entry: Entry) -> Mapping[str, Entry]:
+    def _listed(self, folder: str, entry: TreeEntry) -> Mapping[str, TreeEntry]:
         inside = self._objects.entries(entry.identity) if entry.mode == git.FOLDER else {}
         if inside is None:  # its connections must not look removed
             raise _damaged(self.obeyed, folder)
@@ -165,7 +165,7 @@ class InCommit:
     def read(self, path: str) -> bytes:
         entry = self._found[path]
         if entry.mode not in git.REGULAR:
-            default = files.Unreadable("not a regular file", "put a file there, or rename it", "not-a-file")
+            default = files.UnreadableFile("not a regular file", "put a file there, or rename it", "not-a-file")
             raise _NOT_A_FILE.get(entry.mode, default)
         found = self._objects.find(entry.identity, files.LIMIT + 1)
         if found is None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.processes.tree import Family
+from connrunner.processes.tree import ProcessTree
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -52,7 +52,7 @@ Known = Callable[[str, int, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Errand:
+class RunContext:
     """The run that a connector works for."""
 
     connection: str
@@ -62,11 +62,11 @@ class Errand:
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
     programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
     report: Report
-    family: Family = field(default_factory=Family.new)  # every program that it starts is one of it
+    family: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is one of it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fetched:
+class FetchResult:
     """What a source brought."""
 
     files: tuple[LocalFile, ...]  # in the order in which their rows count
@@ -83,7 +83,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Delivered:
+class SendResult:
     """What became of an export's rows: all but *refused* have arrived."""
 
     where: str  # in words for people
@@ -93,7 +93,7 @@ class Delivered:
 class Source(Protocol):
     """A module that brings files of rows to this machine."""
 
-    def fetch(self, settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:
+    def fetch(self, settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
         """Return the files to import; RunError when there are none and there should be some.
 
         A file that is *known* needs no download: it is returned with an empty `path`, and its rows count as skipped.
@@ -101,7 +101,7 @@ class Source(Protocol):
         run works, so a source that cannot rely on that copies into `errand.spool`.
         """
 
-    def settle(self, settings: Settings, errand: Errand, fetched: Fetched) -> None:
+    def settle(self, settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
         """Do what remains at the source once the rows are durable: move or delete files, say.
 
         *fetched* has only the files of which no row was refused: the others are to be offered again.
@@ -114,21 +114,21 @@ class Destination(Protocol):
     def form(self, settings: Settings, wanted: Format) -> Format:
         """Return how the rows are to stand in the file that `deliver` gets; *wanted* is what the connection says."""
 
-    def target(self, settings: Settings, errand: Errand) -> str:
+    def target(self, settings: Settings, errand: RunContext) -> str:
         """Return the name under which the rows of this run will arrive; RunError when that cannot be.
 
         It is asked before any row is written, so that a mistake in the settings costs nothing, and so that the
         suffix (.csv.gz) is known.
         """
 
-    def deliver(self, settings: Settings, errand: Errand, local: Path) -> Delivered:
+    def deliver(self, settings: Settings, errand: RunContext, local: Path) -> SendResult:
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
 
 
-class Probed(Protocol):
+class ProbingConnector(Protocol):
     """A connector that can say whether its partner is there; it may do without."""
 
-    def probe(self, settings: Settings, errand: Errand, *, writes: bool) -> str:
+    def probe(self, settings: Settings, errand: RunContext, *, writes: bool) -> str:
         """Return what was reached, in words; RunError when a run of today would not get so far.
 
         The name resolves, the partner is who it should be, and takes our credentials; nothing is fetched or changed.
@@ -146,12 +146,12 @@ def destination(name: str) -> Destination:
     return cast("Destination", _module(name, DESTINATIONS))
 
 
-def probe(kind: str, settings: Settings, errand: Errand, *, writes: bool) -> str | None:
-    """Return what the connector of `type:` *kind* reaches, see `Probed`; None when it cannot say."""
+def probe(kind: str, settings: Settings, errand: RunContext, *, writes: bool) -> str | None:
+    """Return what the connector of `type:` *kind* reaches, see `ProbingConnector`; None when it cannot say."""
     module = _module(kind, DESTINATIONS if writes else SOURCES)
     if not hasattr(module, "probe"):
         return None
-    return cast("Probed", module).probe(settings, errand, writes=writes)
+    return cast("ProbingConnector", module).probe(settings, errand, writes=writes)
 
 
 def _module(name: str, table: Mapping[str, str]) -> object:

@@ -13,7 +13,7 @@ from connrunner.core.report import Report
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import GLANCE, Pipes, end, ends, leave_nothing
 from connrunner.processes.spawn import place, start
-from connrunner.processes.tree import GRACE, Family
+from connrunner.processes.tree import GRACE, ProcessTree
 
 SHOWN = 5  # processes that a message names
 WORDS = 300  # characters of what a program said last that are worth a place in the history
@@ -42,7 +42,7 @@ def run(
     mask: Callable[[str], str],
     timeout: int | None,
     report: Report,
-    family: Family,
+    family: ProcessTree,
     grace: float = GRACE,
     counted: Callable[[Counts], None] | None = None,
 ) -> CommandResult:

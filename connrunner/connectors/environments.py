@@ -23,7 +23,7 @@ from connrunner.connectors import bridge
 from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.processes.tree import Family
+from connrunner.processes.tree import ProcessTree
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
@@ -185,7 +185,7 @@ def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -
             take=take,
             hear=hear,
             idle=PATIENCE,
-            family=Family.new(),
+            family=ProcessTree.new(),
         )
     except RunError as error:
         raise RunError(

@@ -16,7 +16,7 @@ EXCEL = ("openpyxl", "excel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Missing:
+class MissingExtra:
     """An extra that a connection needs and this Python does not have."""
 
     path: tuple[str, ...]  # the part of the connection's file that needs it
@@ -24,7 +24,7 @@ class Missing:
     extra: str
 
 
-def missing(work: Work) -> Iterator[Missing]:
+def missing(work: Work) -> Iterator[MissingExtra]:
     """Yield the extras that *work* cannot do without and that are not installed here."""
     if isinstance(work, Command):
         return
@@ -35,6 +35,6 @@ def missing(work: Work) -> Iterator[Missing]:
     if name == "sql" and (scheme := re.match(r"(\w+)(?:\+\w+)?://", settings["url"])):  # a reference does not tell
         needed = DATABASES[scheme[1].lower() in ("postgres", "postgresql")]
     if needed and find_spec(needed[0]) is None:
-        yield Missing(path=(kind, place, "type"), what=f"the connector {name}", extra=needed[1])
+        yield MissingExtra(path=(kind, place, "type"), what=f"the connector {name}", extra=needed[1])
     if work.format.type == "excel" and find_spec(EXCEL[0]) is None:
-        yield Missing(path=(kind, "format", "type"), what="an Excel workbook", extra=EXCEL[1])
+        yield MissingExtra(path=(kind, "format", "type"), what="an Excel workbook", extra=EXCEL[1])

@@ -40,7 +40,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -52,7 +52,7 @@ UNFINISHED = (".part", ".filepart", ".tmp")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return the files that `path` names, in the order of their names, where they are."""
     workspace = errand.workspace
     pattern = _path(settings)
@@ -61,10 +61,10 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
             found = [_single(pattern, workspace)]
         else:
             found = _matching(pattern, workspace, errand.report)
-    return Fetched(files=tuple(_local_file(path, workspace) for path in found))
+    return FetchResult(files=tuple(_local_file(path, workspace) for path in found))
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Leave the files where they are."""
 
 
@@ -73,7 +73,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return the path of the file, its placeholders filled in; RunError when no file can be there."""
     workspace = errand.workspace
     name = os.path.normpath(fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at))
@@ -86,7 +86,7 @@ def target(settings: Settings, errand: Errand) -> str:
     return name
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     """Return the folder, which is there and may be read, or written."""
     if writes:
         return f"files may be written at {target(settings, errand)}"
@@ -99,7 +99,7 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
     return f"the folder {_name(folder, workspace)}"
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     name = target(settings, errand)
     path = errand.workspace / name
@@ -125,7 +125,7 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
                 part.unlink()
             raise
         _sync_folder(path.parent)
-    return Delivered(where=name)
+    return SendResult(where=name)
 
 
 # --- import ------------------------------------------------------------------------------------------------------

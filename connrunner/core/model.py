@@ -102,7 +102,7 @@ class Blackout:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Excepting:
+class ScheduleWithBlackouts:
     """Whenever *schedule* fires outside of *blackouts*."""
 
     schedule: Single | AnyOf
@@ -113,10 +113,10 @@ class Excepting:
 class AnyOf:
     """Whenever one of *schedules* fires; what they share is one slot."""
 
-    schedules: tuple[Single | Excepting, ...]  # never empty
+    schedules: tuple[Single | ScheduleWithBlackouts, ...]  # never empty
 
 
-Schedule = Single | Manual | AnyOf | Excepting
+Schedule = Single | Manual | AnyOf | ScheduleWithBlackouts
 
 # --- profiles ----------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 from connrunner.core import counts, instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Story:
+class LogSummary:
     """What a log tells: how far the run came and, when it says so, how it ended."""
 
     result: Result | None = None
@@ -63,7 +63,7 @@ class Story:
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
-def fold(events: Iterable[Mapping[str, Any]]) -> Story:
+def fold(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted = None, "", None, "", Counts()
     for event in events:
@@ -78,7 +78,7 @@ def fold(events: Iterable[Mapping[str, Any]]) -> Story:
             elif kind == "ended":
                 instant.parse(event["at"])
                 result, ended_at = result_from(event), event["at"]
-    return Story(result=result, ended_at=ended_at, progress=progress, last_message=message, counts=counted)
+    return LogSummary(result=result, ended_at=ended_at, progress=progress, last_message=message, counts=counted)
 
 
 def _progress(before: Progress | None, event: Mapping[str, Any]) -> Progress:
@@ -101,7 +101,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
     )
 
 
-def stopped(stop: Stop, result: Result) -> Result:
+def stopped(stop: StopRequest, result: Result) -> Result:
     """Return *result* as that of a run that somebody stopped: with who and why, and what it had done by then."""
     message = stop.told + (f"; {result.message}" if result.message else "")
     detail = {**result.detail, "stopped_by": stop.asked_by, "reason": stop.reason}

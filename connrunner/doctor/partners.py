@@ -15,7 +15,7 @@ from typing import Any
 
 from connrunner import connectors
 from connrunner.config import secrets
-from connrunner.connectors import Errand, command
+from connrunner.connectors import RunContext, command
 from connrunner.core.model import Command, Connection, Export, Workspace
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
@@ -45,7 +45,7 @@ def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
             secrets.resolve(value, folder=here) if value and secrets.is_reference(value) else value
             for value in (said.username, said.password)
         )
-        session = smtp.Session(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
+        session = smtp.SmtpSession(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
         try:
             session.reach()
         finally:
@@ -62,7 +62,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
     """Return whether the other side of *connection* is there and takes its credentials; *here* is the workspace."""
     name = f"connection {connection.name}"
     mask: Callable[[str], str] = str
-    report = _Heard()
+    report = _LastWarning()
     try:
         plain = {text: secrets.resolve(text, folder=here) for text in secrets.references(connection.settings)}
         mask = secrets.Masker(plain.values()).mask
@@ -70,7 +70,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
             if isinstance(connection.work, Command):
                 found: str | None = command.probe(connection.work, workspace=here)
             else:
-                errand = Errand(
+                errand = RunContext(
                     connection=connection.name,
                     run=0,
                     at=now,
@@ -119,7 +119,7 @@ class _SlowError(SystemExit):
     """
 
 
-class _Heard:
+class _LastWarning:
     """A report of which the last warning counts: why something is tried again."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from connrunner.processes.tree import MARK, Family, holders
+from connrunner.processes.tree import MARK, ProcessTree, holders
 
 
 class Worker(Protocol):
@@ -37,7 +37,7 @@ class Worker(Protocol):
         """Give the descriptor back."""
 
 
-class Process:
+class WorkerProcess:
     """A worker that we started, in a session of its own."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -65,7 +65,7 @@ class Process:
             self._ended = None
 
 
-class Orphan:
+class OrphanedWorker:
     """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
 
     exit_status = None  # nobody can ask for it but its parent
@@ -95,7 +95,7 @@ class Orphan:
         """There is nothing to give back."""
 
 
-def start(job: Mapping[str, Any], *, family: Family, worker_lock: int, errors: Path) -> Process:
+def start(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
     """Start the worker for *job*, in a session of its own, with the mark of the *family* in its environment.
 
     It inherits the descriptors of the *family*, which it passes on, and *worker_lock*, which it does not. What its
@@ -114,7 +114,7 @@ def start(job: Mapping[str, Any], *, family: Family, worker_lock: int, errors: P
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as stdin:
         stdin.write(json.dumps(job).encode())
-    return Process(process)
+    return WorkerProcess(process)
 
 
 def wait(workers: Iterable[Worker], seconds: float) -> None:

@@ -24,7 +24,7 @@ from connrunner.state import locks
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import Owed, Standing
+from connrunner.state.standing import JournalState, OwedNotice
 
 PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
@@ -79,7 +79,12 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
 
 
 def _pending(
-    owed: Owed, recipients: tuple[str, ...], workspace: Workspace, stands: Standing, state: StateFolder, patience: float
+    owed: OwedNotice,
+    recipients: tuple[str, ...],
+    workspace: Workspace,
+    stands: JournalState,
+    state: StateFolder,
+    patience: float,
 ) -> PendingNotice:
     name, run = owed.notice.connection, owed.run
     connection = workspace.connections.get(name)
@@ -113,7 +118,7 @@ def _pending(
 
 
 def digest(
-    target: str, workspace: Workspace, stands: Standing, state: StateFolder, *, start: datetime, end: datetime
+    target: str, workspace: Workspace, stands: JournalState, state: StateFolder, *, start: datetime, end: datetime
 ) -> dict[str, Any]:
     """Return what ran between two instants, connection by connection; those without runs are there, too."""
     connections = []

@@ -49,7 +49,7 @@ def send(ping: dict[str, Any], folder: Path) -> str:
         return f"the server cannot be reached: {words}"
 
 
-class Pigeon(threading.Thread):
+class PingThread(threading.Thread):
     """Sends the pings to one URL, one after the other."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,11 +66,11 @@ class Pigeon(threading.Thread):
 
 def main() -> None:
     """Send what stands on standard input for the workspace named as argument."""
-    pigeons: dict[str, Pigeon] = {}
+    pigeons: dict[str, PingThread] = {}
     for line in sys.stdin.buffer:
         ping = json.loads(line)
         if ping["url"] not in pigeons:
-            pigeons[ping["url"]] = Pigeon(Path(sys.argv[1]))
+            pigeons[ping["url"]] = PingThread(Path(sys.argv[1]))
             pigeons[ping["url"]].start()
         pigeons[ping["url"]].letters.put(ping)
     end = time.monotonic() + LAST

@@ -14,17 +14,17 @@ class ServerError(ConnrunnerError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class DeliveryResult:
     """What came of one mail to one recipient."""
 
     result: Result
     reason: str = ""  # empty when sent
 
 
-class Carrier(Protocol):
+class Transport(Protocol):
     """Takes mails one by one; it never raises for what a server, a network or a disk does."""
 
-    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:
         """Hand *data* over for *recipient*, from the address *source*."""
 
     def close(self) -> None:

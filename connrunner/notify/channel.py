@@ -17,8 +17,8 @@ from collections.abc import Callable
 from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import child, plain
-from connrunner.notify.carrier import Answer
-from connrunner.notify.render import Rendered
+from connrunner.notify.carrier import DeliveryResult
+from connrunner.notify.render import RenderedMessage
 
 PREFIX = "apprise:"  # of a recipient; a reference to the secret URL follows, which is no secret itself
 PATIENCE = 15.0  # seconds for one recipient
@@ -40,18 +40,18 @@ def is_channel(recipient: str) -> bool:
 
 
 def tell(
-    recipient: str, rendered: Rendered, event: Event, *, reveal: Reveal, hide: Hide, patience: float = PATIENCE
-) -> Answer:
+    recipient: str, rendered: RenderedMessage, event: Event, *, reveal: Reveal, hide: Hide, patience: float = PATIENCE
+) -> DeliveryResult:
     """Tell *recipient*, within *patience* seconds; whatever goes wrong can be repaired, and is tried again."""
     try:
         url = reveal(recipient.removeprefix(PREFIX)).strip()
     except RunError as error:
-        return Answer(result="deferred", reason=str(error))
+        return DeliveryResult(result="deferred", reason=str(error))
     request = {"url": url, "title": rendered.subject, "body": rendered.chat, "kind": KINDS.get(event, "failure")}
     reason = _ask(request, min(patience, PATIENCE))
     if not reason:
-        return Answer(result="sent")
-    return Answer(result="deferred", reason=plain.line(hide(_secrets(url), reason), 300))
+        return DeliveryResult(result="sent")
+    return DeliveryResult(result="deferred", reason=plain.line(hide(_secrets(url), reason), 300))
 
 
 def _secrets(url: str) -> list[str]:

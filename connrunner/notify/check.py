@@ -10,7 +10,7 @@ from typing import Any
 
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, Trouble, choose, work
+from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, choose, work
 from connrunner.notify.vocabulary import NAMES, VARIABLES
 
 SECONDS = 30.0
@@ -34,7 +34,7 @@ def check(folder: Path) -> tuple[Problem, ...]:
             contexts.append(context)
     answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
-    troubles = [Trouble(**answer["trouble"]) for answer in answers if "trouble" in answer]
+    troubles = [RenderProblem(**answer["trouble"]) for answer in answers if "trouble" in answer]
     problems = {_problem(trouble, templates) for trouble in troubles}
     problems |= {stranger for name in names if (stranger := _stranger(folder, name))}
     if not troubles:
@@ -70,7 +70,7 @@ def _stranger(folder: Path, name: str) -> Problem | None:
     return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
 
 
-def _problem(trouble: Trouble, templates: Path) -> Problem:
+def _problem(trouble: RenderProblem, templates: Path) -> Problem:
     source = _source(templates / trouble.template, trouble.line)
     return Problem(
         path=f"templates/{trouble.template}",

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Outcome
-from connrunner.notify.carrier import Answer
+from connrunner.notify.carrier import DeliveryResult
 
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
@@ -35,15 +35,15 @@ class Folder:
         self._path = path
         self._at = at  # when it became owed, by the notice's id
 
-    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:  # noqa: ARG002 - a Carrier
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Carrier
         name = file_name(notice, recipient, self._at[notice.id])
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(self._path / name, data)
         except OSError as error:
             reason = f"{self._path / name} cannot be written: {error.strerror or error}; free or repair the folder"
-            return Answer(result="deferred", reason=reason)
-        return Answer(result="sent")
+            return DeliveryResult(result="deferred", reason=reason)
+        return DeliveryResult(result="sent")
 
     def close(self) -> None:
         """A folder needs no goodbye."""

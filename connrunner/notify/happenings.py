@@ -36,7 +36,7 @@ def of(event: str, facts: Facts, language: Language, timezone: str) -> dict[str,
     part = PART_OF.get(event, event)
     if part in PARTS:
         with suppress(KeyError, TypeError, ValueError, AttributeError):
-            parts[part] = getattr(_Telling(language, timezone), part)(facts)
+            parts[part] = getattr(_EventFacts(language, timezone), part)(facts)
     return parts
 
 
@@ -48,7 +48,7 @@ def share(value: float, largest: float) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Telling:
+class _EventFacts:
     language: Language
     timezone: str
 

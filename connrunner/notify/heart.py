@@ -44,7 +44,7 @@ def sign_of(run: Run) -> Sign:
     return "success" if run.outcome in WELL else "fail"
 
 
-class Heart:
+class PingSender:
     """Hands pings to the process that sends them; none of its methods raises for what a network does."""
 
     def __init__(self, folder: Path) -> None:

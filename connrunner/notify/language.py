@@ -29,7 +29,7 @@ class Language(Protocol):
         """Return a length of time with its two largest units."""
 
 
-class Plain:
+class NeutralLanguage:
     """What is read alike everywhere: `Mon 2026-11-23 01:30:00 +01:00`, `12,000`, `1 h 2 min`."""
 
     def instant(self, instant: datetime, timezone: str) -> str:
@@ -53,7 +53,7 @@ class Plain:
         return f"{whole} s"
 
 
-class Spoken:
+class CldrLanguage:
     """What the Unicode CLDR says of a language: `ma 23 nov 2026 01:30:00 +01:00`, `12.000`, `1 u, 2 min`."""
 
     def __init__(self, locale: Locale) -> None:
@@ -98,15 +98,15 @@ class Spoken:
 def speak(tag: str) -> Language:
     """Return the language that *tag* (`nl`, `de-AT`) names; the plain one for no tag, or when Babel cannot be used."""
     if not tag:
-        return Plain()
+        return NeutralLanguage()
     try:
         from babel import Locale, UnknownLocaleError
     except ImportError:  # `validate` says so; a mail in plain words is better than none
-        return Plain()
+        return NeutralLanguage()
     try:
-        return Spoken(Locale.parse(tag, sep="-"))
+        return CldrLanguage(Locale.parse(tag, sep="-"))
     except (ValueError, UnknownLocaleError):
-        return Plain()
+        return NeutralLanguage()
 
 
 def _there(instant: datetime, timezone: str) -> datetime:

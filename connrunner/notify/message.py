@@ -18,7 +18,7 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.errors import ConnrunnerError
 from connrunner.notify import address, plain
 from connrunner.notify.address import Person
-from connrunner.notify.render import Rendered
+from connrunner.notify.render import RenderedMessage
 
 # 7bit: every server takes it, also one without 8BITMIME.
 POLICY = SMTP.clone(cte_type="7bit")
@@ -30,7 +30,7 @@ class MessageError(ConnrunnerError):
 
 
 def build(
-    notice: Notice, recipient: str, rendered: Rendered, *, source: Person, at: datetime, reply_to: str = ""
+    notice: Notice, recipient: str, rendered: RenderedMessage, *, source: Person, at: datetime, reply_to: str = ""
 ) -> bytes:
     """
     Return the mail as bytes with CRLF line ends.

@@ -14,9 +14,9 @@ from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.model import Commit, Mail, Run
 from connrunner.notify import address, channel, folder, message, smtp, wire
 from connrunner.notify.address import AddressError
-from connrunner.notify.carrier import Answer, Carrier, ServerError
+from connrunner.notify.carrier import DeliveryResult, ServerError, Transport
 from connrunner.notify.facts import context
-from connrunner.notify.render import Rendered, render
+from connrunner.notify.render import RenderedMessage, render
 
 AT_ONCE = 100  # notices in one pass; the others stay due
 LEAST = 2.0  # seconds without which a pass is not begun
@@ -97,12 +97,12 @@ def deliver(
     says = dict(zip(contexts, rendered, strict=True))
 
     if to_mailboxes:
-        carrier: Carrier
+        carrier: Transport
         if server is None:
             path = folder.place(mail.server, workspace=workspace, default=mailbox)
             carrier = folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
         else:
-            carrier = smtp.Session(server, username=username, password=password, deadline=deadline)
+            carrier = smtp.SmtpSession(server, username=username, password=password, deadline=deadline)
         with _closing(carrier):
             for each, recipient in _each(to_mailboxes, deadline):
                 answer = _mail(carrier, each, recipient, says[each.notice.id], source=source, at=clock())
@@ -131,13 +131,19 @@ def _each(pending: Sequence[PendingNotice], deadline: float) -> Iterator[tuple[P
 
 
 def _mail(
-    carrier: Carrier, each: PendingNotice, recipient: str, rendered: Rendered, *, source: address.Person, at: datetime
-) -> Answer:
+    carrier: Transport,
+    each: PendingNotice,
+    recipient: str,
+    rendered: RenderedMessage,
+    *,
+    source: address.Person,
+    at: datetime,
+) -> DeliveryResult:
     try:
         data = message.build(each.notice, recipient, rendered, source=source, at=at, reply_to=each.reply_to)
         mailbox = address.person(recipient).spec
     except (AddressError, message.MessageError) as error:
-        return Answer(result="refused", reason=str(error))
+        return DeliveryResult(result="refused", reason=str(error))
     return carrier.send(each.notice, mailbox, source.spec, data)
 
 
@@ -145,11 +151,11 @@ def put_off(
     pending: Sequence[PendingNotice], reason: str, *, record: Record, clock: Clock = _now
 ) -> list[DeliveryRecord]:
     """Record that nobody can be told now, and why: a secret that is not there, say."""
-    answer = Answer(result="deferred", reason=reason)
+    answer = DeliveryResult(result="deferred", reason=reason)
     return [_settle(each.notice, recipient, answer, record, clock) for each in pending for recipient in each.recipients]
 
 
-def _settle(notice: Notice, recipient: str, answer: Answer, record: Record, clock: Clock) -> DeliveryRecord:
+def _settle(notice: Notice, recipient: str, answer: DeliveryResult, record: Record, clock: Clock) -> DeliveryRecord:
     delivery: DeliveryRecord = {
         "notice": notice.id,
         "recipient": recipient,
@@ -182,7 +188,7 @@ def _context(pending: PendingNotice, workspace: Path) -> dict[str, object]:
 
 
 @contextmanager
-def _closing(carrier: Carrier) -> Iterator[None]:
+def _closing(carrier: Transport) -> Iterator[None]:
     try:
         yield
     finally:

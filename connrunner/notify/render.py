@@ -36,7 +36,7 @@ KEPT = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME")  # of the environment: the rest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trouble:
+class RenderProblem:
     """Why a template could not be rendered."""
 
     template: str
@@ -48,7 +48,7 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedMessage:
     """What a mail says, and a chat; without *html* the mail has a text part only."""
 
     subject: str
@@ -57,7 +57,7 @@ class Rendered:
     chat: str = ""
 
 
-def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[Rendered]:
+def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[RenderedMessage]:
     """Return one mail for each of *contexts*, until *deadline* (monotonic): a plain one where a template fails."""
     jobs = [
         {"template": choose(workspace, context, part), "context": index}
@@ -93,16 +93,16 @@ def kind_of(event: str) -> str:
     return event if event in KINDS else "run"
 
 
-def _mail(context: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> Rendered:
+def _mail(context: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]) -> RenderedMessage:
     """Put the parts together; a template for chats that fails costs no mail its form, and the other way round."""
     *mail, chat = answers
-    troubles = [Trouble(**answer["trouble"]) for answer in mail if "trouble" in answer]
-    rendered = fallback(context, troubles[0]) if troubles else Rendered(*(answer["text"] for answer in mail))
-    said = fallback(context, Trouble(**chat["trouble"])).text if "trouble" in chat else chat["text"]
+    troubles = [RenderProblem(**answer["trouble"]) for answer in mail if "trouble" in answer]
+    rendered = fallback(context, troubles[0]) if troubles else RenderedMessage(*(answer["text"] for answer in mail))
+    said = fallback(context, RenderProblem(**chat["trouble"])).text if "trouble" in chat else chat["text"]
     return replace(rendered, chat=said.strip())
 
 
-def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:
+def fallback(context: Mapping[str, Any], trouble: RenderProblem) -> RenderedMessage:
     """Return the mail that needs no template: what happened, and what is wrong with the template."""
     subject, facts = _plainly(context)
     text = [
@@ -114,7 +114,7 @@ def fallback(context: Mapping[str, Any], trouble: Trouble) -> Rendered:
         f"    templates/{plain.line(trouble.template)}, line {trouble.line}: {plain.line(trouble.message, limit=500)}",
         "Repair the template; `connrunner validate` finds the same mistake. The runs are not affected.",
     ]
-    return Rendered(subject=subject, text="\n".join(text) + "\n", html=None)
+    return RenderedMessage(subject=subject, text="\n".join(text) + "\n", html=None)
 
 
 def _plainly(context: Mapping[str, Any]) -> tuple[str, list[str]]:

@@ -20,38 +20,40 @@ from contextlib import suppress
 from connrunner.core.alerts.notice import Notice, Result
 from connrunner.errors import ConnrunnerError
 from connrunner.notify import plain
-from connrunner.notify.carrier import Answer
-from connrunner.notify.wire import PATIENCE, Line, Server
+from connrunner.notify.carrier import DeliveryResult
+from connrunner.notify.wire import PATIENCE, MailServer, SmtpConnection
 
 
 class UnusableError(ConnrunnerError):
     """The server cannot be used, for whatever recipient."""
 
 
-class Session:
+class SmtpSession:
     """One delivery pass to one server, over as few connections as possible, until *deadline* (monotonic)."""
 
-    def __init__(self, server: Server, *, username: str | None, password: str | None, deadline: float) -> None:
+    def __init__(self, server: MailServer, *, username: str | None, password: str | None, deadline: float) -> None:
         self._server = server
         self._username = username
         self._password = password
         self._deadline = deadline
-        self._line: Line | None = None
+        self._line: SmtpConnection | None = None
         self._unusable = ""  # why there is no point in connecting once more in this pass
 
-    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> Answer:  # noqa: ARG002 - a Carrier
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Carrier
         if self._unusable:
-            return Answer(result="deferred", reason=self._unusable)
+            return DeliveryResult(result="deferred", reason=self._unusable)
         try:
             line = self._ready()
         except UnusableError as error:
             self._unusable = str(error)
-            return Answer(result="deferred", reason=self._unusable)
+            return DeliveryResult(result="deferred", reason=self._unusable)
         try:
             return self._hand_over(line, recipient, source, data)
         except (OSError, smtplib.SMTPException) as error:
             self._drop()
-            return Answer(result="deferred", reason=f"{self._server} broke off: {self._said(error)}; it is tried again")
+            return DeliveryResult(
+                result="deferred", reason=f"{self._server} broke off: {self._said(error)}; it is tried again"
+            )
 
     def reach(self) -> None:
         """Go as far as a mail would without one: connected, verified, logged in; UnusableError says why not."""
@@ -64,12 +66,12 @@ class Session:
                 self._line.quit()
         self._drop()
 
-    def _hand_over(self, line: Line, recipient: str, source: str, data: bytes) -> Answer:
+    def _hand_over(self, line: SmtpConnection, recipient: str, source: str, data: bytes) -> DeliveryResult:
         options = [f"size={len(data)}"] if line.has_extn("size") else []
         if not (source + recipient).isascii():
             if not line.has_extn("smtputf8"):
                 what = f"{recipient if source.isascii() else source} has letters that it takes in no address"
-                return Answer(result="refused", reason=f"{self._server} has no SMTPUTF8: {what}")
+                return DeliveryResult(result="refused", reason=f"{self._server} has no SMTPUTF8: {what}")
             options += ["SMTPUTF8", "BODY=8BITMIME"]
         self._patience(line)
         code, said = line.mail(source, options)
@@ -88,13 +90,13 @@ class Session:
             code, said = error.smtp_code, _bytes(error.smtp_error)
         if code != 250:
             return self._answer(_verdict(code), "does not take the mail", code, said)
-        return Answer(result="sent")
+        return DeliveryResult(result="sent")
 
-    def _answer(self, result: Result, what: str, code: int, said: bytes, hint: str = "") -> Answer:
+    def _answer(self, result: Result, what: str, code: int, said: bytes, hint: str = "") -> DeliveryResult:
         advice = f"; {hint}" if hint else ""
-        return Answer(result=result, reason=f"{self._server} {what}: {self._said((code, said))}{advice}")
+        return DeliveryResult(result=result, reason=f"{self._server} {what}: {self._said((code, said))}{advice}")
 
-    def _ready(self) -> Line:
+    def _ready(self) -> SmtpConnection:
         """Return a connection that waits for a mail."""
         if self._line is not None:
             # A server may have had enough of the connection after some mails; that says nothing about the next one.
@@ -106,9 +108,9 @@ class Session:
         self._line = self._open()
         return self._line
 
-    def _open(self) -> Line:
+    def _open(self) -> SmtpConnection:
         try:
-            line = Line(self._server, self._deadline)
+            line = SmtpConnection(self._server, self._deadline)
         except ssl.SSLCertVerificationError as error:
             raise self._untrusted(error) from None
         except ssl.SSLError as error:
@@ -124,7 +126,7 @@ class Session:
             raise
         return line
 
-    def _greet(self, line: Line) -> None:
+    def _greet(self, line: SmtpConnection) -> None:
         """From the greeting to the point where mail can be sent."""
         try:
             self._patience(line)
@@ -146,7 +148,7 @@ class Session:
         if self._username is not None:
             self._log_in(line, self._username, self._password)
 
-    def _log_in(self, line: Line, username: str, password: str | None) -> None:
+    def _log_in(self, line: SmtpConnection, username: str, password: str | None) -> None:
         if password is None:
             raise UnusableError("mail.username is set and mail.password is not", hint="set both or none")
         try:
@@ -169,7 +171,7 @@ class Session:
             hint="repair the certificate, or name its authority in SSL_CERT_FILE",
         )
 
-    def _patience(self, line: Line) -> None:
+    def _patience(self, line: SmtpConnection) -> None:
         line.wait(max(0.1, min(PATIENCE, self._deadline - time.monotonic())))
 
     def _drop(self) -> None:

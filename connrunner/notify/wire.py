@@ -22,7 +22,7 @@ PATIENCE = 10.0  # seconds for the connection, and for each answer but the last
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Server:
+class MailServer:
     """Where mail goes."""
 
     scheme: Literal["smtp", "smtps", "smtp+plain"]
@@ -33,7 +33,7 @@ class Server:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> Server:
+def parse(text: str) -> MailServer:
     """Return the server that `mail.server` names; ServerError when it names none."""
     try:
         parts = urlsplit(text)
@@ -44,17 +44,17 @@ def parse(text: str) -> Server:
         raise ServerError("mail.server holds a user name", hint="write mail.username and mail.password instead")
     match parts.scheme:
         case "smtp" | "smtps" | "smtp+plain" as scheme if host and port != 0 and parts.path in ("", "/"):
-            return Server(scheme=scheme, host=host, port=port or PORTS[scheme])
+            return MailServer(scheme=scheme, host=host, port=port or PORTS[scheme])
     raise ServerError(
         f"mail.server {plain.line(text, 80)!r} is none of smtp://, smtps://, smtp+plain:// with a host, and file:",
         hint="write it as smtp://mail.example.com:587",
     )
 
 
-class Line(smtplib.SMTP):
+class SmtpConnection(smtplib.SMTP):
     """SMTP on a connection; OSError or SMTPException when there is none to be had."""
 
-    def __init__(self, server: Server, deadline: float) -> None:
+    def __init__(self, server: MailServer, deadline: float) -> None:
         self._to = server
         self._deadline = deadline
         self._wire: socket.socket | None = None
@@ -100,7 +100,7 @@ class Line(smtplib.SMTP):
         return wire
 
 
-def _connect(server: Server, seconds: float) -> socket.socket:
+def _connect(server: MailServer, seconds: float) -> socket.socket:
     """Return a connection to the first address of *server* that takes one."""
     until = time.monotonic() + seconds
     found = _addresses(server, seconds)
@@ -119,7 +119,7 @@ def _connect(server: Server, seconds: float) -> socket.socket:
     raise trouble
 
 
-def _addresses(server: Server, seconds: float) -> list[Any]:
+def _addresses(server: MailServer, seconds: float) -> list[Any]:
     """Look *server* up; a resolver that hangs is left behind after *seconds*."""
     answers: queue.SimpleQueue[list[Any] | Exception] = queue.SimpleQueue()
 

@@ -193,14 +193,14 @@ class Output:
         elif said.message is not None:
             self._report.message(self._note(said), level=said.level, stream=stream)
 
-    def _note(self, said: protocol.Said) -> str:
+    def _note(self, said: protocol.ProtocolLine) -> str:
         """Remember a message as the program's last one; return it as it can be shown."""
         self.last_message = text = self._mask(_storable(said.message or ""))
         if said.level == "error":
             self.last_complaint = text
         return text
 
-    def _said(self, stream: str, line: bytes) -> protocol.Said | None:
+    def _said(self, stream: str, line: bytes) -> protocol.ProtocolLine | None:
         """Return what *line* says to connrunner, its counters noted, or None for an ordinary line."""
         if stream != "stdout" or not line.startswith(b"{") or len(line) > LINE:
             return None

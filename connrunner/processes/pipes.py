@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol, Self
 
 from connrunner.errors import RunError
-from connrunner.processes.tree import KILLED, Ending, Family, described, reap_orphans
+from connrunner.processes.tree import KILLED, ProcessTree, Termination, described, reap_orphans
 
 CHUNK = 1 << 20  # bytes; what a pipe holds, where the system lets us make it so large
 DRAIN = 2.0  # seconds after the program's end for what is in the pipes, and for those that it left behind
@@ -86,7 +86,7 @@ class Pipes:
         return self.are_closed
 
 
-def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: Family, *, within: float | None) -> bool:
+def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: ProcessTree, *, within: float | None) -> bool:
     """Read until the program has ended; False when it has not *within* so many seconds.
 
     Its exit counts, not the end of its output: a daemon that it leaves behind may hold the pipes for ever, and a
@@ -102,18 +102,18 @@ def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: Family, *, with
     return True
 
 
-def look_after(process: subprocess.Popen[bytes], family: Family) -> None:
+def look_after(process: subprocess.Popen[bytes], family: ProcessTree) -> None:
     """Forget those orphans of the program that have ended, where we are the parent of its orphans."""
     if family.below == os.getpid():
         reap_orphans(but=process.pid)
 
 
-def end(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, family: Family) -> bool:
+def end(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, family: ProcessTree) -> bool:
     """Ask the program and its *family* to end, and kill who is left after *grace* seconds; False if it had to.
 
     All of them get their grace: of `sh -c "a | b"` the shell is gone at once, while `a` and `b` clean up.
     """
-    with Ending(replace(family, group=process.pid), grace=grace) as ending:
+    with Termination(replace(family, group=process.pid), grace=grace) as ending:
         try:
             while ending.goes_on():
                 pipes.read(GLANCE)  # or it would wait for a reader and never end
@@ -134,7 +134,7 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
         ) from None
 
 
-def leave_nothing(pipes: Pipes, grace: float, family: Family) -> tuple[str, ...]:
+def leave_nothing(pipes: Pipes, grace: float, family: ProcessTree) -> tuple[str, ...]:
     """See that nobody of a program that has ended lives on; return who had to be ended, for people.
 
     They have `DRAIN` seconds to end by themselves, and the usual grace after that.
@@ -147,7 +147,7 @@ def leave_nothing(pipes: Pipes, grace: float, family: Family) -> tuple[str, ...]
             break
         if pipes.are_closed:
             time.sleep(min(left, GLANCE))
-    with Ending(family, grace=grace) as ending:
+    with Termination(family, grace=grace) as ending:
         try:
             while ending.goes_on():
                 pipes.read(GLANCE)

@@ -21,7 +21,7 @@ class ProtocolError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
+class ProtocolLine:
     """What one line says."""
 
     message: str | None = None
@@ -29,7 +29,7 @@ class Said:
     counts: Counts | None = None
 
 
-def parse(line: str) -> Said | None:
+def parse(line: str) -> ProtocolLine | None:
     """Return what *line* says, or None for an ordinary line.
 
     ProtocolError tells what is wrong with a line that means to speak to connrunner. A JSON object with a `message` and
@@ -53,7 +53,7 @@ def parse(line: str) -> Said | None:
     if level not in LEVELS:
         raise ProtocolError(f"unknown level {_shown(level)}{_near(level, LEVELS)}")
     counts = _counts(data["counts"]) if "counts" in data else None
-    return Said(message=message, level=cast("Level", level), counts=counts)
+    return ProtocolLine(message=message, level=cast("Level", level), counts=counts)
 
 
 def _counts(data: object) -> Counts:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.errors import RunError
-from connrunner.processes.tree import MARK, Family
+from connrunner.processes.tree import MARK, ProcessTree
 
 # And LC_*. The worker sets TRACEPARENT to its run.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE")
@@ -26,7 +26,7 @@ def start(
     *,
     workspace: Path,
     environment: Mapping[str, str],
-    family: Family,
+    family: ProcessTree,
     stdin: int | BinaryIO = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start the program of *work* in a process group of its own, its output in pipes; RunError when that fails.

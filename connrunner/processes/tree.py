@@ -23,7 +23,7 @@ _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Family:
+class ProcessTree:
     """The processes of a run, or of one program: whoever is one of these, but never this process itself."""
 
     mark: str  # who has it in the environment that it was started with
@@ -67,13 +67,13 @@ class Family:
         return sorted(found - {os.getpid()})
 
 
-class Ending:
+class Termination:
     """The end of a family: each is asked (SIGTERM), and killed after *grace* seconds if it is still there.
 
     It does not wait by itself: `goes_on` is called again and again by who has other things to do meanwhile.
     """
 
-    def __init__(self, family: Family, *, grace: float) -> None:
+    def __init__(self, family: ProcessTree, *, grace: float) -> None:
         self.killed = False  # somebody had to be
         self.asked: list[str] = []  # who was there, for people
         self.left: list[str] = []  # who could not be ended

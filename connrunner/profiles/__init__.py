@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
-from connrunner.profiles.results import ExportResult, ImportResult, Refused
+from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
 
 MEMORY_LIMIT = "512MB"
 
@@ -85,7 +85,7 @@ class ProfileStore(Protocol):
         connection: str,
         run: int,
         at: datetime,
-        refused: Sequence[Refused] = (),
+        refused: Sequence[RefusedRow] = (),
         rejects: Path | None = None,
     ) -> Counts:
         """

@@ -35,7 +35,7 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
+class ImportMeasures:
     """What came by an import, as far as `expect` judges it."""
 
     rows: int | None  # of the files that are read for the first time; None when there are files, and none is new
@@ -45,7 +45,7 @@ class Arrival:
     before: int  # profiles that were stored before
 
 
-def check_import(expect: Expect, arrival: Arrival) -> None:
+def check_import(expect: Expect, arrival: ImportMeasures) -> None:
     """
     RunError when what came is not as expected.
 

@@ -26,7 +26,7 @@ NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Mapped:
+class MappedField:
     """One field of an import; *number* is its place in the staged rows: `v0`, `v1`..."""
 
     number: int
@@ -43,12 +43,12 @@ class Mapped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class ImportPlan:
     """An import, made ready for the store."""
 
     work: Import
-    fields: tuple[Mapped, ...]
-    groups: tuple[tuple[Mapped, ...], ...]  # the keys: any of the outer, all of the inner
+    fields: tuple[MappedField, ...]
+    groups: tuple[tuple[MappedField, ...], ...]  # the keys: any of the outer, all of the inner
     consents: tuple[tuple[str, str], ...]  # objective and column; staged as `o0`, `o1`...
     objectives: Mapping[str, Objective]  # all that profile.yaml declares
     fingerprint: str  # changes when the same file would mean something else
@@ -76,14 +76,14 @@ class Plan:
         return len(self.groups) == 1 and len(self.groups[0]) == 1 and self.groups[0][0].owner.identifier
 
     @property
-    def increments(self) -> tuple[Mapped, ...]:
+    def increments(self) -> tuple[MappedField, ...]:
         return tuple(mapped for mapped in self.fields if mapped.field.write is Write.INCREMENT)
 
 
-def plan(work: Import, model: ProfileModel) -> Plan:
+def plan(work: Import, model: ProfileModel) -> ImportPlan:
     """Return *work* made ready. RunError when it cannot mean anything for *model*."""
     fields = tuple(
-        Mapped(number=number, field=field, owner=_owner(model, field.property, "the import's `fields`"))
+        MappedField(number=number, field=field, owner=_owner(model, field.property, "the import's `fields`"))
         for number, field in enumerate(work.fields)
     )
     by_property = {mapped.field.property: mapped for mapped in fields}
@@ -105,7 +105,7 @@ def plan(work: Import, model: ProfileModel) -> Plan:
     for name in (*work.objectives, *work.consent):
         if name not in model.objectives:
             raise _mistake(f"there is no objective {name!r} in profile.yaml", "declare it, or name another")
-    return Plan(
+    return ImportPlan(
         work=work,
         fields=fields,
         groups=tuple(groups),
@@ -121,7 +121,7 @@ def _owner(model: ProfileModel, name: str, place: str) -> Property:
     return model.properties[name]
 
 
-def _check_write(mapped: Mapped) -> None:
+def _check_write(mapped: MappedField) -> None:
     name, owner, write = mapped.field.property, mapped.owner, mapped.field.write
     if write in (Write.ADD, Write.REMOVE) and not owner.many:
         raise _mistake(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
@@ -129,7 +129,7 @@ def _check_write(mapped: Mapped) -> None:
         raise _mistake(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
 
 
-def _check_key(mapped: Mapped, *, create: bool) -> None:
+def _check_key(mapped: MappedField, *, create: bool) -> None:
     name = mapped.field.property
     if mapped.owner.many:
         raise _mistake(f"the import matches on {name!r}, which is `many`", "match on a property with one value")
@@ -159,7 +159,7 @@ def _reading(form: Format) -> list[Any]:
     ]
 
 
-def _fingerprint(work: Import, fields: tuple[Mapped, ...], model: ProfileModel) -> str:
+def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:
     meaning = {
         "rules": values.RULES,
         "format": _reading(work.format),

@@ -37,7 +37,7 @@ from connrunner.profiles import sql, values
 from connrunner.profiles.importing import classify, keys, match, row_errors
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Plan
+from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers.normalize import private
 from connrunner.profiles.tables import Layout
 
@@ -62,7 +62,7 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 def collect(
     connection: duckdb.DuckDBPyConnection,
     stage: Stage,
-    plan: Plan,
+    plan: ImportPlan,
     layout: Layout,
     counts: Counts,
     *,
@@ -97,7 +97,7 @@ def write(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     return int(count)
 
 
-def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
+def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]]:
     """Yield number, code, field, stage and message of everything that can be wrong with a row."""
     groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
     for code, message in _ROW_REASONS.items():
@@ -144,7 +144,7 @@ def _reasons(plan: Plan) -> Iterator[tuple[int, str, str | None, str, str]]:
         )
 
 
-def _told(stage: Stage, plan: Plan, layout: Layout, counts: Counts) -> Iterator[str]:
+def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Iterator[str]:
     """Yield the queries of row, key, number, code, value and what the message ends with, of what did occur."""
     nothing, key = "NULL::VARCHAR", keys.key(plan, masked=True)
     rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"

@@ -64,7 +64,7 @@ class ExportResult:
     samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
 
 
-class Refused(Protocol):
+class RefusedRow(Protocol):
     """A row that the partner refused."""
 
     @property

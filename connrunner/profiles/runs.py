@@ -9,10 +9,10 @@ from connrunner.core import counts as core_counts
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.errors import RunError
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 
-def begin(session: Session, connection: str, run: int, kind: str, at: datetime) -> int:
+def begin(session: StoreSession, connection: str, run: int, kind: str, at: datetime) -> int:
     """Record a new run and return its number in this store. RunError when it is there already."""
     if counts(session, connection, run) is not None:
         raise RunError(
@@ -29,12 +29,12 @@ def begin(session: Session, connection: str, run: int, kind: str, at: datetime) 
     return number
 
 
-def end(session: Session, number: int, total: Counts) -> None:
+def end(session: StoreSession, number: int, total: Counts) -> None:
     """Record the counters of run *number*."""
     session.execute("UPDATE store.runs SET counts = ? WHERE id = ?", [json.dumps(total.as_dict()), number])
 
 
-def counts(session: Session, connection: str, run: int) -> Counts | None:
+def counts(session: StoreSession, connection: str, run: int) -> Counts | None:
     """Return the counters of a recorded run, or None."""
     found = session.one("SELECT counts FROM store.runs WHERE connection = ? AND run = ?", [connection, run])
     return None if found is None else core_counts.from_mapping(json.loads(found))

@@ -11,18 +11,18 @@ from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
 from connrunner.profiles import sql, values, where
 from connrunner.profiles.exporting import writers
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 BATCH = 1000  # profiles that are fetched at a time
 
 
-def count(session: Session, condition: str | None) -> int:
+def count(session: StoreSession, condition: str | None) -> int:
     """See `ProfileStore.count`."""
     with where.worked_out(condition):
         return int(session.one(f"SELECT count(*) FROM store.profiles p WHERE {_made(session, condition)}"))
 
 
-def find(session: Session, name: str, value: str) -> list[dict[str, Any]]:
+def find(session: StoreSession, name: str, value: str) -> list[dict[str, Any]]:
     """See `ProfileStore.find`."""
     owner = _property(session, name)
     wanted = f"(SELECT {values.one(owner.type, 'r')} AS x FROM (SELECT {sql.text(value)} AS r))"
@@ -54,7 +54,7 @@ def find(session: Session, name: str, value: str) -> list[dict[str, Any]]:
     return found
 
 
-def select(session: Session, columns: Sequence[str], condition: str | None) -> Iterator[dict[str, Any]]:
+def select(session: StoreSession, columns: Sequence[str], condition: str | None) -> Iterator[dict[str, Any]]:
     """See `ProfileStore.select`."""
     names = list(columns) or list(session.layout.properties)
     with where.worked_out(condition):
@@ -67,7 +67,7 @@ def select(session: Session, columns: Sequence[str], condition: str | None) -> I
                 yield _values(session, names, row)
 
 
-def write(session: Session, path: Path, form: Format, columns: Sequence[str], condition: str | None) -> int:
+def write(session: StoreSession, path: Path, form: Format, columns: Sequence[str], condition: str | None) -> int:
     """See `ProfileStore.write`."""
     names = list(columns) or list(session.layout.properties)
     for name in names:
@@ -85,11 +85,11 @@ def write(session: Session, path: Path, form: Format, columns: Sequence[str], co
     return about
 
 
-def _made(session: Session, condition: str | None) -> str:
+def _made(session: StoreSession, condition: str | None) -> str:
     return "true" if condition is None else where.condition(session, condition)
 
 
-def _property(session: Session, name: str) -> Property:
+def _property(session: StoreSession, name: str) -> Property:
     properties = session.layout.properties
     if name not in properties:
         near = difflib.get_close_matches(name, properties, 1)
@@ -98,7 +98,7 @@ def _property(session: Session, name: str) -> Property:
     return properties[name]
 
 
-def _cells(session: Session, names: Sequence[str]) -> list[str]:
+def _cells(session: StoreSession, names: Sequence[str]) -> list[str]:
     """Return the expressions of the properties' text forms, lists of them for `many`."""
     cells = []
     for name in names:
@@ -108,7 +108,7 @@ def _cells(session: Session, names: Sequence[str]) -> list[str]:
     return cells
 
 
-def _values(session: Session, names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+def _values(session: StoreSession, names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
     """Return plain JSON values: integers and booleans as such, decimals (with every digit), dates and times as text."""
     found = {}
     for name, cell in zip(names, row, strict=False):

@@ -19,7 +19,7 @@ LOOK = 0.5  # seconds between two looks at how far a statement is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
+class StoreSession:
     """The store is attached to *connection* as `store`; temporary tables and files are gone when it closes."""
 
     connection: duckdb.DuckDBPyConnection

@@ -152,15 +152,17 @@ def adapt(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Stored:
+class _StoredColumn:
     column: str
     owner: Property
 
 
-def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _Stored]:
+def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
     found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
     return {
-        name: _Stored(column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique))
+        name: _StoredColumn(
+            column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique)
+        )
         for name, column, kind, many, unique in found
     }
 
@@ -180,7 +182,7 @@ def _free(wanted: str, taken: Iterable[str]) -> str:
     return column
 
 
-def _retype(connection: duckdb.DuckDBPyConnection, known: _Stored, owner: Property) -> None:
+def _retype(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
     column = sql.name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0

@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from connrunner.errors import RunError
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 _PARTS = {
     "CONSTANT",
@@ -57,7 +57,7 @@ FUNCTIONS = frozenset(
 )
 
 
-def condition(session: Session, expression: str) -> str:
+def condition(session: StoreSession, expression: str) -> str:
     """Return *expression* as a condition over `profiles p`. RunError when it is no such thing."""
     try:
         text = session.one("SELECT json_serialize_sql(?)", [f"SELECT {expression}\n"])
@@ -118,7 +118,7 @@ def _parts(node: Any) -> Iterator[dict[str, Any]]:
             yield from _parts(value)
 
 
-def _check(session: Session, part: dict[str, Any], expression: str) -> None:
+def _check(session: StoreSession, part: dict[str, Any], expression: str) -> None:
     kind = part["class"]
     if kind not in _PARTS:
         raise _mistake(expression, f"{_REFUSED_PARTS.get(kind, kind.lower())} is not allowed in it")
@@ -132,7 +132,7 @@ def _check(session: Session, part: dict[str, Any], expression: str) -> None:
         part["column_names"] = _column(session, part["column_names"], expression)
 
 
-def _column(session: Session, names: list[str], expression: str) -> list[str]:
+def _column(session: StoreSession, names: list[str], expression: str) -> list[str]:
     """Return the property's column of `profiles p`: found by its exact name, else by the only one but for capitals."""
     properties = session.layout.properties
     name = ".".join(names)

@@ -15,18 +15,18 @@ from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.model import Connection, Outcome, Run, Workspace
 from connrunner.core.planning import due
-from connrunner.core.planning.due import Stop
+from connrunner.core.planning.due import StopRequest
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
-from connrunner.notify.heart import Heart, Sign, rid_of, sign_of
-from connrunner.processes.tree import Family, described, holders
-from connrunner.scheduler.recorder import Records
-from connrunner.scheduler.supervision import Working
+from connrunner.notify.heart import PingSender, Sign, rid_of, sign_of
+from connrunner.processes.tree import ProcessTree, described, holders
+from connrunner.scheduler.recorder import RunRecorder
+from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests
 from connrunner.state import runs as run_files
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
-from connrunner.state.standing import Started
+from connrunner.state.standing import StartedRun
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -50,12 +50,12 @@ class Lanes:
 
     folder: Path
     refresh: Callable[[], Workspace]
-    records: Records
+    records: RunRecorder
     say: Say
-    heart: Heart
+    heart: PingSender
     workspace: Workspace = field(init=False)
-    by_hand: Stop | None = None  # what Ctrl-C means: the end of the run that somebody watches
-    _working: dict[str, Working] = field(default_factory=dict)  # by lane
+    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the run that somebody watches
+    _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that somebody else holds
     _ending: int = 0  # the signal that asked connrunner to end
 
@@ -119,7 +119,7 @@ class Lanes:
             if working is not None:
                 self._working[name] = working
 
-    def _fill_lane(self, name: str, *, start: bool) -> Working | None:
+    def _fill_lane(self, name: str, *, start: bool) -> SupervisedRun | None:
         """Return the run that works in a lane from now on, under our locks; None when there is none, or not ours."""
         lane, supervisor = LaneLock(self.records.state, name), SupervisorLock(self.records.state, name)
         working = None
@@ -153,20 +153,20 @@ class Lanes:
                 lane.let_go()
                 supervisor.let_go()
 
-    def _unfinished(self, lane: str) -> Started | None:
+    def _unfinished(self, lane: str) -> StartedRun | None:
         """Return a run of *lane* that nobody saw end: its connrunner is dead, for we hold the right to act."""
         return next((run for run in self.records.journal.read().started.values() if run.lane == lane), None)
 
-    def _adopt(self, started: Started, lane: LaneLock, supervisor: SupervisorLock) -> Working:
+    def _adopt(self, started: StartedRun, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun:
         """Look after a run whose connrunner is dead."""
         connection = self.workspace.connections.get(started.connection)
         lock = WorkerLock(self._errors(started))
         elapsed = (self.records.clock() - instant.parse(started.started_at)).total_seconds()
-        return Working(
+        return SupervisedRun(
             lane=lane,
             supervisor=supervisor,
             started=started,
-            worker=local.Orphan(lock.path, lambda: lock.is_busy),
+            worker=local.OrphanedWorker(lock.path, lambda: lock.is_busy),
             timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
             notify=connection.notify if connection else self.workspace.default_notify,
             errors=self._errors(started),
@@ -174,7 +174,7 @@ class Lanes:
             adopted=True,
         )
 
-    def _start_next(self, name: str, lane: LaneLock, supervisor: SupervisorLock) -> Working | None:
+    def _start_next(self, name: str, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun | None:
         """Start the first waiting run of a lane that we hold; None when none waits."""
         records = self.records
         while True:
@@ -211,7 +211,7 @@ class Lanes:
                 run = records.finish(started, result, seconds=0, notify=connection.notify)
                 self._ended(run, started, connection)
                 continue
-            return Working(
+            return SupervisedRun(
                 lane=lane,
                 supervisor=supervisor,
                 started=started,
@@ -221,21 +221,21 @@ class Lanes:
                 errors=self._errors(started),
             )
 
-    def _spawn(self, started: Started, connection: Connection, lane: LaneLock) -> local.Process:
+    def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
         alive = WorkerLock(self._errors(started))
         held = alive.take()
         assert held, "a worker of a lane that we hold lives"
         try:
             return local.start(
                 self._job(started, connection, lane),
-                family=Family(mark=started.mark, inherit=(lane.descriptor,)),
+                family=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
                 worker_lock=alive.descriptor,
                 errors=self._errors(started),
             )
         finally:
             alive.let_go()
 
-    def _job(self, started: Started, connection: Connection, lane: LaneLock) -> dict[str, Any]:
+    def _job(self, started: StartedRun, connection: Connection, lane: LaneLock) -> dict[str, Any]:
         return {
             "workspace": str(self.folder),
             "state": str(self.records.state.root),
@@ -247,7 +247,7 @@ class Lanes:
             "lane_descriptor": lane.descriptor,
         }
 
-    def _errors(self, started: Started) -> Path:
+    def _errors(self, started: StartedRun) -> Path:
         """Where the worker's interpreter complains when it cannot say more: empty, and removed, in good times."""
         return self.records.state.run(started.connection, started.run) / "worker.txt"
 
@@ -278,7 +278,7 @@ class Lanes:
             ):
                 requests.forget(state, stop)  # the run has ended
 
-    def _take_out(self, stop: Stop) -> None:
+    def _take_out(self, stop: StopRequest) -> None:
         with locks.changing(self.records.state):
             entry = self.records.journal.open().waiting.get(stop.connection)
             if entry is None or not due.stop_of_waiting([stop], entry):
@@ -294,7 +294,7 @@ class Lanes:
                 self._finish(working)
                 del self._working[name]
 
-    def _finish(self, working: Working) -> None:
+    def _finish(self, working: SupervisedRun) -> None:
         """Record the end of a run and let its lane go."""
         try:
             if self._record(working):
@@ -304,7 +304,7 @@ class Lanes:
         finally:
             working.close()
 
-    def _record(self, working: Working) -> bool:
+    def _record(self, working: SupervisedRun) -> bool:
         """Record the end of a run; False while an adopted one holds its lane, by processes that nobody can end."""
         started, records = working.started, self.records
         if not working.lane.take():
@@ -335,7 +335,7 @@ class Lanes:
             local.wait([working.worker for working in self._working.values()], GLANCE)
             self._look()
 
-    def _stop_by_hand(self, working: Working) -> Stop | None:
+    def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
         """Return the wish to stop that Ctrl-C means for the run that somebody watches; left for its worker as well."""
         by_hand = self.by_hand
         if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
@@ -356,12 +356,12 @@ class Lanes:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _ended(self, run: Run, started: Started, connection: Connection | None, *, event: str = "ended") -> None:
+    def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
         self.say({"event": event, **runs.as_dict(run)})
         said = f": {run.message}" if run.message else ""
         self._beat(connection, sign_of(run), started, f"run {run.run} {run.outcome}{said}")
 
-    def _beat(self, connection: Connection | None, sign: Sign, started: Started, body: str) -> None:
+    def _beat(self, connection: Connection | None, sign: Sign, started: StartedRun, body: str) -> None:
         """Have somebody outside told, when the connection says whom."""
         if connection is not None and connection.heartbeat is not None:
             rid = rid_of(self.records.state.root, connection.name, started.run, started.started_at)

@@ -13,32 +13,32 @@ from connrunner.core import run as runs
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
-from connrunner.core.planning.due import Stop, Waiting
-from connrunner.core.run import Result, Story
+from connrunner.core.planning.due import QueuedRun, StopRequest
+from connrunner.core.run import LogSummary, Result
 from connrunner.errors import Problem
 from connrunner.state import ground, locks, standing
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
-from connrunner.state.standing import Started
+from connrunner.state.standing import StartedRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Records:
+class RunRecorder:
     """Writes the beginning and the end of runs. Methods that say so are called under the state lock."""
 
     state: StateFolder
     journal: Journal
     clock: Callable[[], datetime]
 
-    def start(self, entry: Waiting, connection: Connection, *, commit: str | None) -> Started:
+    def start(self, entry: QueuedRun, connection: Connection, *, commit: str | None) -> StartedRun:
         """Make the intent to run *connection* durable, before anything starts [P2]. Hold the state lock.
 
         StateError when there is no room: nothing starts whose end cannot be recorded.
         """
         with recording(self.state.root):
             ground.refuse_full(self.state.root)
-        started = Started(
+        started = StartedRun(
             run=self._number(connection.name),
             lane=connection.lane,
             started_at=instant.text(self.clock()),
@@ -52,7 +52,7 @@ class Records:
         self.journal.append({"type": "started", "at": started.started_at, **standing.started_as_dict(started)})
         return started
 
-    def finish(self, started: Started, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
+    def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
         """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
         with locks.changing(self.state):
             if (known := self._ended_by_others(started)) is not None:
@@ -64,7 +64,7 @@ class Records:
         return run
 
     def recover(
-        self, started: Started, notify: tuple[Notify, ...], result: Callable[[Story], Result] | None = None
+        self, started: StartedRun, notify: tuple[Notify, ...], result: Callable[[LogSummary], Result] | None = None
     ) -> Run:
         """Record the end of a run that nobody saw end; takes the state lock. Hold its lane: nothing of it lives.
 
@@ -87,14 +87,14 @@ class Records:
             self._end(run, notify)
         return run
 
-    def _ended_by_others(self, started: Started) -> Run | None:
+    def _ended_by_others(self, started: StartedRun) -> Run | None:
         """Return the end of a run that the journal knows already: when `locks/` was emptied, two look after it."""
         now = self.journal.open().started.get(started.connection)
         if now is not None and now.run == started.run:
             return None
         return run_files.recorded(self.state, started.connection, started.run)
 
-    def skip(self, entry: Waiting, workspace: Workspace, *, dequeued: bool) -> Run:
+    def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
         Somebody is told once for each content of the problems, not for each slot.
@@ -107,7 +107,7 @@ class Records:
         self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
         return run
 
-    def miss(self, entry: Waiting, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
+    def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = Result(outcome=Outcome.SKIPPED, message=reason, code=standing.TOO_LATE)
@@ -117,7 +117,7 @@ class Records:
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
-    def take_out(self, entry: Waiting, stop: Stop, workspace: Workspace) -> Run:
+    def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
@@ -125,7 +125,7 @@ class Records:
         self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
         return run
 
-    def _not_started(self, entry: Waiting, result: Result, workspace: Workspace) -> Run:
+    def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
         """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
         connection = workspace.connections.get(entry.connection)
         return self._adopted(entry) or Run(
@@ -151,7 +151,7 @@ class Records:
             detail=result.detail,
         )
 
-    def _adopted(self, entry: Waiting) -> Run | None:
+    def _adopted(self, entry: QueuedRun) -> Run | None:
         """Return the run that history has of *entry* when a crash came between history and journal."""
         last = run_files.last_run(self.state, entry.connection)
         known = self.journal.standing.numbers.get(entry.connection, 0)
@@ -191,7 +191,7 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
     return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 
-def _ended(started: Started, result: Result, *, ended_at: datetime, seconds: float) -> Run:
+def _ended(started: StartedRun, result: Result, *, ended_at: datetime, seconds: float) -> Run:
     entry = started.waiting
     return Run(
         connection=entry.connection,
@@ -224,7 +224,7 @@ def token() -> str:
     return uuid.uuid4().hex[:12]
 
 
-def _unknown(story: Story) -> Result:
+def _unknown(story: LogSummary) -> Result:
     return story.result or Result(
         outcome=Outcome.INTERRUPTED,
         counts=story.counts,

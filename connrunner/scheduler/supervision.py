@@ -10,34 +10,34 @@ from pathlib import Path
 
 from connrunner.core import run as runs
 from connrunner.core.model import Notify, Outcome
-from connrunner.core.planning.due import Stop
-from connrunner.core.run import Result, Story
+from connrunner.core.planning.due import StopRequest
+from connrunner.core.run import LogSummary, Result
 from connrunner.executors import local
-from connrunner.processes.tree import GRACE, Ending, Family
+from connrunner.processes.tree import GRACE, ProcessTree, Termination
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import Started
+from connrunner.state.standing import StartedRun
 
 OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
 KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end
 
 
 @dataclass(kw_only=True)
-class Working:
+class SupervisedRun:
     """A run that works now, started by us or *adopted* from a connrunner that died."""
 
     lane: LaneLock  # held by us, unless the run is adopted
     supervisor: SupervisorLock
-    started: Started
+    started: StartedRun
     worker: local.Worker
     timeout: int  # seconds
     notify: tuple[Notify, ...]
     errors: Path  # what the worker's interpreter said
     began: float = field(default_factory=time.monotonic)
     adopted: bool = False
-    stop: Stop | None = None  # who asked for its end
+    stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
     _told_at: float | None = None
-    _ending: Ending | None = None  # of what the worker left behind
+    _ending: Termination | None = None  # of what the worker left behind
 
     @property
     def seconds(self) -> float:
@@ -52,7 +52,7 @@ class Working:
     def is_told(self) -> bool:
         return self._told_at is not None
 
-    def tell_to_end(self, *, stop: Stop | None = None) -> None:
+    def tell_to_end(self, *, stop: StopRequest | None = None) -> None:
         """Ask the worker to end its program and itself; once is enough."""
         if self._told_at is None:
             self.stop = stop
@@ -65,7 +65,7 @@ class Working:
             if self.worker.lives:
                 self._watch()
                 return False
-            self._ending = Ending(self._left_behind(), grace=0 if self.is_told else GRACE)
+            self._ending = Termination(self._left_behind(), grace=0 if self.is_told else GRACE)
         return not self._ending.goes_on()
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Working:
         self.lane.let_go()
         self.supervisor.let_go()
 
-    def result(self, story: Story) -> Result:
+    def result(self, story: LogSummary) -> Result:
         """Return how the run went: as its log says, or as we know when it does not say."""
         complaint = self._complaint()
         said = story.result
@@ -98,11 +98,11 @@ class Working:
         text = f"its process ended {how} before it said how it went{last}"
         return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
 
-    def _left_behind(self) -> Family:
+    def _left_behind(self) -> ProcessTree:
         """Return who belongs to the run of a worker that is gone: by its mark, or since it holds the lane."""
         # Without our own copy the lane is held by what is left of the run, or free: the right to act for it is ours.
         self.lane.let_go()
-        return Family(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
+        return ProcessTree(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -16,20 +16,20 @@ from typing import Any
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
-from connrunner.core.alerts.on_time import Promised
+from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
 from connrunner.core.planning import due as plan
-from connrunner.core.planning.due import Plan
+from connrunner.core.planning.due import TickPlan
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.notify import heart
-from connrunner.notify.heart import Heart
+from connrunner.notify.heart import PingSender
 from connrunner.scheduler import idle as quiet
 from connrunner.scheduler.lanes import Lanes, Say
-from connrunner.scheduler.recorder import Records, digest, token
+from connrunner.scheduler.recorder import RunRecorder, digest, token
 from connrunner.state import locks, requests, retention, standing
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import Owed
+from connrunner.state.standing import OwedNotice
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -66,13 +66,13 @@ class Tick:
         self.clock = clock_from(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
         self.journal = Journal(state)
-        records = Records(state=state, journal=self.journal, clock=self.clock)
+        records = RunRecorder(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
         self._repository: tuple[str, str] | None = None  # with which the stamps were taken
         self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
-        self.heart = Heart(folder)
+        self.heart = PingSender(folder)
         self.lanes = Lanes(folder, self._refresh, records, say, self.heart)
         self._mail: subprocess.Popen[bytes] | None = None
 
@@ -145,7 +145,7 @@ class Tick:
                 }
             )
 
-    def _record_skipped(self, stands: standing.Standing) -> None:
+    def _record_skipped(self, stands: standing.JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(stands.skipped.values()):
             self.lanes.records.skip(entry, self.workspace, dequeued=False)
@@ -157,7 +157,7 @@ class Tick:
         looked = quiet.last_tick(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, stands: standing.Standing, wishes: list[plan.Wish], *, due: bool) -> Plan:
+    def _plan(self, stands: standing.JournalState, wishes: list[plan.RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
         if stands.promises and not workspace.connections and not workspace.broken:
             raise WorkspaceError(
@@ -176,7 +176,7 @@ class Tick:
             due=due,
         )
 
-    def _overdue(self, stands: standing.Standing, decided: Plan) -> dict[str, Any]:
+    def _overdue(self, stands: standing.JournalState, decided: TickPlan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
         if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
@@ -190,9 +190,9 @@ class Tick:
             workspace=self.workspace,
             told=stands.told,
             promised=[
-                *(Promised(entry=started.waiting, run=started.run) for started in stands.started.values()),
-                *(Promised(entry=entry) for name, entry in stands.waiting.items() if name not in dropped),
-                *(Promised(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
+                *(PromisedSlot(entry=started.waiting, run=started.run) for started in stands.started.values()),
+                *(PromisedSlot(entry=entry) for name, entry in stands.waiting.items() if name not in dropped),
+                *(PromisedSlot(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
             ],
             slots=decided.slots,
             since=since,
@@ -302,7 +302,7 @@ class Tick:
         except OSError as error:  # a limit of processes or files; runs that work must not end by it
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
 
-    def _say_mail(self, before: dict[str, Owed]) -> None:
+    def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         stands = self.journal.read()
         dead = {(letter.get("notice", {}).get("id"), letter["recipient"]): letter["reason"] for letter in stands.dead}
         for identity, owed in before.items():
@@ -352,7 +352,7 @@ class Tick:
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
 
-    def _tell_gone(self, stands: standing.Standing) -> None:
+    def _tell_gone(self, stands: standing.JournalState) -> None:
         """Say that most connections went at once: that is obeyed, and is more often an accident than a wish."""
         workspace = self.workspace
         gone = sorted(set(stands.promises) - set(workspace.connections) - set(workspace.broken))

@@ -20,14 +20,14 @@ from connrunner.core.model import Keep
 from connrunner.errors import ArgumentError, StateError
 from connrunner.state import locks, retention
 from connrunner.state.folder import StateFolder, sync_folder
-from connrunner.state.retention import Cut
+from connrunner.state.retention import CutOff
 
 GZIP, ZSTD = (".tar.gz", ".tgz"), (".tar.zst",)
 WAIT = 5.0  # seconds for a tick that removes old runs just now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Archived:
+class ArchiveSummary:
     """What went into the archive."""
 
     connections: int = 0
@@ -37,7 +37,7 @@ class Archived:
 
 def archive(
     folder: StateFolder, names: Iterable[str], to: Path, *, before: datetime, started: Mapping[str, int]
-) -> Archived:
+) -> ArchiveSummary:
     """Move the runs of *names* that ended before *before* to the new file *to*, but never the last run of any.
 
     *started* are the runs that work now. A crash leaves the state as it was, or an archive whose runs are still in the
@@ -52,7 +52,7 @@ def archive(
         cuts = [cut for name in names if (cut := retention.cut(folder, name, Keep(days=0), now=before))]
         runs = {cut.connection: retention.going(folder, cut, working=started.get(cut.connection)) for cut in cuts}
         if not cuts:
-            return Archived()
+            return ArchiveSummary()
         part = to.with_name(f".{to.name}.part")
         try:
             written = _write(folder, cuts, runs, part, like=to)
@@ -70,11 +70,11 @@ def archive(
             for number in runs[cut.connection]:
                 shutil.rmtree(folder.run(cut.connection, number))
             retention.forget(folder, cut)
-        return Archived(connections=len(cuts), runs=sum(map(len, runs.values())), bytes=to.stat().st_size)
+        return ArchiveSummary(connections=len(cuts), runs=sum(map(len, runs.values())), bytes=to.stat().st_size)
 
 
 def _write(
-    folder: StateFolder, cuts: list[Cut], runs: Mapping[str, list[int]], path: Path, *, like: Path
+    folder: StateFolder, cuts: list[CutOff], runs: Mapping[str, list[int]], path: Path, *, like: Path
 ) -> dict[str, tuple[int, str]]:
     """Write the archive; return the size and the hash of each file in it."""
     written: dict[str, tuple[int, str]] = {}
@@ -98,12 +98,12 @@ def _write(
 def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int, written: dict[str, tuple[int, str]]) -> None:
     facts = tarfile.TarInfo(name)
     facts.size, facts.mode = size, 0o600
-    hashing = _Hashing(content)
+    hashing = _HashingFile(content)
     tar.addfile(facts, cast("IO[bytes]", hashing))
     written[name] = (size, hashing.digest.hexdigest())
 
 
-class _Hashing:
+class _HashingFile:
     """A file that remembers the hash of what was read from it."""
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -15,7 +15,7 @@ from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state import standing
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
-from connrunner.state.standing import Standing
+from connrunner.state.standing import JournalState
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -45,7 +45,7 @@ class Journal:
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
         self._copy = folder.root / "journal.snapshot"  # of the snapshot that the journal begins with
-        self.standing = Standing()
+        self.standing = JournalState()
         self.damage: list[Damage] = []  # what `open` found for the first time, to be told
         self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
         self._offset = 0  # where the next record begins
@@ -53,7 +53,7 @@ class Journal:
         self._identity: tuple[int, int] | None = None
         self._is_settled = False
 
-    def read(self) -> Standing:
+    def read(self) -> JournalState:
         """Read what has been added since the last call, and return where everything stands.
 
         Needs no lock: a line that is not complete yet is left for later. A rotated journal is read from its start.
@@ -65,7 +65,7 @@ class Journal:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
-                    self.standing, self._offset, self._identity, self._damaged = Standing(), 0, identity, []
+                    self.standing, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
@@ -77,7 +77,7 @@ class Journal:
             self._take(line)
         return self.standing
 
-    def open(self) -> Standing:
+    def open(self) -> JournalState:
         """Read to the end; keep bytes that are no record aside, and tell each once. Hold the state lock."""
         self.read()
         with recording(self.path):
@@ -89,7 +89,7 @@ class Journal:
             self._settle()
         return self.read()
 
-    def append(self, *records: Record) -> Standing:
+    def append(self, *records: Record) -> JournalState:
         """Add *records* durably, by one write; they are in the standing when this returns. Hold the state lock."""
         self.open()
         with recording(self.path):

@@ -11,11 +11,11 @@ from connrunner.core import instant
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.state import WINDOW
-from connrunner.state.standing import Standing
+from connrunner.state.standing import JournalState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Letter:
+class Delivery:
     """What one recipient is still to be told, or will not be."""
 
     notice: Notice
@@ -28,7 +28,7 @@ class Letter:
     reason: str  # why the last attempt failed; empty before the first
 
 
-def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
+def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
     """Yield every letter: first what waits, oldest first, then what was given up."""
     dead = []
     for owed in standing.owed.values():
@@ -39,7 +39,7 @@ def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
                 continue
             tries = [each for each in owed.deliveries if each["recipient"] == recipient]
             attempts = [each for each in tries if each["result"] in ("deferred", "refused")]
-            letter = Letter(
+            letter = Delivery(
                 notice=owed.notice,
                 recipient=recipient,
                 state="dead" if recipient in given_up else "waiting",
@@ -56,7 +56,7 @@ def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
     yield from dead
     for entry in standing.dead:
         if "notice" in entry:  # an older version kept too little to send it again
-            yield Letter(
+            yield Delivery(
                 notice=notices.from_mapping(entry["notice"]),
                 recipient=entry["recipient"],
                 state="dead",
@@ -69,7 +69,7 @@ def letters(standing: Standing, now: datetime) -> Iterator[Letter]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class HeldBack:
+class FoldedNotices:
     """Notices that come in one mail when a storm is over."""
 
     target: str  # or the addresses
@@ -77,25 +77,25 @@ class HeldBack:
     until: datetime
 
 
-def held_back(standing: Standing) -> list[HeldBack]:
+def held_back(standing: JournalState) -> list[FoldedNotices]:
     """Return whose notices are held back because there were too many in an hour."""
     return [
-        HeldBack(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
+        FoldedNotices(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
         for key, window in sorted(standing.told.windows.items())
         if window["folded"]
     ]
 
 
-def chosen(found: Collection[Letter], names: Collection[str], *, to: str = "") -> list[Letter]:
+def chosen(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
     """Return those of *found* whose notice one of *names* says, whole or by its first parts, and that go to *to*."""
 
-    def is_named(letter: Letter) -> bool:
+    def is_named(letter: Delivery) -> bool:
         return not names or any(f"{letter.notice.id}.".startswith(f"{name.rstrip('.')}.") for name in names)
 
     return [letter for letter in found if is_named(letter) and (not to or to.casefold() in letter.recipient.casefold())]
 
 
-def as_dict(letter: Letter) -> dict[str, object]:
+def as_dict(letter: Delivery) -> dict[str, object]:
     """Return *letter* as `notify list --format json` shows it."""
     return {
         "id": letter.notice.id,

@@ -10,7 +10,7 @@ from typing import Any
 
 from connrunner.core import instant
 from connrunner.core import run as runs
-from connrunner.core.planning.due import Stop, Wish
+from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording, replace_file
 
 LONGEST = 1000  # characters of a reason, of a name
@@ -21,7 +21,7 @@ def ask_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> s
     return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
 
 
-def ask_stop(folder: StateFolder, stop: Stop) -> Stop:
+def ask_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
     """Leave the wish to stop one run, durably; return it with its id."""
     wish = {
         "wish": "stop",
@@ -43,13 +43,13 @@ def _leave(folder: StateFolder, wish: Mapping[str, Any]) -> str:
     return name
 
 
-def pending(folder: StateFolder) -> list[Wish]:
+def pending(folder: StateFolder) -> list[RunRequest]:
     """Return the wishes to run that nobody has answered yet, oldest first. A file that is no wish is set aside."""
     found = (_wish_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
     return sorted(found, key=lambda wish: (wish.asked_at, wish.id))
 
 
-def stops(folder: StateFolder) -> list[Stop]:
+def stops(folder: StateFolder) -> list[StopRequest]:
     """Return the wishes to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
     found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
@@ -74,8 +74,8 @@ def _check(name: str, data: Mapping[str, Any]) -> None:
     (_stop_from if data.get("wish") == "stop" else _wish_from)(name, data)
 
 
-def _wish_from(name: str, data: Mapping[str, Any]) -> Wish:
-    return Wish(
+def _wish_from(name: str, data: Mapping[str, Any]) -> RunRequest:
+    return RunRequest(
         id=name,
         connection=str(data["connection"]),
         asked_at=instant.parse(data["asked_at"]),
@@ -83,8 +83,8 @@ def _wish_from(name: str, data: Mapping[str, Any]) -> Wish:
     )
 
 
-def _stop_from(name: str, data: Mapping[str, Any]) -> Stop:
-    return Stop(
+def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
+    return StopRequest(
         id=name,
         connection=str(data["connection"]),
         run=int(data["run"]) if data["run"] is not None else None,
@@ -95,7 +95,7 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> Stop:
     )
 
 
-def forget(folder: StateFolder, wish: Wish | Stop) -> None:
+def forget(folder: StateFolder, wish: RunRequest | StopRequest) -> None:
     """Remove a wish that the journal has taken in."""
     path = folder.requests / f"{wish.id}.json"
     with recording(path):

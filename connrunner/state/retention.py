@@ -34,7 +34,7 @@ Keeps = Callable[[str], Keep]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
+class CutOff:
     """Where the past of a connection is cut off."""
 
     connection: str
@@ -80,7 +80,7 @@ def work(
             raise trouble
 
 
-def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> Cut | None:
+def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff | None:
     """Return where the past of *name* is cut off by *keep*; None when all of it stays.
 
     Costs what goes, and with a limit of bytes a look at each run's folder.
@@ -114,15 +114,15 @@ def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> Cut | N
             return None
         for _ in islice(looking, NEAR):
             pass
-    return Cut(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
+    return CutOff(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
 
 
-def going(folder: StateFolder, at: Cut, *, working: int | None) -> list[int]:
+def going(folder: StateFolder, at: CutOff, *, working: int | None) -> list[int]:
     """Return the numbers of the runs that go and still have a folder, oldest first; *working* is one that stays."""
     return [number for number in _numbers(folder, at.connection) if number < at.first and number != working]
 
 
-def forget(folder: StateFolder, at: Cut) -> None:
+def forget(folder: StateFolder, at: CutOff) -> None:
     """Write the history anew without what lies before the cut; takes the state lock for its last lines only."""
     path = folder.history(at.connection)
     beside = path.with_name(f".{path.name}.tmp")

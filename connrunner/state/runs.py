@@ -15,7 +15,7 @@ from connrunner.core import run as runs
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
-from connrunner.core.run import Result, Story
+from connrunner.core.run import LogSummary, Result
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
 
 BLOCK = 1 << 16
@@ -214,7 +214,7 @@ def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
                 yield offset, event
 
 
-def story(folder: StateFolder, connection: str, number: int) -> Story:
+def story(folder: StateFolder, connection: str, number: int) -> LogSummary:
     """Return what the log of a run tells so far."""
     return runs.fold(events(folder.log(connection, number)))
 

@@ -12,9 +12,9 @@ from connrunner.core import run as runs
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import Told
+from connrunner.core.alerts.state import AlertState
 from connrunner.core.model import Run
-from connrunner.core.planning.due import Plan, Promise, Waiting
+from connrunner.core.planning.due import Promise, QueuedRun, TickPlan
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -22,13 +22,13 @@ TOO_LATE = "too-late"  # the code of a run that was not started for that reason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Started:
+class StartedRun:
     """A run whose intent is recorded and whose end is not. Whether it lives is told by its lane's lock."""
 
     run: int
     lane: str
     started_at: str
-    waiting: Waiting
+    waiting: QueuedRun
     commit: str | None = None
     config: str = ""
     kind: str = ""
@@ -41,7 +41,7 @@ class Started:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Owed:
+class OwedNotice:
     """A notice that is owed, with what is known of its delivery."""
 
     notice: Notice
@@ -50,34 +50,34 @@ class Owed:
     deliveries: tuple[Mapping[str, Any], ...] = ()
 
 
-class Missed(NamedTuple):
+class MissedSlot(NamedTuple):
     """A slot that it was too late for, and why."""
 
-    entry: Waiting
+    entry: QueuedRun
     reason: str
 
 
 @dataclass(slots=True)
-class Standing:
+class JournalState:
     """The sum of all records of the journal."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
-    waiting: dict[str, Waiting] = field(default_factory=dict)  # by connection: one at most [R9]
-    started: dict[str, Started] = field(default_factory=dict)  # by connection
-    skipped: dict[str, Waiting] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
-    missed: dict[str, Missed] = field(default_factory=dict)  # the same, for slots that it was too late for
+    waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
+    started: dict[str, StartedRun] = field(default_factory=dict)  # by connection
+    skipped: dict[str, QueuedRun] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
+    missed: dict[str, MissedSlot] = field(default_factory=dict)  # the same, for slots that it was too late for
     numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
-    owed: dict[str, Owed] = field(default_factory=dict)  # by notice id
+    owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
-    told: Told = field(default_factory=Told)
+    told: AlertState = field(default_factory=AlertState)
     answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
 
 
-def apply(standing: Standing, record: Mapping[str, Any]) -> None:
+def apply(standing: JournalState, record: Mapping[str, Any]) -> None:
     """Add one *record*. Unknown types are left out: they come from a newer version of the same format."""
     match record.get("type"):
         case "planned":
@@ -103,7 +103,7 @@ def apply(standing: Standing, record: Mapping[str, Any]) -> None:
             _restore(standing, record)
 
 
-def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
+def _planned(standing: JournalState, record: Mapping[str, Any]) -> None:
     for name, promise in record.get("promises", {}).items():
         if promise is None:
             standing.promises.pop(name, None)
@@ -137,10 +137,10 @@ def _planned(standing: Standing, record: Mapping[str, Any]) -> None:
             case "missed":
                 if _is_waiting(standing, slot):
                     standing.waiting.pop(name)
-                standing.missed[name] = Missed(_waiting_from(slot), slot["reason"])
+                standing.missed[name] = MissedSlot(_waiting_from(slot), slot["reason"])
 
 
-def _is_waiting(standing: Standing, slot: Mapping[str, Any]) -> bool:
+def _is_waiting(standing: JournalState, slot: Mapping[str, Any]) -> bool:
     """Tell whether *slot* is the one in the queue: a newer or a manual run may wait instead."""
     entry = standing.waiting.get(slot["connection"])
     if entry is None:
@@ -149,11 +149,11 @@ def _is_waiting(standing: Standing, slot: Mapping[str, Any]) -> bool:
     return (entry.trigger, instant.text(entry.due_at), entry.request) == said
 
 
-def _merge(entry: Waiting, slot: Mapping[str, Any]) -> Waiting:
+def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
     return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
 
 
-def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
+def _ended(standing: JournalState, record: Mapping[str, Any]) -> None:
     run = runs.from_mapping(record["run"])
     started = standing.started.get(run.connection)
     if started is not None and started.run == run.run:
@@ -174,17 +174,17 @@ def _ended(standing: Standing, record: Mapping[str, Any]) -> None:
     alert_state.ended(standing.told, run)
 
 
-def _owes(standing: Standing, record: Mapping[str, Any], run: Run | None = None) -> None:
+def _owes(standing: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
     at = record["at"]
     for data in record.get("owes", ()):
         notice = notices.from_mapping(data)
-        standing.owed[notice.id] = Owed(notice=notice, at=at, run=run)
+        standing.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run)
         alert_state.noticed(standing.told, notice, at)
     for data in record.get("folds", ()):
         alert_state.noticed(standing.told, notices.from_mapping(data), at, folded=True, message=data["message"])
 
 
-def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
+def _delivered(standing: JournalState, record: Mapping[str, Any]) -> None:
     owed = standing.owed.get(record["notice"])
     if owed is None:
         return
@@ -211,15 +211,15 @@ def _delivered(standing: Standing, record: Mapping[str, Any]) -> None:
         del standing.dead[:-KEPT_DEAD_LETTERS]
 
 
-def _retried(standing: Standing, record: Mapping[str, Any]) -> None:
+def _retried(standing: JournalState, record: Mapping[str, Any]) -> None:
     """Owe what was given up once more, to the one recipient."""
     for letter in _forget_dead(standing, record):
         if record["notice"] not in standing.owed:
             notice = replace(notices.from_mapping(letter["notice"]), recipients=(letter["recipient"],))
-            standing.owed[notice.id] = Owed(notice=notice, at=letter["owed_at"])
+            standing.owed[notice.id] = OwedNotice(notice=notice, at=letter["owed_at"])
 
 
-def _forget_dead(standing: Standing, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _forget_dead(standing: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     def meant(letter: Mapping[str, Any]) -> bool:
         identity = letter.get("notice", {}).get("id")
         return bool(identity == record["notice"] and letter["recipient"] == record["recipient"])
@@ -229,13 +229,13 @@ def _forget_dead(standing: Standing, record: Mapping[str, Any]) -> list[dict[str
     return found
 
 
-def next_mail(owed: Owed, now: datetime) -> datetime | None:
+def next_mail(owed: OwedNotice, now: datetime) -> datetime | None:
     """Return when the next attempt of an owed mail is due: *now* when one is due already."""
     ledger = notices.ledger(owed.notice, owed.deliveries, now)
     return now if ledger.due else ledger.next_at
 
 
-def as_dict(standing: Standing) -> dict[str, Any]:
+def as_dict(standing: JournalState) -> dict[str, Any]:
     """Return the standing as the snapshot that a journal can begin with."""
     return {
         "promises": {name: promise_as_dict(promise) for name, promise in standing.promises.items()},
@@ -262,20 +262,20 @@ def as_dict(standing: Standing) -> dict[str, Any]:
     }
 
 
-def _restore(standing: Standing, record: Mapping[str, Any]) -> None:
+def _restore(standing: JournalState, record: Mapping[str, Any]) -> None:
     standing.promises = {name: promise_from(data) for name, data in record["promises"].items()}
     standing.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
     standing.started = {data["connection"]: _started_from(data) for data in record["started"]}
     standing.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
     missed = record.get("missed", ())
-    standing.missed = {data["connection"]: Missed(_waiting_from(data), data["reason"]) for data in missed}
+    standing.missed = {data["connection"]: MissedSlot(_waiting_from(data), data["reason"]) for data in missed}
     standing.numbers = dict(record["numbers"])
     standing.owed = {}
     for data in record["owed"]:
         notice = notices.from_mapping(data["notice"])
         run = runs.from_mapping(data["run"]) if data["run"] else None
         at = data.get("at") or data["run"]["ended_at"]
-        standing.owed[notice.id] = Owed(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
+        standing.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
     standing.dead = list(record["dead"])
     standing.broken_seen = dict(record["broken_seen"])
     standing.broken_mailed = dict(record["broken_mailed"])
@@ -306,7 +306,7 @@ def promise_from(data: Mapping[str, Any]) -> Promise:
     )
 
 
-def _waiting_as_dict(entry: Waiting) -> dict[str, Any]:
+def _waiting_as_dict(entry: QueuedRun) -> dict[str, Any]:
     return {
         "connection": entry.connection,
         "due_at": instant.text(entry.due_at),
@@ -319,8 +319,8 @@ def _waiting_as_dict(entry: Waiting) -> dict[str, Any]:
     }
 
 
-def _waiting_from(data: Mapping[str, Any]) -> Waiting:
-    return Waiting(
+def _waiting_from(data: Mapping[str, Any]) -> QueuedRun:
+    return QueuedRun(
         connection=data["connection"],
         due_at=instant.parse(data["due_at"]),
         queued_at=instant.parse(data["queued_at"]),
@@ -332,7 +332,7 @@ def _waiting_from(data: Mapping[str, Any]) -> Waiting:
     )
 
 
-def plan_as_record(plan: Plan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
+def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
     """Return the one record that holds all that a tick decided: slots and new promises cannot part.
 
     *before* is when the tick before this one looked.
@@ -354,7 +354,7 @@ def plan_as_record(plan: Plan, *, at: str, before: datetime | None = None) -> di
     }
 
 
-def started_as_dict(started: Started) -> dict[str, Any]:
+def started_as_dict(started: StartedRun) -> dict[str, Any]:
     """Return the intent as its record says it."""
     return {
         **_waiting_as_dict(started.waiting),
@@ -369,8 +369,8 @@ def started_as_dict(started: Started) -> dict[str, Any]:
     }
 
 
-def _started_from(data: Mapping[str, Any]) -> Started:
-    return Started(
+def _started_from(data: Mapping[str, Any]) -> StartedRun:
+    return StartedRun(
         run=data["run"],
         lane=data["lane"],
         started_at=data["started_at"],

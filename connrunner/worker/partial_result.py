@@ -12,7 +12,7 @@ from connrunner.core.report import Level, Report
 OFTEN = 1.0  # seconds between two words to the log about the counters
 
 
-class SoFar:
+class PartialResult:
     """Remembers how far the work came. *tell* gets the counters now and then, for nobody may live to tell the end."""
 
     def __init__(self, tell: Callable[[Counts], None] = lambda _: None) -> None:
@@ -29,7 +29,7 @@ class SoFar:
 
     def watching(self, report: Report) -> Report:
         """Return a report that tells us how far the work is, and passes everything on to *report*."""
-        return _Watched(report, self._came)
+        return _ObservedReport(report, self._came)
 
     def counted(self, counts: Counts) -> None:
         """Note what a program says that it has counted."""
@@ -67,7 +67,7 @@ class SoFar:
             self.words = f"{words}; the next run delivers all of them again"
 
 
-class _Watched:
+class _ObservedReport:
     def __init__(self, report: Report, came: Callable[[int], None]) -> None:
         self._report, self._came = report, came
 

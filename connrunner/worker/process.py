@@ -20,7 +20,7 @@ from typing import Any
 
 from connrunner import connectors, profiles
 from connrunner.config import load, secrets
-from connrunner.connectors import Errand, command
+from connrunner.connectors import RunContext, command
 from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.counts import Counts
@@ -29,11 +29,11 @@ from connrunner.core.model import Command, Connection, Export, Format, Import, O
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.processes.tree import GRACE, MARK, Ending, Family, keep_orphans
+from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.runs import RunLog
-from connrunner.worker.partial_result import SoFar
+from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
 SAMPLES = 20  # rows that a rehearsal of an export shows
@@ -62,7 +62,7 @@ class Job:
     model: ProfileModel
     run: int
     started_at: datetime
-    family: Family = field(default_factory=Family.new)  # every process that the run starts is one of it
+    family: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is one of it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
@@ -93,17 +93,17 @@ def job_from(data: Mapping[str, Any]) -> Job:
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        family=Family(mark=os.environ[MARK], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        family=ProcessTree(mark=os.environ[MARK], inherit=(data["lane_descriptor"],), below=os.getpid()),
     )
 
 
-def perform(job: Job, report: Report, so_far: SoFar | None = None) -> Result:
+def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Result:
     """Do the work of *job* and return how it ended; every mistake outside of connrunner is a failed result.
 
     No secret reaches *report* or the result: both go through the mask. *so_far* holds what is done when an exception
     leaves.
     """
-    so_far = so_far or SoFar()
+    so_far = so_far or PartialResult()
     job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     mask: Callable[[str], str] = str
     try:
@@ -143,7 +143,7 @@ def _private() -> Iterator[None]:
         os.umask(before)
 
 
-def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
+def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
     name = job.connection.name
     source = connectors.source(work.source["type"])
     settings = secrets.filled(work.source, plain)
@@ -184,7 +184,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     return result
 
 
-def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: SoFar) -> Result:
+def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
     facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = secrets.filled(work.destination, plain)
@@ -216,8 +216,8 @@ def _packing(target: str, form: Format) -> str:
     return next((suffix for suffix in (".gz", ".zst") if target.endswith(suffix)), "")
 
 
-def _errand(job: Job, report: Report) -> Errand:
-    return Errand(
+def _errand(job: Job, report: Report) -> RunContext:
+    return RunContext(
         connection=job.connection.name,
         run=job.run,
         at=job.started_at,
@@ -230,7 +230,7 @@ def _errand(job: Job, report: Report) -> Errand:
 
 
 def _command(
-    job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report, so_far: SoFar
+    job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report, so_far: PartialResult
 ) -> Result:
     done = command.run(
         work,
@@ -329,9 +329,9 @@ def main() -> int:
     deadline = time.monotonic() + job.connection.timeout
     job = replace(job, deadline=deadline)
     log = RunLog(job.state.log(job.connection.name, job.run))
-    orders = Orders()
+    orders = SignalOrders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
-    so_far = SoFar(tell=log.counted)
+    so_far = PartialResult(tell=log.counted)
     result = None
 
     def attempt() -> Result:
@@ -360,7 +360,7 @@ def main() -> int:
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Ending(job.family, grace=GRACE) as ending:
+    with Termination(job.family, grace=GRACE) as ending:
         ending.finish()
         if ending.asked:
             log.message(
@@ -370,7 +370,7 @@ def _leave_nothing(job: Job, log: RunLog) -> None:
             log.message(f"nobody can end {', '.join(ending.left)}; the lane waits for them", level="error")
 
 
-def _cut_off(job: Job, error: BaseException, so_far: SoFar, log: RunLog) -> Result:
+def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog) -> Result:
     """Return what an exception that ended the work means."""
     match error:
         case Terminated():
@@ -392,7 +392,7 @@ def _cut_off(job: Job, error: BaseException, so_far: SoFar, log: RunLog) -> Resu
             return Result(outcome=Outcome.FAILED, message=message, code="bug")
 
 
-class Orders:
+class SignalOrders:
     """What signals asked of this process: to end, or that its time is over.
 
     The handlers raise it, and keep it: DuckDB stops its query at once, but raises an exception of its own.

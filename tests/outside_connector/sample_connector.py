@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult
 from connrunner.core.model import Format, LocalFile
 
 _TYPE = {"description": "`alphabet`", "const": "alphabet"}
@@ -41,7 +41,7 @@ SCHEMA = {
 }
 
 
-def fetch(settings: Mapping[str, Any], errand: Errand, *, known: Known, mark: Any) -> Fetched:
+def fetch(settings: Mapping[str, Any], errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
     path = errand.spool / "letters.jsonl"
     first = mark or 0
     rows = [{"id": chr(97 + place), "name": str(place)} for place in range(first, first + settings["letters"])]
@@ -49,10 +49,10 @@ def fetch(settings: Mapping[str, Any], errand: Errand, *, known: Known, mark: An
     file = LocalFile(
         path=str(path), name=path.name, size=path.stat().st_size, modified="", format=Format(type="jsonl"), once=True
     )
-    return Fetched(files=(file,), mark=first + len(rows))
+    return FetchResult(files=(file,), mark=first + len(rows))
 
 
-def settle(settings: Mapping[str, Any], errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Mapping[str, Any], errand: RunContext, fetched: FetchResult) -> None:
     errand.report.message(f"settled {len(fetched.files)} file")
 
 
@@ -60,10 +60,10 @@ def form(settings: Mapping[str, Any], wanted: Format) -> Format:
     return Format(type="jsonl")
 
 
-def target(settings: Mapping[str, Any], errand: Errand) -> str:
+def target(settings: Mapping[str, Any], errand: RunContext) -> str:
     return "letters-out.jsonl"
 
 
-def deliver(settings: Mapping[str, Any], errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Mapping[str, Any], errand: RunContext, local: Path) -> SendResult:
     shutil.copyfile(local, errand.workspace / "letters-out.jsonl")
-    return Delivered(where="letters-out.jsonl")
+    return SendResult(where="letters-out.jsonl")

@@ -35,7 +35,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from connrunner.connectors import Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, Settings
 from connrunner.connectors.airbyte.source import AirbyteSource
 from connrunner.connectors.bridge import Program, programs, resume
 from connrunner.connectors.bridge.rows import RowSpool
@@ -46,7 +46,7 @@ PROTOCOL = "airbyte"
 MANIFEST_PROGRAM = "source-declarative-manifest"
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the source and return the rows of the stream, and its last state as the mark."""
     manifest = _manifest(settings, errand)
     program = programs.find(settings, errand, default=MANIFEST_PROGRAM if manifest else "")
@@ -69,23 +69,25 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
         _run(program, ["read", *arguments], errand, settings, source)
         source.finish()
         found = source.state if is_incremental else None
-        return Fetched(
+        return FetchResult(
             files=rows.close(once=found is not None),
             mark=mark if found is None else resume.mark(PROTOCOL, stream, found),
         )
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Do nothing: the mark tells the source the next time what it need not send again."""
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:  # noqa: ARG001
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
     program = programs.find(settings, errand, default=MANIFEST_PROGRAM if _manifest(settings, errand) else "")
     return f"{program.name} is there: {programs.place(program, errand)}"
 
 
-def _run(program: Program, arguments: Sequence[str], errand: Errand, settings: Settings, source: AirbyteSource) -> None:
+def _run(
+    program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings, source: AirbyteSource
+) -> None:
     """Run the program with *source* taking what it says; RunError unless all went well."""
     rows = source.rows
     ended = programs.run(program, arguments, errand, settings, take=source.take, meanwhile=rows.tell if rows else None)
@@ -95,7 +97,7 @@ def _run(program: Program, arguments: Sequence[str], errand: Errand, settings: S
         raise ended.failure
 
 
-def _check(program: Program, arguments: Sequence[str], errand: Errand, settings: Settings) -> None:
+def _check(program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings) -> None:
     source = AirbyteSource(program.name, errand)
     _run(program, ["check", *arguments], errand, settings, source)
     match source.found.get("CONNECTION_STATUS"):
@@ -110,7 +112,9 @@ def _check(program: Program, arguments: Sequence[str], errand: Errand, settings:
     )
 
 
-def _streams(program: Program, arguments: Sequence[str], errand: Errand, settings: Settings) -> list[Mapping[str, Any]]:
+def _streams(
+    program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings
+) -> list[Mapping[str, Any]]:
     source = AirbyteSource(program.name, errand)
     _run(program, ["discover", *arguments], errand, settings, source)
     match source.found.get("CATALOG"):
@@ -143,7 +147,7 @@ def _configured(streams: Sequence[Mapping[str, Any]], name: str, cursor: str) ->
     }
 
 
-def _manifest(settings: Settings, errand: Errand) -> list[str]:
+def _manifest(settings: Settings, errand: RunContext) -> list[str]:
     """Return the arguments that name the manifest; RunError when there is no such file."""
     if "manifest" not in settings:
         return []

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from connrunner.connectors import Errand, bridge
+from connrunner.connectors import RunContext, bridge
 from connrunner.connectors.bridge.programs import broken, message
 from connrunner.connectors.bridge.rows import RecordForm, RowSpool
 from connrunner.core.report import Level
@@ -35,7 +35,7 @@ SHOWN = 2000  # characters of a source's own words in one line of the log
 class AirbyteSource:
     """Takes the messages of the source *name*; records of *stream* go into *rows* when it reads."""
 
-    def __init__(self, name: str, errand: Errand, *, stream: str = "", rows: RowSpool | None = None) -> None:
+    def __init__(self, name: str, errand: RunContext, *, stream: str = "", rows: RowSpool | None = None) -> None:
         self.error: RunError | None = None
         self.found: dict[str, Any] = {}  # the last message of each other type: CONNECTION_STATUS, CATALOG
         self._name = name

@@ -19,7 +19,7 @@ from connrunner.errors import RunError
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import DRAIN, Pipes, end, leave_nothing, look_after
 from connrunner.processes.spawn import start
-from connrunner.processes.tree import GRACE, Family
+from connrunner.processes.tree import GRACE, ProcessTree
 
 IDLE = 600.0  # seconds without a sign of life before a program is ended, unless the settings say otherwise
 LONGEST = 100_000_000  # bytes of one message
@@ -50,7 +50,7 @@ class Program:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ended:
+class ProgramExit:
     """How a program ended, its output read to the last byte."""
 
     name: str
@@ -80,8 +80,8 @@ def run(
     idle: float = IDLE,
     stdin: BinaryIO | None = None,
     meanwhile: Callable[[], None] | None = None,
-    family: Family,
-) -> Ended:
+    family: ProcessTree,
+) -> ProgramExit:
     """Run *program* in *workspace* to its end and return how it ended; RunError when it cannot start or stalls.
 
     *take* gets each line of its standard output. What stands on standard error goes into the log, and *hear* gets each
@@ -121,7 +121,7 @@ def run(
         listener.finish()
     output.finish()
     complaint = "; ".join(listener.errors) or output.last_complaint
-    return Ended(name=program.name, status=process.returncode, complaint=complaint)
+    return ProgramExit(name=program.name, status=process.returncode, complaint=complaint)
 
 
 def _follow(
@@ -129,7 +129,7 @@ def _follow(
     pipes: Pipes,
     listener: _Listener,
     name: str,
-    family: Family,
+    family: ProcessTree,
     *,
     idle: float,
     stdin: BinaryIO | None,

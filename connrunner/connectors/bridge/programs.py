@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import Errand, Settings, bridge, environments
-from connrunner.connectors.bridge import Ended, Program, Take
+from connrunner.connectors import RunContext, Settings, bridge, environments
+from connrunner.connectors.bridge import Program, ProgramExit, Take
 from connrunner.errors import RunError
 from connrunner.processes import spawn
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def find(settings: Settings, errand: Errand, *, default: str = "") -> Program:
+def find(settings: Settings, errand: RunContext, *, default: str = "") -> Program:
     """Return the program that *settings* name; RunError when it is not installed.
 
     That is `command` as it stands, else `program` of the installed `package`; *default* is what `program` is when left
@@ -34,7 +34,7 @@ def find(settings: Settings, errand: Errand, *, default: str = "") -> Program:
     return Program(name=path.name, arguments=(str(path),), environment={**environment, "PATH": search})
 
 
-def place(program: Program, errand: Errand) -> str:
+def place(program: Program, errand: RunContext) -> str:
     """Return where the file of *program* is; RunError when it cannot be started."""
     return spawn.place(program.arguments[0], errand.workspace, os.environ.get("PATH", os.defpath))
 
@@ -42,14 +42,14 @@ def place(program: Program, errand: Errand) -> str:
 def run(
     program: Program,
     arguments: Sequence[str],
-    errand: Errand,
+    errand: RunContext,
     settings: Settings,
     *,
     take: Take,
     hear: Callable[[bytes], None] | None = None,
     stdin: BinaryIO | None = None,
     meanwhile: Callable[[], None] | None = None,
-) -> Ended:
+) -> ProgramExit:
     """Run *program* for *errand*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
     return bridge.run(
         program,
@@ -66,7 +66,7 @@ def run(
 
 
 @contextmanager
-def private(errand: Errand, name: str, data: Any) -> Iterator[str]:
+def private(errand: RunContext, name: str, data: Any) -> Iterator[str]:
     """Write *data* as JSON into a new file of the spool that only we can read, yield its path, and remove it."""
     path = errand.spool.absolute() / name
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -78,7 +78,7 @@ def private(errand: Errand, name: str, data: Any) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def config(settings: Settings, errand: Errand) -> Any:
+def config(settings: Settings, errand: RunContext) -> Any:
     """Return what the program is to know, with a folder of the spool for `{spool}`."""
     return _filled(settings.get("config", {}), str(_folder(errand, "files")))
 
@@ -115,7 +115,7 @@ def broken(name: str, line: int) -> RunError:
     )
 
 
-def _folder(errand: Errand, name: str) -> Path:
+def _folder(errand: RunContext, name: str) -> Path:
     folder = errand.spool.absolute() / name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder

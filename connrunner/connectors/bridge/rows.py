@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from connrunner.connectors import Errand
+from connrunner.connectors import RunContext
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -48,7 +48,7 @@ _parsed = json.JSONDecoder().raw_decode
 class RowSpool:
     """The rows of one stream, in files in the order in which they came."""
 
-    def __init__(self, errand: Errand, name: str) -> None:
+    def __init__(self, errand: RunContext, name: str) -> None:
         self.rows = 0
         self._errand = errand
         self._name = name

@@ -67,21 +67,21 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
-from connrunner.connectors.http.address import Address, parse
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.http.address import HttpAddress, parse
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
-    from connrunner.connectors.http.client import Answer, Client
+    from connrunner.connectors.http.client import Client, Response
 
 LARGEST_FILE = 10 << 30  # bytes
 _API = ("rows", "paging", "watermark")
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
     """Return the file at `url`, or the records of the API there as a file of JSON lines."""
     try:
         with _client(settings, errand) as client:
@@ -99,7 +99,7 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
         ) from error
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Leave everything as it is: a server keeps what it has."""
 
 
@@ -108,7 +108,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return the address without its query; RunError when it, or a setting, cannot be."""
     if settings.get("body") == "row" and settings.get("batch", 1) != 1:
         raise RunError(
@@ -120,7 +120,7 @@ def target(settings: Settings, errand: Errand) -> str:
         return str(client.address)
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Send the rows of the file *local* in batches, in their order."""
     with _client(settings, errand) as client:
         from connrunner.connectors.http import batches
@@ -128,7 +128,7 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
         return batches.deliver(client, settings, errand, local)
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     """Return how the server answers to GET, which changes nothing; its answer is not read.
 
     For an export, an address that takes rows only has the right to know no GET: 404, 405 and the like are fine.
@@ -144,7 +144,7 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
         )
 
 
-def _client(settings: Settings, errand: Errand) -> Client:
+def _client(settings: Settings, errand: RunContext) -> Client:
     """Return who asks for this run; nothing goes out yet."""
     try:
         from connrunner.connectors.http.client import Client
@@ -166,7 +166,7 @@ def _text(value: object) -> str:
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-def _file(client: Client, errand: Errand, known: Known, mark: Any) -> Fetched:
+def _file(client: Client, errand: RunContext, known: Known, mark: Any) -> FetchResult:
     """Fetch the file; one that is known already is neither sent nor read again."""
     address = client.address
     name = str(address)
@@ -178,7 +178,7 @@ def _file(client: Client, errand: Errand, known: Known, mark: Any) -> Fetched:
         if before.get(key)
     }
 
-    def take(answer: Answer) -> LocalFile:
+    def take(answer: Response) -> LocalFile:
         if answer.status == 304:
             return LocalFile(path="", name=name, size=before["size"], modified=before["stamp"])
         if answer.status in (204, 205):
@@ -197,14 +197,14 @@ def _file(client: Client, errand: Errand, known: Known, mark: Any) -> Fetched:
         errand.report.message(f"fetched {name}: {size:,} bytes")
         return LocalFile(path=str(path), name=name, size=size, modified=stamp, digest=digest)
 
-    def take_with_mark(answer: Answer) -> Fetched:
+    def take_with_mark(answer: Response) -> FetchResult:
         file = take(answer)
         tags = {"etag": answer.headers.get("ETag", ""), "last_modified": answer.headers.get("Last-Modified", "")}
         if answer.status == 304:
             tags = {key: tags[key] or before[key] for key in tags}
         if not any(tags.values()):
-            return Fetched(files=(file,))
-        return Fetched(files=(file,), mark={"name": name, "size": file.size, "stamp": file.modified, **tags})
+            return FetchResult(files=(file,))
+        return FetchResult(files=(file,), mark={"name": name, "size": file.size, "stamp": file.modified, **tags})
 
     # A file arrives as it is: packed for the way, its length would tell nothing about it.
     headers = {"Accept": "*/*", "Accept-Encoding": "identity", **conditions}
@@ -218,7 +218,7 @@ def _is_known(mark: Any, name: str, known: Known) -> bool:
     return isinstance(mark, dict) and mark.get("name") == name and known(name, mark["size"], mark["stamp"])
 
 
-def _save(answer: Answer, path: Path) -> str:
+def _save(answer: Response, path: Path) -> str:
     """Write the body into *path* and return its SHA-256. RunError when it is a page for people."""
     digest = hashlib.sha256()
     is_page = answer.headers.get("Content-Type", "").lower().startswith("text/html")
@@ -235,7 +235,7 @@ def _save(answer: Answer, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stamp(headers: Mapping[str, str], address: Address) -> str:
+def _stamp(headers: Mapping[str, str], address: HttpAddress) -> str:
     """Return the server's own stamp of the file's version, empty when it has none.
 
     A query tells which file it is, and its values stay out of the name, which people see.

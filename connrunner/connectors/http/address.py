@@ -19,7 +19,7 @@ _KEPT = "/%:@!$&'()*+,;=~?"  # what `quote` leaves in a path or query: it may be
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
+class HttpAddress:
     """An absolute http or https URL. As text it shows neither query nor credentials."""
 
     scheme: str
@@ -48,7 +48,7 @@ class Address:
         """The URL with its query, for comparing and joining; it is no text for people."""
         return f"{self.scheme}://{self.place}{self.target}"
 
-    def joined(self, link: str) -> Address:
+    def joined(self, link: str) -> HttpAddress:
         """Return the address that *link*, found in an answer of this one, leads to; RunError when it is none."""
         link = link.strip()
         if _CONTROL.search(link):  # joining would drop some of them in silence
@@ -58,12 +58,12 @@ class Address:
         except ValueError:
             raise _bad(link) from None
 
-    def asking(self, values: Mapping[str, str]) -> Address:
+    def asking(self, values: Mapping[str, str]) -> HttpAddress:
         """Return this address with *values* in its query, in place of those of the same names."""
         kept = [part for part in self.query.split("&") if part and unquote_plus(part.split("=", 1)[0]) not in values]
         return replace(self, query="&".join([*kept, *([urlencode(values)] if values else [])]))
 
-    def is_of(self, other: Address) -> bool:
+    def is_of(self, other: HttpAddress) -> bool:
         """True when credentials for *other* may be sent here: the same server, or its https side."""
         if self.host != other.host:
             return False
@@ -71,7 +71,7 @@ class Address:
         return upgraded or (self.scheme, self.port) == (other.scheme, other.port)
 
 
-def parse(text: str) -> Address:
+def parse(text: str) -> HttpAddress:
     """Return the address that *text* names; RunError when a request cannot or must not go there."""
     if _CONTROL.search(text):
         raise _bad(text)
@@ -97,7 +97,7 @@ def parse(text: str) -> Address:
             hint=f"write https://{host}; without TLS only this machine (localhost, 127.0.0.1) can be asked",
             code="no-tls",
         )
-    return Address(
+    return HttpAddress(
         scheme=parts.scheme,
         host=host,
         port=port or PORTS[parts.scheme],
@@ -106,7 +106,7 @@ def parse(text: str) -> Address:
     )
 
 
-def check_step(origin: Address, to: Address, *, listed: Collection[str], word: str) -> None:
+def check_step(origin: HttpAddress, to: HttpAddress, *, listed: Collection[str], word: str) -> None:
     """Let an answer of *origin* lead to *to*, or raise RunError. *word* says how: `redirects`, say.
 
     What an answer says is data of a partner: it leads to the same host, to one of the *listed*, and never from https

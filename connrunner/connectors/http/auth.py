@@ -34,11 +34,11 @@ def credentials(auth: Mapping[str, Any], ask: AskForToken) -> Credentials:
     """Return the credentials that the setting `auth` describes."""
     match auth["type"]:
         case "bearer":
-            return _Fixed(f"Bearer {sound('token', auth['token'])}", auth["token"])
+            return _FixedCredentials(f"Bearer {sound('token', auth['token'])}", auth["token"])
         case "basic":
             if ":" in auth["username"]:
                 raise RunError("`auth.username` cannot hold a colon", hint="leave it out", code="bad-setting")
-            return _Fixed(_basic(auth["username"], auth["password"]), auth["password"])
+            return _FixedCredentials(_basic(auth["username"], auth["password"]), auth["password"])
         case "oauth2":
             return _ClientCredentials(auth, ask)
         case other:
@@ -58,7 +58,7 @@ def sound(name: str, value: str) -> str:
     return value
 
 
-class _Fixed:
+class _FixedCredentials:
     def __init__(self, header: str, secret: str) -> None:
         self._header, self._secret = header, secret
 

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Refusal, Settings
-from connrunner.connectors.http.client import LARGEST_JSON, Answer, Client
+from connrunner.connectors import Refusal, RunContext, SendResult, Settings
+from connrunner.connectors.http.client import LARGEST_JSON, Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.errors import RunError
 
@@ -36,7 +36,7 @@ class Batch:
         return range(self.first, self.first + len(self.lines))
 
 
-def deliver(client: Client, settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(client: Client, settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Send the JSON lines of *local*; see the manual of the connector for what a failure in the middle means."""
     refused: list[Refusal] = []
     accepted = 0
@@ -59,7 +59,7 @@ def deliver(client: Client, settings: Settings, errand: Errand, local: Path) -> 
             refused += found
             accepted += len(batch.lines) - len(found)
             errand.report.progress("sending", batch.rows.stop)
-    return Delivered(where=str(client.address), refused=tuple(refused))
+    return SendResult(where=str(client.address), refused=tuple(refused))
 
 
 def _batches(lines: Iterator[bytes], size: int) -> Iterator[Batch]:
@@ -70,7 +70,7 @@ def _batches(lines: Iterator[bytes], size: int) -> Iterator[Batch]:
         first += len(batch)
 
 
-def _send(client: Client, settings: Settings, errand: Errand, batch: Batch) -> list[Refusal]:
+def _send(client: Client, settings: Settings, errand: RunContext, batch: Batch) -> list[Refusal]:
     """Return the rows of *batch* that the partner refused; RunError when the request itself failed."""
     body = _body(batch.lines, settings.get("body", "list"))
     # The content is part of the key: a state folder that starts anew counts its runs from 1 again.
@@ -78,7 +78,7 @@ def _send(client: Client, settings: Settings, errand: Errand, batch: Batch) -> l
     kind = "application/x-ndjson" if settings.get("body") == "lines" else "application/json"
     mapping = settings.get("refused")
 
-    def take(answer: Answer) -> list[Refusal]:
+    def take(answer: Response) -> list[Refusal]:
         if answer.status >= 400:
             return _whole_batch(client, mapping, batch, answer)
         if mapping is None:
@@ -129,7 +129,7 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
     return [found[index] for index in sorted(found)]
 
 
-def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch, answer: Answer) -> list[Refusal]:
+def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch, answer: Response) -> list[Refusal]:
     """Return all rows of a refused *batch*, those that the partner names with their own reason."""
     content = answer.start(LARGEST_JSON)
     said = client.told(answer, content)

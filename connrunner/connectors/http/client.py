@@ -19,10 +19,10 @@ from urllib3 import BaseHTTPResponse
 
 import connrunner
 from connrunner.connectors import Settings
-from connrunner.connectors.http.address import Address, check_step, parse
+from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.auth import credentials, sound
 from connrunner.connectors.http.data import one_line, words
-from connrunner.connectors.http.wire import BrokenError, Wire
+from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
@@ -44,10 +44,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 T = TypeVar("T")
 
 
-class Answer:
+class Response:
     """What a server answered. The body is read once, by one of the methods."""
 
-    def __init__(self, response: BaseHTTPResponse, address: Address, wire: Wire) -> None:
+    def __init__(self, response: BaseHTTPResponse, address: HttpAddress, wire: ConnectionPool) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.address = address  # after redirects
@@ -106,7 +106,9 @@ class Answer:
 class Client:
     """Asks the server at *address*, with the headers and credentials of the settings; no other server gets those."""
 
-    def __init__(self, settings: Settings, address: Address, report: Report, *, secrets: Collection[str] = ()) -> None:
+    def __init__(
+        self, settings: Settings, address: HttpAddress, report: Report, *, secrets: Collection[str] = ()
+    ) -> None:
         self.address = address
         self._secrets = secrets  # that requests carry without the settings saying so
         self._settings, self._report = settings, report
@@ -114,7 +116,7 @@ class Client:
         self._listed = {str(host).lower() for host in settings.get("redirect_hosts", ())}
         self._headers = _headers(settings.get("headers", {}), authorized="auth" in settings)
         self._credentials = credentials(settings["auth"], self._token) if "auth" in settings else None
-        self._wire = Wire(
+        self._wire = ConnectionPool(
             silence=_seconds(str(settings.get("timeout", SILENCE))),
             allow_link_local=settings.get("allow_link_local") is True,
         )
@@ -130,8 +132,8 @@ class Client:
     def ask(
         self,
         method: str,
-        address: Address,
-        take: Callable[[Answer], T],
+        address: HttpAddress,
+        take: Callable[[Response], T],
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
@@ -167,13 +169,13 @@ class Client:
             tried += 1
             self._wait(problem, tried, asked)
 
-    def step(self, origin: Address, link: str) -> Address:
+    def step(self, origin: HttpAddress, link: str) -> HttpAddress:
         """Return where *link*, found in an answer of *origin*, leads; RunError when a request must not go there."""
         to = origin.joined(link)
         check_step(origin, to, listed=self._listed, word="leads on")
         return to
 
-    def refusal(self, answer: Answer) -> RunError:
+    def refusal(self, answer: Response) -> RunError:
         """Return the error that *answer* amounts to."""
         status = answer.status
         text = f"{answer.address} answers {self.told(answer, answer.start())}"
@@ -188,7 +190,7 @@ class Client:
                 return RunError(text, hint=hint, code=code, waiting_helps=status == 429 or status >= 500)
         return RunError(text, hint="see what the server wants", code="refused", waiting_helps=status in AGAIN)
 
-    def told(self, answer: Answer, content: bytes) -> str:
+    def told(self, answer: Response, content: bytes) -> str:
         """Return the status of *answer* with what its body, *content*, says about it."""
         said = self.said(_message(content))
         return f"{_named(answer.status)}{': ' if said else ''}{said}"
@@ -206,18 +208,18 @@ class Client:
     def _follow(
         self,
         method: str,
-        address: Address,
+        address: HttpAddress,
         headers: Mapping[str, str],
         authorization: Mapping[str, str],
         body: bytes | None,
-    ) -> Answer:
+    ) -> Response:
         """Send the request, and again to where the answer says; our headers and credentials to our own server only."""
         common = {"User-Agent": f"connrunner/{connrunner.__version__}", "Accept-Encoding": "gzip"}
         here = address
         for _ in range(REDIRECTS + 1):
             own = {**self._headers, **authorization} if here.is_of(self.address) else {}
             response = self._wire.send(method, here, _merged(common, headers, own), body)
-            answer = Answer(response, here, self._wire)
+            answer = Response(response, here, self._wire)
             link = answer.headers.get("Location")
             if answer.status not in MOVED or link is None:
                 return answer
@@ -240,7 +242,7 @@ class Client:
         secrets = [auth["client_secret"], headers.get("Authorization", "").partition(" ")[2]]
         plain = {name: self._settings[name] for name in ("retries", "timeout") if name in self._settings}
         with Client(plain, address, self._report, secrets=secrets) as client:
-            return client.ask("POST", address, Answer.json, headers=headers, body=form)
+            return client.ask("POST", address, Response.json, headers=headers, body=form)
 
     def _wait(self, problem: RunError, tried: int, asked: float | None) -> None:
         if asked is not None and asked > LONGEST_ASKED_WAIT:

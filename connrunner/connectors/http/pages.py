@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from connrunner.connectors import Errand, Fetched, Settings
-from connrunner.connectors.http.address import Address
-from connrunner.connectors.http.client import Answer, Client
+from connrunner.connectors import FetchResult, RunContext, Settings
+from connrunner.connectors.http.address import HttpAddress
+from connrunner.connectors.http.client import Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline
 from connrunner.connectors.http.watermark import Watermark
 from connrunner.core import instant
@@ -28,13 +28,13 @@ _RELATION = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORE
 class Page:
     """One answer of the API."""
 
-    address: Address  # after redirects
+    address: HttpAddress  # after redirects
     data: Any
     links: str  # the header Link
     records: list[Any]
 
 
-def fetch(client: Client, settings: Settings, errand: Errand, mark: Any) -> Fetched:
+def fetch(client: Client, settings: Settings, errand: RunContext, mark: Any) -> FetchResult:
     """Bring the records of all pages into one file, one JSON text a line."""
     watermark = Watermark(settings["watermark"], mark, errand.at) if "watermark" in settings else None
     start = client.address.asking(watermark.asks() if watermark else {})
@@ -53,7 +53,7 @@ def fetch(client: Client, settings: Settings, errand: Errand, mark: Any) -> Fetc
             errand.report.progress("fetching", count)
     new_mark = watermark.mark(errand.report) if watermark else None
     if not count:
-        return Fetched(files=(), mark=new_mark)
+        return FetchResult(files=(), mark=new_mark)
     records = LocalFile(
         path=str(path),
         name=str(client.address),
@@ -63,17 +63,17 @@ def fetch(client: Client, settings: Settings, errand: Errand, mark: Any) -> Fetc
         format=Format(type="jsonl", compression="none"),
         once=True,
     )
-    return Fetched(files=(records,), mark=new_mark)
+    return FetchResult(files=(records,), mark=new_mark)
 
 
-def pages(client: Client, start: Address, settings: Settings) -> Iterator[Page]:
+def pages(client: Client, start: HttpAddress, settings: Settings) -> Iterator[Page]:
     """Yield every page from *start* on; RunError when they go in a circle or are more than `max_pages`."""
     paging = settings.get("paging", {"type": "none"})
     limit = int(settings.get("max_pages", MAX_PAGES))
     asked: set[bytes] = set()
     lengths: list[int] = []
     before: Any = None
-    address: Address | None = start.asking(_numbered(paging, 0)) if paging["type"] == "page" else start
+    address: HttpAddress | None = start.asking(_numbered(paging, 0)) if paging["type"] == "page" else start
     while address is not None:
         if len(lengths) == limit:
             raise RunError(
@@ -104,10 +104,10 @@ def pages(client: Client, start: Address, settings: Settings) -> Iterator[Page]:
         address = _next(paging, client, start, page, lengths)
 
 
-def _page(client: Client, address: Address, settings: Settings, *, end: Sequence[int]) -> Page | None:
+def _page(client: Client, address: HttpAddress, settings: Settings, *, end: Sequence[int]) -> Page | None:
     """Return the page at *address*, or None when its status is one of *end*."""
 
-    def take(answer: Answer) -> Page | None:
+    def take(answer: Response) -> Page | None:
         if answer.status in end:
             return None
         data = answer.json()
@@ -118,7 +118,7 @@ def _page(client: Client, address: Address, settings: Settings, *, end: Sequence
     return client.ask("GET", address, take, headers=headers, accept=lambda status: status in end)
 
 
-def _records(data: Any, path: str, address: Address) -> list[Any]:
+def _records(data: Any, path: str, address: HttpAddress) -> list[Any]:
     records = look_up(data, path)
     if records is None:  # what some languages write for an empty list, and an answer without a body
         return []
@@ -137,8 +137,8 @@ def _records(data: Any, path: str, address: Address) -> list[Any]:
 
 
 def _next(
-    paging: Mapping[str, Any], client: Client, start: Address, page: Page, lengths: Sequence[int]
-) -> Address | None:
+    paging: Mapping[str, Any], client: Client, start: HttpAddress, page: Page, lengths: Sequence[int]
+) -> HttpAddress | None:
     match paging["type"]:
         case "next_link":
             link = _text(paging["path"], page) if "path" in paging else linked(page.links, "next")

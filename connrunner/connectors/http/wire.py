@@ -21,7 +21,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from connrunner.connectors.http.address import Address
+from connrunner.connectors.http.address import HttpAddress
 from connrunner.errors import RunError
 
 CONNECT = 10.0  # seconds until a connection stands
@@ -43,7 +43,7 @@ class BrokenError(RunError):
         super().__init__(message, hint=hint, code=code, waiting_helps=True)
 
 
-class Wire:
+class ConnectionPool:
     """Connections that stay open from one request to the next."""
 
     def __init__(self, *, silence: float, allow_link_local: bool) -> None:
@@ -53,7 +53,9 @@ class Wire:
         self._pools: dict[tuple[str, str, int], HTTPConnectionPool] = {}
         self._trust: ssl.SSLContext | None = None  # made on use: it reads hundreds of certificates
 
-    def send(self, method: str, address: Address, headers: Mapping[str, str], body: bytes | None) -> BaseHTTPResponse:
+    def send(
+        self, method: str, address: HttpAddress, headers: Mapping[str, str], body: bytes | None
+    ) -> BaseHTTPResponse:
         """Return the answer, its body unread, whatever its status; BrokenError when there is none."""
         with self.told(address):
             return self._pool(address).urlopen(
@@ -68,7 +70,7 @@ class Wire:
             )
 
     @contextmanager
-    def told(self, address: Address) -> Iterator[None]:
+    def told(self, address: HttpAddress) -> Iterator[None]:
         """Turn what goes wrong on the wire into a RunError that says so."""
         try:
             yield
@@ -97,7 +99,7 @@ class Wire:
         for pool in self._pools.values():
             pool.close()
 
-    def _pool(self, address: Address) -> HTTPConnectionPool:
+    def _pool(self, address: HttpAddress) -> HTTPConnectionPool:
         key = (address.scheme, address.host, address.port)
         if key not in self._pools:
             more: dict[str, Any] = {"timeout": self._timeout, "allow_link_local": self._allow_link_local}
@@ -191,7 +193,7 @@ def _check_place(host: str, address: str, *, allow_link_local: bool, only_here: 
         )
 
 
-def _unknown(address: Address, error: NameResolutionError) -> RunError:
+def _unknown(address: HttpAddress, error: NameResolutionError) -> RunError:
     if getattr(error.__cause__, "errno", None) == socket.EAI_AGAIN:
         return BrokenError(
             f"the name service does not answer for {address.host}", hint="see to the network", code="unreachable"
@@ -200,7 +202,7 @@ def _unknown(address: Address, error: NameResolutionError) -> RunError:
     return RunError(message, hint="correct the address, or see to the name service", code="no-host")
 
 
-def _tls(address: Address, error: SSLError) -> RunError:
+def _tls(address: HttpAddress, error: SSLError) -> RunError:
     cause = error.args[0] if error.args else error
     if not isinstance(cause, ssl.SSLCertVerificationError):
         return BrokenError(f"no TLS connection to {address.place}: {_reason(cause)}", code="no-tls")

@@ -56,26 +56,26 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.naming import fill
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
-    from connrunner.connectors.s3.bucket import Bucket, Found
+    from connrunner.connectors.s3.bucket import Bucket, S3Object
 
 WILDCARD = re.compile(r"[*?\[]")
 LONGEST_KEY = 1024  # bytes, S3's limit
 VERSIONS = 3  # of an object that are tried when each is overwritten while it is read
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Bring the objects that `path` names into the spool, in the order of their keys, and let known ones be."""
     # In a loop, so that a signal ends a transfer at once; obstore's blocking calls would not let it through.
     return asyncio.run(_fetch(settings, errand, known))
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Move or delete the objects whose rows are durable, when `after` says so."""
     if settings.get("after", "leave") != "leave":
         asyncio.run(_settle(settings, errand, fetched))
@@ -86,7 +86,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return the address of the object, its placeholders filled in; RunError when none can be written there.
 
     It looks there, for a wrong bucket, key or region is better known before the work than after it.
@@ -104,22 +104,22 @@ def target(settings: Settings, errand: Errand) -> str:
     return bucket.address(key)
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Make the file *local* the object that `path` names; the object appears whole or not at all."""
-    from connrunner.connectors.s3.bucket import Taken
+    from connrunner.connectors.s3.bucket import ObjectExistsError
 
     key = _key_to_write(settings, errand)
     bucket = _bucket(settings, errand)
     write = bucket.write_new if settings.get("overwrite") == "never" else bucket.write
     try:
         asyncio.run(write(key, local))
-    except Taken:
+    except ObjectExistsError:
         raise _taken(bucket.address(key)) from None
     errand.report.message(f"wrote {bucket.address(key)} ({local.stat().st_size:,} bytes)")
-    return Delivered(where=bucket.address(key))
+    return SendResult(where=bucket.address(key))
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     """Return the bucket and the keys' answer: what can be listed, or the place where an object may go."""
     if writes:
         return f"{target(settings, errand)}: the bucket is there, and the keys are known"
@@ -132,7 +132,7 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
 # --- import ------------------------------------------------------------------------------------------------------
 
 
-async def _fetch(settings: Settings, errand: Errand, known: Known) -> Fetched:
+async def _fetch(settings: Settings, errand: RunContext, known: Known) -> FetchResult:
     pattern = _key(settings["path"])
     bucket = _bucket(settings, errand)
     found = sorted(await _matching(bucket, pattern), key=lambda each: each.key)
@@ -159,10 +159,10 @@ async def _fetch(settings: Settings, errand: Errand, known: Known) -> Fetched:
             files.append(LocalFile(path=str(path), name=name, size=read.size, modified=read.stamp))
     if not files:
         raise await _nothing_there(bucket, pattern)
-    return Fetched(files=tuple(files))
+    return FetchResult(files=tuple(files))
 
 
-async def _matching(bucket: Bucket, pattern: str) -> list[Found]:
+async def _matching(bucket: Bucket, pattern: str) -> list[S3Object]:
     """Return the objects that match."""
     folder, parts = _split(pattern)
     if not parts:
@@ -181,7 +181,7 @@ def _split(pattern: str) -> tuple[str, list[str]]:
     return "".join(f"{part}/" for part in parts[:fixed]), parts[fixed:]
 
 
-async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncIterator[Found]:
+async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncIterator[S3Object]:
     """Yield what matches *parts* in *folder*; a folder is listed only when something in it can match."""
     part, *rest = parts
     if part == "**":
@@ -232,15 +232,15 @@ def _fits_part(name: str, part: str) -> bool:
     return name == part or (not hidden and fnmatch.fnmatchcase(name, part))
 
 
-async def _read(bucket: Bucket, seen: Found, path: Path, errand: Errand) -> Found | None:
+async def _read(bucket: Bucket, seen: S3Object, path: Path, errand: RunContext) -> S3Object | None:
     """Bring the object *seen* to *path*, or the one that took its place; None when there is none any more."""
-    from connrunner.connectors.s3.bucket import Changed
+    from connrunner.connectors.s3.bucket import ObjectChangedError
 
     name = bucket.address(seen.key)
     for _ in range(VERSIONS):
         try:
             return await bucket.read(seen, path)
-        except Changed:
+        except ObjectChangedError:
             errand.report.message(f"{name} was overwritten while it was read; it is read again", level="warning")
         except RunError as error:
             if error.code != "no-files":
@@ -289,7 +289,7 @@ def _suffix(key: str) -> str:
 # --- after an import ---------------------------------------------------------------------------------------------
 
 
-async def _settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+async def _settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     bucket = _bucket(settings, errand)
     pattern = _key(settings["path"])
     for file in fetched.files:
@@ -308,7 +308,7 @@ async def _settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
             errand.report.message(f"moved {file.name} to {bucket.address(place)}")
 
 
-async def _move(bucket: Bucket, seen: Found, place: str, *, run: int) -> str:
+async def _move(bucket: Bucket, seen: S3Object, place: str, *, run: int) -> str:
     """Move the object *seen* to *place*, or beside what is there already; return where it is."""
     there = await bucket.look(place)
     if there is not None and there.stamp != seen.stamp:
@@ -326,7 +326,7 @@ def _folder_after(settings: Settings) -> str:
     return f"{_key(settings['move_to'].rstrip('/'), setting='move_to')}/"
 
 
-def _check_sizes(bucket: Bucket, found: Sequence[Found]) -> None:
+def _check_sizes(bucket: Bucket, found: Sequence[S3Object]) -> None:
     """Refuse what could not be moved, before it is imported."""
     from connrunner.connectors.s3.bucket import ONE_PIECE
 
@@ -342,13 +342,13 @@ def _check_sizes(bucket: Bucket, found: Sequence[Found]) -> None:
 # --- both --------------------------------------------------------------------------------------------------------
 
 
-def _bucket(settings: Settings, errand: Errand) -> Bucket:
+def _bucket(settings: Settings, errand: RunContext) -> Bucket:
     from connrunner.connectors.s3.bucket import Bucket
 
     return Bucket(settings, session=f"connrunner-{errand.connection}"[:64])
 
 
-def _key_to_write(settings: Settings, errand: Errand) -> str:
+def _key_to_write(settings: Settings, errand: RunContext) -> str:
     return _key(fill(settings["path"], connection=errand.connection, run=errand.run, at=errand.at))
 
 

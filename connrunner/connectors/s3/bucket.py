@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
 from connrunner.connectors.s3 import keys
-from connrunner.connectors.s3.errors import Doing, Said, explained, said
+from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explained, said
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
 from connrunner.errors import RunError
@@ -42,7 +42,7 @@ FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 1.0, 30.0, 3  # seconds between tries: by c
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class S3Object:
     """An object, in the version that was seen."""
 
     key: str
@@ -51,11 +51,11 @@ class Found:
     etag: str | None  # as the server writes it, when a request can be tied to it
 
 
-class Changed(Exception):  # noqa: N818
+class ObjectChangedError(Exception):
     """An object is not any more the one that was seen."""
 
 
-class Taken(Exception):  # noqa: N818
+class ObjectExistsError(Exception):
     """There is another object by that name already."""
 
 
@@ -78,7 +78,7 @@ class Bucket:
 
     # --- looking -------------------------------------------------------------------------------------------------
 
-    async def folder(self, folder: str) -> tuple[list[Found], list[str]]:
+    async def folder(self, folder: str) -> tuple[list[S3Object], list[str]]:
         """Return the objects right in *folder* (`daily/`, or empty for the top), and the folders in it."""
         import obstore
 
@@ -88,7 +88,7 @@ class Bucket:
         objects = [_found(each) for each in answer["objects"] if each["path"] != folder.rstrip("/")]
         return objects, [f"{prefix}/" for prefix in answer["common_prefixes"] if prefix]
 
-    async def everything(self, folder: str) -> AsyncIterator[Found]:
+    async def everything(self, folder: str) -> AsyncIterator[S3Object]:
         """Yield the objects in *folder* and in the folders inside it, of any depth."""
         import obstore
 
@@ -97,7 +97,7 @@ class Bucket:
                 for each in page:
                     yield _found(each)
 
-    async def look(self, key: str, *, verb: str = "read") -> Found | None:
+    async def look(self, key: str, *, verb: str = "read") -> S3Object | None:
         """Return the object *key*, or None when there is none; *verb* says what for."""
         import obstore
         from obstore.exceptions import BaseError
@@ -118,7 +118,7 @@ class Bucket:
 
     # --- reading and writing -------------------------------------------------------------------------------------
 
-    async def read(self, seen: Found, path: Path) -> Found:
+    async def read(self, seen: S3Object, path: Path) -> S3Object:
         """Write the bytes of the object *seen* to *path*; Changed when it is another one by now."""
         import obstore
 
@@ -172,11 +172,11 @@ class Bucket:
         if fact.status in (409, 412):
             there = await self.look(key)
             if there is None or there.size != size or there.stamp != _md5(path):
-                raise Taken
+                raise ObjectExistsError
             return
         raise self._error(replace(fact, tries=max(tries, fact.tries)), "write", key, allow="s3:PutObject")
 
-    async def _create(self, key: str, path: Path, size: int) -> Said | None:
+    async def _create(self, key: str, path: Path, size: int) -> ErrorFacts | None:
         """Try to write it in one piece; return what the server said against it."""
         import obstore
         from obstore.exceptions import BaseError
@@ -191,7 +191,7 @@ class Bucket:
             return said(str(error))
         return None
 
-    async def copy(self, seen: Found, key: str) -> None:
+    async def copy(self, seen: S3Object, key: str) -> None:
         """Make a copy of the object *seen* under *key*; the server does it."""
         import obstore
 
@@ -273,14 +273,14 @@ class Bucket:
                 raise  # a file of this machine
             fact = said(str(error))
             if fact.changed and verb == "read":
-                raise Changed from None
+                raise ObjectChangedError from None
             raise self._error(fact, verb, key, allow=allow) from None
 
-    def _error(self, fact: Said, verb: str, key: str, *, allow: str) -> RunError:
+    def _error(self, fact: ErrorFacts, verb: str, key: str, *, allow: str) -> RunError:
         if fact.moved and not fact.region:
             fact = replace(fact, region=self._right_region())
         host = urlsplit(self._endpoint).netloc
-        return explained(fact, Doing(verb=verb, what=self.address(key), bucket=self.name, host=host, allow=allow))
+        return explained(fact, S3Operation(verb=verb, what=self.address(key), bucket=self.name, host=host, allow=allow))
 
     def _untakable(self, text: str, verb: str, key: str) -> RunError:
         found = re.search(r'path: ("(?:[^"\\]|\\.)*")', text)
@@ -319,9 +319,9 @@ def _as_obstore_wants(provider: Provider) -> Callable[[], S3Credential]:
     return credential
 
 
-def _found(meta: ObjectMeta) -> Found:
+def _found(meta: ObjectMeta) -> S3Object:
     etag = meta["e_tag"] or ""
-    return Found(
+    return S3Object(
         key=meta["path"],
         size=meta["size"],
         stamp=etag.replace('"', "") or instant.text(meta["last_modified"]),

@@ -14,7 +14,7 @@ LONGEST = 300  # characters of a server's own words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Doing:
+class S3Operation:
     """What was tried when it went wrong."""
 
     verb: str  # read, write, list, move, delete
@@ -25,7 +25,7 @@ class Doing:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Said:
+class ErrorFacts:
     """The facts in an error: what a server answered, or why none did."""
 
     status: int | None = None
@@ -56,7 +56,7 @@ class Said:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Reason:
+class _ErrorReason:
     code: str
     found: str
     hint: str
@@ -64,33 +64,33 @@ class _Reason:
 
 
 _NEW_TOKEN = "get new ones, and give `session_token` with them"  # noqa: S105
-_KEY = _Reason(
+_KEY = _ErrorReason(
     code="wrong-credentials",
     found="{host} does not know the access key",
     hint="correct the access key that the connection, its profile or the environment names",
 )
-_EXPIRED = _Reason(code="expired-credentials", found="the temporary keys have expired", hint=_NEW_TOKEN)
-_TOKEN = _Reason(code="wrong-credentials", found="the session token does not fit the access key", hint=_NEW_TOKEN)
-_REGION = _Reason(code="wrong-region", found="the bucket is in another region{region}", hint="set {right}")
-_CLOCK = _Reason(
+_EXPIRED = _ErrorReason(code="expired-credentials", found="the temporary keys have expired", hint=_NEW_TOKEN)
+_TOKEN = _ErrorReason(code="wrong-credentials", found="the session token does not fit the access key", hint=_NEW_TOKEN)
+_REGION = _ErrorReason(code="wrong-region", found="the bucket is in another region{region}", hint="set {right}")
+_CLOCK = _ErrorReason(
     code="clock",
     found="the clock of this machine is more than 15 minutes off{clocks}",
     hint="set the clock, best by NTP",
 )
-_DENIED = _Reason(code="access-denied", found="access denied", hint="allow {allow} to the keys in use{missing}")
-_BUSY = _Reason(
+_DENIED = _ErrorReason(code="access-denied", found="access denied", hint="allow {allow} to the keys in use{missing}")
+_BUSY = _ErrorReason(
     code="server-error", found="{host} cannot answer now", hint="try again later, and less at a time", waits=True
 )
 _REASONS = {
-    "NoSuchBucket": _Reason(
+    "NoSuchBucket": _ErrorReason(
         code="no-bucket", found="there is no bucket {bucket!r} at {host}", hint="correct `bucket`, or make it"
     ),
-    "NoSuchKey": _Reason(code="no-files", found="it is not there", hint="correct `path`", waits=True),
+    "NoSuchKey": _ErrorReason(code="no-files", found="it is not there", hint="correct `path`", waits=True),
     "AccessDenied": _DENIED,
     "AllAccessDisabled": _DENIED,
     "InvalidAccessKeyId": _KEY,
     "InvalidClientTokenId": _KEY,
-    "SignatureDoesNotMatch": _Reason(
+    "SignatureDoesNotMatch": _ErrorReason(
         code="wrong-credentials",
         found="the secret access key does not belong to the access key",
         hint="correct the secret; nothing may be cut off or added",
@@ -106,13 +106,13 @@ _REASONS = {
     "TemporaryRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
-    "InvalidObjectState": _Reason(
+    "InvalidObjectState": _ErrorReason(
         code="archived", found="it is in an archive and cannot be read there", hint="restore it first"
     ),
-    "EntityTooLarge": _Reason(
+    "EntityTooLarge": _ErrorReason(
         code="too-large", found="it is larger than {host} takes in one piece", hint="write less, or compress it"
     ),
-    "NoSuchUpload": _Reason(
+    "NoSuchUpload": _ErrorReason(
         code="server-error", found="{host} gave up the upload, or ended it without a word", hint="try again", waits=True
     ),
     "InternalError": _BUSY,
@@ -138,7 +138,7 @@ _SIGNS = {
 }
 
 
-def said(text: str) -> Said:
+def said(text: str) -> ErrorFacts:
     """Return the facts in *text*, the error of a library or the body of an answer."""
     status = re.search(r"status code: (\d{3})", text)
     tries = re.search(r"after (\d+) retries", text)
@@ -152,7 +152,7 @@ def said(text: str) -> Said:
     message = inside[1] if inside else tag(text, "Message")
     if not (answered or transport):
         message = text.partition("\n")[0]
-    return Said(
+    return ErrorFacts(
         status=int(status[1]) if status else None,
         code=code,
         message=_clean(message),
@@ -166,22 +166,22 @@ def said(text: str) -> Said:
     )
 
 
-def unanswered(error: Exception) -> Said:
+def unanswered(error: Exception) -> ErrorFacts:
     """Return why a request of Python's own got no answer."""
     reason = getattr(error, "reason", error)
     match reason:
         case ssl.SSLCertVerificationError():
-            return Said(transport=f"{_CERTIFICATE} ({reason.verify_message})")
+            return ErrorFacts(transport=f"{_CERTIFICATE} ({reason.verify_message})")
         case socket.gaierror():
-            return Said(transport=_NAME)
+            return ErrorFacts(transport=_NAME)
         case ConnectionRefusedError():
-            return Said(transport=_REFUSED)
+            return ErrorFacts(transport=_REFUSED)
         case TimeoutError():
-            return Said(transport=_SILENT)
-    return Said(transport=_BROKEN)
+            return ErrorFacts(transport=_SILENT)
+    return ErrorFacts(transport=_BROKEN)
 
 
-def explained(fact: Said, doing: Doing) -> RunError:
+def explained(fact: ErrorFacts, doing: S3Operation) -> RunError:
     """Return the error that says in words what *fact* means for what was being done."""
     trying = f"cannot {doing.verb} {doing.what}"
     times = f" ({fact.tries} tries)" if fact.tries > 1 else ""
@@ -227,7 +227,7 @@ def explained(fact: Said, doing: Doing) -> RunError:
     )
 
 
-def _reason(fact: Said, doing: Doing) -> _Reason | None:
+def _reason(fact: ErrorFacts, doing: S3Operation) -> _ErrorReason | None:
     if fact.code in _REASONS:
         return _REASONS[fact.code]
     if fact.moved:

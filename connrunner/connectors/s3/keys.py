@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
-from connrunner.connectors.s3.role import Keys, Provider, Role, Service
+from connrunner.connectors.s3.role import Provider, Role, Service, SigningKeys
 from connrunner.errors import RunError
 
 ELSEWHERE = ("credential_process", "credential_source", "login_session", "sso_session", "sso_start_url")
@@ -128,7 +128,9 @@ def _provider(
 
 
 def _always(access_key_id: str, secret_access_key: str, session_token: str | None) -> Provider:
-    keys = Keys(access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token or None)
+    keys = SigningKeys(
+        access_key_id=access_key_id, secret_access_key=secret_access_key, session_token=session_token or None
+    )
     return lambda: keys
 
 

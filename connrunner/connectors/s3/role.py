@@ -23,7 +23,7 @@ EARLY = timedelta(minutes=6)  # before the end of keys; obstore asks for new one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keys:
+class SigningKeys:
     """What signs a request; temporary keys have a token and an end."""
 
     access_key_id: str
@@ -32,7 +32,7 @@ class Keys:
     expires_at: datetime | None = None
 
 
-Provider = Callable[[], Keys]
+Provider = Callable[[], SigningKeys]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,15 +52,15 @@ class Role:
         self._external_id = external_id
         self._base = base
         self._service = service
-        self._keys: Keys | None = None
+        self._keys: SigningKeys | None = None
 
-    def __call__(self) -> Keys:
+    def __call__(self) -> SigningKeys:
         keys = self._keys
         if keys is None or (keys.expires_at is not None and keys.expires_at - datetime.now(UTC) < EARLY):
             keys = self._keys = self._assume()
         return keys
 
-    def _assume(self) -> Keys:
+    def _assume(self) -> SigningKeys:
         form = {
             "Action": "AssumeRole",
             "Version": "2011-06-15",
@@ -81,7 +81,7 @@ class Role:
                 hint="correct AWS_ENDPOINT_URL_STS",
                 code="refused",
             )
-        return Keys(access_key_id=found[0], secret_access_key=found[1], session_token=found[2], expires_at=ends)
+        return SigningKeys(access_key_id=found[0], secret_access_key=found[1], session_token=found[2], expires_at=ends)
 
     def _ask(self, body: bytes) -> str:
         """Return what the service answers; RunError after the last try."""
@@ -95,7 +95,7 @@ class Role:
             time.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311
         raise error
 
-    def _send(self, body: bytes) -> tuple[str, errors.Said | None]:
+    def _send(self, body: bytes) -> tuple[str, errors.ErrorFacts | None]:
         """Return the answer of the service, and what went wrong."""
         import http.client
         import ssl
@@ -121,12 +121,14 @@ class Role:
         except (OSError, http.client.HTTPException) as error:
             return "", errors.unanswered(error)
 
-    def _doing(self) -> errors.Doing:
+    def _doing(self) -> errors.S3Operation:
         host = urlsplit(self._service.endpoint).netloc
-        return errors.Doing(verb="assume", what=f"the role {self._arn}", bucket="", host=host, allow="sts:AssumeRole")
+        return errors.S3Operation(
+            verb="assume", what=f"the role {self._arn}", bucket="", host=host, allow="sts:AssumeRole"
+        )
 
 
-def signature(url: str, body: bytes, keys: Keys, *, region: str, now: datetime) -> dict[str, str]:
+def signature(url: str, body: bytes, keys: SigningKeys, *, region: str, now: datetime) -> dict[str, str]:
     """Return the headers that sign a POST of the form *body* to *url*: AWS Signature Version 4, service sts."""
     day, moment = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
     address = urlsplit(url)

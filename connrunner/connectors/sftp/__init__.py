@@ -59,13 +59,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.files import EPOCH
 from connrunner.connectors.naming import fill
 from connrunner.connectors.sftp.listing import find, split
 from connrunner.connectors.sftp.login import account
-from connrunner.connectors.sftp.server import Entry, Server
-from connrunner.connectors.sftp.session import Session
+from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
+from connrunner.connectors.sftp.session import SftpSession
 from connrunner.connectors.sftp.trust import address
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -77,7 +77,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 SUFFIXES = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return the files that `path` names, in the order of their names; those that are not known are in the spool."""
     path = _path(settings)
     with _server(settings, errand) as server:
@@ -99,10 +99,10 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
             code="unfinished",
             waiting_helps=True,
         )
-    return Fetched(files=tuple(files.values()))
+    return FetchResult(files=tuple(files.values()))
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Move or delete the files as `after` says, but none that changed since it was fetched."""
     after = settings.get("after", "leave")
     if after == "leave" or not fetched.files:
@@ -130,7 +130,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return the URL of the file; RunError when the server does not let us in, or no file can be there."""
     path = _target(settings, errand)
     with _server(settings, errand) as server:
@@ -138,17 +138,17 @@ def target(settings: Settings, errand: Errand) -> str:
     return _url(settings, path)
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     path = _target(settings, errand)
     with _server(settings, errand) as server:
         if not _check_target(server, settings, path):
             server.make_folder(posixpath.dirname(path))
         server.store(local, path)
-    return Delivered(where=_url(settings, path))
+    return SendResult(where=_url(settings, path))
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     """Return who let us in: the host key is the right one, the login was accepted, the folder is there."""
     with _server(settings, errand) as server:
         if writes:
@@ -163,7 +163,7 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
 # --- import ------------------------------------------------------------------------------------------------------
 
 
-def _whole(server: Server, settings: Settings, new: Sequence[Entry], report: Report) -> set[Entry]:
+def _whole(server: RemoteFiles, settings: Settings, new: Sequence[RemoteEntry], report: Report) -> set[RemoteEntry]:
     """Return those of *new* that nobody writes any more; warn about the others."""
     if "done" in settings:
         return {entry for entry in new if _is_marked(server, entry, settings["done"], report)}
@@ -178,14 +178,14 @@ def _whole(server: Server, settings: Settings, new: Sequence[Entry], report: Rep
     return old | {entry for entry in young if _stands_still(server, entry, report)}
 
 
-def _is_marked(server: Server, entry: Entry, marker: str, report: Report) -> bool:
+def _is_marked(server: RemoteFiles, entry: RemoteEntry, marker: str, report: Report) -> bool:
     there = server.look(entry.path + marker) is not None
     if not there:
         report.message(f"left for later: {entry.path} has no {entry.name}{marker} yet", level="warning")
     return there
 
 
-def _stands_still(server: Server, entry: Entry, report: Report) -> bool:
+def _stands_still(server: RemoteFiles, entry: RemoteEntry, report: Report) -> bool:
     """True when *entry* is still as it was."""
     again = server.look(entry.path, follow=True)
     if again == entry:
@@ -195,7 +195,7 @@ def _stands_still(server: Server, entry: Entry, report: Report) -> bool:
     return False
 
 
-def _copied(server: Server, entry: Entry, local: Path, report: Report) -> bool:
+def _copied(server: RemoteFiles, entry: RemoteEntry, local: Path, report: Report) -> bool:
     """Copy the file *entry* to *local*; False when it changed meanwhile."""
     start = time.monotonic()
     size = server.fetch(entry, local)
@@ -214,7 +214,7 @@ def _copied(server: Server, entry: Entry, local: Path, report: Report) -> bool:
     return True
 
 
-def _closed(server: Server, settings: Settings, pattern: str) -> str:
+def _closed(server: RemoteFiles, settings: Settings, pattern: str) -> str:
     """Return the folder under that of *pattern* in which finished files are kept, or an empty text."""
     if settings.get("after") != "move":
         return ""
@@ -234,7 +234,7 @@ def _closed(server: Server, settings: Settings, pattern: str) -> str:
     return "" if way.startswith("..") else posixpath.normpath(posixpath.join(root, way))
 
 
-def _move(server: Server, path: str, folder: str, run: int) -> None:
+def _move(server: RemoteFiles, path: str, folder: str, run: int) -> None:
     to = posixpath.join(folder, posixpath.basename(path))
     if server.look(to):
         to = f"{to}.{run}"
@@ -244,7 +244,7 @@ def _move(server: Server, path: str, folder: str, run: int) -> None:
         )
 
 
-def _local_file(settings: Settings, entry: Entry) -> LocalFile:
+def _local_file(settings: Settings, entry: RemoteEntry) -> LocalFile:
     """Return what is known about *entry* before it is on this machine."""
     modified = "" if entry.modified is None else instant.text(EPOCH + timedelta(seconds=entry.modified))
     return LocalFile(path="", name=_url(settings, entry.path), size=entry.size, modified=modified)
@@ -267,11 +267,11 @@ def _seconds(duration: str) -> int:
 # --- export ------------------------------------------------------------------------------------------------------
 
 
-def _target(settings: Settings, errand: Errand) -> str:
+def _target(settings: Settings, errand: RunContext) -> str:
     return fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at)
 
 
-def _check_target(server: Server, settings: Settings, path: str) -> bool:
+def _check_target(server: RemoteFiles, settings: Settings, path: str) -> bool:
     """Return whether the folder of *path* is there; RunError when no file can be at *path*."""
     folder = posixpath.dirname(path) or "."
     there = server.look(folder, follow=True)
@@ -295,9 +295,9 @@ def _check_target(server: Server, settings: Settings, path: str) -> bool:
 
 
 @contextmanager
-def _server(settings: Settings, errand: Errand) -> Iterator[Server]:
-    with Session(account(settings, errand.workspace), errand.report) as session:
-        yield Server(session)
+def _server(settings: Settings, errand: RunContext) -> Iterator[RemoteFiles]:
+    with SftpSession(account(settings, errand.workspace), errand.report) as session:
+        yield RemoteFiles(session)
 
 
 def _path(settings: Settings) -> str:

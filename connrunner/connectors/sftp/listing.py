@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from connrunner.connectors.files import UNFINISHED, WILDCARD
-from connrunner.connectors.sftp.server import Entry, Server
+from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
 LONGEST = 4096  # characters of a path; a server may pretend to have folders without end
 
 
-def find(server: Server, pattern: str, report: Report, *, marker: str = "", closed: str = "") -> list[Entry]:
+def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "", closed: str = "") -> list[RemoteEntry]:
     """Return the files that *pattern* names, in the order of their names; RunError without any.
 
     Names that end in *marker* are no files to import, nor is anything in the folder *closed*. Of a symbolic link the
@@ -62,7 +62,7 @@ def shown(path: str) -> str:
     return path.encode(errors="backslashreplace").decode()
 
 
-def _single(server: Server, path: str) -> Entry:
+def _single(server: RemoteFiles, path: str) -> RemoteEntry:
     """Return the one file that a path without wildcards names."""
     root, _ = posixpath.split(path)
     root = root or "."
@@ -99,8 +99,8 @@ def _single(server: Server, path: str) -> Entry:
 
 
 def _walk(
-    server: Server, folder: str, parts: Sequence[str], closed: str, *, linked: bool = False
-) -> Iterator[tuple[Entry, bool]]:
+    server: RemoteFiles, folder: str, parts: Sequence[str], closed: str, *, linked: bool = False
+) -> Iterator[tuple[RemoteEntry, bool]]:
     """Yield what matches *parts* under *folder*, and whether a symbolic link is on the way there; `**` enters none."""
     if len(folder) > LONGEST:
         raise RunError(f"{folder[:80]}... on {server.address} has no end", hint="narrow `path`", code="bad-name")
@@ -127,11 +127,11 @@ def _walk(
         yield from _walk(server, folder, rest, closed, linked=linked)
 
 
-def _followed(server: Server, entry: Entry) -> Entry | None:
+def _followed(server: RemoteFiles, entry: RemoteEntry) -> RemoteEntry | None:
     return server.look(entry.path, follow=True) if entry.kind == "symbolic link" else entry
 
 
-def _stays_in(server: Server, path: str, root: str) -> bool:
+def _stays_in(server: RemoteFiles, path: str, root: str) -> bool:
     """True when the way to *path*, on which a symbolic link is, ends inside *root*, and the server can tell."""
     inside = server.real(root).rstrip("/") + "/"
     real = server.real(path)
@@ -139,7 +139,7 @@ def _stays_in(server: Server, path: str, root: str) -> bool:
     return real.startswith(inside) and real != unresolved
 
 
-def _named(entry: Entry) -> Entry:
+def _named(entry: RemoteEntry) -> RemoteEntry:
     try:
         entry.path.encode()
     except UnicodeEncodeError:
@@ -149,7 +149,7 @@ def _named(entry: Entry) -> Entry:
     return entry
 
 
-def _no_folder(server: Server, pattern: str, folder: str) -> RunError:
+def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:
     return RunError(
         f"no file {pattern!r}: there is no folder {folder} on {server.address}",
         hint="correct `path`; without a leading / it starts in the folder of the login",
@@ -157,7 +157,7 @@ def _no_folder(server: Server, pattern: str, folder: str) -> RunError:
     )
 
 
-def _nothing_there(server: Server, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
+def _nothing_there(server: RemoteFiles, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
     """Return the error for a pattern that finds no file, with what is there instead."""
     names = sorted(shown(entry.name) for entry in server.list(folder) if not entry.name.startswith("."))
     near = difflib.get_close_matches(pattern.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connrunner.connectors import Settings
-from connrunner.connectors.sftp.trust import ALL_KINDS, HostKey, Trust, address, trust
+from connrunner.connectors.sftp.trust import ALL_KINDS, HostKey, TrustedHostKeys, address, trust
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Account:
     password: str | None = field(repr=False)
     key: asyncssh.SSHKey | None = field(repr=False)
     agent: bool
-    trust: Trust
+    trust: TrustedHostKeys
 
     @property
     def address(self) -> str:
@@ -43,7 +43,7 @@ class Account:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Unproven:
+class TrustFailure:
     """Why a server is not let near our password."""
 
     reason: str
@@ -132,7 +132,7 @@ def _unreachable(account: Account, reason: str) -> RunError:
 
 async def log_in(
     account: Account, line: socket.socket, algorithms: Sequence[str]
-) -> asyncssh.SSHClientConnection | Unproven:
+) -> asyncssh.SSHClientConnection | TrustFailure:
     """Return a connection over *line* to a server that proved itself, or why it did not; RunError when it refuses us.
 
     *algorithms* are those of the host key that the server may use; empty, when what is known about it decides.
@@ -169,9 +169,9 @@ async def log_in(
                 keepalive_interval=KEEP_ALIVE,
             )
     except asyncssh.HostKeyNotVerifiable as error:
-        return Unproven(reason=one_line(error), offered=offered[0] if offered else None)
+        return TrustFailure(reason=one_line(error), offered=offered[0] if offered else None)
     except asyncssh.KeyExchangeFailed as error:
-        return Unproven(reason=one_line(error))
+        return TrustFailure(reason=one_line(error))
     except asyncssh.PermissionDenied as error:
         raise _refused(account) from error
     except (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported) as error:
@@ -191,7 +191,7 @@ async def log_in(
                 waiting_helps=True,
             ) from error
         if algorithms != ALL_KINDS:  # a server without such a key hangs up, and its reason does not always arrive
-            return Unproven(reason=one_line(error))
+            return TrustFailure(reason=one_line(error))
         raise RunError(
             f"{account.address} broke off the login: {one_line(error)}",
             hint="see that `port` is right and that the server lets this machine in, or try later",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from connrunner.connectors.sftp.session import Alive, Session
+from connrunner.connectors.sftp.session import Alive, SftpSession
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class RemoteEntry:
     """What is at a path of the server."""
 
     path: str
@@ -44,18 +44,18 @@ class Entry:
         return posixpath.basename(self.path)
 
 
-class Server:
+class RemoteFiles:
     """The files of a server, over a session with it. Paths are relative to the folder of the login, or absolute."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SftpSession) -> None:
         self._session = session
         self.address = session.account.address
 
-    def look(self, path: str, *, follow: bool = False) -> Entry | None:
+    def look(self, path: str, *, follow: bool = False) -> RemoteEntry | None:
         """Return what is at *path*, or with *follow* where a symbolic link there leads to; None when nothing is."""
         import asyncssh
 
-        async def work(client: asyncssh.SFTPClient, _: Alive) -> Entry | None:
+        async def work(client: asyncssh.SFTPClient, _: Alive) -> RemoteEntry | None:
             try:
                 return _entry(path, await (client.stat(path) if follow else client.lstat(path)))
             except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
@@ -63,10 +63,10 @@ class Server:
 
         return self._session.do(f"look at {path}", work)
 
-    def list(self, folder: str) -> list[Entry]:
+    def list(self, folder: str) -> list[RemoteEntry]:
         """Return what is in *folder*, without following symbolic links."""
 
-        async def work(client: asyncssh.SFTPClient, alive: Alive) -> list[Entry]:
+        async def work(client: asyncssh.SFTPClient, alive: Alive) -> list[RemoteEntry]:
             entries = []
             async for found in client.scandir(folder):
                 alive()
@@ -94,7 +94,7 @@ class Server:
 
         return self._session.do(f"look at {path}", work)
 
-    def fetch(self, entry: Entry, local: Path) -> int:
+    def fetch(self, entry: RemoteEntry, local: Path) -> int:
         """Copy the file *entry*, up to its size, to *local*; return how many bytes there were."""
 
         async def work(client: asyncssh.SFTPClient, alive: Alive) -> int:
@@ -195,11 +195,11 @@ class Server:
         self._session.do(f"make the folder {path}", work)
 
 
-def _entry(path: str, attributes: asyncssh.SFTPAttrs) -> Entry:
+def _entry(path: str, attributes: asyncssh.SFTPAttrs) -> RemoteEntry:
     mode = attributes.permissions
     kind = "thing of unknown kind" if mode is None else KINDS.get(stat.S_IFMT(mode), "device")
     modified = None if attributes.mtime is None else int(attributes.mtime)
-    return Entry(path=path, kind=kind, size=attributes.size or 0, modified=modified)
+    return RemoteEntry(path=path, kind=kind, size=attributes.size or 0, modified=modified)
 
 
 async def _create(client: asyncssh.SFTPClient, path: str) -> asyncssh.SFTPClientFile:

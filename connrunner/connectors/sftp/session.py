@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from connrunner.connectors.sftp.login import Account, Unproven, dial, log_in, one_line
+from connrunner.connectors.sftp.login import Account, TrustFailure, dial, log_in, one_line
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
@@ -30,7 +30,7 @@ PAUSE = 2.0  # seconds before the second attempt at most, twice as long before t
 AGAIN = ("unreachable", "connection-lost", "stalled")  # codes of the errors that a new connection may mend
 
 
-class Session:
+class SftpSession:
     """A session with the server of an account, as long as the context lasts.
 
     It lives in a thread with an event loop of its own, for which the calling thread waits. A signal that ends the run
@@ -153,7 +153,7 @@ class Session:
 
     def _connect(self) -> None:
         account = self.account
-        refused: list[Unproven] = []
+        refused: list[TrustFailure] = []
         for algorithms in account.trust.rounds(account.host, account.port):
             unproven = self._wait(self._open(dial(account), algorithms))
             if unproven is None:
@@ -168,7 +168,7 @@ class Session:
             code="no-secure-connection",
         )
 
-    async def _open(self, line: socket.socket, algorithms: Sequence[str]) -> Unproven | None:
+    async def _open(self, line: socket.socket, algorithms: Sequence[str]) -> TrustFailure | None:
         import asyncssh
 
         try:
@@ -176,7 +176,7 @@ class Session:
         except BaseException:
             line.close()
             raise
-        if isinstance(found, Unproven):
+        if isinstance(found, TrustFailure):
             line.close()
             return found
         self._connection = found

@@ -34,7 +34,7 @@ class HostKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trust:
+class TrustedHostKeys:
     """Which host keys are good: those that are *pinned*, or, without any, those that files know."""
 
     known: asyncssh.SSHKnownHosts
@@ -85,14 +85,14 @@ def address(host: str, port: int) -> str:
     return shown if port == 22 else f"{shown}:{port}"
 
 
-def trust(settings: Settings, workspace: Path) -> Trust:
+def trust(settings: Settings, workspace: Path) -> TrustedHostKeys:
     """Return what `host_key`, or else `known_hosts`, or else the files of OpenSSH say."""
     import asyncssh
 
     if "host_key" in settings:
         keys = settings["host_key"]
         pinned = frozenset(_fingerprint(key) for key in ([keys] if isinstance(keys, str) else keys))
-        return Trust(known=asyncssh.import_known_hosts(""), pinned=pinned)
+        return TrustedHostKeys(known=asyncssh.import_known_hosts(""), pinned=pinned)
     texts = {}
     for name in [str(settings["known_hosts"])] if "known_hosts" in settings else KNOWN_HOSTS:
         path = workspace / Path(name).expanduser()
@@ -111,7 +111,7 @@ def trust(settings: Settings, workspace: Path) -> Trust:
         raise RunError(
             f"{' and '.join(texts)}: {error}", hint="correct or remove that line", code="no-known-hosts"
         ) from error
-    return Trust(known=known, files=tuple(texts))
+    return TrustedHostKeys(known=known, files=tuple(texts))
 
 
 def _fingerprint(key: str) -> str:

@@ -44,7 +44,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.bridge import programs, resume
 from connrunner.connectors.bridge.rows import RowSpool
 from connrunner.connectors.singer import catalog as catalogs
@@ -56,7 +56,7 @@ from connrunner.errors import RunError
 PROTOCOL = "singer"
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the tap and return the rows of the stream, and its last STATE as the mark."""
     program = programs.find(settings, errand)
     stream: str = settings["stream"]
@@ -87,13 +87,13 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
             raise ended.failure
         tap.finish(stream_is_known=catalog is not None)
         comes_again = tap.state is None or catalogs.reads_all(catalog, stream)
-        return Fetched(
+        return FetchResult(
             files=rows.close(once=not comes_again),
             mark=mark if tap.state is None else resume.mark(PROTOCOL, stream, tap.state),
         )
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Do nothing: the mark tells the tap the next time what it need not send again."""
 
 
@@ -102,13 +102,13 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return the name of the stream; RunError when the target is not installed."""
     programs.find(settings, errand)
     return f"{settings['stream']}.jsonl"
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Send the rows to the target, all of them or, as far as anybody can know, none."""
     program = programs.find(settings, errand)
     stream = settings["stream"]
@@ -118,13 +118,13 @@ def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
     rows = targets.messages(local, path, stream, keys=settings.get("keys", ()), receipt=receipt)
     if not rows:
         errand.report.message(f"there are no rows, so {program.name} was not started")
-        return Delivered(where=where)
+        return SendResult(where=where)
     with programs.private(errand, "config.json", programs.config(settings, errand)) as config:
         targets.send(program, path, errand, settings, config=config, rows=rows, receipt=receipt)
-    return Delivered(where=where)
+    return SendResult(where=where)
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:  # noqa: ARG001
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
     program = programs.find(settings, errand)
     return f"{program.name} is there: {programs.place(program, errand)}"

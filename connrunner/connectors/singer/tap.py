@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from connrunner.connectors import Errand, Settings, bridge
+from connrunner.connectors import RunContext, Settings, bridge
 from connrunner.connectors.bridge import Program, programs
 from connrunner.connectors.bridge.programs import broken, message
 from connrunner.connectors.bridge.rows import RecordForm, RowSpool
@@ -33,7 +33,7 @@ BATCHES = {
 class Tap:
     """Takes the messages of the tap *name* and puts the records of *stream* into *rows*."""
 
-    def __init__(self, name: str, stream: str, rows: RowSpool, errand: Errand) -> None:
+    def __init__(self, name: str, stream: str, rows: RowSpool, errand: RunContext) -> None:
         self.state: Any = None  # the last one; all records that it speaks of stood before it
         self._name = name
         self._stream = stream
@@ -146,7 +146,7 @@ class _NoCatalogError(Exception):
     """The tap does not know what it was asked, and began to read."""
 
 
-def discover(program: Program, config: str, errand: Errand, settings: Settings) -> Any:
+def discover(program: Program, config: str, errand: RunContext, settings: Settings) -> Any:
     """Ask the tap for its catalog and return it; None when it has none. RunError when it fails over something else."""
     said: list[bytes] = []
     size = 0

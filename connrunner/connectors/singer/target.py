@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import Errand, Settings
+from connrunner.connectors import RunContext, Settings
 from connrunner.connectors.bridge import Program, programs
 from connrunner.errors import RunError
 
@@ -49,7 +49,7 @@ def messages(local: Path, path: Path, stream: str, *, keys: Sequence[str], recei
 
 
 def send(
-    program: Program, path: Path, errand: Errand, settings: Settings, *, config: str, rows: int, receipt: Any
+    program: Program, path: Path, errand: RunContext, settings: Settings, *, config: str, rows: int, receipt: Any
 ) -> None:
     """Let the target read *path*; RunError unless it gave the receipt, and counted *rows* if it counted at all."""
     stream = settings["stream"]

@@ -70,13 +70,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from connrunner.connectors import Delivered, Errand, Fetched, Known, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.sql import reading
-from connrunner.connectors.sql.address import Address, address_of
+from connrunner.connectors.sql.address import DatabaseAddress, address_of
 from connrunner.connectors.sql.failure import persistently
 from connrunner.connectors.sql.names import table_name
-from connrunner.connectors.sql.reading import Found, Wanted
-from connrunner.connectors.sql.sending import Load
+from connrunner.connectors.sql.reading import ReadQuery, RowsFile
+from connrunner.connectors.sql.sending import TableLoad
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -84,7 +84,7 @@ from connrunner.errors import RunError
 BATCH = 10_000  # rows
 
 
-def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fetched:  # noqa: ARG001
+def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return one file with the rows of the table or query; none when there are no rows."""
     database = address_of(settings, errand.workspace)
     wanted = _wanted(settings)
@@ -93,8 +93,8 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
     path = errand.spool.absolute() / "rows"
     reader = _module(database, "read")
 
-    def read() -> Found:
-        found: Found = reader.read(database, wanted, since, of, path, errand)
+    def read() -> RowsFile:
+        found: RowsFile = reader.read(database, wanted, since, of, path, errand)
         return found
 
     found = persistently(read, errand.report)
@@ -102,7 +102,7 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
     errand.report.message(f"{found.rows:,} rows of {wanted}{behind}")
     kept = found.mark.as_json() if found.mark else None
     if not found.rows:
-        return Fetched(files=(), mark=kept)
+        return FetchResult(files=(), mark=kept)
     file = LocalFile(
         path=str(path),
         name=str(wanted),
@@ -111,10 +111,10 @@ def fetch(settings: Settings, errand: Errand, *, known: Known, mark: Any) -> Fet
         format=found.form,
         once=wanted.column is not None,  # without a watermark the next run reads all rows again
     )
-    return Fetched(files=(file,), mark=kept)
+    return FetchResult(files=(file,), mark=kept)
 
 
-def settle(settings: Settings, errand: Errand, fetched: Fetched) -> None:
+def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
     """Leave the rows where they are."""
 
 
@@ -123,7 +123,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: Errand) -> str:
+def target(settings: Settings, errand: RunContext) -> str:
     """Return how people call the table, after a look at it; RunError when rows cannot arrive there."""
     database = address_of(settings, errand.workspace)
     load = _load(settings)
@@ -131,15 +131,15 @@ def target(settings: Settings, errand: Errand) -> str:
     return str(persistently(lambda: writer.check(database, load), errand.report))
 
 
-def deliver(settings: Settings, errand: Errand, local: Path) -> Delivered:
+def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Bring the rows of *local* into the table, those that it refuses left out."""
     database = address_of(settings, errand.workspace)
     load = _load(settings)
     where, refused = _module(database, "write").write(database, load, local, errand.report)
-    return Delivered(where=where, refused=refused)
+    return SendResult(where=where, refused=refused)
 
 
-def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
+def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     """Return the database that lets us in; for an export, the table that takes its rows."""
     if writes:
         return f"{target(settings, errand)}: the table takes the rows"
@@ -160,12 +160,12 @@ def probe(settings: Settings, errand: Errand, *, writes: bool) -> str:
         return f"{alchemy.named(database)} let us in, for {wanted}"
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: Settings) -> ReadQuery:
     table, query = settings.get("table"), settings.get("query")
     if (table is None) == (query is None):
         raise RunError("an import needs `table` or `query`", hint="write one of them", code="bad-settings")
     watermark = settings.get("watermark") or {}
-    return Wanted(
+    return ReadQuery(
         table=table_name(table) if table is not None else None,
         query=query,
         column=watermark.get("column"),
@@ -173,15 +173,15 @@ def _wanted(settings: Settings) -> Wanted:
     )
 
 
-def _load(settings: Settings) -> Load:
+def _load(settings: Settings) -> TableLoad:
     mode, key = settings["mode"], tuple(settings.get("unique", ()))
     if (mode == "upsert") != bool(key):
         message = "`mode: upsert` needs `unique`" if not key else f"`mode: {mode}` has no use for `unique`"
         raise RunError(message, hint="write `mode: upsert` and `unique: [column]`", code="bad-settings")
-    return Load(table=table_name(settings["table"]), mode=mode, key=key, batch=settings.get("batch", BATCH))
+    return TableLoad(table=table_name(settings["table"]), mode=mode, key=key, batch=settings.get("batch", BATCH))
 
 
-def _module(database: Address, does: str) -> ModuleType:
+def _module(database: DatabaseAddress, does: str) -> ModuleType:
     """Return the module that *does* something with this kind of database; it imports what the extra installs."""
     name, extra = ("postgres", "postgres") if database.is_postgres else ("alchemy", "sql")
     try:

@@ -19,7 +19,7 @@ _SECRET = re.compile(r"(?:^|[?&;])[^=&;]*(?:passw|pwd|secret|token)[^=&;]*=", re
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Address:
+class DatabaseAddress:
     """A database and the one who asks. Its text is the URL, which holds no password."""
 
     url: str
@@ -38,7 +38,7 @@ class Address:
         return self.scheme.partition("+")[0] in ("postgresql", "postgres")
 
 
-def address_of(settings: Settings, workspace: Path) -> Address:
+def address_of(settings: Settings, workspace: Path) -> DatabaseAddress:
     """Return the database that *settings* name. RunError for a URL that is none, or that holds a password."""
     url = str(settings["url"]).strip()
     if not re.match(r"[A-Za-z][A-Za-z0-9_+]*://", url) or re.search(r"[\x00-\x20\x7f]", url):
@@ -53,7 +53,7 @@ def address_of(settings: Settings, workspace: Path) -> Address:
             hint="take it out and write `password: env:NAME` or `password: file:/path` beside it",
             code="password-in-url",
         )
-    return Address(
+    return DatabaseAddress(
         url=url,
         username=settings.get("username"),
         password=settings.get("password"),

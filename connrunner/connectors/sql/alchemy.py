@@ -16,8 +16,8 @@ from sqlalchemy import event, exc
 
 from connrunner.connectors.sql import address as limits
 from connrunner.connectors.sql import failure
-from connrunner.connectors.sql.address import Address, is_here
-from connrunner.connectors.sql.names import Name, near
+from connrunner.connectors.sql.address import DatabaseAddress, is_here
+from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
 
 _READ_ONLY = {
@@ -33,7 +33,7 @@ _LOCKED = re.compile(r"database (?:table )?is locked|deadlock", re.IGNORECASE)
 
 
 @contextmanager
-def connection(address: Address, *, read_only: bool = False) -> Iterator[sa.Connection]:
+def connection(address: DatabaseAddress, *, read_only: bool = False) -> Iterator[sa.Connection]:
     """Yield a connection; RunError for all that goes wrong with it, inside too. What is not committed is undone."""
     url = _url(address)
     where = named(address)
@@ -50,13 +50,13 @@ def connection(address: Address, *, read_only: bool = False) -> Iterator[sa.Conn
         engine.dispose()
 
 
-def named(address: Address) -> str:
+def named(address: DatabaseAddress) -> str:
     """Return how people call the database, without asking anybody."""
     url = _url(address)
     return f"{url.database} at {url.host}" + (f":{url.port}" if url.port else "") if url.host else str(url.database)
 
 
-def columns(made: sa.Connection, name: Name, where: str) -> list[Any]:
+def columns(made: sa.Connection, name: TableName, where: str) -> list[Any]:
     """Return what the database says about each column of the table *name*; RunError when there is no such table."""
     look = sa.inspect(made)
     try:
@@ -89,7 +89,7 @@ def state(error: exc.StatementError) -> str:
 # --- connecting --------------------------------------------------------------------------------------------------
 
 
-def _url(address: Address) -> sa.URL:
+def _url(address: DatabaseAddress) -> sa.URL:
     try:
         url = sa.make_url(address.url)
     except (exc.ArgumentError, ValueError):
@@ -106,7 +106,7 @@ def _url(address: Address) -> sa.URL:
     return url
 
 
-def _engine(address: Address, url: sa.URL, where: str, *, read_only: bool) -> sa.Engine:
+def _engine(address: DatabaseAddress, url: sa.URL, where: str, *, read_only: bool) -> sa.Engine:
     given: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         path = _file(address, url)
@@ -145,7 +145,7 @@ def _engine(address: Address, url: sa.URL, where: str, *, read_only: bool) -> sa
     return engine
 
 
-def _file(address: Address, url: sa.URL) -> Path:
+def _file(address: DatabaseAddress, url: sa.URL) -> Path:
     if not url.database or url.database == ":memory:" or url.host:
         raise RunError(
             "`url` names no SQLite file",
@@ -162,7 +162,7 @@ def _file(address: Address, url: sa.URL) -> Path:
     return path
 
 
-def _protected(address: Address, url: sa.URL, where: str) -> dict[str, Any]:
+def _protected(address: DatabaseAddress, url: sa.URL, where: str) -> dict[str, Any]:
     """Return the driver's arguments for bounded waiting and verified TLS; RunError where it cannot be verified."""
     silence = address.statement + limits.SILENCE
     here = is_here(url.host)

@@ -14,12 +14,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from connrunner.connectors import Errand
+from connrunner.connectors import RunContext
 from connrunner.connectors.sql import alchemy
-from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.alchemy import connection
 from connrunner.connectors.sql.names import near
-from connrunner.connectors.sql.reading import Found, Mark, Wanted
+from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
@@ -33,7 +33,9 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")  # as SQLite's functions write it
 
 
-def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Path, errand: Errand) -> Found:
+def read(
+    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, errand: RunContext
+) -> RowsFile:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
     where = alchemy.named(address)
     with connection(address, read_only=True) as made:
@@ -60,10 +62,10 @@ def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Pa
                 if rows % OFTEN == 0:
                     errand.report.progress("reading", rows)
         errand.report.progress("reading", rows, rows)
-        return Found(rows=rows, form=JSONL, mark=_mark(highest, of, errand.at))
+        return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, errand.at))
 
 
-def _origin(made: sa.Connection, wanted: Wanted, where: str) -> sa.FromClause:
+def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause:
     """Return what rows are selected from; RunError for what is not there."""
     if wanted.table is None:
         # As a subquery it can be nothing but a query. Its colons are no parameters.
@@ -75,7 +77,7 @@ def _origin(made: sa.Connection, wanted: Wanted, where: str) -> sa.FromClause:
     return sa.table(wanted.table.table, schema=wanted.table.schema)
 
 
-def _names(names: list[str], wanted: Wanted, where: str) -> list[str]:
+def _names(names: list[str], wanted: ReadQuery, where: str) -> list[str]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise RunError(
@@ -88,7 +90,7 @@ def _names(names: list[str], wanted: Wanted, where: str) -> list[str]:
     return names
 
 
-def _no_watermark(wanted: Wanted, there: Sequence[str], where: str) -> RunError:
+def _no_watermark(wanted: ReadQuery, there: Sequence[str], where: str) -> RunError:
     return RunError(
         f"{wanted} of {where} has no column {wanted.column!r} for `watermark`",
         hint=near(str(wanted.column), there, "columns"),
@@ -99,7 +101,7 @@ def _no_watermark(wanted: Wanted, there: Sequence[str], where: str) -> RunError:
 # --- values ------------------------------------------------------------------------------------------------------
 
 
-def _text(value: Any, name: str, wanted: Wanted) -> Any:
+def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
     """Return *value* as text, None for none, lists as lists."""
     match value:
         case None | str():
@@ -164,7 +166,7 @@ def _value(mark: Mark) -> Any:
     return make.get(mark.type, str)(mark.value)
 
 
-def _start(value: Any, wanted: Wanted) -> Any:
+def _start(value: Any, wanted: ReadQuery) -> Any:
     """Return the least value that is read, when *value* was the greatest of the last run."""
     late = wanted.late(_kind(value).kind)
     match value:
@@ -179,7 +181,7 @@ def _start(value: Any, wanted: Wanted) -> Any:
     return value
 
 
-def _higher(highest: Any, value: Any, wanted: Wanted) -> Any:
+def _higher(highest: Any, value: Any, wanted: ReadQuery) -> Any:
     if value is None or value != value:  # NaN is not itself
         return highest
     try:

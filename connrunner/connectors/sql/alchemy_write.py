@@ -15,10 +15,10 @@ from sqlalchemy import exc
 
 from connrunner.connectors import Refusal
 from connrunner.connectors.sql import alchemy, sending
-from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.alchemy import connection
 from connrunner.connectors.sql.failure import persistently
-from connrunner.connectors.sql.sending import Line, Load, Sent
+from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
 
 _INTEGERS = range(-(2**63), 2**63)
@@ -27,7 +27,7 @@ Row = tuple[Line, dict[str, Any]]
 """A line and its values, in the types of their columns."""
 
 
-def check(address: Address, load: Load) -> str:
+def check(address: DatabaseAddress, load: TableLoad) -> str:
     """Return how people call the table; RunError when rows cannot arrive in it."""
     where = alchemy.named(address)
     with connection(address) as made:
@@ -36,14 +36,14 @@ def check(address: Address, load: Load) -> str:
     return f"{load.table} of {where}"
 
 
-def write(address: Address, load: Load, local: Path, report: Report) -> tuple[str, tuple[Refusal, ...]]:
+def write(address: DatabaseAddress, load: TableLoad, local: Path, report: Report) -> tuple[str, tuple[Refusal, ...]]:
     """Bring the rows of *local* into the table; return how people call it, and the rows that it refused."""
-    sent = Sent()
+    sent = LoadProgress()
     persistently(lambda: _send(address, load, local, sent, report), report, so_far=lambda: sent.rows)
     return f"{load.table} of {alchemy.named(address)}", tuple(sent.refused)
 
 
-def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report) -> None:
+def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProgress, report: Report) -> None:
     """Send what *sent* does not hold yet."""
     names = sending.columns(local)
     where = alchemy.named(address)
@@ -54,9 +54,9 @@ def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report)
         made.rollback()
         sending.check_columns(names, load, there, where)
         table = sa.table(load.table.table, *(sa.column(name, there[name]) for name in names), schema=load.table.schema)
-        desk = _Desk(made, table, {name: there[name] for name in names}, load)
+        desk = _LoadStatements(made, table, {name: there[name] for name in names}, load)
         if load.at_once:
-            whole = Sent()  # nothing has arrived before all has
+            whole = LoadProgress()  # nothing has arrived before all has
             with made.begin():
                 if load.mode == "replace":
                     made.execute(sa.delete(table))
@@ -74,10 +74,10 @@ def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report)
             report.progress("writing", sent.rows)
 
 
-class _Desk:
+class _LoadStatements:
     """The statements that take rows to their table."""
 
-    def __init__(self, made: sa.Connection, table: sa.TableClause, kinds: Mapping[str, Any], load: Load) -> None:
+    def __init__(self, made: sa.Connection, table: sa.TableClause, kinds: Mapping[str, Any], load: TableLoad) -> None:
         self._made = made
         self._load = load
         self._columns = [_Column(name, kind, made.dialect.name) for name, kind in kinds.items()]
@@ -249,7 +249,7 @@ def _bytes(text: str) -> bytes:
     raise ValueError(text)
 
 
-def _unique_keys(made: sa.Connection, load: Load) -> list[frozenset[str]]:
+def _unique_keys(made: sa.Connection, load: TableLoad) -> list[frozenset[str]]:
     """Return the sets of columns that no two rows have in common."""
     look = sa.inspect(made)
     schema = load.table.schema

@@ -81,29 +81,33 @@ def persistently(work: Callable[[], T], report: Report, *, so_far: Callable[[], 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Reason:
+class _FailureReason:
     code: str
     hint: str
     waits: bool = False
 
 
-_LOST = _Reason(code="connection-lost", hint="see the database's log for why it ended the connection", waits=True)
-_CONFLICT = _Reason(code="conflict", hint="another program changes the same rows; run it at another time", waits=True)
-_FULL = _Reason(code="server-busy", hint="try again later, or see that the database has room", waits=True)
-_MISSING = _Reason(code="missing-table", hint="correct the name in `table` or `query`")
-_SYNTAX = _Reason(code="bad-query", hint="try the query in the database's own shell")
-_GRANT = _Reason(code="not-permitted", hint="grant it to the connection's user")
+_LOST = _FailureReason(
+    code="connection-lost", hint="see the database's log for why it ended the connection", waits=True
+)
+_CONFLICT = _FailureReason(
+    code="conflict", hint="another program changes the same rows; run it at another time", waits=True
+)
+_FULL = _FailureReason(code="server-busy", hint="try again later, or see that the database has room", waits=True)
+_MISSING = _FailureReason(code="missing-table", hint="correct the name in `table` or `query`")
+_SYNTAX = _FailureReason(code="bad-query", hint="try the query in the database's own shell")
+_GRANT = _FailureReason(code="not-permitted", hint="grant it to the connection's user")
 _STATES = {
-    "25006": _Reason(
+    "25006": _FailureReason(
         code="read-only", hint="an import may only read; an export needs a database that is no read-only copy"
     ),
-    "57014": _Reason(code="timeout", hint="raise `statement_timeout`, or give the statement less to do"),
+    "57014": _FailureReason(code="timeout", hint="raise `statement_timeout`, or give the statement less to do"),
     "42P01": _MISSING,
     "3F000": _MISSING,
-    "42703": _Reason(code="missing-column", hint="correct the name of the column"),
+    "42703": _FailureReason(code="missing-column", hint="correct the name of the column"),
     "42501": _GRANT,
     "08P01": _SYNTAX,  # a query with parameters
-    "28": _Reason(code="wrong-credentials", hint="correct `username` and `password`"),
+    "28": _FailureReason(code="wrong-credentials", hint="correct `username` and `password`"),
     "08": _LOST,
     "57": _LOST,
     "40": _CONFLICT,
@@ -123,19 +127,19 @@ _SIGNS = (  # in the words of a client library or server that tells no state
     (r"starting up|shutting down|recovery mode|too many (?:clients|connections)|connection slots", "53"),
 )
 _ON_THE_WAY = {
-    "database": _Reason(code="missing-database", hint="correct the name of the database in `url`"),
-    "tls": _Reason(
+    "database": _FailureReason(code="missing-database", hint="correct the name of the database in `url`"),
+    "tls": _FailureReason(
         code="bad-certificate",
         hint="for a certificate of your own authority, name the authority: "
         "?sslrootcert=/path/authority.pem in `url` for PostgreSQL, SSL_CERT_FILE for others",
     ),
-    "no tls": _Reason(code="no-tls", hint="switch TLS on at the server, or begin a tunnel on this machine"),
-    "silent": _Reason(
+    "no tls": _FailureReason(code="no-tls", hint="switch TLS on at the server, or begin a tunnel on this machine"),
+    "silent": _FailureReason(
         code="unreachable",
         hint="see that host and port are right and that the network lets connrunner there",
         waits=True,
     ),
-    "name": _Reason(code="unreachable", hint="correct the name of the host in `url`", waits=True),
+    "name": _FailureReason(code="unreachable", hint="correct the name of the host in `url`", waits=True),
 }
 
 

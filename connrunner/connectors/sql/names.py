@@ -14,7 +14,7 @@ _PART = r'"(?:[^"\x00]|"")+"|[^".\x00]+'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Name:
+class TableName:
     """A table's name, and its schema when it is told."""
 
     schema: str | None = None
@@ -24,7 +24,7 @@ class Name:
         return ".".join(_written(part) for part in (self.schema, self.table) if part is not None)
 
 
-def table_name(text: str) -> Name:
+def table_name(text: str) -> TableName:
     """Return the name that *text* spells: `table`, `schema.table`, with "double quotes" around what holds a dot."""
     found = re.fullmatch(rf"(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})", text)
     if not found:
@@ -34,7 +34,7 @@ def table_name(text: str) -> Name:
             code="bad-table",
         )
     schema = found["schema"]
-    return Name(schema=_plain(schema) if schema is not None else None, table=_plain(found["table"]))
+    return TableName(schema=_plain(schema) if schema is not None else None, table=_plain(found["table"]))
 
 
 def near(name: str, names: Iterable[str], kind: str) -> str:

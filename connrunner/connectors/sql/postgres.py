@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from connrunner.connectors.sql import address as limits
 from connrunner.connectors.sql import failure
-from connrunner.connectors.sql.address import Address, is_here
+from connrunner.connectors.sql.address import DatabaseAddress, is_here
 from connrunner.errors import RunError
 
 Query = LiteralString | sql.SQL | sql.Composed
@@ -35,7 +35,7 @@ BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
+class PostgresSession:
     """A connection without an open transaction."""
 
     connection: psycopg.Connection[Any]
@@ -52,7 +52,7 @@ class Session:
 
 
 @contextmanager
-def session(address: Address, *, read_only: bool = False) -> Iterator[Session]:
+def session(address: DatabaseAddress, *, read_only: bool = False) -> Iterator[PostgresSession]:
     """Yield a session; RunError for all that goes wrong with it, inside too."""
     parameters = _parameters(address)
     where = place(parameters)
@@ -60,10 +60,10 @@ def session(address: Address, *, read_only: bool = False) -> Iterator[Session]:
         connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
     except (psycopg.Error, OSError, UnicodeError) as error:
         raise failure.unreachable(str(error), where) from None
-    with closing(connection), closing(_Watch(connection, address.statement + limits.SILENCE)) as watch:
+    with closing(connection), closing(_StallGuard(connection, address.statement + limits.SILENCE)) as watch:
         try:
             _settle(connection, address, read_only=read_only)
-            yield Session(connection=connection, where=where, heard=watch.heard)
+            yield PostgresSession(connection=connection, where=where, heard=watch.heard)
         except psycopg.Error as error:
             if watch.silent:
                 raise RunError(
@@ -88,7 +88,7 @@ def place(parameters: Mapping[str, Any]) -> str:
     return f"{parameters.get('dbname') or parameters.get('user')} at {host}" + (f":{port}" if port else "")
 
 
-def named(address: Address) -> str:
+def named(address: DatabaseAddress) -> str:
     """Return `place` of *address*, without asking anybody."""
     return place(_parameters(address))
 
@@ -96,7 +96,7 @@ def named(address: Address) -> str:
 # --- connecting --------------------------------------------------------------------------------------------------
 
 
-def _parameters(address: Address) -> dict[str, Any]:
+def _parameters(address: DatabaseAddress) -> dict[str, Any]:
     """Return what libpq is given. RunError when the URL asks for something that cannot be."""
     try:
         parameters: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{address.url.partition('://')[2]}"))
@@ -159,7 +159,7 @@ def _bundle() -> str:
     return next((path for path in known if path and Path(path).is_file()), "system")
 
 
-def _settle(connection: psycopg.Connection[Any], address: Address, *, read_only: bool) -> None:
+def _settle(connection: psycopg.Connection[Any], address: DatabaseAddress, *, read_only: bool) -> None:
     """Make values look the same whatever the server's own settings are, and bound each statement."""
     wanted = {
         "statement_timeout": f"{address.statement}s",
@@ -178,7 +178,7 @@ def _settle(connection: psycopg.Connection[Any], address: Address, *, read_only:
 # --- silence -----------------------------------------------------------------------------------------------------
 
 
-class _Watch:
+class _StallGuard:
     """Cuts a connection on which nothing moves any more: libpq itself would wait for ever."""
 
     def __init__(self, connection: psycopg.Connection[Any], limit: float) -> None:

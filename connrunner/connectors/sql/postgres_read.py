@@ -12,13 +12,13 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from connrunner.connectors import Errand
+from connrunner.connectors import RunContext
 from connrunner.connectors.sql import postgres_tables as tables
-from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.names import near
-from connrunner.connectors.sql.postgres import Session, session
+from connrunner.connectors.sql.postgres import PostgresSession, session
 from connrunner.connectors.sql.postgres_tables import Column
-from connrunner.connectors.sql.reading import Found, Mark, Wanted
+from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.core.report import Report
 from connrunner.errors import RunError
@@ -56,7 +56,9 @@ _TEXT = {
 _JSON = ("int2", "int4", "int8", "numeric", "json", "jsonb", "timestamp")  # what JSON would write in another way
 
 
-def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Path, errand: Errand) -> Found:
+def read(
+    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, errand: RunContext
+) -> RowsFile:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
     with session(address, read_only=True) as here:
         query = _query(here, wanted)
@@ -69,17 +71,17 @@ def read(address: Address, wanted: Wanted, since: Mark | None, of: str, path: Pa
         if mark is not None:
             selected += mark.condition()
         rows, last = _copy(here, selected, form, path, errand.report)
-        return Found(rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None)
+        return RowsFile(rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None)
 
 
-def _query(here: Session, wanted: Wanted) -> sql.Composable:
+def _query(here: PostgresSession, wanted: ReadQuery) -> sql.Composable:
     if wanted.table is not None:
         return sql.SQL("SELECT * FROM {}").format(tables.table(here, wanted.table).identifier)
     # The text is the workspace's own. A semicolon at its end would stand inside the brackets.
     return sql.SQL((wanted.query or "").rstrip("; \t\r\n"))
 
 
-def _columns(here: Session, wanted: Wanted, query: sql.Composable) -> Mapping[str, Column]:
+def _columns(here: PostgresSession, wanted: ReadQuery, query: sql.Composable) -> Mapping[str, Column]:
     """Return the columns of the result; RunError for what no file of rows can hold."""
     # With `binary` the server takes this for one statement only, whatever the query holds.
     here.execute(sql.SQL("PREPARE connrunner_query AS\n{}").format(query), binary=True)
@@ -124,7 +126,9 @@ def _value(column: Column, form: Format) -> sql.Composable:
     return sql.SQL(pattern + " AS {}").format(name, sql.Identifier(column.name))
 
 
-def _copy(here: Session, selected: sql.Composable, form: Format, path: Path, report: Report) -> tuple[int, bytes]:
+def _copy(
+    here: PostgresSession, selected: sql.Composable, form: Format, path: Path, report: Report
+) -> tuple[int, bytes]:
     """Write the rows to *path*; return how many there are, and the last one as it stands there."""
     if form.type == "csv":
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, HEADER)").format(selected)
@@ -155,7 +159,7 @@ class _Watermark:
     """The column by which new rows are known: which rows are read now, and from where the next run goes on."""
 
     def __init__(
-        self, here: Session, wanted: Wanted, columns: Mapping[str, Column], since: Mark | None, of: str
+        self, here: PostgresSession, wanted: ReadQuery, columns: Mapping[str, Column], since: Mark | None, of: str
     ) -> None:
         assert wanted.column is not None
         if wanted.column not in columns:

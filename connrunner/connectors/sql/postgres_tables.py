@@ -9,8 +9,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
-from connrunner.connectors.sql.names import Name, near
-from connrunner.connectors.sql.postgres import Session
+from connrunner.connectors.sql.names import TableName, near
+from connrunner.connectors.sql.postgres import PostgresSession
 from connrunner.errors import RunError
 
 # Under a domain is a type, sometimes by way of other domains; that type decides how values look.
@@ -71,42 +71,42 @@ class Table:
     """A table that is there."""
 
     oid: int
-    name: Name
+    name: TableName
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.name.schema or "", self.name.table)
 
 
-def table(session: Session, name: Name) -> Table:
+def table(session: PostgresSession, name: TableName) -> Table:
     """Return the table, view or foreign table that is called *name*; RunError when there is none."""
     wanted = {"table": name.table, "schema": name.schema}
     found = session.execute(_FOUND, wanted).fetchone()
     if found is not None:
-        return Table(oid=found[0], name=Name(schema=found[1], table=found[2]))
-    there = [Name(schema=schema, table=one) for schema, one in session.execute(_VISIBLE)]
-    plain = {str(Name(table=one.table) if name.schema is None else one) for one in there}
+        return Table(oid=found[0], name=TableName(schema=found[1], table=found[2]))
+    there = [TableName(schema=schema, table=one) for schema, one in session.execute(_VISIBLE)]
+    plain = {str(TableName(table=one.table) if name.schema is None else one) for one in there}
     hint = near(str(name), plain or map(str, there), "tables")
     raise RunError(f"{session.where} has no table {str(name)!r}", hint=hint, code="missing-table")
 
 
-def columns(session: Session, found: Table) -> dict[str, Column]:
+def columns(session: PostgresSession, found: Table) -> dict[str, Column]:
     """Return the columns of a table by name, in their order."""
     return _columns(session, _OF_TABLE, (found.oid,))
 
 
-def result_columns(session: Session, description: Sequence[psycopg.Column]) -> dict[str, Column]:
+def result_columns(session: PostgresSession, description: Sequence[psycopg.Column]) -> dict[str, Column]:
     """Return the columns of a result by name, in their order."""
     given = ([one.name for one in description], [str(one.type_code) for one in description])
     return _columns(session, _OF_RESULT, given)
 
 
-def unique_keys(session: Session, found: Table) -> list[frozenset[str]]:
+def unique_keys(session: PostgresSession, found: Table) -> list[frozenset[str]]:
     """Return the sets of columns that no two rows have in common, the primary key first."""
     return [frozenset(names) for (names,) in session.execute(_UNIQUE, (found.oid,))]
 
 
-def _columns(session: Session, start: LiteralString, given: Sequence[Any]) -> dict[str, Column]:
+def _columns(session: PostgresSession, start: LiteralString, given: Sequence[Any]) -> dict[str, Column]:
     rows = session.execute(sql.SQL(_UNDER).format(start=sql.SQL(start)), given)
     return {
         name: Column(

@@ -10,11 +10,11 @@ from psycopg import sql
 from connrunner.connectors import Refusal
 from connrunner.connectors.sql import postgres_tables as tables
 from connrunner.connectors.sql import sending
-from connrunner.connectors.sql.address import Address
+from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.failure import NOT_PERMITTED, NOT_ROWS, is_about_a_row, persistently
-from connrunner.connectors.sql.postgres import Session, named, session
+from connrunner.connectors.sql.postgres import PostgresSession, named, session
 from connrunner.connectors.sql.postgres_tables import Column, Table
-from connrunner.connectors.sql.sending import Line, Load, Sent
+from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
@@ -50,7 +50,7 @@ _ONE_BY_ONE = """
 _NEEDED = {"insert": ("INSERT",), "upsert": ("INSERT", "UPDATE"), "replace": ("INSERT", "DELETE")}
 
 
-def check(address: Address, load: Load) -> str:
+def check(address: DatabaseAddress, load: TableLoad) -> str:
     """Return how people call the table; RunError when rows cannot arrive in it."""
     with session(address) as here:
         found = tables.table(here, load.table)
@@ -73,14 +73,14 @@ def check(address: Address, load: Load) -> str:
         return f"{load.table} of {here.where}"
 
 
-def write(address: Address, load: Load, local: Path, report: Report) -> tuple[str, tuple[Refusal, ...]]:
+def write(address: DatabaseAddress, load: TableLoad, local: Path, report: Report) -> tuple[str, tuple[Refusal, ...]]:
     """Bring the rows of *local* into the table; return how people call it, and the rows that it refused."""
-    sent = Sent()
+    sent = LoadProgress()
     persistently(lambda: _send(address, load, local, sent, report), report, so_far=lambda: sent.rows)
     return f"{load.table} of {named(address)}", tuple(sent.refused)
 
 
-def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report) -> None:
+def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProgress, report: Report) -> None:
     """Send what *sent* does not hold yet."""
     names = sending.columns(local)
     if not names and load.mode != "replace":
@@ -89,9 +89,9 @@ def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report)
         found = tables.table(here, load.table)
         there = tables.columns(here, found)
         sending.check_columns(names, load, there, here.where)
-        desk = _Desk(here, found, [there[name] for name in names], load)
+        desk = _StagingTable(here, found, [there[name] for name in names], load)
         if load.at_once:
-            whole = Sent()  # nothing has arrived before all has
+            whole = LoadProgress()  # nothing has arrived before all has
             with here.connection.transaction():
                 desk.begin()
                 for batch in sending.batches(local, load.batch):
@@ -109,10 +109,10 @@ def _send(address: Address, load: Load, local: Path, sent: Sent, report: Report)
             report.progress("writing", sent.rows)
 
 
-class _Desk:
+class _StagingTable:
     """A place in the database for one batch of rows, and the statements that take them from there to their table."""
 
-    def __init__(self, here: Session, found: Table, columns: list[Column], load: Load) -> None:
+    def __init__(self, here: PostgresSession, found: Table, columns: list[Column], load: TableLoad) -> None:
         self._here = here
         self._found = found
         self._columns = columns
@@ -234,6 +234,6 @@ def _value(column: Column) -> sql.Composable:
     ).format(name=name, kind=kind)
 
 
-def _true(here: Session, question: str, *values: object) -> bool:
+def _true(here: PostgresSession, question: str, *values: object) -> bool:
     answer = here.execute(question, values).fetchone()
     return bool(answer and answer[0])

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from connrunner.connectors.sql.address import seconds
-from connrunner.connectors.sql.names import Name
+from connrunner.connectors.sql.names import TableName
 from connrunner.core.model import Format
 from connrunner.core.report import Report
 from connrunner.errors import RunError
@@ -18,10 +18,10 @@ LATE_NUMBER = 1000  # numbers before the mark that are read again
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class ReadQuery:
     """What an import reads."""
 
-    table: Name | None = None
+    table: TableName | None = None
     query: str | None = None
     column: str | None = None  # the watermark
     overlap: str | int | None = None  # as the settings say it
@@ -59,7 +59,7 @@ class Mark:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
+class RowsFile:
     """A file of rows that was written."""
 
     rows: int
@@ -67,13 +67,13 @@ class Found:
     mark: Mark | None  # from where the next run goes on
 
 
-def fingerprint(wanted: Wanted, url: str) -> str:
+def fingerprint(wanted: ReadQuery, url: str) -> str:
     """Return a short text that differs when another database, table, query or column is read."""
     parts = (url, str(wanted.table), wanted.query, wanted.column)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def last(kept: Any, wanted: Wanted, of: str, report: Report) -> Mark | None:
+def last(kept: Any, wanted: ReadQuery, of: str, report: Report) -> Mark | None:
     """Return the mark that the last run *kept*; None when there is none, or when something else is read now."""
     if wanted.column is None or kept is None:
         return None

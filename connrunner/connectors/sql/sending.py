@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from connrunner.connectors import Refusal
 from connrunner.connectors.sql.failure import MOST_REFUSED, one_line, refusal_code
-from connrunner.connectors.sql.names import Name, near
+from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
 
 LARGEST = 16 << 20  # bytes of a batch, whatever the number of its rows
@@ -23,10 +23,10 @@ Line = tuple[int, bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Load:
+class TableLoad:
     """What becomes of the rows."""
 
-    table: Name
+    table: TableName
     mode: Literal["insert", "upsert", "replace"]
     key: tuple[str, ...] = ()  # of an upsert: the columns of `unique`
     batch: int
@@ -38,7 +38,7 @@ class Load:
 
 
 @dataclass(kw_only=True, slots=True)
-class Sent:
+class LoadProgress:
     """How far an export came."""
 
     rows: int = 0  # that need not be sent again
@@ -85,7 +85,7 @@ def record(line: Line) -> dict[str, Any]:
     return values
 
 
-def check_columns(names: tuple[str, ...], load: Load, there: Mapping[str, Any], where: str) -> None:
+def check_columns(names: tuple[str, ...], load: TableLoad, there: Mapping[str, Any], where: str) -> None:
     """RunError when a column of the rows is not in the table, or the key is not in the rows."""
     for name in names:
         if name not in there:
@@ -103,7 +103,7 @@ def check_columns(names: tuple[str, ...], load: Load, there: Mapping[str, Any], 
             )
 
 
-def check_key(load: Load, there: Mapping[str, Any], keys: list[frozenset[str]], where: str) -> None:
+def check_key(load: TableLoad, there: Mapping[str, Any], keys: list[frozenset[str]], where: str) -> None:
     """RunError when `unique` is not what the table knows each of its rows by."""
     for name in load.key:
         if name not in there:
@@ -118,7 +118,7 @@ def check_key(load: Load, there: Mapping[str, Any], keys: list[frozenset[str]], 
         )
 
 
-def check_replacement(load: Load, sent: Sent, where: str) -> None:
+def check_replacement(load: TableLoad, sent: LoadProgress, where: str) -> None:
     """RunError for a replacement that would leave an empty table although there are rows."""
     if load.mode == "replace" and sent.rows and len(sent.refused) == sent.rows:
         raise RunError(
@@ -130,16 +130,16 @@ def check_replacement(load: Load, sent: Sent, where: str) -> None:
 
 
 @dataclass(kw_only=True, slots=True)
-class Ending:
+class CommitState:
     """Whether COMMIT was sent for rows that arrive at once."""
 
     committing: bool = False
 
 
 @contextmanager
-def known_outcome(load: Load) -> Iterator[Ending]:
+def known_outcome(load: TableLoad) -> Iterator[CommitState]:
     """Keep rows that may have arrived from being sent once more: an INSERT whose COMMIT got no answer."""
-    ending = Ending()
+    ending = CommitState()
     try:
         yield ending
     except RunError as error:

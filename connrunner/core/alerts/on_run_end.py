@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Event, Notice
-from connrunner.core.alerts.recipients import Pick, following, notices, streak_facts, told_to
-from connrunner.core.alerts.state import USUAL, Alarm, Sense, Streak, Told
+from connrunner.core.alerts.recipients import RecipientChoice, following, notices, streak_facts, told_to
+from connrunner.core.alerts.state import USUAL, Alarm, AlertState, Sense, Streak
 from connrunner.core.model import Notify, Run, mailbox
 
 
-def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> tuple[Notice, ...]:
+def about_run(rules: Iterable[Notify], run: Run, told: AlertState, *, token: str) -> tuple[Notice, ...]:
     """
     Return what *run*, which has just ended, gives reason to tell; *told* is what was known before it.
 
@@ -19,7 +19,7 @@ def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> t
     names it. Who was told of a failure is told of the recovery, also when no rule names them any more.
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
     """
-    picks: dict[str, Pick] = {}
+    picks: dict[str, RecipientChoice] = {}
     watching: set[str] = set()
     alarms = told.alarms.get(run.connection, {})
     for rule in rules:
@@ -45,15 +45,15 @@ def about_run(rules: Iterable[Notify], run: Run, told: Told, *, token: str) -> t
     return notices(picks.values(), connection=run.connection, run=run.run, token=token)
 
 
-def _recovery(alarm: Alarm, connection: str, told: Told, sense: Sense) -> Pick:
+def _recovery(alarm: Alarm, connection: str, told: AlertState, sense: Sense) -> RecipientChoice:
     return following("recovered", alarm, streak_facts(alert_state.streak(told, connection, sense)))
 
 
-def _after(run: Run, told: Told, sense: Sense) -> Streak | None:
+def _after(run: Run, told: AlertState, sense: Sense) -> Streak | None:
     return alert_state.grown(alert_state.streak(told, run.connection, sense), run, sense)
 
 
-def _event(rule: Notify, run: Run, told: Told, *, alarmed: bool) -> Event | None:
+def _event(rule: Notify, run: Run, told: AlertState, *, alarmed: bool) -> Event | None:
     sense = alert_state.sense(rule)
     says = alert_state.verdict(run.outcome, sense)
     streak = _after(run, told, sense)

@@ -10,18 +10,20 @@ from connrunner.core import instant, schedules
 from connrunner.core.alerts import rate_limit
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.recipients import Pick, following, notice_id, notices, streak_facts, told_to
-from connrunner.core.alerts.state import WINDOW, Alarm, Digest, Told
+from connrunner.core.alerts.recipients import RecipientChoice, following, notice_id, notices, streak_facts, told_to
+from connrunner.core.alerts.state import WINDOW, Alarm, AlertState, Digest
 from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
-from connrunner.core.planning.due import Slot, Waiting
+from connrunner.core.planning.due import QueuedRun, Slot
 
 HOLE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 
 
-def reminders(connections: Mapping[str, Connection], told: Told, *, now: datetime, token: str) -> Iterator[Notice]:
+def reminders(
+    connections: Mapping[str, Connection], told: AlertState, *, now: datetime, token: str
+) -> Iterator[Notice]:
     """Yield the reminders that are due: something has been broken for long, and its people were told long ago."""
     for name in sorted(told.alarms):
-        picks: dict[str, Pick] = {}
+        picks: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), told):
             if at <= now:
                 facts = streak_facts(alert_state.streak(told, name, alert_state.sense(rule)))
@@ -30,7 +32,7 @@ def reminders(connections: Mapping[str, Connection], told: Told, *, now: datetim
         yield from notices(picks.values(), connection=name, run=run, token=token)
 
 
-def _reminded(connection: Connection | None, told: Told) -> Iterator[tuple[Notify, Alarm, datetime]]:
+def _reminded(connection: Connection | None, told: AlertState) -> Iterator[tuple[Notify, Alarm, datetime]]:
     """Yield who is reminded of a connection that fails, and when."""
     if connection is None or not connection.enabled:
         return
@@ -44,18 +46,18 @@ def _reminded(connection: Connection | None, told: Told) -> Iterator[tuple[Notif
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Promised:
+class PromisedSlot:
     """A slot whose run is not over: it waits, or it works as run number *run*."""
 
-    entry: Waiting
+    entry: QueuedRun
     run: int = 0
 
 
 def lates(
-    promised: Iterable[Promised],
+    promised: Iterable[PromisedSlot],
     connections: Mapping[str, Connection],
     default: tuple[Notify, ...],
-    told: Told,
+    told: AlertState,
     *,
     now: datetime,
     token: str,
@@ -65,7 +67,7 @@ def lates(
         name, due_at = one.entry.connection, one.entry.due_at
         known = told.late.get(name)
         seen = set(known["recipients"]) if known and known["due_at"] == instant.text(due_at) else set()
-        picks: dict[str, Pick] = {}
+        picks: dict[str, RecipientChoice] = {}
         for rule, at in _deadlines(one, connections, default, told):
             if now < at:
                 continue
@@ -83,7 +85,7 @@ def lates(
 
 
 def _deadlines(
-    one: Promised, connections: Mapping[str, Connection], default: tuple[Notify, ...], told: Told
+    one: PromisedSlot, connections: Mapping[str, Connection], default: tuple[Notify, ...], told: AlertState
 ) -> Iterator[tuple[Notify, datetime]]:
     """Yield when a slot is late, for each rule that asks for it. A manual run was promised to nobody."""
     if one.entry.trigger != "schedule":
@@ -97,7 +99,7 @@ def _deadlines(
             yield rule, since + timedelta(seconds=rule.late_after)
 
 
-def is_held_up(entry: Waiting, told: Told) -> bool:
+def is_held_up(entry: QueuedRun, told: AlertState) -> bool:
     """Tell whether *entry* is one of those that people were told of together: no tick came when it was due."""
     if not told.outage_until:
         return False
@@ -121,7 +123,7 @@ def outage(
         "to": instant.text(now),
         "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
     }
-    picks: dict[str, Pick] = {}
+    picks: dict[str, RecipientChoice] = {}
     for rule in rules:
         for target in rule.to:
             for recipient in target.recipients:
@@ -144,7 +146,7 @@ def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dic
 
 
 def digests(
-    targets: Mapping[str, Target], told: Told, *, now: datetime, token: str
+    targets: Mapping[str, Target], told: AlertState, *, now: datetime, token: str
 ) -> tuple[dict[str, Digest | None], tuple[Notice, ...]]:
     """Return the promises of digests that changed (None: forgotten), and the digests that are due, however late."""
     changed: dict[str, Digest | None] = {}
@@ -189,8 +191,8 @@ def notices_at(
     now: datetime,
     *,
     workspace: Workspace,
-    told: Told,
-    promised: Iterable[Promised],
+    told: AlertState,
+    promised: Iterable[PromisedSlot],
     slots: Iterable[Slot],
     since: datetime | None,
     token: str,
@@ -214,7 +216,10 @@ def notices_at(
 
 
 def wakes(
-    connections: Mapping[str, Connection], default: tuple[Notify, ...], promised: Iterable[Promised], told: Told
+    connections: Mapping[str, Connection],
+    default: tuple[Notify, ...],
+    promised: Iterable[PromisedSlot],
+    told: AlertState,
 ) -> Iterator[datetime]:
     """Yield when there will be something to tell although nothing happens."""
     for name in told.alarms:

@@ -11,7 +11,7 @@ from connrunner.core import instant
 from connrunner.core.alerts import state as alert_state
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import notice_id
-from connrunner.core.alerts.state import WINDOW, Told
+from connrunner.core.alerts.state import WINDOW, AlertState
 from connrunner.core.model import Target
 
 LIMIT = Target().limit
@@ -19,7 +19,7 @@ SUMMARY = 200  # characters of a message in a list of notices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Owing:
+class NoticeSplit:
     """What becomes of some notices: owed each by itself, or folded into one that comes when the storm is over."""
 
     owes: tuple[Notice, ...] = ()
@@ -33,11 +33,13 @@ class Owing:
         return data
 
 
-def calm(notices: Iterable[Notice], told: Told, *, limits: Mapping[str, int], at: datetime, message: str = "") -> Owing:
+def calm(
+    notices: Iterable[Notice], told: AlertState, *, limits: Mapping[str, int], at: datetime, message: str = ""
+) -> NoticeSplit:
     """Return which of *notices* are owed by themselves: no more to one target within an hour than its limit."""
     owes: list[Notice] = []
     folds: list[tuple[Notice, str]] = []
-    after = Told(windows=dict(told.windows))
+    after = AlertState(windows=dict(told.windows))
     when = instant.text(at)
     for notice in notices:
         window = after.windows.get(alert_state.key(notice))
@@ -52,10 +54,10 @@ def calm(notices: Iterable[Notice], told: Told, *, limits: Mapping[str, int], at
         else:
             owes.append(notice)
         alert_state.noticed(after, notice, when, folded=full, message=message[:SUMMARY])
-    return Owing(owes=tuple(owes), folds=tuple(folds))
+    return NoticeSplit(owes=tuple(owes), folds=tuple(folds))
 
 
-def folded(told: Told, *, now: datetime, token: str) -> Iterator[Notice]:
+def folded(told: AlertState, *, now: datetime, token: str) -> Iterator[Notice]:
     """Yield one notice for each storm that is over: an hour after its first mail."""
     for number, (_, window) in enumerate(sorted(told.windows.items())):
         since = instant.parse(window["since"])

@@ -13,7 +13,7 @@ from connrunner.core.model import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pick:
+class RecipientChoice:
     """What one recipient is told."""
 
     event: Event
@@ -28,13 +28,13 @@ class Pick:
         return self.event in ("failing", "recovered")
 
 
-def told_to(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> Pick:
+def told_to(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> RecipientChoice:
     copy = recipient in target.cc and recipient not in target.to
-    return Pick(event=event, recipient=recipient, target=target.name, copy=copy, facts=facts)
+    return RecipientChoice(event=event, recipient=recipient, target=target.name, copy=copy, facts=facts)
 
 
-def following(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Pick:
-    return Pick(
+def following(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> RecipientChoice:
+    return RecipientChoice(
         event=event,
         recipient=alarm["recipient"],
         target=alarm["target"],
@@ -50,9 +50,9 @@ def streak_facts(streak: Streak | None) -> dict[str, Any]:
     return {key: streak[key] for key in ("since", "failures", "first_run", "between")}
 
 
-def notices(picks: Iterable[Pick], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
+def notices(picks: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
     """Return one notice for all who are told the same as one target."""
-    groups: dict[tuple[Any, ...], list[Pick]] = {}
+    groups: dict[tuple[Any, ...], list[RecipientChoice]] = {}
     for pick in picks:
         groups.setdefault((pick.event, pick.target, pick.replies_to, repr(pick.facts)), []).append(pick)
     return tuple(

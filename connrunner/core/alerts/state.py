@@ -43,14 +43,14 @@ class Alarm(TypedDict):
     at: str  # of the notice or its newest reminder
 
 
-class Late(TypedDict):
+class LateAlarm(TypedDict):
     """Who was told that a slot is late."""
 
     due_at: str
     recipients: list[str]
 
 
-class Window(TypedDict):
+class RateWindow(TypedDict):
     """The mails to one target in an hour, and those that were too many."""
 
     since: str
@@ -70,13 +70,13 @@ class Digest(TypedDict):
 
 
 @dataclass(slots=True)
-class Told:
+class AlertState:
     """The sum of what the journal says about notices."""
 
     streaks: dict[str, dict[str, Streak]] = field(default_factory=dict)  # by connection and sense
     alarms: dict[str, dict[str, Alarm]] = field(default_factory=dict)  # by connection and recipient
-    late: dict[str, Late] = field(default_factory=dict)  # by connection
-    windows: dict[str, Window] = field(default_factory=dict)  # by target
+    late: dict[str, LateAlarm] = field(default_factory=dict)  # by connection
+    windows: dict[str, RateWindow] = field(default_factory=dict)  # by target
     digests: dict[str, Digest] = field(default_factory=dict)  # by target
     outage_until: str = ""  # when the newest outage that somebody was told of was over
 
@@ -84,10 +84,10 @@ class Told:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-def from_mapping(data: Mapping[str, Any]) -> Told:
+def from_mapping(data: Mapping[str, Any]) -> AlertState:
     """Return what `as_dict` gave; what an older version did not write is empty."""
-    known = {each.name for each in fields(Told)}
-    return Told(**{key: value for key, value in data.items() if key in known})
+    known = {each.name for each in fields(AlertState)}
+    return AlertState(**{key: value for key, value in data.items() if key in known})
 
 
 def sense(rule: Notify) -> Sense:
@@ -109,7 +109,7 @@ def verdict(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]
             return "bad"
 
 
-def streak(told: Told, connection: str, sense: Sense) -> Streak | None:
+def streak(told: AlertState, connection: str, sense: Sense) -> Streak | None:
     """Return the failures in a row that *connection* has behind it; None when it works."""
     known = told.streaks.get(connection, {})
     return known.get(ANY) or known.get(_word(sense))
@@ -133,7 +133,7 @@ def grown(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
     )
 
 
-def ended(told: Told, run: Run) -> None:
+def ended(told: AlertState, run: Run) -> None:
     """Note that *run* has ended."""
     streaks = {
         _word(sense): after
@@ -148,7 +148,7 @@ def ended(told: Told, run: Run) -> None:
         told.streaks.pop(run.connection, None)
 
 
-def noticed(told: Told, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
+def noticed(told: AlertState, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
     """Note that *notice* is owed since *at*, or that it was *folded* into the one that ends a storm."""
     _count(told, notice, at, folded=folded, message=message)
     match notice.event:
@@ -169,7 +169,7 @@ def noticed(told: Told, notice: Notice, at: str, *, folded: bool = False, messag
             due_at = notice.facts["due_at"]
             known = told.late.get(notice.connection)
             recipients = known["recipients"] if known and known["due_at"] == due_at else []
-            told.late[notice.connection] = Late(due_at=due_at, recipients=[*recipients, *notice.recipients])
+            told.late[notice.connection] = LateAlarm(due_at=due_at, recipients=[*recipients, *notice.recipients])
         case "outage":
             told.outage_until = notice.facts["to"]
 
@@ -179,13 +179,13 @@ def key(notice: Notice) -> str:
     return notice.target or " ".join(sorted(mailbox(recipient) for recipient in notice.recipients))
 
 
-def is_open(window: Window, at: datetime) -> bool:
+def is_open(window: RateWindow, at: datetime) -> bool:
     """Tell whether mails at *at* still count into *window*; one that holds back mail is open until that has left."""
     since = instant.parse(window["since"])
     return bool(window["folded"]) or since <= at < since + WINDOW
 
 
-def _count(told: Told, notice: Notice, at: str, *, folded: bool, message: str) -> None:
+def _count(told: AlertState, notice: Notice, at: str, *, folded: bool, message: str) -> None:
     if notice.event in ("digest", "outage"):
         return  # they are one mail already
     name = key(notice)
@@ -196,10 +196,10 @@ def _count(told: Told, notice: Notice, at: str, *, folded: bool, message: str) -
     if window is None or not is_open(window, instant.parse(at)):
         for old in [each for each, one in told.windows.items() if not is_open(one, instant.parse(at))]:
             del told.windows[old]
-        window = Window(since=at, mails=0, target=notice.target, recipients=[], cc=[], folded=[])
+        window = RateWindow(since=at, mails=0, target=notice.target, recipients=[], cc=[], folded=[])
     if folded:
         line = {"connection": notice.connection, "run": notice.run, "event": notice.event, "at": at, "message": message}
-        window = Window(
+        window = RateWindow(
             since=window["since"],
             mails=window["mails"],
             target=notice.target,

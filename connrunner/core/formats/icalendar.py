@@ -11,7 +11,7 @@ LONGEST_LINE = 75  # bytes of UTF-8, the line end left out (section 3.1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Happening:
+class CalendarEvent:
     """One event; instants are aware UTC."""
 
     id: str  # the same for the same event, however often the file is written
@@ -24,7 +24,7 @@ class Happening:
     revision: int = 0
 
 
-def calendar(title: str, events: Iterable[Happening], *, product: str) -> str:
+def calendar(title: str, events: Iterable[CalendarEvent], *, product: str) -> str:
     """Return the calendar file; calendars that subscribe to it look again every hour (RFC 7986)."""
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{_text(product)}", "CALSCALE:GREGORIAN"]
     lines += [f"NAME:{_text(title)}", f"X-WR-CALNAME:{_text(title)}", "REFRESH-INTERVAL;VALUE=DURATION:PT1H"]
@@ -34,7 +34,7 @@ def calendar(title: str, events: Iterable[Happening], *, product: str) -> str:
     return "".join(f"{part}\r\n" for line in lines for part in _folded(line))
 
 
-def _event(event: Happening) -> Iterator[str]:
+def _event(event: CalendarEvent) -> Iterator[str]:
     yield "BEGIN:VEVENT"
     yield f"UID:{_text(event.id)}"
     yield f"DTSTAMP:{_instant(event.changed_at)}"

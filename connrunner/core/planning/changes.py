@@ -16,7 +16,7 @@ Kind = Literal["added", "removed", "changed", "switched-on", "switched-off", "br
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class KeyDifference:
     """One key that says something else; None where the key is not there."""
 
     key: str  # with dots between the steps
@@ -25,12 +25,12 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class ConnectionChange:
     """What becomes of one connection."""
 
     connection: str
     kind: Kind
-    keys: tuple[Difference, ...] = ()
+    keys: tuple[KeyDifference, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,21 +45,21 @@ class Slots:
         return bool(self.added or self.removed or self.moved)
 
 
-def changes(base: Workspace, head: Workspace) -> tuple[Change, ...]:
+def changes(base: Workspace, head: Workspace) -> tuple[ConnectionChange, ...]:
     """Return what becomes of each connection that is not the same in *base* and *head*, by name."""
     names = sorted({*base.connections, *base.broken, *head.connections, *head.broken})
     return tuple(change for name in names if (change := _change(name, base, head)))
 
 
-def _change(name: str, base: Workspace, head: Workspace) -> Change | None:
+def _change(name: str, base: Workspace, head: Workspace) -> ConnectionChange | None:
     before, after = base.connections.get(name), head.connections.get(name)
     if before is None or after is None:
         kind = _came_or_went(name, base, head)
-        return Change(connection=name, kind=kind) if kind else None
+        return ConnectionChange(connection=name, kind=kind) if kind else None
     keys = differences(_said(before), _said(after))
     if before.enabled != after.enabled:
-        return Change(connection=name, kind="switched-on" if after.enabled else "switched-off", keys=keys)
-    return Change(connection=name, kind="changed", keys=keys) if keys else None
+        return ConnectionChange(connection=name, kind="switched-on" if after.enabled else "switched-off", keys=keys)
+    return ConnectionChange(connection=name, kind="changed", keys=keys) if keys else None
 
 
 def _came_or_went(name: str, base: Workspace, head: Workspace) -> Kind | None:
@@ -75,7 +75,7 @@ def _said(connection: Connection) -> Mapping[str, Any]:
     return {key: value for key, value in connection.document.items() if key != "enabled"}
 
 
-def around(base: Workspace, head: Workspace) -> tuple[Difference, ...]:
+def around(base: Workspace, head: Workspace) -> tuple[KeyDifference, ...]:
     """Return what differs in what connections share and no document of theirs shows: profile, mail, targets, state."""
 
     def shared(workspace: Workspace) -> dict[str, Any]:
@@ -103,19 +103,21 @@ def _target(target: Target) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value}
 
 
-def differences(before: Any, after: Any, key: str = "") -> tuple[Difference, ...]:
+def differences(before: Any, after: Any, key: str = "") -> tuple[KeyDifference, ...]:
     """Return the keys by which two plain values differ, each as deep as both sides have mappings."""
     return tuple(_differences(before, after, key))
 
 
-def _differences(before: Any, after: Any, key: str) -> Iterator[Difference]:
+def _differences(before: Any, after: Any, key: str) -> Iterator[KeyDifference]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in dict.fromkeys([*before, *after]):
             yield from _differences(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
         if before == after and list(before) != list(after):  # the columns of an export
-            yield Difference(key=f"{key} (order)", before=", ".join(map(str, before)), after=", ".join(map(str, after)))
+            yield KeyDifference(
+                key=f"{key} (order)", before=", ".join(map(str, before)), after=", ".join(map(str, after))
+            )
     elif before != after:
-        yield Difference(key=key, before=before, after=after)
+        yield KeyDifference(key=key, before=before, after=after)
 
 
 def slots(before: Sequence[datetime], after: Sequence[datetime], *, timezone: str) -> Slots:

@@ -157,7 +157,7 @@ def _slot(slot: Mapping[str, Any], facts: Mapping[str, Any]) -> Decision:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Explanation:
     """Why a connection ran, or did not, at an instant."""
 
     at: datetime
@@ -174,7 +174,7 @@ OF_SLOTS = ("queued", "merged", "skipped", "dropped", "missed", "left_out")
 WITHOUT_A_RUN: Mapping[str, Verdict] = {"missed": "too-late", "left_out": "left-out"}
 
 
-def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Answer:
+def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Explanation:
     """Return why it ran, or did not, at *at*: what was decided about the slot of that minute, else about its run.
 
     *now* parts what nobody has looked at yet from what was not looked at.
@@ -188,30 +188,30 @@ def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Ans
             if decision.covers(slot) and _is_among(known, slot, decision):
                 started, ended = _run_of(known, decision)
                 verdict = WITHOUT_A_RUN.get(decision.kind, "missed")
-                return Answer(at=at, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
+                return Explanation(at=at, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
     working = _working(known, at)
     if working is not None:
         queued = _queued_for(known, working)
-        return Answer(at=at, verdict="ran", decision=queued, started=working, ended=_end_of(known, working))
+        return Explanation(at=at, verdict="ran", decision=queued, started=working, ended=_end_of(known, working))
     state = _state_at(known, at)
     if state is None:
-        return Answer(at=at, verdict="unknown")
+        return Explanation(at=at, verdict="unknown")
     if state.kind == "off":
-        return Answer(at=at, verdict="off", decision=state)
+        return Explanation(at=at, verdict="off", decision=state)
     schedule = schedules.parse(state.schedule, "UTC")
     if slot in schedules.between(schedule, slot - MINUTE, slot, on_since=state.on_since):
-        return Answer(at=at, verdict="ahead" if slot > now else "unseen", decision=state, slot=slot)
+        return Explanation(at=at, verdict="ahead" if slot > now else "unseen", decision=state, slot=slot)
     since = state.on_since or state.at
     earlier = due.last_between(schedule, since - MINUTE, slot - MINUTE, since)
     later = schedules.next_after(schedule, slot, on_since=since)
     is_left_out = any(schedules.left_out_between(schedule, slot - MINUTE, slot, on_since=since))
     verdict = "left-out" if is_left_out else "no-slot"
-    return Answer(at=at, verdict=verdict, decision=state, earlier=earlier, later=later)
+    return Explanation(at=at, verdict=verdict, decision=state, earlier=earlier, later=later)
 
 
-def _decided(known: list[Decision], decision: Decision, slot: datetime) -> Answer:
+def _decided(known: list[Decision], decision: Decision, slot: datetime) -> Explanation:
     if decision.kind in WITHOUT_A_RUN:
-        return Answer(at=slot, verdict=WITHOUT_A_RUN[decision.kind], decision=decision, slot=slot)
+        return Explanation(at=slot, verdict=WITHOUT_A_RUN[decision.kind], decision=decision, slot=slot)
     started, ended = _run_of(known, decision)
     verdict: Verdict
     match decision.kind:
@@ -220,9 +220,9 @@ def _decided(known: list[Decision], decision: Decision, slot: datetime) -> Answe
         case _:
             gone = None if started else _first(known, decision, "dropped") or _first(known, decision, "missed")
             if gone is not None:
-                return Answer(at=slot, verdict=WITHOUT_A_RUN.get(gone.kind, "dropped"), decision=gone, slot=slot)
+                return Explanation(at=slot, verdict=WITHOUT_A_RUN.get(gone.kind, "dropped"), decision=gone, slot=slot)
             verdict = "ran" if started else "skipped" if ended else "waits"
-    return Answer(at=slot, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
+    return Explanation(at=slot, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
 
 
 def _run_of(known: list[Decision], decision: Decision) -> tuple[Decision | None, Decision | None]:
@@ -288,7 +288,7 @@ def _is_among(known: list[Decision], slot: datetime, decision: Decision) -> bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Holder:
+class LaneHolder:
     """A run that held a lane for a while."""
 
     connection: str
@@ -297,15 +297,17 @@ class Holder:
     ended_at: datetime | None
 
 
-def holders(records: Iterable[Mapping[str, Any]], lane: str, *, start: datetime, end: datetime) -> tuple[Holder, ...]:
+def holders(
+    records: Iterable[Mapping[str, Any]], lane: str, *, start: datetime, end: datetime
+) -> tuple[LaneHolder, ...]:
     """Return the runs that held *lane* between two instants, by their start: what a waiting run waited for."""
-    found: dict[tuple[str, int], Holder] = {}
+    found: dict[tuple[str, int], LaneHolder] = {}
     for record in records:
         if record.get("type") == "started" and record["lane"] == lane:
             at = instant.parse(record["started_at"])
             if at < end:
                 key = (record["connection"], record["run"])
-                found[key] = Holder(connection=key[0], run=key[1], started_at=at, ended_at=None)
+                found[key] = LaneHolder(connection=key[0], run=key[1], started_at=at, ended_at=None)
         elif record.get("type") == "ended":
             key = (record["run"]["connection"], record["run"]["run"])
             ended_at = instant.parse(record["run"]["ended_at"])
@@ -313,5 +315,5 @@ def holders(records: Iterable[Mapping[str, Any]], lane: str, *, start: datetime,
                 del found[key]
             elif key in found:
                 began = found[key].started_at
-                found[key] = Holder(connection=key[0], run=key[1], started_at=began, ended_at=ended_at)
+                found[key] = LaneHolder(connection=key[0], run=key[1], started_at=began, ended_at=ended_at)
     return tuple(sorted(found.values(), key=lambda holder: holder.started_at))

@@ -30,7 +30,7 @@ class Promise:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Due:
+class DueSlot:
     """One slot that is due now, with those that passed unseen behind it."""
 
     due_at: datetime  # the promise, however late it is
@@ -43,8 +43,8 @@ class Step:
     """The outcome of one tick for one connection."""
 
     promise: Promise | None
-    due: Due | None = None
-    left_out: Due | None = None  # what would have been due, and lies in a blackout
+    due: DueSlot | None = None
+    left_out: DueSlot | None = None  # what would have been due, and lies in a blackout
 
 
 def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime, zones: str = "") -> Step:
@@ -68,7 +68,7 @@ def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime
     return Step(promise=_with_left_out(promise, schedule, after=now), due=due, left_out=left_out)
 
 
-def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> Due | None:
+def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> DueSlot | None:
     """Return what blackouts have left out up to *now* and is not recorded yet."""
     if promise.left_out is not None and promise.left_out <= now:
         start = promise.left_out - MINUTE
@@ -79,7 +79,7 @@ def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> Due | N
     found = list(schedules.left_out_between(schedule, start, now, on_since=promise.on_since))
     if not found:
         return None
-    return Due(due_at=found[0], missed=len(found) - 1, missed_until=found[-1] if len(found) > 1 else None)
+    return DueSlot(due_at=found[0], missed=len(found) - 1, missed_until=found[-1] if len(found) > 1 else None)
 
 
 def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> Promise:
@@ -132,7 +132,7 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Waiting:
+class QueuedRun:
     """A run in the queue. Its number is given when it starts."""
 
     connection: str
@@ -145,13 +145,13 @@ class Waiting:
     request: str = ""  # the wish that asked for it
 
 
-def in_order(waiting: Iterable[Waiting]) -> list[Waiting]:
+def in_order(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
     """Return the queue in the order in which it is run: oldest slot first, then by name."""
     return sorted(waiting, key=lambda entry: (entry.due_at, entry.connection))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wish:
+class RunRequest:
     """Somebody asked for a run now."""
 
     id: str
@@ -171,7 +171,7 @@ Result = Literal[
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stop:
+class StopRequest:
     """Somebody asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
 
     connection: str
@@ -188,16 +188,16 @@ class Stop:
         return f"stopped by {self.asked_by}" + (f": {self.reason}" if self.reason else "")
 
 
-def stop_of_running(stops: Iterable[Stop], connection: str, run: int, due_at: datetime) -> Stop | None:
+def stop_of_running(stops: Iterable[StopRequest], connection: str, run: int, due_at: datetime) -> StopRequest | None:
     """Return the first wish to stop the started *run*; a wish for a run that waited finds it when it has started."""
     return next((stop for stop in stops if stop.connection == connection and _names(stop, run, due_at)), None)
 
 
-def _names(stop: Stop, run: int, due_at: datetime) -> bool:
+def _names(stop: StopRequest, run: int, due_at: datetime) -> bool:
     return stop.due_at == due_at if stop.run is None else stop.run == run
 
 
-def stop_of_waiting(stops: Iterable[Stop], entry: Waiting) -> Stop | None:
+def stop_of_waiting(stops: Iterable[StopRequest], entry: QueuedRun) -> StopRequest | None:
     """Return the first wish to take *entry* out of the queue."""
     mine = (stop for stop in stops if stop.connection == entry.connection and stop.run is None)
     return next((stop for stop in mine if stop.due_at == entry.due_at), None)
@@ -209,13 +209,13 @@ class Slot:
 
     connection: str
     result: Result
-    entry: Waiting  # as it stands in the queue, or would have stood
+    entry: QueuedRun  # as it stands in the queue, or would have stood
     reason: str = ""
     missed_until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class TickPlan:
     """What one tick decides: the promises that changed, and what became of every slot that is due."""
 
     promises: Mapping[str, Promise | None]
@@ -225,15 +225,15 @@ class Plan:
 def plan(
     *,
     promises: Mapping[str, Promise],
-    waiting: Mapping[str, Waiting],
+    waiting: Mapping[str, QueuedRun],
     running: Collection[str],
     connections: Mapping[str, Connection],
     broken: Collection[str],
-    wishes: Sequence[Wish],
+    wishes: Sequence[RunRequest],
     at: datetime,
     zones: str,
     due: bool = True,
-) -> Plan:
+) -> TickPlan:
     """Decide what is due at *at* for every connection that is known, was known, or is wished for.
 
     Without *due* only the wishes are answered.
@@ -284,7 +284,7 @@ def plan(
 
     for wish in wishes:
         name, connection = wish.connection, connections.get(wish.connection)
-        entry = Waiting(
+        entry = QueuedRun(
             connection=name,
             due_at=wish.asked_at,
             queued_at=at,
@@ -301,10 +301,10 @@ def plan(
         else:
             queued.add(name)  # while it runs, too: a person wants the data of now
         slots.append(slot)
-    return Plan(promises=changed, slots=tuple(slots))
+    return TickPlan(promises=changed, slots=tuple(slots))
 
 
-def is_too_late(entry: Waiting, connection: Connection | None, at: datetime) -> bool:
+def is_too_late(entry: QueuedRun, connection: Connection | None, at: datetime) -> bool:
     """Tell whether *entry* may not start any more: it was due longer ago than its connection's `start_within`."""
     if connection is None or connection.start_within is None or entry.trigger != "schedule":
         return False
@@ -317,7 +317,7 @@ def waited_too_long(connection: Connection) -> str:
 
 
 def _missed(
-    name: str, connection: Connection | None, expired: Waiting | None, late: Due | None, at: datetime
+    name: str, connection: Connection | None, expired: QueuedRun | None, late: DueSlot | None, at: datetime
 ) -> Slot | None:
     """Return the one record of what may not start any more: the run that waits, and slots that passed unseen."""
     if connection is None or (expired is None and late is None):
@@ -335,7 +335,7 @@ def _missed(
 
 def _in_time(
     step: Step, schedule: Schedule | None, connection: Connection | None, now: datetime
-) -> tuple[Due | None, Due | None]:
+) -> tuple[DueSlot | None, DueSlot | None]:
     """Divide what is due into what may not start any more, by `start_within`, and what may."""
     due = step.due
     limit = connection.start_within if connection else None
@@ -351,15 +351,15 @@ def _in_time(
     return _span(schedule, due.due_at, first - MINUTE, since), _span(schedule, first, now, since)
 
 
-def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetime) -> Due:
+def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetime) -> DueSlot:
     """Return the slot *first* with those behind it, up to *last*."""
     missed = schedules.count_between(schedule, first, last, on_since=on_since)
     until = last_between(schedule, first, last, on_since) if missed else None
-    return Due(due_at=first, missed=missed, missed_until=until)
+    return DueSlot(due_at=first, missed=missed, missed_until=until)
 
 
-def _slot(result: Result, name: str, due: Due, at: datetime, *, reason: str = "") -> Slot:
-    entry = Waiting(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
+def _slot(result: Result, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
+    entry = QueuedRun(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)
 
 

@@ -15,7 +15,7 @@ GUESS = 300.0  # seconds that a run is taken to last when nobody has seen one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Usual:
+class RunDurations:
     """How long the runs of one connection take, in seconds. With no *runs* it is a guess."""
 
     median: float
@@ -23,17 +23,17 @@ class Usual:
     runs: int
 
 
-def usual(seconds: Sequence[float], *, guess: float = GUESS) -> Usual:
+def usual(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
     """Return what *seconds*, the run times of the past, have in common: median and 95th percentile (nearest rank)."""
     if not seconds:
-        return Usual(median=guess, p95=guess, runs=0)
+        return RunDurations(median=guess, p95=guess, runs=0)
     known = sorted(seconds)
     middle = len(known) // 2
     median = known[middle] if len(known) % 2 else (known[middle - 1] + known[middle]) / 2
-    return Usual(median=median, p95=known[-(-95 * len(known) // 100) - 1], runs=len(known))
+    return RunDurations(median=median, p95=known[-(-95 * len(known) // 100) - 1], runs=len(known))
 
 
-def remaining(usual: Usual, elapsed: float) -> float | None:
+def remaining(usual: RunDurations, elapsed: float) -> float | None:
     """Return how many seconds a run that works for *elapsed* seconds will go on; None when it is slower than p95."""
     for expected in (usual.median, usual.p95):
         if elapsed < expected:
@@ -42,7 +42,7 @@ def remaining(usual: Usual, elapsed: float) -> float | None:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Arrival:
+class PredictedSlot:
     """A slot that will be due."""
 
     connection: str
@@ -51,7 +51,7 @@ class Arrival:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Visit:
+class PredictedRun:
     """A predicted run: when it starts and ends, and whom it waits for."""
 
     connection: str
@@ -68,29 +68,29 @@ class Visit:
 
 
 def simulate(
-    arrivals: Iterable[Arrival],
+    arrivals: Iterable[PredictedSlot],
     seconds: Mapping[str, float],
     *,
     now: datetime,
     busy: Mapping[str, tuple[str, datetime]] | None = None,
-) -> tuple[Visit, ...]:
+) -> tuple[PredictedRun, ...]:
     """Return the runs that *arrivals* become, by start: in each lane one after the other, oldest slot first [R9].
 
     *seconds* says how long a run of each connection takes. *busy* names the connection that holds a lane now, and when
     its run ends.
     """
-    lanes: defaultdict[str, list[Arrival]] = defaultdict(list)
+    lanes: defaultdict[str, list[PredictedSlot]] = defaultdict(list)
     for arrival in arrivals:
         lanes[arrival.lane].append(arrival)
-    visits: list[Visit] = []
+    visits: list[PredictedRun] = []
     for lane, due in lanes.items():
         holder, free = (busy or {}).get(lane, ("", now))
         visits += _lane(sorted(due, key=lambda one: (one.due_at, one.connection)), seconds, holder, max(free, now))
     return tuple(sorted(visits, key=lambda visit: (visit.starts_at, visit.lane)))
 
 
-def _lane(due: list[Arrival], seconds: Mapping[str, float], holder: str, free: datetime) -> list[Visit]:
-    visits: list[Visit] = []
+def _lane(due: list[PredictedSlot], seconds: Mapping[str, float], holder: str, free: datetime) -> list[PredictedRun]:
+    visits: list[PredictedRun] = []
     queue: list[tuple[datetime, str]] = []
     merged: defaultdict[str, int] = defaultdict(int)  # of those that wait
     lane = due[0].lane
@@ -102,7 +102,7 @@ def _lane(due: list[Arrival], seconds: Mapping[str, float], holder: str, free: d
         behind = holder if free > due_at else ""
         holder, free = name, starts_at + timedelta(seconds=seconds[name])
         visits.append(
-            Visit(
+            PredictedRun(
                 connection=name,
                 lane=lane,
                 due_at=due_at,
@@ -133,7 +133,7 @@ def _lane(due: list[Arrival], seconds: Mapping[str, float], holder: str, free: d
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Day:
+class LaneDay:
     """What one day of one lane looks like."""
 
     lane: str
@@ -143,7 +143,7 @@ class Day:
     seconds_p95: float  # of work, when every run is slow
     overlaps: int  # slots that fall due while the lane works or others wait
     merged: int  # slots that get no run of their own
-    longest: Visit  # the run that waits longest
+    longest: PredictedRun  # the run that waits longest
 
     @property
     def is_too_full(self) -> bool:
@@ -151,14 +151,16 @@ class Day:
         return self.seconds > 86400 or self.merged > 0
 
 
-def days(visits: Iterable[Visit], durations: Mapping[str, Usual], *, timezone: str) -> tuple[Day, ...]:
+def days(
+    visits: Iterable[PredictedRun], durations: Mapping[str, RunDurations], *, timezone: str
+) -> tuple[LaneDay, ...]:
     """Return the days of each lane, in their order."""
     tz = zone.load(timezone)
-    parts: defaultdict[tuple[date, str], list[Visit]] = defaultdict(list)
+    parts: defaultdict[tuple[date, str], list[PredictedRun]] = defaultdict(list)
     for visit in visits:
         parts[visit.due_at.astimezone(tz).date(), visit.lane].append(visit)
     return tuple(
-        Day(
+        LaneDay(
             lane=lane,
             day=day,
             runs=len(part),
@@ -173,20 +175,20 @@ def days(visits: Iterable[Visit], durations: Mapping[str, Usual], *, timezone: s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Tight:
+class TightSchedule:
     """A schedule that is shorter than the run: the next slot comes before a slow run has ended."""
 
     connection: str
     gap: timedelta  # the shortest one between two of its slots
     at: datetime  # the earlier of the two
-    usual: Usual
+    usual: RunDurations
 
 
-def tight(slots: Mapping[str, Sequence[datetime]], durations: Mapping[str, Usual]) -> tuple[Tight, ...]:
+def tight(slots: Mapping[str, Sequence[datetime]], durations: Mapping[str, RunDurations]) -> tuple[TightSchedule, ...]:
     """Return the connections whose slots come closer together than their slow runs (p95) take."""
     found = []
     for name in sorted(slots):
         gaps = [(later - earlier, earlier) for earlier, later in pairwise(slots[name])]
         if gaps and (shortest := min(gaps))[0].total_seconds() < durations[name].p95:
-            found.append(Tight(connection=name, gap=shortest[0], at=shortest[1], usual=durations[name]))
+            found.append(TightSchedule(connection=name, gap=shortest[0], at=shortest[1], usual=durations[name]))
     return tuple(found)

@@ -11,9 +11,9 @@ from connrunner.core.model import (
     AnyOf,
     Connection,
     DayOfMonth,
-    Excepting,
     Manual,
     Schedule,
+    ScheduleWithBlackouts,
     TimesPerDay,
     WeekdayOfMonth,
 )
@@ -48,7 +48,11 @@ def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
 def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
     tz = zone.load(getattr(schedule, "timezone", timezone))
     local = slot.astimezone(tz)
-    times = () if isinstance(schedule, Manual | TimesPerDay | AnyOf | Excepting) else local_times.times(schedule)
+    times = (
+        ()
+        if isinstance(schedule, Manual | TimesPerDay | AnyOf | ScheduleWithBlackouts)
+        else local_times.times(schedule)
+    )
     wanted = times[0] if len(times) == 1 else None
     if wanted is not None and local.time() != wanted:
         return f"the clocks go forward: there is no {wanted:%H:%M} on this day [R2]"
@@ -65,7 +69,7 @@ def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
 def _parts(schedule: Schedule) -> tuple[Schedule, ...]:
     """Return the schedules that *schedule* is made of, without their blackouts."""
     match schedule:
-        case Excepting(schedule=inner):
+        case ScheduleWithBlackouts(schedule=inner):
             return _parts(inner)
         case AnyOf(schedules=schedules):
             return tuple(part for each in schedules for part in _parts(each))

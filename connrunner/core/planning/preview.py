@@ -10,22 +10,22 @@ from datetime import datetime, timedelta
 
 from connrunner.core.model import Connection, Workspace
 from connrunner.core.planning import changes, forecast, outlook
-from connrunner.core.planning.changes import Change, Difference, Slots
+from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
 from connrunner.core.planning.due import Promise
-from connrunner.core.planning.forecast import Arrival, Day, Tight, Usual, Visit
+from connrunner.core.planning.forecast import LaneDay, PredictedRun, PredictedSlot, RunDurations, TightSchedule
 from connrunner.errors import Problem
 
 MOST = 200_000  # slots of one version that are looked at; a workspace with more is looked at for fewer days
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Side:
+class WorkspacePreview:
     """One version of the workspace, played through."""
 
     slots: Mapping[str, Sequence[datetime]]  # of every connection that is on
-    visits: tuple[Visit, ...]
-    days: tuple[Day, ...]
-    tight: tuple[Tight, ...]
+    visits: tuple[PredictedRun, ...]
+    days: tuple[LaneDay, ...]
+    tight: tuple[TightSchedule, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,13 +34,13 @@ class Preview:
 
     start: datetime
     until: datetime  # sooner than asked for when there are too many slots to look at
-    changes: tuple[Change, ...]
-    around: tuple[Difference, ...]  # what connections share
+    changes: tuple[ConnectionChange, ...]
+    around: tuple[KeyDifference, ...]  # what connections share
     slots: Mapping[str, Slots]  # by connection, where any differ
     problems: tuple[Problem, ...]  # that only the new version has
-    before: Side
-    after: Side
-    durations: Mapping[str, Usual]
+    before: WorkspacePreview
+    after: WorkspacePreview
+    durations: Mapping[str, RunDurations]
 
     @property
     def is_empty(self) -> bool:
@@ -58,7 +58,7 @@ def preview(
     head: Workspace,
     *,
     promises: Mapping[str, Promise],
-    durations: Mapping[str, Usual],
+    durations: Mapping[str, RunDurations],
     now: datetime,
     days: int,
     zones: str,
@@ -119,17 +119,17 @@ def _coming(
 def _played(
     workspace: Workspace,
     slots: Mapping[str, Sequence[datetime]],
-    durations: Mapping[str, Usual],
+    durations: Mapping[str, RunDurations],
     now: datetime,
     timezone: str,
-) -> Side:
+) -> WorkspacePreview:
     arrivals = [
-        Arrival(connection=name, lane=workspace.connections[name].lane, due_at=slot)
+        PredictedSlot(connection=name, lane=workspace.connections[name].lane, due_at=slot)
         for name, times in slots.items()
         for slot in times
     ]
     visits = forecast.simulate(arrivals, {name: durations[name].median for name in slots}, now=now)
-    return Side(
+    return WorkspacePreview(
         slots=slots,
         visits=visits,
         days=forecast.days(visits, durations, timezone=timezone),

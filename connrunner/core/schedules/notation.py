@@ -12,10 +12,10 @@ from connrunner.core.model import (
     Cron,
     DayOfMonth,
     DaysOfWeek,
-    Excepting,
     Manual,
     Recurrence,
     Schedule,
+    ScheduleWithBlackouts,
     Single,
     TimesPerDay,
     WeekdayOfMonth,
@@ -143,7 +143,7 @@ def _any_of(entries: Any, timezone: str) -> AnyOf:
     with part("schedules"):
         if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
             raise ValueError(f"`schedules` is a list of 1 to {MOST} schedules, not {shown(entries)}")
-        found: list[Single | Excepting] = []
+        found: list[Single | ScheduleWithBlackouts] = []
         for position, entry in enumerate(entries):
             with part(position):
                 match parse(entry, timezone):
@@ -151,19 +151,21 @@ def _any_of(entries: Any, timezone: str) -> AnyOf:
                         raise ValueError("manual is no schedule among others: leave it out")
                     case AnyOf(schedules=several):
                         found += several
-                    case Excepting(schedule=AnyOf(schedules=several), blackouts=blackouts):
+                    case ScheduleWithBlackouts(schedule=AnyOf(schedules=several), blackouts=blackouts):
                         found += [excepting(each, blackouts) for each in several]
                     case one:
                         found.append(one)
         return AnyOf(schedules=tuple(dict.fromkeys(found)))
 
 
-def excepting(schedule: Single | AnyOf | Excepting, blackouts: tuple[Blackout, ...]) -> Excepting:
+def excepting(
+    schedule: Single | AnyOf | ScheduleWithBlackouts, blackouts: tuple[Blackout, ...]
+) -> ScheduleWithBlackouts:
     """Return *schedule* with *blackouts* besides its own."""
-    if isinstance(schedule, Excepting):
+    if isinstance(schedule, ScheduleWithBlackouts):
         both = tuple(dict.fromkeys((*schedule.blackouts, *blackouts)))
-        return Excepting(schedule=schedule.schedule, blackouts=both)
-    return Excepting(schedule=schedule, blackouts=blackouts)
+        return ScheduleWithBlackouts(schedule=schedule.schedule, blackouts=both)
+    return ScheduleWithBlackouts(schedule=schedule, blackouts=blackouts)
 
 
 def _text(key: str, value: object) -> str:
@@ -184,7 +186,7 @@ def document(schedule: Schedule) -> dict[str, Any]:
             return {"type": "times_per_day", "times": times}
         case AnyOf(schedules=schedules):
             return {"type": "any_of", "schedules": [document(each) for each in schedules]}
-        case Excepting(schedule=inner, blackouts=blackouts):
+        case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
             return {**document(inner), "blackout": [blackout.document(each) for each in blackouts]}
         case AnchoredTimes(times=times, anchor=anchor):
             when: dict[str, Any] = {"type": "times_per_day", "times": times, "anchor": f"{anchor:%H:%M}"}
@@ -214,7 +216,7 @@ def describe(schedule: Schedule) -> str:
             return _times(times)
         case AnyOf(schedules=schedules):
             return ", and ".join(describe(each) for each in schedules)
-        case Excepting(schedule=inner, blackouts=blackouts):
+        case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
             return f"{describe(inner)}, except {', '.join(blackout.describe(each) for each in blackouts)}"
         case AnchoredTimes(times=times, anchor=anchor):
             when = f"{_times(times)}, counted from {anchor:%H:%M}"

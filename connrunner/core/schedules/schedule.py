@@ -20,10 +20,10 @@ from connrunner.core.model import (
     Cron,
     DayOfMonth,
     DaysOfWeek,
-    Excepting,
     Manual,
     Recurrence,
     Schedule,
+    ScheduleWithBlackouts,
     TimesPerDay,
     WeekdayOfMonth,
 )
@@ -97,7 +97,7 @@ def next_left_out(
 def why_not(schedule: Schedule, instant: datetime) -> str:
     """Return the blackout in words that keeps *schedule* from firing at *instant*; empty when there is none."""
     match schedule:
-        case Excepting(schedule=inner, blackouts=blackouts):
+        case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
             found = blackout.at(blackouts, instant)
             return f"blackout: {blackout.describe(found)}" if found else why_not(inner, instant)
         case AnyOf(schedules=schedules):
@@ -118,7 +118,7 @@ def check(schedule: Schedule) -> None:
         case AnyOf(schedules=schedules):
             for each in schedules:
                 check(each)
-        case Excepting(schedule=inner, blackouts=blackouts):
+        case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
             check(inner)
             always = tuple(each for each in blackouts if each.span is None and not each.dates)
             if always and next_after(replace(schedule, blackouts=always), start, on_since=start) is None:
@@ -135,9 +135,9 @@ def check(schedule: Schedule) -> None:
 def _without_blackouts(schedule: Schedule) -> Schedule:
     """Return *schedule* without any blackout; itself when it has none."""
     match schedule:
-        case Excepting(schedule=inner):
+        case ScheduleWithBlackouts(schedule=inner):
             return _without_blackouts(inner)
-        case AnyOf(schedules=schedules) if any(isinstance(each, Excepting) for each in schedules):
+        case AnyOf(schedules=schedules) if any(isinstance(each, ScheduleWithBlackouts) for each in schedules):
             bare = [_without_blackouts(each) for each in schedules]
             return AnyOf(schedules=tuple(each for each in bare if not isinstance(each, Manual | AnyOf)))
         case _:
@@ -149,7 +149,7 @@ def zone_of(schedule: Schedule) -> str | None:
     match schedule:
         case Manual() | TimesPerDay():
             return None
-        case Excepting(schedule=inner):
+        case ScheduleWithBlackouts(schedule=inner):
             return zone_of(inner)
         case AnyOf(schedules=schedules):
             zones = {zone_of(each) for each in schedules} - {None}
@@ -170,7 +170,7 @@ def longest_gap(schedule: Schedule) -> timedelta | None:
             return -(-(DAY // MINUTE) // times) * MINUTE
         case AnyOf(schedules=schedules):
             return min((gap for gap in map(longest_gap, schedules) if gap is not None), default=None)
-        case Recurrence() | Excepting():
+        case Recurrence() | ScheduleWithBlackouts():
             return None
         case Cron(expression=expression):
             if not cron.is_daily(expression):
@@ -204,7 +204,7 @@ def _slots_after(schedule: Schedule, after: datetime, until: datetime, on_since:
             return _elapsed_slots(schedule, _switched_on(on_since), after)
         case AnyOf(schedules=schedules):
             return _once(merge(*(_slots_after(each, after, until, on_since) for each in schedules)))
-        case Excepting():
+        case ScheduleWithBlackouts():
             return _free_slots(schedule, after, until, on_since)
         case _:
             return _calendar_slots(schedule, after)
@@ -219,7 +219,9 @@ def _once(slots: Iterator[datetime]) -> Iterator[datetime]:
             yield slot
 
 
-def _free_slots(schedule: Excepting, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
+def _free_slots(
+    schedule: ScheduleWithBlackouts, after: datetime, until: datetime, on_since: datetime | None
+) -> Iterator[datetime]:
     """Yield the slots outside of blackouts. Those inside are leapt over: there may be a thousand a day."""
     slots = _slots_after(schedule.schedule, after, until, on_since)
     leaps = 0

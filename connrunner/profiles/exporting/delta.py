@@ -24,14 +24,14 @@ from connrunner.core.model import Export, Property
 from connrunner.profiles import consent, sql, where
 from connrunner.profiles.exporting import identifiers
 from connrunner.profiles.importing.merge import unbalanced
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 VERDICTS = ("created", "updated", "unchanged", "filtered", "consent_blocked", "deleted", "rejected")
 CREATED, UPDATED, UNCHANGED, FILTERED, BLOCKED, DELETED, REJECTED = range(len(VERDICTS))
 IN_ORDER = f"s.verdict = {DELETED}, s.profile"
 
 
-def decide(session: Session, work: Export, columns: Mapping[str, tuple[Property, str]], *, sender: str) -> Counts:
+def decide(session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]], *, sender: str) -> Counts:
     """Make the table for the connection *sender* and return its counters."""
     total = int(session.one("SELECT count(*) FROM store.profiles"))
     condition = "true" if work.where is None else where.condition(session, work.where)
@@ -63,7 +63,7 @@ def decide(session: Session, work: Export, columns: Mapping[str, tuple[Property,
     return counted(session)
 
 
-def _mark_deleted(session: Session, exported: Sequence[Property], sender: str) -> None:
+def _mark_deleted(session: StoreSession, exported: Sequence[Property], sender: str) -> None:
     """
     Let what the partner knows and should know no more count as deleted.
 
@@ -89,7 +89,7 @@ def _mark_deleted(session: Session, exported: Sequence[Property], sender: str) -
         DELETE FROM sending WHERE verdict IS NULL""")
 
 
-def counted(session: Session) -> Counts:
+def counted(session: StoreSession) -> Counts:
     """Return what the table counts up to. RunError when that does not account for each of its rows."""
     found = dict(
         session.execute(

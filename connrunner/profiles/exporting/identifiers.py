@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from connrunner.core.model import Property
 from connrunner.profiles import sql, values
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 
 def as_json(exported: Iterable[tuple[Property, str]]) -> str:
@@ -26,7 +26,7 @@ def text_from_json(owner: Property, source: str) -> str:
     return f"json_extract_string({source}, {place})"
 
 
-def shown(session: Session, source: str, *, masked: bool = True) -> str:
+def shown(session: StoreSession, source: str, *, masked: bool = True) -> str:
     """Return the expression of all identifiers of a profile, those in *source* before those of `profiles p`."""
     parts = []
     for name, owner in session.layout.properties.items():

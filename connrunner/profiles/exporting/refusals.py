@@ -11,14 +11,14 @@ from connrunner.errors import RunError
 from connrunner.profiles import rejects, sql
 from connrunner.profiles.exporting import delta, identifiers
 from connrunner.profiles.readers.normalize import free, private
-from connrunner.profiles.results import Refused
-from connrunner.profiles.session import Session
+from connrunner.profiles.results import RefusedRow
+from connrunner.profiles.session import StoreSession
 
 MOST = 100_000  # rows that are told of
 LONGEST = 1_000  # characters of what the partner said about one
 
 
-def mark(session: Session, work: Export, refused: Sequence[Refused], *, rows: int) -> None:
+def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
     """Mark the *refused* ones of the *rows* of the file in `sending`. RunError when there is no such row."""
     for one in refused:
         if not 0 <= one.row < rows:
@@ -45,7 +45,7 @@ def mark(session: Session, work: Export, refused: Sequence[Refused], *, rows: in
     path.unlink()
 
 
-def tell(session: Session, path: Path, *, file: str) -> None:
+def tell(session: StoreSession, path: Path, *, file: str) -> None:
     """Write why rows of *file* were refused to *path*, one JSON line for each, the first ones when there are many."""
     rejects.prepare(session.connection)
     key = identifiers.shown(session, "s.identifiers")

@@ -26,14 +26,14 @@ from connrunner.errors import RunError
 from connrunner.profiles import expected, runs, sql, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
-from connrunner.profiles.results import ExportResult, Refused, Sample
-from connrunner.profiles.session import Session
+from connrunner.profiles.results import ExportResult, RefusedRow, Sample
+from connrunner.profiles.session import StoreSession
 
 MARK = "deleted"  # the column that says so
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sending:
+class PendingExport:
     """What `export` wrote and nobody confirmed yet, beside the table `sending`."""
 
     work: Export
@@ -41,7 +41,7 @@ class Sending:
     rows: int
 
 
-def export(session: Session, work: Export, form: Format, *, sender: str, path: Path, samples: int) -> ExportResult:
+def export(session: StoreSession, work: Export, form: Format, *, sender: str, path: Path, samples: int) -> ExportResult:
     """Write the rows of the connection *sender*; the temporary table `sending` says what becomes of each profile."""
     writers.check(form)
     columns = writers.columns(session, work.fields)
@@ -68,9 +68,9 @@ def export(session: Session, work: Export, form: Format, *, sender: str, path: P
 
 
 def exported(
-    session: Session,
-    sent: Sending,
-    refused: Sequence[Refused],
+    session: StoreSession,
+    sent: PendingExport,
+    refused: Sequence[RefusedRow],
     *,
     sender: str,
     run: int,
@@ -104,7 +104,7 @@ def exported(
     return counts
 
 
-def _check(session: Session, work: Export, columns: Mapping[str, tuple[Property, str]]) -> None:
+def _check(session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]]) -> None:
     """RunError when *work* cannot mean anything for the store."""
     for name in work.objectives:
         if name not in session.model.objectives:
@@ -143,7 +143,7 @@ def _told(columns: Mapping[str, tuple[Property, str]]) -> dict[str, tuple[Proper
 
 
 def _samples(
-    session: Session, columns: Mapping[str, tuple[Property, str]], source: str, most: int
+    session: StoreSession, columns: Mapping[str, tuple[Property, str]], source: str, most: int
 ) -> tuple[Sample, ...]:
     """Return the first rows of *source* that change something for the partner."""
     cells = []

@@ -15,14 +15,14 @@ from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles import sql
 from connrunner.profiles.readers.normalize import CHUNK, free, private
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 _PART = 3_000  # bytes that DuckDB gets at a time
 _LARGEST_FIELD = 1 << 30  # characters
 
 
 def transcode(
-    session: Session, source: Path, path: Path, form: Format, packing: Literal["none", "gzip", "zstd"]
+    session: StoreSession, source: Path, path: Path, form: Format, packing: Literal["none", "gzip", "zstd"]
 ) -> None:
     """Write the file *source* to *path* as *form* says. RunError for a sign that its encoding does not have."""
     if packing == "zstd":
@@ -47,7 +47,7 @@ def _encoded(source: Path, form: Format) -> Iterator[bytes]:
         yield encoder.encode("", final=True)
 
 
-def _write_zstd(session: Session, chunks: Iterator[bytes], path: Path) -> None:
+def _write_zstd(session: StoreSession, chunks: Iterator[bytes], path: Path) -> None:
     """Let DuckDB pack the bytes, which it takes as lines of text only; Python can do it from 3.14 on."""
     lines = free(session.temp)
     rest = b""

@@ -19,7 +19,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import sql, values
 from connrunner.profiles.exporting import formulas, transcode
 from connrunner.profiles.readers.normalize import encoding, free, private
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
@@ -28,7 +28,7 @@ Packing = Literal["none", "gzip", "zstd"]
 _SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd"}
 
 
-def columns(session: Session, wanted: Mapping[str, str]) -> dict[str, tuple[Property, str]]:
+def columns(session: StoreSession, wanted: Mapping[str, str]) -> dict[str, tuple[Property, str]]:
     """Return property and expression (over `profiles p`) of each *wanted* column. RunError for those that cannot be."""
     found: dict[str, tuple[Property, str]] = {}
     for column, name in wanted.items():
@@ -64,7 +64,7 @@ def check(form: Format) -> None:
 
 
 def write(
-    session: Session,
+    session: StoreSession,
     path: Path,
     form: Format,
     wanted: Mapping[str, tuple[Property, str]],
@@ -149,7 +149,7 @@ def _check_distinct(names: list[str]) -> None:
             )
 
 
-def _header(session: Session, form: Format, name: str) -> str:
+def _header(session: StoreSession, form: Format, name: str) -> str:
     if form.type != "csv" or not form.spreadsheet:
         return name
     return str(session.one(f"SELECT {formulas.safe(PropertyType.TEXT, sql.text(name))}"))
@@ -167,7 +167,7 @@ def _cell(form: Format, owner: Property, value: str) -> str:
     return formulas.safe(owner.type, cell) if form.spreadsheet else cell
 
 
-def _check_unquoted(session: Session, form: Format, cells: Mapping[str, str], source: str) -> None:
+def _check_unquoted(session: StoreSession, form: Format, cells: Mapping[str, str], source: str) -> None:
     """RunError for the first value that would be taken for more than one, because no quotes keep it together."""
     signs = {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
     cases, culprits = [], []

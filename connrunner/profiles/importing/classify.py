@@ -12,7 +12,7 @@ from connrunner.profiles import consent, sql
 from connrunner.profiles.importing import match
 from connrunner.profiles.importing.match import Matches
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.tables import Layout
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
@@ -33,7 +33,7 @@ FLAGS = 60  # in one column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
+class ColumnChange:
     """One column of `profiles` that an import may change."""
 
     column: str
@@ -44,22 +44,28 @@ class Change:
     bit: int
 
 
-def changes(plan: Plan, layout: Layout) -> tuple[Change, ...]:
+def changes(plan: ImportPlan, layout: Layout) -> tuple[ColumnChange, ...]:
     """Return every column that *plan* may change, and how."""
     found = []
     for position, (column, new, updated, differs) in enumerate(_effects(plan, layout)):
         flag, bit = divmod(position, FLAGS)
-        found.append(Change(column=column, new=new, updated=updated, changes=differs, flag=f"m{flag}", bit=bit))
+        found.append(ColumnChange(column=column, new=new, updated=updated, changes=differs, flag=f"m{flag}", bit=bit))
     return tuple(found)
 
 
-def flags(found: Sequence[Change]) -> tuple[str, ...]:
+def flags(found: Sequence[ColumnChange]) -> tuple[str, ...]:
     """Return the columns of `verdicts` that hold flags."""
     return tuple(dict.fromkeys(change.flag for change in found))
 
 
 def classify(
-    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, matches: Matches, *, retry: bool
+    connection: duckdb.DuckDBPyConnection,
+    stage: Stage,
+    plan: ImportPlan,
+    layout: Layout,
+    matches: Matches,
+    *,
+    retry: bool,
 ) -> None:
     """
     Make the temporary table `verdicts`: for each row `rn`, its profile's `pid`, its verdict and flags.
@@ -101,7 +107,7 @@ def classify(
     _refuse_taken_identifiers(connection, stage, plan, layout)
 
 
-def said(plan: Plan, layout: Layout, objective: str) -> str:
+def said(plan: ImportPlan, layout: Layout, objective: str) -> str:
     """Return the expression of what the row, else the profile, says to an objective."""
     stored = layout.consent(objective)
     for number, (name, _) in enumerate(plan.consents):
@@ -110,7 +116,7 @@ def said(plan: Plan, layout: Layout, objective: str) -> str:
     return stored
 
 
-def overflow(mapped: Mapped, layout: Layout) -> str:
+def overflow(mapped: MappedField, layout: Layout) -> str:
     """Return the condition that an increment leads beyond what its column holds."""
     value = f"s.v{mapped.number}"
     if not mapped.writes_existing:
@@ -118,11 +124,11 @@ def overflow(mapped: Mapped, layout: Layout) -> str:
     return f"{value} IS NOT NULL AND {_sum(mapped, layout)} IS NULL"
 
 
-def _sum(mapped: Mapped, layout: Layout) -> str:
+def _sum(mapped: MappedField, layout: Layout) -> str:
     return f"try(coalesce({layout.value(mapped.field.property)}, 0) + s.v{mapped.number})"
 
 
-def _effects(plan: Plan, layout: Layout) -> Iterator[tuple[str, str, str, str]]:
+def _effects(plan: ImportPlan, layout: Layout) -> Iterator[tuple[str, str, str, str]]:
     for mapped in plan.fields:
         column = layout.columns[mapped.field.property]
         stored, value = f"p.{column}", f"s.v{mapped.number}"
@@ -141,7 +147,7 @@ def _effects(plan: Plan, layout: Layout) -> Iterator[tuple[str, str, str, str]]:
         yield layout.consents[objective], value, updated, f"{value} IS NOT NULL AND {value} IS DISTINCT FROM {stored}"
 
 
-def _effect(mapped: Mapped, layout: Layout, stored: str, value: str) -> tuple[str, str]:
+def _effect(mapped: MappedField, layout: Layout, stored: str, value: str) -> tuple[str, str]:
     match mapped.field.write:
         case Write.SET:
             return f"coalesce({value}, {stored})", f"{value} IS NOT NULL AND {value} IS DISTINCT FROM {stored}"
@@ -160,7 +166,9 @@ def _effect(mapped: Mapped, layout: Layout, stored: str, value: str) -> tuple[st
             return updated, f"{value} IS NOT NULL AND {updated} IS DISTINCT FROM {stored}"
 
 
-def _refuse_taken_identifiers(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout) -> None:
+def _refuse_taken_identifiers(
+    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout
+) -> None:
     """
     Make `taken` (rn, number of the field) and refuse its rows: they would give one identifier's value to two profiles.
 

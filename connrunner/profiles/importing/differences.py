@@ -9,15 +9,15 @@ from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.keys import key
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.results import Difference
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 SHOWN = 20  # differences
 SEPARATOR = "; "  # between the values of a `many` property
 
 
-def first(session: Session, stage: Stage, plan: Plan, most: int) -> list[Difference]:
+def first(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> list[Difference]:
     """Return up to *most* differences between the classified rows and their profiles, before they are merged."""
     if most <= 0:
         return []
@@ -36,7 +36,7 @@ def first(session: Session, stage: Stage, plan: Plan, most: int) -> list[Differe
     return [Difference(profile=row[0], property=row[1], old=row[2], new=row[3]) for row in found.fetchall()]
 
 
-def _told(session: Session, plan: Plan) -> Iterator[str]:
+def _told(session: StoreSession, plan: ImportPlan) -> Iterator[str]:
     """Yield the expression of each difference, NULL where there is none."""
     changes = classify.changes(plan, session.layout)
     for place, (change, (name, mapped)) in enumerate(zip(changes, _names(plan), strict=True)):
@@ -47,14 +47,14 @@ def _told(session: Session, plan: Plan) -> Iterator[str]:
             old: {_text(mapped, f"p.{change.column}")}, new: {new}}} END"""
 
 
-def _names(plan: Plan) -> Iterator[tuple[str, Mapped | None]]:
+def _names(plan: ImportPlan) -> Iterator[tuple[str, MappedField | None]]:
     for mapped in plan.fields:
         yield mapped.field.property, mapped
     for objective, _ in plan.consents:
         yield f"consent to {objective}", None
 
 
-def _text(mapped: Mapped | None, value: str) -> str:
+def _text(mapped: MappedField | None, value: str) -> str:
     if mapped is None:
         return f"({value})::VARCHAR"
     kind = mapped.owner.type

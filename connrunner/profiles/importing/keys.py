@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from connrunner.core.model import Property
 from connrunner.profiles import sql, values
-from connrunner.profiles.mapping import Plan
+from connrunner.profiles.mapping import ImportPlan
 
 
-def key(plan: Plan, *, masked: bool) -> str:
+def key(plan: ImportPlan, *, masked: bool) -> str:
     """Return the expression of the first of the row's keys that is complete; *masked* hides what is personal."""
     keys = []
     for group in plan.groups:

@@ -17,13 +17,13 @@ import duckdb
 
 from connrunner.core.model import LocalFile
 from connrunner.profiles.importing.classify import REFUSED
-from connrunner.profiles.mapping import Plan
+from connrunner.profiles.mapping import ImportPlan
 
 _ONE = "connection = ? AND name = ?"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class LedgerEntry:
     """What is known about a file that is about to be read."""
 
     same: bool = False  # its rows were read before, by this mapping
@@ -40,7 +40,9 @@ class Known:
         return "retry" if self.refused else "skip"
 
 
-def accepted(connection: duckdb.DuckDBPyConnection, plan: Plan, *, reader: str) -> Callable[[str, int, str], bool]:
+def accepted(
+    connection: duckdb.DuckDBPyConnection, plan: ImportPlan, *, reader: str
+) -> Callable[[str, int, str], bool]:
     """
     Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
 
@@ -59,11 +61,11 @@ def accepted(connection: duckdb.DuckDBPyConnection, plan: Plan, *, reader: str) 
 def look_up(
     connection: duckdb.DuckDBPyConnection,
     file: LocalFile,
-    plan: Plan,
+    plan: ImportPlan,
     *,
     reader: str,
     digest: Callable[[], str],
-) -> Known:
+) -> LedgerEntry:
     """Return what is known about *file* of the connection *reader*; *digest* is asked only when its bytes decide."""
     found = connection.execute(
         "SELECT mapping, size, modified, digest, rows, coalesce(len(refused), 0), increments FROM store.files"
@@ -71,17 +73,17 @@ def look_up(
         [reader, file.name],
     ).fetchone()
     if found is None:
-        return Known()
+        return LedgerEntry()
     mapping, size, modified, bytes_digest, rows, refused, increments = found
     meaning = plan.meaning(file)
     if size != file.size:
-        return Known()
+        return LedgerEntry()
     if not (modified and modified == file.modified) and bytes_digest != digest():
-        return Known()
+        return LedgerEntry()
     if mapping != meaning:
         # The bytes are the same but mean something else now; what was added to a number must not be added again.
-        return Known(increments=tuple(increments))
-    return Known(same=True, rows=rows, refused=refused, digest=bytes_digest, increments=tuple(increments))
+        return LedgerEntry(increments=tuple(increments))
+    return LedgerEntry(same=True, rows=rows, refused=refused, digest=bytes_digest, increments=tuple(increments))
 
 
 def forget(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
@@ -100,7 +102,7 @@ def refused(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: s
 def remember(
     connection: duckdb.DuckDBPyConnection,
     file: LocalFile,
-    plan: Plan,
+    plan: ImportPlan,
     *,
     reader: str,
     digest: str,

@@ -18,7 +18,7 @@ import duckdb
 
 from connrunner.profiles import sql
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.tables import Layout
 
 SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4
@@ -38,7 +38,9 @@ class Matches:
     fated: bool
 
 
-def match(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, *, retry: bool) -> Matches:
+def match(
+    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout, *, retry: bool
+) -> Matches:
     """Find each row's profile. To *retry*, only the rows in `refused` count; the others show who is last."""
     connection.execute("CREATE OR REPLACE TEMP TABLE fates (rn BIGINT, fate UTINYINT, winner BIGINT)")
     if plan.finds_by_one_identifier:
@@ -60,7 +62,7 @@ def match(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layou
     return Matches(join=join, fated=fated)
 
 
-def note_later_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, key: Mapped, *, retry: bool) -> bool:
+def note_later_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, key: MappedField, *, retry: bool) -> bool:
     """
     Note in `fates` the rows of `verdicts` whose *key* a later row has, too; tell whether there are any.
 
@@ -92,11 +94,11 @@ def _different(connection: duckdb.DuckDBPyConnection) -> str:
     return f"bit_count(bitstring_agg(pid, 0, {highest}))" if highest < MOST_BITS else "count(DISTINCT pid)"
 
 
-def _meets(group: Sequence[Mapped], layout: Layout) -> str:
+def _meets(group: Sequence[MappedField], layout: Layout) -> str:
     return sql.all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
 
 
-def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout) -> None:
+def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout) -> None:
     """Make `found`: for each row that finds any, the lowest and the highest profile."""
     hits = " UNION ALL ".join(
         f"""SELECT s.rowid AS rn, p.rowid AS pid
@@ -108,7 +110,7 @@ def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Pl
         INSERT INTO fates SELECT rn, {AMBIGUOUS}, NULL FROM found WHERE lo <> hi""")
 
 
-def _link_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan) -> None:
+def _link_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan) -> None:
     """Make `targets`, the profile of each row that has one; rows that hang together meet one fate."""
     keys = {mapped.number: f"v{mapped.number}" for group in plan.groups for mapped in group}
     links = []

@@ -10,7 +10,7 @@ from connrunner.profiles import sql
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Plan
+from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.tables import Layout
 
 
@@ -34,7 +34,7 @@ def unbalanced(problem: str) -> RunError:
 
 
 def merge(
-    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, *, run: int, counts: Counts
+    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout, *, run: int, counts: Counts
 ) -> None:
     """Write what the verdicts say, stamped with the number *run* of this run in `runs`."""
     changes = classify.changes(plan, layout)
@@ -63,7 +63,9 @@ def merge(
         _record_refusals(connection, stage, plan, layout, run)
 
 
-def _written(connection: duckdb.DuckDBPyConnection, changes: tuple[classify.Change, ...]) -> list[classify.Change]:
+def _written(
+    connection: duckdb.DuckDBPyConnection, changes: tuple[classify.ColumnChange, ...]
+) -> list[classify.ColumnChange]:
     """Return the columns that change for at least one profile: a column that is not touched costs nothing."""
     flags = classify.flags(changes)
     found = connection.execute(
@@ -82,7 +84,9 @@ def _next_profiles(connection: duckdb.DuckDBPyConnection, count: int) -> int:
     return int(found[0])
 
 
-def _record_refusals(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Plan, layout: Layout, run: int) -> None:
+def _record_refusals(
+    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout, run: int
+) -> None:
     """
     Record what blocked rows refuse for the profiles they found.
 

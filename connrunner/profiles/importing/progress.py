@@ -6,22 +6,22 @@ import json
 from typing import Any
 
 from connrunner.profiles.importing import retained_rows
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 
-def mark(session: Session, reader: str) -> Any:
+def mark(session: StoreSession, reader: str) -> Any:
     """Return the mark that the last import of the connection *reader* left, or None."""
     found = session.one("SELECT mark FROM store.marks WHERE connection = ?", [reader])
     return None if found is None else json.loads(found)
 
 
-def leave(session: Session, reader: str, mark: Any, *, run: int) -> None:
+def leave(session: StoreSession, reader: str, mark: Any, *, run: int) -> None:
     """Make *mark*, plain JSON, the one of the connection *reader*."""
     session.execute("DELETE FROM store.marks WHERE connection = ?", [reader])
     session.execute("INSERT INTO store.marks VALUES (?, ?, ?)", [reader, json.dumps(mark), run])
 
 
-def remembered(session: Session, connection: str) -> dict[str, Any]:
+def remembered(session: StoreSession, connection: str) -> dict[str, Any]:
     """See `ProfileStore.remembered`."""
     files = session.execute(
         """SELECT f.name, f.size, f.modified, f.rows, coalesce(len(f.refused), 0), r.run
@@ -38,7 +38,7 @@ def remembered(session: Session, connection: str) -> dict[str, Any]:
     }
 
 
-def forget(session: Session, connection: str) -> None:
+def forget(session: StoreSession, connection: str) -> None:
     """See `ProfileStore.forget`."""
     with session.transaction():
         for table in ("files", "kept", "marks", "sent"):

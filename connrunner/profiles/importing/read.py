@@ -10,11 +10,11 @@ from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expected, sql
 from connrunner.profiles.importing.stage import Stage, stage
-from connrunner.profiles.mapping import Plan
+from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
-from connrunner.profiles.readers.normalize import Plain, plain
+from connrunner.profiles.readers.normalize import NormalizedFile, plain
 from connrunner.profiles.readers.rows import Rows
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 SAMPLE = 1 << 16
 
@@ -22,7 +22,9 @@ SAMPLE = 1 << 16
 _OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException)
 
 
-def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callable[[int, int], None]) -> Stage:
+def read(
+    session: StoreSession, file: LocalFile, plan: ImportPlan, table: str, tell: Callable[[int, int], None]
+) -> Stage:
     """Stage the rows of *file* in the temporary *table*; *tell* hears how many of about how many are read."""
     form = plan.form(file)
     opened = plain(file, form, session.temp)
@@ -55,14 +57,14 @@ def read(session: Session, file: LocalFile, plan: Plan, table: str, tell: Callab
     return staged(csv.rewritten(opened, form, names, lines, wanted, session.temp))
 
 
-def _about(file: Plain) -> int:
+def _about(file: NormalizedFile) -> int:
     """Return about how many rows the file has, from the length of its first lines."""
     with file.path.open("rb") as opened:
         sample = opened.read(SAMPLE)
     return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
 
 
-def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
+def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> Rows:
     relation = parquet.relation(file)
     try:
         columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
@@ -81,7 +83,9 @@ def _parquet(session: Session, file: Plain, plan: Plan) -> Rows:
     return parquet.rows(file, columns, _kinds(plan), about=about)
 
 
-def _excel(session: Session, file: LocalFile, opened: Plain, plan: Plan, tell: Callable[[int, int], None]) -> Rows:
+def _excel(
+    session: StoreSession, file: LocalFile, opened: NormalizedFile, plan: ImportPlan, tell: Callable[[int, int], None]
+) -> Rows:
     sheet = plan.form(file).sheet
     names = excel.columns(opened, sheet)
     missing = [name for name in plan.columns if name not in names]
@@ -93,11 +97,11 @@ def _excel(session: Session, file: LocalFile, opened: Plain, plan: Plan, tell: C
     return excel.rows(opened, sheet, names, _kinds(plan), plan.columns, copied, session.temp, tell)
 
 
-def _kinds(plan: Plan) -> dict[str, PropertyType]:
+def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
     return {mapped.field.column: mapped.owner.type for mapped in plan.fields}
 
 
-def _objects(session: Session, result: Stage, plan: Plan, file: Plain) -> Stage:
+def _objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
     """Look at what the objects of *file* have, now that they are staged."""
     if names := plan.work.expect.columns if result.rows else ():
         cells = [f"json_type(record, {sql.text(jsonlines.pointer_to(name))})" for name in names]
@@ -110,7 +114,7 @@ def _objects(session: Session, result: Stage, plan: Plan, file: Plain) -> Stage:
     return result
 
 
-def _warn_of_absent_members(session: Session, result: Stage, plan: Plan, name: str) -> None:
+def _warn_of_absent_members(session: StoreSession, result: Stage, plan: ImportPlan, name: str) -> None:
     """A column that no object has is a misspelt one more often than not; objects may leave out what they lack."""
     found: Sequence[int] = session.execute(
         f"SELECT {', '.join(f'count(v{mapped.number})' for mapped in plan.fields)}, count(bad) FROM {result.table}"

@@ -22,17 +22,17 @@ from connrunner.profiles.importing.classify import NUMBER, REFUSED
 from connrunner.profiles.importing.keys import key
 from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.importing.stage import Stage, stage
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.rows import Rows
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
 _REFUSED = f"verdict IN ({', '.join(map(str, REFUSED))})"
 
 
-def offered(session: Session, plan: Plan, *, reader: str, table: str) -> Stage | None:
+def offered(session: StoreSession, plan: ImportPlan, *, reader: str, table: str) -> Stage | None:
     """Stage the kept rows of the connection *reader* in the temporary *table*; None when there are none."""
     count = kept(session, reader)
     if not count:
@@ -62,12 +62,12 @@ def offered(session: Session, plan: Plan, *, reader: str, table: str) -> Stage |
     return stage(session, table, rows, plan, NAME, lambda _: None)
 
 
-def kept(session: Session, reader: str) -> int:
+def kept(session: StoreSession, reader: str) -> int:
     """Return how many rows are kept for the connection *reader*."""
     return int(session.one("SELECT count(*) FROM store.kept WHERE connection = ?", [reader]))
 
 
-def supersede(session: Session, old: Stage, newer: Iterable[Stage], plan: Plan) -> None:
+def supersede(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: ImportPlan) -> None:
     """Make duplicates of the classified rows of *old* that are refused, and that rows of *newer* stages replace."""
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE replaceable AS
@@ -89,7 +89,7 @@ def supersede(session: Session, old: Stage, newer: Iterable[Stage], plan: Plan) 
         DELETE FROM taken WHERE rn IN (FROM superseded)""")
 
 
-def _owners(session: Session, plan: Plan) -> str:
+def _owners(session: StoreSession, plan: ImportPlan) -> str:
     """Return the query of the profiles that replaceable rows found: the rows and the profiles' identifiers."""
     identifiers = {mapped.number: mapped for group in plan.groups for mapped in group}.values()
     told = ", ".join(f"{session.layout.value(one.field.property)} AS {_known(one)}" for one in identifiers)
@@ -99,15 +99,15 @@ def _owners(session: Session, plan: Plan) -> str:
     )
 
 
-def _meets(session: Session, group: Sequence[Mapped]) -> str:
+def _meets(session: StoreSession, group: Sequence[MappedField]) -> str:
     return sql.all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
 
 
-def _known(mapped: Mapped) -> str:
+def _known(mapped: MappedField) -> str:
     return f"p{mapped.number}"
 
 
-def tell_superseded(session: Session, old: Stage, plan: Plan, *, part: int) -> None:
+def tell_superseded(session: StoreSession, old: Stage, plan: ImportPlan, *, part: int) -> None:
     """Add the rows that `supersede` found to the temporary table `rejects`."""
     session.execute(
         f"""INSERT INTO rejects (file, part, line, key, stage, code, message)
@@ -117,7 +117,7 @@ def tell_superseded(session: Session, old: Stage, plan: Plan, *, part: int) -> N
     )
 
 
-def settle(session: Session) -> None:
+def settle(session: StoreSession) -> None:
     """Forget the offered rows that `verdicts` refuses no more."""
     session.execute(
         f"""DELETE FROM store.kept WHERE number IN (
@@ -125,7 +125,7 @@ def settle(session: Session) -> None:
     )
 
 
-def keep(session: Session, file: Stage, form: Format, *, reader: str, part: int, run: int) -> None:
+def keep(session: StoreSession, file: Stage, form: Format, *, reader: str, part: int, run: int) -> None:
     """Keep the rows of the stage *file* that `verdicts` refuses, with the first of their reasons in `rejects`."""
     wanted = int(session.one(f"SELECT count(*) FROM verdicts WHERE {_REFUSED}"))
     if not wanted:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from connrunner.core.model import PropertyType
 from connrunner.profiles import sql, values
 from connrunner.profiles.importing import stage
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 
 ROW = -1  # stands for the row where a field's number is expected
 
@@ -17,7 +17,7 @@ def objective(number: int) -> int:
     return -2 - number
 
 
-def flaws(bad_rows: str, plan: Plan) -> str:
+def flaws(bad_rows: str, plan: ImportPlan) -> str:
     """Return the query of `rn`, `key`, field number `f`, `code` and `value` of each flaw in *bad_rows*, a query."""
     texts = ["bad[1] AS flaw"]
     for position, mapped in enumerate(plan.fields, 2):
@@ -31,7 +31,7 @@ def flaws(bad_rows: str, plan: Plan) -> str:
         ) WHERE one IS NOT NULL"""
 
 
-def _reasons(plan: Plan) -> Iterator[str]:
+def _reasons(plan: ImportPlan) -> Iterator[str]:
     yield _reason("flaw IS NOT NULL", ROW, "flaw")
     for mapped in plan.fields:
         wrong = f"v{mapped.number} IS NULL AND {stage.filled(mapped)}"
@@ -50,7 +50,7 @@ def _reason(condition: str, number: int, code: str, value: str = "NULL::VARCHAR"
     return f"CASE WHEN {condition} THEN {{f: {number}, code: {code}, value: {value}}} END"
 
 
-def _culprit(mapped: Mapped) -> str:
+def _culprit(mapped: MappedField) -> str:
     """Return the expression of the text that is no value, as a log may show it."""
     raw = f"r{mapped.number}"
     if mapped.owner.many:
@@ -58,7 +58,7 @@ def _culprit(mapped: Mapped) -> str:
     return values.shown(raw, personal=mapped.owner.personal)
 
 
-def _code(mapped: Mapped) -> str:
+def _code(mapped: MappedField) -> str:
     if mapped.owner.type is not PropertyType.TEXT:
         return "'wrong-type'"
     raw = f"r{mapped.number}"

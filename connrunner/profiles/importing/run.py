@@ -15,14 +15,14 @@ from connrunner.errors import RunError
 from connrunner.profiles import expected, rejects, runs
 from connrunner.profiles.importing import differences, ledger, merge, progress, retained_rows
 from connrunner.profiles.importing.classify import classify
-from connrunner.profiles.importing.ledger import Known
+from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.match import match
 from connrunner.profiles.importing.read import read
 from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import Plan, plan
+from connrunner.profiles.mapping import ImportPlan, plan
 from connrunner.profiles.readers.normalize import digest
 from connrunner.profiles.results import Difference, FileResult, ImportResult
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +30,7 @@ class _Task:
     """One file and what is left to do with it; nothing when it has no stage."""
 
     file: LocalFile
-    known: Known
+    known: LedgerEntry
     stage: Stage | None = None
 
     @property
@@ -64,7 +64,7 @@ class _Digests:
 
 
 def import_files(
-    session: Session,
+    session: StoreSession,
     work: Import,
     files: Sequence[LocalFile],
     *,
@@ -81,7 +81,7 @@ def import_files(
         digests = _Digests(beside=beside)
         tasks: list[_Task] = []
         if old := retained_rows.offered(session, ready, reader=reader, table="stage_kept"):
-            tasks.append(_Task(file=retained_rows.FILE, known=Known(), stage=old))
+            tasks.append(_Task(file=retained_rows.FILE, known=LedgerEntry(), stage=old))
         for number, file in enumerate(files):
             before = sum(task.stage.rows for task in tasks if task.stage)
             left = sum(later.size for later in files[number:])
@@ -116,11 +116,11 @@ def import_files(
     return ImportResult(counts=total, files=tuple(results), differences=tuple(shown))
 
 
-def _arrival(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int) -> expected.Arrival:
+def _arrival(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int) -> expected.ImportMeasures:
     total = sum((result.counts for result in results), Counts())
     new = sum((result.counts for task, result in zip(tasks, results, strict=True) if task.new), Counts())
     came = [task for task in tasks if not task.is_kept]
-    return expected.Arrival(
+    return expected.ImportMeasures(
         rows=None if came and not any(task.new for task in came) else new.read,
         checked=new.checked,
         refused=new.refused,
@@ -130,9 +130,9 @@ def _arrival(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int)
 
 
 def _prepare(
-    session: Session,
+    session: StoreSession,
     file: LocalFile,
-    ready: Plan,
+    ready: ImportPlan,
     number: int,
     reader: str,
     digests: _Digests,
@@ -159,7 +159,7 @@ def _prepare(
         )
         return _Task(file=file, known=known)
     if known.task == "retry" and digests.of(file) != known.digest:
-        known = Known()  # its source says it is the same, and it is not
+        known = LedgerEntry()  # its source says it is the same, and it is not
     stage = read(session, file, ready, f"stage_{number}", tell)
     if not file.once:
         digests.start(file)
@@ -177,10 +177,10 @@ def _prepare(
 
 
 def _merge(
-    session: Session,
+    session: StoreSession,
     tasks: Sequence[_Task],
     part: int,
-    ready: Plan,
+    ready: ImportPlan,
     reader: str,
     digests: _Digests,
     *,
@@ -212,7 +212,7 @@ def _merge(
 
 
 def _remember(
-    session: Session, task: _Task, ready: Plan, part: int, reader: str, digests: _Digests, *, run: int
+    session: StoreSession, task: _Task, ready: ImportPlan, part: int, reader: str, digests: _Digests, *, run: int
 ) -> None:
     """Note what the next run has to know about the classified rows of *task*."""
     file, known, stage = task.file, task.known, task.stage

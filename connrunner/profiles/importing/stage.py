@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import sql, values
-from connrunner.profiles.mapping import Mapped, Plan
+from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers.rows import Rows
-from connrunner.profiles.session import Session
+from connrunner.profiles.session import StoreSession
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,9 @@ class Stage:
     records: Rows  # where they came from
 
 
-def stage(session: Session, table: str, rows: Rows, plan: Plan, name: str, tell: Callable[[float], None]) -> Stage:
+def stage(
+    session: StoreSession, table: str, rows: Rows, plan: ImportPlan, name: str, tell: Callable[[float], None]
+) -> Stage:
     """
     Fill *table* with the *rows* of the file *name*; *tell* hears meanwhile which part (0 to 1) is done.
 
@@ -47,7 +49,7 @@ def stage(session: Session, table: str, rows: Rows, plan: Plan, name: str, tell:
     return Stage(table=table, rows=count, first_line=rows.first_line, records=rows)
 
 
-def _check_straight(session: Session, query: str, name: str) -> None:
+def _check_straight(session: StoreSession, query: str, name: str) -> None:
     """
     RunError unless *query* is worked out in one line from the file to the table.
 
@@ -70,7 +72,7 @@ def _unordered(name: str, reason: str) -> RunError:
     )
 
 
-def _select(rows: Rows, plan: Plan) -> str:
+def _select(rows: Rows, plan: ImportPlan) -> str:
     """Return the query: the innermost part reads texts, the middle one types them, the outer one tells what is bad."""
     raw, typed, out, bad, texts = [f"{rows.flaw} AS flaw"], ["*"], [], ["flaw IS NOT NULL"], ["flaw"]
     for mapped in plan.fields:
@@ -95,29 +97,29 @@ def _select(rows: Rows, plan: Plan) -> str:
         FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {rows.relation}))"""
 
 
-def filled(mapped: Mapped) -> str:
+def filled(mapped: MappedField) -> str:
     """Return the condition that the field's text `r0`, `r1`... says something."""
     return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.filled(f"r{mapped.number}")
 
 
-def keyless(plan: Plan) -> str:
+def keyless(plan: ImportPlan) -> str:
     """Return the condition that none of the plan's keys is complete."""
     return sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
 
 
-def member(mapped: Mapped) -> str:
+def member(mapped: MappedField) -> str:
     """Return the expression of the value that the text `x`, one of many, spells."""
     return values.one(mapped.owner.type, "x")
 
 
-def _text(mapped: Mapped, rows: Rows) -> str:
+def _text(mapped: MappedField, rows: Rows) -> str:
     column = mapped.field.column
     if not mapped.owner.many:
         return rows.cell(column)
     return f"list_filter({rows.cells(column, mapped.field.separator)}, lambda x: {values.filled('x')})"
 
 
-def _value(mapped: Mapped, *, nul: bool) -> str:
+def _value(mapped: MappedField, *, nul: bool) -> str:
     """Return the expression of the field's value; NULL when the cell is empty or holds no such value."""
     raw, owner = f"r{mapped.number}", mapped.owner
     if not owner.many:

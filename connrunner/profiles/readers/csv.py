@@ -24,7 +24,7 @@ from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles import sql
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.normalize import Plain, free, private, undecodable
+from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
 from connrunner.profiles.readers.rows import Rows, whole
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ LONGEST_RECORD = 2_000_000  # characters; DuckDB's own limit, in bytes
 DELIMITERS = {",": "','", ";": "';'", "\t": '"\\t"', "|": "'|'"}
 
 
-def header(file: Plain, form: Format, wanted: Iterable[str]) -> tuple[tuple[str, ...], int]:
+def header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tuple[tuple[str, ...], int]:
     """Return the names of the columns and how many lines the header takes. RunError when a *wanted* one is missing."""
     if form.header:
         names, lines = _first_record(file, form)
@@ -45,7 +45,7 @@ def header(file: Plain, form: Format, wanted: Iterable[str]) -> tuple[tuple[str,
     return names, lines
 
 
-def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
+def rows(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
     """Return where DuckDB reads the records of *file* itself; its error means that they have to be rewritten."""
     # Without quotes there is nothing to be strict about, and surplus columns beyond the first are overlooked.
     columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
@@ -72,7 +72,9 @@ def rows(file: Plain, form: Format, names: Sequence[str], lines: int, *, about: 
     )
 
 
-def rewritten(file: Plain, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path) -> Rows:
+def rewritten(
+    file: NormalizedFile, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path
+) -> Rows:
     """
     Return the records of *file* from a copy in *folder*, written by the csv module's reading of it.
 
@@ -162,7 +164,7 @@ def _reader(text: Iterable[str], form: Format, *, strict: bool) -> _csv.Reader:
     return csv.reader(text, delimiter=form.delimiter, quotechar=None, quoting=none, strict=strict)
 
 
-def _first_record(file: Plain, form: Format) -> tuple[tuple[str, ...], int]:
+def _first_record(file: NormalizedFile, form: Format) -> tuple[tuple[str, ...], int]:
     try:
         with file.path.open(encoding="utf-8-sig", newline="") as text:
             reader = _reader(text, form, strict=False)

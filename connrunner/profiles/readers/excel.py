@@ -23,7 +23,7 @@ from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import sql
 from connrunner.profiles.readers import compression, jsonlines
-from connrunner.profiles.readers.normalize import Plain, free, private
+from connrunner.profiles.readers.normalize import NormalizedFile, free, private
 from connrunner.profiles.readers.rows import Rows, whole
 
 TOLD = 10_000  # rows between two words about how far it is
@@ -32,14 +32,14 @@ _SHEETS = "xl/worksheets/"
 _ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
-def columns(file: Plain, sheet: str) -> tuple[str, ...]:
+def columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
     """Return the names of the columns of the *sheet*, the first one when empty."""
     with _opened(file) as book:
         return _header(_records(book, sheet, file.name), file.name)
 
 
 def rows(
-    file: Plain,
+    file: NormalizedFile,
     sheet: str,
     names: Sequence[str],
     kinds: Mapping[str, PropertyType],
@@ -152,7 +152,7 @@ def _sheet(book: Any, wanted: str, name: str) -> Any:
 
 
 @contextmanager
-def _opened(file: Plain) -> Iterator[Any]:
+def _opened(file: NormalizedFile) -> Iterator[Any]:
     """Open the workbook; what openpyxl does not understand, while it is open, is told as a damaged file."""
     try:
         from openpyxl import load_workbook  # type: ignore[import-untyped]
@@ -179,7 +179,7 @@ def _opened(file: Plain) -> Iterator[Any]:
         ) from error
 
 
-def _check_size(opened: Any, file: Plain) -> None:
+def _check_size(opened: Any, file: NormalizedFile) -> None:
     """RunError for a workbook that unpacks to more than it may: the sizes in it are those that are read at most."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()

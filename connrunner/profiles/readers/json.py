@@ -11,7 +11,7 @@ from typing import TextIO
 
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
-from connrunner.profiles.readers.normalize import Plain, free, private, undecodable
+from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
@@ -23,7 +23,9 @@ _LINE_ENDS = str.maketrans("\n\r", "  ")
 _scan = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len).raw_decode
 
 
-def lines(file: Plain, path: str, folder: Path, tell: Callable[[int, int], None]) -> tuple[Plain, int]:
+def lines(
+    file: NormalizedFile, path: str, folder: Path, tell: Callable[[int, int], None]
+) -> tuple[NormalizedFile, int]:
     """
     Return a copy of *file* in *folder*, with each item of the list at the dotted *path* on a line, and their number.
 
@@ -44,13 +46,13 @@ def lines(file: Plain, path: str, folder: Path, tell: Callable[[int, int], None]
                     tell(count, round(count * file.size / max(document.offset, 1)))
     except UnicodeDecodeError as error:
         raise undecodable(file.path, file.name) or error from None
-    return Plain(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
+    return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
 
 
 class _Document:
     """The text of a document, of which only a part is in memory, and a place in it."""
 
-    def __init__(self, text: TextIO, file: Plain) -> None:
+    def __init__(self, text: TextIO, file: NormalizedFile) -> None:
         self._file = file
         self._text = text
         self._part = ""

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from connrunner.errors import RunError
 from connrunner.profiles import sql
-from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.rows import Rows
 
 LONGEST_LINE = 16_000_000  # bytes
 
 
-def check_start(file: Plain) -> None:
+def check_start(file: NormalizedFile) -> None:
     """RunError when the file is one JSON list, the common mistake."""
     with file.path.open("rb") as opened:
         start = opened.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -29,7 +29,7 @@ def check_start(file: Plain) -> None:
         )
 
 
-def rows(file: Plain, wanted: Iterable[str], *, about: int) -> Rows:
+def rows(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> Rows:
     """Return the records of *file*."""
     names = list(dict.fromkeys(wanted))
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}

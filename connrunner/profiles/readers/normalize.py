@@ -33,7 +33,7 @@ _MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plain:
+class NormalizedFile:
     """A file on this machine that DuckDB can read."""
 
     path: Path
@@ -49,7 +49,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def plain(file: LocalFile, form: Format, folder: Path) -> Plain:
+def plain(file: LocalFile, form: Format, folder: Path) -> NormalizedFile:
     """Return *file* as a plain one: itself where possible, else a copy in *folder*. RunError when it cannot be read."""
     source = Path(file.path)
     with _readable(file.name):
@@ -69,10 +69,10 @@ def plain(file: LocalFile, form: Format, folder: Path) -> Plain:
             source = _copy(_recoded(source, file.name, recode), folder)
         size = source.stat().st_size
         if form.type in _BINARY:
-            return Plain(path=_linked(source, folder), name=file.name, size=size, nul=True)
+            return NormalizedFile(path=_linked(source, folder), name=file.name, size=size, nul=True)
         quote = form.quote.encode() if form.type == "csv" else b""
         quotes, nul = _seen(source, quote, escaped=form.type in ("jsonl", "json"))
-        return Plain(path=_linked(source, folder), name=file.name, size=size, quotes=quotes, nul=nul)
+        return NormalizedFile(path=_linked(source, folder), name=file.name, size=size, quotes=quotes, nul=nul)
 
 
 def encoding(name: str) -> str:

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from connrunner.core.model import PropertyType
 from connrunner.profiles import sql
-from connrunner.profiles.readers.normalize import Plain
+from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.rows import Rows, whole
 
 
-def relation(file: Plain) -> str:
+def relation(file: NormalizedFile) -> str:
     """Return the relation of the file's rows."""
     return f"read_parquet({sql.text(str(file.path))})"
 
 
-def rows(file: Plain, columns: Sequence[tuple[str, str]], kinds: dict[str, PropertyType], *, about: int) -> Rows:
+def rows(
+    file: NormalizedFile, columns: Sequence[tuple[str, str]], kinds: dict[str, PropertyType], *, about: int
+) -> Rows:
     """Return the records of *file*, whose *columns* have these names and types; *kinds* says what a column is for."""
     place = {name: f"c{number}" for number, (name, _) in enumerate(columns)}
     types = dict(columns)

@@ -19,12 +19,12 @@ from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import runs, selection, sql, tables
 from connrunner.profiles.exporting import run as export
-from connrunner.profiles.exporting.run import Sending
+from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, progress
 from connrunner.profiles.importing import run as imports
 from connrunner.profiles.mapping import plan
-from connrunner.profiles.results import ExportResult, ImportResult, Refused
-from connrunner.profiles.session import Session
+from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.session import StoreSession
 
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
@@ -45,9 +45,9 @@ _SETTINGS = """
 class DuckDBStore:
     """The `ProfileStore` in a DuckDB file."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: StoreSession) -> None:
         self._session = session
-        self._sending: tuple[str, int, Sending] | None = None  # what `export` wrote and nobody confirmed yet
+        self._sending: tuple[str, int, PendingExport] | None = None  # what `export` wrote and nobody confirmed yet
 
     def import_files(
         self,
@@ -106,7 +106,7 @@ class DuckDBStore:
             result = export.export(
                 self._session, work, form or work.format, sender=connection, path=path, samples=samples
             )
-        self._sending = (connection, run, Sending(work=work, file=path.name, rows=result.rows_written))
+        self._sending = (connection, run, PendingExport(work=work, file=path.name, rows=result.rows_written))
         return result
 
     def exported(
@@ -115,7 +115,7 @@ class DuckDBStore:
         connection: str,
         run: int,
         at: datetime,
-        refused: Sequence[Refused] = (),
+        refused: Sequence[RefusedRow] = (),
         rejects: Path | None = None,
     ) -> Counts:
         if self._sending is None or self._sending[:2] != (connection, run):
@@ -163,7 +163,7 @@ def open_store(
         connection.execute(_SETTINGS + f"SET temp_directory = {sql.text(str(folder / 'spill'))}")
         with _told(path):
             _attach(connection, path, read_only=read_only, wait=wait)
-            session = Session(
+            session = StoreSession(
                 connection=connection,
                 path=path,
                 model=model,
