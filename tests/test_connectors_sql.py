@@ -153,16 +153,8 @@ def test_a_password_is_never_shown(tmp_path: Path) -> None:
     assert "horse" not in repr(found)
 
 
-DURATIONS = [("90s", 90), ("15m", 900), ("6h", 21600), ("2d", 172800), ("0s", 0)]
-
-
-@pytest.mark.parametrize(("text", "seconds"), DURATIONS)
-def test_durations(text: str, seconds: int) -> None:
-    assert address.seconds(text) == seconds
-
-
 def test_no_duration() -> None:
-    with pytest.raises(RunError, match="'soon' is no duration; write a whole number"):
+    with pytest.raises(RunError, match="'soon' is not a duration; write a whole number"):
         address.seconds("soon")
 
 

@@ -19,6 +19,7 @@ from connrunner.core.planning.forecast import LaneDay, PredictedRun
 from connrunner.core.planning.preview import Preview, WorkspacePreview
 from connrunner.core.schedules import notation
 from connrunner.text import durations
+from connrunner.text.durations import in_minutes
 
 SIGNS = {
     "added": "+",
@@ -191,7 +192,7 @@ class PreviewText:
             path, line = place_of(self.workspace.folder, one.connection, ("schedule",))
             guess = "a guessed run of" if not one.usual.runs else "p95"
             message = (
-                f"the schedule is shorter than the run: gap {_minutes(gap)}, {guess} {_minutes(p95)}; "
+                f"the schedule is shorter than the run: gap {in_minutes(gap)}, {guess} {in_minutes(p95)}; "
                 "slots that fall due while it runs are merged; give it fewer slots"
             )
             facts = (("gap_seconds", gap), ("p95_seconds", p95), ("at", instant.text(one.at)))
@@ -205,7 +206,7 @@ class PreviewText:
             if after is not None and usual is not None and usual.runs and after.timeout < usual.p95:
                 path, line = place_of(self.workspace.folder, after.name, ("timeout",))
                 message = (
-                    f"the timeout is shorter than the run: {_minutes(after.timeout)}, p95 {_minutes(usual.p95)}; "
+                    f"the timeout is shorter than the run: {in_minutes(after.timeout)}, p95 {in_minutes(usual.p95)}; "
                     "such runs are ended as failed"
                 )
                 limits = (("timeout_seconds", after.timeout), ("p95_seconds", usual.p95))
@@ -410,10 +411,6 @@ def _count(number: int, noun: str) -> str:
 
 def _days(span: timedelta) -> str:
     return _count(max(1, round(span / timedelta(days=1))), "day")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{round(seconds / 60):,} min" if seconds >= 120 else durations.in_words(seconds)
 
 
 def _escaped(words: str) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from connrunner.core.schedules import zone
+from connrunner.text import durations
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -44,13 +45,7 @@ class NeutralLanguage:
         return f"{number:,}"
 
     def duration(self, seconds: float) -> str:
-        if seconds < 10:
-            return f"{max(0.0, seconds):.1f} s"
-        whole = round(seconds)
-        for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-            if whole >= size:
-                return f"{whole // size} {large} {whole % size // part} {small}"
-        return f"{whole} s"
+        return durations.in_two_units(seconds)
 
 
 class CldrLanguage:

@@ -13,8 +13,7 @@ from connrunner.connectors import RunContext, Settings, bridge, environments
 from connrunner.connectors.bridge import Program, ProgramExit, Take
 from connrunner.errors import RunError
 from connrunner.processes import spawn
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from connrunner.text import durations
 
 
 def find(settings: Settings, errand: RunContext, *, default: str = "") -> Program:
@@ -58,7 +57,7 @@ def run(
         report=errand.report,
         take=take,
         hear=hear,
-        idle=_seconds(settings["idle"]) if "idle" in settings else bridge.IDLE,
+        idle=durations.parse(settings["idle"]) if "idle" in settings else bridge.IDLE,
         stdin=stdin,
         meanwhile=meanwhile,
         family=errand.family,
@@ -119,7 +118,3 @@ def _folder(errand: RunContext, name: str) -> Path:
     folder = errand.spool.absolute() / name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
-
-
-def _seconds(duration: str) -> float:
-    return int(duration[:-1]) * UNITS[duration[-1]]

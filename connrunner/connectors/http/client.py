@@ -25,6 +25,7 @@ from connrunner.connectors.http.data import one_line, words
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text import durations
 
 SILENCE = "60s"  # that a server may send nothing
 RETRIES = 4
@@ -39,7 +40,7 @@ AGAIN = (408, 429, 502, 503, 504)
 MOVED = (301, 302, 303, 307, 308)
 RESERVED = ("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "idempotency-key")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ class Client:
         self._headers = _headers(settings.get("headers", {}), authorized="auth" in settings)
         self._credentials = credentials(settings["auth"], self._token) if "auth" in settings else None
         self._wire = ConnectionPool(
-            silence=_seconds(str(settings.get("timeout", SILENCE))),
+            silence=float(durations.parse(str(settings.get("timeout", SILENCE)))),
             allow_link_local=settings.get("allow_link_local") is True,
         )
 
@@ -259,10 +260,6 @@ class Client:
             f"{problem.message}; try {tried + 1} of {self._retries + 1} in {wait:.1f} s", level="warning"
         )
         time.sleep(wait)
-
-
-def _seconds(duration: str) -> float:
-    return float(int(duration[:-1]) * _UNITS[duration[-1]])
 
 
 def _headers(headers: Mapping[str, Any], *, authorized: bool) -> dict[str, str]:

@@ -71,9 +71,10 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text import durations
 
 SURELY_OLD = 86_400  # seconds; no clock and no time zone of a server is off by more
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 SUFFIXES = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
 
 
@@ -167,7 +168,7 @@ def _whole(server: RemoteFiles, settings: Settings, new: Sequence[RemoteEntry], 
     """Return those of *new* that nobody writes any more; warn about the others."""
     if "done" in settings:
         return {entry for entry in new if _is_marked(server, entry, settings["done"], report)}
-    wait = _seconds(settings.get("settle", "30s"))
+    wait = durations.parse(settings.get("settle", "30s"))
     long_ago = time.time() - SURELY_OLD - wait
     old = {entry for entry in new if entry.modified is not None and entry.modified < long_ago}
     young = [entry for entry in new if entry not in old]
@@ -258,10 +259,6 @@ def _suffixes(name: str) -> str:
     """Return the end of *name* that says what a file is (.csv.gz), and nothing of it that could do harm."""
     found = SUFFIXES.search(name)
     return found[0] if found else ""
-
-
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * SECONDS[duration[-1]]
 
 
 # --- export ------------------------------------------------------------------------------------------------------
