@@ -169,7 +169,16 @@ HERE: list[str | None] = [
     "/run/postgresql",
     "@abstract",
 ]
-ELSEWHERE = ["db.example.com", "10.0.0.1", "localhost.example.com", "0.0.0.0", "::2", "1127.0.0.1"]
+ELSEWHERE = [
+    "db.example.com",
+    "10.0.0.1",
+    "localhost.example.com",
+    "0.0.0.0",
+    "::2",
+    "1127.0.0.1",
+    "127.evil.example",
+    "127.1",
+]
 
 
 @pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])

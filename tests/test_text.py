@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from connrunner.text import durations
+from connrunner.text.hosts import is_link_local, is_loopback
 
 # --- durations ---------------------------------------------------------------------------------------------------
 
@@ -58,3 +59,38 @@ WORDS = [
 @pytest.mark.parametrize(("words", "seconds", "text"), WORDS)
 def test_a_duration_in_words(words: Callable[[float], str], seconds: float, text: str) -> None:
     assert words(seconds) == text
+
+
+# --- hosts -------------------------------------------------------------------------------------------------------
+
+HERE = [
+    *("localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "127.255.255.255", "::1", "[::1]", "0:0:0:0:0:0:0:1"),
+    *("::1%lo", "::ffff:127.0.0.1", "[::ffff:7f00:1]"),
+]
+ELSEWHERE = [
+    *("", " ", "127.evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "127-0-0-1.example"),
+    *("LOCALHOST.", "localhost.", "127.1", "127", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "127.0.0.1 "),
+    *("0.0.0.0", "::", "::2", "10.0.0.1", "1127.0.0.1", "::ffff:10.0.0.1", "fe80::1%eth0", "[fe80::1%eth0]"),
+    *("[127.0.0.1]", "[localhost]", "::1]", "127.0.0.1:80", "[::1]:80", "\u0661\u0662\u0667.0.0.1", "ⓛocalhost"),
+]
+
+
+@pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
+def test_is_a_host_this_machine(host: str) -> None:
+    assert is_loopback(host) is (host in HERE)
+
+
+LINK_LOCAL = [
+    *("169.254.169.254", "169.254.0.1", "fe80::1", "febf::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+    *("100.100.100.200", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254"),
+    *("fe80::1%eth0", "[fe80::1]"),
+]
+ROUTED = [
+    *("127.0.0.1", "::1", "10.0.0.1", "169.253.255.255", "::ffff:10.0.0.1", "fd00::1", "2001:db8::1", "fec0::1"),
+    *("", "169.254.evil.example"),
+]
+
+
+@pytest.mark.parametrize("host", [*LINK_LOCAL, *ROUTED])
+def test_is_a_host_link_local(host: str) -> None:
+    assert is_link_local(host) is (host in LINK_LOCAL)

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from connrunner.connectors import Settings
 from connrunner.errors import RunError
 from connrunner.text import durations
+from connrunner.text.hosts import is_loopback
 
 CONNECT = 10  # seconds for making a connection
 SILENCE = 60  # seconds without a byte, beyond the time that a statement may take
@@ -72,8 +73,8 @@ def seconds(duration: str) -> int:
 
 
 def is_here(host: str | None) -> bool:
-    """True for this machine: no host, the folder of a Unix socket, or a loopback address."""
-    return not host or host.startswith(("/", "@", "127.")) or host.lower() in ("localhost", "::1", "[::1]")
+    """Return whether *host* is this machine: none at all, the folder of a Unix socket, or a loopback address."""
+    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def _has_password(url: str) -> bool:
