@@ -12,7 +12,7 @@ from connrunner.config import schema
 from connrunner.connectors.http import client
 from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.batches import _word
-from connrunner.connectors.http.data import ABSENT, look_up, one_line, outline, words
+from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.connectors.http.pages import linked
 from connrunner.connectors.http.watermark import Watermark
 from connrunner.errors import RunError
@@ -170,11 +170,6 @@ SENTENCES: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("data", "expected"), SENTENCES)
 def test_the_sentence_of_a_refusal(data: Any, expected: str) -> None:
     assert words(data) == expected
-
-
-def test_a_partners_text_in_one_line() -> None:
-    assert one_line("a\x1b[31mb\r\n\tc\u2028d  e", 20) == "a [31mb c d e"
-    assert one_line("x" * 10_000_000, 5) == "xxxxx..."
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connrunner.text import durations
+from connrunner.text import durations, words
 from connrunner.text.hosts import is_link_local, is_loopback
 
 # --- durations ---------------------------------------------------------------------------------------------------
@@ -94,3 +94,46 @@ ROUTED = [
 @pytest.mark.parametrize("host", [*LINK_LOCAL, *ROUTED])
 def test_is_a_host_link_local(host: str) -> None:
     assert is_link_local(host) is (host in LINK_LOCAL)
+
+
+# --- one printable line ------------------------------------------------------------------------------------------
+
+LINES = [
+    # text                            limit  line
+    ("plain words",                    None, "plain words"),
+    ("a\x1b[31mb\r\n\tc\u2028d  e",     20, "a [31mb c d e"),
+    (" \x85a\x9b2J\x7f ",               None, "a 2J"),
+    ("right\u202eleft\u2066\u061c\ufeff", None, "right left"),
+    ("a\u00a0b\u200dc\ue000d\udc80e",    None, "a b c d e"),
+    ("",                                  3, ""),
+    ("abcdef",                            6, "abcdef"),
+    ("abcdefg",                           6, "abc..."),
+    ("ab cdefg",                          6, "ab..."),
+    ("x" * 10_000_000,                    5, "xx..."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "limit", "line"), LINES, ids=range(len(LINES)))
+def test_one_line(text: str, limit: int | None, line: str) -> None:
+    assert words.one_line(text, limit) == line
+
+
+def test_what_is_cut_off_shows() -> None:
+    assert words.one_line("abcdef", 4, more="…") == "abc…"
+    assert words.one_line("abcdef", 4, more="") == "abcd"
+
+
+def test_languages_keep_what_joins_their_letters_in_a_mail() -> None:
+    persian = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f469\u200d\U0001f469"
+    assert words.one_line(persian, is_safe=words.is_safe_in_mail) == persian
+    assert words.one_line("a\u202eb\u061cc\ufeffd\x9be", is_safe=words.is_safe_in_mail) == "a b c d e"
+
+
+def test_replacing_keeps_every_column() -> None:
+    text = "a\tb\x1bc\u202ed\n"
+    assert words.replace_unsafe(text, keep="\t") == "a\tb\ufffdc\ufffdd\ufffd"
+    assert words.replace_unsafe("nbsp\u00a0\x00", is_safe=words.is_safe_in_terminal) == "nbsp\u00a0\ufffd"
+
+
+def test_escaping() -> None:
+    assert words.escape("a\x1bb\u202e\udc80é") == "a\\x1bb\\u202e\\udc80é"

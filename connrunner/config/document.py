@@ -25,8 +25,9 @@ from yaml.events import (
 
 from connrunner.config import files, redact, syntax
 from connrunner.config.finding import Finding, Path
-from connrunner.config.wording import describe, printable, show
+from connrunner.config.wording import describe, show
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 MAX_BYTES = files.LIMIT
 MAX_DEPTH = 32
@@ -182,7 +183,7 @@ def _read(document: Document) -> Document:
         said = syntax.explain(error, document.text)
         reading.found.append((said.line + 1, said.column + 1, said.message, said.hint, "syntax"))
     except yaml.YAMLError as error:
-        reading.found.append((1, 1, "this is not YAML", printable(str(error).partition("\n")[0]), "syntax"))
+        reading.found.append((1, 1, "this is not YAML", escape(str(error).partition("\n")[0]), "syntax"))
     refused = frozenset(_path(chain) for chain in reading.refused)
     document = replace(document, data=data, places=places, refused=refused)
     return replace(document, problems=tuple(document.problem_at(*found) for found in reading.found))

@@ -9,8 +9,9 @@ from pathlib import Path
 from connrunner.config import files, stamps
 from connrunner.config.document import parse
 from connrunner.config.finding import Finding
-from connrunner.config.wording import did_you_mean, printable, show
+from connrunner.config.wording import did_you_mean, show
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 NEEDS = {"apprise": ("apprise", "apprise"), "language": ("babel", "languages")}  # key -> package, extra
 
@@ -25,7 +26,7 @@ def missing(folder: Path) -> Iterator[Problem]:
         if not (path.startswith("notifications/") and path.endswith(".yaml")):
             continue
         try:
-            document = parse(files.read(str(folder), path), printable(path))
+            document = parse(files.read(str(folder), path), escape(path))
         except files.UnreadableFile:
             continue  # told by the check of the file itself
         said = document.data if isinstance(document.data, dict) else {}

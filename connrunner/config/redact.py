@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from connrunner.text.words import replace_unsafe
+
 if TYPE_CHECKING:
     from connrunner.config.document import Event, Places
 
@@ -56,7 +58,7 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
             _blank(shown, event)
     shown = [_IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
     shown = [_IN_QUERY.sub(_blank_parameter, line) for line in shown]
-    return ["".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in shown]
+    return [replace_unsafe(line, keep="\t") for line in shown]
 
 
 def _blank_parameter(found: re.Match[str]) -> str:

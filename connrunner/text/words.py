@@ -2,9 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Callable, Collection
 
 LONGEST = 60  # characters of a misspelt word that are compared
+
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
+
+
+# --- what strangers wrote, in messages ---------------------------------------------------------------------------
+
+
+def one_line(
+    text: str, limit: int | None = None, *, more: str = "...", is_safe: Callable[[str], bool] = str.isprintable
+) -> str:
+    """Return *text* as one line of at most *limit* characters, with *more* for what is cut off.
+
+    What is not safe becomes a space, and spaces stand alone. So nobody's words can move a terminal's cursor, turn the
+    reading direction, or look like a second line of a log.
+    """
+    line = " ".join(replace_unsafe(text, " ", is_safe=is_safe).split())
+    if limit is None or len(line) <= limit:
+        return line
+    return line[: limit - len(more)].rstrip() + more
+
+
+def replace_unsafe(
+    text: str, by: str = "\ufffd", *, keep: str = "", is_safe: Callable[[str], bool] = str.isprintable
+) -> str:
+    """Return *text* with *by* for each character that is neither safe nor in *keep*."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or is_safe(char) else by for char in text)
+
+
+def escape(text: str) -> str:
+    """Return *text* with everything that is not printable as an escape, such as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def is_safe_in_terminal(char: str) -> bool:
+    """Return whether *char* is no control, format or separating character and no lone surrogate."""
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def is_safe_in_mail(char: str) -> bool:
+    """Return whether *char* may be in a mail: as in a terminal, and what joins letters in many languages too."""
+    is_joining = unicodedata.category(char) == "Cf" and char not in _TURNING and char != "\ufeff"
+    return is_joining or is_safe_in_terminal(char)
+
+
+# --- did you mean ------------------------------------------------------------------------------------------------
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:

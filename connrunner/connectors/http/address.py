@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_plus, urlencode, urljoin, urlsplit
 
-from connrunner.connectors.http.data import one_line
 from connrunner.errors import RunError
 from connrunner.text.hosts import is_loopback
+from connrunner.text.words import one_line
 
 PORTS = {"http": 80, "https": 443}
 LONGEST = 200  # characters of an address in a message

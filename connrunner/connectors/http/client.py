@@ -21,11 +21,12 @@ import connrunner
 from connrunner.connectors import Settings
 from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.auth import credentials, sound
-from connrunner.connectors.http.data import one_line, words
+from connrunner.connectors.http.data import words
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.text import durations
+from connrunner.text.words import one_line
 
 SILENCE = "60s"  # that a server may send nothing
 RETRIES = 4

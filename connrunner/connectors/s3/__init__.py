@@ -361,7 +361,7 @@ def _key(text: str, *, setting: str = "path") -> str:
         wrong, hint = "begins with a slash", "leave it out: a key begins with a name"
     elif any(part in ("", ".", "..") for part in parts):
         wrong, hint = "has an empty part, or . or .. as one", "name an object, with one / between its folders"
-    elif any(not char.isprintable() for char in text):
+    elif not text.isprintable():
         wrong, hint = "has a control character", "take it out"
     elif len(text.encode()) > LONGEST_KEY:
         wrong, hint = f"is longer than {LONGEST_KEY} bytes", "shorten it"
