@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from connrunner.text import durations, words
+from connrunner.text.files import replace_file, replacing
 from connrunner.text.hosts import is_link_local, is_loopback
 
 # --- durations ---------------------------------------------------------------------------------------------------
@@ -137,3 +140,86 @@ def test_replacing_keeps_every_column() -> None:
 
 def test_escaping() -> None:
     assert words.escape("a\x1bb\u202e\udc80é") == "a\\x1bb\\u202e\\udc80é"
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    replace_file(path, b"old")
+    reader = path.open("rb")
+    replace_file(path, b"new", mode=0o644)
+    assert (reader.read(), path.read_bytes(), names(tmp_path)) == (b"old", b"new", ["page"])
+    assert path.stat().st_mode & 0o777 == 0o644
+    reader.close()
+
+
+def write_by_name(path: Path, data: bytes, suffix: str = "") -> None:
+    with replacing(path, suffix=suffix) as new:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def test_a_file_is_ours_alone_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    replace_file(tmp_path / "page", b"secret")
+    assert (tmp_path / "page").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_link_beside_it_is_not_written_through(tmp_path: Path, *, by_name: bool) -> None:
+    (tmp_path / "victim").write_bytes(b"secret")
+    (tmp_path / ".page.new").symlink_to(tmp_path / "victim")
+    if by_name:
+        write_by_name(tmp_path / "page", b"data", "new")
+    else:
+        replace_file(tmp_path / "page", b"data", suffix="new")
+    assert (tmp_path / "victim").read_bytes() == b"secret"
+    assert (tmp_path / "page").read_bytes() == b"data"
+    assert names(tmp_path) == ["page", "victim"]
+
+
+@pytest.mark.parametrize("failing", ["write", "fsync"])
+def test_after_an_error_the_old_file_is_there_alone(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    replace_file(tmp_path / "page", b"old")
+    monkeypatch.setattr(os, failing, full)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(tmp_path / "page", b"new")
+    with pytest.raises(OSError, match="No space"):
+        write_by_name(tmp_path / "page", b"new")
+    assert ((tmp_path / "page").read_bytes(), names(tmp_path)) == (b"old", ["page"])
+
+
+def test_what_is_durable_is_synced_before_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), (tmp_path / "page").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    replace_file(tmp_path / "page", b"data", suffix="new")
+    expected = [(f"{tmp_path}/.page.new", False), (str(tmp_path), True)]
+    assert synced == expected
+
+    synced.clear()
+    (tmp_path / "page").unlink()
+    write_by_name(tmp_path / "page", b"data", "new")
+    assert synced == expected
+
+    synced.clear()
+    replace_file(tmp_path / "page", b"data", durable=False)
+    assert synced == []

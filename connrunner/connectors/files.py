@@ -35,7 +35,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.files import replacing, sync_folder
 
 WILDCARD = re.compile(r"[*?\[]")
 UNFINISHED = (".part", ".filepart", ".tmp")
@@ -103,28 +104,17 @@ def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     name = target(settings, errand)
     path = errand.workspace / name
-    part = path.with_name(f".{path.name}.part")
     with _writable(name):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # A left-over of a crash may be a link somebody planted: O_EXCL on a free name never writes through one.
-            part.unlink(missing_ok=True)
-            with local.open("rb") as rows, part.open("xb") as copy:
-                shutil.copyfileobj(rows, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-                if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
-                    raise RunError(
-                        f"cannot write {name}: another run is writing it",
-                        hint="set another `path`",
-                        code="unwritable",
-                    )
-                part.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
-        _sync_folder(path.parent)
+        with replacing(path, suffix="part", durable=False) as part, local.open("rb") as rows, part.open("xb") as copy:
+            shutil.copyfileobj(rows, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+            if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
+                raise RunError(
+                    f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
+                )
+        sync_folder(path.parent)
     return SendResult(where=name)
 
 
@@ -286,14 +276,6 @@ def _check_folder(folder: Path, workspace: Path) -> None:
             hint="make it or mount it; connrunner makes folders inside the workspace only",
             code="no-folder",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- both --------------------------------------------------------------------------------------------------------
