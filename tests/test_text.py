@@ -223,3 +223,15 @@ def test_what_is_durable_is_synced_before_it_is_there(tmp_path: Path, monkeypatc
     synced.clear()
     replace_file(tmp_path / "page", b"data", durable=False)
     assert synced == []
+
+
+# --- sentences ---------------------------------------------------------------------------------------------------
+
+
+def test_a_list_in_a_sentence() -> None:
+    assert [words.listed(given) for given in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert words.listed((name for name in "ab"), "or") == "a or b"
+
+
+def test_a_number_of_things() -> None:
+    assert [words.plural(count, "file") for count in (0, 1, 2_000)] == ["0 files", "1 file", "2,000 files"]

@@ -20,6 +20,7 @@ from connrunner.core.planning.preview import Preview, WorkspacePreview
 from connrunner.core.schedules import notation
 from connrunner.text import durations
 from connrunner.text.durations import in_minutes
+from connrunner.text.words import plural
 
 SIGNS = {
     "added": "+",
@@ -152,11 +153,11 @@ class PreviewText:
         slots = self.found.slots.get(name, Slots())
         if slots.moved:
             pairs = [self._move(*pair) for pair in slots.moved[:LISTED]]
-            yield _listed(f"{_count(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
+            yield _listed(f"{plural(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
         for times, words in ((slots.added, "more"), (slots.removed, "less")):
             if times:
                 shown = [self._short(slot) for slot in times[:LISTED]]
-                yield _listed(f"{_count(len(times), 'slot')} {words}", shown, len(times))
+                yield _listed(f"{plural(len(times), 'slot')} {words}", shown, len(times))
 
     def _short(self, slot: datetime) -> str:
         return instant.local_minute(slot, self.zone)[:-7]
@@ -216,13 +217,13 @@ class PreviewText:
             days = [day for day in self.found.after.days if day.lane == lane and day.is_too_full]
             days = [day for day in days if day.seconds > DAY] or days
             worst = max(days, key=lambda day: (day.seconds, day.merged))
-            count, day = _count(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
+            count, day = plural(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
             if worst.seconds > DAY:
                 message = (
                     f"lane {lane} has more work than fits on {count}: {durations.in_words(worst.seconds)} on {day}"
                 )
             else:
-                slots = _count(worst.merged, "slot")
+                slots = plural(worst.merged, "slot")
                 message = (
                     f"in lane {lane} slots fall due while the run before waits or works, on {count}: {slots} on {day}"
                 )
@@ -405,12 +406,8 @@ def _listed(what: str, shown: Sequence[str], total: int) -> str:
     return f"{what}: {', '.join(shown)}{more}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _days(span: timedelta) -> str:
-    return _count(max(1, round(span / timedelta(days=1))), "day")
+    return plural(max(1, round(span / timedelta(days=1))), "day")
 
 
 def _escaped(words: str) -> str:

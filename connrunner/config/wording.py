@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from connrunner.text.words import escape, nearest
@@ -29,12 +29,6 @@ def show(value: Any) -> str:
 def describe(value: Any) -> str:
     """Return what kind of thing *value* is, and the thing itself where it is short."""
     return f"the text {show(value)}" if isinstance(value, str) else show(value)
-
-
-def listed(names: Iterable[str], conjunction: str = "or") -> str:
-    """Return `a`, `a or b`, `a, b or c`."""
-    *first, last = list(names) or [""]
-    return f"{', '.join(first)} {conjunction} {last}" if first else last
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

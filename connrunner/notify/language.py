@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from connrunner.core.schedules import zone
+from connrunner.core.schedules.fields import DAYS
 from connrunner.text import durations
 
 if TYPE_CHECKING:
     from babel import Locale
-
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # the host's language is not the reader's
 
 
 class Language(Protocol):
@@ -36,7 +35,7 @@ class NeutralLanguage:
     def instant(self, instant: datetime, timezone: str) -> str:
         there = _there(instant, timezone)
         text = there.isoformat(sep=" ", timespec="seconds")
-        return f"{DAYS[there.weekday()]} {text[:19]} {text[19:]}"
+        return f"{DAYS[there.weekday()][:3]} {text[:19]} {text[19:]}"
 
     def day(self, instant: datetime, timezone: str) -> str:
         return self.instant(instant, timezone)[:14]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 LONGEST = 60  # characters of a misspelt word that are compared
 
@@ -54,6 +54,20 @@ def is_safe_in_mail(char: str) -> bool:
     """Return whether *char* may be in a mail: as in a terminal, and what joins letters in many languages too."""
     is_joining = unicodedata.category(char) == "Cf" and char not in _TURNING and char != "\ufeff"
     return is_joining or is_safe_in_terminal(char)
+
+
+# --- sentences ---------------------------------------------------------------------------------------------------
+
+
+def listed(names: Iterable[str], conjunction: str = "and") -> str:
+    """Return `a`, `a and b`, `a, b and c`; an empty text for no names."""
+    *others, last = list(names) or [""]
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def plural(count: int, noun: str) -> str:
+    """Return how many there are of what *noun* is one: `1 file`, `2,000 files`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 # --- did you mean ------------------------------------------------------------------------------------------------

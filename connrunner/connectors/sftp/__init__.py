@@ -72,6 +72,7 @@ from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 SURELY_OLD = 86_400  # seconds; no clock and no time zone of a server is off by more
 
@@ -173,7 +174,7 @@ def _whole(server: RemoteFiles, settings: Settings, new: Sequence[RemoteEntry], 
     old = {entry for entry in new if entry.modified is not None and entry.modified < long_ago}
     young = [entry for entry in new if entry not in old]
     if young:
-        files = "1 file" if len(young) == 1 else f"{len(young):,} files"
+        files = plural(len(young), "file")
         report.message(f"waiting {wait} s to see that nobody writes to {files} on {server.address}")
         time.sleep(wait)
     return old | {entry for entry in young if _stands_still(server, entry, report)}
