@@ -28,19 +28,17 @@ missing folder there is often a disk that is not mounted.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import os
-import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -48,8 +46,6 @@ from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.text.files import replacing, sync_folder
 
-WILDCARD = re.compile(r"[*?\[]")
-UNFINISHED = (".part", ".filepart", ".tmp")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,7 +88,7 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     if writes:
         return f"files may be written at {target(settings, errand)}"
     pattern, workspace = _path(settings), errand.workspace
-    folder = workspace / (_split(pattern)[0] if WILDCARD.search(pattern) else os.path.dirname(pattern))  # noqa: PTH120
+    folder = workspace / split(pattern)[0]
     if not folder.is_dir():
         raise _nothing_there(pattern, folder)
     if not os.access(folder, os.R_OK | os.X_OK):
@@ -153,13 +149,13 @@ def _single(pattern: str, workspace: Path) -> Path:
 
 def _matching(pattern: str, workspace: Path, report: Report) -> list[Path]:
     """Return the files that match, sorted by name; warn about those that cannot be taken."""
-    folder, parts = _split(pattern)
+    folder, parts = split(pattern)
     root = workspace / folder
     if not root.is_dir():
         raise _nothing_there(pattern, root)
     taken = []
     left_out = []
-    for path in sorted(set(_walk(root, parts))):
+    for path in sorted({Path(entry.path) for entry in walk(root, parts, entries=_entries, enter=_enter)}):
         shown = _name(path, workspace)
         found = _kind(path)
         if found == "symbolic link":
@@ -182,40 +178,15 @@ def _matching(pattern: str, workspace: Path, report: Report) -> list[Path]:
     return taken
 
 
-def _split(pattern: str) -> tuple[str, list[str]]:
-    """Return the folder before the first wildcard, and the parts of the path behind it."""
-    parts = pattern.split("/")
-    fixed = next(index for index, part in enumerate(parts) if WILDCARD.search(part))
-    return "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."), [
-        part for part in parts[fixed:] if part
-    ]
-
-
-def _walk(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Yield what matches *parts* under *folder*.
-
-    Unlike `glob` this is not silent about a folder that cannot be read, and its `**` enters no symbolic link, so that
-    a loop of links does not yield the same file forty times.
-    """
-    part, *rest = parts
+def _entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+    # Unlike `glob` this is not silent about a folder that cannot be read.
     with os.scandir(folder) as scan:
-        entries = list(scan)
-    for entry in entries:
-        if entry.name.startswith(".") and not part.startswith("."):
-            continue
-        path = folder / entry.name
-        if part == "**":
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(path, parts)
-            elif not rest:
-                yield path
-        elif fnmatch.fnmatchcase(entry.name, part):
-            if not rest:
-                yield path
-            elif path.is_dir():
-                yield from _walk(path, rest)
-    if part == "**" and rest:
-        yield from _walk(folder, rest)
+        return [(entry.name, entry) for entry in scan]
+
+
+def _enter(entry: os.DirEntry[str], follow: bool) -> Path | None:
+    path = Path(entry.path)
+    return path if (path.is_dir() if follow else entry.is_dir(follow_symlinks=False)) else None
 
 
 def _stays_in(path: Path, folder: Path) -> bool:
@@ -230,17 +201,8 @@ def _nothing_there(pattern: str, folder: Path, *, left_out: int = 0) -> RunError
             hint="make it, mount it, or correct `path`",
             code="no-folder",
         )
-    wanted = pattern.rsplit("/", 1)[-1]
-    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    if left_out:
-        advice = f"{left_out} that match are no files to import, see the warnings"
-    elif near:
-        advice = f"near it: {', '.join(near)}"
-    elif names:
-        advice = f"it has {len(names)} others, like {', '.join(names[:3])}"
-    else:
-        advice = "the folder is empty"
+    names = [name for name, _ in _entries(folder) if not name.startswith(".")]
+    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
     return RunError(f"no file {pattern!r} in {folder}", hint=advice, code="no-files", waiting_helps=True)
 
 

@@ -49,14 +49,12 @@ to export.
 from __future__ import annotations
 
 import asyncio
-import difflib
-import fnmatch
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings, matching
 from connrunner.connectors.naming import fill
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -64,7 +62,6 @@ from connrunner.errors import RunError
 if TYPE_CHECKING:
     from connrunner.connectors.s3.bucket import Bucket, S3Object
 
-WILDCARD = re.compile(r"[*?\[]")
 LONGEST_KEY = 1024  # bytes, S3's limit
 VERSIONS = 3  # of an object that are tried when each is overwritten while it is read
 
@@ -174,11 +171,8 @@ async def _matching(bucket: Bucket, pattern: str) -> list[S3Object]:
 
 def _split(pattern: str) -> tuple[str, list[str]]:
     """Return the folder before the first wildcard, and the parts of the pattern behind it; none without a wildcard."""
-    parts = pattern.split("/")
-    fixed = next((index for index, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
-    if fixed == len(parts):
-        return "".join(f"{part}/" for part in parts[:-1]), []
-    return "".join(f"{part}/" for part in parts[:fixed]), parts[fixed:]
+    folder, parts = matching.split(pattern)
+    return "" if folder == "." else f"{folder}/", parts if matching.WILDCARD.search(pattern) else []
 
 
 async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncIterator[S3Object]:
@@ -189,7 +183,7 @@ async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncItera
             if _fits(each.key.removeprefix(folder).split("/"), parts):
                 yield each
         return
-    if rest and not WILDCARD.search(part):
+    if rest and not matching.WILDCARD.search(part):
         async for each in _walk(bucket, f"{folder}{part}/", rest):
             yield each
         return
@@ -228,8 +222,7 @@ def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def _fits_part(name: str, part: str) -> bool:
-    hidden = name.startswith(".") and not part.startswith(".")
-    return name == part or (not hidden and fnmatch.fnmatchcase(name, part))
+    return name == part or matching.fits(name, part)
 
 
 async def _read(bucket: Bucket, seen: S3Object, path: Path, errand: RunContext) -> S3Object | None:
@@ -268,15 +261,9 @@ async def _nothing_there(bucket: Bucket, pattern: str) -> RunError:
         objects, folders = await bucket.folder(folder)
     except RunError:  # it may be allowed to read, and not to list
         objects, folders = [], []
-    names = sorted(each.removeprefix(folder) for each in (*(found.key for found in objects), *folders))
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    names = [each.removeprefix(folder) for each in (*(found.key for found in objects), *folders)]
     where = bucket.address(folder)
-    if near:
-        advice = f"near it: {', '.join(near)}"
-    elif names:
-        advice = f"{where} has {len(names):,} others, like {', '.join(names[:3])}"
-    else:
-        advice = f"nothing can be seen in {where}; correct `path`"
+    advice = matching.instead(wanted, names, where=where, nothing=f"nothing can be seen in {where}; correct `path`")
     return RunError(f"no object {bucket.address(pattern)}", hint=advice, code="no-files", waiting_helps=True)
 
 

@@ -61,8 +61,9 @@ from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.files import EPOCH
+from connrunner.connectors.matching import split
 from connrunner.connectors.naming import fill
-from connrunner.connectors.sftp.listing import find, split
+from connrunner.connectors.sftp.listing import find
 from connrunner.connectors.sftp.login import account
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.connectors.sftp.session import SftpSession
