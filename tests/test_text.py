@@ -235,3 +235,31 @@ def test_a_list_in_a_sentence() -> None:
 
 def test_a_number_of_things() -> None:
     assert [words.plural(count, "file") for count in (0, 1, 2_000)] == ["0 files", "1 file", "2,000 files"]
+
+
+# --- did you mean ------------------------------------------------------------------------------------------------
+
+MEANT = [
+    # word          known                       cutoff  meant
+    ("emial",       ["email", "name"],             0.6, "email"),
+    ("First-Name",  ["first_name", "last_name"],   0.6, "first_name"),
+    ("lifetime",    ["lifetime_value", "email"],   0.6, "lifetime_value"),
+    ("life",        ["life_a", "life_b", "x"],     0.9, None),  # two begin with it
+    ("li",          ["lifetime_value"],            0.6, None),  # too short to be the beginning of one
+    ("MNO",         ["MON", "TUE"],                0.3, "MON"),
+    ("MNO",         ["MON", "TUE"],                0.9, None),
+    ("x" * 100_000, ["x" * 60],                    0.6, "x" * 60),  # and it does not take long
+    ("email",       [],                            0.6, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "known", "cutoff", "meant"), MEANT, ids=range(len(MEANT)))
+def test_which_word_was_meant(word: str, known: list[str], cutoff: float, meant: str | None) -> None:
+    assert words.nearest(word, known, cutoff=cutoff) == meant
+
+
+def test_several_words_that_look_alike() -> None:
+    known = ["members-1.csv", "members-2.csv", "orders.csv"]
+    assert words.similar("member-1.csv", known, most=3) == ["members-1.csv", "members-2.csv"]
+    assert words.hint("memebrs-1.csv", known) == "; did you mean 'members-1.csv'?"
+    assert words.hint("zzz", known) == ""

@@ -38,10 +38,12 @@ def clean(text: str) -> str:
 def as_json(data: Any, *, indent: int | None = None) -> str:
     """Return *data* as JSON that a terminal can show: what `clean` replaces stands as an escape."""
     lines = json.dumps(data, ensure_ascii=False, indent=indent).split("\n")
-    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+    return "\n".join(map(_escaped, lines))
 
 
 def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
     return "".join(char if is_safe_in_terminal(char) else json.dumps(char)[1:-1] for char in line)
 
 

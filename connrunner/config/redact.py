@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from connrunner.text.words import replace_unsafe
+from connrunner.text.words import replace_unsafe, similar
 
 if TYPE_CHECKING:
     from connrunner.config.document import Event, Places
@@ -37,10 +37,7 @@ def looks_secret(name: str) -> bool:
         return True
     if any(known in lowered for known in _NAMES):
         return True
-
-    from difflib import get_close_matches
-
-    return any(get_close_matches(word, _NAMES, n=1, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
+    return any(similar(word, _NAMES, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
 
 
 def has_credentials(address: str) -> bool:

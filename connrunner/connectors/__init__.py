@@ -7,7 +7,6 @@ own, so it is no row of these tables.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
+from connrunner.text.words import nearest
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -160,8 +160,8 @@ def _module(name: str, table: Mapping[str, str]) -> object:
 
         for point in metadata.entry_points(group=OUTSIDE, name=name):
             return _outside(point)
-        near = difflib.get_close_matches(name, table, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(table))}"
+        near = nearest(name, table)
+        advice = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(table))}"
         raise RunError(f"no connector of type {name!r}", hint=advice, code="unknown-connector")
     return importlib.import_module(table[name])
 

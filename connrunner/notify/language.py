@@ -82,8 +82,8 @@ class CldrLanguage:
             parts = [(round(max(0.0, seconds), 1), "second")]
         else:
             left = timedelta(seconds=round(seconds))
-            for name, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-                amount, left = divmod(left, timedelta(seconds=size))
+            for name in ("day", "hour", "minute", "second"):
+                amount, left = divmod(left, timedelta(seconds=durations.SECONDS[name[0]]))
                 if parts or amount:
                     parts.append((amount, name))
         return " ".join(format_unit(amount, name, length="short", locale=self._locale) for amount, name in parts[:2])

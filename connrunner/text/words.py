@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
 LONGEST = 60  # characters of a misspelt word that are compared
 
@@ -73,8 +73,12 @@ def plural(count: int, noun: str) -> str:
 # --- did you mean ------------------------------------------------------------------------------------------------
 
 
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the one of *known* that a person who wrote *word* most likely meant."""
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the one of *known* that a person who wrote *word* most likely meant.
+
+    That is the same but for capitals, hyphens and spaces; or the only one that begins with it; or the most similar one,
+    by a ratio of at least *cutoff*.
+    """
     folded = {_fold(name): name for name in known}
     wanted = _fold(word)
     if wanted in folded:
@@ -83,14 +87,18 @@ def nearest(word: str, known: Collection[str]) -> str | None:
         longer = [name for key, name in folded.items() if key.startswith(wanted)]
         if len(longer) == 1:
             return longer[0]
-
-    from difflib import get_close_matches
-
-    close = get_close_matches(wanted[:LONGEST], list(folded), n=1, cutoff=0.6)
+    close = similar(wanted, folded, cutoff=cutoff)
     return folded[close[0]] if close else None
 
 
-def hint(word: str, known: Collection[str]) -> str:
+def similar(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return at most *most* of *known* that look like *word*, the most similar one first."""
+    from difflib import get_close_matches  # expensive, and needed after a mistake only
+
+    return get_close_matches(word[:LONGEST], list(known), n=most, cutoff=cutoff)
+
+
+def hint(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` when one of *known* is near to *word*, else an empty text."""
     near = nearest(word, known)
     return f"; did you mean {near!r}?" if near is not None else ""

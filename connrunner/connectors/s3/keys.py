@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from connrunner.connectors import Settings
 from connrunner.connectors.s3.role import Provider, Role, Service, SigningKeys
 from connrunner.errors import RunError
 from connrunner.text.hosts import is_loopback
+from connrunner.text.words import nearest
 
 ELSEWHERE = ("credential_process", "credential_source", "login_session", "sso_session", "sso_start_url")
 
@@ -174,8 +174,8 @@ class Profiles:
     def _profile(self, name: str) -> Mapping[str, str]:
         found = self._all()
         if name not in found:
-            near = difflib.get_close_matches(name, found, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(found)) or 'none at all'}"
+            near = nearest(name, found)
+            hint = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(found)) or 'none at all'}"
             raise RunError(
                 f"no profile {name!r} in {self._credentials} or {self._config}", hint=hint, code="bad-profile"
             )

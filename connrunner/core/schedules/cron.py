@@ -14,7 +14,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from connrunner.core.schedules.fields import DAYS
-from connrunner.text.words import plural
+from connrunner.text.words import nearest, plural
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -83,12 +83,11 @@ def _is_sound(fields: list[str]) -> bool:
 
 def _near(field: str, value: str) -> str:
     import re
-    from difflib import get_close_matches
 
     for word in re.findall("[A-Z]{2,}", value):
-        near = get_close_matches(word, NAMES.get(field, ()), n=1, cutoff=0.3)
-        if word not in NAMES.get(field, ()) and near:
-            return f"did you mean {near[0]}?"
+        meant = nearest(word, NAMES.get(field, ()), cutoff=0.3)
+        if meant not in (None, word):
+            return f"did you mean {meant}?"
     return ""
 
 

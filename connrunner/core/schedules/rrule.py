@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from connrunner.core.schedules import zone
 from connrunner.core.schedules.fields import DAYS
-from connrunner.text.words import listed
+from connrunner.text.words import listed, nearest
 
 DAY = timedelta(days=1)
 WEEKDAYS = tuple(day[:2].upper() for day in DAYS)  # MO to SU
@@ -87,10 +87,8 @@ def _parts(text: str) -> dict[str, str]:
 
 
 def _near(word: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word[:40], known, n=1)
-    return f" did you mean {close[0]}?" if close else f" known: {', '.join(known)}"
+    meant = nearest(word, known)
+    return f" did you mean {meant}?" if meant else f" known: {', '.join(known)}"
 
 
 def _rule(parts: dict[str, str]) -> Rule:
