@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from connrunner.config import check, explain, redact, schema
-from connrunner.config.document import parse
+from connrunner.config import check, schema, schema_errors
+from connrunner.config.documents import redact
+from connrunner.config.documents.document import parse
 from connrunner.core import schedules
 from tests.effort import examples
 
@@ -68,7 +69,7 @@ def test_a_schema_file(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_keyword_has_its_words(name: str) -> None:
     """A keyword that `explain` does not know would be a KeyError for somebody with a mistake in a file."""
-    known = ANNOTATIONS | STRUCTURE | set(explain._SIMPLE) | {"required", "dependentRequired", "oneOf", "anyOf"}
+    known = ANNOTATIONS | STRUCTURE | set(schema_errors._SIMPLE) | {"required", "dependentRequired", "oneOf", "anyOf"}
     for pointer, part in parts(name):
         assert set(part) <= known, pointer
 

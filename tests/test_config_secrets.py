@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connrunner.config import redact
-from connrunner.config.literals import _is_secret_variable
+from connrunner.config.documents import redact
+from connrunner.config.documents.literals import _is_secret_variable
 from connrunner.config.secrets import Masker, is_reference, resolve
 from connrunner.errors import RunError
 from tests.effort import examples

@@ -12,7 +12,7 @@ import click
 
 from connrunner.cli.home import Home, leave, with_home
 from connrunner.cli.text import clean
-from connrunner.config.author import author
+from connrunner.config.versions.author import author
 from connrunner.core import instant
 from connrunner.core.model import Run, Target
 from connrunner.errors import ArgumentError

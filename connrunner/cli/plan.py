@@ -15,7 +15,8 @@ import click
 
 from connrunner.cli import preview_text
 from connrunner.cli.home import Home, Instant, find_folder, leave
-from connrunner.config import compiled, load, place, resolved, revision, zones
+from connrunner.config import compiled, load, place, resolved, zones
+from connrunner.config.versions import revision
 from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connrunner.cli import text
-from connrunner.config import redact
-from connrunner.config.places import place_of
+from connrunner.config.documents import redact
+from connrunner.config.documents.places import place_of
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots

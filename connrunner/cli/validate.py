@@ -16,11 +16,11 @@ from connrunner import __version__
 from connrunner.answers.workspace_view import uncommitted
 from connrunner.cli.home import find_folder, leave, uncommitted_words
 from connrunner.cli.text import clean
-from connrunner.config.extras import missing
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
+from connrunner.config.target_extras import missing
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
@@ -95,7 +95,7 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
 
     That is no mistake of the file, so a connection is not broken by it, and nothing about it is kept in the cache.
     """
-    from connrunner.config.document import parse
+    from connrunner.config.documents.document import parse
 
     for one in extras.missing(connection.work):
         path = f"connections/{connection.name}.yaml"

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connrunner.config import literals, redact
+from connrunner.config.documents import literals, redact
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
 

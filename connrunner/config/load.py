@@ -16,12 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, git, kept, place, schema
-from connrunner.config.commit import repository
+from connrunner.config import check, compiled, place, schema
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
+from connrunner.config.file_names import listed, whole_file, wrong_suffix
 from connrunner.config.finding import Finding
-from connrunner.config.git import VersionError
-from connrunner.config.names import listed, whole_file, wrong_suffix
 from connrunner.config.resolved import (
     built,
     connection_from,
@@ -32,8 +30,11 @@ from connrunner.config.resolved import (
     resolve,
     target_from,
 )
-from connrunner.config.source import SourceFile, SourceFiles
-from connrunner.config.version import CommitVersion, FolderVersion, MovingError
+from connrunner.config.source_file import SourceFile, SourceFiles
+from connrunner.config.versions import git, last_good
+from connrunner.config.versions.commit import repository
+from connrunner.config.versions.git import VersionError
+from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
 from connrunner.config.wording import printable
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
@@ -60,12 +61,12 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     try:
         workspace, found = _newest(folder, known, as_written=as_written)
     except VersionError as error:
-        return kept.fall_back(cache, signature, error)
+        return last_good.fall_back(cache, signature, error)
     if cache is not None:
         if found != known:
             compiled.write(cache, signature, found)
-            kept.keep(cache, signature, workspace)
-        kept.recovered(cache)
+            last_good.keep(cache, signature, workspace)
+        last_good.recovered(cache)
     return workspace
 
 

@@ -6,7 +6,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from connrunner.config import git, secrets
+from connrunner.config import secrets
+from connrunner.config.versions import git
 from connrunner.core.model import Workspace
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.config import load, secrets
-from connrunner.config.author import author
+from connrunner.config.versions.author import author
 from connrunner.core import instant, schedules
 from connrunner.core.alerts import digest as summary
 from connrunner.core.alerts import notice

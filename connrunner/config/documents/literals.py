@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from connrunner.config import redact
+from connrunner.config.documents import redact
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import show
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from connrunner.config.document import Event, Places
+    from connrunner.config.documents.document import Event, Places
 
 _NAMES = (
     "password",

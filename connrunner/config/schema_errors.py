@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from connrunner.config import redact
+from connrunner.config.documents import redact
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, did_you_mean, listed, show
 from connrunner.text.words import nearest

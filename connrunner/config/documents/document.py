@@ -23,12 +23,12 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from connrunner.config import files, redact, syntax
+from connrunner.config.documents import redact, syntax, workspace_file
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, printable, show
 from connrunner.errors import Problem
 
-MAX_BYTES = files.LIMIT
+MAX_BYTES = workspace_file.LIMIT
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_PROBLEMS = 100
