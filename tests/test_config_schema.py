@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from connrunner.config import check, schema, schema_errors
-from connrunner.config.documents import redact
+from connrunner.config import check, schema, schema_errors, secret_words
 from connrunner.config.documents.document import parse
 from connrunner.core import schedules
 from tests.effort import examples
@@ -104,7 +103,7 @@ def test_what_is_called_like_a_secret_takes_references_only() -> None:
     for name in [name for name in FILES if name.startswith("connector-")] + ["workspace"]:
         for pointer, part in parts(name):
             for key, value in part.get("properties", {}).items():
-                if redact.looks_secret(key):
+                if secret_words.looks_secret(key):
                     found.append(f"{pointer}/{key}")
                     assert schema._written_out(value, name).get("x-secret") is True, pointer
     assert {"workspace/$defs/mail/password", "connector-sftp/$defs/password/password"} & set(found), found

@@ -105,7 +105,7 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             sources = SourceFiles(CommitVersion(str(folder), objects), known)
             workspace = _workspace(sources)
         if workspace.repository is not None:
-            return workspace, sources.kept
+            return workspace, sources.remembered
     for wait in TRIES:
         time.sleep(wait)
         version = FolderVersion(str(folder))
@@ -116,8 +116,8 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             if version.is_whole():
                 raise
             continue
-        if sources.kept == known or version.is_whole():
-            return workspace, sources.kept
+        if sources.remembered == known or version.is_whole():
+            return workspace, sources.remembered
     hint = "a tick reads them once they stay as they are; with `source: git` it reads commits, which never change"
     raise MovingError(f"the files of {printable(str(folder))} change while they are read", hint=hint)
 
@@ -339,7 +339,7 @@ def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedF
         connection = built(name, document, shared.around.timezone, shared.people, known.fingerprint)
     except ValueError:  # the time-zone database changed; the full check finds the words for it
         return None
-    sources.kept.connections[name] = known
+    sources.remembered.connections[name] = known
     return connection
 
 
@@ -347,5 +347,5 @@ def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _Shar
     document = resolve(name, source.data, shared.around)
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
-    sources.kept.connections[name] = ResolvedConnection(source.digest, shared.digest, packed, connection.fingerprint)
+    sources.remembered.connections[name] = ResolvedConnection(source.digest, shared.digest, packed, connection.fingerprint)
     return connection

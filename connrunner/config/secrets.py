@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from connrunner.config.documents import workspace_file
-from connrunner.config.documents.redact import is_reference
+from connrunner.config.secret_words import is_reference
 from connrunner.errors import RunError
 
 __all__ = ["Masker", "filled", "is_reference", "references", "resolve"]

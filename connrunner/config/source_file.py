@@ -61,7 +61,7 @@ class SourceFiles:
     def __init__(self, version: Version, known: CompiledWorkspace) -> None:
         self.version = version
         self.known = known
-        self.kept = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
+        self.remembered = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
 
     @property
     def folder(self) -> str:
@@ -77,7 +77,7 @@ class SourceFiles:
         stamp = self.version.stamp(path)
         known = self.known.files.get(path)
         if known is not None and known.stamp == stamp:
-            self.kept.files[path] = known
+            self.remembered.files[path] = known
             return SourceFile(self.version, path, known.digest, known.document)
         try:
             content = self.version.read(path)
@@ -90,7 +90,7 @@ class SourceFiles:
         else:
             source = self._checked(path, kind, content, digest)
         if not source.problems and stamp is not None:
-            self.kept.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
+            self.remembered.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
 
     def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> SourceFile:
