@@ -25,6 +25,7 @@ from connrunner.core.planning.preview import preview
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
+from connrunner.text.nesting import parse_json
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -176,7 +177,7 @@ def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> 
 def _from_file(file: Path) -> Iterator[tuple[str, RunDurations]]:
     advice = "write it with `connrunner next --format json`"
     try:
-        for entry in json.loads(file.read_bytes()):
+        for entry in parse_json(file.read_bytes()):
             said = entry.get("usual") or {}
             if said.get("runs"):
                 median, p95 = float(said["median"]), float(said["p95"])

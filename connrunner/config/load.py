@@ -347,5 +347,7 @@ def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _Shar
     document = resolve(name, source.data, shared.around)
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
-    sources.remembered.connections[name] = ResolvedConnection(source.digest, shared.digest, packed, connection.fingerprint)
+    sources.remembered.connections[name] = ResolvedConnection(
+        source.digest, shared.digest, packed, connection.fingerprint
+    )
     return connection

@@ -19,6 +19,7 @@ from connrunner.errors import RunError
 from connrunner.notify import child, plain
 from connrunner.notify.carrier import DeliveryResult
 from connrunner.notify.render import RenderedMessage
+from connrunner.text.nesting import parse_json
 
 PREFIX = "apprise:"  # of a recipient; a reference to the secret URL follows, which is no secret itself
 PATIENCE = 15.0  # seconds for one recipient
@@ -82,7 +83,7 @@ def _ask(request: dict[str, str], patience: float) -> str:
             process.communicate()
             return f"no answer within {patience:.0f} s"
     try:
-        answer = json.loads(output)
+        answer = parse_json(output)
         return str(answer["reason"])
     except (ValueError, KeyError, TypeError):
         return f"the process that tells channels ended with status {process.returncode}"

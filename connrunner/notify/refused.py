@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from connrunner.notify import plain
+from connrunner.text.nesting import parse_json
 
 SHOWN = 10  # rejects that a mail lists
 COUNTED = 4 * 1024 * 1024  # bytes of rejects that are counted by code: a mail is not worth reading gigabytes
@@ -39,8 +39,8 @@ def rejects(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bo
 def _reject(row: bytes) -> Mapping[str, Any] | None:
     # A torn or over-long line is no reject, and no reason to keep the mail back.
     try:
-        data = json.loads(row)
-    except (ValueError, RecursionError):
+        data = parse_json(row)
+    except ValueError:
         return None
     return data if isinstance(data, dict) else None
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from connrunner.core.model import Outcome
 from connrunner.notify import child, plain
+from connrunner.text.nesting import parse_json
 
 SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")  # of a mail
 CHAT = "chat.j2"  # the short text for channels, under the mail's subject
@@ -202,7 +203,7 @@ def _whole(output: bytes) -> Iterator[dict[str, Any]]:
     """The answers up to the one in the middle of which the process ended."""
     for line in output.splitlines(keepends=True):
         try:
-            answer = json.loads(line) if line.endswith(b"\n") else None
+            answer = parse_json(line) if line.endswith(b"\n") else None
         except ValueError:
             answer = None
         if not isinstance(answer, dict):

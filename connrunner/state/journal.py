@@ -16,6 +16,7 @@ from connrunner.errors import StateError
 from connrunner.state import standing
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
 from connrunner.state.standing import JournalState
+from connrunner.text.nesting import parse_json
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -207,7 +208,7 @@ def _record(line: bytes) -> dict[str, Any]:
         if b"%08x" % zlib.crc32(body) != crc:
             raise ValueError("its checksum is wrong")
         line = body + b"}"
-    record = json.loads(line)
+    record = parse_json(line)
     if type(record["v"]) is not int:
         raise TypeError("its version is no number")
     if record["v"] > VERSION:
