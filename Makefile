@@ -11,7 +11,7 @@ JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test thorough torture fuzz coverage check format lint types imports docs docs-check site dist bench floors clean
+.PHONY: help demo test thorough torture pythons fuzz coverage check format lint types imports docs docs-check site dist bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -38,6 +38,9 @@ thorough: $(READY) ## run the tests of a finer sieve
 
 torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto
+
+pythons: ## run the tests on each supported Python, 3.11 to 3.14, that is on PATH or known to pyenv or uv, and say which is not
+	JOBS=$(JOBS) $(PYTHON) -m tests.pythons
 
 fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, in less than a minute; more: --inputs, see docs/reliability.md
 	$(BIN)/python -m tests.fuzz --inputs 1700
