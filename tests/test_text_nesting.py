@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from connrunner.profiles.plain import Plain
 from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.cli import plan as cli_plan
 from connrunner.cli import replay
-from connrunner.connectors import protocol
 from connrunner.connectors.bridge import programs
 from connrunner.connectors.http import client
 from connrunner.connectors.singer import _catalog_file, tap
@@ -22,7 +20,9 @@ from connrunner.connectors.singer.target import _records
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, RunError
 from connrunner.notify import refused, render
-from connrunner.profiles import document
+from connrunner.processes import protocol
+from connrunner.profiles.readers import json as document
+from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.state import decisions, requests, retention
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
@@ -142,7 +142,7 @@ def _catalog(text: bytes, folder: Path) -> bool:
 def _document(text: bytes, folder: Path) -> bool:
     path = folder / "a.json"
     path.write_bytes(text)
-    file = Plain(path=path, name="a.json", size=len(text), nul=False)
+    file = NormalizedFile(path=path, name="a.json", size=len(text), nul=False)
     try:
         return document.lines(file, "", folder, lambda *_: None)[1] == 2
     except RunError as error:
