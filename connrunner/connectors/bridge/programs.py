@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import RunContext, Settings, bridge, environments
-from connrunner.connectors.bridge import Program, ProgramExit, Take
+from connrunner.connectors import RunContext, Settings, bridge
+from connrunner.connectors.bridge import Program, ProgramExit, Take, environments
 from connrunner.errors import RunError
 from connrunner.processes import spawn
 from connrunner.text.nesting import parse_json
