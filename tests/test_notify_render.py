@@ -17,7 +17,7 @@ import pytest
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify.facts import context
+from connrunner.notify.facts import Background, context
 from connrunner.notify.render import (
     EVENTS,
     KINDS,
@@ -59,7 +59,8 @@ def seen(tmp_path: Path, run: Run = RUN, *, rejects: int = 14, **facts: Any) -> 
     file = tmp_path / "rejects.jsonl"
     file.write_text("".join(json.dumps(REJECT | {"line": line}) + "\n" for line in range(2, rejects + 2)))
     facts = {"title": "CRM contacts", "timezone": "Europe/Amsterdam", "workspace": "crm-workspace"} | facts
-    return context(run, rejects=file, **facts)
+    told = {key: facts.pop(key) for key in ("event", "facts") if key in facts}
+    return context(run, Background(rejects=file, **facts), **told)
 
 
 def here(folder: Path, sees: dict[str, Any], templates: tuple[str, ...] = TEMPLATES) -> list[dict[str, Any]]:
@@ -238,11 +239,13 @@ def test_markup_in_names_messages_and_values_is_text(tmp_path: Path) -> None:
     run = replace(RUN, message=HOSTILE, code=HOSTILE, commit=HOSTILE, trigger="manual", asked_by=HOSTILE, kind=HOSTILE)
     sees = context(
         replace(run, connection=HOSTILE),
-        title=HOSTILE,
-        description=HOSTILE,
-        owner=HOSTILE,
-        rejects=tmp_path / "rejects.jsonl",
-        workspace=HOSTILE,
+        Background(
+            title=HOSTILE,
+            description=HOSTILE,
+            owner=HOSTILE,
+            rejects=tmp_path / "rejects.jsonl",
+            workspace=HOSTILE,
+        ),
     )
     subject, text, html = (answer["text"] for answer in here(tmp_path, sees))
     page = Page(html)
@@ -349,7 +352,7 @@ LONG = [("digest", "connections"), ("folded", "notices"), ("outage", "missed")]
 @pytest.mark.parametrize(("event", "name"), LONG)
 def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event: str, name: str) -> None:
     told = facts(event)
-    sees = context(None, event=event, facts={**told, name: told[name][:1] * 1000}, workspace="crm")
+    sees = context(None, Background(workspace="crm"), event=event, facts={**told, name: told[name][:1] * 1000})
     _, text, html = (
         answer["text"]
         for answer in answers(

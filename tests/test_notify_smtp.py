@@ -19,7 +19,8 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.notify import smtp, wire
 from connrunner.notify.carrier import DeliveryResult, ServerError
-from connrunner.notify.outbox import PendingNotice, deliver
+from connrunner.notify.facts import Background
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, deliver
 from connrunner.notify.smtp import SmtpSession
 from connrunner.notify.wire import MailServer, parse
 from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
@@ -497,16 +498,21 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     deliver(
         [
             PendingNotice(
-                notice=notice, recipients=recipients, at=run.ended_at, run=run, title="Klanten & Übersicht 日本語"
+                notice=notice,
+                recipients=recipients,
+                at=run.ended_at,
+                run=run,
+                background=Background(title="Klanten & Übersicht 日本語"),
             )
         ],
-        mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
-        username="me",
-        password=PASSWORD,
+        account=MailAccount(
+            mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
+            username="me",
+            password=PASSWORD,
+            mailbox=tmp_path / "mail",
+        ),
+        channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 20,
         record=recorded.append,
     )
@@ -546,14 +552,24 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
     )
     results: dict[str, list[str]] = {}
     deliver(
-        [PendingNotice(notice=notice, recipients=notice.recipients, at=at, run=run, title="crm", reply_to=reply_to)],
-        mail=Mail(server=f"smtp+plain://127.0.0.1:{post.port}", sender=sender),
-        username=None,
-        password=None,
+        [
+            PendingNotice(
+                notice=notice,
+                recipients=notice.recipients,
+                at=at,
+                run=run,
+                background=Background(title="crm"),
+                reply_to=reply_to,
+            )
+        ],
+        account=MailAccount(
+            mail=Mail(server=f"smtp+plain://127.0.0.1:{post.port}", sender=sender),
+            username=None,
+            password=None,
+            mailbox=tmp_path / "mail",
+        ),
+        channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 25,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )

@@ -19,6 +19,7 @@ from connrunner.errors import ArgumentError
 from connrunner.messenger.mailer import digest
 from connrunner.notify import facts, samples, streak
 from connrunner.notify.channel import is_channel
+from connrunner.notify.facts import Background
 from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
 from connrunner.state import runs as run_files
 
@@ -99,20 +100,22 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
     to = home.workspace.targets.get(target, Target())
     return facts.context(
         run,
+        Background(
+            connection="" if lone else name,
+            title=title,
+            description=connection.description if connection else "",
+            owner=connection.owner if connection else "",
+            next_run=promise.next_due if promise else None,
+            rejects=home.state.rejects(name, told.run) if told else None,
+            recent=() if lone else before if told or not run else samples.recent(run),
+            commit=author(home.folder, told.commit) if told else None,
+            target=target,
+            timezone=to.timezone or home.zone() if lone else home.zone(name),
+            language=to.language,
+            workspace=home.folder.resolve().name,
+        ),
         event=event,
-        name="" if lone else name,
-        title=title,
-        description=connection.description if connection else "",
-        owner=connection.owner if connection else "",
-        timezone=to.timezone or home.zone() if lone else home.zone(name),
-        next_run=promise.next_due if promise else None,
-        rejects=home.state.rejects(name, told.run) if told else None,
-        recent=() if lone else before if told or not run else samples.recent(run),
-        commit=author(home.folder, told.commit) if told else None,
         facts=_facts(home, event, target, before if told else []) or samples.facts(event, connection=name, title=title),
-        target=target,
-        language=to.language,
-        workspace=home.folder.resolve().name,
     )
 
 

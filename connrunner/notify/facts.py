@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,62 +26,66 @@ MEANING = {
 }
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Background:
+    """What a mail tells beside an event and its run: of the connection, the reader and the workspace."""
+
+    connection: str = ""  # its name, for an event without a run
+    title: str = ""
+    description: str = ""
+    owner: str = ""
+    next_run: datetime | None = None
+    rejects: Path | None = None  # the run's rejects.jsonl
+    recent: Sequence[Run] = ()  # the last runs of the connection, newest first
+    commit: Commit | None = None  # the version of the workspace that the run used
+    target: str = ""
+    timezone: str = "UTC"  # in which times are written
+    language: str = ""  # of dates and numbers
+    workspace: str = ""  # the name of its folder
+
+
 def context(
     run: Run | None,
+    background: Background,
     *,
     event: str = "",
-    name: str = "",
-    title: str = "",
-    description: str = "",
-    owner: str = "",
-    timezone: str = "UTC",
-    next_run: datetime | None = None,
-    rejects: Path | None = None,
-    recent: Sequence[Run] = (),
-    commit: Commit | None = None,
     facts: Mapping[str, Any] | None = None,
-    target: str = "",
-    language: str = "",
-    workspace: str = "",
 ) -> dict[str, Any]:
     """
-    Return what the templates see of *event*, the outcome of *run* when it says nothing.
+    Return what the templates see of *event*, the outcome of *run* when it says nothing; *facts* are the event's own.
 
-    Without a run, *name* is the connection that it is about, if any. Times are texts in *timezone*, and *language* is
-    that of dates and numbers. *rejects* is the run's `rejects.jsonl`, *recent* its connection's last runs, newest
-    first; *facts* are the event's own; *workspace* is the name of its folder. Every key is always there; what an event
-    has not is None or empty.
+    Every key is always there; what an event has not is None or empty.
     """
     event = event or (run.outcome.value if run else "")
-    name = run.connection if run else name
-    spoken = speak(language)
-    shown, by_code, more = read_rejects(rejects)
+    name = run.connection if run else background.connection
+    timezone, spoken = background.timezone, speak(background.language)
+    shown, by_code, more = read_rejects(background.rejects)
     return {
         "event": event,
-        "workspace": plain.line(workspace),
-        "target": plain.line(target),
-        "language": plain.line(language),
+        "workspace": plain.line(background.workspace),
+        "target": plain.line(background.target),
+        "language": plain.line(background.language),
         "timezone": timezone,
-        "connection": _connection(name, run, title=title, description=description, owner=owner) if name else None,
+        "connection": _connection(name, run, background) if name else None,
         "run": _run(run, spoken, timezone) if run else None,
         "counts": (run.counts if run else Counts()).as_dict(),
         "rejects": shown,
         "rejects_total": by_code,
         "rejects_more": more,
-        "recent": _recent(recent, run, spoken, timezone),
-        "next_run": None if next_run is None else spoken.instant(next_run, timezone),
-        "commit": _commit(commit, spoken, timezone) if commit else None,
+        "recent": _recent(background.recent, run, spoken, timezone),
+        "next_run": None if background.next_run is None else spoken.instant(background.next_run, timezone),
+        "commit": _commit(background.commit, spoken, timezone) if background.commit else None,
         **happenings.of(event, facts or {}, spoken, timezone),
         "commands": _commands(name, run),
     }
 
 
-def _connection(name: str, run: Run | None, *, title: str, description: str, owner: str) -> dict[str, Any]:
+def _connection(name: str, run: Run | None, background: Background) -> dict[str, Any]:
     return {
         "name": plain.line(name),
-        "title": plain.line(title or name),
-        "description": plain.lines(description),
-        "owner": plain.line(owner),
+        "title": plain.line(background.title or name),
+        "description": plain.lines(background.description),
+        "owner": plain.line(background.owner),
         "kind": plain.line(run.kind) if run else "",
     }
 

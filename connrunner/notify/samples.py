@@ -10,7 +10,7 @@ from typing import Any
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, Outcome, Run
-from connrunner.notify.facts import context
+from connrunner.notify.facts import Background, context
 from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
@@ -191,27 +191,27 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
         least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
         return context(
             told and replace(told, counts=Counts(), message="", code="", commit=None, kind="", seconds=0),
+            Background(connection="" if lone else connection, target=target, workspace="crm"),
             event=event,
-            name="" if lone else connection,
-            target=target,
-            workspace="crm",
             facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
         )
     seen = context(
         told and replace(told, trigger="manual", asked_by="ann", missed=2, merged=1),
+        Background(
+            connection="" if lone else connection,
+            title="" if lone else "Sample",
+            description="" if lone else "A sample.",
+            owner="" if lone else "data-team",
+            next_run=None if lone else DUE + DAY,
+            recent=recent(told) if told else recent_of_late(connection) if event == "late" else (),
+            commit=Commit(id="3f2a9c1d", author="Ann Example", at=DUE - DAY, subject="Import the birthdays too")
+            if told
+            else None,
+            target=target,
+            workspace="crm",
+        ),
         event=event,
-        name="" if lone else connection,
-        title="" if lone else "Sample",
-        description="" if lone else "A sample.",
-        owner="" if lone else "data-team",
-        next_run=None if lone else DUE + DAY,
-        recent=recent(told) if told else recent_of_late(connection) if event == "late" else (),
-        commit=Commit(id="3f2a9c1d", author="Ann Example", at=DUE - DAY, subject="Import the birthdays too")
-        if told
-        else None,
         facts=told_facts,
-        target=target,
-        workspace="crm",
     )
     if not told or not told.counts.refused:
         return seen
