@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify import plain, vocabulary
-from connrunner.notify.facts import MEANING, Background, context
+from connrunner.notify import variables
+from connrunner.notify.facts import MEANING, Background, build_context
 from connrunner.notify.language import NeutralLanguage
-from connrunner.notify.refused import COUNTED
+from connrunner.notify.rejects_excerpt import COUNTED
 from connrunner.notify.render import EVENTS, RenderProblem, fallback
-from connrunner.notify.samples import facts as facts_of
+from connrunner.notify.samples import sample_facts as facts_of
 from connrunner.notify.samples import samples
+from connrunner.notify.sanitize import clean_line, clean_lines
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
@@ -53,17 +54,17 @@ LINES = [
 
 @pytest.mark.parametrize(("value", "text"), LINES)
 def test_a_line_is_one_line_without_control_characters(value: object, text: str) -> None:
-    assert plain.line(value) == text
+    assert clean_line(value) == text
 
 
 def test_lines_keep_their_breaks_and_nothing_else() -> None:
-    assert plain.lines("\na\r\nb\rc\td\0e\u2028f\n") == "a\nb\nc\tdef"
-    assert plain.lines("x" * 30, limit=10) == "x" * 9 + "…"
+    assert clean_lines("\na\r\nb\rc\td\0e\u2028f\n") == "a\nb\nc\tdef"
+    assert clean_lines("x" * 30, limit=10) == "x" * 9 + "…"
 
 
 @given(st.text())
 def test_a_line_never_breaks_and_can_be_sent(text: str) -> None:
-    line = plain.line(text)
+    line = clean_line(text)
     assert len(line) <= 200
     assert line.splitlines() in ([], [line])
     line.encode()
@@ -111,7 +112,7 @@ def rejects(path: Path, *rows: Any) -> Path:
 def context_of(
     run: Run | None, *, event: str = "", facts: Mapping[str, Any] | None = None, **background: Any
 ) -> dict[str, Any]:
-    return context(run, Background(**background), event=event, facts=facts)
+    return build_context(run, Background(**background), event=event, facts=facts)
 
 
 def reject(line: int, code: str = "wrong-type", **more: Any) -> dict[str, Any]:
@@ -242,9 +243,9 @@ def test_what_comes_from_data_is_cut_and_cleaned(tmp_path: Path) -> None:
 
 
 def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
-    seen = {path for one in samples([("", "")]) for path, _ in vocabulary.paths(one)}
-    assert seen == set(vocabulary.VARIABLES)
-    assert set(vocabulary.MEANING) == set(EVENTS)
+    seen = {path for one in samples([("", "")]) for path, _ in variables.paths(one)}
+    assert seen == set(variables.VARIABLES)
+    assert set(variables.MEANING) == set(EVENTS)
 
 
 def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:

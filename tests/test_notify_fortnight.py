@@ -296,7 +296,7 @@ def test_the_mails_of_a_fortnight(tmp_path: Path) -> None:
                 )
 
     for start in range(0, len(pending), outbox.AT_ONCE):
-        outbox.deliver(
+        outbox.send_pending(
             pending[start : start + outbox.AT_ONCE],
             account=outbox.MailAccount(mail=Mail(), mailbox=tmp_path / "mail"),
             channels=outbox.ChannelSecrets(reveal=str, hide=lambda _, text: text),

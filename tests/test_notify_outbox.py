@@ -20,7 +20,7 @@ from connrunner.core.model import Mail, Outcome, Run
 from connrunner.errors import StateError
 from connrunner.notify import outbox
 from connrunner.notify.facts import Background
-from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, deliver, put_off
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, put_off, send_pending
 
 pytestmark = pytest.mark.slow  # templates render in a process of their own
 
@@ -64,7 +64,7 @@ class Box:
     def deliver(
         self, *pending: PendingNotice, mail: Mail | None = None, seconds: float = 30, **other: Any
     ) -> list[Any]:
-        done = deliver(
+        done = send_pending(
             pending,
             account=MailAccount(mail=mail or Mail(), mailbox=self.mailbox, trouble=other.pop("trouble", "")),
             channels=ChannelSecrets(

@@ -24,7 +24,7 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.notify.facts import Background
-from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, deliver
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 
 pytestmark = [
     pytest.mark.long,
@@ -164,7 +164,7 @@ def test_a_postfix_takes_every_mail_and_they_are_what_was_meant(office: Office, 
         facts={"since": "2026-11-23T00:30:00Z", "failures": 1, "first_run": 12, "between": {"failed": 1}},
     )
     results: dict[str, list[str]] = {}
-    deliver(
+    send_pending(
         [
             PendingNotice(
                 notice=notice, recipients=recipients, at=at, run=run, background=Background(title="Übersicht, 日本語")

@@ -24,7 +24,7 @@ from connrunner.config.target_extras import missing
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
-from connrunner.notify.check import check
+from connrunner.notify.check import check_templates
 
 WINDOW = 100  # characters of a line that are shown at most
 
@@ -76,7 +76,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check(folder), *lacking, *missing(folder)))
+    problems = sorted((*problems, *check_templates(folder), *lacking, *missing(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 

@@ -31,7 +31,7 @@ PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
 
 
-def deliver(folder: Path, state: StateFolder) -> None:
+def send_owed_mail(folder: Path, state: StateFolder) -> None:
     """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
     deadline = time.monotonic() + PASS
     try:
@@ -56,7 +56,7 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
             journal.append({"type": "delivered", **delivery})
 
     with load.templates(workspace) as templates:
-        outbox.deliver(
+        outbox.send_pending(
             pending,
             account=_account(workspace, folder, state),
             channels=ChannelSecrets(
@@ -159,7 +159,7 @@ def _plain(value: str | None, folder: Path) -> str | None:
 def main() -> int:
     """Send what is due for the workspace and the state folder named as arguments."""
     try:
-        deliver(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
+        send_owed_mail(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
     except ConnrunnerError as error:
         sys.stderr.write(f"connrunner: mail waits: {error}\n")
         return error.exit_code

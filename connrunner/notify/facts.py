@@ -11,9 +11,10 @@ from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, Outcome, Run
-from connrunner.notify import happenings, plain
-from connrunner.notify.language import Language, speak
-from connrunner.notify.refused import rejects as read_rejects
+from connrunner.notify import event_facts
+from connrunner.notify.language import Language, language_of
+from connrunner.notify.rejects_excerpt import read_excerpt as read_rejects
+from connrunner.notify.sanitize import clean_line, clean_lines
 
 RECENT = 10  # runs that a mail compares
 MEANING = {
@@ -44,7 +45,7 @@ class Background:
     workspace: str = ""  # the name of its folder
 
 
-def context(
+def build_context(
     run: Run | None,
     background: Background,
     *,
@@ -58,13 +59,13 @@ def context(
     """
     event = event or (run.outcome.value if run else "")
     name = run.connection if run else background.connection
-    timezone, spoken = background.timezone, speak(background.language)
+    timezone, spoken = background.timezone, language_of(background.language)
     shown, by_code, more = read_rejects(background.rejects)
     return {
         "event": event,
-        "workspace": plain.line(background.workspace),
-        "target": plain.line(background.target),
-        "language": plain.line(background.language),
+        "workspace": clean_line(background.workspace),
+        "target": clean_line(background.target),
+        "language": clean_line(background.language),
         "timezone": timezone,
         "connection": _connection(name, run, background) if name else None,
         "run": _run(run, spoken, timezone) if run else None,
@@ -75,18 +76,18 @@ def context(
         "recent": _recent(background.recent, run, spoken, timezone),
         "next_run": None if background.next_run is None else spoken.instant(background.next_run, timezone),
         "commit": _commit(background.commit, spoken, timezone) if background.commit else None,
-        **happenings.of(event, facts or {}, spoken, timezone),
+        **event_facts.describe_event(event, facts or {}, spoken, timezone),
         "commands": _commands(name, run),
     }
 
 
 def _connection(name: str, run: Run | None, background: Background) -> dict[str, Any]:
     return {
-        "name": plain.line(name),
-        "title": plain.line(background.title or name),
-        "description": plain.lines(background.description),
-        "owner": plain.line(background.owner),
-        "kind": plain.line(run.kind) if run else "",
+        "name": clean_line(name),
+        "title": clean_line(background.title or name),
+        "description": clean_lines(background.description),
+        "owner": clean_line(background.owner),
+        "kind": clean_line(run.kind) if run else "",
     }
 
 
@@ -97,18 +98,18 @@ def _run(run: Run, spoken: Language, timezone: str) -> dict[str, Any]:
         "is_failure": run.outcome.is_failure,
         "meaning": MEANING[run.outcome],
         "trigger": run.trigger,
-        "asked_by": plain.line(run.asked_by),
+        "asked_by": clean_line(run.asked_by),
         "due_at": spoken.instant(run.due_at, timezone),
         "started_at": None if run.started_at is None else spoken.instant(run.started_at, timezone),
         "ended_at": spoken.instant(run.ended_at, timezone),
         "seconds": run.seconds,
         "run_time": spoken.duration(run.seconds),
-        "message": plain.lines(run.message),
-        "code": plain.line(run.code),
+        "message": clean_lines(run.message),
+        "code": clean_line(run.code),
         "missed": run.missed,
         "merged": run.merged,
         "refused": run.counts.refused,
-        "commit": None if run.commit is None else plain.line(run.commit),
+        "commit": None if run.commit is None else clean_line(run.commit),
         "timezone": timezone,
     }
 
@@ -128,8 +129,8 @@ def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: 
             "run_time": spoken.duration(one.seconds),
             "read": one.counts.read,
             "refused": one.counts.refused,
-            "time_share": happenings.share(one.seconds, longest),
-            "rows_share": happenings.share(one.counts.read, most),
+            "time_share": event_facts.percent_of(one.seconds, longest),
+            "rows_share": event_facts.percent_of(one.counts.read, most),
         }
         for one in runs
     ]
@@ -137,16 +138,16 @@ def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: 
 
 def _commit(commit: Commit, spoken: Language, timezone: str) -> dict[str, Any]:
     return {
-        "id": plain.line(commit.id),
-        "short": plain.line(commit.id)[:8],
-        "author": plain.line(commit.author),
+        "id": clean_line(commit.id),
+        "short": clean_line(commit.id)[:8],
+        "author": clean_line(commit.author),
         "at": spoken.instant(commit.at, timezone),
-        "subject": plain.line(commit.subject),
+        "subject": clean_line(commit.subject),
     }
 
 
 def _commands(name: str, run: Run | None) -> dict[str, str]:
-    quoted = shlex.quote(plain.line(name))
+    quoted = shlex.quote(clean_line(name))
     number = f" {run.run}" if run else ""
     about = {
         "log": f"connrunner log {quoted}{number}",

@@ -12,11 +12,12 @@ from pathlib import Path
 from connrunner.core import instant
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.model import Mail, Run
-from connrunner.notify import address, channel, folder, message, smtp, wire
-from connrunner.notify.address import AddressError
-from connrunner.notify.carrier import DeliveryResult, ServerError, Transport
-from connrunner.notify.facts import Background, context
+from connrunner.notify import channel, mail_folder, message, smtp, smtp_connection
+from connrunner.notify import mailbox as address
+from connrunner.notify.facts import Background, build_context
+from connrunner.notify.mailbox import AddressError
 from connrunner.notify.render import RenderedMessage, render
+from connrunner.notify.transport import DeliveryResult, ServerError, Transport
 
 AT_ONCE = 100  # notices in one pass; the others stay due
 LEAST = 2.0  # seconds without which a pass is not begun
@@ -60,7 +61,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def deliver(
+def send_pending(
     pending: Sequence[PendingNotice],
     *,
     account: MailAccount,
@@ -86,8 +87,8 @@ def deliver(
     done: list[DeliveryRecord] = []
     mail, trouble = account.mail, account.trouble
     try:
-        source = address.person(mail.sender)
-        server = None if mail.server.startswith("file:") else wire.parse(mail.server)
+        source = address.parse_person(mail.sender)
+        server = None if mail.server.startswith("file:") else smtp_connection.parse_server(mail.server)
     except (AddressError, ServerError) as error:
         trouble = trouble or f"mail cannot be sent: {error}"
     if trouble:
@@ -102,20 +103,22 @@ def deliver(
     says = dict(zip(contexts, rendered, strict=True))
 
     if to_mailboxes:
-        carrier: Transport
+        transport: Transport
         if server is None:
-            path = folder.place(mail.server, workspace=workspace, default=account.mailbox)
-            carrier = folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
+            path = mail_folder.resolve_folder(mail.server, workspace=workspace, default=account.mailbox)
+            transport = mail_folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
         else:
-            carrier = smtp.SmtpSession(server, username=account.username, password=account.password, deadline=deadline)
-        with _closing(carrier):
+            transport = smtp.SmtpSession(
+                server, username=account.username, password=account.password, deadline=deadline
+            )
+        with _closing(transport):
             for each, recipient in _each(to_mailboxes, deadline):
-                answer = _mail(carrier, each, recipient, says[each.notice.id], source=source, at=clock())
+                answer = _mail(transport, each, recipient, says[each.notice.id], source=source, at=clock())
                 done.append(_settle(each.notice, recipient, answer, record, clock))
     for each, recipient in _each(to_channels, deadline - LEAST):
         patience = deadline - time.monotonic()
         event = each.notice.event
-        answer = channel.tell(
+        answer = channel.send_to_channel(
             recipient, says[each.notice.id], event, reveal=channels.reveal, hide=channels.hide, patience=patience
         )
         done.append(_settle(each.notice, recipient, answer, record, clock))
@@ -138,7 +141,7 @@ def _each(pending: Sequence[PendingNotice], deadline: float) -> Iterator[tuple[P
 
 
 def _mail(
-    carrier: Transport,
+    transport: Transport,
     each: PendingNotice,
     recipient: str,
     rendered: RenderedMessage,
@@ -148,10 +151,10 @@ def _mail(
 ) -> DeliveryResult:
     try:
         data = message.build(each.notice, recipient, rendered, source=source, at=at, reply_to=each.reply_to)
-        mailbox = address.person(recipient).spec
+        mailbox = address.parse_person(recipient).spec
     except (AddressError, message.MessageError) as error:
         return DeliveryResult(result="refused", reason=str(error))
-    return carrier.send(each.notice, mailbox, source.spec, data)
+    return transport.send(each.notice, mailbox, source.spec, data)
 
 
 def put_off(
@@ -177,12 +180,12 @@ def _settle(notice: Notice, recipient: str, answer: DeliveryResult, record: Reco
 def _context(pending: PendingNotice) -> dict[str, object]:
     notice = pending.notice
     background = replace(pending.background, connection=notice.connection, target=notice.target)
-    return context(pending.run, background, event=notice.event, facts=notice.facts)
+    return build_context(pending.run, background, event=notice.event, facts=notice.facts)
 
 
 @contextmanager
-def _closing(carrier: Transport) -> Iterator[None]:
+def _closing(transport: Transport) -> Iterator[None]:
     try:
         yield
     finally:
-        carrier.close()
+        transport.close()
