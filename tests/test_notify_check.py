@@ -139,7 +139,7 @@ def test_a_problem_shows_the_line_and_has_a_stable_code(tmp_path: Path) -> None:
 
 
 def test_a_workspace_without_templates_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "work", None)
+    monkeypatch.setattr(checking, "ask_sandbox", None)
     assert check_templates(tmp_path) == ()
 
 
