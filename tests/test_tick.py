@@ -167,7 +167,7 @@ def test_a_tick_that_finds_the_lane_busy_says_so_and_leaves(place: Place) -> Non
     assert [(run["connection"], run["run"], run["lives"]) for run in status["running"]] == [("long", 1, True)]
     assert [entry["connection"] for entry in status["waiting"]] == ["other"]
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
     assert [run["outcome"] for run in place.runs("other")] == ["succeeded"]
 
 
@@ -178,7 +178,7 @@ def test_lanes_run_side_by_side(place: Place) -> None:
     eventually(lambda: one.runs() and two.runs())
     one.go()
     two.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert tick.returncode == 0
     assert [run["outcome"] for name in ("one", "two") for run in place.runs(name)] == ["succeeded"] * 2
@@ -212,7 +212,7 @@ def test_after_kill_9_of_the_tick_the_run_goes_on_alone_and_is_adopted(place: Pl
     assert "is busy: long #1" in place.run("tick").out
     assert waiter.runs()
     waiter.go()
-    next_tick.communicate(timeout=30)
+    next_tick.communicate(timeout=120)
 
     ended = [run for run in place.runs("long") if run["run"] == 1]
     assert [run["outcome"] for run in ended] == ["succeeded"]
@@ -251,7 +251,7 @@ def test_a_worker_that_is_killed_fails_its_run(place: Place) -> None:
     worker = json.loads(place.state.log("long", 1).read_text().splitlines()[0])["pid"]
     os.kill(worker, signal.SIGKILL)
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     (run,) = place.runs("long")
     assert (run["outcome"], run["code"]) == ("failed", "crashed")
@@ -265,7 +265,7 @@ def test_a_tick_that_is_told_to_end_ends_its_runs_first(place: Place, number: in
     eventually(waiter.runs)
 
     tick.send_signal(number)
-    _, said = tick.communicate(timeout=30)
+    _, said = tick.communicate(timeout=120)
 
     assert tick.returncode == code, said
     (run,) = place.runs("long")
@@ -315,7 +315,7 @@ def test_switched_off_while_it_waits(place: Place) -> None:
 
     said = place.run("tick")
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert "other: the slot of" in said.out
     assert "was dropped: switched off while it waited" in said.out
@@ -533,8 +533,8 @@ def test_run_now_waits_behind_what_runs(place: Place) -> None:
     run = place.start("run", "hello", "--format", "json")
     eventually(lambda: json.loads(place.run("status", "--format", "json").out)["waiting"] != [])
     waiter.go()
-    out, err = run.communicate(timeout=30)
-    tick.communicate(timeout=30)
+    out, err = run.communicate(timeout=120)
+    tick.communicate(timeout=120)
 
     assert (run.returncode, json.loads(out)["outcome"]) == (0, "succeeded")
     assert "lane main is busy: long #1" in err
