@@ -17,6 +17,7 @@ from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder
 from connrunner.text.files import replace_file
+from connrunner.text.nesting import parse_json
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
 SUFFIX = ".jsonl.gz"
@@ -55,8 +56,8 @@ def records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]]:
             if wanted not in line:
                 continue
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
+                record = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(record, dict) and record.get("type") != "snapshot":
                 yield record
@@ -67,7 +68,7 @@ def since(folder: StateFolder) -> str | None:
     for lines in _parts(folder):
         for line in lines:
             try:
-                return str(json.loads(line)["at"])
+                return str(parse_json(line)["at"])
             except runs.MALFORMED:
                 continue
     return None

@@ -17,6 +17,7 @@ from connrunner.state import standing
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.standing import JournalState
 from connrunner.text.files import replace_file, sync_folder, write_all
+from connrunner.text.nesting import parse_json
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -208,7 +209,7 @@ def _record(line: bytes) -> dict[str, Any]:
         if b"%08x" % zlib.crc32(body) != crc:
             raise ValueError("its checksum is wrong")
         line = body + b"}"
-    record = json.loads(line)
+    record = parse_json(line)
     if type(record["v"]) is not int:
         raise TypeError("its version is no number")
     if record["v"] > VERSION:

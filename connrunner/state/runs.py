@@ -18,6 +18,7 @@ from connrunner.core.report import Level
 from connrunner.core.run import LogSummary, Result
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import sync_folder, write_all
+from connrunner.text.nesting import parse_json
 
 BLOCK = 1 << 16
 LOOKED_AT = 100  # runs, for the run times of the past
@@ -118,7 +119,7 @@ def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) 
 def run_of(line: bytes) -> Run | None:
     """Return the run that a line of history tells of; None when it is no record."""
     try:
-        return runs.from_mapping(json.loads(line))
+        return runs.from_mapping(parse_json(line))
     except runs.MALFORMED:
         return None
 
@@ -208,8 +209,8 @@ def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
                 return
             offset += len(line)
             try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
+                event = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(event, dict):
                 yield offset, event

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import RunContext, Settings, bridge, environments
-from connrunner.connectors.bridge import Program, ProgramExit, Take
+from connrunner.connectors import RunContext, Settings, bridge
+from connrunner.connectors.bridge import Program, ProgramExit, Take, environments
 from connrunner.errors import RunError
 from connrunner.processes import spawn
 from connrunner.text import durations
+from connrunner.text.nesting import parse_json
 
 
 def find(settings: Settings, errand: RunContext, *, default: str = "") -> Program:
@@ -99,8 +100,8 @@ def message(line: bytes) -> dict[str, Any] | None:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = parse_json(line)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

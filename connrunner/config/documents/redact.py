@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from connrunner.text.words import replace_unsafe, similar
+from connrunner.config.documents.events import Event, Places
+from connrunner.config.secret_words import IN_ADDRESS, is_reference, looks_secret
+from connrunner.text.words import replace_unsafe
 
-if TYPE_CHECKING:
-    from connrunner.config.document import Event, Places
-
-_NAMES = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "credentials",
-    "apikey",
-    "authorization",
-    "cookie",
-)
-_PAIRS = ("api_key", "private_key", "access_key", "secret_key")
-_WORD = re.compile(r"[A-Za-z]+")
 _KEY = re.compile(r"""([\w.-]+)["']?\s*:\s+["']?""")
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']+(?=@)")
 
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&?\s\"']+)=([^&#\s\"']+)")
-
-
-def looks_secret(name: str) -> bool:
-    """True when the value under a key of this name is probably a secret; misspelt names too."""
-    lowered = name.lower().replace("-", "_")
-    if lowered == "key" or any(pair in lowered for pair in _PAIRS):
-        return True
-    if any(known in lowered for known in _NAMES):
-        return True
-    return any(similar(word, _NAMES, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
-
-
-def has_credentials(address: str) -> bool:
-    """True for a URL with a password in it."""
-    return _IN_ADDRESS.search(address) is not None
 
 
 def lines(shown: list[str], places: Places | None) -> list[str]:
@@ -53,7 +21,7 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
     else:
         for event in _secrets(places):
             _blank(shown, event)
-    shown = [_IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
+    shown = [IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
     shown = [_IN_QUERY.sub(_blank_parameter, line) for line in shown]
     return [replace_unsafe(line, keep="\t") for line in shown]
 
@@ -61,11 +29,6 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
 def _blank_parameter(found: re.Match[str]) -> str:
     name, value = found.groups()
     return f"{name}={'*' * len(value)}" if looks_secret(name) else found.group()
-
-
-def is_reference(value: str) -> bool:
-    """True for text that says where a secret is, instead of the secret: `env:NAME` or `file:/path`."""
-    return value.startswith(("env:", "file:"))
 
 
 def _blank_broken(line: str) -> str:
