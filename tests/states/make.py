@@ -277,7 +277,7 @@ class Partner(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         since = self.path.partition("since=")[2]
         contacts = [
             {"id": "1", "points": 5, "updated_at": "2026-01-12T10:00:00Z"},
@@ -285,7 +285,7 @@ class Partner(BaseHTTPRequestHandler):
         ]
         self.answer({"data": contacts if not since else []})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         errors = []
         if self.path == "/crm":
@@ -351,13 +351,13 @@ class Scene:
             self.quiet_until(instant)
         command = [sys.executable, "-P", "-m", "connrunner", *arguments]
         done = subprocess.run(command, cwd=PLACE, env=self.at(instant), capture_output=True, text=True, check=False)
-        print(f"--- {instant} {' '.join(arguments)}\n{done.stdout}{done.stderr}", end="")
+        sys.stdout.write(f"--- {instant} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
         if "Traceback" in done.stderr or (done.returncode != 0) != fails:
             raise SystemExit(f"it ended with {done.returncode}")
         return done.stdout
 
     def start(self, instant: str, *arguments: str) -> subprocess.Popen[bytes]:
-        print(f"--- {instant} {' '.join(arguments)} &")
+        sys.stdout.write(f"--- {instant} {' '.join(arguments)} &\n")
         self.quiet_until(instant)
         command = [sys.executable, "-P", "-m", "connrunner", *arguments]
         return subprocess.Popen(command, cwd=PLACE, env=self.at(instant), start_new_session=True)
