@@ -547,7 +547,7 @@ def last_hours(scene: Scene, mail: Callable[[], None]) -> None:
 
 def shown(heard: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what the test starts anew of the processes that were overheard: two runs, pings and mail."""
-    found = {}
+    found: dict[str, Any] = {}
     for started in heard:
         match started["arguments"][2].removeprefix("connrunner."):
             case "worker":
