@@ -91,6 +91,11 @@ class Old:
         mails = [email.message_from_bytes(path.read_bytes(), policy=default) for path in self.state.glob("mail/*.eml")]
         return [mail for mail in mails if f"{_notice(mail['Message-ID'])}.".startswith(f"{notice}.")]
 
+    @property
+    def size(self) -> int:
+        """How long the journal is."""
+        return (self.state / "journal.jsonl").stat().st_size
+
     def journal(self, since: int = 0) -> list[dict[str, Any]]:
         lines = (self.state / "journal.jsonl").read_bytes()[since:].splitlines()
         return [json.loads(line) for line in lines]
@@ -300,15 +305,9 @@ def test_old_runs_go_into_an_archive(restored: Old, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ticks_go_on(restored: Old, server: http.Server) -> None:
-    old, stood = restored, restored.stood
-    size = (old.state / "journal.jsonl").stat().st_size
-    before = {name: [run["run"] for run in old.json("runs", name)] for name in NUMBERS}
-    (old.folder / "jobs").mkdir()
-    (old.folder / "jobs/repaired").touch()
-    old.edit("connections/warehouse.yaml", "schedule:", "enabled: false\nschedule:")
-
-    said = old.tick(SOON)
+def test_the_next_tick_goes_on(restored: Old, server: http.Server) -> None:
+    old, stood, size = restored, restored.stood, restored.size
+    said = _repaired_and_ticked(old)
     _runs_that_were_cut_off(old, said, size)
     _the_queue(old, said)
     _mail_that_was_owed(old, stood)
@@ -316,17 +315,24 @@ def test_ticks_go_on(restored: Old, server: http.Server) -> None:
     assert [asked.path for asked in server.asked] == ["/ping/workspace"]
     assert sorted(path.name for path in (old.state / "requests").iterdir()) == ["run-torn.unreadable"]
 
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_so_does_one_after_a_day_without_ticks(restored: Old, server: http.Server) -> None:
+    old, stood, size = restored, restored.stood, restored.size
+    before = {name: [run["run"] for run in old.json("runs", name)] for name in NUMBERS}
+    _repaired_and_ticked(old)
     for name in ("segments", "slow"):
         old.edit(f"connections/{name}.yaml", "schedule:", "enabled: false\nschedule:")
     old.edit("connections/typo.yaml", "shedule:", "schedule:")
     old.edit("connections/contacts.yaml", ", points: points", "")
     server.asked.clear()
+
     said = old.tick(LATER)
     _a_day_without_ticks(old, said, stood)
     _a_file_that_was_broken(old, size)
     _imports(old, server)
     _exports(old, server)
-
     cut_off = {(one["connection"], one["run"]) for one in stood["started"]}
     for name, last in NUMBERS.items():
         numbers = [run["run"] for run in old.json("runs", name)]
@@ -334,6 +340,14 @@ def test_ticks_go_on(restored: Old, server: http.Server) -> None:
         new = [number for number in numbers if number not in before[name] and (name, number) not in cut_off]
         assert new == [last + 1] * len(new), f"{name}: numbers go on"
     assert not [record for record in old.journal(size) if record["type"] == "damaged"], "damage is told once"
+
+
+def _repaired_and_ticked(old: Old) -> list[dict[str, Any]]:
+    """Repair what `segments` runs, switch off a connection that waits, and do the first tick after the upgrade."""
+    (old.folder / "jobs").mkdir()
+    (old.folder / "jobs/repaired").touch()
+    old.edit("connections/warehouse.yaml", "schedule:", "enabled: false\nschedule:")
+    return old.tick(SOON)
 
 
 def _runs_that_were_cut_off(old: Old, said: list[dict[str, Any]], size: int) -> None:
