@@ -106,7 +106,7 @@ def write_file(path: Path, signature: bytes, payload: bytes) -> None:
 
 def signature(schemas: Path) -> bytes:
     """Return what changes whenever the same file could become another document: this package, or a schema."""
-    sources = [*sorted(Path(__file__).parent.glob("*.py")), *sorted(schemas.glob("*.json"))]
+    sources = [*sorted(Path(__file__).parent.rglob("*.py")), *sorted(schemas.glob("*.json"))]
     total = hashlib.sha256(connrunner.__version__.encode())
     for source in sources:
         total.update(digest(source.read_bytes()))
