@@ -49,19 +49,19 @@ from connrunner.text.files import replacing, sync_folder
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return the files that `path` names, in the order of their names, where they are."""
-    workspace = errand.workspace
+    workspace = context.workspace
     pattern = _path(settings)
     with _readable(pattern):
         if not WILDCARD.search(pattern) or os.path.lexists(workspace / pattern):
             found = [_single(pattern, workspace)]
         else:
-            found = _matching(pattern, workspace, errand.report)
+            found = _matching(pattern, workspace, context.report)
     return FetchResult(files=tuple(_local_file(path, workspace) for path in found))
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Leave the files where they are."""
 
 
@@ -70,10 +70,10 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the path of the file, its placeholders filled in; RunError when no file can be there."""
-    workspace = errand.workspace
-    name = os.path.normpath(fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at))
+    workspace = context.workspace
+    name = os.path.normpath(fill(_path(settings), connection=context.connection, run=context.run, at=context.at))
     path = workspace / name
     with _writable(name):
         _check_folder(path.parent, workspace)
@@ -83,11 +83,11 @@ def target(settings: Settings, errand: RunContext) -> str:
     return name
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return the folder, which is there and may be read, or written."""
     if writes:
-        return f"files may be written at {target(settings, errand)}"
-    pattern, workspace = _path(settings), errand.workspace
+        return f"files may be written at {target(settings, context)}"
+    pattern, workspace = _path(settings), context.workspace
     folder = workspace / split(pattern)[0]
     if not folder.is_dir():
         raise _nothing_there(pattern, folder)
@@ -96,10 +96,10 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     return f"the folder {_name(folder, workspace)}"
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
-    name = target(settings, errand)
-    path = errand.workspace / name
+    name = target(settings, context)
+    path = context.workspace / name
     with _writable(name):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, suffix="part", durable=False) as part, local.open("rb") as rows, part.open("xb") as copy:
