@@ -206,12 +206,13 @@ import sys, time
 from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
-from connrunner.processes.tree import Family
+from connrunner.processes.output import Output
+from connrunner.processes.tree import ProcessTree
 from connrunner.state.runs import RunLog
 import resource
 log = RunLog(Path("log"))
-done = command.run(Command(run=(sys.executable, "-c", {FLOOD.format(blocks=9700)!r})), workspace=Path("."),
-    environment={{}}, mask=str, timeout=None, report=log, family=Family.new())
+done = command.run(Command(run=(sys.executable, "-c", {FLOOD.format(blocks=9700)!r})), Output(mask=str, report=log),
+    workspace=Path("."), environment={{}}, timeout=None, tree=ProcessTree.new())
 print(done.exit_status, done.counts.created, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     began = time.monotonic()

@@ -299,11 +299,11 @@ class Played:
 class Nobody:
     """What a played worker leaves behind."""
 
-    left: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
-    def goes_on(self) -> bool:
+    def advance(self) -> bool:
         return False
 
     def close(self) -> None: ...
@@ -537,9 +537,9 @@ class Machine(RuleBasedStateMachine):
             problems=(),
         )
 
-    def start(self, job: dict[str, Any], *, family: ProcessTree, worker_lock: int, **_: Any) -> Played:
+    def start(self, job: dict[str, Any], *, tree: ProcessTree, worker_lock: int, **_: Any) -> Played:
         key = (job["connection"], job["run"])
-        (inherited,) = family.inherit
+        (inherited,) = tree.inherit
         lane = os.fstat(inherited).st_ino
         assert all(worker.lane != lane for worker in self.alive), "P3: two runs of one lane at once"
         self.began[key] += 1

@@ -20,7 +20,7 @@ from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
-from connrunner.processes.tree import ProcessTree, described, holders
+from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests
@@ -144,7 +144,7 @@ class Lanes:
                 if not self._record(orphan):
                     return None
             if not lane.take():
-                self._say_left(name, [described(pid) for pid in holders(lane.path)])
+                self._say_left(name, [describe_process(pid) for pid in find_lock_holders(lane.path)])
             elif start:
                 working = self._start_next(name, lane, supervisor)
             return working
@@ -228,7 +228,7 @@ class Lanes:
         try:
             return local.start(
                 self._job(started, connection, lane),
-                family=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
+                tree=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
                 worker_lock=alive.descriptor,
                 errors=self._errors(started),
             )

@@ -37,7 +37,7 @@ class SupervisedRun:
     stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
     _told_at: float | None = None
-    _ending: Termination | None = None  # of what the worker left behind
+    _termination: Termination | None = None  # of what the worker left behind
 
     @property
     def seconds(self) -> float:
@@ -46,7 +46,7 @@ class SupervisedRun:
     @property
     def left(self) -> list[str]:
         """Who lives on though everything was tried, for people."""
-        return self._ending.left if self._ending else []
+        return self._termination.remaining if self._termination else []
 
     @property
     def is_told(self) -> bool:
@@ -61,18 +61,18 @@ class SupervisedRun:
 
     def has_ended(self) -> bool:
         """Do what is due now; True once the worker and all that it started are gone, or nobody can end them."""
-        if self._ending is None:
+        if self._termination is None:
             if self.worker.lives:
                 self._watch()
                 return False
-            self._ending = Termination(self._left_behind(), grace=0 if self.is_told else GRACE)
-        return not self._ending.goes_on()
+            self._termination = Termination(self._left_behind(), grace=0 if self.is_told else GRACE)
+        return not self._termination.advance()
 
     def close(self) -> None:
         """Let go of everything, of the lane before the right to act for it."""
         self.worker.close()
-        if self._ending is not None:
-            self._ending.close()
+        if self._termination is not None:
+            self._termination.close()
         self.lane.let_go()
         self.supervisor.let_go()
 

@@ -29,7 +29,8 @@ from connrunner.core.model import Command, Connection, Export, Format, Import, O
 from connrunner.core.report import Level, Report
 from connrunner.core.run import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
+from connrunner.processes.output import Output
+from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.runs import RunLog
@@ -62,7 +63,7 @@ class Job:
     model: ProfileModel
     run: int
     started_at: datetime
-    family: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is one of it
+    processes: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is in it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
@@ -93,7 +94,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        family=ProcessTree(mark=os.environ[MARK], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        processes=ProcessTree(mark=os.environ[RUN_ID_VARIABLE], inherit=(data["lane_descriptor"],), below=os.getpid()),
     )
 
 
@@ -224,7 +225,7 @@ def _run_context(job: Job, report: Report) -> RunContext:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
-        family=job.family,
+        processes=job.processes,
         report=report,
     )
 
@@ -234,6 +235,7 @@ def _command(
 ) -> Result:
     done = command.run(
         work,
+        Output(mask=mask, report=report, counted=so_far.counted),
         workspace=job.workspace,
         environment={
             **secrets.filled(work.env, plain),
@@ -241,11 +243,8 @@ def _command(
             "CONNRUNNER_RUN": str(job.run),
             "CONNRUNNER_WORKSPACE": str(job.workspace),
         },
-        mask=mask,
         timeout=job.time_left,
-        report=report,
-        family=job.family,
-        counted=so_far.counted,
+        tree=job.processes,
     )
     said = f": {done.message}" if done.message else ""
     if done.timed_out:
@@ -324,7 +323,7 @@ def _begin_trace() -> trace.Trace:
 
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
-    keep_orphans()
+    become_subreaper()
     job = job_from(json.loads(sys.stdin.buffer.read()))
     deadline = time.monotonic() + job.connection.timeout
     job = replace(job, deadline=deadline)
@@ -360,14 +359,15 @@ def main() -> int:
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Termination(job.family, grace=GRACE) as ending:
-        ending.finish()
-        if ending.asked:
+    with Termination(job.processes, grace=GRACE) as termination:
+        termination.finish()
+        if termination.terminated:
             log.message(
-                f"the run left processes behind, and they were ended: {', '.join(ending.asked)}", level="warning"
+                f"the run left processes behind, and they were ended: {', '.join(termination.terminated)}",
+                level="warning",
             )
-        if ending.left:
-            log.message(f"nobody can end {', '.join(ending.left)}; the lane waits for them", level="error")
+        if termination.remaining:
+            log.message(f"nobody can end {', '.join(termination.remaining)}; the lane waits for them", level="error")
 
 
 def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog) -> Result:
