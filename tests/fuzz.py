@@ -26,8 +26,7 @@ from connrunner.config import compiled, load
 from connrunner.core import instant
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.scheduler import idle
-from connrunner.state import decisions, requests
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 
@@ -189,12 +188,12 @@ def state_targets(folder: Path) -> Iterator[Target]:
             (state.root / name).unlink(missing_ok=True)
         state.journal.write_bytes(data)
         try:
-            stands = Journal(state).open()
+            journal_state = Journal(state).open()
         except StateError as error:
             assert str(state.journal) in str(error)  # noqa: PT017
             return
         before = Journal(state).append(records[0])
-        assert set(before.numbers) >= set(stands.numbers), "a damaged record took others with it"
+        assert set(before.numbers) >= set(journal_state.numbers), "a damaged record took others with it"
 
     def history(dice: random.Random) -> bytes:
         good = json.dumps(run).encode() + b"\n"
@@ -269,15 +268,15 @@ def state_targets(folder: Path) -> Iterator[Target]:
         assert compiled.read(state.compiled, b"s" * 32).files in ({}, kept.files), "a damaged cache was believed"
 
     state.decisions.mkdir(exist_ok=True)
-    decisions.keep(state, b"\n".join(lines) + b"\n")
+    journal_segments.keep(state, b"\n".join(lines) + b"\n")
     (segment,) = state.decisions.iterdir()
     packed = segment.read_bytes()
 
     def read_segment(data: bytes) -> None:
         segment.write_bytes(data)
         try:
-            list(decisions.records(state))
-            decisions.since(state)
+            list(journal_segments.records(state))
+            journal_segments.since(state)
         except StateError as error:
             assert str(segment) in str(error)  # noqa: PT017
 

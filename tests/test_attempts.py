@@ -12,8 +12,8 @@ from connrunner.config.resolved import connection_from
 from connrunner.core.model import Outcome, Retry
 from connrunner.core.retry import next_wait
 from connrunner.core.run import Result
-from connrunner.state import runs as run_files
-from connrunner.state.runs import RunLog
+from connrunner.state import run_files
+from connrunner.state.run_files import RunLog
 from connrunner.worker.retries import Attempts
 from tests.conftest import Place
 

@@ -14,7 +14,7 @@ from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 from tests.conftest import Place
 

@@ -21,7 +21,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.scheduler import tick
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from tests.conftest import Place
 from tests.test_cli import AT, ended, typed
 

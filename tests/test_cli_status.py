@@ -14,10 +14,9 @@ from connrunner.core import instant
 from connrunner.core.model import Outcome
 from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
-from connrunner.state import standing
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import StartedRun, started_as_dict
 from connrunner.state.locks import LaneLock
-from connrunner.state.standing import StartedRun
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 
@@ -55,7 +54,7 @@ def busy(place: Place) -> Iterator[Place]:
     journal = Journal(place.state)
     waiting = journal.read().waiting["big"]
     started = StartedRun(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
-    journal.append({"type": "started", "at": instant.text(DUE), **standing.started_as_dict(started)})
+    journal.append({"type": "started", "at": instant.text(DUE), **started_as_dict(started)})
     progress = [("06:00:00", 0), ("06:02:00", 6_000), ("06:04:00", 24_000)]
     place.state.run("big", 4).mkdir()
     place.state.log("big", 4).write_text(

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_time
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state, on_time
+from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.digest import covered, late_after, summary
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
 from connrunner.core.planning.due import QueuedRun, Slot

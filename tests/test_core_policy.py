@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_run_end, rate_limit
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state, on_run_end, rate_limit
+from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Notify, Outcome, Run, Target
 

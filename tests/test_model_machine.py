@@ -33,10 +33,10 @@ from connrunner.errors import Problem
 from connrunner.executors.local import OrphanedWorker
 from connrunner.processes.tree import ProcessTree
 from connrunner.scheduler import tick as ticks
-from connrunner.state import locks, requests, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import apply_record
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NAMES = ("a", "b", "c")
@@ -707,8 +707,8 @@ class WithoutIntent(Machine):
         def forgetful(journal: Journal, *records: dict[str, Any]) -> Any:
             if records[0]["type"] != "started":
                 return append(journal, *records)
-            standing.apply(journal.standing, records[0])
-            return journal.standing
+            apply_record(journal.state, records[0])
+            return journal.state
 
         with super()._played(), mock.patch.object(Journal, "append", forgetful):
             yield

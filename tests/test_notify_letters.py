@@ -18,12 +18,11 @@ from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, 
 from connrunner.core.planning.due import QueuedRun
 from connrunner.core.run import Result
 from connrunner.scheduler.recorder import RunRecorder
-from connrunner.state import locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
+from connrunner.state.deliveries import chosen, held_back, letters
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.letters import chosen, held_back, letters
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_core_policy import RUN
@@ -86,13 +85,13 @@ LETTERS = [
 def test_every_letter_is_listed_until_it_is_sent_or_dropped(
     records: list[dict[str, Any]], there: list[tuple[str, str, int, float | None]]
 ) -> None:
-    stands = JournalState()
+    journal_state = JournalState()
     for record in records:
-        standing.apply(stands, record)
+        apply_record(journal_state, record)
     again = JournalState()  # what a rotation keeps says the same
-    standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
+    apply_record(again, {"type": "snapshot", **json.loads(json.dumps(as_snapshot(journal_state)))})
     now = AT + timedelta(minutes=2)
-    for one in (stands, again):
+    for one in (journal_state, again):
         assert [
             (each.recipient, each.state, each.attempts, each.next_at and (each.next_at - AT) / timedelta(minutes=1))
             for each in letters(one, now)
@@ -113,14 +112,14 @@ CHOSEN = [
 
 @pytest.mark.parametrize(("names", "to", "count"), CHOSEN)
 def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str, count: int) -> None:
-    stands = JournalState()
+    journal_state = JournalState()
     for record in (
         owes("a@x", "b@x"),
         owes("a@x", notice="crm-b.1.failed.t", connection="crm-b"),
         owes("a@x", notice="d.1.failed.t", connection="d"),
     ):
-        standing.apply(stands, record)
-    assert len(chosen(list(letters(stands, AT)), names, to=to)) == count
+        apply_record(journal_state, record)
+    assert len(chosen(list(letters(journal_state, AT)), names, to=to)) == count
 
 
 # --- the commands ------------------------------------------------------------------------------------------------
@@ -231,11 +230,13 @@ def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Plac
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
         records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
-    stands = Journal(place.state).read()
-    assert [owed.notice.run for owed in stands.owed.values()] == [1, 2, 3]
-    (window,) = stands.told.windows.values()
+    journal_state = Journal(place.state).read()
+    assert [owed.notice.run for owed in journal_state.owed.values()] == [1, 2, 3]
+    (window,) = journal_state.told.windows.values()
     assert [(line["run"], line["message"]) for line in window["folded"]] == [(4, "why"), (5, "why")]
-    assert [(one.target, one.count, one.until) for one in held_back(stands)] == [("team", 2, AT + timedelta(hours=1))]
+    assert [(one.target, one.count, one.until) for one in held_back(journal_state)] == [
+        ("team", 2, AT + timedelta(hours=1))
+    ]
     code, out, _ = typed(place, "notify", "list")
     assert code == 0
     assert out.startswith("team: 2 notices too many within an hour, in one mail at 11:15\n")

@@ -10,10 +10,9 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.planning.due import QueuedRun
 from connrunner.scheduler.tick import Tick
-from connrunner.state import locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState, MissedSlot
+from connrunner.state.journal_state import JournalState, MissedSlot, apply_record, as_snapshot
 from tests.conftest import Place
 
 HOURLY = """
@@ -67,21 +66,21 @@ def missed(entry: QueuedRun = LATE) -> dict[str, Any]:
 
 
 def test_what_came_too_late_leaves_the_queue_and_waits_for_its_record() -> None:
-    stands = JournalState(waiting={"a": LATE})
-    standing.apply(stands, missed())
-    assert stands.waiting == {}
-    assert stands.missed == {"a": MissedSlot(LATE, "it waited")}
+    journal_state = JournalState(waiting={"a": LATE})
+    apply_record(journal_state, missed())
+    assert journal_state.waiting == {}
+    assert journal_state.missed == {"a": MissedSlot(LATE, "it waited")}
 
     again = JournalState()
-    standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
-    assert again.missed == stands.missed
+    apply_record(again, {"type": "snapshot", **json.loads(json.dumps(as_snapshot(journal_state)))})
+    assert again.missed == journal_state.missed
 
 
 def test_a_manual_run_that_waits_stays_in_the_queue() -> None:
     wish = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
-    stands = JournalState(waiting={"a": wish})
-    standing.apply(stands, missed())
-    assert stands.waiting == {"a": wish}
+    journal_state = JournalState(waiting={"a": wish})
+    apply_record(journal_state, missed())
+    assert journal_state.waiting == {"a": wish}
 
 
 def test_a_tick_that_died_before_the_record_is_made_good(place: Place) -> None:

@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 
 from connrunner.config import load
-from connrunner.core import instant, retention
+from connrunner.core import instant, retention_policy
 from connrunner.core.counts import Counts
 from connrunner.core.model import Keep, Outcome, Run
 from connrunner.errors import ArgumentError, BusyError, StateError
 from connrunner.scheduler import idle
-from connrunner.state import archive, locks
+from connrunner.state import archive, locks, run_files
 from connrunner.state import retention as keeping
-from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from tests.conftest import Place
 from tests.test_cli import typed
@@ -50,7 +49,7 @@ GONE = [
 @pytest.mark.parametrize(("ages", "size", "keep", "gone"), GONE)
 def test_what_goes(ages: list[int], size: int, keep: Keep, gone: int) -> None:
     past = [(NOW - age * DAY, size) for age in ages]
-    assert retention.gone(past, keep, runs=len(past), size=size * len(past), now=NOW) == gone
+    assert retention_policy.gone(past, keep, runs=len(past), size=size * len(past), now=NOW) == gone
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.run import Result
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 

@@ -16,8 +16,8 @@ from connrunner.core.run import LogSummary, Result
 from connrunner.scheduler import supervision
 from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import StartedRun
 
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 STOP = StopRequest(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")

@@ -19,7 +19,7 @@ from connrunner.core.formats import icalendar
 from connrunner.core.formats.icalendar import CalendarEvent
 from connrunner.core.model import Connection, Run
 from connrunner.core.planning import forecast, outlook
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 MOST = 200  # coming slots, and past runs, of one connection
@@ -62,7 +62,7 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
     usual = forecast.usual(run_files.durations(home.state, connection.name))
     lasts = timedelta(seconds=usual.median) if usual.runs else SHORTEST
     words = f"usually takes {durations.in_words(usual.median)}" if usual.runs else "nobody has seen it run"
-    promise = home.standing.promises.get(connection.name)
+    promise = home.journal_state.promises.get(connection.name)
     slots = outlook.coming(connection, promise, now=now, zones=zones.version())
     for slot in takewhile(lambda slot: slot <= until, islice(slots, MOST)):
         yield CalendarEvent(

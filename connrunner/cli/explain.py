@@ -25,8 +25,7 @@ from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.decisions import Decision, Explanation
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.scheduler import idle
-from connrunner.state import decisions
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
 
 LATEST = 10  # lines about decisions that are written out
@@ -62,7 +61,7 @@ class ConnectionFacts:
     def __init__(self, home: Home, name: str) -> None:
         self.home, self.name, self.zone = home, name, home.zone(name)
         self.connection = home.workspace.connections.get(name)
-        self.decided = deciding.about(decisions.records(home.state, name), name)
+        self.decided = deciding.about(journal_segments.records(home.state, name), name)
 
     def show(self, wanted: str | None, count: int) -> None:
         at = self._instant(wanted) if wanted else None
@@ -124,7 +123,7 @@ class ConnectionFacts:
 
     def _when(self, connection: Connection) -> str:
         words = schedules.describe(connection.schedule)
-        promise = self.home.standing.promises.get(self.name)
+        promise = self.home.journal_state.promises.get(self.name)
         if isinstance(connection.schedule, TimesPerDay) and promise is not None:
             words += f", counted from {instant.local_minute(promise.on_since, self.zone)}, when it was switched on [R4]"
         return words
@@ -145,7 +144,7 @@ class ConnectionFacts:
         return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
 
     def _slots(self, connection: Connection, count: int) -> list[datetime]:
-        promise = self.home.standing.promises.get(self.name)
+        promise = self.home.journal_state.promises.get(self.name)
         slots = outlook.coming(connection, promise, now=self.home.clock(), zones=zones.version())
         return list(islice(slots, count))
 
@@ -174,7 +173,7 @@ class ConnectionFacts:
 
     def _left_out(self, connection: Connection, until: datetime) -> list[str]:
         """Return what blackouts leave out before *until*."""
-        promise = self.home.standing.promises.get(self.name)
+        promise = self.home.journal_state.promises.get(self.name)
         since = promise.on_since if promise else self.home.clock()
         found = schedules.left_out_between(connection.schedule, self.home.clock(), until, on_since=since)
         return [
@@ -209,7 +208,7 @@ class ConnectionFacts:
             answer,
             self.zone,
             last_tick=None if ticked is None else datetime.fromtimestamp(ticked, UTC),
-            since=decisions.since(self.home.state),
+            since=journal_segments.since(self.home.state),
             holders=self._holders(answer),
         )
 
@@ -217,7 +216,7 @@ class ConnectionFacts:
         decision, started = answer.decision, answer.started
         if decision is None or started is None or decision.kind != "queued" or started.at <= decision.at:
             return ()
-        records = decisions.records(self.home.state)
+        records = journal_segments.records(self.home.state)
         found = deciding.holders(records, started.lane, start=decision.at, end=started.at)
         return tuple(one for one in found if (one.connection, one.run) != (self.name, started.run))
 

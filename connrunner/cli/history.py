@@ -34,7 +34,7 @@ def archive_command(home: Home, names: tuple[str, ...], to: Path, before: str | 
     """
     chosen = [home.require(name) for name in names] or retention.names(home.state)
     limit = _instant(before) if before else home.clock() - OLD
-    started = {name: one.run for name, one in home.standing.started.items()}
+    started = {name: one.run for name, one in home.journal_state.started.items()}
     done = archive.archive(home.state, chosen, to, before=limit, started=started)
     if home.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}

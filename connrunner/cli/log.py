@@ -13,7 +13,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 COLOURS = {"error": "red", "warning": "yellow"}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -144,5 +144,5 @@ def copy(path: Path, target: Path) -> None:
 
 
 def _running(home: Home, name: str) -> int | None:
-    started = home.standing.started.get(name)
+    started = home.journal_state.started.get(name)
     return started.run if started else None

@@ -13,7 +13,7 @@ from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 
@@ -28,7 +28,7 @@ def next_command(home: Home, name: str | None, count: int) -> None:
     """
     chosen = [home.connection(name)] if name else list(home.workspace.connections.values())
     coming = []
-    promises = home.standing.promises
+    promises = home.journal_state.promises
     for connection in chosen:
         zone = home.zone(connection.name)
         promise = promises.get(connection.name)

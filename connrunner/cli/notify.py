@@ -12,7 +12,7 @@ from connrunner.cli.notify_preview import preview_command
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.letters import Delivery, as_dict, chosen, held_back, letters
+from connrunner.state.deliveries import Delivery, as_dict, chosen, held_back, letters
 from connrunner.text import words
 
 
@@ -34,13 +34,15 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
     An ID is that of a notice, or its beginning: the name of a connection, say.
     """
     found = [
-        letter for letter in chosen(list(letters(home.standing, home.clock())), ids) if not dead or _is_dead(letter)
+        letter
+        for letter in chosen(list(letters(home.journal_state, home.clock())), ids)
+        if not dead or _is_dead(letter)
     ]
     if home.json:
         home.echo_json([as_dict(letter) for letter in found])
         return
     zone = home.zone()
-    for storm in [] if dead or ids else held_back(home.standing):
+    for storm in [] if dead or ids else held_back(home.journal_state):
         notices = "1 notice" if storm.count == 1 else f"{storm.count:,} notices"
         until = instant.local(storm.until, zone)[11:16]
         click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
@@ -95,7 +97,7 @@ def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything:
     home.state.prepare()
     with locks.changing(home.state):
         home.journal.open()
-        known = list(letters(home.standing, home.clock()))
+        known = list(letters(home.journal_state, home.clock()))
         found = chosen(known, ids, to=to)
         for name in ids:
             if not chosen(known, [name]):

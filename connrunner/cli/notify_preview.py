@@ -20,7 +20,7 @@ from connrunner.messenger.mailer import digest
 from connrunner.notify import facts, samples, streak
 from connrunner.notify.channel import is_channel
 from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 SECONDS = 30.0
 LOOKED_AT = 1000  # runs
@@ -95,7 +95,7 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
     lone = event in samples.LONE
     run = told or samples.run(event, connection=name, title=title, kind=connection.kind if connection else "import")
     before = [one for one in runs if told is None or one.run <= told.run]
-    promise = home.standing.promises.get(name)
+    promise = home.journal_state.promises.get(name)
     to = home.workspace.targets.get(target, Target())
     return facts.context(
         run,
@@ -122,7 +122,7 @@ def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, An
         return streak.of(runs, event) if runs else {}
     end = home.clock()
     start = end - timedelta(days=1)
-    told = digest(target, home.workspace, home.standing, home.state, start=start, end=end)
+    told = digest(target, home.workspace, home.journal_state, home.state, start=start, end=end)
     return {"from": instant.text(start), "to": instant.text(end), **told}
 
 

@@ -22,7 +22,7 @@ from connrunner.core.planning import forecast
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.core.planning.preview import preview
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -94,7 +94,7 @@ def plan_command(
         found = preview(
             base,
             head,
-            promises=home.standing.promises,
+            promises=home.journal_state.promises,
             durations=_durations(home, names, durations, _seconds(guess)),
             now=instants.minute(now or datetime.now(UTC)),
             days=days,

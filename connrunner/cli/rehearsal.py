@@ -15,7 +15,7 @@ from connrunner.core import run as runs
 from connrunner.core.model import Command, Connection, Outcome
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.worker import process
 
 SHOWN = 20  # rejects

@@ -19,8 +19,7 @@ from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 from connrunner.text import durations
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
@@ -104,13 +103,13 @@ class RunWatcher:
         return min(numbers, default=None)  # there can be gaps: a number is taken before its run is recorded
 
     def _has_ended(self) -> bool:
-        stands = self.tick.journal.read()
+        journal_state = self.tick.journal.read()
         number = self._number()
         if number is None:
-            if self.name not in stands.waiting:
+            if self.name not in journal_state.waiting:
                 raise ArgumentError(f"{self.name} was taken out of the queue", hint="see `connrunner status`")
             return False
-        started = stands.started.get(self.name)
+        started = journal_state.started.get(self.name)
         return started is None or started.run != number
 
     def _show(self) -> None:

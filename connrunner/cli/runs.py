@@ -19,7 +19,7 @@ from connrunner.core import instant, schedules
 from connrunner.core import run as runs
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
@@ -96,12 +96,12 @@ def run_row(run: Run, zone: str) -> list[text.Cell]:
 
 def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     """Return the row of the promised next run, or of the reason why there is none."""
-    waiting = home.standing.waiting.get(name)
+    waiting = home.journal_state.waiting.get(name)
     if waiting:
         since = instant.local(waiting.queued_at, zone)
         return ["Waiting", instant.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
     connection = home.workspace.connections.get(name)
-    promise = home.standing.promises.get(name)
+    promise = home.journal_state.promises.get(name)
     if connection is None:
         is_broken = name in home.workspace.broken
         why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"

@@ -20,8 +20,7 @@ from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
 LONGEST = 300  # characters of a reason
@@ -59,8 +58,8 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
 
 def wanted(home: Home, name: str, number: int | None, reason: str) -> StopRequest:
     """Return the wish that names the run to stop; ArgumentError when no run of *name* works or waits."""
-    stands = home.standing
-    started, waiting = stands.started.get(name), stands.waiting.get(name)
+    journal_state = home.journal_state
+    started, waiting = journal_state.started.get(name), journal_state.waiting.get(name)
     facts: dict[str, Any] = {"connection": name, "asked_at": home.clock(), "asked_by": actor(), "reason": reason}
     if started is not None and number in (None, started.run):
         return StopRequest(run=started.run, **facts)

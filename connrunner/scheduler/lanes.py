@@ -23,10 +23,9 @@ from connrunner.notify.heart import PingSender, Sign, rid_of, sign_of
 from connrunner.processes.tree import ProcessTree, described, holders
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
-from connrunner.state import locks, requests
-from connrunner.state import runs as run_files
+from connrunner.state import locks, requests, run_files
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
-from connrunner.state.standing import StartedRun
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -109,11 +108,13 @@ class Lanes:
 
     def _fill(self, *, start: bool) -> None:
         """Start a run in every lane that has work and that nobody holds; adopt runs whose connrunner died."""
-        stands = self.records.journal.read()
-        if not stands.waiting and not stands.started:
+        journal_state = self.records.journal.read()
+        if not journal_state.waiting and not journal_state.started:
             return
         self.workspace = self.refresh()
-        lanes = {self.lane_of(name) for name in stands.waiting} | {run.lane for run in stands.started.values()}
+        lanes = {self.lane_of(name) for name in journal_state.waiting} | {
+            run.lane for run in journal_state.started.values()
+        }
         for name in sorted(lanes - set(self._working) - self._busy):
             working = self._fill_lane(name, start=start)
             if working is not None:
@@ -179,12 +180,12 @@ class Lanes:
         records = self.records
         while True:
             with locks.changing(records.state):
-                stands = records.journal.open()
+                journal_state = records.journal.open()
                 # A connection that was moved to this lane may still run in its old one.
                 fits = (
                     entry
-                    for entry in due.in_order(stands.waiting.values())
-                    if self.lane_of(entry.connection) == name and entry.connection not in stands.started
+                    for entry in due.in_order(journal_state.waiting.values())
+                    if self.lane_of(entry.connection) == name and entry.connection not in journal_state.started
                 )
                 entry = next(fits, None)
                 if entry is None:
@@ -259,7 +260,7 @@ class Lanes:
         wishes = requests.stops(state)
         if not wishes:
             return
-        stands = self.records.journal.read()
+        journal_state = self.records.journal.read()
         for working in self._working.values():
             run = working.started
             stop = due.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
@@ -270,10 +271,10 @@ class Lanes:
                 self.say({"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.told})
                 working.tell_to_end(stop=stop)
         for stop in wishes:
-            entry = stands.waiting.get(stop.connection)
+            entry = journal_state.waiting.get(stop.connection)
             if entry is not None and due.stop_of_waiting([stop], entry):
                 self._take_out(stop)
-            elif (started := stands.started.get(stop.connection)) is None or not due.stop_of_running(
+            elif (started := journal_state.started.get(stop.connection)) is None or not due.stop_of_running(
                 [stop], stop.connection, started.run, started.waiting.due_at
             ):
                 requests.forget(state, stop)  # the run has ended
@@ -374,9 +375,9 @@ class Lanes:
         self.say({"event": "left-over", "lane": lane, "processes": processes})
 
     def _say_busy(self, lane: str) -> None:
-        stands = self.records.journal.read()
-        working = next((started for started in stands.started.values() if started.lane == lane), None)
-        waits = [entry.connection for entry in due.in_order(stands.waiting.values())]
+        journal_state = self.records.journal.read()
+        working = next((started for started in journal_state.started.values() if started.lane == lane), None)
+        waits = [entry.connection for entry in due.in_order(journal_state.waiting.values())]
         self.say(
             {
                 "event": "busy",

@@ -16,11 +16,10 @@ from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.planning.due import QueuedRun, StopRequest
 from connrunner.core.run import LogSummary, Result
 from connrunner.errors import Problem
-from connrunner.state import ground, locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import filesystem, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
-from connrunner.state.standing import StartedRun
+from connrunner.state.journal_state import TOO_LATE, StartedRun, started_as_dict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +36,7 @@ class RunRecorder:
         StateError when there is no room: nothing starts whose end cannot be recorded.
         """
         with recording(self.state.root):
-            ground.refuse_full(self.state.root)
+            filesystem.refuse_full(self.state.root)
         started = StartedRun(
             run=self._number(connection.name),
             lane=connection.lane,
@@ -49,7 +48,7 @@ class RunRecorder:
             title=connection.title,
             mark=uuid.uuid4().hex,
         )
-        self.journal.append({"type": "started", "at": started.started_at, **standing.started_as_dict(started)})
+        self.journal.append({"type": "started", "at": started.started_at, **started_as_dict(started)})
         return started
 
     def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
@@ -58,7 +57,7 @@ class RunRecorder:
             if (known := self._ended_by_others(started)) is not None:
                 return known
             # Slots that became due meanwhile were merged into the record of its start.
-            started = self.journal.standing.started.get(started.connection, started)
+            started = self.journal.state.started.get(started.connection, started)
             run = _ended(started, result, ended_at=self.clock(), seconds=seconds)
             self._end(run, notify)
         return run
@@ -74,7 +73,7 @@ class RunRecorder:
         with locks.changing(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
-            started = self.journal.standing.started.get(name, started)
+            started = self.journal.state.started.get(name, started)
             known = run_files.recorded(self.state, name, started.run)
             if known is not None:
                 run = known  # the crash came between history and journal: what history says is what people saw
@@ -103,17 +102,17 @@ class RunRecorder:
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
         told = digest(problems)
-        news = self.journal.standing.broken_mailed.get(name) != told
+        news = self.journal.state.broken_mailed.get(name) != told
         self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
-        result = Result(outcome=Outcome.SKIPPED, message=reason, code=standing.TOO_LATE)
+        result = Result(outcome=Outcome.SKIPPED, message=reason, code=TOO_LATE)
         run = self._not_started(entry, result, workspace)
         notify = connection.notify if connection else workspace.default_notify
-        known = on_time.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
+        known = on_time.is_held_up(entry, self.journal.state.told)  # an outage is one mail, not one for each slot
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
@@ -154,11 +153,11 @@ class RunRecorder:
     def _adopted(self, entry: QueuedRun) -> Run | None:
         """Return the run that history has of *entry* when a crash came between history and journal."""
         last = run_files.last_run(self.state, entry.connection)
-        known = self.journal.standing.numbers.get(entry.connection, 0)
+        known = self.journal.state.numbers.get(entry.connection, 0)
         return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
-        return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))
+        return run_files.create_run(self.state, name, after=self.journal.state.numbers.get(name, 0))
 
     def _end(self, run: Run, notify: tuple[Notify, ...], *, broken: str = "", dequeued: bool = False) -> None:
         """Make the end of *run* durable, with the mail it owes.
@@ -166,7 +165,7 @@ class RunRecorder:
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
         run_files.append_history(self.state, run)
-        told = self.journal.standing.told
+        told = self.journal.state.told
         notices = on_run_end.about_run(notify, run, told, token=token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
         owing = rate_limit.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)

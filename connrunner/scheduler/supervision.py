@@ -14,8 +14,8 @@ from connrunner.core.planning.due import StopRequest
 from connrunner.core.run import LogSummary, Result
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import StartedRun
 
 OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
 KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end

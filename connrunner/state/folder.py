@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.errors import StateError
-from connrunner.state import ground
+from connrunner.state import filesystem
 
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
@@ -89,12 +89,12 @@ class StateFolder:
         with recording(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.refuse_newer()
-            ground.refuse_without_locks(self.root)
+            filesystem.refuse_without_locks(self.root)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES
                 raise OSError(code, os.strerror(code), str(self.root))
-            ground.make_private(self.root)
+            filesystem.make_private(self.root)
             for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
                 folder.mkdir(mode=0o700, exist_ok=True)
             if not self.format.exists():

@@ -13,9 +13,8 @@ from typing import Any
 
 from connrunner.core import run as runs
 from connrunner.errors import StateError
-from connrunner.state import standing
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -45,7 +44,7 @@ class Journal:
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
         self._copy = folder.root / "journal.snapshot"  # of the snapshot that the journal begins with
-        self.standing = JournalState()
+        self.state = JournalState()
         self.damage: list[Damage] = []  # what `open` found for the first time, to be told
         self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
         self._offset = 0  # where the next record begins
@@ -65,17 +64,17 @@ class Journal:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
-                    self.standing, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
+                    self.state, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
-            return self.standing
+            return self.state
         except OSError as error:
             raise StateError(f"the journal {self.path} cannot be read: {error.strerror}") from error
         end = data.rfind(b"\n") + 1
         for line in data[:end].split(b"\n")[:-1]:
             self._take(line)
-        return self.standing
+        return self.state
 
     def open(self) -> JournalState:
         """Read to the end; keep bytes that are no record aside, and tell each once. Hold the state lock."""
@@ -123,11 +122,11 @@ class Journal:
         self.open()
         if self._offset - self._snapshot < max(size, 2 * self._snapshot):
             return False
-        from connrunner.state import decisions  # a tick that rotates nothing needs no compression
+        from connrunner.state import journal_segments  # a tick that rotates nothing needs no compression
 
         with recording(self.path):
-            decisions.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
-            snapshot = _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)})
+            journal_segments.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
         self.read()
@@ -146,7 +145,7 @@ class Journal:
             record = _record(line)
             if record.get("type") == "snapshot":
                 self._snapshot = self._offset
-            standing.apply(self.standing, record)
+            apply_record(self.state, record)
         except NewerError as error:
             raise StateError(
                 f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {error})",
@@ -162,7 +161,7 @@ class Journal:
         with suppress(OSError, NewerError, *runs.MALFORMED):
             copy = self._copy.read_bytes().rstrip(b"\n")
             if len(copy) == len(line):
-                standing.apply(self.standing, _record(copy))
+                apply_record(self.state, _record(copy))
                 self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
@@ -181,7 +180,7 @@ class Journal:
     def _set_aside_lines(self) -> None:
         """Keep copies of damaged lines, and record that they are known; they stay where they are."""
         for offset, line in self._damaged:
-            if offset not in self.standing.damaged:
+            if offset not in self.state.damaged:
                 self._keep(line)
                 self._write({"type": "damaged", "offset": offset, "length": len(line) + 1})
                 self.damage.append(Damage(offset, len(line) + 1, self.aside))

@@ -17,10 +17,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from connrunner.core import instant, retention
+from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
 
 EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
@@ -98,7 +97,7 @@ def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff 
         offset = 0
         seen: list[tuple[int, int]] = []  # offset and number of each run that was looked at
 
-        def past() -> Iterator[retention.Past]:
+        def past() -> Iterator[retention_policy.Past]:
             nonlocal offset
             for line in file:
                 run = run_files.run_of(line)
@@ -108,7 +107,7 @@ def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff 
                 offset += len(line)
 
         looking = past()
-        goes = retention.gone(looking, keep, runs=count, size=sum(sizes.values()), now=now)
+        goes = retention_policy.gone(looking, keep, runs=count, size=sum(sizes.values()), now=now)
         goes = min(goes, len(seen) - 1)  # lines that are no record count as runs, and cannot be the last one
         if goes <= 0:
             return None

@@ -32,7 +32,7 @@ from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state
+from connrunner.core.alerts.alert_state import USUAL, Alarm, AlertState, Sense, Streak
 from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.alerts.recipients import RecipientChoice, following, notices, streak_facts, told_to
-from connrunner.core.alerts.state import USUAL, Alarm, AlertState, Sense, Streak
 from connrunner.core.model import Notify, Run, mailbox
 
 

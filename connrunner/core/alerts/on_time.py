@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connrunner.core import instant, schedules
-from connrunner.core.alerts import rate_limit
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state, rate_limit
+from connrunner.core.alerts.alert_state import WINDOW, Alarm, AlertState, Digest
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import RecipientChoice, following, notice_id, notices, streak_facts, told_to
-from connrunner.core.alerts.state import WINDOW, Alarm, AlertState, Digest
 from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
 from connrunner.core.planning.due import QueuedRun, Slot
 

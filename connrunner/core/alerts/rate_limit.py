@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state
+from connrunner.core.alerts.alert_state import WINDOW, AlertState
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import notice_id
-from connrunner.core.alerts.state import WINDOW, AlertState
 from connrunner.core.model import Target
 
 LIMIT = Target().limit

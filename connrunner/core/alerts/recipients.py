@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connrunner.core.alerts.alert_state import Alarm, Streak
 from connrunner.core.alerts.notice import Event, Notice
-from connrunner.core.alerts.state import Alarm, Streak
 from connrunner.core.model import Target
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from connrunner.core import instant
 from connrunner.core.alerts import notice as notices
+from connrunner.core.alerts.alert_state import WINDOW
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import WINDOW
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,10 +28,10 @@ class Delivery:
     reason: str  # why the last attempt failed; empty before the first
 
 
-def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
+def letters(state: JournalState, now: datetime) -> Iterator[Delivery]:
     """Yield every letter: first what waits, oldest first, then what was given up."""
     dead = []
-    for owed in standing.owed.values():
+    for owed in state.owed.values():
         ledger = notices.ledger(owed.notice, owed.deliveries, now)
         given_up = {letter.recipient for letter in ledger.dead}
         for recipient in owed.notice.recipients:
@@ -54,7 +54,7 @@ def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
             else:
                 yield letter
     yield from dead
-    for entry in standing.dead:
+    for entry in state.dead:
         if "notice" in entry:  # an older version kept too little to send it again
             yield Delivery(
                 notice=notices.from_mapping(entry["notice"]),
@@ -77,11 +77,11 @@ class FoldedNotices:
     until: datetime
 
 
-def held_back(standing: JournalState) -> list[FoldedNotices]:
+def held_back(state: JournalState) -> list[FoldedNotices]:
     """Return whose notices are held back because there were too many in an hour."""
     return [
         FoldedNotices(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
-        for key, window in sorted(standing.told.windows.items())
+        for key, window in sorted(state.told.windows.items())
         if window["folded"]
     ]
 
