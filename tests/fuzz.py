@@ -202,8 +202,8 @@ def state_targets(folder: Path) -> Iterator[Target]:
     def read_history(data: bytes) -> None:
         state.history("a").parent.mkdir(parents=True, exist_ok=True)
         state.history("a").write_bytes(data)
-        list(run_files.history(state, "a"))
-        run_files.durations(state, "a")
+        list(run_files.read_history(state, "a"))
+        run_files.read_durations(state, "a")
 
     events: list[dict[str, Any]] = [
         {"at": AT, "type": "started", "connection": "a", "run": 1, "pid": 7},
@@ -220,8 +220,8 @@ def state_targets(folder: Path) -> Iterator[Target]:
     def read_log(data: bytes) -> None:
         state.log("a", 1).parent.mkdir(parents=True, exist_ok=True)
         state.log("a", 1).write_bytes(data)
-        list(run_files.events_from(state.log("a", 1), 0))
-        told = run_files.story(state, "a", 1)
+        list(run_files.read_events_from(state.log("a", 1), 0))
+        told = run_files.read_log_summary(state, "a", 1)
         if told.result is not None:
             instant.parse(told.ended_at)  # the next tick does
 
@@ -236,7 +236,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
 
     def read_wishes(data: bytes) -> None:
         (state.requests / "run-1.json").write_bytes(data)
-        requests.pending(state)
+        requests.read_run_requests(state)
 
     workspace = folder / "quiet"
     workspace.mkdir()
@@ -268,15 +268,15 @@ def state_targets(folder: Path) -> Iterator[Target]:
         assert compiled.read(state.compiled, b"s" * 32).files in ({}, kept.files), "a damaged cache was believed"
 
     state.decisions.mkdir(exist_ok=True)
-    journal_segments.keep(state, b"\n".join(lines) + b"\n")
+    journal_segments.add_segment(state, b"\n".join(lines) + b"\n")
     (segment,) = state.decisions.iterdir()
     packed = segment.read_bytes()
 
     def read_segment(data: bytes) -> None:
         segment.write_bytes(data)
         try:
-            list(journal_segments.records(state))
-            journal_segments.since(state)
+            list(journal_segments.read_records(state))
+            journal_segments.find_oldest_instant(state)
         except StateError as error:
             assert str(segment) in str(error)  # noqa: PT017
 

@@ -64,11 +64,11 @@ def busy(place: Place) -> Iterator[Place]:
             for at, done in progress
         )
     )
-    idle.ticked(str(place.state.root), NOW.timestamp())
+    idle.note_look(str(place.state.root), NOW.timestamp())
     lane = LaneLock(place.state, "main")
     assert lane.take()
     yield place
-    lane.let_go()
+    lane.release()
 
 
 def test_what_runs_and_what_waits(busy: Place) -> None:

@@ -18,11 +18,11 @@ from connrunner.core.planning.due import (
     RunRequest,
     StopRequest,
     advance,
-    in_order,
+    find_stop_of_entry,
+    find_stop_of_run,
     is_too_late,
-    plan,
-    stop_of_running,
-    stop_of_waiting,
+    plan_tick,
+    sort_queue,
 )
 
 MONDAY_FRIDAY = schedules.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
@@ -41,7 +41,7 @@ def at(text: str) -> datetime:
 
 def promise(kind: Schedule, next_due: str | None, *, on_since: str = "20T00:00", **more: Any) -> Promise:
     return Promise(
-        on_since=at(on_since), schedule=schedules.document(kind), next_due=at(next_due) if next_due else None, **more
+        on_since=at(on_since), schedule=schedules.as_document(kind), next_due=at(next_due) if next_due else None, **more
     )
 
 
@@ -191,7 +191,7 @@ def decide(now: str = "22T06:00", **facts: Any) -> Any:
     known: dict[str, Any] = {
         "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "wishes": (), "zones": "",
     }  # fmt: skip
-    return plan(**{**known, **facts}, at=at(now))
+    return plan_tick(**{**known, **facts}, at=at(now))
 
 
 def results(decided: Any) -> list[tuple[str, str]]:
@@ -247,7 +247,7 @@ def test_a_wish_moves_no_promise() -> None:
 def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
     queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
 
-    assert [entry.connection for entry in in_order(queue)] == ["c", "a", "b"]
+    assert [entry.connection for entry in sort_queue(queue)] == ["c", "a", "b"]
 
 
 # --- blackouts, and runs that come too late --------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_what_a_blackout_leaves_out_is_told_once_and_is_no_slot() -> None:
         told += left_out(decided)
         ran += [f"{slot.entry.due_at:%d %H:%M}" for slot in decided.slots if slot.result == "queued"]
         assert promises["a"].next_due is not None
-        assert not schedules.why_not(NO_SUNDAYS, promises["a"].next_due)
+        assert not schedules.explain_left_out(NO_SUNDAYS, promises["a"].next_due)
 
     reason = "blackout: maintenance (Sunday from 00:00 to 12:00)"
     assert ran == ["21 23:00", "22 12:00"]
@@ -298,7 +298,7 @@ def test_what_is_left_out_while_no_tick_comes_is_told_beside_the_late_run() -> N
 @given(steps=st.lists(st.integers(0, 4000), min_size=1, max_size=20))
 def test_every_instant_of_a_schedule_with_blackouts_is_told_once(steps: list[int]) -> None:
     """[P1] As a slot (due or missed), or as left out."""
-    whole = schedules.parse({**schedules.document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
+    whole = schedules.parse({**schedules.as_document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
     now = start = at("02T00:00")
     state = advance(None, NO_SUNDAYS, now=now)
     told = int(state.due is not None)
@@ -374,11 +374,11 @@ def test_a_wish_to_stop_names_one_run(named: tuple[str, int | None, str | None],
     stop = StopRequest(
         connection=connection, run=run, due_at=at(due) if due else None, asked_at=at("22T08:00"), asked_by="ann@here"
     )
-    assert (stop_of_running([stop], "a", 7, at("22T06:00")) is stop) == runs
-    assert (stop_of_waiting([stop], waiting("a", "22T06:00")) is stop) == waits
+    assert (find_stop_of_run([stop], "a", 7, at("22T06:00")) is stop) == runs
+    assert (find_stop_of_entry([stop], waiting("a", "22T06:00")) is stop) == waits
 
 
 def test_who_stopped_it_and_why() -> None:
     stop = StopRequest(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
-    assert stop.told == "stopped by ann@here"
-    assert replace(stop, reason="wrong list").told == "stopped by ann@here: wrong list"
+    assert stop.description == "stopped by ann@here"
+    assert replace(stop, reason="wrong list").description == "stopped by ann@here: wrong list"

@@ -68,7 +68,7 @@ def _judge_wish(scene: Scene) -> list[str]:
 def _one_waits(scene: Scene) -> None:
     scene.command("asked", "{type: manual}")
     one = Tick(scene.workspace, scene.state, say=scene.said.append)
-    requests.ask_run(scene.state, "asked", at=datetime.now(UTC), by="somebody")
+    requests.request_run(scene.state, "asked", at=datetime.now(UTC), by="somebody")
     one.take_in()
 
 

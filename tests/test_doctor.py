@@ -276,10 +276,10 @@ def test_the_command(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = typed(place, "doctor")
     assert (code, "failure  ticks: no tick ever looked" in out) == (1, True)
     place.state.prepare()
-    idle.ticked(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
+    idle.note_look(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
     code, out, _ = typed(place, "doctor", "--format", "json")
     assert code == 1
-    idle.ticked(str(place.state.root), datetime.now(UTC).timestamp())
+    idle.note_look(str(place.state.root), datetime.now(UTC).timestamp())
     code, out, _ = typed(place, "doctor", "--connections", "b*", "--format", "json")
     assert code == 0
     assert [one["name"] for one in json.loads(out)["checks"] if "connection" in one["name"]] == ["connection b"]

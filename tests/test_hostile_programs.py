@@ -83,7 +83,7 @@ class Volley:
     def stop(self) -> datetime:
         at = datetime.now(UTC)
         for record in self.started():
-            requests.ask_stop(
+            requests.request_stop(
                 self.place.state,
                 StopRequest(connection=record["connection"], run=record["run"], asked_at=at, asked_by="test@here"),
             )

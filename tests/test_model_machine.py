@@ -30,7 +30,7 @@ from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileMod
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run import Result
 from connrunner.errors import Problem
-from connrunner.executors.local import OrphanedWorker
+from connrunner.executors.local import AdoptedWorker
 from connrunner.processes.tree import ProcessTree
 from connrunner.scheduler import tick as ticks
 from connrunner.state import locks, requests, run_files
@@ -271,7 +271,7 @@ class Played:
     exit_status: int | None = None
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self.exit_status is None
 
     def end(self) -> None:
@@ -378,7 +378,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def wish(self, name: str) -> None:
-        requests.ask_run(self.state, name, at=self.now, by="somebody")
+        requests.request_run(self.state, name, at=self.now, by="somebody")
 
     @rule(name=st.sampled_from(NAMES))
     def stop(self, name: str) -> None:
@@ -390,7 +390,7 @@ class Machine(RuleBasedStateMachine):
             wish = replace(wish, due_at=self.model.waiting[name])
         else:
             return
-        requests.ask_stop(self.state, wish)
+        requests.request_stop(self.state, wish)
         self.unwanted.add(name)
 
     @rule(bytes_=st.one_of(st.binary(min_size=1, max_size=30), st.just(b'{"v":1,"type":"planned","slots":[{"conn')))
@@ -402,7 +402,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def rotate(self) -> None:
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             journal = Journal(self.state)
             journal.open()
             current = self._current()
@@ -451,7 +451,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.disk.countdown = None
         for lane in self.locks:
-            lane.let_go()
+            lane.release()
         self.locks.clear()
         if killed and (power or not survives):
             for worker in list(self.alive):
@@ -487,13 +487,13 @@ class Machine(RuleBasedStateMachine):
             "connrunner.scheduler.tick.load.load": lambda *_, **__: self.workspace(),
             "connrunner.scheduler.tick.stamps.stamps": lambda *_: {"version": id(self)},
             "connrunner.scheduler.tick.zones.version": lambda: self.zones,
-            "connrunner.scheduler.tick.clock_from": lambda _: lambda: self.now,
+            "connrunner.scheduler.tick.make_clock": lambda _: lambda: self.now,
             "connrunner.scheduler.tick.Tick._start_mail": lambda _: None,
             "connrunner.scheduler.lanes.LaneLock": Lane,
             "connrunner.scheduler.lanes.SupervisorLock": Supervisor,
             "connrunner.scheduler.supervision.Termination": Nobody,
-            "connrunner.scheduler.lanes.local.start": self.start,
-            "connrunner.scheduler.lanes.local.wait": self.wait,
+            "connrunner.scheduler.lanes.local.start_worker": self.start,
+            "connrunner.scheduler.lanes.local.wait_for_workers": self.wait,
         }
         with ExitStack() as stack:
             for place, play in places.items():
@@ -552,14 +552,14 @@ class Machine(RuleBasedStateMachine):
 
     def wait(self, processes: Any, _seconds: float) -> None:
         """Let a minute pass for the workers that the tick looks after, whoever started them."""
-        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, OrphanedWorker)}
+        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, AdoptedWorker)}
         for worker in list(self.alive):
             if worker in processes or os.fstat(worker.descriptors[1]).st_ino in lanes:
                 if worker.minutes > 0:
                     worker.minutes -= 1
                 else:
                     worker.end()
-        if any(worker.lives for worker in processes):
+        if any(worker.is_alive for worker in processes):
             self.now += MINUTE
 
     # --- judging -----------------------------------------------------------------------------------------------
@@ -672,7 +672,7 @@ class Machine(RuleBasedStateMachine):
         assert not set(self.began) - set(ends), "P5: every run that began has an end"
         lines: Counter[tuple[str, int]] = Counter()
         for name in NAMES:
-            lines.update((run.connection, run.run) for run in run_files.history(self.state, name))
+            lines.update((run.connection, run.run) for run in run_files.read_history(self.state, name))
         assert lines == ends, "history and journal agree"
         asked = [slot["request"] for record in every for slot in record.get("slots", ()) if slot["request"]]
         queued = Counter(asked)

@@ -19,7 +19,7 @@ from connrunner.core.planning.due import QueuedRun
 from connrunner.core.run import Result
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.state import locks, run_files
-from connrunner.state.deliveries import chosen, held_back, letters
+from connrunner.state.deliveries import list_deliveries, list_folded, select_deliveries
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
@@ -94,7 +94,7 @@ def test_every_letter_is_listed_until_it_is_sent_or_dropped(
     for one in (journal_state, again):
         assert [
             (each.recipient, each.state, each.attempts, each.next_at and (each.next_at - AT) / timedelta(minutes=1))
-            for each in letters(one, now)
+            for each in list_deliveries(one, now)
         ] == there
 
 
@@ -119,7 +119,7 @@ def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str
         owes("a@x", notice="d.1.failed.t", connection="d"),
     ):
         apply_record(journal_state, record)
-    assert len(chosen(list(letters(journal_state, AT)), names, to=to)) == count
+    assert len(select_deliveries(list(list_deliveries(journal_state, AT)), names, to=to)) == count
 
 
 # --- the commands ------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str
 
 def test_what_waits_can_be_listed_sent_again_and_dropped(place: Place) -> None:
     place.state.prepare()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(owes("a@x", "b@x"), REFUSED_A, settled("delivered", "b@x", 0, "deferred"))
     now = ("--now", text(0.5))
 
@@ -163,11 +163,11 @@ MISTAKES = [
 @pytest.mark.parametrize(("arguments", "complaint"), MISTAKES)
 def test_a_mistake_changes_nothing(place: Place, arguments: list[str], complaint: str) -> None:
     place.state.prepare()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(owes("a@x"))
     code, _, err = typed(place, "notify", *arguments)
     assert (code, complaint in err) == (2, True), err
-    assert len(list(letters(Journal(place.state).read(), AT))) == 1
+    assert len(list(list_deliveries(Journal(place.state).read(), AT))) == 1
 
 
 # --- crashes -----------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
         at = AT + timedelta(hours=number)
         journal = Journal(state)
         records = RunRecorder(state=state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
-        with locks.changing(state):
+        with locks.hold_state_lock(state):
             journal.open()
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         outcome = Outcome.FAILED if letter == "F" else Outcome.SUCCEEDED
@@ -225,16 +225,16 @@ def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Plac
     for number in range(5):
         at = AT + timedelta(minutes=number)
         records = RunRecorder(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
-        with locks.changing(place.state):
+        with locks.hold_state_lock(place.state):
             journal.open()
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
         records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
     journal_state = Journal(place.state).read()
     assert [owed.notice.run for owed in journal_state.owed.values()] == [1, 2, 3]
-    (window,) = journal_state.told.windows.values()
+    (window,) = journal_state.alerts.windows.values()
     assert [(line["run"], line["message"]) for line in window["folded"]] == [(4, "why"), (5, "why")]
-    assert [(one.target, one.count, one.until) for one in held_back(journal_state)] == [
+    assert [(one.target, one.count, one.until) for one in list_folded(journal_state)] == [
         ("team", 2, AT + timedelta(hours=1))
     ]
     code, out, _ = typed(place, "notify", "list")

@@ -87,12 +87,12 @@ def test_a_tick_that_died_before_the_record_is_made_good(place: Place) -> None:
     """The slot is in the journal; its run is recorded by the next tick, once."""
     place.command("a", "print(1)", more="start_within: 1h\n")
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(missed())
 
     for _ in range(2):
         Tick(place.folder, place.state, say=lambda _: None).take_in()
-    (run,) = run_files.history(place.state, "a")
+    (run,) = run_files.read_history(place.state, "a")
     assert (run.outcome, run.code, run.message, run.merged) == ("skipped", "too-late", "it waited", 1)
 
 
@@ -100,12 +100,12 @@ def test_a_run_that_is_in_history_already_is_adopted(place: Place) -> None:
     """The crash came between history and journal."""
     place.command("a", "print(1)", more="start_within: 1h\n")
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(missed())
     before = place.state.journal.read_bytes()
     Tick(place.folder, place.state, say=lambda _: None).take_in()
     place.state.journal.write_bytes(before)
 
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    assert len(list(run_files.history(place.state, "a"))) == 1
+    assert len(list(run_files.read_history(place.state, "a"))) == 1
     assert Journal(place.state).read().missed == {}

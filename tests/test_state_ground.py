@@ -45,7 +45,7 @@ PLACES = [
 def test_the_file_system_of_a_path(
     path: str, kind: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert filesystem.file_system(path, MOUNTS) == kind
+    assert filesystem.find_filesystem_type(path, MOUNTS) == kind
     (tmp_path / "mountinfo").write_text(MOUNTS)
     monkeypatch.setattr(filesystem, "MOUNTS", tmp_path / "mountinfo")
     monkeypatch.delenv(filesystem.FORCE, raising=False)
@@ -60,7 +60,7 @@ def test_the_file_system_of_a_path(
 
 
 def test_our_own_mounts_can_be_read() -> None:
-    assert filesystem.file_system("/proc", filesystem.MOUNTS.read_text()) == "proc"
+    assert filesystem.find_filesystem_type("/proc", filesystem.MOUNTS.read_text()) == "proc"
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_a_state_lock_that_is_taken_away_lets_nobody_else_in(
     state.prepare()
     Journal(state).open()
     monkeypatch.setattr(locks, "WAIT", 0.1)
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         (state.locks / "state").unlink()
         if replaced:
             (state.locks / "state").touch(0o600)
-        with pytest.raises(BusyError), locks.changing(state):
+        with pytest.raises(BusyError), locks.hold_state_lock(state):
             pass
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         pass
 
 

@@ -148,7 +148,7 @@ def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
     again = Journal(state)
     assert as_snapshot(again.read()) == expected
     assert len(state.journal.read_bytes().splitlines()) == 1
-    assert len(list(journal_segments.records(state))) == 5
+    assert len(list(journal_segments.read_records(state))) == 5
 
 
 def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
@@ -161,33 +161,33 @@ def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
         assert journal.rotate(AT, size=1)
     journal.append(queued("b"))
 
-    found = list(journal_segments.records(state))
-    about_b = list(journal_segments.records(state, "b"))
+    found = list(journal_segments.read_records(state))
+    about_b = list(journal_segments.read_records(state, "b"))
 
     assert [record["type"] for record in found] == [str(record["type"]) for record in (*kept, queued("b"))]
     assert [record["type"] for record in about_b] == ["planned"]
-    assert journal_segments.since(state) == found[0]["at"]
+    assert journal_segments.find_oldest_instant(state) == found[0]["at"]
     assert len(list(state.decisions.iterdir())) == 3
 
 
 def test_the_oldest_decisions_make_room(state: StateFolder) -> None:
     state.prepare()
     for day in range(1, 5):
-        journal_segments.keep(state, json.dumps({"at": f"2026-11-0{day}T06:00:00Z"}).encode() + b"\n", kept=110)
+        journal_segments.add_segment(state, json.dumps({"at": f"2026-11-0{day}T06:00:00Z"}).encode() + b"\n", kept=110)
 
     assert sorted(path.name[:8] for path in state.decisions.iterdir()) == ["00000003", "00000004"]
-    assert journal_segments.since(state) == "2026-11-03T06:00:00Z"
+    assert journal_segments.find_oldest_instant(state) == "2026-11-03T06:00:00Z"
 
 
 def test_a_segment_that_is_written_twice_is_one(state: StateFolder) -> None:
     """A crash between the segment and the snapshot: the next rotation has the same records and more."""
     state.prepare()
     first, second = b'{"at":"2026-11-22T06:00:00Z"}\n', b'{"at":"2026-11-22T06:01:00Z"}\n'
-    journal_segments.keep(state, first)
-    journal_segments.keep(state, first + second)
+    journal_segments.add_segment(state, first)
+    journal_segments.add_segment(state, first + second)
 
-    assert [record["at"][-3:-1] for record in journal_segments.records(state)] == ["00", "00"]
-    assert len(list(journal_segments.records(state))) == 2
+    assert [record["at"][-3:-1] for record in journal_segments.read_records(state)] == ["00", "00"]
+    assert len(list(journal_segments.read_records(state))) == 2
 
 
 def test_a_reader_follows_a_rotation(state: StateFolder) -> None:
@@ -342,18 +342,18 @@ def test_a_write_that_fails_half_way_is_told_and_mended(state: StateFolder) -> N
 
 def test_the_state_is_private(state: StateFolder) -> None:
     Journal(state).append(queued("a"))
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         pass
     lane = locks.LaneLock(state, "main")
     assert lane.take()
-    lane.let_go()
+    lane.release()
 
     for path in [state.root, *state.root.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_the_state_lock_is_exclusive(state: StateFolder) -> None:
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             assert pool.apply(_try_lock, (state,)) == "busy"
@@ -361,7 +361,7 @@ def test_the_state_lock_is_exclusive(state: StateFolder) -> None:
 
 def _try_lock(state: StateFolder) -> str:
     try:
-        with locks.exclusive(state, "state", wait=0.1):
+        with locks.hold_lock(state, "state", wait=0.1):
             return "free"
     except BusyError:
         return "busy"

@@ -420,16 +420,16 @@ def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
     root, at = str(place.state.root), datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
     tick = Tick(place.folder, place.state, now=at, say=lambda _: None)
     tick.take_in(due=False)  # `run` looks after one connection only
-    assert idle.last_tick(root) is None
+    assert idle.find_last_look(root) is None
     tick.take_in()
-    assert idle.last_tick(root) == pytest.approx(at.timestamp(), abs=30)
+    assert idle.find_last_look(root) == pytest.approx(at.timestamp(), abs=30)
 
     tick = Tick(place.folder, place.state, say=lambda _: None)
     tick.take_in()
     tick.settle()
-    idle.ticked(root, 1)
+    idle.note_look(root, 1)
     assert idle.nothing_to_do(["--workspace", str(place.folder)])
-    assert idle.last_tick(root) == pytest.approx(time.time(), abs=30)
+    assert idle.find_last_look(root) == pytest.approx(time.time(), abs=30)
 
 
 def test_a_quiet_tick_wakes_when_something_is_due(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class Ticks:
 
     def starts(self, name: str, run: int = 1) -> None:
         """Record that *name* has started, as its lane's holder does."""
-        with locks.changing(self.place.state):
+        with locks.hold_state_lock(self.place.state):
             journal = Journal(self.place.state)
             entry = next(
                 slot
@@ -163,7 +163,7 @@ def test_a_broken_file_is_told_once_for_each_content_and_stops_only_itself(ticks
     ticks.place.write("connections/one.yaml", "schedule: {type: manual}\nbroken: 1\n")
     assert set(problems(ticks.take_in())) == {"one"}
     assert problems(ticks.take_in()) == []
-    with locks.changing(ticks.place.state):
+    with locks.hold_state_lock(ticks.place.state):
         assert Journal(ticks.place.state).rotate(instant.text(ticks.now), size=0)
     assert problems(ticks.take_in()) == []
     ticks.place.write("connections/one.yaml", "schedule: {type: manual}\nbroken: 1\nworse: 2\n")

@@ -27,7 +27,7 @@ COUNTS = Counts(read=3, checked=3, created=3)
 class Worker:
     def __init__(self, status: int | None) -> None:
         self.exit_status = status
-        self.lives = True
+        self.is_alive = True
         self.told: list[int] = []
 
     def tell(self, number: signal.Signals) -> None:

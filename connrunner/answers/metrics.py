@@ -103,7 +103,7 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
 
 def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
     journal_state = view.journal_state
-    runs = run_files.history(view.state, name)
+    runs = run_files.read_history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)

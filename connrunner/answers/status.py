@@ -69,12 +69,12 @@ def running_facts(view: WorkspaceView, name: str) -> ActiveRun | None:
     started = view.journal_state.started.get(name)
     if started is None:
         return None
-    progress = run_files.story(view.state, name, started.run).progress
+    progress = run_files.read_log_summary(view.state, name, started.run).progress
     started_at = instant.parse(started.started_at)
     lives = locks.is_lane_busy(view.state, started.lane)
-    usual = forecast.usual(run_files.durations(view.state, name))
+    usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
-    left = forecast.remaining(usual, elapsed) if usual.runs else _left(progress)
+    left = forecast.estimate_remaining(usual, elapsed) if usual.runs else _left(progress)
     return ActiveRun(
         connection=name,
         run=started.run,
@@ -147,7 +147,7 @@ class Overview:
     @cached_property
     def queue(self) -> list[QueuedRun]:
         """All that waits, in the order in which it is run."""
-        return plan.in_order(self.journal_state.waiting.values())
+        return plan.sort_queue(self.journal_state.waiting.values())
 
     @property
     def waiting(self) -> list[tuple[int, QueuedRun]]:
@@ -178,7 +178,7 @@ class Overview:
         return (name for name, outcome in self.journal_state.last_outcome.items() if outcome in FAILING)
 
     def _failing(self, name: str) -> FailingConnection:
-        streak = alert_state.streak(self.journal_state.told, name, alert_state.USUAL)
+        streak = alert_state.current_streak(self.journal_state.alerts, name, alert_state.USUAL)
         return FailingConnection(
             connection=name,
             outcome=self.journal_state.last_outcome[name],
@@ -188,7 +188,7 @@ class Overview:
 
     def last_of(self, name: str) -> Run | None:
         """Return the newest ended run of *name*."""
-        return run_files.last_run(self.view.state, name)
+        return run_files.read_last_run(self.view.state, name)
 
     @cached_property
     def late(self) -> list[LateSlot]:
@@ -209,7 +209,7 @@ class Overview:
 
     @cached_property
     def last_tick(self) -> datetime | None:
-        ticked = idle.last_tick(str(self.view.state.root))
+        ticked = idle.find_last_look(str(self.view.state.root))
         return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
 
     def lane_of(self, name: str) -> str:
@@ -233,7 +233,10 @@ class Overview:
             for facts in self.all_running
             if facts.lives
         }
-        usual = {name: forecast.usual(run_files.durations(self.view.state, name), guess=0) for name, _ in ahead}
+        usual = {
+            name: forecast.summarize_durations(run_files.read_durations(self.view.state, name), guess=0)
+            for name, _ in ahead
+        }
         self._unknown |= {self.lane_of(name) for name in usual if not usual[name].runs}
         seconds = {name: usual[name].median for name in usual}
         visits = forecast.simulate(arrivals, seconds, now=self.now, busy=busy)

@@ -54,7 +54,7 @@ def _checks(home: Home, names: tuple[str, ...] | None) -> Iterator[Check]:
     now = home.clock()
     yield from machine.python()
     yield from machine.packages()
-    looked = idle.last_tick(str(home.state.root))
+    looked = idle.find_last_look(str(home.state.root))
     last = None if looked is None else datetime.fromtimestamp(looked, UTC)
     yield from machine.clock(now, seen=last)
     try:
@@ -70,7 +70,7 @@ def _checks(home: Home, names: tuple[str, ...] | None) -> Iterator[Check]:
     yield from machine.zone_data({workspace.timezone, *used}, now)
     yield from state_folder.state(home.state)
     try:
-        yield from ticks.called(last, journal_segments.records(home.state), now)
+        yield from ticks.called(last, journal_segments.read_records(home.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
     yield from files.files(workspace)

@@ -32,10 +32,10 @@ def next_command(home: Home, name: str | None, count: int) -> None:
     for connection in chosen:
         zone = home.zone(connection.name)
         promise = promises.get(connection.name)
-        slots = outlook.coming(connection, promise, now=home.clock(), zones=zones.version())
+        slots = outlook.iter_upcoming_slots(connection, promise, now=home.clock(), zones=zones.version())
         coming += [(slot, connection, zone) for slot in islice(slots, count if name else 1)]
     coming.sort(key=lambda item: (item[0], item[1].name))
-    usual = {one.name: forecast.usual(run_files.durations(home.state, one.name)) for one in chosen}
+    usual = {one.name: forecast.summarize_durations(run_files.read_durations(home.state, one.name)) for one in chosen}
     if home.json:
         home.echo_json(
             [

@@ -44,7 +44,7 @@ def preview_command(
     broken: then the mail is the plain one that people would get.
     """
     home.require(name)
-    runs = run_files.recent(home.state, name, LOOKED_AT)
+    runs = run_files.read_recent(home.state, name, LOOKED_AT)
     told, event = chosen(name, runs, run, event)
     if target and target not in home.workspace.targets:
         known = ", ".join(sorted(home.workspace.targets)) or "none"

@@ -20,7 +20,7 @@ from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.core.planning.preview import preview
+from connrunner.core.planning.preview import preview_change
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
@@ -91,7 +91,7 @@ def plan_command(
         cache = _cache(stack, home)
         (base_name, base), (head_name, head) = _versions(stack, home, versions, base_folder, cache)
         names = {*base.connections, *head.connections}
-        found = preview(
+        found = preview_change(
             base,
             head,
             promises=home.journal_state.promises,
@@ -168,7 +168,8 @@ def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> 
     """Return how long runs take: as *file* says, else as the histories of the state folder say, else *guess*."""
     known = dict(_from_file(file)) if file is not None else {}
     return {
-        name: known.get(name) or forecast.usual(run_files.durations(home.state, name), guess=guess) for name in names
+        name: known.get(name) or forecast.summarize_durations(run_files.read_durations(home.state, name), guess=guess)
+        for name in names
     }
 
 

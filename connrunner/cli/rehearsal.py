@@ -47,7 +47,7 @@ def rehearse(home: Home, connection: Connection) -> int:
             rehearsal=Path(folder),
         )
         result = process.perform(job, StderrReport())
-        rejects = list(run_files.events(job.rejects))
+        rejects = list(run_files.read_events(job.rejects))
     if home.json:
         home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})
     else:

@@ -46,7 +46,7 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
         raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
     home.state.prepare()
     watch = RunWatcher(home, name)
-    requests.ask_run(home.state, name, at=home.clock(), by=who())
+    requests.request_run(home.state, name, at=home.clock(), by=who())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return
@@ -91,12 +91,14 @@ class RunWatcher:
                 self.line.clear()
             self.tick.settle()
             self.tick.rest()
-        return next(run for run in run_files.history(self.home.state, self.name) if run.run == self._number())
+        return next(run for run in run_files.read_history(self.home.state, self.name) if run.run == self._number())
 
     def _number(self) -> int | None:
         """The number of our run: the first above those that there were. None while it waits."""
         started = self.tick.journal.read().started.get(self.name)
-        newer = itertools.takewhile(lambda run: run.run > self.before, run_files.history(self.home.state, self.name))
+        newer = itertools.takewhile(
+            lambda run: run.run > self.before, run_files.read_history(self.home.state, self.name)
+        )
         numbers = [run.run for run in newer]
         if started is not None and started.run > self.before:
             numbers.append(started.run)
@@ -159,7 +161,7 @@ class ProgressLine:
         click.echo("\r\x1b[K", nl=False, err=True)
 
     def _read(self, log: Path) -> None:
-        for offset, event in run_files.events_from(log, self.offset):
+        for offset, event in run_files.read_events_from(log, self.offset):
             self.offset = offset
             if event.get("type") == "progress":
                 if event["stage"] != self.stage:

@@ -55,7 +55,7 @@ def runs_command(home: Home, name: str, limit: int, since: datetime | None, path
 
 def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
     found = []
-    for run in run_files.history(home.state, name):
+    for run in run_files.read_history(home.state, name):
         if since and run.ended_at < since:
             break
         found.append(run)
@@ -110,7 +110,7 @@ def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     if not connection.enabled:
         return ["Next", "-", "", "", "switched off"]
     words = schedules.describe(connection.schedule)
-    if promise is None or promise.schedule != schedules.document(connection.schedule):
+    if promise is None or promise.schedule != schedules.as_document(connection.schedule):
         return ["Next", "-", "", "", f"{words}; the next tick will promise an instant"]
     return ["Next", instant.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
 

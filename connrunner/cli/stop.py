@@ -44,7 +44,7 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
     stop = wanted(home, name, number, reason)
     home.state.prepare()
-    stop = requests.ask_stop(home.state, stop)
+    stop = requests.request_stop(home.state, stop)
     if detach:
         _say_asked(home, stop)
         return
@@ -70,7 +70,7 @@ def wanted(home: Home, name: str, number: int | None, reason: str) -> StopReques
         raise ArgumentError(f"{name} has no run {number} that works", hint=hint)
     if waiting is not None:
         return StopRequest(due_at=waiting.due_at, **facts)
-    last = run_files.last_run(home.state, name)
+    last = run_files.read_last_run(home.state, name)
     known = f"; its last run, #{last.run}, ended {last.outcome}{_at(home, last)}" if last else ""
     raise ArgumentError(f"no run of {name} works or waits{known}")
 
@@ -80,7 +80,7 @@ def _at(home: Home, run: Run) -> str:
 
 
 def _ended(home: Home, name: str, number: int) -> Run | None:
-    newer = takewhile(lambda run: run.run >= number, run_files.history(home.state, name))
+    newer = takewhile(lambda run: run.run >= number, run_files.read_history(home.state, name))
     return next((run for run in newer if run.run == number), None)
 
 
@@ -125,7 +125,7 @@ class StopWatcher:
 
     def _found(self) -> Run | None:
         """Return the record of the run that was named, once there is one."""
-        for run in run_files.history(self.home.state, self.stop.connection):
+        for run in run_files.read_history(self.home.state, self.stop.connection):
             if self.stop.run is None and run.due_at == self.stop.due_at:
                 return run
             if run.run == self.stop.run:

@@ -83,7 +83,7 @@ def _room(path: Path) -> Iterator[Check]:
 def _locks(folder: StateFolder) -> Iterator[Check]:
     kind = ""
     try:
-        kind = filesystem.file_system(
+        kind = filesystem.find_filesystem_type(
             os.path.realpath(folder.root), filesystem.MOUNTS.read_text(errors="surrogateescape")
         )
         filesystem.refuse_without_locks(folder.root)

@@ -33,7 +33,7 @@ def deliver(folder: Path, state: StateFolder) -> None:
     """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
     deadline = time.monotonic() + PASS
     try:
-        with locks.exclusive(state, "mail", wait=0):
+        with locks.hold_lock(state, "mail", wait=0):
             _deliver(folder, state, deadline)
     except BusyError:
         return  # another one is at it
@@ -44,13 +44,13 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     journal = Journal(state)
     journal_state = journal.read()
     at = datetime.now(UTC)
-    ledgers = ((owed, notice.ledger(owed.notice, owed.deliveries, at)) for owed in journal_state.owed.values())
+    ledgers = ((owed, notice.fold_deliveries(owed.notice, owed.deliveries, at)) for owed in journal_state.owed.values())
     due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
     patience = time.monotonic() + ASKING
     pending = [_pending(owed, who, workspace, journal_state, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
     def record(delivery: DeliveryRecord) -> None:
-        with locks.changing(state):
+        with locks.hold_state_lock(state):
             journal.append({"type": "delivered", **delivery})
 
     username = password = None
@@ -90,7 +90,7 @@ def _pending(
     promise = journal_state.promises.get(name)
     target = workspace.targets.get(owed.notice.target, Target(timezone=workspace.timezone))
     about = owed.notice
-    recent = run_files.recent(state, name, facts.RECENT, until=about.run) if name else []
+    recent = run_files.read_recent(state, name, facts.RECENT, until=about.run) if name else []
     if run is None:  # a reminder, or a notice that somebody wants sent again
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
@@ -127,14 +127,16 @@ def digest(
 ) -> dict[str, Any]:
     """Return what ran between two instants, connection by connection; those without runs are there, too."""
     connections = []
-    for name in summary.covered(target, workspace.connections):
+    for name in summary.list_covered(target, workspace.connections):
         connection, promise = workspace.connections[name], journal_state.promises.get(name)
-        runs = list(_since(start, run_files.history(state, name)))
+        runs = list(_since(start, run_files.read_history(state, name)))
         connections.append(
             {
                 "name": name,
                 "title": connection.title,
-                **summary.summary(runs, start=start, end=end, late_after=summary.late_after(connection.notify)),
+                **summary.summarize_runs(
+                    runs, start=start, end=end, late_after=summary.find_late_after(connection.notify)
+                ),
                 "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
             }
         )

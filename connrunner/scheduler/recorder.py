@@ -53,7 +53,7 @@ class RunRecorder:
 
     def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
         """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
             # Slots that became due meanwhile were merged into the record of its start.
@@ -70,15 +70,15 @@ class RunRecorder:
         Its own log says how it ended, when it came so far; else *result* does, or nobody knows.
         """
         name = started.connection
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
             started = self.journal.state.started.get(name, started)
-            known = run_files.recorded(self.state, name, started.run)
+            known = run_files.read_run(self.state, name, started.run)
             if known is not None:
                 run = known  # the crash came between history and journal: what history says is what people saw
             else:
-                story = run_files.story(self.state, name, started.run)
+                story = run_files.read_log_summary(self.state, name, started.run)
                 ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
                 seconds = (ended_at - instant.parse(started.started_at)).total_seconds()
                 outcome = (result or _unknown)(story)
@@ -91,7 +91,7 @@ class RunRecorder:
         now = self.journal.open().started.get(started.connection)
         if now is not None and now.run == started.run:
             return None
-        return run_files.recorded(self.state, started.connection, started.run)
+        return run_files.read_run(self.state, started.connection, started.run)
 
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
@@ -101,9 +101,9 @@ class RunRecorder:
         name = entry.connection
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
-        told = digest(problems)
-        news = self.journal.state.broken_mailed.get(name) != told
-        self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
+        content = hash_problems(problems)
+        is_new = self.journal.state.broken_mailed.get(name) != content
+        self._end(run, workspace.default_notify if is_new else (), broken=content, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
@@ -112,14 +112,15 @@ class RunRecorder:
         result = Result(outcome=Outcome.SKIPPED, message=reason, code=TOO_LATE)
         run = self._not_started(entry, result, workspace)
         notify = connection.notify if connection else workspace.default_notify
-        known = on_time.is_held_up(entry, self.journal.state.told)  # an outage is one mail, not one for each slot
+        # An outage is one mail, not one for each slot.
+        known = on_time.is_part_of_outage(entry, self.journal.state.alerts)
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
-        result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
+        result = runs.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
         self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
         return run
@@ -152,7 +153,7 @@ class RunRecorder:
 
     def _adopted(self, entry: QueuedRun) -> Run | None:
         """Return the run that history has of *entry* when a crash came between history and journal."""
-        last = run_files.last_run(self.state, entry.connection)
+        last = run_files.read_last_run(self.state, entry.connection)
         known = self.journal.state.numbers.get(entry.connection, 0)
         return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
@@ -165,10 +166,10 @@ class RunRecorder:
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
         run_files.append_history(self.state, run)
-        told = self.journal.state.told
-        notices = on_run_end.about_run(notify, run, told, token=token())
+        alerts = self.journal.state.alerts
+        notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
-        owing = rate_limit.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)
+        owing = rate_limit.split_notices(notices, alerts, limits=limits, at=run.ended_at, message=run.message)
         self.journal.append(
             {
                 "type": "ended",
@@ -218,7 +219,7 @@ def _ended(started: StartedRun, result: Result, *, ended_at: datetime, seconds: 
     )
 
 
-def token() -> str:
+def make_token() -> str:
     """Return a text that nobody else has, for the Message-IDs of what is owed together."""
     return uuid.uuid4().hex[:12]
 
@@ -232,6 +233,6 @@ def _unknown(story: LogSummary) -> Result:
     )
 
 
-def digest(problems: tuple[Problem, ...]) -> str:
+def hash_problems(problems: tuple[Problem, ...]) -> str:
     """Return a short word for the content of *problems*: the same mistakes give the same word."""
     return sha256("\n".join(map(str, problems)).encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -25,7 +25,7 @@ from connrunner.notify import heart
 from connrunner.notify.heart import PingSender
 from connrunner.scheduler import idle as quiet
 from connrunner.scheduler.lanes import Lanes, Say
-from connrunner.scheduler.recorder import RunRecorder, digest, token
+from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
 from connrunner.state import locks, requests, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
@@ -63,7 +63,7 @@ class Tick:
     def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
         state.prepare()
         self.folder, self.state, self.say = folder, state, say
-        self.clock = clock_from(now)
+        self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
         self.journal = Journal(state)
         records = RunRecorder(state=state, journal=self.journal, clock=self.clock)
@@ -108,15 +108,15 @@ class Tick:
 
         Without *due* only the wishes are taken in: `run` starts what it was asked for and nothing else.
         """
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             journal_state = self.journal.open()
             self._tell_damage()
             self._record_skipped(journal_state)  # of a tick that was killed
-            wishes = requests.pending(self.state)
+            wishes = requests.read_run_requests(self.state)
             decided = self._plan(
                 journal_state, [wish for wish in wishes if wish.id not in journal_state.answered], due=due
             )
-            broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
+            broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             owed = self._overdue(journal_state, decided) if due else {}
@@ -130,11 +130,11 @@ class Tick:
                     {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
                 )
             for wish in wishes:
-                requests.forget(self.state, wish)
+                requests.remove_request(self.state, wish)
             self._record_skipped(self.journal.state)
             self._planned = self._stamps if due else None
         if due:
-            quiet.ticked(str(self.state.root), self.clock().timestamp())
+            quiet.note_look(str(self.state.root), self.clock().timestamp())
             self._beat()
         for slot in decided.slots:
             self.say(
@@ -156,7 +156,7 @@ class Tick:
 
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: slots since then were seen by nobody."""
-        looked = quiet.last_tick(str(self.state.root))
+        looked = quiet.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
     def _plan(self, journal_state: JournalState, wishes: list[plan.RunRequest], *, due: bool) -> TickPlan:
@@ -166,7 +166,7 @@ class Tick:
                 f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
                 hint="bring them back, or set `enabled: false` in each to switch them off",
             )
-        return plan.plan(
+        return plan.plan_tick(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
             running=journal_state.started,
@@ -181,16 +181,16 @@ class Tick:
     def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
-        if since is not None and journal_state.told.outage_until:  # a tick that told of it may have died right after
-            since = max(since, min(now, instant.parse(journal_state.told.outage_until)))
-        missed = on_time.hole(decided.slots, since=since, now=now)
+        if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
+            since = max(since, min(now, instant.parse(journal_state.alerts.outage_until)))
+        missed = on_time.count_slots_in_outage(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
-        notices, digests = on_time.notices_at(
+        notices, digests = on_time.decide_timed_notices(
             now,
             workspace=self.workspace,
-            told=journal_state.told,
+            alerts=journal_state.alerts,
             promised=[
                 *(PromisedSlot(entry=started.waiting, run=started.run) for started in journal_state.started.values()),
                 *(PromisedSlot(entry=entry) for name, entry in journal_state.waiting.items() if name not in dropped),
@@ -198,12 +198,12 @@ class Tick:
             ],
             slots=decided.slots,
             since=since,
-            token=token(),
+            token=make_token(),
         )
         if not notices and not digests:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.calm(notices, journal_state.told, limits=limits, at=now)
+        owing = rate_limit.split_notices(notices, journal_state.alerts, limits=limits, at=now)
         return {**owing.as_record(), "digests": digests}
 
     # --- the queue ---------------------------------------------------------------------------------------------
@@ -240,22 +240,24 @@ class Tick:
                 self._mail.kill()
         self._say_mail(owed)
         self._keep_the_past_short()
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
             journal_state = self.journal.open()
             unsettled = journal_state.waiting or journal_state.started or self._newest.trouble
             if unsettled or self.what_if or self._planned is None:
-                quiet.forget(str(self.state.root))
+                quiet.remove_note(str(self.state.root))
                 return
             wakes = [at for each in journal_state.promises.values() for at in (each.next_due, each.left_out) if at]
-            wakes += on_time.wakes(self.workspace.connections, self.workspace.default_notify, (), journal_state.told)
+            wakes += on_time.find_wake_times(
+                self.workspace.connections, self.workspace.default_notify, (), journal_state.alerts
+            )
             wakes += [at for owed in journal_state.owed.values() if (at := next_attempt(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(heart.next_due(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
             if self._limits_the_past():
-                wakes.append(retention.due_at(self.state) or self.clock())
+                wakes.append(retention.find_next_pass(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.remember(
+            quiet.write_note(
                 str(self.folder),
                 str(self.state.root),
                 self._planned,
@@ -278,7 +280,7 @@ class Tick:
             return sound[name].keep if name in sound else otherwise
 
         try:
-            retention.work(self.state, keep, started, now=self.clock())
+            retention.prune_runs(self.state, keep, started, now=self.clock())
         except BusyError:
             return
         except StateError as error:
@@ -379,7 +381,7 @@ class Tick:
                 self.say({"event": "problem", "connection": name, "message": str(problem)})
 
 
-def clock_from(now: datetime | None) -> Callable[[], datetime]:
+def make_clock(now: datetime | None) -> Callable[[], datetime]:
     """Return the clock: the system's, or one that starts at *now* and goes on from there."""
     if now is None:
         return lambda: datetime.now(UTC)

@@ -28,11 +28,11 @@ class Delivery:
     reason: str  # why the last attempt failed; empty before the first
 
 
-def letters(state: JournalState, now: datetime) -> Iterator[Delivery]:
+def list_deliveries(state: JournalState, now: datetime) -> Iterator[Delivery]:
     """Yield every letter: first what waits, oldest first, then what was given up."""
     dead = []
     for owed in state.owed.values():
-        ledger = notices.ledger(owed.notice, owed.deliveries, now)
+        ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
         given_up = {letter.recipient for letter in ledger.dead}
         for recipient in owed.notice.recipients:
             if recipient not in given_up and recipient not in ledger.waiting and recipient not in ledger.due:
@@ -77,16 +77,16 @@ class FoldedNotices:
     until: datetime
 
 
-def held_back(state: JournalState) -> list[FoldedNotices]:
+def list_folded(state: JournalState) -> list[FoldedNotices]:
     """Return whose notices are held back because there were too many in an hour."""
     return [
         FoldedNotices(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
-        for key, window in sorted(state.told.windows.items())
+        for key, window in sorted(state.alerts.windows.items())
         if window["folded"]
     ]
 
 
-def chosen(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
+def select_deliveries(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
     """Return those of *found* whose notice one of *names* says, whole or by its first parts, and that go to *to*."""
 
     def is_named(letter: Delivery) -> bool:

@@ -125,7 +125,7 @@ class Journal:
         from connrunner.state import journal_segments  # a tick that rotates nothing needs no compression
 
         with recording(self.path):
-            journal_segments.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
             snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)

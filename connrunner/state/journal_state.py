@@ -73,7 +73,7 @@ class JournalState:
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
-    told: AlertState = field(default_factory=AlertState)
+    alerts: AlertState = field(default_factory=AlertState)
     answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
 
 
@@ -86,9 +86,7 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
             started = _started_from(record)
             state.started[started.connection] = started
             state.waiting.pop(started.connection, None)
-            state.numbers[started.connection] = max(
-                started.run, state.numbers.get(started.connection, 0)
-            )
+            state.numbers[started.connection] = max(started.run, state.numbers.get(started.connection, 0))
         case "ended":
             _ended(state, record)
         case "delivered":
@@ -115,9 +113,9 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
         state.broken_seen = record["broken"]
     for name, digest in record.get("digests", {}).items():
         if digest is None:
-            state.told.digests.pop(name, None)
+            state.alerts.digests.pop(name, None)
         else:
-            state.told.digests[name] = digest
+            state.alerts.digests[name] = digest
     _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
@@ -134,9 +132,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 state.started[name] = replace(started, waiting=_merge(started.waiting, slot))
             case "skipped":
                 state.skipped[name] = _waiting_from(slot)
-            case "dropped" if _is_waiting(
-                state, slot
-            ):  # not a wish that came to nothing while another run waits
+            case "dropped" if _is_waiting(state, slot):  # not a wish that came to nothing while another run waits
                 state.waiting.pop(name)
             case "missed":
                 if _is_waiting(state, slot):
@@ -175,7 +171,7 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
     else:
         state.broken_mailed.pop(run.connection, None)
     _owes(state, record, run)
-    alert_state.ended(state.told, run)
+    alert_state.record_run(state.alerts, run)
 
 
 def _owes(state: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
@@ -183,9 +179,9 @@ def _owes(state: JournalState, record: Mapping[str, Any], run: Run | None = None
     for data in record.get("owes", ()):
         notice = notices.from_mapping(data)
         state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run)
-        alert_state.noticed(state.told, notice, at)
+        alert_state.record_notice(state.alerts, notice, at)
     for data in record.get("folds", ()):
-        alert_state.noticed(state.told, notices.from_mapping(data), at, folded=True, message=data["message"])
+        alert_state.record_notice(state.alerts, notices.from_mapping(data), at, folded=True, message=data["message"])
 
 
 def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -196,7 +192,7 @@ def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
     delivery.setdefault("result", record["type"])
     owed = replace(owed, deliveries=(*owed.deliveries, delivery))
     state.owed[owed.notice.id] = owed
-    ledger = notices.ledger(owed.notice, owed.deliveries, instant.parse(record["at"]))
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, instant.parse(record["at"]))
     if ledger.settled:
         del state.owed[owed.notice.id]
         state.dead.extend(
@@ -235,7 +231,7 @@ def _forget_dead(state: JournalState, record: Mapping[str, Any]) -> list[dict[st
 
 def next_attempt(owed: OwedNotice, now: datetime) -> datetime | None:
     """Return when the next attempt of an owed mail is due: *now* when one is due already."""
-    ledger = notices.ledger(owed.notice, owed.deliveries, now)
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
     return now if ledger.due else ledger.next_at
 
 
@@ -261,7 +257,7 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "broken_seen": dict(state.broken_seen),
         "broken_mailed": dict(state.broken_mailed),
         "last_outcome": dict(state.last_outcome),
-        "told": state.told.as_dict(),
+        "told": state.alerts.as_dict(),
         "answered": list(state.answered),
     }
 
@@ -284,7 +280,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.broken_seen = dict(record["broken_seen"])
     state.broken_mailed = dict(record["broken_mailed"])
     state.last_outcome = dict(record["last_outcome"])
-    state.told = alert_state.from_mapping(record.get("told", {}))
+    state.alerts = alert_state.from_mapping(record.get("told", {}))
     state.answered = list(record["answered"])
 
 

@@ -16,12 +16,12 @@ from connrunner.state.folder import StateFolder, recording, replace_file
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def ask_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
+def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
     """Leave the wish that *connection* runs now, durably; return its id."""
     return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
 
 
-def ask_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
+def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
     """Leave the wish to stop one run, durably; return it with its id."""
     wish = {
         "wish": "stop",
@@ -43,13 +43,13 @@ def _leave(folder: StateFolder, wish: Mapping[str, Any]) -> str:
     return name
 
 
-def pending(folder: StateFolder) -> list[RunRequest]:
+def read_run_requests(folder: StateFolder) -> list[RunRequest]:
     """Return the wishes to run that nobody has answered yet, oldest first. A file that is no wish is set aside."""
     found = (_wish_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
     return sorted(found, key=lambda wish: (wish.asked_at, wish.id))
 
 
-def stops(folder: StateFolder) -> list[StopRequest]:
+def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     """Return the wishes to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
     found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
@@ -95,7 +95,7 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
     )
 
 
-def forget(folder: StateFolder, wish: RunRequest | StopRequest) -> None:
+def remove_request(folder: StateFolder, wish: RunRequest | StopRequest) -> None:
     """Remove a wish that the journal has taken in."""
     path = folder.requests / f"{wish.id}.json"
     with recording(path):

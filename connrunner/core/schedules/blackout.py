@@ -13,7 +13,7 @@ from typing import Any
 
 from connrunner.core.model import Blackout
 from connrunner.core.schedules import fields, zone
-from connrunner.core.schedules.fields import WEEKDAYS, ScheduleError, part, shown
+from connrunner.core.schedules.fields import WEEKDAYS, ScheduleError, locate_errors, shown
 
 DAY = timedelta(days=1)
 KEYS = ("reason", "dates", "days", "from", "to", "timezone")
@@ -28,7 +28,7 @@ def parse(entries: Any, timezone: str) -> tuple[Blackout, ...]:
         raise ValueError(f"`blackout` is a list of 1 to {MOST} entries like {{dates: [...]}}, not {shown(entries)}")
     found = []
     for position, entry in enumerate(entries):
-        with part(position):
+        with locate_errors(position):
             found.append(_blackout(entry, timezone))
     return tuple(dict.fromkeys(found))
 
@@ -41,8 +41,8 @@ def _blackout(data: Any, timezone: str) -> Blackout:
             raise ValueError(f"unknown key {shown(key)} in a blackout; its keys are {', '.join(KEYS)}")
     if not set(data) & {"dates", "days", "from", "to"}:
         raise ValueError("a blackout says when: `dates`, `days`, or `from` and `to`")
-    with part("timezone"):
-        zone_name = fields.timezone(data.get("timezone", timezone))
+    with locate_errors("timezone"):
+        zone_name = fields.parse_timezone(data.get("timezone", timezone))
     reason = data.get("reason", "")
     if not isinstance(reason, str):
         raise ScheduleError(f"`reason` is text, not {shown(reason)}", ("reason",))
@@ -66,7 +66,7 @@ def _blackout(data: Any, timezone: str) -> Blackout:
 def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
     walls = []
     for key, value in (("from", begin), ("to", end)):
-        with part(key):
+        with locate_errors(key):
             if value is None:
                 raise ScheduleError(f"from one instant to another needs `{key}`; add it")
             if not isinstance(value, str) or not _INSTANT.fullmatch(value):
@@ -81,32 +81,32 @@ def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
 
 
 def _hour(key: str, value: Any) -> time:
-    with part(key):
-        return time.min if value is None else fields.time_of_day(value, key)
+    with locate_errors(key):
+        return time.min if value is None else fields.parse_time(value, key)
 
 
 def _days(value: Any) -> tuple[int, ...]:
-    with part("days"):
-        return fields.weekdays(value)
+    with locate_errors("days"):
+        return fields.parse_weekdays(value)
 
 
 def _dates(value: Any) -> tuple[str, ...]:
-    with part("dates"):
+    with locate_errors("dates"):
         if not isinstance(value, list | tuple) or not 0 < len(value) <= 10 * MOST:
             raise ValueError(f"`dates` is a list of 1 to {10 * MOST} dates, not {shown(value)}")
         for position, one in enumerate(value):
-            with part(position):
+            with locate_errors(position):
                 if isinstance(one, str) and re.fullmatch("[0-9]{2}-[0-9]{2}", one):
                     try:
                         date.fromisoformat(f"2024-{one}")  # a leap year
                     except ValueError:
                         raise ValueError(f"`dates` names a date that does not exist: {one}") from None
                 else:
-                    fields.day(one, "dates")
+                    fields.parse_date(one, "dates")
     return tuple(sorted(set(value)))
 
 
-def document(blackout: Blackout) -> dict[str, Any]:
+def as_document(blackout: Blackout) -> dict[str, Any]:
     """Return the one mapping of plain values that stands for *blackout*; `parse` turns it back."""
     found: dict[str, Any] = {}
     if blackout.reason:
@@ -123,17 +123,17 @@ def document(blackout: Blackout) -> dict[str, Any]:
     return {**found, "timezone": blackout.timezone}
 
 
-def at(blackouts: Sequence[Blackout], instant: datetime) -> Blackout | None:
+def find_blackout(blackouts: Sequence[Blackout], instant: datetime) -> Blackout | None:
     """Return the first of *blackouts* that *instant* lies in."""
-    return next((each for each in blackouts if over_at(each, instant) is not None), None)
+    return next((each for each in blackouts if find_end(each, instant) is not None), None)
 
 
-def over_at(blackout: Blackout, instant: datetime) -> datetime | None:
+def find_end(blackout: Blackout, instant: datetime) -> datetime | None:
     """Return when *blackout* is over, seen from *instant* inside of it; None outside.
 
     Around a change of the clock the answer can be too early, even *instant* itself, and never too late.
     """
-    tz = zone.load(blackout.timezone)
+    tz = zone.load_zone(blackout.timezone)
     if blackout.span is not None:
         begin, end = (wall.replace(tzinfo=tz).astimezone(UTC) for wall in blackout.span)
         return end if begin <= instant < end else None
