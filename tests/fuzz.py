@@ -225,16 +225,16 @@ def state_targets(folder: Path) -> Iterator[Target]:
         if told.result is not None:
             instant.parse(told.ended_at)  # the next tick does
 
-    wish = {"wish": "run", "connection": "a", "asked_at": AT, "asked_by": "jo"}
+    request = {"wish": "run", "connection": "a", "asked_at": AT, "asked_by": "jo"}
 
-    def wishes(dice: random.Random) -> bytes:
+    def run_requests(dice: random.Random) -> bytes:
         return (
-            mutated(dice, [json.dumps(wish).encode()])
+            mutated(dice, [json.dumps(request).encode()])
             if dice.random() < 0.4
-            else json.dumps(twisted(dice, wish)).encode()
+            else json.dumps(twisted(dice, request)).encode()
         )
 
-    def read_wishes(data: bytes) -> None:
+    def read_requests(data: bytes) -> None:
         (state.requests / "run-1.json").write_bytes(data)
         requests.read_run_requests(state)
 
@@ -283,7 +283,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
     yield Target("journal", journal, read_journal)
     yield Target("history", history, read_history)
     yield Target("log", log, read_log)
-    yield Target("requests", wishes, read_wishes)
+    yield Target("requests", run_requests, read_requests)
     yield Target("quiet note", notes, read_note)
     yield Target("compiled cache", lambda dice: mutated(dice, [cache]), read_cache)
     yield Target("decisions", lambda dice: mutated(dice, [packed]), read_segment)

@@ -189,7 +189,7 @@ def waiting(name: str, due: str = "22T05:00") -> QueuedRun:
 
 def decide(now: str = "22T06:00", **facts: Any) -> Any:
     known: dict[str, Any] = {
-        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "wishes": (), "zones": "",
+        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "requests": (), "zones": "",
     }  # fmt: skip
     return plan_tick(**{**known, **facts}, at=at(now))
 
@@ -200,7 +200,7 @@ def results(decided: Any) -> list[tuple[str, str]]:
 
 DUE = {"a": promise(DAILY, "22T06:00")}
 A = {"a": connection("a", DAILY)}
-WISH = RunRequest(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
+REQUEST = RunRequest(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
 
 MANY = [
     # what                                   facts                                                              results
@@ -214,15 +214,15 @@ MANY = [
     ("removed while it waits",               {"promises": DUE, "waiting": {"a": waiting("a")}},                 [("a", "dropped")]),
     ("off while it waits",                   {"promises": DUE, "connections": {"a": connection("a", DAILY, enabled=False)},
                                               "waiting": {"a": waiting("a")}},                                  [("a", "dropped")]),
-    ("a wish",                               {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,)}, [("a", "queued")]),
-    ("a wish while it runs is a run more",   {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+    ("a request",                            {"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,)}, [("a", "queued")]),
+    ("a request while it runs is a run more",{"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,),
                                               "running": ("a",)},                                               [("a", "queued")]),
-    ("a wish while it waits",                {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+    ("a request while it waits",             {"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,),
                                               "waiting": {"a": waiting("a")}},                                  [("a", "merged")]),
-    ("a wish and a slot are one run",        {"promises": DUE, "connections": A, "wishes": (WISH,)},            [("a", "queued"), ("a", "merged")]),
-    ("a wish for nothing",                   {"wishes": (WISH,)},                                               [("a", "dropped")]),
-    ("a wish for one that is off",           {"connections": {"a": connection("a", DAILY, enabled=False)},
-                                              "wishes": (WISH,)},                                               [("a", "dropped")]),
+    ("a request and a slot are one run",     {"promises": DUE, "connections": A, "requests": (REQUEST,)},            [("a", "queued"), ("a", "merged")]),
+    ("a request for nothing",                {"requests": (REQUEST,)},                                               [("a", "dropped")]),
+    ("a request for one that is off",        {"connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "requests": (REQUEST,)},                                               [("a", "dropped")]),
 ]  # fmt: skip
 
 
@@ -241,7 +241,7 @@ def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
 def test_a_wish_moves_no_promise() -> None:
     known = {"a": promise(DAILY, "23T06:00")}
 
-    assert decide(promises=known, connections=A, wishes=(WISH,)).promises == {}
+    assert decide(promises=known, connections=A, requests=(REQUEST,)).promises == {}
 
 
 def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
@@ -357,7 +357,7 @@ def test_a_wish_is_never_too_late() -> None:
 
 
 STOPS = [
-    # the wish names              stops number 7, due 06:00    takes out what waits for 06:00
+    # the request names           stops number 7, due 06:00    takes out what waits for 06:00
     (("a", 7, None),              True,                        False),
     (("a", 6, None),              False,                       False),
     (("b", 7, None),              False,                       False),

@@ -377,20 +377,20 @@ class Machine(RuleBasedStateMachine):
         self.zones += "x"
 
     @rule(name=st.sampled_from(NAMES))
-    def wish(self, name: str) -> None:
+    def request(self, name: str) -> None:
         requests.request_run(self.state, name, at=self.now, by="somebody")
 
     @rule(name=st.sampled_from(NAMES))
     def stop(self, name: str) -> None:
         """Somebody wants the run stopped that works or waits now."""
-        wish = StopRequest(connection=name, asked_at=self.now, asked_by="somebody")
+        request = StopRequest(connection=name, asked_at=self.now, asked_by="somebody")
         if name in self.model.running:
-            wish = replace(wish, run=self.model.running[name])
+            request = replace(request, run=self.model.running[name])
         elif name in self.model.waiting:
-            wish = replace(wish, due_at=self.model.waiting[name])
+            request = replace(request, due_at=self.model.waiting[name])
         else:
             return
-        requests.request_stop(self.state, wish)
+        requests.request_stop(self.state, request)
         self.unwanted.add(name)
 
     @rule(bytes_=st.one_of(st.binary(min_size=1, max_size=30), st.just(b'{"v":1,"type":"planned","slots":[{"conn')))
@@ -582,7 +582,7 @@ class Machine(RuleBasedStateMachine):
                 {"planned": self._planned, "started": self._started, "ended": self._ended}[record["type"]](record)
         self.judged = len(every)
         if complete:
-            assert not list(self.state.requests.glob("run-*.json")), "P1: a wish was left"
+            assert not list(self.state.requests.glob("run-*.json")), "P1: a request was left"
             changed, slots = self._rules(self.now.replace(second=0))
             assert (changed, slots) == ({}, []), "P1: the tick left something undone"
 
@@ -676,7 +676,7 @@ class Machine(RuleBasedStateMachine):
         assert lines == ends, "history and journal agree"
         asked = [slot["request"] for record in every for slot in record.get("slots", ()) if slot["request"]]
         queued = Counter(asked)
-        assert not [wish for wish, times in queued.items() if times > 2], "P1: a wish is answered once"
+        assert not [request for request, times in queued.items() if times > 2], "P1: a request is answered once"
 
 
 QUICK = settings(

@@ -77,10 +77,10 @@ def test_what_came_too_late_leaves_the_queue_and_waits_for_its_record() -> None:
 
 
 def test_a_manual_run_that_waits_stays_in_the_queue() -> None:
-    wish = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
-    journal_state = JournalState(waiting={"a": wish})
+    request = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
+    journal_state = JournalState(waiting={"a": request})
     apply_record(journal_state, missed())
-    assert journal_state.waiting == {"a": wish}
+    assert journal_state.waiting == {"a": request}
 
 
 def test_a_tick_that_died_before_the_record_is_made_good(place: Place) -> None:

@@ -75,10 +75,10 @@ def test_what_is_appended_stands_for_everybody(state: StateFolder) -> None:
 
 def test_a_wish_that_comes_to_nothing_takes_no_run_out_of_the_queue(state: StateFolder) -> None:
     (slot,) = queued("a")["slots"]
-    wish = {**slot, "result": "dropped", "trigger": "manual", "request": "run-1", "due_at": "2026-11-22T06:00:07Z"}
+    request = {**slot, "result": "dropped", "trigger": "manual", "request": "run-1", "due_at": "2026-11-22T06:00:07Z"}
     journal = Journal(state)
 
-    assert set(journal.append(queued("a"), {**queued("a"), "slots": [wish]}).waiting) == {"a"}
+    assert set(journal.append(queued("a"), {**queued("a"), "slots": [request]}).waiting) == {"a"}
     assert journal.append({**queued("a"), "slots": [{**slot, "result": "dropped"}]}).waiting == {}
 
 

@@ -374,7 +374,7 @@ NOISES: list[tuple[str, Callable[[Place], object]]] = [
     ("an edit in place", lambda place: _append(place.folder / "profile.yaml")),
     ("an edit that keeps size and time", lambda place: _same_size_and_time(place.folder / "profile.yaml")),
     ("a deleted file", lambda place: (place.folder / "profile.yaml").unlink()),
-    ("a wish", lambda place: place.run("run", "hello", "--detach")),
+    ("a request", lambda place: place.run("run", "hello", "--detach")),
     ("a journal that grew", lambda place: _append(place.state.journal)),
     ("a damaged note", lambda place: (place.state.compiled / "quiet").write_bytes(b"\xe9garbage")),
     ("an empty note", lambda place: (place.state.compiled / "quiet").write_bytes(b"")),

@@ -67,7 +67,7 @@ class RunWatcher:
         self.home, self.name = home, name
         self.tick = tick.Tick(home.folder, home.state, say=self._say)
         self.line = ProgressLine(home, name) if sys.stderr.isatty() and not home.json else None
-        # The newest run number that is not ours: read before the wish is left, for a tick may take it in at once.
+        # The newest run number that is not ours: read before the request is left, for a tick may take it in at once.
         self.before = self.tick.journal.read().numbers.get(self.name, 0)
         self.told: set[str] = set()
 

@@ -57,7 +57,7 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
 
 
 def wanted(home: Home, name: str, number: int | None, reason: str) -> StopRequest:
-    """Return the wish that names the run to stop; ArgumentError when no run of *name* works or waits."""
+    """Return the request that names the run to stop; ArgumentError when no run of *name* works or waits."""
     journal_state = home.journal_state
     started, waiting = journal_state.started.get(name), journal_state.waiting.get(name)
     facts: dict[str, Any] = {"connection": name, "asked_at": home.clock(), "asked_by": actor(), "reason": reason}
@@ -93,7 +93,7 @@ def _say_asked(home: Home, stop: StopRequest) -> None:
 
 
 class StopWatcher:
-    """One wish to stop, until its run has ended. When nobody else looks after the run, we do."""
+    """One request to stop, until its run has ended. When nobody else looks after the run, we do."""
 
     def __init__(self, home: Home, stop: StopRequest) -> None:
         self.home, self.stop = home, stop
@@ -114,7 +114,7 @@ class StopWatcher:
                 if not self._has_ended():
                     time.sleep(LOOK)
         except (KeyboardInterrupt, EndedError):
-            click.echo(f"the wish stays: {self.stop.connection} will be stopped", err=True)
+            click.echo(f"the request stays: {self.stop.connection} will be stopped", err=True)
             sys.exit(130)
         finally:
             self._settle()

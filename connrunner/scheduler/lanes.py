@@ -30,7 +30,7 @@ from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 Say = Callable[[dict[str, Any]], None]
 
 UNKNOWN_TIMEOUT = 7 * 24 * 3600  # seconds: of a run whose connection is gone; its own process knows better
-GLANCE = 0.5  # seconds between two looks at signals, at wishes and at the clock while a run works
+GLANCE = 0.5  # seconds between two looks at signals, at requests and at the clock while a run works
 
 
 class EndedError(ConnrunnerError):
@@ -257,13 +257,13 @@ class Lanes:
     def _obey(self) -> None:
         """Stop what somebody wants stopped: a run of ours is told to end, a waiting one is taken out of the queue."""
         state = self.records.state
-        wishes = requests.read_stop_requests(state)
-        if not wishes:
+        stops = requests.read_stop_requests(state)
+        if not stops:
             return
         journal_state = self.records.journal.read()
         for working in self._working.values():
             run = working.started
-            stop = due.find_stop_of_run(wishes, run.connection, run.run, run.waiting.due_at)
+            stop = due.find_stop_of_run(stops, run.connection, run.run, run.waiting.due_at)
             if stop is not None and not working.is_asked_to_end:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
                     before, stop = stop, requests.request_stop(state, replace(stop, run=run.run))
@@ -272,7 +272,7 @@ class Lanes:
                     {"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.description}
                 )
                 working.ask_to_end(stop=stop)
-        for stop in wishes:
+        for stop in stops:
             entry = journal_state.waiting.get(stop.connection)
             if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
@@ -339,7 +339,7 @@ class Lanes:
             self._look()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
-        """Return the wish to stop that Ctrl-C means for the run that somebody watches; left for its worker as well."""
+        """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
         by_hand = self.by_hand
         if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
             return None

@@ -104,18 +104,17 @@ class Tick:
     # --- what is due -------------------------------------------------------------------------------------------
 
     def take_in(self, *, due: bool = True) -> None:
-        """Record what is due and what people wish, with the new promises, in one durable append.
+        """Record what is due and what people asked for, with the new promises, in one durable append.
 
-        Without *due* only the wishes are taken in: `run` starts what it was asked for and nothing else.
+        Without *due* only the requests are taken in: `run` starts what it was asked for and nothing else.
         """
         with locks.hold_state_lock(self.state):
             journal_state = self.journal.open()
             self._tell_damage()
             self._record_skipped(journal_state)  # of a tick that was killed
-            wishes = requests.read_run_requests(self.state)
-            decided = self._plan(
-                journal_state, [wish for wish in wishes if wish.id not in journal_state.answered], due=due
-            )
+            run_requests = requests.read_run_requests(self.state)
+            unanswered = [request for request in run_requests if request.id not in journal_state.answered]
+            decided = self._plan(journal_state, unanswered, due=due)
             broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
@@ -129,8 +128,8 @@ class Tick:
                 self.journal.append(
                     {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
                 )
-            for wish in wishes:
-                requests.remove_request(self.state, wish)
+            for request in run_requests:
+                requests.remove_request(self.state, request)
             self._record_skipped(self.journal.state)
             self._planned = self._stamps if due else None
         if due:
@@ -159,7 +158,7 @@ class Tick:
         looked = quiet.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, journal_state: JournalState, wishes: list[plan.RunRequest], *, due: bool) -> TickPlan:
+    def _plan(self, journal_state: JournalState, run_requests: list[plan.RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
         if journal_state.promises and not workspace.connections and not workspace.broken:
             raise WorkspaceError(
@@ -172,7 +171,7 @@ class Tick:
             running=journal_state.started,
             connections=workspace.connections,
             broken=workspace.broken,
-            wishes=wishes,
+            requests=run_requests,
             at=self.clock(),
             zones=zones.version(),
             due=due,
@@ -361,7 +360,7 @@ class Tick:
         self.journal.damage.clear()
 
     def _tell_gone(self, journal_state: JournalState) -> None:
-        """Say that most connections went at once: that is obeyed, and is more often an accident than a wish."""
+        """Say that most connections went at once: that is obeyed, and is more often an accident than intended."""
         workspace = self.workspace
         gone = sorted(set(journal_state.promises) - set(workspace.connections) - set(workspace.broken))
         if len(gone) > 1 and 2 * len(gone) > len(journal_state.promises):

@@ -74,7 +74,7 @@ class JournalState:
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
     alerts: AlertState = field(default_factory=AlertState)
-    answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
+    answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
 
 def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 state.started[name] = replace(started, waiting=_merge(started.waiting, slot))
             case "skipped":
                 state.skipped[name] = _waiting_from(slot)
-            case "dropped" if _is_waiting(state, slot):  # not a wish that came to nothing while another run waits
+            case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
                 state.waiting.pop(name)
             case "missed":
                 if _is_waiting(state, slot):

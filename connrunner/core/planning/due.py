@@ -142,7 +142,7 @@ class QueuedRun:
     missed: int = 0
     merged: int = 0
     asked_by: str = ""
-    request: str = ""  # the wish that asked for it
+    request: str = ""  # the request that asked for it
 
 
 def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
@@ -189,7 +189,10 @@ class StopRequest:
 
 
 def find_stop_of_run(stops: Iterable[StopRequest], connection: str, run: int, due_at: datetime) -> StopRequest | None:
-    """Return the first wish to stop the started *run*; a wish for a run that waited finds it when it has started."""
+    """Return the first request to stop the started *run*.
+
+    One that names a run which waited finds it when it has started.
+    """
     return next((stop for stop in stops if stop.connection == connection and _names(stop, run, due_at)), None)
 
 
@@ -198,14 +201,14 @@ def _names(stop: StopRequest, run: int, due_at: datetime) -> bool:
 
 
 def find_stop_of_entry(stops: Iterable[StopRequest], entry: QueuedRun) -> StopRequest | None:
-    """Return the first wish to take *entry* out of the queue."""
+    """Return the first request to take *entry* out of the queue."""
     mine = (stop for stop in stops if stop.connection == entry.connection and stop.run is None)
     return next((stop for stop in mine if stop.due_at == entry.due_at), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """What became of one due slot or wish: recorded once [P1]."""
+    """What became of one due slot or request: recorded once [P1]."""
 
     connection: str
     result: Result
@@ -229,14 +232,14 @@ def plan_tick(
     running: Collection[str],
     connections: Mapping[str, Connection],
     broken: Collection[str],
-    wishes: Sequence[RunRequest],
+    requests: Sequence[RunRequest],
     at: datetime,
     zones: str,
     due: bool = True,
 ) -> TickPlan:
-    """Decide what is due at *at* for every connection that is known, was known, or is wished for.
+    """Decide what is due at *at* for every connection that is known, was known, or is asked for.
 
-    Without *due* only the wishes are answered.
+    Without *due* only the requests are answered.
     """
     now = minute(at)
     changed: dict[str, Promise | None] = {}
@@ -282,15 +285,15 @@ def plan_tick(
             queued.add(name)
         slots.append(slot)
 
-    for wish in wishes:
-        name, connection = wish.connection, connections.get(wish.connection)
+    for request in requests:
+        name, connection = request.connection, connections.get(request.connection)
         entry = QueuedRun(
             connection=name,
-            due_at=wish.asked_at,
+            due_at=request.asked_at,
             queued_at=at,
             trigger="manual",
-            asked_by=wish.asked_by,
-            request=wish.id,
+            asked_by=request.asked_by,
+            request=request.id,
         )
         slot = Slot(connection=name, result="queued", entry=entry)
         if connection is None or not connection.enabled:
