@@ -99,7 +99,7 @@ def test_a_broken_connection_is_not_run(hello: Place) -> None:
 
     assert code == 2
     assert "connections/broken.yaml:1:1" in err
-    assert "broken cannot be used until its file is mended" in err
+    assert "broken cannot be used until its file is fixed" in err
 
 
 def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:

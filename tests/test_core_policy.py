@@ -58,7 +58,7 @@ class Desk:
     """What a journal would remember, and the notices that were owed."""
 
     rules: Sequence[Notify]
-    told: AlertState = field(default_factory=AlertState)
+    alerts: AlertState = field(default_factory=AlertState)
     at: datetime = START
     run: int = 0
     owed: list[Notice] = field(default_factory=list)

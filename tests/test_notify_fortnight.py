@@ -180,7 +180,7 @@ class Story:
     """Two weeks, tick by tick."""
 
     place: Workspace
-    told: AlertState
+    alerts: AlertState
 
     def live(self) -> Iterator[tuple[datetime, Notice, Run | None]]:
         """Yield what was owed when, with the run that it is about."""

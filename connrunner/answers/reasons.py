@@ -52,9 +52,9 @@ def line(decision: Decision, zone: str) -> str:
             parts = [f"{slot} was {decision.kind}: {decision.reason}", *_lateness(decision, zone)]
             return "; ".join(parts)
         case "broken":
-            return f"its file is broken{_by(decision)}: its slots are skipped until it is mended"
+            return f"its file is broken{_by(decision)}: its slots are skipped until it is fixed"
         case "mended":
-            return f"its file is mended{_by(decision)}"
+            return f"its file is fixed{_by(decision)}"
         case "started":
             return f"run {decision.run} started{_by(decision)}"
         case "ended":

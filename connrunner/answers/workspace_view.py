@@ -65,7 +65,7 @@ class WorkspaceView:
         """Return the sound connection *name*; its problems when it is broken."""
         self.require(name)
         if problems := self.workspace.broken.get(name):
-            raise WorkspaceError(f"{name} cannot be used until its file is mended", problems=problems)
+            raise WorkspaceError(f"{name} cannot be used until its file is fixed", problems=problems)
         try:
             return self.workspace.connections[name]
         except KeyError:

@@ -186,8 +186,8 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
     if problems:
         message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
     else:
-        mended = name in workspace.connections
-        message = f"connections/{name}.yaml {'could not be used when it was due' if mended else 'is gone'}"
+        is_known = name in workspace.connections
+        message = f"connections/{name}.yaml {'could not be used when it was due' if is_known else 'is gone'}"
     return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 

@@ -124,9 +124,9 @@ class Tick:
             if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
                 self._tell_broken(journal_state.broken_seen, broken)
                 record = plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
-                mended = sorted({*journal_state.broken_seen} - {*broken})
+                fixed = sorted({*journal_state.broken_seen} - {*broken})
                 self.journal.append(
-                    {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
+                    {**record, "broken": broken, "mended": fixed, "commit": self.workspace.commit, **owed},
                 )
             for request in run_requests:
                 requests.remove_request(self.state, request)

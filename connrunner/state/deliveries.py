@@ -70,7 +70,7 @@ def list_deliveries(state: JournalState, now: datetime) -> Iterator[Delivery]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldedNotices:
-    """Notices that come in one mail when a storm is over."""
+    """Notices that come in one mail when the hour of the limit is over."""
 
     target: str  # or the addresses
     count: int

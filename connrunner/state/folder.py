@@ -85,7 +85,7 @@ class StateFolder:
         return self.root / "format"
 
     def prepare(self) -> None:
-        """Create what is missing. StateError when the folder cannot be written, or must not be (see `ground`)."""
+        """Create what is missing. StateError when the folder cannot be written, or must not be (see `filesystem`)."""
         with recording(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.refuse_newer()
@@ -127,7 +127,7 @@ def recording(path: Path) -> Iterator[None]:
         reason = f"{error.strerror or error}{word}"
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
-            hint="make room or mend the file system; the next tick goes on from here",
+            hint="make room or fix the file system; the next tick goes on from here",
         ) from error
 
 

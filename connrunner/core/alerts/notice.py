@@ -25,7 +25,7 @@ Event = Literal[
     # what no run says by itself
     "late",
     "digest",
-    "folded",  # a storm: many notices in one
+    "folded",  # over the limit of an hour: many notices in one
     "outage",  # no tick for a while, and slots missed
 ]
 

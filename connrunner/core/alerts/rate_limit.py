@@ -20,7 +20,7 @@ SUMMARY = 200  # characters of a message in a list of notices
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoticeSplit:
-    """What becomes of some notices: owed each by itself, or folded into one that comes when the storm is over."""
+    """What becomes of some notices: owed each by itself, or folded into one that comes when the hour is over."""
 
     owes: tuple[Notice, ...] = ()
     folds: tuple[tuple[Notice, str], ...] = ()  # with the message that stands beside it in the list
@@ -58,7 +58,7 @@ def split_notices(
 
 
 def make_folded_notices(alerts: AlertState, *, now: datetime, token: str) -> Iterator[Notice]:
-    """Yield one notice for each storm that is over: an hour after its first mail."""
+    """Yield one notice for each target whose hour with too many notices is over."""
     for number, (_, window) in enumerate(sorted(alerts.windows.items())):
         since = instant.parse(window["since"])
         if window["folded"] and not since <= now < since + WINDOW:

@@ -64,7 +64,7 @@ def _blackout(data: Any, timezone: str) -> Blackout:
 
 
 def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
-    walls = []
+    local_times = []
     for key, value in (("from", begin), ("to", end)):
         with locate_errors(key):
             if value is None:
@@ -72,12 +72,12 @@ def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
             if not isinstance(value, str) or not _INSTANT.fullmatch(value):
                 raise ValueError(f'`{key}` is a quoted local time such as "2026-12-24T18:00", not {shown(value)}')
             try:
-                walls.append(datetime.fromisoformat(value))
+                local_times.append(datetime.fromisoformat(value))
             except ValueError:
                 raise ValueError(f"`{key}` names a time that does not exist: {value}") from None
-    if walls[0] >= walls[1]:
+    if local_times[0] >= local_times[1]:
         raise ScheduleError("`to` is not later than `from`", ("to",))
-    return walls[0], walls[1]
+    return local_times[0], local_times[1]
 
 
 def _hour(key: str, value: Any) -> time:
@@ -135,15 +135,15 @@ def find_end(blackout: Blackout, instant: datetime) -> datetime | None:
     """
     tz = zone.load_zone(blackout.timezone)
     if blackout.span is not None:
-        begin, end = (wall.replace(tzinfo=tz).astimezone(UTC) for wall in blackout.span)
+        begin, end = (each.replace(tzinfo=tz).astimezone(UTC) for each in blackout.span)
         return end if begin <= instant < end else None
-    wall = instant.astimezone(tz).replace(tzinfo=None, fold=0)
-    for day in (wall, wall - DAY):
+    local = instant.astimezone(tz).replace(tzinfo=None, fold=0)
+    for day in (local, local - DAY):
         begin = datetime.combine(day, blackout.begin)
         end = datetime.combine(day, blackout.end)
         if blackout.end <= blackout.begin:
             end += DAY
-        if begin <= wall < end and _is_on(blackout, day):
+        if begin <= local < end and _is_on(blackout, day):
             over = end.replace(tzinfo=tz)
             return max(instant, min(over.astimezone(UTC), over.replace(fold=1).astimezone(UTC)))
     return None

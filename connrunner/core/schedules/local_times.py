@@ -26,10 +26,10 @@ def local_times_since(schedule: Calendar, since: datetime) -> Iterator[datetime]
         return
     for day in dates_since(schedule, since.date()):
         for at in each[bisect_left(each, since.time()) :] if day == since.date() else each:
-            wall = datetime.combine(day, at)
-            if last is not None and wall > last:
+            local = datetime.combine(day, at)
+            if last is not None and local > last:
                 return
-            yield wall
+            yield local
 
 
 def times_of(schedule: Calendar) -> tuple[time, ...]:

@@ -259,8 +259,8 @@ def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
         since -= DAY
     latest = after
     moved: list[datetime] = []  # slots of times in a gap: the times just behind the gap come before them
-    for wall in local_times_since(schedule, since):
-        slot, is_moved = _instant(wall, tz)
+    for local in local_times_since(schedule, since):
+        slot, is_moved = _instant(local, tz)
         if is_moved:
             heappush(moved, slot)
             continue
@@ -277,13 +277,13 @@ def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
             yield slot
 
 
-def _instant(wall: datetime, tz: tzinfo) -> tuple[datetime, bool]:
+def _instant(local: datetime, tz: tzinfo) -> tuple[datetime, bool]:
     """Return the slot of a local time [R2], and whether the clock skips that time."""
-    shown = wall.replace(tzinfo=tz, fold=0)
+    shown = local.replace(tzinfo=tz, fold=0)
     before, behind = shown.utcoffset(), shown.replace(fold=1).utcoffset()
     assert before is not None
     assert behind is not None
-    return _whole_minute((wall - before).replace(tzinfo=UTC)), before < behind
+    return _whole_minute((local - before).replace(tzinfo=UTC)), before < behind
 
 
 def _whole_minute(instant: datetime) -> datetime:
