@@ -11,7 +11,7 @@ JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test thorough torture fuzz coverage check format lint types imports docs docs-check bench floors clean
+.PHONY: help demo test thorough torture pythons fuzz coverage check format lint types imports docs docs-check site dist bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -38,6 +38,9 @@ thorough: $(READY) ## run the tests of a finer sieve
 
 torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto
+
+pythons: ## run the tests on each supported Python, 3.11 to 3.14, that is on PATH or known to pyenv or uv, and say which is not
+	JOBS=$(JOBS) $(PYTHON) -m tests.pythons
 
 fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, in less than a minute; more: --inputs, see docs/reliability.md
 	$(BIN)/python -m tests.fuzz --inputs 1700
@@ -69,6 +72,18 @@ docs: $(READY) ## write the references of the YAML and of mail from the schemas 
 
 docs-check: $(READY)
 	$(BIN)/python docs/reference.py --check
+	$(BIN)/python docs/links.py
+
+site: $(READY) ## build the pages as a site with search, build/site/index.html; a warning or a dead link fails
+	rm -rf build/pages build/site && mkdir -p build/pages
+	cp --parents *.md LICENSE docs/*.md docs/json/*.json docs/assets/*/* examples/README.md build/pages
+	$(BIN)/zensical build --clean --strict
+	$(BIN)/python docs/links.py build/site
+
+dist: $(READY) ## build the source archive, and the wheel from it, into dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist --directory dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/connrunner-*.tar.gz
 
 bench: $(READY) ## measure: the speed of an import beside a plain read, of a quiet tick beside a bare Python
 	$(BIN)/python benchmarks/quiet_tick.py
@@ -84,4 +99,4 @@ floors: ## run every test on the oldest release of each dependency that pyprojec
 	build/floors/bin/python -m pytest --numprocesses auto
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) build dist connrunner-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist connrunner-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache

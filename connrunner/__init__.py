@@ -1,3 +1,3 @@
 """connrunner: a declarative batch runner for connections."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -2,9 +2,15 @@
 
 import sys
 
+UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: no other outcome of any command has this code
+
 
 def main() -> int:
     """Run the command line; return its exit code."""
+    if sys.platform != "linux":  # first of all: elsewhere what follows fails at an import of fcntl or pwd
+        advice = "use a machine or a container with Linux"
+        sys.stderr.write(f"error: connrunner needs Linux, this is {sys.platform}; {advice}\n")
+        return UNAVAILABLE
     if sys.argv[1:2] == ["tick"]:
         from connrunner.scheduler import idle
 

@@ -50,11 +50,15 @@ def why_not() -> str:
     return "" if done.returncode == -signal.SIGKILL else f"strace cannot kill here: {done.stderr.strip()[:200]}"
 
 
+# The processes that connrunner starts by itself, and by which module.
+MODULES = {"worker": "connrunner.worker.process", "mailer": "connrunner.messenger.mailer"}
+
+
 @dataclass(frozen=True)
 class Point:
     """The place of a crash: before the *nth* call of *call* by *victim*, and what happens to the other processes."""
 
-    victim: str  # tick, worker, deliver, run, stop
+    victim: str  # tick, worker, mailer, run, stop
     call: str
     nth: int
     everybody: bool = False  # all processes of connrunner die with it, as when a machine or a container ends
@@ -116,8 +120,8 @@ class Scene:
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "connrunner", *arguments]
         more: dict[str, str] = {}
-        if victim in ("worker", "deliver"):
-            shim, module = str(self.folder / "python"), f"connrunner.{victim}"
+        if victim in MODULES:
+            shim, module = str(self.folder / "python"), MODULES[victim]
             more = {"CRASH_SHIM": shim, "CRASH_MODULE": module, "CRASH_LOG": str(self.log), "CRASH_TRACE": trace}
         else:
             command = ["strace", "-qq", "-o", str(self.log), *trace.split(), *command]
@@ -134,7 +138,7 @@ class Scene:
         """Run a command until it is killed at *point*; False when it ended before it came there."""
         trace = f"-e trace={point.call} -e inject={point.call}:signal=SIGKILL:when={point.nth}"
         with self.start(*arguments, victim=point.victim, trace=trace) as process:
-            if point.victim not in ("worker", "deliver"):
+            if point.victim not in MODULES:
                 process.communicate(timeout=120)
             elif point.everybody:
                 while process.poll() is None and not self._struck():

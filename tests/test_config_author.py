@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import author as asking
-from connrunner.config.author import author
+from connrunner.config.versions import author as asking
+from connrunner.config.versions.author import author
 from connrunner.core.model import Commit
 
 pytestmark = pytest.mark.slow

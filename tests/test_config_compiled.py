@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import compiled, document, files, schema, stamps, version
+from connrunner.config import compiled, schema, stamps
+from connrunner.config.documents import document, workspace_file
 from connrunner.config.load import load
+from connrunner.config.versions import version
 from connrunner.core.model import Workspace
 from connrunner.errors import WorkspaceError
 
@@ -45,7 +47,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         return call
 
-    monkeypatch.setattr(files, "read", counted("read", files.read))
+    monkeypatch.setattr(workspace_file, "read", counted("read", workspace_file.read))
     monkeypatch.setattr(document, "parse", counted("parse", document.parse))
     monkeypatch.setattr(schema, "findings", counted("check", schema.findings))
     return done

@@ -10,8 +10,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from connrunner.config import document
-from connrunner.config.document import Document, parse
+from connrunner.config.documents import document
+from connrunner.config.documents.document import Document, parse
 from tests.effort import examples
 
 VALUES = [

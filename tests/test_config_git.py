@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import git, kept, stamps, version
-from connrunner.config.commit import repository
-from connrunner.config.git import VersionError
+from connrunner.config import stamps
 from connrunner.config.load import load, templates, uncommitted
 from connrunner.config.place import declared_state
-from connrunner.config.version import MovingError
+from connrunner.config.versions import git, last_good, version
+from connrunner.config.versions.commit import repository
+from connrunner.config.versions.git import VersionError
+from connrunner.config.versions.version import MovingError
 from connrunner.errors import WorkspaceError
 
 pytestmark = pytest.mark.slow
@@ -256,7 +257,7 @@ def test_the_last_good_version_goes_on_for_a_day(
     with pytest.raises(VersionError):
         load(repo.folder)  # nothing is kept without a cache
     now = time.time()
-    monkeypatch.setattr(kept.time, "time", lambda: now + kept.HOLDS)
+    monkeypatch.setattr(last_good.time, "time", lambda: now + last_good.HOLDS)
     with pytest.raises(VersionError):
         load(repo.folder, cache=cache)
 
@@ -268,10 +269,10 @@ def test_after_the_trouble_the_day_begins_anew(repo: Repository, cache: Path) ->
     before = head.read_text()
     head.write_text("")
     assert load(repo.folder, cache=cache).trouble
-    assert (cache / kept.TROUBLE).exists()
+    assert (cache / last_good.TROUBLE).exists()
     head.write_text(before)
     assert not load(repo.folder, cache=cache).trouble
-    assert not (cache / kept.TROUBLE).exists()
+    assert not (cache / last_good.TROUBLE).exists()
 
 
 def test_a_lock_that_git_left_behind_is_no_trouble(repo: Repository) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from connrunner.config import resolved, schema
-from connrunner.config.commit import commit
 from connrunner.config.load import connection_from, load, profile_model_from
+from connrunner.config.versions.commit import commit
 from connrunner.core.model import Command, Export, Import, Mail, Workspace
 from connrunner.errors import WorkspaceError
 

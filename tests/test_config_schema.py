@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from connrunner.config import check, explain, redact, schema
-from connrunner.config.document import parse
+from connrunner.config import check, schema, schema_errors, secret_words
+from connrunner.config.documents.document import parse
 from connrunner.core import schedules
 from tests.effort import examples
 
@@ -68,7 +68,7 @@ def test_a_schema_file(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_keyword_has_its_words(name: str) -> None:
     """A keyword that `explain` does not know would be a KeyError for somebody with a mistake in a file."""
-    known = ANNOTATIONS | STRUCTURE | set(explain._SIMPLE) | {"required", "dependentRequired", "oneOf", "anyOf"}
+    known = ANNOTATIONS | STRUCTURE | set(schema_errors._SIMPLE) | {"required", "dependentRequired", "oneOf", "anyOf"}
     for pointer, part in parts(name):
         assert set(part) <= known, pointer
 
@@ -103,7 +103,7 @@ def test_what_is_called_like_a_secret_takes_references_only() -> None:
     for name in [name for name in FILES if name.startswith("connector-")] + ["workspace"]:
         for pointer, part in parts(name):
             for key, value in part.get("properties", {}).items():
-                if redact.looks_secret(key):
+                if secret_words.looks_secret(key):
                     found.append(f"{pointer}/{key}")
                     assert schema._written_out(value, name).get("x-secret") is True, pointer
     assert {"workspace/$defs/mail/password", "connector-sftp/$defs/password/password"} & set(found), found

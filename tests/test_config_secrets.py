@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connrunner.config import redact
-from connrunner.config.literals import _is_secret_variable
+from connrunner.config import secret_words
+from connrunner.config.documents.literals import _is_secret_variable
 from connrunner.config.secrets import Masker, is_reference, resolve
 from connrunner.errors import RunError
 from tests.effort import examples
@@ -155,7 +155,7 @@ def test_no_form_of_any_secret_survives(secret: str, before: bytes, after: bytes
     ],
 )
 def test_names_that_look_secret(name: str, secret: bool) -> None:
-    assert redact.looks_secret(name) is secret
+    assert secret_words.looks_secret(name) is secret
 
 
 @pytest.mark.parametrize(

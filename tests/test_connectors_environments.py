@@ -16,8 +16,9 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from connrunner.cli.connectors import connectors_command
-from connrunner.connectors import RunContext, bridge, environments, singer
-from connrunner.connectors.environments import Package
+from connrunner.connectors import RunContext, bridge, singer
+from connrunner.connectors.bridge import environments
+from connrunner.connectors.bridge.environments import Package
 from connrunner.errors import RunError
 
 LONG = pytest.mark.skipif(not os.environ.get("CONNRUNNER_LONG_TESTS"), reason="CONNRUNNER_LONG_TESTS is not set")

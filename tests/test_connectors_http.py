@@ -8,6 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from connrunner.connectors import FetchResult, RunContext, SendResult, http
 from connrunner.connectors.http import address, auth, client, pages, wire
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text.nesting import MAX_DEPTH
 from tests.servers.http import Act, Asked, Reply, Server, data, running
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
@@ -106,6 +108,10 @@ class Run:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(client, "FIRST_WAIT", 0.002)
     return Run(tmp_path)
+
+
+def nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
 
 
 def fails(code: str, text: str, work: Callable[[], Any], *, waiting_helps: bool | None = None) -> RunError:
@@ -449,12 +455,29 @@ def test_answers_that_are_not_what_the_settings_say(
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"), [(b"<html>", "text/html"), (b"{", "application/json"), (b"[" * 200_000, "x"), (b"\xff", "y\x1b")]
+    ("body", "kind"),
+    [
+        (b"<html>", "text/html"),
+        (b"{", "application/json"),
+        (b"[" * 200_000, "x"),
+        (b'[{"a": %s}]' % nested(MAX_DEPTH - 1), "application/json"),
+        (b"\xff", "y\x1b"),
+    ],
 )
 def test_what_is_not_json(body: bytes, kind: str, server: Server, run: Run) -> None:
     server.act = lambda asked: Reply(body=body, headers={"Content-Type": kind})
     error = fails("bad-answer", "is not JSON; it calls itself ", lambda: run.fetch(server.url(), rows="."))
     assert "\x1b" not in str(error)
+
+
+def test_answers_and_refusals_are_read_as_deep_as_the_bound(server: Server, run: Run) -> None:
+    server.act = lambda asked: Reply(body=b'[{"a": %s}]' % nested(MAX_DEPTH - 2))
+    assert len(run.records(server.url(), rows=".")) == 1
+    for more, code in ((MAX_DEPTH - 1, "refused-with-batch"), (MAX_DEPTH, "refused")):
+        refusal = b'{"errors": [{"index": 1, "message": "bad"}], "more": %s}' % nested(more)
+        server.act = lambda asked, refusal=refusal: Reply(422, refusal)  # type: ignore[misc]
+        done = run.deliver(server.url(), PEOPLE[:2], refused={"path": "errors"})
+        assert [found for _, found, _ in rows_of(done)] == [code, "refused"]
 
 
 def test_records_keep_their_digits_and_their_hostile_texts(server: Server, run: Run) -> None:
@@ -708,6 +731,24 @@ def test_a_server_that_does_not(
     assert "Nginx" not in str(error)
     assert ("(tried 3 times)" in str(error)) == (requests == 3)
     assert len(server.asked) == requests
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Unprocessable Entity", "422 Unprocessable Entity"),
+        ("Unprocessable Content", "422 Unprocessable Content"),  # so it is called since RFC 9110
+        ("Nope", "422 Nope"),
+        ("", "422"),
+        ("  ", "422"),
+        (f"no\x1b[31m \x85{SECRET}", "422 no [31m ***"),
+        ("no " * 1000, "422 " + "no " * 26 + "no..."),
+    ],
+)
+def test_a_status_is_called_what_the_server_calls_it(reason: str, said: str, server: Server, run: Run) -> None:
+    server.act = lambda asked: Reply(422, reason=reason)
+    error = fails("refused", said, lambda: run.fetch(server.url(), headers={"X-Key": SECRET}))
+    assert error.message == f"{server.url()} answers {said}"
 
 
 def test_a_long_complaint(server: Server, run: Run) -> None:
@@ -1139,7 +1180,8 @@ def test_a_batch_that_is_refused_whole(status: int, server: Server, run: Run) ->
 
 
 def test_a_refused_batch_that_names_its_rows(server: Server, run: Run) -> None:
-    server.act = lambda asked: data({"message": "invalid", "errors": [{"index": 1, "message": "no mail"}]}, 422)
+    answer = data({"message": "invalid", "errors": [{"index": 1, "message": "no mail"}]}, 422)
+    server.act = lambda asked: replace(answer, reason="Unprocessable Entity")
     done = run.deliver(server.url(), PEOPLE[:3], refused={"path": "errors"})
     rest = "refused with its batch: 422 Unprocessable Entity: invalid"
     assert rows_of(done) == [
@@ -1147,7 +1189,7 @@ def test_a_refused_batch_that_names_its_rows(server: Server, run: Run) -> None:
         (1, "refused", "no mail"),
         (2, "refused-with-batch", rest),
     ]
-    server.act = lambda asked: Reply(422, b"plain text\n" * 2000)
+    server.act = lambda asked: Reply(422, b"plain text\n" * 2000, reason="Unprocessable Entity")
     (first, *_) = run.deliver(server.url(), PEOPLE[:3], refused={"path": "errors"}).refused
     assert first.code == "refused"
     assert first.message.startswith("422 Unprocessable Entity: plain text plain text")

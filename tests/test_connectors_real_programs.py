@@ -19,7 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connrunner.connectors import FetchResult, RunContext, airbyte, environments, singer
+from connrunner.connectors import FetchResult, RunContext, airbyte, singer
+from connrunner.connectors.bridge import environments
 from connrunner.errors import RunError
 
 LONG = os.environ.get("CONNRUNNER_LONG_TESTS", "")

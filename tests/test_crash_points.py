@@ -89,7 +89,7 @@ def _at(moment: datetime) -> str:
 LATER = (START + MINUTE / 2, START + MINUTE)
 TICK = ("tick", "--now", _at(START))
 PLOTS = {
-    "two-due": Plot(_two_commands, TICK, ("tick", "worker", "deliver"), LATER, _judge_two),
+    "two-due": Plot(_two_commands, TICK, ("tick", "worker", "mailer"), LATER, _judge_two),
     "broken-file": Plot(_broken_file, TICK, ("tick",), LATER, _judge_two),
     "first-tick": Plot(_first_tick, ("tick",), ("tick",), (None, None), _judge_first),
     "stop": Plot(_one_waits, ("stop", "asked", "--reason", "wrong day"), ("stop",), (None, None), _judge_wish),
@@ -156,7 +156,7 @@ CONTROLS = [
 ]
 FEW = [
     ("two-due", Point("tick", "vfork", 1)),  # between intent and start
-    ("two-due", Point("deliver", "fdatasync", 1)),  # between a sent mail and its record
+    ("two-due", Point("mailer", "fdatasync", 1)),  # between a sent mail and its record
 ]
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import extras
+from connrunner.config import target_extras
 from connrunner.config.secrets import Masker
 from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import channel
-from connrunner.notify.carrier import DeliveryResult
 from connrunner.notify.render import RenderedMessage
+from connrunner.notify.transport import DeliveryResult
 from tests.conftest import Place
 from tests.receiver import Receiver, receiving
 
@@ -36,7 +36,7 @@ def tell(url: str, *, event: Event = "failing", patience: float = 30) -> Deliver
     def hide(secrets: list[str], text: str) -> str:
         return Masker(secrets).mask(text)
 
-    return channel.tell("apprise:env:HOOK", SAYS, event, reveal=lambda _: url, hide=hide, patience=patience)
+    return channel.send_to_channel("apprise:env:HOOK", SAYS, event, reveal=lambda _: url, hide=hide, patience=patience)
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_a_secret_that_is_not_there_is_tried_again() -> None:
     def reveal(reference: str) -> str:
         raise RunError(f"cannot use the secret {reference}: it is not set")
 
-    answer = channel.tell("apprise:env:HOOK", SAYS, "failed", reveal=reveal, hide=lambda _, text: text)
+    answer = channel.send_to_channel("apprise:env:HOOK", SAYS, "failed", reveal=reveal, hide=lambda _, text: text)
     assert answer == DeliveryResult(result="deferred", reason="cannot use the secret env:HOOK: it is not set")
 
 
@@ -116,9 +116,9 @@ def test_the_process_gets_no_secret_but_its_own(monkeypatch: pytest.MonkeyPatch)
 
 def test_without_the_extra_it_is_said_how_to_get_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.write("notifications/ops.yaml", "email: [a@example.com]\nlanguage: nl\napprise: [env:SLACK_URL]\n")
-    assert list(extras.missing(place.folder)) == []
-    monkeypatch.setattr(extras, "find_spec", lambda _: None)
-    assert sorted(map(str, extras.missing(place.folder))) == [
+    assert list(target_extras.missing(place.folder)) == []
+    monkeypatch.setattr(target_extras, "find_spec", lambda _: None)
+    assert sorted(map(str, target_extras.missing(place.folder))) == [
         (
             "notifications/ops.yaml:2:1: `language` needs the extra `languages`, which is not installed; "
             "pip install 'connrunner[languages]'"
@@ -156,5 +156,5 @@ def test_a_tick_tells_people_and_channels_and_tries_again_what_failed(place: Pla
 def test_a_language_that_nobody_knows_is_found(place: Place) -> None:
     place.write("notifications/team.yaml", "email: [a@example.com]\nlanguage: nl-XX\n")
     place.write("notifications/ops.yaml", "email: [a@example.com]\nlanguage: de-AT\n")
-    (problem,) = extras.missing(place.folder)
+    (problem,) = target_extras.missing(place.folder)
     assert str(problem).startswith("notifications/team.yaml:2:11: unknown language 'nl-XX'; did you mean 'nl-")

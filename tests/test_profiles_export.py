@@ -383,6 +383,7 @@ CONDITIONS = [
     ("regexp_matches(name, '^Z')", "3"),
     ("NULL::BOOLEAN", ""),
     ("visits -- a remark", None),
+    (f"{' + '.join(['visits'] * 83)} > 0", "1"),
     ("true", "123"),
 ]
 
@@ -429,6 +430,8 @@ REFUSED = [
     ("name > 5", "convert|cast|compare"),
     ("email::INTEGER > 1", "Could not convert"),
     ("visits > 9223372036854775807 + visits", "range|Overflow"),
+    (f"{' + '.join(['visits'] * 84)} > 0", "nested too deeply"),
+    (f"{' + '.join(['visits'] * 990)} > 0", "nested too deeply"),
 ]
 
 

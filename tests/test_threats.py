@@ -22,7 +22,7 @@ import pytest
 
 from connrunner import cli
 from connrunner.cli.text import HOSTILE, as_json
-from connrunner.config.document import parse
+from connrunner.config.documents.document import parse
 from connrunner.config.load import load
 from tests.conftest import Place
 

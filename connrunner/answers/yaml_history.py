@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
-from connrunner.config import files, load, places, revision
-from connrunner.config.revision import CommitSummary
+from connrunner.config import load
+from connrunner.config.documents import places, workspace_file
+from connrunner.config.versions import revision
+from connrunner.config.versions.revision import CommitSummary
 from connrunner.errors import ConnrunnerError
 
 MOST = 60  # lines that are written out
@@ -43,8 +45,8 @@ def now(folder: Path, name: str) -> tuple[str, ...]:
     """Return the lines of the file of connection *name* as they stand, secrets blanked."""
     path = f"connections/{name}.yaml"
     try:
-        return tuple(places.shown(files.read(str(folder), path).decode(errors="replace"), path))
-    except files.UnreadableFile:
+        return tuple(places.shown(workspace_file.read(str(folder), path).decode(errors="replace"), path))
+    except workspace_file.UnreadableFile:
         return ()
 
 

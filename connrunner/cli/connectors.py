@@ -9,8 +9,8 @@ import click
 
 from connrunner.cli.home import Home, leave, with_home
 from connrunner.cli.text import Cell, ColouredCell, clean, table
-from connrunner.connectors import environments
-from connrunner.connectors.environments import Package
+from connrunner.connectors.bridge import environments
+from connrunner.connectors.bridge.environments import Package
 from connrunner.core.model import Connection, Export, Import
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError, RunError

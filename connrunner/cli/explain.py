@@ -16,7 +16,8 @@ from connrunner.cli import text
 from connrunner.cli.documented import documented
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
-from connrunner.config import places, zones
+from connrunner.config import zones
+from connrunner.config.documents import places
 from connrunner.core import instant, schedules
 from connrunner.core import run as runs
 from connrunner.core.model import Connection, TimesPerDay

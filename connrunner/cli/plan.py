@@ -15,7 +15,8 @@ import click
 
 from connrunner.cli import preview_text
 from connrunner.cli.home import Home, Instant, find_folder, leave
-from connrunner.config import compiled, load, place, resolved, revision, zones
+from connrunner.config import compiled, load, place, resolved, zones
+from connrunner.config.versions import revision
 from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast
@@ -24,6 +25,7 @@ from connrunner.core.planning.preview import preview_change
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
+from connrunner.text.nesting import parse_json
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -176,7 +178,7 @@ def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> 
 def _from_file(file: Path) -> Iterator[tuple[str, RunDurations]]:
     advice = "write it with `connrunner next --format json`"
     try:
-        for entry in json.loads(file.read_bytes()):
+        for entry in parse_json(file.read_bytes()):
             said = entry.get("usual") or {}
             if said.get("runs"):
                 median, p95 = float(said["median"]), float(said["p95"])

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connrunner.cli import text
-from connrunner.config import redact
-from connrunner.config.places import place_of
+from connrunner.config import secret_words
+from connrunner.config.documents.places import place_of
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
@@ -385,9 +385,13 @@ def _plain(one: KeyDifference) -> dict[str, Any]:
 def _masked(one: KeyDifference, value: Any) -> Any:
     """Return *value*, or stars when it could be a secret that does not stand as a reference."""
     said = json.dumps(value, ensure_ascii=False, default=str)
-    if redact.has_credentials(said):
+    if secret_words.has_credentials(said):
         return "***"
-    if isinstance(value, str) and redact.looks_secret(one.key.rpartition(".")[2]) and not redact.is_reference(value):
+    if (
+        isinstance(value, str)
+        and secret_words.looks_secret(one.key.rpartition(".")[2])
+        and not secret_words.is_reference(value)
+    ):
         return "***"
     return value
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from connrunner.core import instant
 from connrunner.errors import ArgumentError, StateError
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
+from connrunner.text.nesting import parse_json
 
 # What a tick decides by. Copied with its times: that of last-tick says when a tick last looked.
 DECIDES = ("format", "journal.jsonl", "journal.previous.jsonl", "last-tick", "requests")
@@ -76,7 +76,7 @@ def _records(state: StateFolder) -> list[dict[str, Any]]:
     found = []
     for line in state.journal.read_bytes().splitlines():
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
         if isinstance(record, dict) and "type" in record:

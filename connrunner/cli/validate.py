@@ -16,15 +16,15 @@ from connrunner import __version__
 from connrunner.answers.workspace_view import uncommitted
 from connrunner.cli.home import find_folder, leave, uncommitted_words
 from connrunner.cli.text import clean
-from connrunner.config.extras import missing
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
+from connrunner.config.target_extras import missing
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
-from connrunner.notify.check import check
+from connrunner.notify.check import check_templates
 
 WINDOW = 100  # characters of a line that are shown at most
 
@@ -76,7 +76,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check(folder), *lacking, *missing(folder)))
+    problems = sorted((*problems, *check_templates(folder), *lacking, *missing(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -95,7 +95,7 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
 
     That is no mistake of the file, so a connection is not broken by it, and nothing about it is kept in the cache.
     """
-    from connrunner.config.document import parse
+    from connrunner.config.documents.document import parse
 
     for one in extras.missing(connection.work):
         path = f"connections/{connection.name}.yaml"

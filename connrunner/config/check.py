@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from connrunner.config import literals, redact
+from connrunner.config import secret_words
+from connrunner.config.documents import literals
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
 
@@ -89,7 +90,7 @@ def _heartbeat(data: Data) -> Iterator[Finding]:
     from urllib.parse import urlsplit
 
     url = (data.get("heartbeat") or {}).get("url")
-    if url is None or redact.is_reference(url):
+    if url is None or secret_words.is_reference(url):
         return
     try:
         sound = bool(urlsplit(url).hostname and urlsplit(url).port != 0)
@@ -166,7 +167,7 @@ def _server(server: str) -> Iterator[Finding]:
     from urllib.parse import urlsplit
 
     path = ("mail", "server")
-    if redact.has_credentials(server):
+    if secret_words.has_credentials(server):
         hint = "write `username` and `password` beside it, as references"
         yield Finding(path, "`server` holds a secret itself", hint, "literal-secret")
         return

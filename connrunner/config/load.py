@@ -16,12 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, git, kept, place, schema
-from connrunner.config.commit import repository
+from connrunner.config import check, compiled, place, schema
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
+from connrunner.config.file_names import listed, whole_file, wrong_suffix
 from connrunner.config.finding import Finding
-from connrunner.config.git import VersionError
-from connrunner.config.names import listed, whole_file, wrong_suffix
 from connrunner.config.resolved import (
     built,
     connection_from,
@@ -32,8 +30,11 @@ from connrunner.config.resolved import (
     resolve,
     target_from,
 )
-from connrunner.config.source import SourceFile, SourceFiles
-from connrunner.config.version import CommitVersion, FolderVersion, MovingError
+from connrunner.config.source_file import SourceFile, SourceFiles
+from connrunner.config.versions import git, last_good
+from connrunner.config.versions.commit import repository
+from connrunner.config.versions.git import VersionError
+from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
 from connrunner.config.wording import printable
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
@@ -60,12 +61,12 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     try:
         workspace, found = _newest(folder, known, as_written=as_written)
     except VersionError as error:
-        return kept.fall_back(cache, signature, error)
+        return last_good.fall_back(cache, signature, error)
     if cache is not None:
         if found != known:
             compiled.write(cache, signature, found)
-            kept.keep(cache, signature, workspace)
-        kept.recovered(cache)
+            last_good.keep(cache, signature, workspace)
+        last_good.recovered(cache)
     return workspace
 
 
@@ -104,7 +105,7 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             sources = SourceFiles(CommitVersion(str(folder), objects), known)
             workspace = _workspace(sources)
         if workspace.repository is not None:
-            return workspace, sources.kept
+            return workspace, sources.remembered
     for wait in TRIES:
         time.sleep(wait)
         version = FolderVersion(str(folder))
@@ -115,8 +116,8 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             if version.is_whole():
                 raise
             continue
-        if sources.kept == known or version.is_whole():
-            return workspace, sources.kept
+        if sources.remembered == known or version.is_whole():
+            return workspace, sources.remembered
     hint = "a tick reads them once they stay as they are; with `source: git` it reads commits, which never change"
     raise MovingError(f"the files of {printable(str(folder))} change while they are read", hint=hint)
 
@@ -338,7 +339,7 @@ def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedF
         connection = built(name, document, shared.around.timezone, shared.people, known.fingerprint)
     except ValueError:  # the time-zone database changed; the full check finds the words for it
         return None
-    sources.kept.connections[name] = known
+    sources.remembered.connections[name] = known
     return connection
 
 
@@ -346,5 +347,7 @@ def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _Shar
     document = resolve(name, source.data, shared.around)
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
-    sources.kept.connections[name] = ResolvedConnection(source.digest, shared.digest, packed, connection.fingerprint)
+    sources.remembered.connections[name] = ResolvedConnection(
+        source.digest, shared.digest, packed, connection.fingerprint
+    )
     return connection

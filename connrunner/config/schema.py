@@ -58,10 +58,10 @@ def findings(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Findi
 
     Nothing is said about the parts at *refused*: their values are unknown.
     """
-    from connrunner.config import explain
+    from connrunner.config import schema_errors
 
     errors = islice(_validator(kind).iter_errors(data), MAX_ERRORS)
-    found = [finding for error in errors for finding in explain.findings(error, load(kind))]
+    found = [finding for error in errors for finding in schema_errors.findings(error, load(kind))]
     return _without_echoes([finding for finding in found if not _about(finding, refused)])
 
 
@@ -149,7 +149,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _unique_items(_: Validator, unique: bool, instance: Any, __: Mapping[str, Any]) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    from connrunner.config.explain import first_repeated
+    from connrunner.config.schema_errors import first_repeated
 
     # jsonschema compares each with each when the items cannot be sorted: minutes for a hostile file.
     if unique and isinstance(instance, list) and first_repeated(instance) is not None:

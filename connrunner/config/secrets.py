@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from connrunner.config import files
-from connrunner.config.redact import is_reference
+from connrunner.config.documents import workspace_file
+from connrunner.config.secret_words import is_reference
 from connrunner.errors import RunError
 
 __all__ = ["Masker", "filled", "is_reference", "references", "resolve"]
@@ -53,8 +53,8 @@ def _content(reference: str, path: str) -> str:
     try:
         # O_NONBLOCK: not to hang on a FIFO.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-        content = files.content(descriptor, LARGEST + 1)
-    except files.UnreadableFile as error:
+        content = workspace_file.content(descriptor, LARGEST + 1)
+    except workspace_file.UnreadableFile as error:
         raise _error(reference, error.message, "write the secret into a file") from None
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)

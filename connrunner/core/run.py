@@ -60,7 +60,7 @@ class LogSummary:
 
 
 # What taking apart plain data can raise when it was damaged. Nothing else is caught where that is read: it is a bug.
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:

@@ -6,12 +6,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from connrunner.config import git, secrets
+from connrunner.config import secrets
+from connrunner.config.versions import git
 from connrunner.core.model import Workspace
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
 from connrunner.notify.channel import PREFIX, is_channel
-from connrunner.notify.check import check as check_templates
+from connrunner.notify.check import check_templates
 
 VALIDATE = "`connrunner validate` shows each with its place"
 FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notifications", "templates")

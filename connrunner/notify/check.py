@@ -10,15 +10,15 @@ from typing import Any
 
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, choose, work
-from connrunner.notify.vocabulary import NAMES, VARIABLES
+from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, ask_sandbox, choose_template
+from connrunner.notify.variables import NAMES, VARIABLES
 
 SECONDS = 30.0
 USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in ALL)})
 PLACES = {"targets": "notifications", "connections": "connections"}  # whose names the folders in `templates/` bear
 
 
-def check(folder: Path) -> tuple[Problem, ...]:
+def check_templates(folder: Path) -> tuple[Problem, ...]:
     """Compile every template of the workspace *folder* and render them for samples of each event, small and large."""
     templates = folder / "templates"
     names = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*.j2"))
@@ -28,11 +28,11 @@ def check(folder: Path) -> tuple[Problem, ...]:
     jobs: list[dict[str, Any]] = [{"template": name} for name in names]
     for place in _places(names):
         for context in samples.samples([place]):
-            chosen = [choose(folder, context, part) for part in ALL]
+            chosen = [choose_template(folder, context, part) for part in ALL]
             # What a folder does not replace is tried for the workspace itself.
             jobs += [{"template": name, "context": len(contexts)} for name in chosen if not any(place) or "/" in name]
             contexts.append(context)
-    answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
+    answers = ask_sandbox(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
     troubles = [RenderProblem(**answer["trouble"]) for answer in answers if "trouble" in answer]
     problems = {_problem(trouble, templates) for trouble in troubles}

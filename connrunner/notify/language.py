@@ -95,7 +95,7 @@ class CldrLanguage:
         return " ".join(format_unit(amount, name, length="short", locale=self._locale) for amount, name in parts[:2])
 
 
-def speak(tag: str) -> Language:
+def language_of(tag: str) -> Language:
     """Return the language that *tag* (`nl`, `de-AT`) names; the plain one for no tag, or when Babel cannot be used."""
     if not tag:
         return NeutralLanguage()

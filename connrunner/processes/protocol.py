@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 
 from connrunner.core.counts import CHECKED, NAMES, Counts
 from connrunner.core.report import Level
+from connrunner.text.nesting import parse_json
 
 KEYS = {"counts", "message", "level"}
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -36,8 +37,8 @@ def parse(line: str) -> ProtocolLine | None:
     keys that are not ours is somebody's own log record: an ordinary line.
     """
     try:
-        data = json.loads(line)
-    except (ValueError, RecursionError):
+        data = parse_json(line)
+    except ValueError:
         return None
     if not isinstance(data, dict) or not data.keys() & {"counts", "message"}:
         return None

@@ -18,6 +18,9 @@ import duckdb
 
 from connrunner.errors import RunError
 from connrunner.profiles.session import StoreSession
+from connrunner.text.nesting import TooDeepError, parse_json
+
+DEEPEST = 256  # as DuckDB takes back of what its parser returns: an operator within another is three levels more
 
 _PARTS = {
     "CONSTANT",
@@ -63,7 +66,10 @@ def condition(session: StoreSession, expression: str) -> str:
         text = session.one("SELECT json_serialize_sql(?)", [f"SELECT {expression}\n"])
     except duckdb.Error as error:
         raise _mistake(expression, _reason(error)) from None
-    tree = json.loads(text)
+    try:
+        tree = parse_json(text, deepest=DEEPEST)
+    except TooDeepError:
+        raise _mistake(expression, "its parts are nested too deeply") from None
     if tree["error"]:
         is_statement = tree["error_message"].startswith("Only SELECT")
         raise _mistake(expression, _MORE if is_statement else tree["error_message"])

@@ -15,6 +15,7 @@ from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
+from connrunner.text.nesting import parse_json
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -206,7 +207,7 @@ def _record(line: bytes) -> dict[str, Any]:
         if b"%08x" % zlib.crc32(body) != crc:
             raise ValueError("its checksum is wrong")
         line = body + b"}"
-    record = json.loads(line)
+    record = parse_json(line)
     if type(record["v"]) is not int:
         raise TypeError("its version is no number")
     if record["v"] > VERSION:

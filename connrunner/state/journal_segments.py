@@ -16,6 +16,7 @@ from typing import Any
 from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, replace_file
+from connrunner.text.nesting import parse_json
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
 SUFFIX = ".jsonl.gz"
@@ -54,8 +55,8 @@ def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]
             if wanted not in line:
                 continue
             try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
+                record = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(record, dict) and record.get("type") != "snapshot":
                 yield record
@@ -66,7 +67,7 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
     for lines in _parts(folder):
         for line in lines:
             try:
-                return str(json.loads(line)["at"])
+                return str(parse_json(line)["at"])
             except runs.MALFORMED:
                 continue
     return None

@@ -12,6 +12,7 @@ from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording, replace_file
+from connrunner.text.nesting import parse_json
 
 LONGEST = 1000  # characters of a reason, of a name
 
@@ -59,7 +60,7 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
     with recording(folder.requests):
         for path in sorted(folder.requests.glob(pattern)):
             try:
-                data = json.loads(path.read_bytes())
+                data = parse_json(path.read_bytes())
                 _check(path.stem, data)
             except FileNotFoundError:
                 continue

@@ -21,6 +21,7 @@ from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+from connrunner.text.nesting import parse_json
 
 EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
 BUDGET = 1.0  # seconds of a pass that one tick does
@@ -44,7 +45,7 @@ class CutOff:
 def find_next_pass(folder: StateFolder) -> datetime | None:
     """Return when the next part of a pass is to be done; None for at once."""
     try:
-        said = json.loads(_marker(folder).read_bytes())
+        said = parse_json(_marker(folder).read_bytes())
         return None if said["next"] else instant.parse(said["at"]) + EVERY
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -185,7 +186,7 @@ def _marker(folder: StateFolder) -> Path:
 
 def _next(folder: StateFolder) -> str:
     try:
-        return str(json.loads(_marker(folder).read_bytes())["next"])
+        return str(parse_json(_marker(folder).read_bytes())["next"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

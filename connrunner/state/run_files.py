@@ -17,6 +17,7 @@ from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
 from connrunner.core.run import LogSummary, Result
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
+from connrunner.text.nesting import parse_json
 
 BLOCK = 1 << 16
 LOOKED_AT = 100  # runs, for the run times of the past
@@ -117,7 +118,7 @@ def read_recent(folder: StateFolder, connection: str, count: int, *, until: int 
 def parse_run(line: bytes) -> Run | None:
     """Return the run that a line of history tells of; None when it is no record."""
     try:
-        return runs.from_mapping(json.loads(line))
+        return runs.from_mapping(parse_json(line))
     except runs.MALFORMED:
         return None
 
@@ -207,8 +208,8 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
                 return
             offset += len(line)
             try:
-                event = json.loads(line)
-            except (ValueError, RecursionError):
+                event = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(event, dict):
                 yield offset, event

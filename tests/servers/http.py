@@ -39,6 +39,7 @@ class Reply:
     cut: int | None = None
     stall: bool = False
     drop: bool = False  # hang up before a word is said
+    reason: str | None = None  # how it calls the status; else as Python does
 
 
 def data(value: Any, status: int = 200, **headers: str) -> Reply:
@@ -90,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         if reply.drop:
             self.close_connection = True
             return
-        self.send_response(reply.status)
+        self.send_response(reply.status, reply.reason)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         if reply.status not in (204, 304) and "Transfer-Encoding" not in reply.headers:

@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from connrunner.connectors import RunContext, Settings, bridge, environments
-from connrunner.connectors.bridge import Program, ProgramExit, Take
+from connrunner.connectors import RunContext, Settings, bridge
+from connrunner.connectors.bridge import Program, ProgramExit, Take, environments
 from connrunner.errors import RunError
 from connrunner.processes import spawn
+from connrunner.text.nesting import parse_json
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -100,8 +101,8 @@ def message(line: bytes) -> dict[str, Any] | None:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = parse_json(line)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 

@@ -15,6 +15,7 @@ from connrunner.connectors import RunContext
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +34,8 @@ class RecordForm:
         """Return the row that begins at *start*, as it stands there; None when the line is not exactly of this form."""
         try:
             text = line[start:].decode()
-            value, end = _parsed(text, 0)
-        except (ValueError, RecursionError):
+            value, end = parse_json(text, _parsed)
+        except ValueError:
             return None
         if not isinstance(value, dict) or not self.tail.fullmatch(text, end):
             return None

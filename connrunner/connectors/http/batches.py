@@ -16,6 +16,7 @@ from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.http.client import LARGEST_JSON, Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 BATCH = 500  # rows
 # Statuses that are about the request or the server, not about its rows.
@@ -135,8 +136,8 @@ def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch
     said = client.told(answer, content)
     named: list[Refusal] = []
     if mapping is not None:
-        with suppress(ValueError, RecursionError, RunError):
-            named = _named(client, mapping, batch, json.loads(content))
+        with suppress(ValueError, RunError):
+            named = _named(client, mapping, batch, parse_json(content))
     if not named or named[0].code == "unclear":
         return [Refusal(row=row, code="refused", message=said) for row in batch.rows]
     own = {refusal.row: refusal for refusal in named}

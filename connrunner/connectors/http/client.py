@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
+from functools import partial
 from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,6 +25,7 @@ from connrunner.connectors.http.data import one_line, words
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 SILENCE = "60s"  # that a server may send nothing
 RETRIES = 4
@@ -33,12 +34,15 @@ LONGEST_ASKED_WAIT = 300.0  # seconds; a server that asks for more has the run e
 REDIRECTS = 5
 LARGEST_JSON = 64 << 20  # bytes of one answer
 LARGEST_ERROR = 64 << 10  # bytes of an answer that says what is wrong
+LONGEST_REASON = 80  # characters of the word for a status
 CHUNK = 1 << 16
 
 AGAIN = (408, 429, 502, 503, 504)
 MOVED = (301, 302, 303, 307, 308)
 RESERVED = ("host", "content-length", "transfer-encoding", "connection", "accept-encoding", "idempotency-key")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+# A float would change the digits of an amount; those who read the rows take text as well.
+_loads = partial(json.loads, parse_float=str, parse_constant=str)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 T = TypeVar("T")
@@ -49,6 +53,7 @@ class Response:
 
     def __init__(self, response: BaseHTTPResponse, address: HttpAddress, wire: ConnectionPool) -> None:
         self.status = response.status
+        self.reason = response.reason or ""  # the server's word for its status, which it may leave out
         self.headers: Mapping[str, str] = response.headers
         self.address = address  # after redirects
         self._response, self._wire = response, wire
@@ -73,9 +78,8 @@ class Response:
         if not content.strip():
             return None
         try:
-            # A float would change the digits of an amount; those who read the rows take text as well.
-            return json.loads(content, parse_float=str, parse_constant=str)
-        except (ValueError, RecursionError):
+            return parse_json(content, _loads)
+        except ValueError:
             kind = self.headers.get("Content-Type", "no type").partition(";")[0]
             raise RunError(
                 f"the answer of {self.address} is not JSON; it calls itself {one_line(kind, 80)}",
@@ -193,7 +197,7 @@ class Client:
     def told(self, answer: Response, content: bytes) -> str:
         """Return the status of *answer* with what its body, *content*, says about it."""
         said = self.said(_message(content))
-        return f"{_named(answer.status)}{': ' if said else ''}{said}"
+        return f"{self._status(answer)}{': ' if said else ''}{said}"
 
     def said(self, text: str) -> str:
         """Return *text*, which a partner wrote, fit for a message: one short line without our secrets."""
@@ -204,6 +208,10 @@ class Client:
             if len(secret) >= 8:
                 text = text.replace(secret, "***")
         return one_line(text, 300)
+
+    def _status(self, answer: Response) -> str:
+        """Return the status of *answer* as the server calls it: Python's own words for it differ with its version."""
+        return f"{answer.status} {one_line(self.said(answer.reason), LONGEST_REASON)}".rstrip()
 
     def _follow(
         self,
@@ -228,7 +236,7 @@ class Client:
             check_step(here, to, listed=self._listed, word="redirects")
             if method != "GET" and answer.status not in (307, 308):
                 raise RunError(
-                    f"{here} has moved to {to}, says its answer {_named(answer.status)}",
+                    f"{here} has moved to {to}, says its answer {self._status(answer)}",
                     hint="write that address into `url`",
                     code="bad-redirect",
                 )
@@ -306,18 +314,11 @@ def _given_up(problem: RunError, times: int) -> RunError:
     return RunError(message, waiting_helps=True, **more)
 
 
-def _named(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
-
-
 def _message(content: bytes) -> str:
     """Return what an answer says about its refusal, or an empty text when that is not meant for reading."""
     text = content.decode("utf-8", "replace").strip()
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(text)
+    except ValueError:
         return "" if text.startswith("<") else text
     return words(data)

@@ -39,7 +39,6 @@ again. An export without rows starts no target.
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,7 @@ from connrunner.connectors.singer import target as targets
 from connrunner.connectors.singer.tap import Tap, discover
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 PROTOCOL = "singer"
 
@@ -132,7 +132,7 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:  # no
 
 def _catalog_file(workspace: Path, name: str) -> Any:
     try:
-        return json.loads((workspace / name).read_bytes())
+        return parse_json((workspace / name).read_bytes())
     except OSError as error:
         reason, hint = error.strerror, "write it with `--discover`, or correct `catalog`"
     except ValueError as error:

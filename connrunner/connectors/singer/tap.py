@@ -14,6 +14,7 @@ from connrunner.connectors.bridge.rows import RecordForm, RowSpool
 from connrunner.connectors.singer.catalog import missing
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 RECORD = RecordForm(
     head=re.compile(rb'\{"type": ?"RECORD", ?"stream": ?("(?:[^"\\]|\\.)*"), ?"record": ?'),
@@ -182,7 +183,7 @@ def _catalog(said: list[bytes]) -> Any:
     for number, line in enumerate(said):
         if line.startswith(b"{"):
             try:
-                return json.loads(b"\n".join(said[number:]))
-            except (ValueError, RecursionError):
+                return parse_json(b"\n".join(said[number:]))
+            except ValueError:
                 continue
     return None

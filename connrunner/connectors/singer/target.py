@@ -11,6 +11,7 @@ from typing import Any
 from connrunner.connectors import RunContext, Settings
 from connrunner.connectors.bridge import Program, programs
 from connrunner.errors import RunError
+from connrunner.text.nesting import parse_json
 
 METRIC = re.compile(rb"METRIC: (\{.*\})")
 # Numbers stay as they are written: a text says 10.50 where a number would say 10.5.
@@ -119,7 +120,7 @@ def _text(value: Any) -> str | None:
 def _records(point: bytes, stream: str) -> float | None:
     """Return how many records of *stream* a measurement of the Singer SDK tells of; None for any other."""
     try:
-        said = json.loads(point)
+        said = parse_json(point)
     except ValueError:
         return None
     if not isinstance(said, Mapping) or said.get("metric") != "record_count" or said.get("type") != "counter":

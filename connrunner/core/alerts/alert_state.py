@@ -149,7 +149,7 @@ def record_run(alerts: AlertState, run: Run) -> None:
 
 
 def record_notice(alerts: AlertState, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
-    """Note that *notice* is owed since *at*, or that it was *folded* into the one that is sent when the hour is over."""
+    """Note that *notice* is owed since *at*, or *folded* into the one that is sent when the hour is over."""
     _count(alerts, notice, at, folded=folded, message=message)
     match notice.event:
         case "failing" | "reminder":

@@ -12,6 +12,7 @@ from typing import TextIO
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
+from connrunner.text.nesting import is_too_deep
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
@@ -183,16 +184,21 @@ class _Document:
                 if end < len(self._part) or self._ended:
                     break
             except json.JSONDecodeError as error:
+                if is_too_deep(self._part[self._at : error.pos]):
+                    raise self._too_deep() from None
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._part) - NEAR
                 if self._ended or not is_cut:
                     self._at = error.pos
                     raise self._malformed(error.msg[:1].lower() + error.msg[1:]) from None
             except RecursionError:
-                raise self._malformed("values are nested too deeply") from None
+                raise self._too_deep() from None
             if len(self._part) - self._at > LONGEST_LINE:
                 raise self.too_long()
             self._more()
-        value, self._at = self._part[self._at : end], end
+        value = self._part[self._at : end]
+        if is_too_deep(value):
+            raise self._too_deep()
+        self._at = end
         return value
 
     def _more(self) -> bool:
@@ -204,6 +210,9 @@ class _Document:
         self._part, self._at = rest + more, 0
         self._ended = not more
         return bool(more)
+
+    def _too_deep(self) -> RunError:
+        return self._malformed("values are nested too deeply")
 
     def _malformed(self, reason: str, hint: str = "") -> RunError:
         line = 1 + self._lines + self._part.count("\n", 0, self._at)

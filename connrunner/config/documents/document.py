@@ -23,19 +23,17 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from connrunner.config import files, redact, syntax
+from connrunner.config.documents import redact, syntax, workspace_file
+from connrunner.config.documents.events import Event, Places
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, printable, show
 from connrunner.errors import Problem
 
-MAX_BYTES = files.LIMIT
+MAX_BYTES = workspace_file.LIMIT
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_PROBLEMS = 100
 
-Event: TypeAlias = Any  # of yaml.events; its published types know no marks
-# Where a part stands: the event that began it, with the places of its own parts for a collection.
-Places: TypeAlias = "Event | tuple[Event, dict[str, tuple[Event, Places]]] | tuple[Event, list[Places]]"
 Chain: TypeAlias = "tuple[Chain, str | int] | None"  # a Path while reading: the parent's, then the last step
 
 # YAML 1.2, core schema, less what would lose something: 08 and 1.50 with more zeros are no numbers to most people.

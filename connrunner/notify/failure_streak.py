@@ -11,7 +11,7 @@ from connrunner.core import instant
 from connrunner.core.model import Outcome, Run
 
 
-def fits(run: Run, event: str) -> bool:
+def fits_event(run: Run, event: str) -> bool:
     """Whether *event* can be told about *run*."""
     match event:
         case "failing" | "reminder":
@@ -22,7 +22,7 @@ def fits(run: Run, event: str) -> bool:
             return run.outcome.value == event
 
 
-def of(runs: Sequence[Run], event: str) -> dict[str, Any]:
+def describe_streak(runs: Sequence[Run], event: str) -> dict[str, Any]:
     """Return the facts of `failing`, `reminder` and `recovered` about the first of *runs*, newest first.
 
     Nothing for other events, and for a recovery that nothing came before.

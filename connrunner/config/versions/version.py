@@ -8,8 +8,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from connrunner.config import commit, files, git, stamps
-from connrunner.config.git import GitObjects, TreeEntry, VersionError
+from connrunner.config import stamps
+from connrunner.config.documents import workspace_file
+from connrunner.config.versions import commit, git
+from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
 from connrunner.config.wording import printable
 
 Stamp = tuple[int, int] | tuple[str]
@@ -21,8 +23,10 @@ RACY_NS = 2_000_000_000
 CHECKOUT = 60.0  # seconds for which a lock of git's index means that git changes files; an older one was left behind
 
 _NOT_A_FILE = {
-    b"120000": files.UnreadableFile("a link, which a commit cannot follow", "put the file itself there", "not-a-file"),
-    b"160000": files.UnreadableFile("a submodule, not a file", "put the file itself there", "not-a-file"),
+    b"120000": workspace_file.UnreadableFile(
+        "a link, which a commit cannot follow", "put the file itself there", "not-a-file"
+    ),
+    b"160000": workspace_file.UnreadableFile("a submodule, not a file", "put the file itself there", "not-a-file"),
 }
 
 
@@ -90,7 +94,7 @@ class FolderVersion:
         return status.st_ctime_ns, status.st_size
 
     def read(self, path: str) -> bytes:
-        return files.read(self.folder, path)
+        return workspace_file.read(self.folder, path)
 
     def below(self, path: str) -> list[str]:
         try:
@@ -102,7 +106,7 @@ class FolderVersion:
         return self._found[path] is None
 
     def leads_out(self, path: str) -> bool:
-        return not files.inside(self.folder, f"{self.folder}/{path}")
+        return not workspace_file.inside(self.folder, f"{self.folder}/{path}")
 
     def is_whole(self) -> bool:
         if commit.is_checking_out(Path(self.folder), CHECKOUT):
@@ -165,9 +169,11 @@ class CommitVersion:
     def read(self, path: str) -> bytes:
         entry = self._found[path]
         if entry.mode not in git.REGULAR:
-            default = files.UnreadableFile("not a regular file", "put a file there, or rename it", "not-a-file")
+            default = workspace_file.UnreadableFile(
+                "not a regular file", "put a file there, or rename it", "not-a-file"
+            )
             raise _NOT_A_FILE.get(entry.mode, default)
-        found = self._objects.find(entry.identity, files.LIMIT + 1)
+        found = self._objects.find(entry.identity, workspace_file.LIMIT + 1)
         if found is None:
             raise _damaged(self.obeyed, path)
         return found[1]

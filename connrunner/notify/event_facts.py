@@ -9,8 +9,8 @@ from typing import Any
 
 from connrunner.core import counts, instant
 from connrunner.core.model import Outcome
-from connrunner.notify import plain
 from connrunner.notify.language import Language
+from connrunner.notify.sanitize import clean_line
 
 Facts = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ PARTS = ("failing", "late", "digest", "folded", "outage")
 PART_OF = {"reminder": "failing", "recovered": "failing"}
 
 
-def of(event: str, facts: Facts, language: Language, timezone: str) -> dict[str, Any]:
+def describe_event(event: str, facts: Facts, language: Language, timezone: str) -> dict[str, Any]:
     """Return the parts of a context that some events have and others have not, from the *facts* of a notice.
 
     A part whose facts are not what they should be is None: its template then says so, and the mail goes out.
@@ -40,7 +40,7 @@ def of(event: str, facts: Facts, language: Language, timezone: str) -> dict[str,
     return parts
 
 
-def share(value: float, largest: float) -> int:
+def percent_of(value: float, largest: float) -> int:
     """Return *value* as a percentage of *largest*, at least 1 when there is anything: a bar that can be seen."""
     if largest <= 0 or value <= 0:
         return 0
@@ -60,11 +60,11 @@ class _EventFacts:
             "since": self._wall(facts["since"]) if facts["since"] else None,
             "failures": int(facts["failures"]),
             "first_run": int(facts["first_run"]),
-            "between": {plain.line(word): int(number) for word, number in facts["between"].items()},
+            "between": {clean_line(word): int(number) for word, number in facts["between"].items()},
         }
 
     def late(self, facts: Facts) -> dict[str, Any]:
-        state = plain.line(facts["state"])
+        state = clean_line(facts["state"])
         return {
             "due_at": self._wall(facts["due_at"]),
             "seconds": facts["late_seconds"],
@@ -89,24 +89,24 @@ class _EventFacts:
         most = max((run["read"] for run in one["trend"]), default=0)
         longest = max((run["seconds"] for run in one["trend"]), default=0)
         return {
-            "name": plain.line(one["name"]),
-            "title": plain.line(one["title"] or one["name"]),
+            "name": clean_line(one["name"]),
+            "title": clean_line(one["title"] or one["name"]),
             **{word: int(one[word]) for word in ("runs", "failed", "late", "missed")},
             "counts": counts.from_mapping(one["counts"]).as_dict(),
             "recent": [
                 {
                     "number": int(run["run"]),
-                    "outcome": plain.line(run["outcome"]),
+                    "outcome": clean_line(run["outcome"]),
                     "is_failure": _is_failure(run["outcome"]),
                     "seconds": run["seconds"],
                     "run_time": self.language.duration(run["seconds"]),
                     "read": int(run["read"]),
-                    "time_share": share(run["seconds"], longest),
-                    "rows_share": share(run["read"], most),
+                    "time_share": percent_of(run["seconds"], longest),
+                    "rows_share": percent_of(run["read"], most),
                 }
                 for run in one["trend"]
             ],
-            "last_outcome": plain.line(one.get("last_outcome") or ""),
+            "last_outcome": clean_line(one.get("last_outcome") or ""),
             "next_run": self._wall(due) if due else None,
         }
 
@@ -116,11 +116,11 @@ class _EventFacts:
             "until": self._wall(facts["to"]),
             "notices": [
                 {
-                    "connection": plain.line(one["connection"]),
+                    "connection": clean_line(one["connection"]),
                     "run": one["run"],
-                    "event": plain.line(one["event"]),
+                    "event": clean_line(one["event"]),
                     "at": self._wall(one["at"]),
-                    "message": plain.line(one["message"]),
+                    "message": clean_line(one["message"]),
                 }
                 for one in facts["notices"][:LISTED]
             ],
@@ -131,7 +131,7 @@ class _EventFacts:
     def outage(self, facts: Facts) -> dict[str, Any]:
         since, until = instant.parse(facts["from"]), instant.parse(facts["to"])
         missed = [
-            {"connection": plain.line(one["connection"]), "missed": int(one["missed"])} for one in facts["missed"]
+            {"connection": clean_line(one["connection"]), "missed": int(one["missed"])} for one in facts["missed"]
         ]
         return {
             "since": self._wall(facts["from"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connrunner.config import files
+from connrunner.config.documents import workspace_file
 
 if TYPE_CHECKING:
     from connrunner.config.finding import Path as Steps
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 def place_of(folder: str, name: str, steps: Steps) -> tuple[str, int]:
     """Return the file of connection *name* and the line, from 1, of what stands at *steps* in it."""
-    from connrunner.config.document import parse
+    from connrunner.config.documents.document import parse
 
     path = f"connections/{name}.yaml"
     try:
-        return path, parse(files.read(folder, path), path).place(steps, at_key=True)[0]
-    except files.UnreadableFile:
+        return path, parse(workspace_file.read(folder, path), path).place(steps, at_key=True)[0]
+    except workspace_file.UnreadableFile:
         return path, 1
 
 
 def shown(text: str, path: str) -> list[str]:
     """Return the lines of a file's *text* with whatever looks like a secret blanked."""
-    from connrunner.config import redact
-    from connrunner.config.document import parse
+    from connrunner.config.documents import redact
+    from connrunner.config.documents.document import parse
 
     return redact.lines(text.splitlines(), parse(text.encode(), str(Path(path).name)).places)

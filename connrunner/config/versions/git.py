@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from connrunner.config import files
+from connrunner.config.documents import workspace_file
 from connrunner.config.wording import printable
 from connrunner.errors import WorkspaceError
 
@@ -142,7 +142,7 @@ def _extract(objects: GitObjects, name: str, into: Path) -> None:
     for file, entry in (objects.entries(name) or {}).items():
         if entry.mode == FOLDER:
             _extract(objects, entry.identity, into / file)
-        elif entry.mode in REGULAR and (found := objects.find(entry.identity, files.LIMIT + 1)):
+        elif entry.mode in REGULAR and (found := objects.find(entry.identity, workspace_file.LIMIT + 1)):
             (into / file).write_bytes(found[1])
 
 

@@ -17,12 +17,12 @@ from urllib.parse import unquote
 
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Outcome
-from connrunner.notify.carrier import DeliveryResult
+from connrunner.notify.transport import DeliveryResult
 
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
 
-def place(server: str, *, workspace: Path, default: Path) -> Path:
+def resolve_folder(server: str, *, workspace: Path, default: Path) -> Path:
     """Return the folder that `mail.server` names: *default* for a bare `file:`."""
     path = unquote(server.removeprefix("file:"))
     return workspace / path.removeprefix("//") if path.strip("/") else default
@@ -35,7 +35,7 @@ class Folder:
         self._path = path
         self._at = at  # when it became owed, by the notice's id
 
-    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Carrier
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Transport
         name = file_name(notice, recipient, self._at[notice.id])
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from connrunner.config import compiled
-from connrunner.config.git import VersionError
+from connrunner.config.versions.git import VersionError
 from connrunner.core.model import Workspace
 
 VERSION = "version"  # the file with the workspace

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from connrunner.notify import plain
-from connrunner.notify.carrier import ServerError
+from connrunner.notify.sanitize import clean_line
+from connrunner.notify.transport import ServerError
 
 PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 PATIENCE = 10.0  # seconds for the connection, and for each answer but the last
@@ -33,7 +33,7 @@ class MailServer:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def parse(text: str) -> MailServer:
+def parse_server(text: str) -> MailServer:
     """Return the server that `mail.server` names; ServerError when it names none."""
     try:
         parts = urlsplit(text)
@@ -46,7 +46,7 @@ def parse(text: str) -> MailServer:
         case "smtp" | "smtps" | "smtp+plain" as scheme if host and port != 0 and parts.path in ("", "/"):
             return MailServer(scheme=scheme, host=host, port=port or PORTS[scheme])
     raise ServerError(
-        f"mail.server {plain.line(text, 80)!r} is none of smtp://, smtps://, smtp+plain:// with a host, and file:",
+        f"mail.server {clean_line(text, 80)!r} is none of smtp://, smtps://, smtp+plain:// with a host, and file:",
         hint="write it as smtp://mail.example.com:587",
     )
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from connrunner.config import check, compiled, files
+from connrunner.config import check, compiled
 from connrunner.config.compiled import CompiledWorkspace
+from connrunner.config.documents import workspace_file
+from connrunner.config.file_names import whole_file
 from connrunner.config.finding import Finding
-from connrunner.config.names import whole_file
-from connrunner.config.version import Version
+from connrunner.config.versions.version import Version
 from connrunner.config.wording import printable
 from connrunner.errors import Problem
 
 if TYPE_CHECKING:
-    from connrunner.config.document import Document
+    from connrunner.config.documents.document import Document
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
     "workspace": check.workspace,
@@ -45,11 +46,11 @@ class SourceFile:
     def located(self, findings: Iterable[Finding]) -> tuple[Problem, ...]:
         """Return *findings*, more of them, with their lines."""
         if self.document is None:
-            from connrunner.config.document import parse
+            from connrunner.config.documents.document import parse
 
             try:
                 self.document = parse(self.version.read(self.path), printable(self.path))
-            except files.UnreadableFile:  # removed a moment ago
+            except workspace_file.UnreadableFile:  # removed a moment ago
                 self.document = parse(b"", printable(self.path))
         return tuple(self.document.problem(finding) for finding in findings)
 
@@ -60,7 +61,7 @@ class SourceFiles:
     def __init__(self, version: Version, known: CompiledWorkspace) -> None:
         self.version = version
         self.known = known
-        self.kept = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
+        self.remembered = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
 
     @property
     def folder(self) -> str:
@@ -76,11 +77,11 @@ class SourceFiles:
         stamp = self.version.stamp(path)
         known = self.known.files.get(path)
         if known is not None and known.stamp == stamp:
-            self.kept.files[path] = known
+            self.remembered.files[path] = known
             return SourceFile(self.version, path, known.digest, known.document)
         try:
             content = self.version.read(path)
-        except files.UnreadableFile as error:
+        except workspace_file.UnreadableFile as error:
             problem = whole_file(path, error.message, error.hint, error.code)
             return SourceFile(self.version, path, problems=(problem,))
         digest = compiled.digest(content)
@@ -89,13 +90,13 @@ class SourceFiles:
         else:
             source = self._checked(path, kind, content, digest)
         if not source.problems and stamp is not None:
-            self.kept.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
+            self.remembered.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
 
     def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> SourceFile:
         # Not before a file needs it: these import PyYAML and jsonschema.
         from connrunner.config import schema
-        from connrunner.config.document import parse
+        from connrunner.config.documents.document import parse
 
         document = parse(content, printable(path))
         source = SourceFile(self.version, path, digest, problems=document.problems, document=document)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from connrunner.config import files, stamps
-from connrunner.config.document import parse
+from connrunner.config import stamps
+from connrunner.config.documents import workspace_file
+from connrunner.config.documents.document import parse
 from connrunner.config.finding import Finding
 from connrunner.config.wording import did_you_mean, printable, show
 from connrunner.errors import Problem
@@ -25,8 +26,8 @@ def missing(folder: Path) -> Iterator[Problem]:
         if not (path.startswith("notifications/") and path.endswith(".yaml")):
             continue
         try:
-            document = parse(files.read(str(folder), path), printable(path))
-        except files.UnreadableFile:
+            document = parse(workspace_file.read(str(folder), path), printable(path))
+        except workspace_file.UnreadableFile:
             continue  # told by the check of the file itself
         said = document.data if isinstance(document.data, dict) else {}
         for key in absent.keys() & said.keys():

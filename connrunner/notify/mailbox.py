@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import idna
 
 from connrunner.errors import ConnrunnerError
-from connrunner.notify import plain
+from connrunner.notify.sanitize import clean_line
 
 LONGEST_NAME = 60
 ENCODED = 45  # bytes in one encoded word, which must not be longer than 75 characters
@@ -50,18 +50,18 @@ class Person:
         return not self.local.isascii()
 
 
-def person(text: str) -> Person:
+def parse_person(text: str) -> Person:
     """Return who `name@domain` or `Any Name <name@domain>` is; AddressError when it is nobody."""
     name, bracket, rest = text.strip(" ").rpartition("<")
     if bracket and not rest.endswith(">"):
-        raise AddressError(f"{plain.line(text, 80)!r} is not a sender", hint="write it as Name <name@example.com>")
+        raise AddressError(f"{clean_line(text, 80)!r} is not a sender", hint="write it as Name <name@example.com>")
     if not bracket:
         return _mailbox(rest, text)
     name = name.strip()
     if quoted := re.fullmatch(r'"((?:[^"\\]|\\.)*)"', name, re.DOTALL):
         name = re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL)
     # A reader decodes encoded words wherever they stand, line breaks and all.
-    return _mailbox(rest[:-1], text, name=plain.line(name, LONGEST_NAME).replace("=?", "= ?"))
+    return _mailbox(rest[:-1], text, name=clean_line(name, LONGEST_NAME).replace("=?", "= ?"))
 
 
 def _mailbox(spec: str, text: str, *, name: str = "") -> Person:
@@ -80,17 +80,17 @@ def _mailbox(spec: str, text: str, *, name: str = "") -> Person:
 
 
 def _nobody(text: str) -> AddressError:
-    return AddressError(f"{plain.line(text, 80)!r} is not an e-mail address", hint="write it as name@example.com")
+    return AddressError(f"{clean_line(text, 80)!r} is not an e-mail address", hint="write it as name@example.com")
 
 
-def header(field: str, people: Sequence[Person]) -> str:
+def format_header(field: str, people: Sequence[Person]) -> str:
     """Return the header *field* with *people* in it, folded, with its line end."""
     return f"{field}: " + ",\r\n ".join(_written(one) for one in people) + "\r\n"
 
 
-def group(field: str, name: str) -> str:
+def format_group(field: str, name: str) -> str:
     """Return the header *field* with a group whose members stay unnamed (RFC 5322 3.4)."""
-    return f"{field}: {_phrase(plain.line(name, LONGEST_NAME))}:;\r\n"
+    return f"{field}: {_phrase(clean_line(name, LONGEST_NAME))}:;\r\n"
 
 
 def _written(one: Person) -> str:

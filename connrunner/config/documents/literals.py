@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from connrunner.config import redact
+from connrunner.config import secret_words
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import show
 
@@ -34,7 +34,7 @@ def of_connector(settings: Mapping[str, Any], path: Path) -> Iterator[Finding]:
 
 def reference(value: str, path: Path) -> Iterator[Finding]:
     """Yield it when *value* means to be a reference to a secret, and is none."""
-    if redact.is_reference(value) and not _REFERENCE.fullmatch(value):
+    if secret_words.is_reference(value) and not _REFERENCE.fullmatch(value):
         message = f"`{path[-1]}` is not a sound reference to a secret"
         yield Finding(path, message, "write env:NAME, or file:/ and an absolute path", "bad-reference")
 
@@ -52,8 +52,8 @@ def anywhere(value: Any, path: Path) -> Iterator[Finding]:
             yield from anywhere(part, here)
             continue
         yield from reference(part, here)
-        is_secret = (isinstance(name, str) and _is_secret_variable(name)) or redact.has_credentials(part)
-        if is_secret and part and not redact.is_reference(part):
+        is_secret = (isinstance(name, str) and _is_secret_variable(name)) or secret_words.has_credentials(part)
+        if is_secret and part and not secret_words.is_reference(part):
             yield _literal(here)
 
 
@@ -62,7 +62,7 @@ def _of_requests(part: Any, path: Path) -> Iterator[Finding]:
     for name, value in (part if isinstance(part, dict) else {}).items():
         if isinstance(value, str):
             yield from reference(value, (*path, name))
-            if value and _is_secret_part(name) and not redact.is_reference(value):
+            if value and _is_secret_part(name) and not secret_words.is_reference(value):
                 yield _literal((*path, name))
 
 
@@ -84,7 +84,7 @@ def _of_address(address: Any, path: Path) -> Iterator[Finding]:
         names = [name for name, value in parse_qsl(parts.query) if value and _is_secret_part(name)]
     except ValueError:
         return  # no address; who opens it says so
-    if password or redact.has_credentials(address):
+    if password or secret_words.has_credentials(address):
         hint = "take it out, and write it under `password` (in `auth`, with the type http) as env:NAME or file:/path"
         yield Finding(path, f"`{path[-1]}` holds a password", hint, "literal-secret")
     elif names:

@@ -19,14 +19,14 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from connrunner.core.model import Heartbeat, Outcome, Run
 
-Sign = Literal["start", "success", "fail"]
+Ping = Literal["start", "success", "fail"]
 
 PATIENCE = 5.0  # seconds that the end of a tick waits for the last pings
 LONGEST = 1000  # characters of what is said beside a ping
 WELL = (Outcome.SUCCEEDED, Outcome.PARTIAL)  # it did its work; people who want to know of refused rows get mail
 
 
-def address(url: str, sign: Sign, rid: str = "") -> str:
+def ping_address(url: str, sign: Ping, rid: str = "") -> str:
     """Return where the ping for *sign* goes."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/") + {"start": "/start", "success": "", "fail": "/fail"}[sign]
@@ -34,12 +34,12 @@ def address(url: str, sign: Sign, rid: str = "") -> str:
     return urlunsplit(parts._replace(path=path, query=query))
 
 
-def rid_of(state: Path, connection: str, run: int, started_at: str) -> str:
+def run_ping_id(state: Path, connection: str, run: int, started_at: str) -> str:
     """Return the same UUID for the start and the end of a run, also when another tick records its end."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{state}/{connection}/{run}/{started_at}"))
 
 
-def sign_of(run: Run) -> Sign:
+def ping_of(run: Run) -> Ping:
     """Return whether *run* did its work."""
     return "success" if run.outcome in WELL else "fail"
 
@@ -51,7 +51,7 @@ class PingSender:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def beat(self, url: str, sign: Sign, *, about: str, rid: str = "", body: str = "") -> None:
+    def send(self, url: str, sign: Ping, *, about: str, rid: str = "", body: str = "") -> None:
         """Have the ping for *sign* sent to *url*, a URL or a reference to a secret one; *about* is for complaints."""
         ping = {"url": url, "sign": sign, "rid": rid, "body": body[:LONGEST], "about": about}
         try:
@@ -96,7 +96,7 @@ def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
     return process.stdin
 
 
-def next_due(stamp: Path, heartbeat: Heartbeat, now: datetime) -> datetime:
+def next_ping(stamp: Path, heartbeat: Heartbeat, now: datetime) -> datetime:
     """Return when the next sign of life is due: *now* when there was none, or when the clock went back.
 
     The time stamp of *stamp* says when the last one was.

@@ -10,13 +10,13 @@ _UNFIT = re.compile(f"[\x00-\x1f{_ODD}]")
 _UNFIT_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f{_ODD}]")
 
 
-def line(value: object, limit: int = 200) -> str:
+def clean_line(value: object, limit: int = 200) -> str:
     """Return *value* as one line of at most *limit* characters."""
     text = " ".join(_UNFIT.sub(" ", _sound(str(value))).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
-def lines(value: object, limit: int = 2000) -> str:
+def clean_lines(value: object, limit: int = 2000) -> str:
     """Return *value* with its line breaks and tabs kept, in at most *limit* characters."""
     text = _sound(str(value)).replace("\r\n", "\n").replace("\r", "\n")
     text = _UNFIT_IN_LINES.sub("", text).strip("\n")

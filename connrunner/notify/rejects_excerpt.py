@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connrunner.notify import plain
+from connrunner.notify.sanitize import clean_line
+from connrunner.text.nesting import parse_json
 
 SHOWN = 10  # rejects that a mail lists
 COUNTED = 4 * 1024 * 1024  # bytes of rejects that are counted by code: a mail is not worth reading gigabytes
@@ -16,7 +16,7 @@ LONGEST = 65_536  # bytes of one line
 REJECT = ("file", "line", "field", "code", "message", "value")
 
 
-def rejects(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bool]:
+def read_excerpt(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bool]:
     """Return the first rejects, how many there are by code, and whether the counting was cut short."""
     shown: list[dict[str, Any]] = []
     by_code: dict[str, int] = {}
@@ -26,7 +26,7 @@ def rejects(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bo
         with path.open("rb") as file:
             while file.tell() < COUNTED and (row := file.readline(LONGEST)):
                 if reject := _reject(row):
-                    code = plain.line(reject.get("code", "")) or "unknown"
+                    code = clean_line(reject.get("code", "")) or "unknown"
                     by_code[code] = by_code.get(code, 0) + 1
                     if len(shown) < SHOWN:
                         shown.append({key: _cell(reject.get(key)) for key in REJECT})
@@ -39,8 +39,8 @@ def rejects(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int], bo
 def _reject(row: bytes) -> Mapping[str, Any] | None:
     # A torn or over-long line is no reject, and no reason to keep the mail back.
     try:
-        data = json.loads(row)
-    except (ValueError, RecursionError):
+        data = parse_json(row)
+    except ValueError:
         return None
     return data if isinstance(data, dict) else None
 
@@ -48,4 +48,4 @@ def _reject(row: bytes) -> Mapping[str, Any] | None:
 def _cell(value: Any) -> str | int:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**18:
         return value
-    return "" if value is None else plain.line(value, limit=120)
+    return "" if value is None else clean_line(value, limit=120)

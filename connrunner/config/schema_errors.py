@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
-from connrunner.config import redact
+from connrunner.config import secret_words
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, did_you_mean, listed, show
 from connrunner.text.words import nearest
@@ -245,7 +245,7 @@ def _not_allowed(error: SchemaError) -> Finding:
 def _bad_pattern(error: SchemaError) -> Finding:
     path, value = _path(error), error.instance
     if error.schema.get("x-secret"):
-        if redact.is_reference(value):
+        if secret_words.is_reference(value):
             hint = "write env:NAME, or file:/ and an absolute path"
             return Finding(path, f"{_label(error)} is not a sound reference to a secret", hint, "bad-reference")
         return Finding(path, f"{_label(error)} holds a secret itself", _advice(error), "literal-secret")
@@ -331,4 +331,4 @@ def _advice(error: SchemaError) -> str:
 
 def _is_secret(error: SchemaError) -> bool:
     last = next((step for step in reversed(error.absolute_path) if isinstance(step, str)), "")
-    return bool(error.schema.get("x-secret")) or redact.looks_secret(last)
+    return bool(error.schema.get("x-secret")) or secret_words.looks_secret(last)

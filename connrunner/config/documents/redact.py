@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from connrunner.config.document import Event, Places
+from connrunner.config.documents.events import Event, Places
+from connrunner.config.secret_words import IN_ADDRESS, is_reference, looks_secret
 
-_NAMES = (
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "credential",
-    "credentials",
-    "apikey",
-    "authorization",
-    "cookie",
-)
-_PAIRS = ("api_key", "private_key", "access_key", "secret_key")
-_WORD = re.compile(r"[A-Za-z]+")
 _KEY = re.compile(r"""([\w.-]+)["']?\s*:\s+["']?""")
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']+(?=@)")
 
 _IN_QUERY = re.compile(r"(?<=[?&])([^=&?\s\"']+)=([^&#\s\"']+)")
-
-
-def looks_secret(name: str) -> bool:
-    """True when the value under a key of this name is probably a secret; misspelt names too."""
-    lowered = name.lower().replace("-", "_")
-    if lowered == "key" or any(pair in lowered for pair in _PAIRS):
-        return True
-    if any(known in lowered for known in _NAMES):
-        return True
-
-    from difflib import get_close_matches
-
-    return any(get_close_matches(word, _NAMES, n=1, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
-
-
-def has_credentials(address: str) -> bool:
-    """True for a URL with a password in it."""
-    return _IN_ADDRESS.search(address) is not None
 
 
 def lines(shown: list[str], places: Places | None) -> list[str]:
@@ -54,7 +20,7 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
     else:
         for event in _secrets(places):
             _blank(shown, event)
-    shown = [_IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
+    shown = [IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
     shown = [_IN_QUERY.sub(_blank_parameter, line) for line in shown]
     return ["".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in shown]
 
@@ -62,11 +28,6 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
 def _blank_parameter(found: re.Match[str]) -> str:
     name, value = found.groups()
     return f"{name}={'*' * len(value)}" if looks_secret(name) else found.group()
-
-
-def is_reference(value: str) -> bool:
-    """True for text that says where a secret is, instead of the secret: `env:NAME` or `file:/path`."""
-    return value.startswith(("env:", "file:"))
 
 
 def _blank_broken(line: str) -> str:
