@@ -28,7 +28,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import AdoptedWorker
 from connrunner.processes.tree import ProcessTree

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
 from connrunner.core.planning.due import QueuedRun
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.state import locks, run_files
 from connrunner.state.deliveries import list_deliveries, list_folded, select_deliveries
@@ -37,7 +36,7 @@ def text(minutes: float = 0) -> str:
 def owes(*recipients: str, notice: str = "crm.1.failed.t", connection: str = "crm") -> dict[str, Any]:
     run = replace(RUN, connection=connection, run=1, ended_at=AT)
     one = Notice(id=notice, connection=connection, run=1, event="failed", recipients=recipients)
-    return {"type": "ended", "at": text(), "run": runs.as_dict(run), "owes": [one.as_dict()]}
+    return {"type": "ended", "at": text(), "run": run_records.as_dict(run), "owes": [one.as_dict()]}
 
 
 def settled(

@@ -17,7 +17,7 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy

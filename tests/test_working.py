@@ -12,7 +12,7 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.scheduler import supervision
 from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder

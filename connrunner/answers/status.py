@@ -17,7 +17,7 @@ from connrunner.core.planning import due as plan
 from connrunner.core.planning import forecast
 from connrunner.core.planning.due import QueuedRun
 from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations
-from connrunner.core.run import Progress
+from connrunner.core.run_records import Progress
 from connrunner.scheduler import idle
 from connrunner.state import locks, run_files
 

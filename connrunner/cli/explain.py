@@ -18,8 +18,7 @@ from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
 from connrunner.config import zones
 from connrunner.config.documents import places
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Connection, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import forecast, outlook
@@ -287,7 +286,7 @@ class ConnectionFacts:
             "schedule": schedules.describe(connection.schedule) if connection else None,
             "enabled": connection.enabled if connection else None,
             "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
-            "last": runs.as_dict(last) if last else None,
+            "last": run_records.as_dict(last) if last else None,
             "next": [
                 {
                     "due_at": instant.text(slot),

@@ -11,7 +11,7 @@ import click
 
 from connrunner.cli.home import Home
 from connrunner.cli.text import clean, counters
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Command, Connection, Outcome
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
@@ -49,7 +49,7 @@ def rehearse(home: Home, connection: Connection) -> int:
         result = process.perform(job, StderrReport())
         rejects = list(run_files.read_events(job.rejects))
     if home.json:
-        home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})
+        home.echo_json({"connection": connection.name, "dry_run": True, **run_records.result_as_dict(result)})
     else:
         counts = counters(result.counts)
         click.echo("; ".join(part for part in (f"would end {result.outcome}", counts, clean(result.message)) if part))

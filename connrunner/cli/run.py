@@ -14,7 +14,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, who, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
@@ -52,7 +52,7 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
         return
     run = watch.until_it_ended()
     if home.json:
-        home.echo_json(runs.as_dict(run))
+        home.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
         if run.counts.refused:

@@ -15,8 +15,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
 from connrunner.cli.metrics import replace_file
 from connrunner.cli.status import words_of
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
@@ -45,7 +44,7 @@ def runs_command(home: Home, name: str, limit: int, since: datetime | None, path
     home.require(name)
     ended = list(islice(_ended(home, name, since), limit))
     if home.json:
-        home.echo_json([runs.as_dict(run) for run in ended])
+        home.echo_json([run_records.as_dict(run) for run in ended])
         return
     zone = home.zone(name)
     rows = [row for row in (next_row(home, name, zone), running_row(home, name, zone)) if row]

@@ -13,8 +13,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
@@ -50,7 +49,7 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
         return
     run = StopWatcher(home, stop).until_it_ended()
     if home.json:
-        home.echo_json(runs.as_dict(run))
+        home.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
     leave(0 if run.outcome is Outcome.STOPPED else 1)

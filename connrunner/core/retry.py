@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connrunner.core.model import Outcome, Retry
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 
 
 def decide_wait(retry: Retry | None, attempt: int, result: Result, *, left: float) -> float | None:

@@ -11,12 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Connection, Outcome, Run, Workspace
 from connrunner.core.planning import due
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
@@ -195,11 +194,11 @@ class Lanes:
                 connection = self.workspace.connections.get(entry.connection)
                 if connection is None:
                     skipped = records.skip(entry, self.workspace, dequeued=True)
-                    self.say({"event": "ended", **runs.as_dict(skipped)})
+                    self.say({"event": "ended", **run_records.as_dict(skipped)})
                     continue
                 if due.is_too_late(entry, connection, records.clock()):
                     missed = records.miss(entry, due.explain_expiry(connection), self.workspace, dequeued=True)
-                    self.say({"event": "ended", **runs.as_dict(missed)})
+                    self.say({"event": "ended", **run_records.as_dict(missed)})
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
@@ -288,7 +287,7 @@ class Lanes:
                 return  # somebody else was faster
             run = self.records.take_out(entry, stop, self.workspace)
             requests.remove_request(self.records.state, stop)
-        self.say({"event": "ended", **runs.as_dict(run)})
+        self.say({"event": "ended", **run_records.as_dict(run)})
 
     def _look(self) -> None:
         """Record the runs whose processes are gone."""
@@ -360,7 +359,7 @@ class Lanes:
                 signal.signal(number, handler)
 
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
-        self.say({"event": event, **runs.as_dict(run)})
+        self.say({"event": event, **run_records.as_dict(run)})
         said = f": {run.message}" if run.message else ""
         self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
 

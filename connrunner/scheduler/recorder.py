@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.errors import Problem
 from connrunner.state import filesystem, locks, run_files
 from connrunner.state.folder import StateFolder, recording
@@ -120,7 +119,7 @@ class RunRecorder:
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
-        result = runs.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
+        result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
         self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
         return run
@@ -174,7 +173,7 @@ class RunRecorder:
             {
                 "type": "ended",
                 "at": instant.text(run.ended_at),
-                "run": runs.as_dict(run),
+                "run": run_records.as_dict(run),
                 **owing.as_record(),
                 "broken": broken,
                 "dequeued": dequeued,

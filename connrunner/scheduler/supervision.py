@@ -8,10 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Notify, Outcome
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
 from connrunner.state.journal_state import StartedRun
@@ -85,7 +85,7 @@ class SupervisedRun:
             return said
         counts = said.counts if said is not None else story.counts
         if self.stop:
-            return runs.mark_stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
+            return run_records.mark_stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
         if self.timed_out:
             text = f"it did not end at its timeout of {self.timeout:,} s and was ended"
             return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="timeout")

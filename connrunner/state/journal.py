@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
@@ -152,14 +152,14 @@ class Journal:
                 f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {error})",
                 hint="use that version again; nothing was changed",
             ) from None
-        except runs.MALFORMED:
+        except run_records.MALFORMED:
             self._damaged.append((offset, line))
             if offset == 0:
                 self._stand_in(line)
 
     def _stand_in(self, line: bytes) -> None:
         """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
-        with suppress(OSError, NewerError, *runs.MALFORMED):
+        with suppress(OSError, NewerError, *run_records.MALFORMED):
             copy = self._copy.read_bytes().rstrip(b"\n")
             if len(copy) == len(line):
                 apply_record(self.state, _record(copy))
@@ -201,7 +201,7 @@ class NewerError(Exception):
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the record that *line* is; one of `runs.MALFORMED` when it is none, NewerError when we cannot know."""
+    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when a newer version wrote it."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
         if b"%08x" % zlib.crc32(body) != crc:

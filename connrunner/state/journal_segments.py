@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, replace_file
 from connrunner.text.nesting import parse_json
@@ -68,7 +68,7 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
         for line in lines:
             try:
                 return str(parse_json(line)["at"])
-            except runs.MALFORMED:
+            except run_records.MALFORMED:
                 continue
     return None
 

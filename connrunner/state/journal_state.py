@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.alerts import alert_state
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
@@ -154,7 +153,7 @@ def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
 
 
 def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
-    run = runs.from_mapping(record["run"])
+    run = run_records.from_mapping(record["run"])
     started = state.started.get(run.connection)
     if started is not None and started.run == run.run:
         del state.started[run.connection]
@@ -248,7 +247,7 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
             {
                 "notice": owed.notice.as_dict(),
                 "at": owed.at,
-                "run": owed.run and runs.as_dict(owed.run),
+                "run": owed.run and run_records.as_dict(owed.run),
                 "deliveries": [dict(delivery) for delivery in owed.deliveries],
             }
             for owed in state.owed.values()
@@ -273,7 +272,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.owed = {}
     for data in record["owed"]:
         notice = notices.from_mapping(data["notice"])
-        run = runs.from_mapping(data["run"]) if data["run"] else None
+        run = run_records.from_mapping(data["run"]) if data["run"] else None
         at = data.get("at") or data["run"]["ended_at"]
         state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
     state.dead = list(record["dead"])

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording, replace_file
 from connrunner.text.nesting import parse_json
@@ -64,7 +63,7 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
                 _check(path.stem, data)
             except FileNotFoundError:
                 continue
-            except runs.MALFORMED:
+            except run_records.MALFORMED:
                 path.rename(path.with_suffix(".unreadable"))
                 continue
             yield path.stem, data

@@ -10,12 +10,11 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
@@ -59,7 +58,7 @@ def append_history(folder: StateFolder, run: Run) -> None:
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            write_all(descriptor, (b"\n" if torn else b"") + _line(runs.as_dict(run)))
+            write_all(descriptor, (b"\n" if torn else b"") + _line(run_records.as_dict(run)))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -118,8 +117,8 @@ def read_recent(folder: StateFolder, connection: str, count: int, *, until: int 
 def parse_run(line: bytes) -> Run | None:
     """Return the run that a line of history tells of; None when it is no record."""
     try:
-        return runs.from_mapping(parse_json(line))
-    except runs.MALFORMED:
+        return run_records.from_mapping(parse_json(line))
+    except run_records.MALFORMED:
         return None
 
 
@@ -165,7 +164,7 @@ class RunLog:
 
     def ended(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._write({"type": "ended", **runs.result_as_dict(result)})
+        self._write({"type": "ended", **run_records.result_as_dict(result)})
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -217,7 +216,7 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
     """Return what the log of a run tells so far."""
-    return runs.fold_log(read_events(folder.log(connection, number)))
+    return run_records.fold_log(read_events(folder.log(connection, number)))
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

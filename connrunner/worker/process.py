@@ -21,13 +21,12 @@ from typing import Any
 from connrunner import connectors, profiles
 from connrunner.config import load, secrets
 from connrunner.connectors import RunContext, command
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
 from connrunner.core.report import Level, Report
-from connrunner.core.run import Result, outcome_of
+from connrunner.core.run_records import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
 from connrunner.state import requests
@@ -381,7 +380,7 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
                 )
                 if stop := next((stop for stop in stops if stop.run == job.run), None):
                     log.message(stop.description, level="warning")
-                    return runs.mark_stopped(stop, done)
+                    return run_records.mark_stopped(stop, done)
             said = f"; {so_far.words}" if so_far.words else ""
             return replace(done, message=f"connrunner was told to end (SIGTERM){said}")
         case RunError():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from connrunner.core import retry as retries
 from connrunner.core.model import Retry
 from connrunner.core.report import Report
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 
 
 @dataclass(kw_only=True)
