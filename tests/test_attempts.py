@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from connrunner.config.resolved import connection_from
-from connrunner.core.model import Outcome, Retry
+from connrunner.core.model import Outcome, Result, Retry
 from connrunner.core.retry import decide_wait
-from connrunner.core.run_records import Result
 from connrunner.state import run_files
 from connrunner.state.run_files import RunLog
 from connrunner.worker.retries import Attempts

@@ -15,8 +15,20 @@ from connrunner.core.alerts.digest import find_late_after, list_covered, summari
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.counts import Counts
-from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
-from connrunner.core.planning.due import QueuedRun, Slot
+from connrunner.core.model import (
+    Command,
+    Connection,
+    DaysOfWeek,
+    Mail,
+    Manual,
+    Notify,
+    ProfileModel,
+    QueuedRun,
+    Target,
+    Workspace,
+)
+from connrunner.core.planning.due import Slot
+from tests.made import changed_run
 from tests.test_core_policy import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -273,7 +285,7 @@ def test_a_digest_covers_the_connections_that_name_its_target_or_all() -> None:
 
 def test_what_a_digest_tells_of_a_connection() -> None:
     runs = [
-        replace(
+        changed_run(
             RUN,
             run=number,
             outcome=outcome,
@@ -289,7 +301,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         )
     ]  # fmt: skip
     told = summarize_runs(
-        [replace(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
+        [changed_run(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
         start=NOON - 6 * HOUR,
         end=NOON - 2 * HOUR,
         late_after=find_late_after((LATE, rule("b@x", late_after=3600))),

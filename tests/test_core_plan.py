@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Schedule
+from connrunner.core.model import Command, Connection, QueuedRun, Schedule
 from connrunner.core.planning.due import (
     Promise,
-    QueuedRun,
     RunRequest,
     StopRequest,
     advance,

@@ -26,9 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
+from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Result, Workspace
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import AdoptedWorker
 from connrunner.processes.tree import ProcessTree

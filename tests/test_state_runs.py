@@ -16,12 +16,12 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
-from connrunner.core.run_records import Result
+from connrunner.core.model import Outcome, Result, Run
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
 from connrunner.state.run_files import RunLog
+from tests.made import ended_run
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -38,7 +38,7 @@ def ended(number: int, **more: object) -> Run:
         "connection": "a", "run": number, "outcome": Outcome.SUCCEEDED, "trigger": "schedule", "due_at": AT,
         "queued_at": AT, "started_at": AT, "ended_at": AT, "seconds": 1.5, "counts": Counts(read=2, checked=2, created=2),
     }  # fmt: skip
-    return Run(**{**facts, **more})  # type: ignore[arg-type]
+    return ended_run(**{**facts, **more})
 
 
 def test_numbers_go_up_and_never_repeat(state: StateFolder) -> None:

@@ -12,10 +12,9 @@ from types import FrameType
 from typing import Any
 
 from connrunner.core import instant, run_records
-from connrunner.core.model import Connection, Outcome, Run, Workspace
+from connrunner.core.model import Connection, Outcome, Result, Run, Workspace
 from connrunner.core.planning import due
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
@@ -161,7 +160,7 @@ class Lanes:
         """Look after a run whose connrunner is dead."""
         connection = self.workspace.connections.get(started.connection)
         lock = WorkerLock(self._errors(started))
-        elapsed = (self.records.clock() - instant.parse(started.started_at)).total_seconds()
+        elapsed = (self.records.clock() - started.started_at).total_seconds()
         return SupervisedRun(
             lane=lane,
             supervisor=supervisor,
@@ -243,7 +242,7 @@ class Lanes:
             "document": connection.document,
             "profile": self.workspace.profile_document,
             "run": started.run,
-            "started_at": started.started_at,
+            "started_at": instant.text(started.started_at),
             "lane_descriptor": lane.descriptor,
         }
 
@@ -262,7 +261,7 @@ class Lanes:
         journal_state = self.records.journal.read()
         for working in self._working.values():
             run = working.started
-            stop = due.find_stop_of_run(stops, run.connection, run.run, run.waiting.due_at)
+            stop = due.find_stop_of_run(stops, run.connection, run.run, run.entry.due_at)
             if stop is not None and not working.is_asked_to_end:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
                     before, stop = stop, requests.request_stop(state, replace(stop, run=run.run))
@@ -276,7 +275,7 @@ class Lanes:
             if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
             elif (started := journal_state.started.get(stop.connection)) is None or not due.find_stop_of_run(
-                [stop], stop.connection, started.run, started.waiting.due_at
+                [stop], stop.connection, started.run, started.entry.due_at
             ):
                 requests.remove_request(state, stop)  # the run has ended
 
@@ -360,13 +359,14 @@ class Lanes:
 
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
         self.say({"event": event, **run_records.as_dict(run)})
-        said = f": {run.message}" if run.message else ""
+        said = f": {run.result.message}" if run.result.message else ""
         self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
 
     def _ping(self, connection: Connection | None, sign: Ping, started: StartedRun, body: str) -> None:
         """Have somebody outside told, when the connection says whom."""
         if connection is not None and connection.heartbeat is not None:
-            rid = run_ping_id(self.records.state.root, connection.name, started.run, started.started_at)
+            started_at = instant.text(started.started_at)
+            rid = run_ping_id(self.records.state.root, connection.name, started.run, started_at)
             self.pings.send(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ class Lanes:
                 "lane": lane,
                 "connection": working.connection if working else None,
                 "run": working.run if working else None,
-                "since": working.started_at if working else None,
+                "since": instant.text(working.started_at) if working else None,
                 "waiting": [name for name in waits if self.lane_of(name) == lane],
             }
         )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core import run_records
-from connrunner.core.model import Notify, Outcome
+from connrunner.core.model import Notify, Outcome, Result
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
 from connrunner.state.journal_state import StartedRun

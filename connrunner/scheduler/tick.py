@@ -191,7 +191,7 @@ class Tick:
             workspace=self.workspace,
             alerts=journal_state.alerts,
             promised=[
-                *(PromisedSlot(entry=started.waiting, run=started.run) for started in journal_state.started.values()),
+                *(PromisedSlot(entry=started.entry, run=started.run) for started in journal_state.started.values()),
                 *(PromisedSlot(entry=entry) for name, entry in journal_state.waiting.items() if name not in dropped),
                 *(PromisedSlot(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
             ],

@@ -201,7 +201,7 @@ class NewerError(Exception):
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when a newer version wrote it."""
+    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError of a newer version."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
         if b"%08x" % zlib.crc32(body) != crc:

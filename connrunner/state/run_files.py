@@ -12,9 +12,9 @@ from typing import Any
 
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.run_records import LogSummary
 from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
@@ -100,7 +100,7 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
 
     Only the newest are looked at, so that a year of runs costs no more than a month.
     """
-    recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.started_at]
+    recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
     return (ended or [run.seconds for run in recent])[:MEASURED]
 

@@ -24,9 +24,9 @@ from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
-from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
+from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel, Result
 from connrunner.core.report import Level, Report
-from connrunner.core.run_records import Result, outcome_of
+from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
 from connrunner.state import requests

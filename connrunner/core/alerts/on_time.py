@@ -18,8 +18,8 @@ from connrunner.core.alerts.recipients import (
     group_notices,
     make_notice_id,
 )
-from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
-from connrunner.core.planning.due import QueuedRun, Slot
+from connrunner.core.model import Connection, DaysOfWeek, Notify, QueuedRun, Target, Workspace, mailbox
+from connrunner.core.planning.due import Slot
 
 OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from connrunner.core import schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, Schedule, Trigger
+from connrunner.core.model import Connection, QueuedRun, Schedule
 
 MINUTE = timedelta(minutes=1)
 SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
@@ -129,20 +129,6 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
         span *= 4
     found = list(schedules.between(schedule, start, end, on_since=on_since))
     return found[-1] if found else None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueuedRun:
-    """A run in the queue. Its number is given when it starts."""
-
-    connection: str
-    due_at: datetime
-    queued_at: datetime
-    trigger: Trigger = "schedule"
-    missed: int = 0
-    merged: int = 0
-    asked_by: str = ""
-    request: str = ""  # the request that asked for it
 
 
 def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
