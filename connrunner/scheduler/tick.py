@@ -18,8 +18,7 @@ from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.planning import due as plan
-from connrunner.core.planning.due import TickPlan
+from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
@@ -158,24 +157,23 @@ class Tick:
         looked = quiet.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, journal_state: JournalState, run_requests: list[plan.RunRequest], *, due: bool) -> TickPlan:
+    def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
         if journal_state.promises and not workspace.connections and not workspace.broken:
             raise WorkspaceError(
                 f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
                 hint="bring them back, or set `enabled: false` in each to switch them off",
             )
-        return plan.plan_tick(
+        facts = TickFacts(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
             running=journal_state.started,
             connections=workspace.connections,
             broken=workspace.broken,
-            requests=run_requests,
             at=self.clock(),
             zones=zones.version(),
-            due=due,
         )
+        return plan_tick(facts, run_requests, due=due)
 
     def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
