@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from connrunner.core import instant
 
-Result = Literal["sent", "deferred", "refused", "retried", "dropped"]
+DeliveryStatus = Literal["sent", "deferred", "refused", "retried", "dropped"]
 Event = Literal[
     # what one run did, for `always` and `failure`
     "succeeded",
@@ -64,7 +64,7 @@ class DeliveryRecord(TypedDict):
 
     notice: str
     recipient: str
-    result: Result  # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
+    result: DeliveryStatus  # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
     at: str  # RFC 3339, UTC
     reason: str  # empty when sent
 

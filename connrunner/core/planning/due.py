@@ -146,7 +146,7 @@ class RunRequest:
     asked_by: str
 
 
-Result = Literal[
+SlotResult = Literal[
     "queued",
     "merged",  # into the run that waits or works
     "skipped",  # the connection cannot be used
@@ -197,7 +197,7 @@ class Slot:
     """What became of one due slot or request: recorded once [P1]."""
 
     connection: str
-    result: Result
+    result: SlotResult
     entry: QueuedRun  # as it stands in the queue, or would have stood
     reason: str = ""
     missed_until: datetime | None = None
@@ -370,7 +370,7 @@ def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetim
     return DueSlot(due_at=first, missed=missed, missed_until=until)
 
 
-def _slot(result: Result, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
+def _slot(result: SlotResult, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
     entry = QueuedRun(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)
 
