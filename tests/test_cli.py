@@ -14,7 +14,7 @@ from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from tests.conftest import Place
 
 README = Path(__file__).parent.parent / "README.md"
@@ -98,7 +98,7 @@ def test_a_broken_connection_is_not_run(hello: Place) -> None:
 
     assert code == 2
     assert "connections/broken.yaml:1:1" in err
-    assert "broken cannot be used until its file is mended" in err
+    assert "broken cannot be used until its file is fixed" in err
 
 
 def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:

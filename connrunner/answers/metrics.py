@@ -16,7 +16,7 @@ from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 LOOKED_AT = 100  # runs, for the last one that succeeded
 
@@ -56,7 +56,7 @@ OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...]
 def figures(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
     shown = Overview(view, ConnectionFilter())
-    stands, workspace = shown.stands, view.workspace
+    journal_state, workspace = shown.journal_state, view.workspace
     yield _one("info", "The version of connrunner.", 1, version=__version__)
     yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
     states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
@@ -66,13 +66,13 @@ def figures(view: WorkspaceView) -> Iterator[Metric]:
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
     lanes = Counter({one.lane: 0 for one in workspace.connections.values()})
-    lanes.update(shown.lane_of(name) for name in stands.waiting)
+    lanes.update(shown.lane_of(name) for name in journal_state.waiting)
     yield _many("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
     yield _one("running", "Runs that work now.", sum(one.lives for one in shown.all_running))
     yield _one("late", "Slots that no tick has seen, or that wait too long.", len(shown.late))
     yield _one("failing", "Connections whose last run was no success.", len(shown.failing))
-    yield _one("mail_owed", "Mails that wait to be sent.", len(stands.owed))
-    yield _one("mail_dead", "Mails that were given up.", len(stands.dead))
+    yield _one("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
+    yield _one("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():
         room = os.statvfs(view.state.root)
         yield _one("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
@@ -102,12 +102,16 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
 
 
 def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
-    stands = view.standing
-    runs = run_files.history(view.state, name)
+    journal_state = view.journal_state
+    runs = run_files.read_history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)
-    promise, waiting, started = stands.promises.get(name), stands.waiting.get(name), stands.started.get(name)
+    promise, waiting, started = (
+        journal_state.promises.get(name),
+        journal_state.waiting.get(name),
+        journal_state.started.get(name),
+    )
     return ConnectionFigures(
         name=name,
         last=last,

@@ -69,8 +69,8 @@ def reset_command(home: Home, name: str, yes: bool) -> None:
         with _store(home, read_only=False) as store:
             store.forget(name)
     finally:
-        lane.let_go()
-        supervisor.let_go()
+        lane.release()
+        supervisor.release()
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
 
 

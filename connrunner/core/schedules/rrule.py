@@ -56,7 +56,7 @@ class Rule:
 
 
 @lru_cache(maxsize=1024)
-def canonical(text: str, *, start: date | None, at: time | None) -> str:
+def canonicalize(text: str, *, start: date | None, at: time | None) -> str:
     """Return the rule *text* with its parts in one order; ValueError when it is none.
 
     *start* is its DTSTART, *at* the time of day of a rule without BYHOUR.
@@ -194,7 +194,7 @@ def _read(text: str) -> Rule:
 
 
 @lru_cache(maxsize=1024)
-def times(text: str, at: time | None) -> tuple[time, ...]:
+def times_of(text: str, at: time | None) -> tuple[time, ...]:
     """Return the times of day at which the canonical rule *text* fires, ascending."""
     return _times(_read(text), at)
 
@@ -205,7 +205,7 @@ def _times(rule: Rule, at: time | None) -> tuple[time, ...]:
     return tuple(time(hour, minute) for hour in hours for minute in minutes)
 
 
-def dates(text: str, start: date | None, since: date) -> Iterator[date]:
+def dates_since(text: str, start: date | None, since: date) -> Iterator[date]:
     """Yield the dates of the canonical rule *text* from *since* on, as if it had neither COUNT nor UNTIL."""
     rule = _read(text)
     since = max(since, start) if start else since
@@ -272,18 +272,18 @@ def _search(rule: Rule, start: date | None, first: date) -> Iterator[date]:
 
 
 @lru_cache(maxsize=1024)
-def last_wall(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
+def find_last_local_time(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
     """Return the last local time by COUNT or UNTIL of the canonical rule *text*; None when it goes on for ever."""
     rule = _read(text)
     if isinstance(rule.until, datetime):
-        return rule.until.astimezone(zone.load(timezone)).replace(tzinfo=None)
+        return rule.until.astimezone(zone.load_zone(timezone)).replace(tzinfo=None)
     if rule.until is not None:
         return datetime.combine(rule.until, time.max)
     if rule.count is None or start is None:
         return None
     each = _times(rule, at)
     whole, rest = divmod(rule.count - 1, len(each))
-    last = next(islice(dates(text, start, start), whole, None), None)
+    last = next(islice(dates_since(text, start, start), whole, None), None)
     return datetime.combine(last, each[rest]) if last else None
 
 
@@ -293,7 +293,7 @@ _PERIODS = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "yea
 _MONTHS = "January February March April May June July August September October November December".split()
 
 
-def words(text: str, at: time | None) -> str:
+def describe(text: str, at: time | None) -> str:
     """Return when the canonical rule *text* fires, without its start and end: `every 2 weeks on Monday at 06:30`."""
     rule = _read(text)
     period = _PERIODS[rule.frequency]
