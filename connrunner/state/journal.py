@@ -13,8 +13,9 @@ from typing import Any
 
 from connrunner.core import run_records
 from connrunner.errors import StateError
-from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
+from connrunner.text.files import replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 VERSION = 1

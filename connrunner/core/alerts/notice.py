@@ -64,7 +64,8 @@ class DeliveryRecord(TypedDict):
 
     notice: str
     recipient: str
-    result: DeliveryStatus  # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
+    # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
+    result: DeliveryStatus
     at: str  # RFC 3339, UTC
     reason: str  # empty when sent
 
