@@ -166,7 +166,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_ended_at_once(place: Place) ->
 
 def test_the_log_keeps_the_number_of_attempts(tmp_path: Any) -> None:
     log = RunLog(tmp_path / "log.jsonl")
-    log.ended(Result(outcome=Outcome.SUCCEEDED, attempts=3))
+    log.write_end(Result(outcome=Outcome.SUCCEEDED, attempts=3))
     log.close()
     (event,) = run_files.read_events(tmp_path / "log.jsonl")
     assert event["attempts"] == 3

@@ -278,7 +278,7 @@ class Played:
             with self.machine.offstage():
                 if self.says is not None:
                     log = run_files.RunLog(self.machine.state.log(self.job["connection"], self.job["run"]))
-                    log.ended(Result(outcome=self.says, message="played"))
+                    log.write_end(Result(outcome=self.says, message="played"))
                     log.close()
                 for descriptor in self.descriptors:
                     os.close(descriptor)

@@ -79,7 +79,7 @@ class RunWatcher:
         )
         try:
             while not self._has_ended():
-                self.tick.drain(until=self._has_ended, idle=self._show)
+                self.tick.drain(until=self._has_ended, meanwhile=self._show)
                 if not self._has_ended():
                     self._show()
                     time.sleep(LOOK)

@@ -305,10 +305,10 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat:
-    """Where a sign of life goes, so that somebody outside notices when it stops."""
+    """Where pings go, so that a monitor outside notices when they stop."""
 
     url: str  # http:// or https://, or a reference to a secret
-    every: int = 300  # seconds between those of a workspace
+    every: int = 300  # seconds between the pings of a workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -429,7 +429,7 @@ class Outcome(StrEnum):
     PARTIAL = "partial"  # some rows were refused
     FAILED = "failed"
     STOPPED = "stopped"
-    INTERRUPTED = "interrupted"  # nobody knows how it ended
+    INTERRUPTED = "interrupted"  # how it ended is not known
     SKIPPED = "skipped"  # due, but it could not start
 
     @property

@@ -88,7 +88,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
 
 
 def mark_stopped(stop: StopRequest, result: Result) -> Result:
-    """Return *result* as that of a run that somebody stopped: with who and why, and what it had done by then."""
+    """Return *result* as that of a stopped run: with who asked for it and why, and what it had done by then."""
     message = stop.description + (f"; {result.message}" if result.message else "")
     detail = {**result.detail, "stopped_by": stop.asked_by, "reason": stop.reason}
     return replace(result, outcome=Outcome.STOPPED, message=message, code="stopped", detail=detail)

@@ -68,7 +68,7 @@ class WorkerProcess:
 class AdoptedWorker:
     """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
 
-    exit_status = None  # nobody can ask for it but its parent
+    exit_status = None  # only its parent can ask for it
 
     def __init__(self, lock: Path, is_held: Callable[[], bool]) -> None:
         self.lock, self._is_held = lock, is_held

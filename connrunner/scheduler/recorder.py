@@ -53,7 +53,7 @@ class RunRecorder:
         return started
 
     def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
-        """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
+        """Record that the run that *started* has ended so, unless another process has; takes the state lock."""
         with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
@@ -67,9 +67,9 @@ class RunRecorder:
     def recover(
         self, started: StartedRun, notify: tuple[Notify, ...], result: Callable[[LogSummary], Result] | None = None
     ) -> Run:
-        """Record the end of a run that nobody saw end; takes the state lock. Hold its lane: nothing of it lives.
+        """Record the end of a run whose connrunner died; takes the state lock. Hold its lane: nothing of it lives.
 
-        Its own log says how it ended, when it came so far; else *result* does, or nobody knows.
+        Its own log says how it ended, when it came so far; else *result* does, or it is not known.
         """
         name = started.connection
         with locks.hold_state_lock(self.state):
@@ -102,7 +102,7 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        Somebody is told once for each content of the problems, not for each slot.
+        There is one notice for each content of the problems, not for each slot.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
@@ -124,7 +124,7 @@ class RunRecorder:
         return run
 
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
-        """Record a waiting run that somebody stopped before it started. Hold the state lock."""
+        """Record a waiting run that was stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
@@ -188,7 +188,7 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
 
 
 def make_token() -> str:
-    """Return a text that nobody else has, for the Message-IDs of what is owed together."""
+    """Return a unique text for the Message-IDs of what is owed together."""
     return uuid.uuid4().hex[:12]
 
 

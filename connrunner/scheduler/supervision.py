@@ -1,4 +1,4 @@
-"""One run at work: told to end when it has to, and seen to its end with all that it started."""
+"""One run at work: it is asked to end when it has to, and watched until all that it started is gone."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SupervisedRun:
 
     @property
     def left(self) -> list[str]:
-        """Who lives on though everything was tried, for people."""
+        """The processes that live on though everything was tried, for people."""
         return self._ending.left if self._ending else []
 
     @property
@@ -60,7 +60,7 @@ class SupervisedRun:
             self.worker.tell(signal.SIGTERM)
 
     def has_ended(self) -> bool:
-        """Do what is due now; True once the worker and all that it started are gone, or nobody can end them."""
+        """Do what is due now; True once the worker and all that it started are gone, or cannot be ended."""
         if self._ending is None:
             if self.worker.is_alive:
                 self._watch()
@@ -99,8 +99,8 @@ class SupervisedRun:
         return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
 
     def _left_behind(self) -> ProcessTree:
-        """Return who belongs to the run of a worker that is gone: by its mark, or since it holds the lane."""
-        # Without our own copy the lane is held by what is left of the run, or free: the right to act for it is ours.
+        """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane."""
+        # Close our own descriptor first: then only left-over processes can hold the lane.
         self.lane.release()
         return ProcessTree(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
 

@@ -98,7 +98,7 @@ class Journal:
         return self.read()
 
     def _settle(self) -> None:
-        """Make durable what a process that was killed wrote and did not sync: nobody may act on what can still go."""
+        """Make durable what a killed process wrote and did not sync: no process may act on what can still go."""
         if self._is_settled:
             return
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)

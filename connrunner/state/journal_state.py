@@ -1,4 +1,4 @@
-"""Where everything stands: promises, the queue, what runs, what mail is owed; the journal's records folded."""
+"""The state that the records of the journal fold into: promises, the queue, started runs, owed mail, alerts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOO_LATE = "too-late"  # the code of a run that was not started for that reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedRun:
-    """A run whose intent is recorded and whose end is not. Whether it lives is told by its lane's lock."""
+    """A run whose intent is recorded and whose end is not. The lock of its lane says whether it lives."""
 
     entry: QueuedRun
     intent: RunIntent
@@ -62,7 +62,7 @@ class MissedSlot(NamedTuple):
 
 @dataclass(slots=True)
 class JournalState:
-    """The sum of all records of the journal."""
+    """The state after all records of the journal."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
     waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
@@ -73,9 +73,9 @@ class JournalState:
     owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
-    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
+    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that were mailed
     last_outcome: dict[str, str] = field(default_factory=dict)
-    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
+    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
@@ -202,33 +202,33 @@ def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
             {
                 "connection": owed.notice.connection,
                 "run": owed.notice.run,
-                "recipient": letter.recipient,
-                "reason": letter.reason,
-                "at": instant.text(letter.at),
-                "attempts": letter.attempts,
+                "recipient": dead_letter.recipient,
+                "reason": dead_letter.reason,
+                "at": instant.text(dead_letter.at),
+                "attempts": dead_letter.attempts,
                 "owed_at": owed.at,
                 "notice": owed.notice.as_dict(),
             }
-            for letter in ledger.dead
+            for dead_letter in ledger.dead
         )
         del state.dead[:-KEPT_DEAD_LETTERS]
 
 
 def _retried(state: JournalState, record: Mapping[str, Any]) -> None:
-    """Owe what was given up once more, to the one recipient."""
-    for letter in _forget_dead(state, record):
+    """Owe a notice that was given up once more, to the one recipient."""
+    for dead_letter in _forget_dead(state, record):
         if record["notice"] not in state.owed:
-            notice = replace(notices.from_mapping(letter["notice"]), recipients=(letter["recipient"],))
-            state.owed[notice.id] = OwedNotice(notice=notice, at=letter["owed_at"])
+            notice = replace(notices.from_mapping(dead_letter["notice"]), recipients=(dead_letter["recipient"],))
+            state.owed[notice.id] = OwedNotice(notice=notice, at=dead_letter["owed_at"])
 
 
 def _forget_dead(state: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    def meant(letter: Mapping[str, Any]) -> bool:
-        identity = letter.get("notice", {}).get("id")
-        return bool(identity == record["notice"] and letter["recipient"] == record["recipient"])
+    def is_meant(dead_letter: Mapping[str, Any]) -> bool:
+        identity = dead_letter.get("notice", {}).get("id")
+        return bool(identity == record["notice"] and dead_letter["recipient"] == record["recipient"])
 
-    found = [letter for letter in state.dead if meant(letter)]
-    state.dead = [letter for letter in state.dead if not meant(letter)]
+    found = [dead_letter for dead_letter in state.dead if is_meant(dead_letter)]
+    state.dead = [dead_letter for dead_letter in state.dead if not is_meant(dead_letter)]
     return found
 
 
@@ -239,7 +239,7 @@ def next_attempt(owed: OwedNotice, now: datetime) -> datetime | None:
 
 
 def as_snapshot(state: JournalState) -> dict[str, Any]:
-    """Return the standing as the snapshot that a journal can begin with."""
+    """Return *state* as the snapshot that a journal can begin with."""
     return {
         "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
         "waiting": [run_records.entry_as_dict(entry) for entry in state.waiting.values()],

@@ -156,14 +156,14 @@ class RunLog:
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
         self._add({"type": "progress", "stage": stage, "done": done, "of": of})
 
-    def counted(self, counts: Counts) -> None:
-        """Add what the program has counted so far: it is known then even if nobody lives to tell the end."""
+    def write_counts(self, counts: Counts) -> None:
+        """Add what the program has counted so far: it is known then even if no process lives to log the end."""
         self._add({"type": "counts", "counts": counts.as_dict()})
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})
 
-    def ended(self, result: Result) -> None:
+    def write_end(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
         self._write({"type": "ended", **run_records.result_as_dict(result)})
         os.fsync(self._descriptor)

@@ -108,7 +108,7 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     try:
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
-        report = so_far.watching(MaskedReport(report, mask))
+        report = so_far.observe(MaskedReport(report, mask))
         match job.connection.work:
             case Import() as work:
                 result = _import(job, work, plain, report, so_far)
@@ -134,7 +134,7 @@ def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileS
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: others read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -165,9 +165,9 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             )
         except BaseException:
             with suppress(Exception):  # told to end in the very moment in which all became durable
-                so_far.imported(store.counts(connection=name, run=job.run))
+                so_far.note_import(store.counts(connection=name, run=job.run))
             raise
-    so_far.imported(done.counts)
+    so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
     result = _counted(done.counts, _import_message(done.counts), files=files)
     if job.rehearsal:
@@ -199,9 +199,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
             return _counted(store.exported(**facts), "there was nothing to send")
-        so_far.delivering(done.counts, done.rows_written, target)
+        so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
-        so_far.delivered(delivered.where)
+        so_far.note_delivery(delivered.where)
         with _private():
             counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
     arrived = done.rows_written - len(delivered.refused)
@@ -244,7 +244,7 @@ def _command(
         timeout=job.time_left,
         report=report,
         family=job.family,
-        counted=so_far.counted,
+        counted=so_far.note_counts,
     )
     said = f": {done.message}" if done.message else ""
     if done.timed_out:
@@ -330,7 +330,7 @@ def main() -> int:
     log = RunLog(job.state.log(job.connection.name, job.run))
     orders = SignalOrders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
-    so_far = PartialResult(tell=log.counted)
+    so_far = PartialResult(tell=log.write_counts)
     result = None
 
     def attempt() -> Result:
@@ -342,7 +342,7 @@ def main() -> int:
 
     found = _begin_trace()
     facts = {"trace_id": found.trace, "span_id": found.span}
-    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
+    log.write_start({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
@@ -352,7 +352,7 @@ def main() -> int:
     finally:
         orders.close()
     _leave_nothing(job, log)
-    log.ended(replace(result, attempts=max(1, attempts.number)))
+    log.write_end(replace(result, attempts=max(1, attempts.number)))
     log.close()
     return 0
 

@@ -1,4 +1,4 @@
-"""Who is told about an ended run?"""
+"""Which notices does the end of a run owe, and to which recipients?"""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from connrunner.core.model import Notify, Run, mailbox
 
 def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, token: str) -> tuple[Notice, ...]:
     """
-    Return what *run*, which has just ended, gives reason to tell; *alerts* is what was known before it.
+    Return the notices that *run*, which has just ended, owes; *alerts* is the state before it.
 
-    Each address is told once about a run: of what changed rather than of the run, and else by the first rule that
-    names it. Who was told of a failure is told of the recovery, also when no rule names them any more.
+    Each address gets one notice about a run: of the change, if there is one, else by the first rule that names the
+    address. Recipients of a failure also get its recovery, even when no rule names them any more.
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
     """
     choices: dict[str, RecipientChoice] = {}

@@ -1,4 +1,4 @@
-"""What has to be told because time went by: reminders, late slots, digests, and that nobody looked for a while."""
+"""Notices that are due because time went by: reminders, late slots, digests, and times without ticks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machi
 def find_reminders(
     connections: Mapping[str, Connection], alerts: AlertState, *, now: datetime, token: str
 ) -> Iterator[Notice]:
-    """Yield the reminders that are due: something has been broken for long, and its people were told long ago."""
+    """Yield the reminders that are due: a connection has failed for long, and its last notice is old."""
     for name in sorted(alerts.alarms):
         choices: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), alerts):
@@ -39,7 +39,7 @@ def find_reminders(
 
 
 def _reminded(connection: Connection | None, alerts: AlertState) -> Iterator[tuple[Notify, Alarm, datetime]]:
-    """Yield who is reminded of a connection that fails, and when."""
+    """Yield the alarms of a connection that fails, with the rule that reminds of each, and when."""
     if connection is None or not connection.enabled:
         return
     alarms = alerts.alarms.get(connection.name, {})
@@ -80,7 +80,7 @@ def find_late_notices(
             facts = {
                 "due_at": instant.text(due_at),
                 "late_seconds": int((now - due_at).total_seconds()),
-                # Queued when it was late already: until then nobody looked.
+                # Queued when it was late already: until then no tick looked.
                 "state": "running" if one.run else "waiting" if one.entry.queued_at < at else "not-started",
             }
             for target in rule.to:
@@ -93,12 +93,12 @@ def find_late_notices(
 def _deadlines(
     one: PromisedSlot, connections: Mapping[str, Connection], default: tuple[Notify, ...], alerts: AlertState
 ) -> Iterator[tuple[Notify, datetime]]:
-    """Yield when a slot is late, for each rule that asks for it. A manual run was promised to nobody."""
+    """Yield when a slot is late, for each rule that asks for it. A manual run has no promised time."""
     if one.entry.trigger != "schedule":
         return
     connection = connections.get(one.entry.connection)
     since = one.entry.due_at
-    if is_part_of_outage(one.entry, alerts):  # it was told with the others: the time counts from the end of the outage
+    if is_part_of_outage(one.entry, alerts):  # its outage was one notice: the time counts from the end of that
         since = instant.parse(alerts.outage_until)
     for rule in connection.notify if connection else default:
         if rule.late_after:
@@ -106,7 +106,7 @@ def _deadlines(
 
 
 def is_part_of_outage(entry: QueuedRun, alerts: AlertState) -> bool:
-    """Tell whether *entry* is one of those that people were told of together: no tick came when it was due."""
+    """Tell whether *entry* belongs to the last outage, which had one notice for all: no tick came when it was due."""
     if not alerts.outage_until:
         return False
     until = instant.parse(alerts.outage_until)
@@ -203,7 +203,7 @@ def decide_timed_notices(
     since: datetime | None,
     token: str,
 ) -> tuple[tuple[Notice, ...], dict[str, Digest | None]]:
-    """Return all that the tick at *now* has to tell of by itself, and the promises of digests that change.
+    """Return all notices that the tick at *now* owes by itself, and the promises of digests that change.
 
     *slots* are those that it found due, *since* is when the last tick looked.
     """
@@ -227,7 +227,7 @@ def find_wake_times(
     promised: Iterable[PromisedSlot],
     alerts: AlertState,
 ) -> Iterator[datetime]:
-    """Yield when there will be something to tell although nothing happens."""
+    """Yield when a notice will be due although nothing happens."""
     for name in alerts.alarms:
         yield from (at for _, _, at in _reminded(connections.get(name), alerts))
     for one in promised:

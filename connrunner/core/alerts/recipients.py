@@ -1,4 +1,4 @@
-"""What each recipient is told, and the notices that this makes."""
+"""What each recipient gets, and the notices that this makes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connrunner.core.model import Target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipientChoice:
-    """What one recipient is told."""
+    """What one recipient gets."""
 
     event: Event
     recipient: str
@@ -51,7 +51,7 @@ def describe_streak(streak: Streak | None) -> dict[str, Any]:
 
 
 def group_notices(choices: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
-    """Return one notice for all who are told the same as one target."""
+    """Return one notice for all recipients that get the same as part of one target."""
     groups: dict[tuple[Any, ...], list[RecipientChoice]] = {}
     for choice in choices:
         groups.setdefault((choice.event, choice.target, choice.replies_to, repr(choice.facts)), []).append(choice)

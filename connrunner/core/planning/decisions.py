@@ -177,7 +177,7 @@ WITHOUT_A_RUN: Mapping[str, Verdict] = {"missed": "too-late", "left_out": "left-
 def explain_instant(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Explanation:
     """Return why it ran, or did not, at *at*: what was decided about the slot of that minute, else about its run.
 
-    *now* parts what nobody has looked at yet from what was not looked at.
+    *now* tells slots to come from those that no tick has looked at.
     """
     known = list(decisions)
     slot = minute(at)

@@ -139,7 +139,7 @@ def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
-    """Somebody asked for a run now."""
+    """A person asked for a run now."""
 
     id: str
     connection: str
@@ -159,7 +159,7 @@ SlotResult = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopRequest:
-    """Somebody asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
+    """A person asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
 
     connection: str
     run: int | None = None
