@@ -136,7 +136,7 @@ def open_store(
 
 
 def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
-    """Write *rows*, CSV with a header, as a Parquet file; see `table`."""
-    from connrunner.profiles import table
+    """Write *rows*, CSV with a header, as a Parquet file; see `parquet_conversion`."""
+    from connrunner.profiles import parquet_conversion
 
-    table.write_parquet(rows, columns, path)
+    parquet_conversion.write_parquet(rows, columns, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from connrunner.core.model import Objective
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import all_of, any_of
 
 
 def allowed(names: Iterable[str], declared: Mapping[str, Objective], said: Callable[[str], str]) -> str:
@@ -20,6 +20,6 @@ def allowed(names: Iterable[str], declared: Mapping[str, Objective], said: Calla
     opt_out = [name for name in names if declared[name].legislation == "opt-out"]
     conditions = []
     if opt_in:
-        conditions.append(sql.any_of(f"coalesce({said(name)}, false)" for name in opt_in))
+        conditions.append(any_of(f"coalesce({said(name)}, false)" for name in opt_in))
     conditions.extend(f"coalesce({said(name)}, true)" for name in opt_out)
-    return sql.all_of(conditions)
+    return all_of(conditions)

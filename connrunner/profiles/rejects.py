@@ -33,12 +33,13 @@ import duckdb
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql, values
-from connrunner.profiles.importing import classify, keys, match, row_errors
+from connrunner.profiles import values
+from connrunner.profiles.importing import classify, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers.normalize import private
+from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.tables import Layout
 
 _ROW_REASONS = {
@@ -71,14 +72,14 @@ def collect(
 ) -> None:
     """Add the reasons of the classified rows of *file*, the *part*th of this run."""
     reasons = ", ".join(
-        f"({number}, {sql.text(code)}, {_or_null(field)}, {sql.text(step)}, {sql.text(message)})"
+        f"({number}, {quote_text(code)}, {_or_null(field)}, {quote_text(step)}, {quote_text(message)})"
         for number, code, field, step, message in _reasons(plan)
     )
     told = " UNION ALL ".join(_told(stage, plan, layout, counts))
     connection.execute(f"""
         INSERT INTO rejects
         WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
-        SELECT {sql.text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
+        SELECT {quote_text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
             r.message || coalesce(t.more, ''), t.value
         FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
 
@@ -93,7 +94,7 @@ def write(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
             COPY (
                 SELECT line, key, field, stage, code, message, value, file FROM rejects
                 ORDER BY part, line, field, code
-            ) TO {sql.text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
+            ) TO {quote_text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
     return int(count)
 
 
@@ -146,7 +147,7 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
 
 def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Iterator[str]:
     """Yield the queries of row, key, number, code, value and what the message ends with, of what did occur."""
-    nothing, key = "NULL::VARCHAR", keys.key(plan, masked=True)
+    nothing, key = "NULL::VARCHAR", row_keys.describe_key(plan, masked=True)
     rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"
     if counts.invalid:
         bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
@@ -178,4 +179,4 @@ def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Ite
 
 
 def _or_null(value: str | None) -> str:
-    return "NULL" if value is None else sql.text(value)
+    return "NULL" if value is None else quote_text(value)

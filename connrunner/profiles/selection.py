@@ -9,9 +9,10 @@ from typing import Any
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
-from connrunner.profiles import sql, values, where
+from connrunner.profiles import values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 BATCH = 1000  # profiles that are fetched at a time
 
@@ -25,7 +26,7 @@ def count(session: StoreSession, condition: str | None) -> int:
 def find(session: StoreSession, name: str, value: str) -> list[dict[str, Any]]:
     """See `ProfileStore.find`."""
     owner = _property(session, name)
-    wanted = f"(SELECT {values.one(owner.type, 'r')} AS x FROM (SELECT {sql.text(value)} AS r))"
+    wanted = f"(SELECT {values.one(owner.type, 'r')} AS x FROM (SELECT {quote_text(value)} AS r))"
     if session.one(f"SELECT x IS NULL FROM {wanted}"):
         raise ArgumentError(f"{value!r} is no value of {name}", hint=f"it must be {values.EXPECTED[owner.type]}")
     column = session.layout.value(name)

@@ -26,7 +26,8 @@ import duckdb
 
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
+from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
 
@@ -111,8 +112,8 @@ def read(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     return Layout(
         properties=properties,
-        columns={name: sql.name(stored[name].column) for name in properties if name in stored},
-        consents={name: sql.name(objectives[name]) for name in model.objectives if name in objectives},
+        columns={name: quote_name(stored[name].column) for name in properties if name in stored},
+        consents={name: quote_name(objectives[name]) for name in model.objectives if name in objectives},
     )
 
 
@@ -168,7 +169,7 @@ def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
 
 
 def _add(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
-    connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {sql.name(column)} {kind}")
+    connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {quote_name(column)} {kind}")
 
 
 def _free(wanted: str, taken: Iterable[str]) -> str:
@@ -183,7 +184,7 @@ def _free(wanted: str, taken: Iterable[str]) -> str:
 
 
 def _retype(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
-    column = sql.name(known.column)
+    column = quote_name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0
     if filled:
@@ -203,7 +204,7 @@ def _said(owner: Property) -> str:
 
 
 def _check_unique(connection: duckdb.DuckDBPyConnection, column: str, owner: Property) -> None:
-    value = sql.name(column)
+    value = quote_name(column)
     found = connection.execute(
         f"""SELECT count(*) FROM (
             SELECT 1 FROM store.profiles WHERE {value} IS NOT NULL GROUP BY {value} HAVING count(*) > 1)"""

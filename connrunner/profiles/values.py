@@ -19,7 +19,7 @@ empty then says nothing.
 from __future__ import annotations
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 LONGEST_TEXT = 65_000
 RULES = 1  # counts up when a text that was refused becomes a value, or the other way round
@@ -143,4 +143,4 @@ def shown(value: str, *, personal: bool) -> str:
 
 
 def _spelt(value: str, pattern: str) -> str:
-    return f"regexp_full_match({value}, {sql.text(pattern)})"
+    return f"regexp_full_match({value}, {quote_text(pattern)})"

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import duckdb
 
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 LONGEST_LINE = 16_000_000  # bytes
@@ -46,7 +46,7 @@ def lines(source: Path, encoding: str, *, pairs: bool) -> Iterator[bytes]:
     # Without strict mode DuckDB ends a line at each carriage return and each line feed, so that an empty line stands
     # between the two signs of a pair. Empty lines are kept where there is one column; so what delimits columns is no
     # character (U+FFFF).
-    query = f"""SELECT coalesce(line, '') FROM read_csv({sql.text(str(source))}, auto_detect = false, header = false,
+    query = f"""SELECT coalesce(line, '') FROM read_csv({quote_text(str(source))}, auto_detect = false, header = false,
         compression = 'zstd', encoding = '{encoding}', delim = '\uffff', quote = '', escape = '', nullstr = '',
         new_line = '\\n', strict_mode = {not pairs}, parallel = false, max_line_size = {LONGEST_LINE},
         buffer_size = {2 * LONGEST_LINE},

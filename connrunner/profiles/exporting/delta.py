@@ -21,10 +21,11 @@ from collections.abc import Mapping, Sequence
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Property
-from connrunner.profiles import consent, sql, where
+from connrunner.profiles import consent, where
 from connrunner.profiles.exporting import identifiers
 from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 VERDICTS = ("created", "updated", "unchanged", "filtered", "consent_blocked", "deleted", "rejected")
 CREATED, UPDATED, UNCHANGED, FILTERED, BLOCKED, DELETED, REJECTED = range(len(VERDICTS))
@@ -53,7 +54,7 @@ def decide(session: StoreSession, work: Export, columns: Mapping[str, tuple[Prop
                     coalesce(s.known, false) AS known, s.digest AS before
                 FROM store.profiles p LEFT JOIN (
                     SELECT profile, digest, identifiers, true AS known FROM store.sent
-                    WHERE connection = {sql.text(sender)}
+                    WHERE connection = {quote_text(sender)}
                 ) s ON s.profile = p._id
             )""",
             lambda part: session.report.progress("checking", round(part * total), total),
@@ -73,7 +74,7 @@ def _mark_deleted(session: StoreSession, exported: Sequence[Property], sender: s
     session.execute(f"""
         INSERT INTO sending BY NAME
         SELECT profile, identifiers, true AS bare, true AS known, false AS refused FROM store.sent
-        WHERE connection = {sql.text(sender)} AND identifiers IS NOT NULL
+        WHERE connection = {quote_text(sender)} AND identifiers IS NOT NULL
             AND profile NOT IN (SELECT _id FROM store.profiles)""")
     lost = f"known AND (verdict IS NULL OR verdict IN ({FILTERED}, {BLOCKED}))"
     if not session.one(f"SELECT count(*) FROM sending WHERE {lost}"):
@@ -81,7 +82,7 @@ def _mark_deleted(session: StoreSession, exported: Sequence[Property], sender: s
     found = [identifiers.text_from_json(owner, "identifiers") for owner in exported]
     for owner, value in zip(exported, found, strict=True):
         session.execute(f"""
-            UPDATE sending SET identifiers = json_merge_patch(identifiers, {sql.text(json.dumps({owner.name: None}))})
+            UPDATE sending SET identifiers = json_merge_patch(identifiers, {quote_text(json.dumps({owner.name: None}))})
             WHERE {lost} AND {value} IN (
                 SELECT {value} FROM sending WHERE verdict IN ({CREATED}, {UPDATED}, {UNCHANGED}))""")
     session.execute(f"""
@@ -114,5 +115,5 @@ def _digest(columns: Mapping[str, tuple[Property, str]]) -> str:
     # No text contains NUL, and none is empty. The columns' names are part of what is sent: a new column is a change of
     # every row.
     cells = [f"to_json({value})::VARCHAR" if owner.many else f"{value}::VARCHAR" for owner, value in columns.values()]
-    texts = [sql.text(json.dumps(list(columns))), *(f"coalesce({cell}, '')" for cell in cells)]
+    texts = [quote_text(json.dumps(list(columns))), *(f"coalesce({cell}, '')" for cell in cells)]
     return f"md5_number(concat_ws(chr(0), {', '.join(texts)}))"

@@ -8,7 +8,7 @@ begins with a tab or a line break is made safe as well (OWASP, CSV injection). N
 from __future__ import annotations
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 _TEXTS = (PropertyType.TEXT, PropertyType.EMAIL)
 _BLANK = r"[\x00-\x20\x7f\x{85}\x{a0}\x{feff}\pZ]"
@@ -20,4 +20,4 @@ def safe(kind: PropertyType, cell: str) -> str:
     """Return the expression of the *cell*, a text made of values of *kind*, as a spreadsheet may read it."""
     if kind not in _TEXTS:
         return cell
-    return f"CASE WHEN regexp_matches({cell}, {sql.text(_FORMULA)}) THEN '''' || {cell} ELSE {cell} END"
+    return f"CASE WHEN regexp_matches({cell}, {quote_text(_FORMULA)}) THEN '''' || {cell} ELSE {cell} END"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connrunner.core.model import Property
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 
 def as_json(exported: Iterable[tuple[Property, str]]) -> str:
     """Return the expression of the identifiers among *exported* properties and their values, as one JSON object."""
     members = {owner.name: values.plain(owner.type, value) for owner, value in exported if owner.identifier}
-    return f"to_json({{{', '.join(f'{sql.text(name)}: {value}' for name, value in members.items())}}})::VARCHAR"
+    return f"to_json({{{', '.join(f'{quote_text(name)}: {value}' for name, value in members.items())}}})::VARCHAR"
 
 
 def from_json(owner: Property, source: str) -> str:
@@ -22,7 +23,7 @@ def from_json(owner: Property, source: str) -> str:
 
 def text_from_json(owner: Property, source: str) -> str:
     """Return the expression of one identifier's text form in *source*, which `as_json` made; NULL without it."""
-    place = sql.text(f'$."{owner.name}"')
+    place = quote_text(f'$."{owner.name}"')
     return f"json_extract_string({source}, {place})"
 
 
@@ -33,5 +34,5 @@ def shown(session: StoreSession, source: str, *, masked: bool = True) -> str:
         if owner.identifier:
             value = f"coalesce({from_json(owner, source)}, {session.layout.value(name)})"
             text = values.shown(values.plain(owner.type, value), personal=owner.personal and masked)
-            parts.append(f"{sql.text(name + '=')} || {text}")
+            parts.append(f"{quote_text(name + '=')} || {text}")
     return f"nullif(concat_ws(', ', {', '.join(parts)}), '')" if parts else "NULL::VARCHAR"

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from connrunner.core.model import Export
 from connrunner.errors import RunError
-from connrunner.profiles import rejects, sql
+from connrunner.profiles import rejects
 from connrunner.profiles.exporting import delta, identifiers
 from connrunner.profiles.readers.normalize import free, private
 from connrunner.profiles.results import RefusedRow
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 MOST = 100_000  # rows that are told of
 LONGEST = 1_000  # characters of what the partner said about one
@@ -35,7 +36,7 @@ def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, 
             file.write(line.encode("utf-8", "replace") + b"\n")
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE refusals AS
-        SELECT n.profile, r.* FROM read_json({sql.text(str(path))}, format = 'newline_delimited',
+        SELECT n.profile, r.* FROM read_json({quote_text(str(path))}, format = 'newline_delimited',
             columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
         JOIN (
             SELECT s.profile, row_number() OVER (ORDER BY {delta.IN_ORDER}) - 1 AS row
@@ -51,7 +52,7 @@ def tell(session: StoreSession, path: Path, *, file: str) -> None:
     key = identifiers.shown(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
-        SELECT {sql.text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
+        SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
             r.code, r.message
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN sending s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")

@@ -23,11 +23,12 @@ from pathlib import Path
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expected, runs, sql, values
+from connrunner.profiles import expected, run_records, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
 from connrunner.profiles.results import ExportResult, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 MARK = "deleted"  # the column that says so
 
@@ -78,9 +79,9 @@ def exported(
     rejects: Path | None,
 ) -> Counts:
     """Make what `sending` holds, but for the *refused* rows, the last success of the connection *sender*."""
-    mine = f"connection = {sql.text(sender)}"
+    mine = f"connection = {quote_text(sender)}"
     with session.transaction():
-        number = runs.begin(session, sender, run, "export", at)
+        number = run_records.begin(session, sender, run, "export", at)
         if refused:
             refusals.mark(session, sent.work, refused, rows=sent.rows)
         counts = delta.counted(session)
@@ -96,9 +97,9 @@ def exported(
                 AND (s.verdict = {UPDATED} OR s.refused OR s.identifiers IS DISTINCT FROM t.identifiers)""")
         session.execute(f"""
             INSERT INTO store.sent BY NAME
-            SELECT {sql.text(sender)} AS connection, profile, digest, identifiers, {number} AS run FROM sending
+            SELECT {quote_text(sender)} AS connection, profile, digest, identifiers, {number} AS run FROM sending
             WHERE verdict = {CREATED} AND NOT refused""")
-        runs.end(session, number, counts)
+        run_records.end(session, number, counts)
         if refused and rejects:
             refusals.tell(session, rejects, file=sent.file)
     return counts

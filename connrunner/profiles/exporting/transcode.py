@@ -13,9 +13,9 @@ from typing import Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.readers.normalize import CHUNK, free, private
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 _PART = 3_000  # bytes that DuckDB gets at a time
 _LARGEST_FIELD = 1 << 30  # characters
@@ -62,9 +62,9 @@ def _write_zstd(session: StoreSession, chunks: Iterator[bytes], path: Path) -> N
     private(path).close()
     session.execute(f"""
         COPY (
-            SELECT from_base64(line) FROM read_csv({sql.text(str(lines))}, auto_detect = false, header = false,
+            SELECT from_base64(line) FROM read_csv({quote_text(str(lines))}, auto_detect = false, header = false,
                 delim = '|', quote = '', escape = '', columns = {{line: 'VARCHAR'}})
-        ) TO {sql.text(str(path))} (FORMAT blob, COMPRESSION zstd, USE_TMP_FILE false)""")
+        ) TO {quote_text(str(path))} (FORMAT blob, COMPRESSION zstd, USE_TMP_FILE false)""")
     lines.unlink()
 
 

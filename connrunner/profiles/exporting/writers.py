@@ -16,10 +16,11 @@ from typing import Literal
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.exporting import formulas, transcode
 from connrunner.profiles.readers.normalize import encoding, free, private
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_name, quote_text
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
@@ -90,8 +91,8 @@ def write(
         kinds = {name: owner for name, (owner, _) in zip(names, wanted.values(), strict=True)}
         selected = " || ".join(_json_line(cells, kinds))
     else:
-        selected = ", ".join(f"{cell} AS {sql.name(name)}" for name, cell in cells.items())
-    session.watched(f"COPY (SELECT {selected} FROM {source}) TO {sql.text(str(target))} ({options})", tell)
+        selected = ", ".join(f"{cell} AS {quote_name(name)}" for name, cell in cells.items())
+    session.watched(f"COPY (SELECT {selected} FROM {source}) TO {quote_text(str(target))} ({options})", tell)
     if recoded:
         transcode.transcode(session, target, path, form, packing)
         target.unlink()
@@ -110,7 +111,7 @@ def _json_line(cells: Mapping[str, str], owners: Mapping[str, Property]) -> Iter
     """Yield the expressions that make one JSON object of *cells*, one behind the other."""
     start = "{"
     for name, cell in cells.items():
-        yield sql.text(f"{start}{json.dumps(name, ensure_ascii=False)}:")
+        yield quote_text(f"{start}{json.dumps(name, ensure_ascii=False)}:")
         yield f"coalesce({_json(owners[name], cell)}, 'null')"
         start = ","
     yield "'}'"
@@ -134,8 +135,8 @@ def _options(form: Format, *, packing: Packing, spelt: bool) -> str:
         return rf"FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\n', {around}{common}"
     if form.type in ("jsonl", "json"):
         return f"FORMAT json, ARRAY {form.type == 'json'}, {common}"
-    return f"""FORMAT csv, HEADER {form.header}, DELIMITER {sql.text(form.delimiter)}, QUOTE {sql.text(form.quote)},
-        ESCAPE {sql.text(form.quote)}, NULLSTR '', {common}"""
+    return f"""FORMAT csv, HEADER {form.header}, DELIMITER {quote_text(form.delimiter)}, QUOTE {quote_text(form.quote)},
+        ESCAPE {quote_text(form.quote)}, NULLSTR '', {common}"""
 
 
 def _check_distinct(names: list[str]) -> None:
@@ -152,7 +153,7 @@ def _check_distinct(names: list[str]) -> None:
 def _header(session: StoreSession, form: Format, name: str) -> str:
     if form.type != "csv" or not form.spreadsheet:
         return name
-    return str(session.one(f"SELECT {formulas.safe(PropertyType.TEXT, sql.text(name))}"))
+    return str(session.one(f"SELECT {formulas.safe(PropertyType.TEXT, quote_text(name))}"))
 
 
 def _cell(form: Format, owner: Property, value: str) -> str:
@@ -176,7 +177,7 @@ def _check_unquoted(session: StoreSession, form: Format, cells: Mapping[str, str
             if form.header and sign in column:
                 raise _needs_quotes(f"the name of the column {column!r}", called)
             culprits.append((column, called))
-            cases.append(f"WHEN contains({cell}, {sql.text(sign)}) THEN {len(culprits) - 1}")
+            cases.append(f"WHEN contains({cell}, {quote_text(sign)}) THEN {len(culprits) - 1}")
     found = session.execute(
         f"""SELECT row, culprit FROM (
             SELECT row_number() OVER () AS row, culprit FROM (

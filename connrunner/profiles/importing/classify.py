@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import duckdb
 
 from connrunner.core.model import Write
-from connrunner.profiles import consent, sql
+from connrunner.profiles import consent
 from connrunner.profiles.importing import match
 from connrunner.profiles.importing.match import Matches
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
@@ -78,9 +79,9 @@ def classify(
         for flag in flags(found)
     ]
     fate = "f.fate" if matches.fated else "NULL"
-    overflows = sql.any_of(overflow(mapped, layout) for mapped in plan.increments)
+    overflows = any_of(overflow(mapped, layout) for mapped in plan.increments)
     acts = consent.allowed(plan.work.objectives, plan.objectives, lambda name: said(plan, layout, name))
-    changed = sql.any_of(f"{flag} <> 0" for flag in flags(found))
+    changed = any_of(f"{flag} <> 0" for flag in flags(found))
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE verdicts AS
         SELECT rn, pid, {", ".join(flags(found))}, (CASE
@@ -188,7 +189,7 @@ def _refuse_taken_identifiers(
             INSERT INTO taken
             WITH takers AS (
                 SELECT v.rn, v.pid, s.{value} AS value FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
-                WHERE s.{value} IS NOT NULL AND ({sql.any_of((created, updated))})
+                WHERE s.{value} IS NOT NULL AND ({any_of((created, updated))})
             )
             SELECT t.rn, {mapped.number} FROM takers t
             JOIN store.profiles p ON {layout.value(mapped.field.property)} = t.value

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from connrunner.profiles import sql
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.sql_fragments import all_of
 from connrunner.profiles.tables import Layout
 
 SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4
@@ -95,7 +95,7 @@ def _different(connection: duckdb.DuckDBPyConnection) -> str:
 
 
 def _meets(group: Sequence[MappedField], layout: Layout) -> str:
-    return sql.all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
+    return all_of(f"s.v{mapped.number} = {layout.value(mapped.field.property)}" for mapped in group)
 
 
 def _find_profiles(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout) -> None:
@@ -116,8 +116,8 @@ def _link_rows(connection: duckdb.DuckDBPyConnection, stage: Stage, plan: Import
     links = []
     for group in plan.groups:
         columns = ", ".join(keys[mapped.number] for mapped in group)
-        complete = sql.all_of(f"{keys[mapped.number]} IS NOT NULL" for mapped in group)
-        same = sql.all_of(f"s.{keys[mapped.number]} = k.{keys[mapped.number]}" for mapped in group)
+        complete = all_of(f"{keys[mapped.number]} IS NOT NULL" for mapped in group)
+        same = all_of(f"s.{keys[mapped.number]} = k.{keys[mapped.number]}" for mapped in group)
         links.append(f"""SELECT s.rn AS a, k.first AS b FROM sound s JOIN (
             SELECT {columns}, min(rn) AS first FROM sound WHERE {complete} GROUP BY {columns} HAVING count(*) > 1
         ) k ON {same} WHERE s.rn <> k.first""")

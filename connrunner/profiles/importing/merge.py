@@ -6,11 +6,11 @@ import duckdb
 
 from connrunner.core.counts import Counts
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
 
 
@@ -102,7 +102,7 @@ def _record_refusals(
         UPDATE store.profiles p SET _changed = {run}, {", ".join(assignments)}
         FROM (SELECT v.pid, s.* FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
             WHERE v.verdict = {NUMBER["consent_blocked"]} AND v.pid IS NOT NULL) s
-        WHERE p.rowid = s.pid AND ({sql.any_of(told)})""")
+        WHERE p.rowid = s.pid AND ({any_of(told)})""")
 
 
 def _expect(connection: duckdb.DuckDBPyConnection, statement: str, rows: int) -> None:

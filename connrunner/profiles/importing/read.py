@@ -8,13 +8,14 @@ import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expected, sql
+from connrunner.profiles import expected
 from connrunner.profiles.importing.stage import Stage, stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import NormalizedFile, plain
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 SAMPLE = 1 << 16
 
@@ -29,7 +30,7 @@ def read(
     form = plan.form(file)
     opened = plain(file, form, session.temp)
 
-    def staged(rows: Rows) -> Stage:
+    def staged(rows: RecordSource) -> Stage:
         return stage(session, table, rows, plan, file.name, lambda part: tell(round(part * rows.about), rows.about))
 
     if form.type == "parquet":
@@ -64,7 +65,7 @@ def _about(file: NormalizedFile) -> int:
     return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
 
 
-def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> Rows:
+def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> RecordSource:
     relation = parquet.relation(file)
     try:
         columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
@@ -85,7 +86,7 @@ def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> R
 
 def _excel(
     session: StoreSession, file: LocalFile, opened: NormalizedFile, plan: ImportPlan, tell: Callable[[int, int], None]
-) -> Rows:
+) -> RecordSource:
     sheet = plan.form(file).sheet
     names = excel.columns(opened, sheet)
     missing = [name for name in plan.columns if name not in names]
@@ -104,7 +105,7 @@ def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
 def _objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
     """Look at what the objects of *file* have, now that they are staged."""
     if names := plan.work.expect.columns if result.rows else ():
-        cells = [f"json_type(record, {sql.text(jsonlines.pointer_to(name))})" for name in names]
+        cells = [f"json_type(record, {quote_text(jsonlines.pointer_to(name))})" for name in names]
         found = session.execute(
             f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.relation(file.path, ())}"
         ).fetchall()[0]

@@ -17,15 +17,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from connrunner.core.model import Format, LocalFile
-from connrunner.profiles import sql
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
-from connrunner.profiles.importing.keys import key
 from connrunner.profiles.importing.merge import unbalanced
+from connrunner.profiles.importing.row_keys import describe_key
 from connrunner.profiles.importing.stage import Stage, stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import all_of, quote_text, quote_texts
 
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
@@ -39,21 +39,21 @@ def offered(session: StoreSession, plan: ImportPlan, *, reader: str, table: str)
         return None
     session.execute(
         f"""CREATE OR REPLACE TEMP TABLE kept_rows AS
-        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {sql.text(reader)}
+        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {quote_text(reader)}
         ORDER BY number"""
     )
     names = list(plan.columns)
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
     pointer = {name: jsonlines.pointer_to(name) for name in names}
-    rows = Rows(
-        relation=f"(SELECT *, json_extract_string(record, {sql.texts(pointer.values())}) AS texts FROM kept_rows)",
+    rows = RecordSource(
+        relation=f"(SELECT *, json_extract_string(record, {quote_texts(pointer.values())}) AS texts FROM kept_rows)",
         cell=place.__getitem__,
         cells=lambda name, separator: (
-            f"""CASE WHEN json_type(record, {sql.text(pointer[name])}) = 'ARRAY'
+            f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
             THEN json_extract_string({place[name]}, '$[*]')
-            WHEN cells THEN string_split({place[name]}, {sql.text(separator)}) ELSE [{place[name]}] END"""
+            WHEN cells THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
         ),
-        present=lambda name: f"json_type(record, {sql.text(pointer[name])}) IS NOT NULL",
+        present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
         flaw="flaw",
         whole="record::VARCHAR",
         about=count,
@@ -78,8 +78,8 @@ def supersede(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: I
     session.execute(f"CREATE OR REPLACE TEMP TABLE owners AS {_owners(session, plan)}")
     for fresh in newer:
         for group in plan.groups:
-            same_key = sql.all_of(f"s.v{mapped.number} = k.v{mapped.number}" for mapped in group)
-            same_profile = sql.all_of(f"s.v{mapped.number} = k.{_known(mapped)}" for mapped in group)
+            same_key = all_of(f"s.v{mapped.number} = k.v{mapped.number}" for mapped in group)
+            same_profile = all_of(f"s.v{mapped.number} = k.{_known(mapped)}" for mapped in group)
             session.execute(f"""
                 INSERT INTO superseded SELECT k.rn FROM replaceable k JOIN {fresh.table} s ON {same_key};
                 INSERT INTO superseded SELECT k.rn FROM owners k JOIN {fresh.table} s ON {same_profile}""")
@@ -100,7 +100,7 @@ def _owners(session: StoreSession, plan: ImportPlan) -> str:
 
 
 def _meets(session: StoreSession, group: Sequence[MappedField]) -> str:
-    return sql.all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
+    return all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
 
 
 def _known(mapped: MappedField) -> str:
@@ -111,8 +111,8 @@ def tell_superseded(session: StoreSession, old: Stage, plan: ImportPlan, *, part
     """Add the rows that `supersede` found to the temporary table `rejects`."""
     session.execute(
         f"""INSERT INTO rejects (file, part, line, key, stage, code, message)
-        SELECT {sql.text(NAME)}, {part}, s.rowid + {old.first_line}, {key(plan, masked=True)}, 'match', 'duplicate',
-            'a newer row is about the same profile and replaces this one'
+        SELECT {quote_text(NAME)}, {part}, s.rowid + {old.first_line}, {describe_key(plan, masked=True)},
+            'match', 'duplicate', 'a newer row is about the same profile and replaces this one'
         FROM {old.table} s WHERE s.rowid IN (FROM superseded)"""
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.importing import stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.sql_fragments import all_of, any_of
 
 ROW = -1  # stands for the row where a field's number is expected
 
@@ -41,7 +42,7 @@ def _reasons(plan: ImportPlan) -> Iterator[str]:
         shown = values.shown(f"q{number}", personal=True)
         yield _reason(f"flaw IS NULL AND {wrong}", objective(number), "'wrong-type'", shown)
     # A key that is there but wrong is one mistake, not two.
-    spelt = sql.any_of(sql.all_of(map(stage.filled, group)) for group in plan.groups)
+    spelt = any_of(all_of(map(stage.filled, group)) for group in plan.groups)
     lacking = f"flaw IS NULL AND {stage.keyless(plan)} AND NOT coalesce({spelt}, false)"
     yield _reason(lacking, ROW, "'missing-key'")
 

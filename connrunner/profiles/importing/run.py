@@ -12,8 +12,8 @@ from typing import Any
 from connrunner.core.counts import Counts
 from connrunner.core.model import Import, LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import expected, rejects, runs
-from connrunner.profiles.importing import differences, ledger, merge, progress, retained_rows
+from connrunner.profiles import connection_state, expected, rejects, run_records
+from connrunner.profiles.importing import differences, ledger, merge, retained_rows
 from connrunner.profiles.importing.classify import classify
 from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.match import match
@@ -88,7 +88,7 @@ def import_files(
             tasks.append(_prepare(session, file, ready, number, reader, digests, before=before, left=left))
         rejects.prepare(session.connection)
         with session.transaction(keep=not dry_run):
-            at_work = runs.begin(session, reader, run, "import", at)
+            at_work = run_records.begin(session, reader, run, "import", at)
             stored = int(session.one("SELECT count(*) FROM store.profiles"))
             results: list[FileResult] = []
             shown: list[Difference] = []
@@ -102,9 +102,9 @@ def import_files(
             total = sum((result.counts for result in results), Counts())
             if problem := total.imbalance():
                 raise merge.unbalanced(problem)
-            runs.end(session, at_work, total)
+            run_records.end(session, at_work, total)
             if mark is not None:
-                progress.leave(session, reader, mark, run=at_work)
+                connection_state.leave(session, reader, mark, run=at_work)
             # Also of a run that fails now: they tell what was unexpected.
             rejects.write(session.connection, rejects_path)
             expected.check_import(work.expect, _arrival(tasks, results, stored))

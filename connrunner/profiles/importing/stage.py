@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.mapping import ImportPlan, MappedField
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import all_of, any_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,11 +29,11 @@ class Stage:
     table: str
     rows: int
     first_line: int
-    records: Rows  # where they came from
+    records: RecordSource  # where they came from
 
 
 def stage(
-    session: StoreSession, table: str, rows: Rows, plan: ImportPlan, name: str, tell: Callable[[float], None]
+    session: StoreSession, table: str, rows: RecordSource, plan: ImportPlan, name: str, tell: Callable[[float], None]
 ) -> Stage:
     """
     Fill *table* with the *rows* of the file *name*; *tell* hears meanwhile which part (0 to 1) is done.
@@ -72,7 +73,7 @@ def _unordered(name: str, reason: str) -> RunError:
     )
 
 
-def _select(rows: Rows, plan: ImportPlan) -> str:
+def _select(rows: RecordSource, plan: ImportPlan) -> str:
     """Return the query: the innermost part reads texts, the middle one types them, the outer one tells what is bad."""
     raw, typed, out, bad, texts = [f"{rows.flaw} AS flaw"], ["*"], [], ["flaw IS NOT NULL"], ["flaw"]
     for mapped in plan.fields:
@@ -93,7 +94,7 @@ def _select(rows: Rows, plan: ImportPlan) -> str:
         texts.append(f"q{number}")
     bad.append(keyless(plan))
     # Why is worked out later, for the bad rows alone: here it would cost each of them.
-    return f"""SELECT {", ".join(out)}, CASE WHEN {sql.any_of(bad)} THEN [{", ".join(texts)}] END AS bad
+    return f"""SELECT {", ".join(out)}, CASE WHEN {any_of(bad)} THEN [{", ".join(texts)}] END AS bad
         FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {rows.relation}))"""
 
 
@@ -104,7 +105,7 @@ def filled(mapped: MappedField) -> str:
 
 def keyless(plan: ImportPlan) -> str:
     """Return the condition that none of the plan's keys is complete."""
-    return sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
+    return all_of(any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
 
 
 def member(mapped: MappedField) -> str:
@@ -112,7 +113,7 @@ def member(mapped: MappedField) -> str:
     return values.one(mapped.owner.type, "x")
 
 
-def _text(mapped: MappedField, rows: Rows) -> str:
+def _text(mapped: MappedField, rows: RecordSource) -> str:
     column = mapped.field.column
     if not mapped.owner.many:
         return rows.cell(column)

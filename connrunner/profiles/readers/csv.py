@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
-from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.profiles.readers.record_source import RecordSource, compose_record
+from connrunner.profiles.sql_fragments import quote_text
 
 if TYPE_CHECKING:
     import _csv
@@ -45,27 +45,27 @@ def header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tuple[t
     return names, lines
 
 
-def rows(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
+def rows(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> RecordSource:
     """Return where DuckDB reads the records of *file* itself; its error means that they have to be rewritten."""
     # Without quotes there is nothing to be strict about, and surplus columns beyond the first are overlooked.
     columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
-    quote = sql.text(form.quote if file.quotes else "")
+    quote = quote_text(form.quote if file.quotes else "")
     types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
     # Left to itself, a reader that is not strict loses signs around a carriage return that stands alone.
     strictness = "strict_mode = true" if file.quotes else "strict_mode = false, new_line = '\\n'"
-    relation = f"""read_csv({sql.text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
-        delim = {sql.text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {sql.text(_UNUSED)},
+    relation = f"""read_csv({quote_text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
+        delim = {quote_text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {quote_text(_UNUSED)},
         {strictness}, null_padding = true, columns = {{{types}}})"""
     place = {name: columns[number] for number, name in enumerate(names)}
     last = len(names) - 1
-    return Rows(
+    return RecordSource(
         relation=relation,
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
         flaw=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
             WHEN c{last} IS NULL THEN 'too-few-columns' END""",
-        whole=whole(place),
+        whole=compose_record(place),
         about=about,
         first_line=2 if form.header else 1,
         nul=file.nul,
@@ -74,7 +74,7 @@ def rows(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *
 
 def rewritten(
     file: NormalizedFile, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path
-) -> Rows:
+) -> RecordSource:
     """
     Return the records of *file* from a copy in *folder*, written by the csv module's reading of it.
 
@@ -93,13 +93,13 @@ def rewritten(
         raise undecodable(file.path, file.name) or error from None
     place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
     broken = f"to_json(texts[{torn + 1}])::VARCHAR"
-    return Rows(
+    return RecordSource(
         relation=jsonlines.relation(path, [f"/{position}" for position in range(torn + 1)]),
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
         flaw="texts[1]",
-        whole=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {whole(place)} END",
+        whole=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {compose_record(place)} END",
         about=count,
         first_line=2 if form.header else 1,
         nul=file.nul,

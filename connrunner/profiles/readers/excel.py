@@ -21,10 +21,10 @@ from typing import Any
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.readers import compression, jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private
-from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.profiles.readers.record_source import RecordSource, compose_record
+from connrunner.profiles.sql_fragments import quote_text
 
 TOLD = 10_000  # rows between two words about how far it is
 IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
@@ -47,7 +47,7 @@ def rows(
     copied: Sequence[str],
     folder: Path,
     tell: Callable[[int, int], None],
-) -> Rows:
+) -> RecordSource:
     """
     Return the records of the *sheet* from a copy of its *copied* columns in *folder*.
 
@@ -68,13 +68,13 @@ def rows(
             if count % TOLD == 0:
                 tell(count, count)  # nobody knows how many there are
     place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
-    return Rows(
+    return RecordSource(
         relation=jsonlines.relation(path, [f"/{position}" for position in range(len(numbers) + 1)]),
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
         flaw="texts[1]",
-        whole=whole(place),
+        whole=compose_record(place),
         about=count,
         first_line=2,
     )

@@ -17,14 +17,15 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import runs, selection, sql, tables
+from connrunner.profiles import connection_state, run_records, selection, tables
 from connrunner.profiles.exporting import run as export
 from connrunner.profiles.exporting.run import PendingExport
-from connrunner.profiles.importing import ledger, progress
+from connrunner.profiles.importing import ledger
 from connrunner.profiles.importing import run as imports
 from connrunner.profiles.mapping import plan
 from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
@@ -80,15 +81,15 @@ class DuckDBStore:
 
     def mark(self, *, connection: str) -> Any:
         with _told(self._session.path):
-            return progress.mark(self._session, connection)
+            return connection_state.mark(self._session, connection)
 
     def remembered(self, connection: str) -> dict[str, Any]:
         with _told(self._session.path):
-            return progress.remembered(self._session, connection)
+            return connection_state.remembered(self._session, connection)
 
     def forget(self, connection: str) -> None:
         with _told(self._session.path):
-            progress.forget(self._session, connection)
+            connection_state.forget(self._session, connection)
 
     def export(
         self,
@@ -133,7 +134,7 @@ class DuckDBStore:
 
     def counts(self, *, connection: str, run: int) -> Counts | None:
         with _told(self._session.path):
-            return runs.counts(self._session, connection, run)
+            return run_records.counts(self._session, connection, run)
 
     def count(self, where: str | None = None) -> int:
         with _told(self._session.path):
@@ -160,7 +161,7 @@ def open_store(
     folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_made(temp)))
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
-        connection.execute(_SETTINGS + f"SET temp_directory = {sql.text(str(folder / 'spill'))}")
+        connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with _told(path):
             _attach(connection, path, read_only=read_only, wait=wait)
             session = StoreSession(
@@ -198,7 +199,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
     until = time.monotonic() + wait
     while True:
         try:
-            connection.execute(f"ATTACH {sql.text(str(path))} AS store ({options})")
+            connection.execute(f"ATTACH {quote_text(str(path))} AS store ({options})")
             break
         except duckdb.Error as error:
             if not _is_in_use(error):

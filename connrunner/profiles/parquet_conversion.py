@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import ArgumentError
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 
 def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
@@ -19,7 +19,7 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
     *columns* names each column and its type in SQL; an empty cell is no value.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    types = ", ".join(f"{sql.text(name)}: {sql.text(kind)}" for name, kind in columns.items())
+    types = ", ".join(f"{quote_text(name)}: {quote_text(kind)}" for name, kind in columns.items())
     with tempfile.NamedTemporaryFile(
         "w", suffix=".csv", encoding="utf-8", errors="backslashreplace", newline=""
     ) as file:
@@ -29,8 +29,8 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
         try:
             with duckdb.connect() as made:
                 made.execute(
-                    f"COPY (SELECT * FROM read_csv({sql.text(file.name)}, {how}, nullstr = '', parallel = false)) "
-                    f"TO {sql.text(str(beside))} (FORMAT parquet, COMPRESSION zstd)"
+                    f"COPY (SELECT * FROM read_csv({quote_text(file.name)}, {how}, nullstr = '', parallel = false)) "
+                    f"TO {quote_text(str(beside))} (FORMAT parquet, COMPRESSION zstd)"
                 )
             beside.chmod(0o600)
             beside.replace(path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class RecordSource:
     """
     One relation whose rows are the file's records, in their order.
 
@@ -30,6 +30,6 @@ class Rows:
     nul: bool = True  # a text may contain NUL
 
 
-def whole(cells: Mapping[str, str]) -> str:
+def compose_record(cells: Mapping[str, str]) -> str:
     """Return the expression of a record as JSON text, from the expressions of its *cells*."""
-    return f"json_object({', '.join(f'{sql.text(name)}, {cell}' for name, cell in cells.items())})::VARCHAR"
+    return f"json_object({', '.join(f'{quote_text(name)}, {cell}' for name, cell in cells.items())})::VARCHAR"
