@@ -94,7 +94,7 @@ def write(
         selected = ", ".join(f"{cell} AS {quote_name(name)}" for name, cell in cells.items())
     session.watched(f"COPY (SELECT {selected} FROM {source}) TO {quote_text(str(target))} ({options})", tell)
     if recoded:
-        transcode.transcode(session, target, path, form, packing)
+        transcode.transcode(target, path, form, packing)
         target.unlink()
 
 

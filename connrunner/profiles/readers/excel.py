@@ -183,8 +183,8 @@ def _check_size(opened: Any, file: NormalizedFile) -> None:
     """RunError for a workbook that unpacks to more than it may: the sizes in it are those that are read at most."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()
-    if sum(part.file_size for part in parts) > compression.most(file.size):
-        raise compression.too_large(file.name, file.size)
+    if sum(part.file_size for part in parts) > compression.limit_size(file.size):
+        raise compression.too_large_error(file.name, file.size)
     read = sum(part.file_size for part in parts if part.filename.endswith(".xml") and _SHEETS not in part.filename)
     if read > IN_MEMORY:
         raise RunError(

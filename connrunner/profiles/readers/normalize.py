@@ -55,12 +55,12 @@ def plain(file: LocalFile, form: Format, folder: Path) -> NormalizedFile:
     with _readable(file.name):
         written_in = encoding(form.encoding)
         recode = None if written_in in ("utf-8", "utf-8-sig") else written_in
-        packing = compression.packing(source, file.name, form)
-        if packing:
+        found = compression.detect_compression(source, file.name, form)
+        if found:
             path = free(folder)
             with private(path) as copy:
                 # The readers take patterns; a name of our own has no special signs in it.
-                compression.unpack(_linked(source, folder), file.name, packing, copy)
+                compression.decompress(_linked(source, folder), file.name, found, copy)
             source = path
         with source.open("rb", buffering=0) as opened:
             start = opened.read(4096)
@@ -137,7 +137,7 @@ def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> N
             hint = "save it as .xlsx without a password" if start.startswith(_OLD_OFFICE) else "set another `format`"
             raise RunError(f"{name} is not an Excel workbook (.xlsx)", hint=hint, code="wrong-format")
         return
-    if program := compression.packed_with(start):
+    if program := compression.name_compression(start):
         raise RunError(
             f"{name} is packed with {program}", hint="set `format: {compression: auto}`", code="wrong-format"
         )
