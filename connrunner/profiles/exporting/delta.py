@@ -19,11 +19,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from connrunner.core.counts import Counts
+from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Export, Property
 from connrunner.profiles import consent, where
 from connrunner.profiles.exporting import identifiers
-from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 
@@ -101,7 +100,7 @@ def counted(session: StoreSession) -> Counts:
     total = sum(found.values())
     counts = Counts(read=total, checked=total - numbers["filtered"], **numbers)
     if problem := counts.imbalance():
-        raise unbalanced(problem)
+        raise imbalance_error(problem)
     return counts
 
 

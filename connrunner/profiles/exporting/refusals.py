@@ -10,10 +10,10 @@ from connrunner.core.model import Export
 from connrunner.errors import RunError
 from connrunner.profiles import rejects
 from connrunner.profiles.exporting import delta, identifiers
-from connrunner.profiles.readers.normalize import free, private
 from connrunner.profiles.results import RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 
 MOST = 100_000  # rows that are told of
 LONGEST = 1_000  # characters of what the partner said about one
@@ -28,8 +28,8 @@ def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, 
                 hint="nothing was noted as sent, so the next run sends it again; please report this",
                 code="unknown-row",
             )
-    path = free(session.temp)  # DuckDB reads lines many times faster than it takes parameters
-    with private(path) as file:
+    path = choose_path(session.temp)  # DuckDB reads lines many times faster than it takes parameters
+    with open_private(path) as file:
         for one in refused:
             message = one.message if len(one.message) <= LONGEST else one.message[:LONGEST] + "…"
             line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
@@ -48,7 +48,7 @@ def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, 
 
 def tell(session: StoreSession, path: Path, *, file: str) -> None:
     """Write why rows of *file* were refused to *path*, one JSON line for each, the first ones when there are many."""
-    rejects.prepare(session.connection)
+    rejects.create_rejects(session)
     key = identifiers.shown(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
@@ -56,7 +56,7 @@ def tell(session: StoreSession, path: Path, *, file: str) -> None:
             r.code, r.message
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN sending s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")
-    rejects.write(session.connection, path)
+    rejects.write_rejects(session, path)
     untold = int(session.one("SELECT count(*) FROM refusals")) - MOST
     if untold > 0:
         session.report.message(f"the rejects name the first {MOST:,} refusals; {untold:,} more are left out")

@@ -13,9 +13,10 @@ from typing import BinaryIO, Literal, cast
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles.readers.normalize import CHUNK, private
+from connrunner.profiles.temporary_files import open_private
 from connrunner.profiles.zstandard import load_zstd
 
+CHUNK = 1 << 20  # characters that are encoded at a time
 _LARGEST_FIELD = 1 << 30  # characters
 
 
@@ -25,7 +26,7 @@ def transcode(source: Path, path: Path, form: Format, compression: Literal["none
 
     RunError for a character that its encoding does not have, and when an extra for *compression* is not installed.
     """
-    with private(path) as raw, _compressor(raw, compression) as file:
+    with open_private(path) as raw, _compressor(raw, compression) as file:
         for chunk in _encode(source, form):
             file.write(chunk)
 

@@ -18,9 +18,10 @@ from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import values
 from connrunner.profiles.exporting import formulas, transcode
-from connrunner.profiles.readers.normalize import encoding, free, private
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.profiles.text_encoding import find_codec
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
@@ -54,7 +55,7 @@ def check(form: Format) -> None:
         )
     if form.type != "csv":
         return
-    encoding(form.encoding)
+    find_codec(form.encoding)
     for name, sign in (("delimiter", form.delimiter), ("quote", form.quote)):
         if sign and not sign.isascii():
             raise RunError(
@@ -83,10 +84,10 @@ def write(
     elif form.type == "csv" and len(cells) == 1:
         # An empty line is no record to most readers; an empty text in quotes is one.
         cells = {name: f"coalesce({cell}, '')" for name, cell in cells.items()}
-    recoded = form.type == "csv" and encoding(form.encoding) != "utf-8"
+    recoded = form.type == "csv" and find_codec(form.encoding) != "utf-8"
     options = _options(form, packing="none" if recoded else packing, spelt=_has_decimals(form, wanted))
-    target = free(session.temp) if recoded else path
-    private(target).close()
+    target = choose_path(session.temp) if recoded else path
+    open_private(target).close()
     if _has_decimals(form, wanted):
         kinds = {name: owner for name, (owner, _) in zip(names, wanted.values(), strict=True)}
         selected = " || ".join(_json_line(cells, kinds))

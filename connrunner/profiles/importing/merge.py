@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from connrunner.core.counts import Counts
-from connrunner.errors import RunError
+from connrunner.core.counts import Counts, imbalance_error
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS
 from connrunner.profiles.importing.stage import Stage
@@ -20,17 +19,8 @@ def counted(connection: duckdb.DuckDBPyConnection, stage: Stage) -> Counts:
     numbers = {name: found.get(number, 0) for number, name in enumerate(VERDICTS)}
     counts = Counts(read=stage.rows, checked=stage.rows - numbers["skipped"], **numbers)
     if problem := counts.imbalance():
-        raise unbalanced(problem)
+        raise imbalance_error(problem)
     return counts
-
-
-def unbalanced(problem: str) -> RunError:
-    """Return the error for counters that do not add up; nothing has been changed then."""
-    return RunError(
-        f"the counters do not balance: {problem}",
-        hint="nothing was imported; please report this",
-        code="unbalanced",
-    )
 
 
 def merge(
@@ -109,4 +99,4 @@ def _expect(connection: duckdb.DuckDBPyConnection, statement: str, rows: int) ->
     """Execute *statement*. RunError when it changes another number of rows than the counters say."""
     found = connection.execute(statement).fetchone()
     if found is None or found[0] != rows:
-        raise unbalanced(f"{rows:,} profiles were to be written, {found and found[0]} were")
+        raise imbalance_error(f"{rows:,} profiles were to be written, {found and found[0]} were")

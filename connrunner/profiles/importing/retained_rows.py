@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
-from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.importing.row_keys import describe_key
 from connrunner.profiles.importing.stage import Stage, stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
@@ -138,7 +138,7 @@ def keep(session: StoreSession, file: Stage, form: Format, *, reader: str, part:
         SELECT r.rn, {records.flaw} AS flaw, {records.whole} AS whole FROM ({numbered}) r
         WHERE r.rn IN (SELECT rn FROM verdicts WHERE {_REFUSED})""")
     if (found := session.one("SELECT count(*) FROM keeping")) != wanted:
-        raise unbalanced(f"{wanted:,} refused rows were to be kept, {found:,} were")
+        raise imbalance_error(f"{wanted:,} refused rows were to be kept, {found:,} were")
     first = int(session.one("SELECT coalesce(max(number) + 1, 0) FROM store.kept"))
     session.execute(
         f"""INSERT INTO store.kept

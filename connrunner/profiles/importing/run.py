@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner.core.counts import Counts
+from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Import, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles import connection_state, expected, rejects, run_records
-from connrunner.profiles.importing import differences, ledger, merge, retained_rows
+from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify
 from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.match import match
@@ -86,7 +86,7 @@ def import_files(
             before = sum(task.stage.rows for task in tasks if task.stage)
             left = sum(later.size for later in files[number:])
             tasks.append(_prepare(session, file, ready, number, reader, digests, before=before, left=left))
-        rejects.prepare(session.connection)
+        rejects.create_rejects(session)
         with session.transaction(keep=not dry_run):
             at_work = run_records.begin(session, reader, run, "import", at)
             stored = int(session.one("SELECT count(*) FROM store.profiles"))
@@ -101,12 +101,12 @@ def import_files(
                 session.report.progress("checking", checked, staged)
             total = sum((result.counts for result in results), Counts())
             if problem := total.imbalance():
-                raise merge.unbalanced(problem)
+                raise imbalance_error(problem)
             run_records.end(session, at_work, total)
             if mark is not None:
                 connection_state.leave(session, reader, mark, run=at_work)
             # Also of a run that fails now: they tell what was unexpected.
-            rejects.write(session.connection, rejects_path)
+            rejects.write_rejects(session, rejects_path)
             expected.check_import(work.expect, _arrival(tasks, results, stored))
             session.report.progress("writing", 0, total.read)
         session.report.progress("writing", total.read, total.read)
@@ -201,7 +201,7 @@ def _merge(
         retained_rows.supersede(session, stage, [later.new for later in tasks if later.new], ready)
     counts = merge.counted(connection, stage)
     if counts.checked > counts.created + counts.updated + counts.unchanged:
-        rejects.collect(connection, stage, ready, session.layout, counts, file=file.name, part=part)
+        reject_reasons.collect_rejects(connection, stage, ready, session.layout, counts, file=file.name, part=part)
     if task.is_kept:
         retained_rows.tell_superseded(session, stage, ready, part=part)
     if shown is not None:

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Literal
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
+from connrunner.profiles.readers.normalize import NormalizedFile, undecodable
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 
 if TYPE_CHECKING:
     import _csv
@@ -82,10 +83,10 @@ def rewritten(
     """
     numbers = sorted({names.index(name) for name in wanted})
     torn = len(numbers) + 1  # where the first line of a record stands whose quotes do not pair up
-    path = free(folder)
+    path = choose_path(folder)
     count = 0
     try:
-        with file.path.open(encoding="utf-8-sig", newline="") as text, private(path) as copy:
+        with file.path.open(encoding="utf-8-sig", newline="") as text, open_private(path) as copy:
             for record in _records(text, form, lines):
                 copy.write(json.dumps(_flat(record, numbers, len(names))).encode() + b"\n")
                 count += 1

@@ -22,9 +22,10 @@ from typing import Any
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles.readers import compression, jsonlines
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private
+from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 
 TOLD = 10_000  # rows between two words about how far it is
 IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
@@ -57,9 +58,9 @@ def rows(
     numbers = sorted({names.index(name) for name in copied})
     looked_at = [number for number in numbers if names[number] in wanted]
     meant = [kinds.get(names[number]) for number in numbers]
-    path = free(folder)
+    path = choose_path(folder)
     count = 0
-    with _opened(file) as book, private(path) as copy:
+    with _opened(file) as book, open_private(path) as copy:
         records = _records(book, sheet, file.name)
         _header(records, file.name)
         for record in records:

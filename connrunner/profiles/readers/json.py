@@ -11,7 +11,8 @@ from typing import TextIO
 
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
+from connrunner.profiles.readers.normalize import NormalizedFile, undecodable
+from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.nesting import is_too_deep
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
@@ -32,10 +33,10 @@ def lines(
 
     RunError when the file is no JSON document from its first sign to its last, or has no such list.
     """
-    copy = free(folder)
+    copy = choose_path(folder)
     count = 0
     try:
-        with file.path.open(encoding="utf-8-sig", newline="") as text, private(copy) as target:
+        with file.path.open(encoding="utf-8-sig", newline="") as text, open_private(copy) as target:
             document = _Document(text, file)
             for item in document.items(path.split(".") if path else []):
                 line = item.translate(_LINE_ENDS).encode()

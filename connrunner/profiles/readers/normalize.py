@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import hashlib
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles.readers import compression
+from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.profiles.text_encoding import find_codec
 
 CHUNK = 1 << 20
 ZIP = b"PK\x03\x04"
@@ -53,12 +52,12 @@ def plain(file: LocalFile, form: Format, folder: Path) -> NormalizedFile:
     """Return *file* as a plain one: itself where possible, else a copy in *folder*. RunError when it cannot be read."""
     source = Path(file.path)
     with _readable(file.name):
-        written_in = encoding(form.encoding)
+        written_in = find_codec(form.encoding)
         recode = None if written_in in ("utf-8", "utf-8-sig") else written_in
         found = compression.detect_compression(source, file.name, form)
         if found:
-            path = free(folder)
-            with private(path) as copy:
+            path = choose_path(folder)
+            with open_private(path) as copy:
                 # The readers take patterns; a name of our own has no special signs in it.
                 compression.decompress(_linked(source, folder), file.name, found, copy)
             source = path
@@ -73,18 +72,6 @@ def plain(file: LocalFile, form: Format, folder: Path) -> NormalizedFile:
         quote = form.quote.encode() if form.type == "csv" else b""
         quotes, nul = _seen(source, quote, escaped=form.type in ("jsonl", "json"))
         return NormalizedFile(path=_linked(source, folder), name=file.name, size=size, quotes=quotes, nul=nul)
-
-
-def encoding(name: str) -> str:
-    """Return how Python calls the encoding *name*. RunError when there is none of that name."""
-    try:
-        "".encode(name)
-        codecs.getincrementaldecoder(name)
-    except (LookupError, UnicodeError):
-        near = difflib.get_close_matches(name.lower(), ("utf-8", "utf-16", "latin-1", "cp1252", "ascii"), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "use a name like utf-8, latin-1, cp1252 or utf-16"
-        raise RunError(f"unknown encoding {name!r}", hint=hint, code="unknown-encoding") from None
-    return codecs.lookup(name).name
 
 
 def undecodable(path: Path, name: str) -> RunError | None:
@@ -199,8 +186,8 @@ def _recoded(source: Path, name: str, encoding: str) -> Iterator[bytes]:
 
 
 def _copy(chunks: Iterator[bytes], folder: Path) -> Path:
-    path = free(folder)
-    with private(path) as file:
+    path = choose_path(folder)
+    with open_private(path) as file:
         for chunk in chunks:
             file.write(chunk)
     return path
@@ -209,22 +196,9 @@ def _copy(chunks: Iterator[bytes], folder: Path) -> Path:
 def _linked(source: Path, folder: Path) -> Path:
     if source.parent == folder:
         return source
-    path = free(folder)
+    path = choose_path(folder)
     path.symlink_to(source.resolve())
     return path
-
-
-def free(folder: Path) -> Path:
-    """Return a path in *folder* that is not taken yet, with no sign in its name that a reader would interpret."""
-    number = sum(1 for _ in folder.iterdir())
-    while os.path.lexists(path := folder / f"file-{number}"):
-        number += 1
-    return path
-
-
-def private(path: Path) -> BinaryIO:
-    """Open a new or emptied file for writing that nobody else may read."""
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
 
 
 @contextmanager
