@@ -31,11 +31,13 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, open_store
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.readers import compression, excel
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
+from connrunner.profiles.stores.duckdb import open_store
 
 pytestmark = pytest.mark.thorough
 
@@ -97,13 +99,13 @@ class Bench:
         self.run += 1
         with self.open() as store:
             done: ImportResult = store.import_files(
-                work,
-                files,
-                connection=connection,
-                run=self.run,
-                at=datetime(2026, 11, 22, tzinfo=UTC),
-                rejects=self.folder / f"rejects-{self.run}.jsonl",
-                **more,
+                ImportJob(
+                    work=work,
+                    files=files,
+                    stamp=RunStamp(connection=connection, run=self.run, at=datetime(2026, 11, 22, tzinfo=UTC)),
+                    rejects=self.folder / f"rejects-{self.run}.jsonl",
+                    **more,
+                )
             )
         assert done.counts.imbalance() == ""
         return done
@@ -119,7 +121,7 @@ class Bench:
         return [tuple(one[name] for name in names) for one in found]
 
     def kept(self) -> int:
-        count: int = self.ask(lambda store: store.remembered("people"))["kept_rows"]
+        count: int = self.ask(lambda store: store.describe_connection("people"))["kept_rows"]
         return count
 
 
@@ -159,9 +161,9 @@ def test_a_file_is_known_when_all_of_it_was_imported(bench: Bench) -> None:
 
     other = importing("id", "name")
     with bench.open() as store:
-        known = store.known(WORK, connection="people")
-        of_another_mapping = store.known(other, connection="people")
-        of_another_connection = store.known(WORK, connection="others")
+        known = store.load_known_files(WORK, connection="people")
+        of_another_mapping = store.load_known_files(other, connection="people")
+        of_another_connection = store.load_known_files(WORK, connection="others")
     # The store is closed: what was known stays known.
     table = [
         (("a.csv", 21, "v1"), True),
@@ -221,7 +223,7 @@ def test_a_file_of_a_form_of_its_own(bench: Bench) -> None:
 
 def test_the_mark_moves_with_the_rows(bench: Bench) -> None:
     def mark() -> Any:
-        return bench.ask(lambda store: store.mark(connection="people"))
+        return bench.ask(lambda store: store.read_mark("people"))
 
     good, bad = bench.file("a.csv", HEADER + "1,Ann,30\n"), bench.file("b.csv", "x,y\n1,2\n")
     seen = [mark()]
@@ -263,7 +265,7 @@ def test_refused_rows_that_come_once_are_kept_until_they_are_accepted(bench: Ben
     assert numbers(mended) == {"read": 2, "checked": 2, "created": 1, "invalid": 1}
     assert bench.rejects() == [("kept rows", 2, "missing-key")]
     assert bench.profiles("id", "name", "age") == [("1", "Ann", 30), ("2", "Bob", None)]
-    assert bench.ask(lambda store: store.remembered("people"))["files"] == []
+    assert bench.ask(lambda store: store.describe_connection("people"))["files"] == []
 
 
 def test_rows_that_come_once_are_read_whenever_they_come(bench: Bench) -> None:
@@ -405,7 +407,7 @@ def test_a_file_that_stayed_and_now_comes_once_is_not_added_again(bench: Bench) 
 
     assert numbers(done) == {"read": 2, "skipped": 1, "checked": 1, "invalid": 1}
     assert bench.profiles("id", "age") == [("1", 5)]
-    assert (bench.kept(), bench.ask(lambda store: store.remembered("people"))["files"]) == (1, [])
+    assert (bench.kept(), bench.ask(lambda store: store.describe_connection("people"))["files"]) == (1, [])
 
 
 def test_a_dry_run_and_a_failed_one_leave_the_kept_rows(bench: Bench) -> None:
@@ -509,15 +511,15 @@ def test_a_document_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: p
     items = [{"id": number, "name": "x" * (number % 300)} for number in range(5000)]
     path.write_text(json.dumps({"before": [["y" * 50] * 3] * 2000, "items": items, "after": items}, indent=1))
     parts: list[int] = []
-    more = document._Document._more
+    more = document._Document._read_more
 
     def watched(self: Any) -> bool:
         parts.append(len(self._part))
         return more(self)
 
-    monkeypatch.setattr(document._Document, "_more", watched)
+    monkeypatch.setattr(document._Document, "_read_more", watched)
     plain = NormalizedFile(path=path, name="a.json", size=path.stat().st_size)
-    lines, count = document.lines(plain, "items", tmp_path, lambda done, about: None)
+    lines, count = document.copy_items(plain, "items", tmp_path, lambda done, about: None)
 
     assert count == 5000
     assert [json.loads(line) for line in lines.path.read_text().splitlines()] == items
@@ -671,7 +673,7 @@ def test_workbooks_need_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
 def test_numbers_have_the_digits_that_excel_shows() -> None:
     table = [(0.1 + 0.2, "0.3"), (1e22, "1" + "0" * 22), (-2.5, "-2.5"), (1e-7, "0.0000001"), (42.0, "42"), (7, "7")]
 
-    assert [excel.spelt(value) for value, _ in table] == [text for _, text in table]
+    assert [excel.format_cell(value) for value, _ in table] == [text for _, text in table]
 
 
 # --- packed files -------------------------------------------------------------------------------------------------
@@ -816,7 +818,7 @@ def test_a_real_bomb_is_refused(bench: Bench) -> None:
         bench.take(importing("id"), bench.file("a.csv.gz", bomb))
 
     assert error.value.code == "too-large"
-    assert bench.ask(lambda store: store.remembered("people"))["files"] == []
+    assert bench.ask(lambda store: store.describe_connection("people"))["files"] == []
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "excel"])
@@ -890,7 +892,7 @@ def test_what_is_expected_of_an_import(bench: Bench, expect: Expect, rows: str, 
         assert error.value.code == "expectation"
         assert said in str(error.value)
     assert bench.profiles("id", "name", "age") == before
-    assert [one["name"] for one in bench.ask(lambda store: store.remembered("people"))["files"]] == ["before"]
+    assert [one["name"] for one in bench.ask(lambda store: store.describe_connection("people"))["files"]] == ["before"]
     if "refused" in said:
         assert bench.rejects()
 
@@ -980,7 +982,7 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
     bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"), mark=[1, {"x": None}])
     bench.take(WORK, bench.file("b.csv", HEADER, modified="v7"), bench.file("s", HEADER + "9,Z,no\n", once=True))
 
-    assert bench.ask(lambda store: store.remembered("people")) == {
+    assert bench.ask(lambda store: store.describe_connection("people")) == {
         "files": [
             {"name": "b.csv", "size": 12, "modified": "v7", "rows": 0, "refused": 0, "run": 3},
             {"name": "a.csv", "size": 29, "modified": "v1", "rows": 2, "refused": 1, "run": 2},
@@ -989,12 +991,12 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
         "kept_rows": 1,
         "sent": 0,
     }
-    others = bench.ask(lambda store: store.remembered("others"))
-    bench.ask(lambda store: store.forget("people"))
+    others = bench.ask(lambda store: store.describe_connection("others"))
+    bench.ask(lambda store: store.forget_connection("people"))
 
     nothing = {"files": [], "mark": None, "kept_rows": 0, "sent": 0}
-    assert bench.ask(lambda store: store.remembered("people")) == nothing
-    assert bench.ask(lambda store: store.remembered("others")) == others
+    assert bench.ask(lambda store: store.describe_connection("people")) == nothing
+    assert bench.ask(lambda store: store.describe_connection("others")) == others
     again = bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"))
     assert numbers(again) == {"read": 2, "checked": 2, "unchanged": 1, "invalid": 1}
 

@@ -1,28 +1,27 @@
-"""How far connections have come: what the store remembers of them between two runs, and forgetting it."""
+"""How far each connection has come: what the store remembers of it between two runs."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from connrunner.profiles.importing import retained_rows
 from connrunner.profiles.session import StoreSession
 
 
-def mark(session: StoreSession, reader: str) -> Any:
-    """Return the mark that the last import of the connection *reader* left, or None."""
-    found = session.one("SELECT mark FROM store.marks WHERE connection = ?", [reader])
+def read_mark(session: StoreSession, connection: str) -> Any:
+    """See `ProfileStore.read_mark`."""
+    found = session.one("SELECT mark FROM store.marks WHERE connection = ?", [connection])
     return None if found is None else json.loads(found)
 
 
-def leave(session: StoreSession, reader: str, mark: Any, *, run: int) -> None:
-    """Make *mark*, plain JSON, the one of the connection *reader*."""
-    session.execute("DELETE FROM store.marks WHERE connection = ?", [reader])
-    session.execute("INSERT INTO store.marks VALUES (?, ?, ?)", [reader, json.dumps(mark), run])
+def save_mark(session: StoreSession, connection: str, mark: Any, *, run: int) -> None:
+    """Make *mark*, plain JSON, that of *connection*; *run* is the number of the run in the store."""
+    session.execute("DELETE FROM store.marks WHERE connection = ?", [connection])
+    session.execute("INSERT INTO store.marks VALUES (?, ?, ?)", [connection, json.dumps(mark), run])
 
 
-def remembered(session: StoreSession, connection: str) -> dict[str, Any]:
-    """See `ProfileStore.remembered`."""
+def describe_connection(session: StoreSession, connection: str) -> dict[str, Any]:
+    """See `ProfileStore.describe_connection`."""
     files = session.execute(
         """SELECT f.name, f.size, f.modified, f.rows, coalesce(len(f.refused), 0), r.run
         FROM store.files f LEFT JOIN store.runs r ON r.id = f.run WHERE f.connection = ?
@@ -32,14 +31,14 @@ def remembered(session: StoreSession, connection: str) -> dict[str, Any]:
     names = ("name", "size", "modified", "rows", "refused", "run")
     return {
         "files": [dict(zip(names, file, strict=True)) for file in files],
-        "mark": mark(session, connection),
-        "kept_rows": retained_rows.kept(session, connection),
+        "mark": read_mark(session, connection),
+        "kept_rows": session.one("SELECT count(*) FROM store.kept WHERE connection = ?", [connection]),
         "sent": session.one("SELECT count(digest) FROM store.sent WHERE connection = ?", [connection]),
     }
 
 
-def forget(session: StoreSession, connection: str) -> None:
-    """See `ProfileStore.forget`."""
+def forget_connection(session: StoreSession, connection: str) -> None:
+    """See `ProfileStore.forget_connection`."""
     with session.transaction():
         for table in ("files", "kept", "marks", "sent"):
             session.execute(f"DELETE FROM store.{table} WHERE connection = ?", [connection])

@@ -36,7 +36,7 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportMeasures:
-    """What came by an import, as far as `expect` judges it."""
+    """What an import brings, as far as `expect` judges it."""
 
     rows: int | None  # of the files that are read for the first time; None when there are files, and none is new
     checked: int  # of these rows
@@ -45,27 +45,27 @@ class ImportMeasures:
     before: int  # profiles that were stored before
 
 
-def check_import(expect: Expect, arrival: ImportMeasures) -> None:
+def check_import(expect: Expect, measures: ImportMeasures) -> None:
     """
-    RunError when what came is not as expected.
+    RunError when what the import brings is not as expected.
 
     Rows of files that were read before, and rows that are offered again, were judged when they were new. In an empty
     store everything is new, and no share of it is judged.
     """
     broken = []
-    rows, refused, changes = arrival.rows, arrival.refused, arrival.changes
+    rows, refused, changes = measures.rows, measures.refused, measures.changes
     if expect.min_rows is not None and rows is not None and rows < expect.min_rows:
         broken.append(f"{rows:,} rows were read, at least {expect.min_rows:,} are expected (min_rows)")
     if expect.max_rows is not None and rows is not None and rows > expect.max_rows:
         broken.append(f"{rows:,} rows were read, at most {expect.max_rows:,} are expected (max_rows)")
     most = expect.max_invalid_pct
-    if most is not None and refused * 100 > most * arrival.checked:
-        share = _share(refused, arrival.checked, most)
-        broken.append(f"{share} of {arrival.checked:,} rows were refused, at most {most:g} % are expected")
+    if most is not None and refused * 100 > most * measures.checked:
+        share = _share(refused, measures.checked, most)
+        broken.append(f"{share} of {measures.checked:,} rows were refused, at most {most:g} % are expected")
     most = expect.max_change_pct
-    if most is not None and arrival.before and changes * 100 > most * arrival.before:
-        share = _share(changes, arrival.before, most)
-        broken.append(f"{share} of {arrival.before:,} profiles would change, at most {most:g} % are expected")
+    if most is not None and measures.before and changes * 100 > most * measures.before:
+        share = _share(changes, measures.before, most)
+        broken.append(f"{share} of {measures.before:,} profiles would change, at most {most:g} % are expected")
     if broken:
         raise RunError(
             "; ".join(broken),

@@ -1,4 +1,4 @@
-"""A table of facts as a Parquet file."""
+"""CSV text becomes a Parquet file."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
         file.flush()
         how = f"columns = {{{types}}}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
         try:
-            with duckdb.connect() as made:
-                made.execute(
+            with duckdb.connect() as database:
+                database.execute(
                     f"COPY (SELECT * FROM read_csv({quote_text(file.name)}, {how}, nullstr = '', parallel = false)) "
                     f"TO {quote_text(str(beside))} (FORMAT parquet, COMPRESSION zstd)"
                 )

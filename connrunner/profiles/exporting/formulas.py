@@ -16,8 +16,8 @@ _SIGN = r"[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
 _FORMULA = rf"^(?:[\t\r\n]|{_BLANK}*{_SIGN})"
 
 
-def safe(kind: PropertyType, cell: str) -> str:
-    """Return the expression of the *cell*, a text made of values of *kind*, as a spreadsheet may read it."""
+def escape_formula(kind: PropertyType, cell: str) -> str:
+    """Return the expression of the *cell*, a text made of values of *kind*, that no spreadsheet takes for a formula."""
     if kind not in _TEXTS:
         return cell
     return f"CASE WHEN regexp_matches({cell}, {quote_text(_FORMULA)}) THEN '''' || {cell} ELSE {cell} END"

@@ -1,4 +1,4 @@
-"""What an import would change, told value by value: for people who rehearse it."""
+"""What an import would change, value by value: for the person who asks for a dry run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from connrunner.profiles.results import Difference
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 
-SHOWN = 20  # differences
+MOST = 20  # differences
 SEPARATOR = "; "  # between the values of a `many` property
 
 
-def first(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> list[Difference]:
+def select_differences(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> list[Difference]:
     """Return up to *most* differences between the classified rows and their profiles, before they are merged."""
     if most <= 0:
         return []
@@ -40,7 +40,7 @@ def first(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> l
 
 def _differences(session: StoreSession, plan: ImportPlan) -> Iterator[str]:
     """Yield the expression of each difference, NULL where there is none."""
-    changes = classify.changes(plan, session.layout)
+    changes = classify.list_changes(plan, session.layout)
     for place, (change, (name, mapped)) in enumerate(zip(changes, _names(plan), strict=True)):
         is_new = f"v.verdict = {NUMBER['created']}"
         new = f"CASE WHEN {is_new} THEN {_text(mapped, change.new)} ELSE {_text(mapped, change.updated)} END"
@@ -59,7 +59,4 @@ def _names(plan: ImportPlan) -> Iterator[tuple[str, MappedField | None]]:
 def _text(mapped: MappedField | None, value: str) -> str:
     if mapped is None:
         return f"({value})::VARCHAR"
-    kind = mapped.owner.type
-    if not mapped.owner.many:
-        return values.plain(kind, f"({value})")
-    return f"array_to_string(list_transform({value}, lambda x: {values.plain(kind, 'x')}), {quote_text(SEPARATOR)})"
+    return values.format_joined(mapped.owner, f"({value})", SEPARATOR)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import duckdb
-
 from connrunner.core.counts import Counts
 from connrunner.core.model import PropertyType
 from connrunner.profiles import values
@@ -13,8 +11,8 @@ from connrunner.profiles.importing import classify, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
-from connrunner.profiles.tables import Layout
 
 _ROW_REASONS = {
     "too-few-columns": "the row has fewer columns than the header",
@@ -27,27 +25,26 @@ _ROW_REASONS = {
 
 
 def collect_rejects(
-    connection: duckdb.DuckDBPyConnection,
+    session: StoreSession,
     stage: Stage,
     plan: ImportPlan,
-    layout: Layout,
     counts: Counts,
     *,
     file: str,
     part: int,
 ) -> None:
-    """Add the reasons of the classified rows of *file*, the *part*th of this run."""
+    """Add the reasons for the classified rows of *file*, the *part*th of this run, to `rejects`."""
     reasons = ", ".join(
         f"({number}, {quote_text(code)}, {_or_null(field)}, {quote_text(step)}, {quote_text(message)})"
         for number, code, field, step, message in _reasons(plan)
     )
-    told = " UNION ALL ".join(_told(stage, plan, layout, counts))
-    connection.execute(f"""
+    causes = " UNION ALL ".join(_select_causes(session, stage, plan, counts))
+    session.execute(f"""
         INSERT INTO rejects
         WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
         SELECT {quote_text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
             r.message || coalesce(t.more, ''), t.value
-        FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
+        FROM ({causes}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
 
 
 def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]]:
@@ -89,7 +86,7 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
     for number, (objective, column) in enumerate(plan.consents):
         expected = values.EXPECTED[PropertyType.BOOLEAN]
         yield (
-            -2 - number,
+            row_errors.objective_number(number),
             "wrong-type",
             column,
             "validate",
@@ -97,20 +94,21 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
         )
 
 
-def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Iterator[str]:
-    """Yield the queries of row, key, number, code, value and what the message ends with, of what did occur."""
+def _select_causes(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts) -> Iterator[str]:
+    """Yield the queries of row, key, number, code, value and end of the message, for all that occurred."""
     nothing, key = "NULL::VARCHAR", row_keys.describe_key(plan, masked=True)
     rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"
     if counts.invalid:
         bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
             WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
-        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({row_errors.flaws(bad_rows, plan)})"
+        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({row_errors.select_errors(bad_rows, plan)})"
         for mapped in plan.increments:
-            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
+            value = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,
-                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                {values.redact(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
                 FROM {rows} JOIN store.profiles p ON p.rowid = v.pid
-                WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
+                WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL
+                    AND {classify.overflows_column(mapped, session.layout)}"""
     if counts.duplicate or counts.ambiguous:
         yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f,
             CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
@@ -120,9 +118,9 @@ def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Ite
             WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
     for mapped in plan.fields:
         if counts.ambiguous and mapped.owner.identifier:
-            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
+            value = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, t.f, 'identifier-taken' AS code,
-                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                {values.redact(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
                 FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
     for name, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
         if getattr(counts, name):

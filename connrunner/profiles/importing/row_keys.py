@@ -1,4 +1,4 @@
-"""What a staged row `s` calls its profile."""
+"""The key by which a staged row `s` names its profile, as people read it."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def describe_key(plan: ImportPlan, *, masked: bool) -> str:
 
 
 def _value(mapped: MappedField, *, masked: bool) -> str:
-    text = values.plain(mapped.owner.type, f"s.v{mapped.number}")
-    return values.shown(text, personal=mapped.owner.personal) if masked else text
+    text = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
+    return values.redact(text, personal=mapped.owner.personal) if masked else text

@@ -29,27 +29,27 @@ def check_start(file: NormalizedFile) -> None:
         )
 
 
-def rows(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> RecordSource:
+def find_records(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> RecordSource:
     """Return the records of *file*."""
     names = list(dict.fromkeys(wanted))
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
     pointer = {name: pointer_to(name) for name in names}
     return RecordSource(
-        relation=relation(file.path, pointer.values()),
-        cell=lambda name: _spelt(place[name], pointer[name]),
+        relation=make_relation(file.path, pointer.values()),
+        cell=lambda name: _format_cell(place[name], pointer[name]),
         cells=lambda name, _: (
             f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
             THEN json_extract_string({place[name]}, '$[*]') ELSE [{place[name]}] END"""
         ),
         present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
-        flaw="CASE WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json' END",
-        whole="coalesce(record::VARCHAR, to_json(line)::VARCHAR)",
+        error="CASE WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json' END",
+        record="coalesce(record::VARCHAR, to_json(line)::VARCHAR)",
         about=about,
         nul=file.nul,
     )
 
 
-def _spelt(text: str, pointer: str) -> str:
+def _format_cell(text: str, pointer: str) -> str:
     """Return the expression of a cell's *text*; DuckDB prints small and large floats with an exponent."""
     is_float = (
         f"regexp_full_match({text}, '-?[0-9.]+e[+-]?[0-9]+') AND json_type(record, {quote_text(pointer)}) = 'DOUBLE'"
@@ -63,12 +63,12 @@ def pointer_to(name: str) -> str:
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
-def relation(path: Path, pointers: Iterable[str]) -> str:
+def make_relation(path: Path, pointers: Iterable[str]) -> str:
     """
     Return the relation of the file's lines: `line`, `record` (JSON, NULL where it is none) and `texts` at *pointers*.
 
-    The lines are read as a CSV of one column, which keeps the place of each: a JSON reader drops what it cannot read.
-    A control sign cannot occur within sound JSON, so that one serves as the delimiter that is never met.
+    The lines are read as a CSV of one column, which keeps the place of each: a JSON reader drops lines that it cannot
+    read. A control character cannot occur within sound JSON, so that one serves as a delimiter that never occurs.
     """
     return f"""(SELECT line, record, json_extract_string(record, {quote_texts(pointers)}) AS texts
         FROM (SELECT line, CASE WHEN more IS NULL THEN try_cast(line AS JSON) END AS record

@@ -1,4 +1,4 @@
-"""Where the rows of one plain file stand, as text: what every format comes down to."""
+"""Where the records of one file stand, as text: every format ends in this shape."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class RecordSource:
     """
     One relation whose rows are the file's records, in their order.
 
-    *cell* returns the expression of a column's text, or of its list of texts (with a separator for formats that have
-    no lists). *present* tells whether the record says anything about the column, be it that it is empty. *flaw* is the
-    expression of what is wrong with the record as a whole, as a code, or NULL. *whole* is the expression of the record
-    as JSON text: an object with a member for each column, or a text when it is no such thing.
+    *cell* returns the expression of a column's text, *cells* that of its list of texts (with a separator for formats
+    that have no lists). *present* returns the condition that the record says anything about the column, be it that it
+    is empty. *error* is the expression of the code of an error of the record as a whole, or NULL. *record* is the
+    expression of the record as JSON text: an object with a member for each column, or a text when it is not a record.
     """
 
     relation: str
     cell: Callable[[str], str]
     cells: Callable[[str, str], str]
     present: Callable[[str], str]
-    flaw: str
-    whole: str
-    about: int  # how many rows there are, roughly
-    first_line: int = 1  # how the first record is called in rejects: a header is line 1
+    error: str
+    record: str
+    about: int  # how many records there are, roughly
+    first_line: int = 1  # the line of the first record in rejects: a header is line 1
     nul: bool = True  # a text may contain NUL
 
 
