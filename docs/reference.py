@@ -57,7 +57,7 @@ def mail_page() -> str:
     """Return the page about the variables of templates."""
     from connrunner.notify import samples
     from connrunner.notify.render import EVENTS, kind_of
-    from connrunner.notify.vocabulary import MEANING, VARIABLES, paths
+    from connrunner.notify.variables import MEANING, VARIABLES, paths
 
     parts = [MAIL]
     parts += [f"| `{event}` | {words} | `{own}` |\n" for event, words in MEANING.items() for own in [kind_of(event)]]

@@ -159,7 +159,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_ended_at_once(place: Place) ->
         assert started.poll() is None
         time.sleep(0.05)
     started.send_signal(signal.SIGTERM)
-    started.communicate(timeout=30)
+    started.communicate(timeout=120)
     run = place.runs("flaky")[0]
 
     assert (run["outcome"], run["code"], run["attempts"]) == ("interrupted", "shutdown", 1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,11 +62,17 @@ def test_a_folder_without_a_repository_or_a_machine_without_git_tells_nothing(
 
 
 def test_a_git_that_hangs_is_left_and_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "git").write_text(f"#!/bin/sh\necho x >> {tmp_path}/asked\nexec /bin/sleep 60\n")
+    (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep infinity\n")
     (tmp_path / "git").chmod(0o755)
+    asked: list[object] = []
+    run = subprocess.run
+
+    def spy(command: list[str], **options: Any) -> Any:
+        asked.append(command)
+        return run(command, **options)
+
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(asking, "PATIENCE", 0.5)
-    start = time.monotonic()
+    monkeypatch.setattr(subprocess, "run", spy)
     assert [author(tmp_path, "c" * 40) for _ in range(3)] == [None] * 3
-    assert time.monotonic() - start < 15
-    assert (tmp_path / "asked").read_text() == "x\n"
+    assert len(asked) == 1

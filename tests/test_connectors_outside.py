@@ -53,15 +53,15 @@ def test_it_imports_from_where_it_was_and_exports(place: Place, installed: dict[
     place.write("connections/letters.yaml", IMPORT)
     place.write("connections/out.yaml", EXPORT)
 
-    place.run("validate", env=installed)
+    place.run("validate", env=installed, own_process=True)
     for _ in range(2):
-        run = json.loads(place.run("run", "letters", "--format", "json", env=installed).out)
-    known = json.loads(place.run("state", "letters", "--format", "json", env=installed).out)
-    place.run("run", "out", env=installed)
+        run = json.loads(place.run("run", "letters", "--format", "json", env=installed, own_process=True).out)
+    known = json.loads(place.run("state", "letters", "--format", "json", env=installed, own_process=True).out)
+    place.run("run", "out", env=installed, own_process=True)
 
     assert run["counts"]["created"] == 3
     assert known["mark"] == 6
-    assert "settled 1 file" in place.run("log", "letters", "1", env=installed).out
+    assert "settled 1 file" in place.run("log", "letters", "1", env=installed, own_process=True).out
     rows = [json.loads(line) for line in (place.folder / "letters-out.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == list("abcdef")
 
@@ -69,7 +69,7 @@ def test_it_imports_from_where_it_was_and_exports(place: Place, installed: dict[
 def test_its_settings_are_validated(place: Place, installed: dict[str, str]) -> None:
     place.write("connections/letters.yaml", IMPORT.replace("letters: 3", "lettres: 3"))
 
-    said = place.run("validate", check=2, env=installed).out
+    said = place.run("validate", check=2, env=installed, own_process=True).out
 
     assert "connections/letters.yaml:3:" in said
     assert "did you mean 'letters'" in said

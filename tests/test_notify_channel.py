@@ -17,8 +17,8 @@ from connrunner.config.secrets import Masker
 from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
 from connrunner.notify import channel
-from connrunner.notify.carrier import DeliveryResult
 from connrunner.notify.render import RenderedMessage
+from connrunner.notify.transport import DeliveryResult
 from tests.conftest import Place
 from tests.receiver import Receiver, receiving
 
@@ -36,7 +36,7 @@ def tell(url: str, *, event: Event = "failing", patience: float = 30) -> Deliver
     def hide(secrets: list[str], text: str) -> str:
         return Masker(secrets).mask(text)
 
-    return channel.tell("apprise:env:HOOK", SAYS, event, reveal=lambda _: url, hide=hide, patience=patience)
+    return channel.send_to_channel("apprise:env:HOOK", SAYS, event, reveal=lambda _: url, hide=hide, patience=patience)
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_a_secret_that_is_not_there_is_tried_again() -> None:
     def reveal(reference: str) -> str:
         raise RunError(f"cannot use the secret {reference}: it is not set")
 
-    answer = channel.tell("apprise:env:HOOK", SAYS, "failed", reveal=reveal, hide=lambda _, text: text)
+    answer = channel.send_to_channel("apprise:env:HOOK", SAYS, "failed", reveal=reveal, hide=lambda _, text: text)
     assert answer == DeliveryResult(result="deferred", reason="cannot use the secret env:HOOK: it is not set")
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from connrunner.notify import check as checking
-from connrunner.notify.check import check
-from connrunner.notify.render import EVENTS, PARTS, choose
+from connrunner.notify.check import check_templates
+from connrunner.notify.render import EVENTS, PARTS, choose_template
 from connrunner.notify.samples import samples
-from connrunner.notify.sandbox import answers
+from connrunner.notify.sandbox import answer_jobs
 
 SEES = "a template sees " + ", ".join(sorted(next(samples([("", "")]))))
 PLACES = "mails look into templates/, templates/targets/NAME/ and templates/connections/NAME/"
@@ -127,28 +127,28 @@ def test_problems_have_a_place_and_a_remedy(tmp_path: Path, files: dict[str, str
         path = tmp_path / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert [str(problem) for problem in check(tmp_path)] == problems
+    assert [str(problem) for problem in check_templates(tmp_path)] == problems
 
 
 @pytest.mark.slow
 def test_a_problem_shows_the_line_and_has_a_stable_code(tmp_path: Path) -> None:
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "run.txt.j2").write_text("a\nHello {{ nope }}!\n")
-    (problem,) = check(tmp_path)
+    (problem,) = check_templates(tmp_path)
     assert (problem.source, problem.code) == ("Hello {{ nope }}!", "template")
 
 
 def test_a_workspace_without_templates_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "work", None)
-    assert check(tmp_path) == ()
+    monkeypatch.setattr(checking, "ask_sandbox", None)
+    assert check_templates(tmp_path) == ()
 
 
 def test_our_own_templates_take_every_sample(tmp_path: Path) -> None:
     contexts = list(samples([("", "")]))
     assert {sample["event"] for sample in contexts} == set(EVENTS)
     jobs = [
-        {"template": choose(tmp_path, context, part), "context": index}
+        {"template": choose_template(tmp_path, context, part), "context": index}
         for index, context in enumerate(contexts)
         for part in PARTS
     ]
-    assert [answer for answer in answers(tmp_path / "templates", jobs, contexts) if "text" not in answer] == []
+    assert [answer for answer in answer_jobs(tmp_path / "templates", jobs, contexts) if "text" not in answer] == []

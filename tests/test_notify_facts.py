@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify import plain, vocabulary
-from connrunner.notify.facts import MEANING, context
+from connrunner.notify import variables
+from connrunner.notify.facts import MEANING, Background, build_context
 from connrunner.notify.language import NeutralLanguage
-from connrunner.notify.refused import COUNTED
+from connrunner.notify.rejects_excerpt import COUNTED
 from connrunner.notify.render import EVENTS, RenderProblem, fallback
-from connrunner.notify.samples import facts as facts_of
+from connrunner.notify.samples import sample_facts as facts_of
 from connrunner.notify.samples import samples
+from connrunner.notify.sanitize import clean_line, clean_lines
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = Run(
@@ -52,17 +54,17 @@ LINES = [
 
 @pytest.mark.parametrize(("value", "text"), LINES)
 def test_a_line_is_one_line_without_control_characters(value: object, text: str) -> None:
-    assert plain.line(value) == text
+    assert clean_line(value) == text
 
 
 def test_lines_keep_their_breaks_and_nothing_else() -> None:
-    assert plain.lines("\na\r\nb\rc\td\0e\u2028f\n") == "a\nb\nc\tdef"
-    assert plain.lines("x" * 30, limit=10) == "x" * 9 + "…"
+    assert clean_lines("\na\r\nb\rc\td\0e\u2028f\n") == "a\nb\nc\tdef"
+    assert clean_lines("x" * 30, limit=10) == "x" * 9 + "…"
 
 
 @given(st.text())
 def test_a_line_never_breaks_and_can_be_sent(text: str) -> None:
-    line = plain.line(text)
+    line = clean_line(text)
     assert len(line) <= 200
     assert line.splitlines() in ([], [line])
     line.encode()
@@ -107,6 +109,12 @@ def rejects(path: Path, *rows: Any) -> Path:
     return file
 
 
+def context_of(
+    run: Run | None, *, event: str = "", facts: Mapping[str, Any] | None = None, **background: Any
+) -> dict[str, Any]:
+    return build_context(run, Background(**background), event=event, facts=facts)
+
+
 def reject(line: int, code: str = "wrong-type", **more: Any) -> dict[str, Any]:
     return {
         "line": line,
@@ -120,7 +128,7 @@ def reject(line: int, code: str = "wrong-type", **more: Any) -> dict[str, Any]:
 
 
 def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
-    seen = context(
+    seen = context_of(
         replace(RUN, message="3 of 10 rows were refused", commit="3f2a9c1d", kind="import", asked_by="ann"),
         title="CRM contacts",
         description="Nightly\nlist.",
@@ -181,7 +189,7 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
 
 
 def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
-    seen = context(replace(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
+    seen = context_of(replace(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
     assert seen["run"]["started_at"] is None
     assert seen["next_run"] is None
     assert seen["connection"]["title"] == "crm"
@@ -189,12 +197,12 @@ def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_each_outcome_has_a_meaning(outcome: Outcome) -> None:
-    assert context(replace(RUN, outcome=outcome), title="x")["run"]["meaning"].endswith(".")
+    assert context_of(replace(RUN, outcome=outcome), title="x")["run"]["meaning"].endswith(".")
 
 
 def test_ten_rejects_are_shown_and_all_are_counted(tmp_path: Path) -> None:
     rows = [reject(line, "wrong-type" if line % 3 else "bad-date") for line in range(1, 100)]
-    seen = context(RUN, title="x", rejects=rejects(tmp_path, *rows))
+    seen = context_of(RUN, title="x", rejects=rejects(tmp_path, *rows))
     assert [row["line"] for row in seen["rejects"]] == list(range(1, 11))
     assert list(seen["rejects_total"].items()) == [("wrong-type", 66), ("bad-date", 33)]
 
@@ -202,7 +210,7 @@ def test_ten_rejects_are_shown_and_all_are_counted(tmp_path: Path) -> None:
 def test_gigabytes_of_rejects_are_not_read(tmp_path: Path) -> None:
     file = rejects(tmp_path, *[reject(1, value="v" * 900)] * 5000)
     assert file.stat().st_size > COUNTED
-    seen = context(RUN, title="x", rejects=file)
+    seen = context_of(RUN, title="x", rejects=file)
     assert seen["rejects_more"] is True
     assert 4000 < seen["rejects_total"]["wrong-type"] < 5000
 
@@ -213,7 +221,7 @@ def test_a_damaged_line_costs_that_line_only(tmp_path: Path) -> None:
     )
     with file.open("ab") as end:
         end.write(b'\xff\xfe\n{"line": 8}\n{"line": 9')
-    seen = context(RUN, title="x", rejects=file)
+    seen = context_of(RUN, title="x", rejects=file)
     assert [row["line"] for row in seen["rejects"]] == [1, 7, 8]
     assert seen["rejects"][2]["message"] == ""
     assert seen["rejects_total"] == {"wrong-type": 2, "unknown": 1}
@@ -221,13 +229,13 @@ def test_a_damaged_line_costs_that_line_only(tmp_path: Path) -> None:
 
 def test_no_file_of_rejects_is_no_trouble(tmp_path: Path) -> None:
     for path in (None, tmp_path / "none.jsonl", tmp_path):
-        seen = context(RUN, title="x", rejects=path)
+        seen = context_of(RUN, title="x", rejects=path)
         assert (seen["rejects"], seen["rejects_total"], seen["rejects_more"]) == ([], {}, False)
 
 
 def test_what_comes_from_data_is_cut_and_cleaned(tmp_path: Path) -> None:
     row = reject(1, message="a\r\nb", value="x" * 500, field={"odd": [1]}, file=None)
-    shown = context(RUN, title="x", rejects=rejects(tmp_path, row))["rejects"][0]
+    shown = context_of(RUN, title="x", rejects=rejects(tmp_path, row))["rejects"][0]
     assert shown["message"] == "a b"
     assert shown["value"] == "x" * 119 + "…"
     assert shown["field"] == "{'odd': [1]}"
@@ -235,15 +243,15 @@ def test_what_comes_from_data_is_cut_and_cleaned(tmp_path: Path) -> None:
 
 
 def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
-    seen = {path for one in samples([("", "")]) for path, _ in vocabulary.paths(one)}
-    assert seen == set(vocabulary.VARIABLES)
-    assert set(vocabulary.MEANING) == set(EVENTS)
+    seen = {path for one in samples([("", "")]) for path, _ in variables.paths(one)}
+    assert seen == set(variables.VARIABLES)
+    assert set(variables.MEANING) == set(EVENTS)
 
 
 def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
     for facts in ({}, {"since": 1}, {"since": "soon", "failures": "x"}, {"connections": [1]}, {"missed": None}):
         for event in ("failing", "late", "digest", "folded", "outage"):
-            seen = context(None, event=event, facts=facts)
+            seen = context_of(None, event=event, facts=facts)
             assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
             mail = fallback(seen, RenderProblem(template="x", line=1, message="y"))
             assert event in mail.subject
@@ -254,27 +262,27 @@ def recent(*numbers: int, read: int = 10) -> list[Run]:
 
 
 def test_the_last_ten_runs_are_compared_oldest_first() -> None:
-    seen = context(RUN, recent=recent(*range(14, 0, -1)))["recent"]
+    seen = context_of(RUN, recent=recent(*range(14, 0, -1)))["recent"]
     assert [one["number"] for one in seen] == list(range(3, 13))  # none after the run that the mail is about
     assert [one["time_share"] for one in seen] == [25, 33, 42, 50, 58, 67, 75, 83, 92, 100]
     assert {one["rows_share"] for one in seen} == {100}
-    assert {one["rows_share"] for one in context(RUN, recent=recent(1, read=0))["recent"]} == {0}
+    assert {one["rows_share"] for one in context_of(RUN, recent=recent(1, read=0))["recent"]} == {0}
 
 
 def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
     one = facts_of("digest")["connections"][2]  # nothing happened there
     connections = [{**one, "name": f"c{number}", "failed": number % 2, "runs": 1} for number in range(100)]
-    digest = context(None, event="digest", facts={**facts_of("digest"), "connections": connections})["digest"]
+    digest = context_of(None, event="digest", facts={**facts_of("digest"), "connections": connections})["digest"]
     assert [each["name"] for each in digest["connections"][:3]] == ["c1", "c3", "c5"]
     assert (len(digest["connections"]), digest["more"]) == (30, 70)
     assert digest["total"] == {"runs": 100, "failed": 50, "late": 0, "missed": 0}
     for event, name in (("folded", "notices"), ("outage", "missed")):
         long = facts_of(event)[name] * 100
-        part = context(None, event=event, facts={**facts_of(event), name: long})[event]
+        part = context_of(None, event=event, facts={**facts_of(event), name: long})[event]
         assert (len(part[name]), part["more"]) == (100, len(long) - 100)
 
 
 def test_numbers_and_times_are_written_in_the_readers_language() -> None:
-    seen = context(RUN, language="nl", timezone="Europe/Amsterdam", next_run=START)
+    seen = context_of(RUN, language="nl", timezone="Europe/Amsterdam", next_run=START)
     assert (seen["next_run"], seen["run"]["run_time"]) == ("ma 23 nov 2026 01:30:00 +01:00", "1 min 13 sec")
     assert seen["language"] == "nl"

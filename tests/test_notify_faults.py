@@ -65,7 +65,7 @@ class Days:
     def tick(self) -> None:
         """Send what is due."""
         began = time.monotonic()
-        mailer.deliver(self.place.folder, self.state)
+        mailer.send_owed_mail(self.place.folder, self.state)
         self.longest = max(self.longest, time.monotonic() - began)
         self.passes += 1
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from connrunner.core.alerts.notice import Notice
-from connrunner.notify.carrier import DeliveryResult
-from connrunner.notify.folder import Folder, file_name, place
+from connrunner.notify.mail_folder import Folder, file_name, resolve_folder
+from connrunner.notify.transport import DeliveryResult
 
 ENDED = datetime(2026, 11, 22, 9, 15, 7, tzinfo=UTC)
 NOTICE = Notice(id="n", connection="crm", run=12, event="failed", recipients=())
@@ -28,7 +28,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("server", "path"), PLACES)
 def test_where_mail_goes(server: str, path: str) -> None:
-    assert place(server, workspace=Path("/ws"), default=Path("/state/mail")) == Path(path)
+    assert resolve_folder(server, workspace=Path("/ws"), default=Path("/state/mail")) == Path(path)
 
 
 def send(folder: Path, recipient: str = "ann@example.com", data: bytes = b"mail") -> DeliveryResult:

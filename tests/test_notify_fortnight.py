@@ -36,6 +36,7 @@ from connrunner.core.model import (
 from connrunner.core.planning import due
 from connrunner.core.planning.due import Promise, QueuedRun, Slot
 from connrunner.notify import outbox
+from connrunner.notify.facts import Background
 from connrunner.notify.outbox import PendingNotice
 
 BEGIN = datetime(2026, 11, 2, 0, 0, tzinfo=UTC)  # a Monday
@@ -284,18 +285,22 @@ def test_the_mails_of_a_fortnight(tmp_path: Path) -> None:
                 who = (f"p{number}@example.com",)
                 one = replace(notice, id=f"{number}.{len(pending)}", recipients=who, replies_to="")
                 title = "crm" if one.connection else ""
-                pending.append(PendingNotice(notice=one, recipients=who, at=at, run=run, title=title))
+                pending.append(
+                    PendingNotice(
+                        notice=one,
+                        recipients=who,
+                        at=at,
+                        run=run,
+                        background=Background(title=title, workspace="workspace"),
+                    )
+                )
 
     for start in range(0, len(pending), outbox.AT_ONCE):
-        outbox.deliver(
+        outbox.send_pending(
             pending[start : start + outbox.AT_ONCE],
-            mail=Mail(),
-            username=None,
-            password=None,
+            account=outbox.MailAccount(mail=Mail(), mailbox=tmp_path / "mail"),
+            channels=outbox.ChannelSecrets(reveal=str, hide=lambda _, text: text),
             workspace=folder,
-            mailbox=tmp_path / "mail",
-            reveal=str,
-            hide=lambda _, text: text,
             deadline=clock.monotonic() + 60,
             record=lambda record: None,
         )

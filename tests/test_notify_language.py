@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from connrunner.notify.language import NeutralLanguage, speak
+from connrunner.notify.language import NeutralLanguage, language_of
 
 AT = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ WORDS = [
 def test_a_language_has_its_own_dates_and_numbers(
     tag: str, instant: str, number: str, durations: tuple[str, ...]
 ) -> None:
-    language = speak(tag)
+    language = language_of(tag)
     assert language.instant(AT, "Europe/Amsterdam") == instant
     assert language.number(1234567).replace("\u202f", " ") == number
     assert tuple(language.duration(seconds) for seconds in (0.44, 12, 3725, 90000)) == durations
@@ -35,7 +35,7 @@ def test_a_language_has_its_own_dates_and_numbers(
 
 @pytest.mark.parametrize("tag", ["zz", "not a language", "nl_NL!", "x" * 100])
 def test_an_unknown_language_keeps_no_mail_back(tag: str) -> None:
-    assert isinstance(speak(tag), NeutralLanguage)
+    assert isinstance(language_of(tag), NeutralLanguage)
 
 
 def test_every_language_that_babel_knows_can_be_written() -> None:
@@ -43,11 +43,11 @@ def test_every_language_that_babel_knows_can_be_written() -> None:
 
     for name in locale_identifiers():
         if "_" not in name:
-            language = speak(name)
+            language = language_of(name)
             assert "30" in language.instant(AT, "Europe/Amsterdam") or not language.instant(AT, "UTC").isascii()
             assert language.number(12_000)
             assert language.duration(3725)
 
 
 def test_a_zone_that_is_gone_keeps_no_mail_back() -> None:
-    assert speak("nl").instant(AT, "Mars/Olympus") == "ma 23 nov 2026 00:30:00 +00:00"
+    assert language_of("nl").instant(AT, "Mars/Olympus") == "ma 23 nov 2026 00:30:00 +00:00"

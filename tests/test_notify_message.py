@@ -13,13 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connrunner.core.alerts.notice import Notice
-from connrunner.notify import address, message
-from connrunner.notify.address import AddressError, Person, person
+from connrunner.notify import mailbox, message
+from connrunner.notify.mailbox import AddressError, Person, parse_person
 from connrunner.notify.message import MessageError, build
 from connrunner.notify.render import RenderedMessage
 
 NOTICE = Notice(id="crm.12.failed.t1", connection="crm", run=12, event="failed", recipients=("ann@example.com",))
-SOURCE = person("connections@example.com")
+SOURCE = parse_person("connections@example.com")
 AT = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 HEADERS = {
     "From",
@@ -120,7 +120,7 @@ def test_no_text_at_all_adds_a_header_or_a_recipient(
 ) -> None:
     notice = Notice(id="n", connection=name, run=1, event="failed", recipients=())
     try:
-        source = person(f"{display} <connections@example.com>")
+        source = parse_person(f"{display} <connections@example.com>")
     except AddressError:
         source = SOURCE
     _, read = mail(subject=subject, text=text, html=html, notice=notice, source=source)
@@ -163,7 +163,7 @@ NOT_ADDRESSES = [
 
 @pytest.mark.parametrize("text", ADDRESSES)
 def test_an_address(text: str) -> None:
-    assert person(text).spec == text
+    assert parse_person(text).spec == text
     assert mail(recipient=text)[1]["To"] == text
 
 
@@ -189,21 +189,21 @@ SENDERS = [
 
 @pytest.mark.parametrize(("text", "name", "spec"), SENDERS)
 def test_a_sender_arrives_with_its_name(text: str, name: str, spec: str) -> None:
-    _, read = mail(source=person(text))
+    _, read = mail(source=parse_person(text))
     (found,) = read["From"].addresses
     assert (found.display_name, found.addr_spec) == (name, spec)
 
 
 def test_a_long_name_of_a_sender_is_cut_and_stays_one_address() -> None:
     for name in ("x" * 100 + ", y", "Ärger, " * 30, "日本語, " * 40, "a, " * 50):
-        (found,) = mail(source=person(f"{name} <c@example.com>"))[1]["From"].addresses
+        (found,) = mail(source=parse_person(f"{name} <c@example.com>"))[1]["From"].addresses
         assert found.addr_spec == "c@example.com"
 
 
 @pytest.mark.parametrize("text", ["", "nobody", "a <b", "Name <a@b> x", "a@b, c@d", "<>"])
 def test_not_a_person(text: str) -> None:
     with pytest.raises(AddressError):
-        person(text)
+        parse_person(text)
 
 
 def test_a_mail_that_would_be_read_differently_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +215,8 @@ def test_a_mail_that_would_be_read_differently_is_not_built(monkeypatch: pytest.
 
 
 def test_a_mail_to_somebody_else_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = address.header
-    monkeypatch.setattr(address, "header", lambda field, people: whole(field, people).replace("ann@", "eve@"))
+    whole = mailbox.format_header
+    monkeypatch.setattr(mailbox, "format_header", lambda field, people: whole(field, people).replace("ann@", "eve@"))
     with pytest.raises(MessageError, match=r"is to eve@example\.com, not ann@example\.com"):
         mail()
 
@@ -274,7 +274,7 @@ PEOPLE = [
 
 @pytest.mark.parametrize(("text", "name", "spec"), PEOPLE)
 def test_names_and_domains_beyond_ascii_arrive(text: str, name: str, spec: str) -> None:
-    who = person(text)
+    who = parse_person(text)
     assert (who.name, who.spec) == (name, spec)
     data = build(NOTICE, text, RenderedMessage(subject="s", text="t", html=None), source=SOURCE, at=AT)
     assert data.isascii() is spec.isascii()
@@ -286,9 +286,9 @@ def test_names_and_domains_beyond_ascii_arrive(text: str, name: str, spec: str) 
 @given(name=st.text(), count=st.integers(1, 40))
 def test_any_name_in_any_number_stays_one_address_each(name: str, count: int) -> None:
     one = Person(
-        name=person(f"{name} <a@example.com>").name if "<" not in name else "", local="a", domain="example.com"
+        name=parse_person(f"{name} <a@example.com>").name if "<" not in name else "", local="a", domain="example.com"
     )
-    text = address.header("Cc", [one] * count)
+    text = mailbox.format_header("Cc", [one] * count)
     assert max(map(len, text.split("\r\n"))) <= 998
     read = message_from_string(text + "\r\n", policy=default)
     assert [each.addr_spec for each in read["Cc"].addresses] == ["a@example.com"] * count

@@ -19,7 +19,8 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.errors import StateError
 from connrunner.notify import outbox
-from connrunner.notify.outbox import PendingNotice, deliver, put_off
+from connrunner.notify.facts import Background
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, put_off, send_pending
 
 pytestmark = pytest.mark.slow  # templates render in a process of their own
 
@@ -43,7 +44,11 @@ def pending(*recipients: str, number: int = 12, title: str = "CRM contacts") -> 
     run = replace(RUN, run=number)
     notice = Notice(id=f"crm.{number}.failed.t", connection="crm", run=number, event="failed", recipients=recipients)
     return PendingNotice(
-        notice=notice, recipients=recipients, at=run.ended_at, run=run, title=title, timezone="Europe/Amsterdam"
+        notice=notice,
+        recipients=recipients,
+        at=run.ended_at,
+        run=run,
+        background=Background(title=title, timezone="Europe/Amsterdam", workspace="workspace"),
     )
 
 
@@ -59,18 +64,15 @@ class Box:
     def deliver(
         self, *pending: PendingNotice, mail: Mail | None = None, seconds: float = 30, **other: Any
     ) -> list[Any]:
-        done = deliver(
+        done = send_pending(
             pending,
-            mail=mail or Mail(),
-            username=None,
-            password=None,
+            account=MailAccount(mail=mail or Mail(), mailbox=self.mailbox, trouble=other.pop("trouble", "")),
+            channels=ChannelSecrets(
+                reveal=other.pop("reveal", str), hide=lambda secrets, text: Masker(secrets).mask(text)
+            ),
             workspace=self.workspace,
-            mailbox=self.mailbox,
             deadline=time.monotonic() + seconds,
             record=other.pop("record", self.recorded.append),
-            reveal=other.pop("reveal", str),
-            hide=lambda secrets, text: Masker(secrets).mask(text),
-            trouble=other.pop("trouble", ""),
             clock=lambda: START + timedelta(minutes=5),
         )
         assert done == self.recorded

@@ -23,7 +23,8 @@ import trustme
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
-from connrunner.notify.outbox import PendingNotice, deliver
+from connrunner.notify.facts import Background
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 
 pytestmark = [
     pytest.mark.long,
@@ -163,15 +164,20 @@ def test_a_postfix_takes_every_mail_and_they_are_what_was_meant(office: Office, 
         facts={"since": "2026-11-23T00:30:00Z", "failures": 1, "first_run": 12, "between": {"failed": 1}},
     )
     results: dict[str, list[str]] = {}
-    deliver(
-        [PendingNotice(notice=notice, recipients=recipients, at=at, run=run, title="Übersicht, 日本語")],
-        mail=Mail(server=f"smtp://localhost:{office.port}", sender='"Data, the \\"Team\\" Ü" <c@x.example>'),
-        username=None,
-        password=None,
+    send_pending(
+        [
+            PendingNotice(
+                notice=notice, recipients=recipients, at=at, run=run, background=Background(title="Übersicht, 日本語")
+            )
+        ],
+        account=MailAccount(
+            mail=Mail(server=f"smtp://localhost:{office.port}", sender='"Data, the \\"Team\\" Ü" <c@x.example>'),
+            username=None,
+            password=None,
+            mailbox=tmp_path / "mail",
+        ),
+        channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 60,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )

@@ -14,9 +14,9 @@ from connrunner.cli import notify_preview
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify import streak
-from connrunner.notify.render import ALL, RenderedMessage, choose
-from connrunner.notify.sandbox import answers
+from connrunner.notify import failure_streak
+from connrunner.notify.render import ALL, RenderedMessage, choose_template
+from connrunner.notify.sandbox import answer_jobs
 from connrunner.state import runs as run_files
 from tests.conftest import Place
 from tests.test_cli import ended, typed
@@ -49,8 +49,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render without a process of its own."""
 
     def render(workspace: Path, contexts: list[dict[str, Any]], *, deadline: float) -> list[RenderedMessage]:
-        jobs = [{"template": choose(workspace, contexts[0], part), "context": 0} for part in ALL]
-        return [RenderedMessage(*(answer["text"] for answer in answers(workspace / "templates", jobs, contexts)))]
+        jobs = [{"template": choose_template(workspace, contexts[0], part), "context": 0} for part in ALL]
+        return [RenderedMessage(*(answer["text"] for answer in answer_jobs(workspace / "templates", jobs, contexts)))]
 
     monkeypatch.setattr(notify_preview, "render", render)
 
@@ -72,7 +72,7 @@ def test_a_row_of_failures_is_told_from_history(
     place: Place, outcomes: list[Outcome], event: str, expected: tuple[int, int, dict[str, int]] | None
 ) -> None:
     runs = history(place, *outcomes)
-    facts = streak.of(runs, event)
+    facts = failure_streak.describe_streak(runs, event)
     if expected is None:
         assert facts == {}
         return

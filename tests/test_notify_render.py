@@ -17,20 +17,20 @@ import pytest
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.notify.facts import context
+from connrunner.notify.facts import Background, build_context
 from connrunner.notify.render import (
     EVENTS,
     KINDS,
     PARTS,
     RenderedMessage,
     RenderProblem,
-    choose,
+    ask_sandbox,
+    choose_template,
     fallback,
     render,
-    work,
 )
-from connrunner.notify.samples import facts, sample
-from connrunner.notify.sandbox import answers
+from connrunner.notify.samples import sample, sample_facts
+from connrunner.notify.sandbox import answer_jobs
 
 TEMPLATES = SUBJECT, TEXT, HTML = tuple(f"run.{part}" for part in PARTS)
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
@@ -55,16 +55,21 @@ HOSTILE = """<script>alert(1)</script>"&' {{ 7*7 }}{% raw %}"""
 REJECT = {"line": 2, "field": "age", "code": "wrong-type", "message": "'abc' is not an integer", "value": "abc"}
 
 
-def seen(tmp_path: Path, run: Run = RUN, *, rejects: int = 14, **facts: Any) -> dict[str, Any]:
+def seen(tmp_path: Path, run: Run = RUN, *, rejects: int = 14, **sample_facts: Any) -> dict[str, Any]:
     file = tmp_path / "rejects.jsonl"
     file.write_text("".join(json.dumps(REJECT | {"line": line}) + "\n" for line in range(2, rejects + 2)))
-    facts = {"title": "CRM contacts", "timezone": "Europe/Amsterdam", "workspace": "crm-workspace"} | facts
-    return context(run, rejects=file, **facts)
+    sample_facts = {
+        "title": "CRM contacts",
+        "timezone": "Europe/Amsterdam",
+        "workspace": "crm-workspace",
+    } | sample_facts
+    told = {key: sample_facts.pop(key) for key in ("event", "facts") if key in sample_facts}
+    return build_context(run, Background(rejects=file, **sample_facts), **told)
 
 
 def here(folder: Path, sees: dict[str, Any], templates: tuple[str, ...] = TEMPLATES) -> list[dict[str, Any]]:
     """What the sandbox answers, without its process."""
-    return list(answers(folder / "templates", [{"template": name, "context": 0} for name in templates], [sees]))
+    return list(answer_jobs(folder / "templates", [{"template": name, "context": 0} for name in templates], [sees]))
 
 
 def override(folder: Path, name: str, text: str) -> None:
@@ -236,13 +241,15 @@ def test_markup_in_names_messages_and_values_is_text(tmp_path: Path) -> None:
         json.dumps(dict.fromkeys(("file", "line", "field", "code", "message", "value"), HOSTILE)) + "\n"
     )
     run = replace(RUN, message=HOSTILE, code=HOSTILE, commit=HOSTILE, trigger="manual", asked_by=HOSTILE, kind=HOSTILE)
-    sees = context(
+    sees = build_context(
         replace(run, connection=HOSTILE),
-        title=HOSTILE,
-        description=HOSTILE,
-        owner=HOSTILE,
-        rejects=tmp_path / "rejects.jsonl",
-        workspace=HOSTILE,
+        Background(
+            title=HOSTILE,
+            description=HOSTILE,
+            owner=HOSTILE,
+            rejects=tmp_path / "rejects.jsonl",
+            workspace=HOSTILE,
+        ),
     )
     subject, text, html = (answer["text"] for answer in here(tmp_path, sees))
     page = Page(html)
@@ -305,8 +312,8 @@ def test_the_most_special_template_is_taken(tmp_path: Path, files: list[str], ch
         path = tmp_path / "templates" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    assert choose(tmp_path, sample("failing", target="data-team", connection="crm"), "txt.j2") == chosen
-    assert choose(tmp_path, sample("digest", target="data-team"), "txt.j2") == "digest.txt.j2"
+    assert choose_template(tmp_path, sample("failing", target="data-team", connection="crm"), "txt.j2") == chosen
+    assert choose_template(tmp_path, sample("digest", target="data-team"), "txt.j2") == "digest.txt.j2"
 
 
 def test_the_layout_of_every_kind_can_be_replaced_at_once(tmp_path: Path) -> None:
@@ -322,7 +329,7 @@ def test_the_layout_of_every_kind_can_be_replaced_at_once(tmp_path: Path) -> Non
     )
     for kind in KINDS:
         job = {"template": f"{kind}.html.j2", "context": 0}
-        (answer,) = answers(tmp_path / "templates", [job], [sample("failing" if kind == "run" else kind)])
+        (answer,) = answer_jobs(tmp_path / "templates", [job], [sample("failing" if kind == "run" else kind)])
         page = Page(answer["text"])
         assert "<Us>" in page.texts
         assert "Sent by connrunner" not in answer["text"]
@@ -332,8 +339,8 @@ def test_the_layout_of_every_kind_can_be_replaced_at_once(tmp_path: Path) -> Non
 @pytest.mark.parametrize("full", [True, False])
 def test_the_mail_about_each_event_is_well_formed_and_loads_nothing(tmp_path: Path, event: str, full: bool) -> None:
     sees = sample(event, full=full)
-    jobs = [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS]
-    subject, text, html = (answer["text"] for answer in answers(tmp_path / "templates", jobs, [sees]))
+    jobs = [{"template": choose_template(tmp_path, sees, part), "context": 0} for part in PARTS]
+    subject, text, html = (answer["text"] for answer in answer_jobs(tmp_path / "templates", jobs, [sees]))
     assert len(subject.splitlines()) == 1
     page = Page(html)
     assert not {"img", "script", "link", "iframe", "form", "a"} & set(page.tags)
@@ -348,12 +355,12 @@ LONG = [("digest", "connections"), ("folded", "notices"), ("outage", "missed")]
 
 @pytest.mark.parametrize(("event", "name"), LONG)
 def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event: str, name: str) -> None:
-    told = facts(event)
-    sees = context(None, event=event, facts={**told, name: told[name][:1] * 1000}, workspace="crm")
+    told = sample_facts(event)
+    sees = build_context(None, Background(workspace="crm"), event=event, facts={**told, name: told[name][:1] * 1000})
     _, text, html = (
         answer["text"]
-        for answer in answers(
-            tmp_path, [{"template": choose(tmp_path, sees, part), "context": 0} for part in PARTS], [sees]
+        for answer in answer_jobs(
+            tmp_path, [{"template": choose_template(tmp_path, sees, part), "context": 0} for part in PARTS], [sees]
         )
     )
     assert len(html) < 100_000
@@ -535,7 +542,7 @@ def test_a_bomb_is_bounded_and_costs_its_own_mail_only(tmp_path: Path, source: s
     sees = [seen(tmp_path, replace(RUN, run=number)) for number in (12, 13)]
     jobs = [{"template": name, "context": index} for index in range(2) for name in TEMPLATES]
     start = time.monotonic()
-    done = work(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
+    done = ask_sandbox(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
     assert time.monotonic() - start < 75
     assert ["text" in answer for answer in done] == [True, True, True, True, False, True]
     trouble = done[4]["trouble"]
@@ -552,7 +559,7 @@ def test_three_bombs_at_once_are_bounded_together(tmp_path: Path) -> None:
     sees = [seen(tmp_path)] * 20
     jobs = [{"template": name, "context": index} for index in range(20) for name in TEMPLATES]
     start = time.monotonic()
-    done = work(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
+    done = ask_sandbox(tmp_path, jobs, sees, deadline=time.monotonic() + 30, cpu_seconds=1)
     assert time.monotonic() - start < 100
     assert [answer["trouble"]["template"] for answer in done] == list(TEMPLATES) * 20
 

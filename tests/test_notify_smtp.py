@@ -17,11 +17,12 @@ import trustme
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
-from connrunner.notify import smtp, wire
-from connrunner.notify.carrier import DeliveryResult, ServerError
-from connrunner.notify.outbox import PendingNotice, deliver
+from connrunner.notify import smtp, smtp_connection
+from connrunner.notify.facts import Background
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 from connrunner.notify.smtp import SmtpSession
-from connrunner.notify.wire import MailServer, parse
+from connrunner.notify.smtp_connection import MailServer, parse_server
+from connrunner.notify.transport import DeliveryResult, ServerError
 from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
 
 # The test server believes that a connection which began with TLS has none.
@@ -43,13 +44,13 @@ SERVERS = [
 
 @pytest.mark.parametrize(("text", "server"), SERVERS)
 def test_the_server_of_a_url(text: str, server: MailServer) -> None:
-    assert parse(text) == server
+    assert parse_server(text) == server
 
 
 @pytest.mark.parametrize("text", ["", "smtp:", "smtp://", "mail.example.com", "lmtp://x", "smtp://a:b@x", "smtp://x:y"])
 def test_no_server(text: str) -> None:
     with pytest.raises(ServerError, match=r"mail\.server"):
-        parse(text)
+        parse_server(text)
 
 
 # --- a real server -----------------------------------------------------------------------------------------------
@@ -77,7 +78,9 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def send(
     server: str, *recipients: str, username: str | None = None, password: str | None = None, seconds: float = 10
 ) -> list[DeliveryResult]:
-    session = SmtpSession(parse(server), username=username, password=password, deadline=time.monotonic() + seconds)
+    session = SmtpSession(
+        parse_server(server), username=username, password=password, deadline=time.monotonic() + seconds
+    )
     data = b"Subject: s\r\n\r\nfirst\r\n.dot\r\n"
     answers = [session.send(NOTICE, to, "c@example.com", data) for to in recipients or ("ann@example.com",)]
     session.close()
@@ -423,7 +426,7 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(monkeypatch: pyte
 @pytest.mark.slow
 def test_one_slow_mail_leaves_time_for_the_others(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtp, "PATIENCE", 0.3)
-    monkeypatch.setattr(wire, "PATIENCE", 0.3)
+    monkeypatch.setattr(smtp_connection, "PATIENCE", 0.3)
     scenes = iter([silent_before_recipient, talk(GREETING, OK, OK, OK, b"354 go\r\n", OK)])
     answers = send(f"smtp+plain://127.0.0.1:{play(lambda one: next(scenes)(one))}", "a@x.example", "b@x.example")
     assert answers[0].result == "deferred"
@@ -494,19 +497,24 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     recipients = ("gone@x.example", "full@x.example", "ann@x.example")
     notice = Notice(id="crm.12.partial.t", connection="crm", run=12, event="partial", recipients=recipients)
     recorded: list[DeliveryRecord] = []
-    deliver(
+    send_pending(
         [
             PendingNotice(
-                notice=notice, recipients=recipients, at=run.ended_at, run=run, title="Klanten & Übersicht 日本語"
+                notice=notice,
+                recipients=recipients,
+                at=run.ended_at,
+                run=run,
+                background=Background(title="Klanten & Übersicht 日本語"),
             )
         ],
-        mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
-        username="me",
-        password=PASSWORD,
+        account=MailAccount(
+            mail=Mail(server=f"smtp://localhost:{post.port}", sender="Gegevens, Team Ü <c@example.com>"),
+            username="me",
+            password=PASSWORD,
+            mailbox=tmp_path / "mail",
+        ),
+        channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 20,
         record=recorded.append,
     )
@@ -545,15 +553,25 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
         counts=Counts(),
     )
     results: dict[str, list[str]] = {}
-    deliver(
-        [PendingNotice(notice=notice, recipients=notice.recipients, at=at, run=run, title="crm", reply_to=reply_to)],
-        mail=Mail(server=f"smtp+plain://127.0.0.1:{post.port}", sender=sender),
-        username=None,
-        password=None,
+    send_pending(
+        [
+            PendingNotice(
+                notice=notice,
+                recipients=notice.recipients,
+                at=at,
+                run=run,
+                background=Background(title="crm"),
+                reply_to=reply_to,
+            )
+        ],
+        account=MailAccount(
+            mail=Mail(server=f"smtp+plain://127.0.0.1:{post.port}", sender=sender),
+            username=None,
+            password=None,
+            mailbox=tmp_path / "mail",
+        ),
+        channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 25,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )

@@ -255,4 +255,4 @@ def test_the_state_is_private_after_a_run(due: Place) -> None:
     due.run("tick", "--now", DUE)
     for path in [due.state.root, *due.state.root.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
-    assert json.loads(due.run("status", "--format", "json").out)["running"] == []
+    assert json.loads(due.run("status", "--format", "json", "--now", DUE).out)["running"] == []

@@ -56,7 +56,7 @@ def test_a_running_program_is_stopped_with_its_counters_who_and_why(place: Place
     eventually((place.folder / "began").exists)
 
     run = stop(place, "count", "--reason", "wrong list")
-    said, _ = tick.communicate(timeout=30)
+    said, _ = tick.communicate(timeout=120)
 
     assert (run["run"], run["outcome"], run["code"]) == (1, "stopped", "stopped")
     assert run["message"] == f"stopped by {me()}: wrong list"
@@ -80,7 +80,7 @@ def test_a_waiting_run_is_taken_out_of_the_queue_and_recorded(place: Place) -> N
     run = stop(place, "other", "--reason", "not today")
     waiting = json.loads(place.run("status", "--format", "json").out)["waiting"]
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert (run["run"], run["outcome"], run["started_at"]) == (1, "stopped", None)
     assert run["message"] == f"stopped by {me()}: not today; it had not started"
@@ -126,8 +126,8 @@ def test_a_run_that_ends_by_itself_meanwhile_is_told_so(place: Place) -> None:
     waiter.go()
     eventually(lambda: '"type":"ended"' in place.state.log("long", 1).read_text())
     os.kill(tick.pid, signal.SIGCONT)
-    out, _ = asked.communicate(timeout=30)
-    tick.communicate(timeout=30)
+    out, _ = asked.communicate(timeout=120)
+    tick.communicate(timeout=120)
 
     assert (asked.returncode, json.loads(out)["outcome"]) == (1, "succeeded")
     place.run("tick")
@@ -141,7 +141,7 @@ def test_a_detached_wish_is_fulfilled_later(place: Place) -> None:
     eventually(waiter.runs)
 
     said = place.run("stop", "long", "--detach")
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert said.out == "long: its #1 is asked to stop\n"
     assert [run["outcome"] for run in place.runs("long")] == ["stopped"]
@@ -153,7 +153,7 @@ def test_ctrl_c_stops_the_run_that_one_watches(place: Place) -> None:
     eventually((place.folder / "began").exists)
 
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=30)
+    run.communicate(timeout=120)
 
     assert run.returncode == 130
     (ended,) = place.runs("count")

@@ -111,7 +111,7 @@ def test_an_import_whose_partner_stalls(place: Place, slow: Slow) -> None:
     eventually(lambda: slow.taken > 0)
 
     run = stopped_in_time(place, "people")
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert run["counts"]["created"] == 0
 
@@ -127,7 +127,7 @@ def test_an_export_in_batches_tells_how_many_had_arrived(place: Place, slow: Slo
     eventually(lambda: slow.taken >= 3)
 
     run = stopped_in_time(place, "out")
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert "6 of 10 rows had been delivered to " in run["message"]
     assert (run["counts"]["read"], run["counts"]["not_attempted"]) == (10, 10)
@@ -170,7 +170,7 @@ def test_an_upload_leaves_nothing_half_written(
     assert writing.wait(60)
 
     run = stopped_in_time(place, "out")
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert "it was delivering 200,000 rows to " in run["message"]
     assert [path.name for path in (root / "out").iterdir()] == ["people.csv"]

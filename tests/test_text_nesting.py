@@ -19,7 +19,7 @@ from connrunner.connectors.singer import _catalog_file, tap
 from connrunner.connectors.singer.target import _records
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, RunError
-from connrunner.notify import refused, render
+from connrunner.notify import rejects_excerpt, render
 from connrunner.processes import protocol
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
@@ -230,7 +230,7 @@ PLACES: list[tuple[str, Reads, int, str]] = [
     ("a Singer metric",      lambda text, _: _records(text, "a") == 3,
      1, '{"metric": "record_count", "type": "counter", "value": 3, "tags": {"stream": "a"}, "more": @}'),
     ("a server's refusal",   lambda text, _: client._message(text) == "why", 1, '{"error": "why", "more": @}'),
-    ("a rejected row",       lambda text, _: refused._reject(text) is not None, 1, '{"code": "no-mail", "value": @}'),
+    ("a rejected row",       lambda text, _: rejects_excerpt._reject(text) is not None, 1, '{"code": "no-mail", "value": @}'),
     ("a rendered mail",      lambda text, _: bool(list(render._whole(text + b"\n"))), 1, '{"text": @}'),
     ("a document",           _document,       0, '[1, @]'),
     ("a wish",               _wish,           1, f'{{"connection": "a", "asked_at": "{AT}", "asked_by": "b", "more": @}}'),

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ with here.open("a") as file: file.write("ended\\n")
 """
 
 
-def eventually(is_so: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(is_so: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not happen"
@@ -55,10 +56,17 @@ class Waiter:
         self.gate.touch()
 
 
-def quiet_after(place: Place) -> None:
-    """Wait until the files are old enough for a tick to believe their time stamps."""
-    for path in [place.folder, *place.folder.rglob("*.yaml")]:
-        eventually(lambda path=path: time.time() - path.stat().st_ctime > 2.1)  # type: ignore[misc]
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is old enough for a tick to believe its time stamp, however young it is."""
+    from connrunner.scheduler import idle
+
+    monkeypatch.setattr(idle, "RACY", float("-inf"))
+
+
+def not_today() -> str:
+    """Return a daily schedule that no real clock reaches while a test lasts, on whatever day at whatever time."""
+    return DAILY.replace("06:00", f"{datetime.now(UTC) + timedelta(hours=12):%H:%M}")
 
 
 def test_a_run_that_is_due_is_run_once_logged_and_told(place: Place) -> None:
@@ -66,8 +74,8 @@ def test_a_run_that_is_due_is_run_once_logged_and_told(place: Place) -> None:
         "hello", HELLO, schedule="{type: times_per_day, times: 4}", more="notify: [{to: a@example.com, when: always}]\n"
     )
 
-    first = place.run("tick")
-    second = place.run("tick")
+    first = place.run("tick", "--now", "2026-11-22T10:00:00Z")
+    second = place.run("tick", "--now", "2026-11-22T10:01:00Z")
 
     assert first.out.splitlines()[1:] == [
         "hello #1: started",
@@ -159,7 +167,7 @@ def test_a_tick_that_finds_the_lane_busy_says_so_and_leaves(place: Place) -> Non
     assert [(run["connection"], run["run"], run["lives"]) for run in status["running"]] == [("long", 1, True)]
     assert [entry["connection"] for entry in status["waiting"]] == ["other"]
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
     assert [run["outcome"] for run in place.runs("other")] == ["succeeded"]
 
 
@@ -170,7 +178,7 @@ def test_lanes_run_side_by_side(place: Place) -> None:
     eventually(lambda: one.runs() and two.runs())
     one.go()
     two.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert tick.returncode == 0
     assert [run["outcome"] for name in ("one", "two") for run in place.runs(name)] == ["succeeded"] * 2
@@ -204,7 +212,7 @@ def test_after_kill_9_of_the_tick_the_run_goes_on_alone_and_is_adopted(place: Pl
     assert "is busy: long #1" in place.run("tick").out
     assert waiter.runs()
     waiter.go()
-    next_tick.communicate(timeout=30)
+    next_tick.communicate(timeout=120)
 
     ended = [run for run in place.runs("long") if run["run"] == 1]
     assert [run["outcome"] for run in ended] == ["succeeded"]
@@ -243,7 +251,7 @@ def test_a_worker_that_is_killed_fails_its_run(place: Place) -> None:
     worker = json.loads(place.state.log("long", 1).read_text().splitlines()[0])["pid"]
     os.kill(worker, signal.SIGKILL)
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     (run,) = place.runs("long")
     assert (run["outcome"], run["code"]) == ("failed", "crashed")
@@ -257,7 +265,7 @@ def test_a_tick_that_is_told_to_end_ends_its_runs_first(place: Place, number: in
     eventually(waiter.runs)
 
     tick.send_signal(number)
-    _, said = tick.communicate(timeout=30)
+    _, said = tick.communicate(timeout=120)
 
     assert tick.returncode == code, said
     (run,) = place.runs("long")
@@ -307,7 +315,7 @@ def test_switched_off_while_it_waits(place: Place) -> None:
 
     said = place.run("tick")
     waiter.go()
-    tick.communicate(timeout=30)
+    tick.communicate(timeout=120)
 
     assert "other: the slot of" in said.out
     assert "was dropped: switched off while it waited" in said.out
@@ -315,7 +323,7 @@ def test_switched_off_while_it_waits(place: Place) -> None:
 
 
 def test_an_emptied_workspace_is_refused(place: Place) -> None:
-    place.command("hello", HELLO, schedule=DAILY)
+    place.command("hello", HELLO, schedule=not_today())
     place.run("tick")
     (place.folder / "connections/hello.yaml").unlink()
 
@@ -346,12 +354,13 @@ def test_a_slow_mail_server_is_no_reason_to_wait(place: Place) -> None:
     assert "hello #1: its mail waits: " in said.out
     assert "127.0.0.1" in said.out
     assert [run["outcome"] for run in place.runs("hello")] == ["succeeded"]
-    assert json.loads(place.run("status", "--format", "json").out)["mail"] == {"owed": 1, "dead": 0}
+    status = place.run("status", "--format", "json", "--now", "2026-11-21T06:01:00Z").out
+    assert json.loads(status)["mail"] == {"owed": 1, "dead": 0}
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_quiet_tick_imports_nothing(place: Place) -> None:
-    place.command("hello", HELLO, schedule=DAILY)
-    quiet_after(place)
+    place.command("hello", HELLO, schedule=not_today())
     place.run("tick")
     program = """
 import sys
@@ -392,13 +401,13 @@ def _same_size_and_time(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], Place]) -> None:
     from connrunner.scheduler import idle
 
     places = {name: make_place(name) for name, _ in NOISES}
     for place in places.values():
-        place.command("hello", HELLO, schedule=DAILY)
-    quiet_after(place)  # the youngest
+        place.command("hello", HELLO, schedule=not_today())
     heard = {}
     for name, noise in NOISES:
         place = places[name]
@@ -411,30 +420,48 @@ def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], 
     assert heard == dict.fromkeys(heard, True)
 
 
+def test_a_tick_is_not_quiet_while_a_file_is_young(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may change again without a new time stamp."""
+    from connrunner.config import stamps
+    from connrunner.scheduler import idle
+
+    place.command("hello", HELLO, schedule=not_today())
+    changed = max(stamps.stamps(place.folder).values()) / 1e9
+    for age, is_quiet in ((1.9, False), (2.1, True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda age=age: changed + age)
+            place.run("tick")
+            assert idle.nothing_to_do(["--workspace", str(place.folder)]) is is_quiet
+
+
+@pytest.mark.usefixtures("settled")
 def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
     from connrunner.scheduler import idle
     from connrunner.scheduler.tick import Tick
 
-    place.command("hello", HELLO, schedule=DAILY)
-    quiet_after(place)
-    root, at = str(place.state.root), datetime(2026, 11, 22, 10, 0, 30, tzinfo=UTC)
+    place.command("hello", HELLO, schedule=not_today())
+    root, at = str(place.state.root), datetime.now(UTC) - timedelta(hours=1)
     tick = Tick(place.folder, place.state, now=at, say=lambda _: None)
     tick.take_in(due=False)  # `run` looks after one connection only
     assert idle.last_tick(root) is None
     tick.take_in()
-    assert idle.last_tick(root) == pytest.approx(at.timestamp(), abs=30)
+    assert at.timestamp() <= idle.last_tick(root) < at.timestamp() + 3600
 
-    tick = Tick(place.folder, place.state, say=lambda _: None)
+    tick = Tick(place.folder, place.state, say=lambda _: None)  # one by a made-up clock is never quiet
     tick.take_in()
     tick.settle()
     idle.ticked(root, 1)
+    clock = place.write("clock", "")  # of the file system
+    clock.touch()
+    before = clock.stat().st_mtime
     assert idle.nothing_to_do(["--workspace", str(place.folder)])
-    assert idle.last_tick(root) == pytest.approx(time.time(), abs=30)
+    clock.touch()
+    assert before <= idle.last_tick(root) <= clock.stat().st_mtime
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_quiet_tick_wakes_when_something_is_due(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.command("hello", HELLO, schedule=DAILY)
-    quiet_after(place)
+    place.command("hello", HELLO, schedule=not_today())
     place.run("tick")
     from connrunner.scheduler import idle
 
@@ -450,7 +477,7 @@ def test_a_quiet_tick_wakes_when_something_is_due(place: Place, monkeypatch: pyt
 
 
 def test_run_now_moves_no_slot_and_watches_its_run(place: Place) -> None:
-    place.command("hello", HELLO, schedule=DAILY)
+    place.command("hello", HELLO, schedule=not_today())
     place.run("tick")
 
     def promised() -> list[tuple[str, str]]:
@@ -467,10 +494,10 @@ def test_run_now_moves_no_slot_and_watches_its_run(place: Place) -> None:
     assert promised() == before
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_run_now_does_not_make_ticks_blind_to_new_files(place: Place) -> None:
     place.command("hello", HELLO)
     place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
-    quiet_after(place)
 
     place.run("run", "hello")
     place.run("tick")
@@ -478,15 +505,19 @@ def test_a_run_now_does_not_make_ticks_blind_to_new_files(place: Place) -> None:
     assert [run["run"] for run in place.runs("new")] == [1]
 
 
+@pytest.mark.usefixtures("settled")
 def test_a_file_that_appears_while_a_run_works_is_planned_by_the_next_tick(place: Place) -> None:
     waiter = Waiter(place, "long")
-    quiet_after(place)
-    tick = place.start("tick")
-    eventually(waiter.runs)
-    place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
-    time.sleep(2.2)
-    waiter.go()
-    tick.communicate(timeout=30)
+
+    def meanwhile() -> None:
+        eventually(waiter.runs)
+        place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
+        waiter.go()
+
+    with ThreadPoolExecutor() as threads:
+        done = threads.submit(meanwhile)
+        place.run("tick")
+        done.result()
 
     place.run("tick")
 
@@ -502,8 +533,8 @@ def test_run_now_waits_behind_what_runs(place: Place) -> None:
     run = place.start("run", "hello", "--format", "json")
     eventually(lambda: json.loads(place.run("status", "--format", "json").out)["waiting"] != [])
     waiter.go()
-    out, err = run.communicate(timeout=30)
-    tick.communicate(timeout=30)
+    out, err = run.communicate(timeout=120)
+    tick.communicate(timeout=120)
 
     assert (run.returncode, json.loads(out)["outcome"]) == (0, "succeeded")
     assert "lane main is busy: long #1" in err
@@ -561,6 +592,7 @@ def git(place: Place, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.usefixtures("settled")
 def test_ticks_obey_the_commit_are_quiet_and_see_a_new_one(place: Place) -> None:
     place.write("connrunner.yaml", "version: 1\nsource: git\n")
     place.write(".gitignore", ".connrunner/\n")
@@ -569,7 +601,6 @@ def test_ticks_obey_the_commit_are_quiet_and_see_a_new_one(place: Place) -> None
     git(place, "add", "--all")
     git(place, "commit", "-q", "--message", "first")
     place.command("new", HELLO, schedule="{type: times_per_day, times: 1}")
-    quiet_after(place)
     place.run("tick")
     assert [run["commit"] for run in place.runs("hello")] == [git(place, "rev-parse", "HEAD")]
     assert place.run("runs", "new", check=2)
@@ -606,4 +637,5 @@ def test_a_broken_repository_is_told_once_and_stops_nothing(place: Place) -> Non
     assert "the last good version of the workspace goes on for a day: " in said.err
     assert again.err == ""
     assert [run["outcome"] for run in place.runs("hello")] == ["succeeded"]
-    assert "the last good version of the workspace is in use" in place.run("status").out
+    status = place.run("status", "--now", "2026-11-21T06:01:00Z").out
+    assert "the last good version of the workspace is in use" in status

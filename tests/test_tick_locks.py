@@ -45,7 +45,7 @@ def test_locks_that_are_taken_away_let_no_second_run_start(
     eventually(first.runs)
     if killed:
         tick.send_signal(signal.SIGKILL)
-        tick.communicate(timeout=30)
+        tick.communicate(timeout=120)
     take_away(place)
 
     other = place.start("tick", "--format", "json")

@@ -10,6 +10,7 @@ from connrunner.core.instant import minute
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 from connrunner.core.schedules import notation
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 
 def lately(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str]]:
@@ -179,7 +180,7 @@ def _late(decision: Decision) -> str:
 
 
 def _later(count: int) -> str:
-    return f"{count:,} later slot{'' if count == 1 else 's'}"
+    return plural(count, "later slot")
 
 
 def _gap(decision: Decision, zone: str) -> str:

@@ -12,7 +12,7 @@ import click
 from connrunner import __version__
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
-from connrunner.cli.metrics import replace_file
+from connrunner.cli.metrics import write_page
 from connrunner.config import zones
 from connrunner.core import schedules
 from connrunner.core.formats import icalendar
@@ -54,7 +54,7 @@ def calendar_command(home: Home, names: tuple[str, ...], days: int, past: int, p
     if path is None:
         click.echo(page, nl=False)
     else:
-        replace_file(path, page)
+        write_page(path, page)
 
 
 def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[CalendarEvent]:

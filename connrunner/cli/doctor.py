@@ -17,6 +17,7 @@ from connrunner.doctor import workspace as files
 from connrunner.errors import ArgumentError, StateError, WorkspaceError
 from connrunner.scheduler import idle
 from connrunner.state import decisions
+from connrunner.text.words import plural
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
@@ -45,7 +46,7 @@ def doctor_command(home: Home, names: tuple[str, ...], partnered: bool) -> None:
     if home.json:
         home.echo_json({"at": instant.text(home.clock()), "checks": [check.as_dict() for check in found]})
     else:
-        click.echo(f"\n{len(found):,} checks: {_counted(failures, 'failure')}, {_counted(warnings, 'warning')}")
+        click.echo(f"\n{len(found):,} checks: {plural(failures, 'failure')}, {plural(warnings, 'warning')}")
     if failures:
         leave(1)
 
@@ -92,10 +93,6 @@ def _chosen(home: Home, names: tuple[str, ...]) -> list[Connection]:
         fits = [one for one in sound if fnmatchcase(one, name)]
         chosen |= {one: sound[one] for one in fits} if fits else {name: home.connection(name)}
     return list(chosen.values())
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _show(check: Check) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from connrunner.cli import text
 from connrunner.core import codes
 from connrunner.errors import ArgumentError
+from connrunner.text.words import similar
 
 if TYPE_CHECKING:
     from connrunner.cli.home import Home
@@ -29,7 +29,7 @@ def documented(home: Home, topic: str, names: list[str]) -> None:
     keys, code = reference.find(topic), codes.known().get(topic)
     if not keys and code is None:
         every = [*names, *codes.known(), *reference.topics()]
-        near = list(dict.fromkeys(get_close_matches(topic, every, n=NEAR, cutoff=0.6)))
+        near = list(dict.fromkeys(similar(topic, every, most=NEAR)))
         hint = (
             f"did you mean {', '.join(near)}?" if near else "`connrunner status` lists connections, docs/yaml.md keys"
         )

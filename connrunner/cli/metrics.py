@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from connrunner.answers.metrics import figures
 from connrunner.cli.home import Home, with_home
 from connrunner.core.formats import prometheus
 from connrunner.errors import ArgumentError
+from connrunner.text.files import replace_file
 
 
 @click.command()
@@ -26,16 +26,12 @@ def metrics_command(home: Home, path: Path | None) -> None:
     if path is None:
         click.echo(page, nl=False)
         return
-    replace_file(path, page)
+    write_page(path, page)
 
 
-def replace_file(path: Path, content: str, *, mode: int = 0o644) -> None:
+def write_page(path: Path, content: str, *, mode: int = 0o644) -> None:
     """Put *content* at *path* in one step; programs of other users may read it unless *mode* says otherwise."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(content, encoding="utf-8", newline="")
-        beside.chmod(mode)
-        beside.replace(path)
+        replace_file(path, content.encode(), mode=mode, durable=False)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ArgumentError(f"{path} cannot be written: {error.strerror}") from error

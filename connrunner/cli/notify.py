@@ -41,7 +41,7 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
         return
     zone = home.zone()
     for storm in [] if dead or ids else held_back(home.standing):
-        notices = "1 notice" if storm.count == 1 else f"{storm.count:,} notices"
+        notices = words.plural(storm.count, "notice")
         until = instant.local(storm.until, zone)[11:16]
         click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
     if not found:

@@ -17,8 +17,9 @@ from connrunner.core import instant
 from connrunner.core.model import Run, Target
 from connrunner.errors import ArgumentError
 from connrunner.messenger.mailer import digest
-from connrunner.notify import facts, samples, streak
+from connrunner.notify import facts, failure_streak, samples
 from connrunner.notify.channel import is_channel
+from connrunner.notify.facts import Background
 from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
 from connrunner.state import runs as run_files
 
@@ -77,13 +78,13 @@ def chosen(name: str, runs: list[Run], number: int | None, event: str | None) ->
     if number is None:
         if event is None:
             return (runs[0], runs[0].outcome.value) if runs else (None, "failed")
-        return next((run for run in runs if streak.fits(run, event)), None), event
+        return next((run for run in runs if failure_streak.fits_event(run, event)), None), event
     run = next((run for run in runs if run.run == number), None)
     if run is None:
         raise ArgumentError(f"{name} has no ended run {number}", hint=f"see `connrunner runs {name}`")
     if event is not None and event not in RUN_EVENTS:
         raise ArgumentError(f"a mail `{event}` is about no single run", hint="leave out the number")
-    if event is not None and not streak.fits(run, event):
+    if event is not None and not failure_streak.fits_event(run, event):
         raise ArgumentError(f"run {number} {run.outcome}, which is no {event!r}", hint="leave out the number")
     return run, event or run.outcome.value
 
@@ -93,33 +94,38 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
     connection = home.workspace.connections.get(name)
     title = connection.title if connection else name
     lone = event in samples.LONE
-    run = told or samples.run(event, connection=name, title=title, kind=connection.kind if connection else "import")
+    run = told or samples.sample_run(
+        event, connection=name, title=title, kind=connection.kind if connection else "import"
+    )
     before = [one for one in runs if told is None or one.run <= told.run]
     promise = home.standing.promises.get(name)
     to = home.workspace.targets.get(target, Target())
-    return facts.context(
+    return facts.build_context(
         run,
+        Background(
+            connection="" if lone else name,
+            title=title,
+            description=connection.description if connection else "",
+            owner=connection.owner if connection else "",
+            next_run=promise.next_due if promise else None,
+            rejects=home.state.rejects(name, told.run) if told else None,
+            recent=() if lone else before if told or not run else samples.sample_recent(run),
+            commit=author(home.folder, told.commit) if told else None,
+            target=target,
+            timezone=to.timezone or home.zone() if lone else home.zone(name),
+            language=to.language,
+            workspace=home.folder.resolve().name,
+        ),
         event=event,
-        name="" if lone else name,
-        title=title,
-        description=connection.description if connection else "",
-        owner=connection.owner if connection else "",
-        timezone=to.timezone or home.zone() if lone else home.zone(name),
-        next_run=promise.next_due if promise else None,
-        rejects=home.state.rejects(name, told.run) if told else None,
-        recent=() if lone else before if told or not run else samples.recent(run),
-        commit=author(home.folder, told.commit) if told else None,
-        facts=_facts(home, event, target, before if told else []) or samples.facts(event, connection=name, title=title),
-        target=target,
-        language=to.language,
-        workspace=home.folder.resolve().name,
+        facts=_facts(home, event, target, before if told else [])
+        or samples.sample_facts(event, connection=name, title=title),
     )
 
 
 def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, Any]:
     """Return what is known of *event* beyond its run; nothing when it has to be made up."""
     if event != "digest":
-        return streak.of(runs, event) if runs else {}
+        return failure_streak.describe_streak(runs, event) if runs else {}
     end = home.clock()
     start = end - timedelta(days=1)
     told = digest(target, home.workspace, home.standing, home.state, start=start, end=end)

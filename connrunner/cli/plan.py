@@ -15,7 +15,7 @@ import click
 
 from connrunner.cli import preview_text
 from connrunner.cli.home import Home, Instant, find_folder, leave
-from connrunner.config import compiled, load, place, resolved, zones
+from connrunner.config import compiled, load, place, zones
 from connrunner.config.versions import revision
 from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
@@ -25,6 +25,7 @@ from connrunner.core.planning.preview import preview
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
+from connrunner.text.durations import parse
 from connrunner.text.nesting import parse_json
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -190,8 +191,8 @@ def _from_file(file: Path) -> Iterator[tuple[str, RunDurations]]:
 
 def _seconds(guess: str) -> float:
     try:
-        seconds = resolved.seconds(guess)
-    except (ValueError, KeyError, IndexError):
+        seconds = parse(guess)
+    except ValueError:
         seconds = 0
     if seconds <= 0:
         raise ArgumentError(f"--guess takes a duration such as 90s, 5m or 2h, not {guess!r}")

@@ -19,6 +19,8 @@ from connrunner.core.planning.forecast import LaneDay, PredictedRun
 from connrunner.core.planning.preview import Preview, WorkspacePreview
 from connrunner.core.schedules import notation
 from connrunner.text import durations
+from connrunner.text.durations import in_minutes
+from connrunner.text.words import plural
 
 SIGNS = {
     "added": "+",
@@ -151,11 +153,11 @@ class PreviewText:
         slots = self.found.slots.get(name, Slots())
         if slots.moved:
             pairs = [self._move(*pair) for pair in slots.moved[:LISTED]]
-            yield _listed(f"{_count(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
+            yield _listed(f"{plural(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
         for times, words in ((slots.added, "more"), (slots.removed, "less")):
             if times:
                 shown = [self._short(slot) for slot in times[:LISTED]]
-                yield _listed(f"{_count(len(times), 'slot')} {words}", shown, len(times))
+                yield _listed(f"{plural(len(times), 'slot')} {words}", shown, len(times))
 
     def _short(self, slot: datetime) -> str:
         return instant.local_minute(slot, self.zone)[:-7]
@@ -191,7 +193,7 @@ class PreviewText:
             path, line = place_of(self.workspace.folder, one.connection, ("schedule",))
             guess = "a guessed run of" if not one.usual.runs else "p95"
             message = (
-                f"the schedule is shorter than the run: gap {_minutes(gap)}, {guess} {_minutes(p95)}; "
+                f"the schedule is shorter than the run: gap {in_minutes(gap)}, {guess} {in_minutes(p95)}; "
                 "slots that fall due while it runs are merged; give it fewer slots"
             )
             facts = (("gap_seconds", gap), ("p95_seconds", p95), ("at", instant.text(one.at)))
@@ -205,7 +207,7 @@ class PreviewText:
             if after is not None and usual is not None and usual.runs and after.timeout < usual.p95:
                 path, line = place_of(self.workspace.folder, after.name, ("timeout",))
                 message = (
-                    f"the timeout is shorter than the run: {_minutes(after.timeout)}, p95 {_minutes(usual.p95)}; "
+                    f"the timeout is shorter than the run: {in_minutes(after.timeout)}, p95 {in_minutes(usual.p95)}; "
                     "such runs are ended as failed"
                 )
                 limits = (("timeout_seconds", after.timeout), ("p95_seconds", usual.p95))
@@ -215,13 +217,13 @@ class PreviewText:
             days = [day for day in self.found.after.days if day.lane == lane and day.is_too_full]
             days = [day for day in days if day.seconds > DAY] or days
             worst = max(days, key=lambda day: (day.seconds, day.merged))
-            count, day = _count(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
+            count, day = plural(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
             if worst.seconds > DAY:
                 message = (
                     f"lane {lane} has more work than fits on {count}: {durations.in_words(worst.seconds)} on {day}"
                 )
             else:
-                slots = _count(worst.merged, "slot")
+                slots = plural(worst.merged, "slot")
                 message = (
                     f"in lane {lane} slots fall due while the run before waits or works, on {count}: {slots} on {day}"
                 )
@@ -408,16 +410,8 @@ def _listed(what: str, shown: Sequence[str], total: int) -> str:
     return f"{what}: {', '.join(shown)}{more}"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _days(span: timedelta) -> str:
-    return _count(max(1, round(span / timedelta(days=1))), "day")
-
-
-def _minutes(seconds: float) -> str:
-    return f"{round(seconds / 60):,} min" if seconds >= 120 else durations.in_words(seconds)
+    return plural(max(1, round(span / timedelta(days=1))), "day")
 
 
 def _escaped(words: str) -> str:

@@ -13,7 +13,7 @@ from connrunner.answers import runs_table
 from connrunner.answers.status import running_facts
 from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
-from connrunner.cli.metrics import replace_file
+from connrunner.cli.metrics import write_page
 from connrunner.cli.status import words_of
 from connrunner.core import instant, schedules
 from connrunner.core import run as runs
@@ -71,7 +71,7 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
         if path is None:
             click.echo(page, nl=False)
         else:
-            replace_file(path, page, mode=0o600)
+            write_page(path, page, mode=0o600)
         return
     if path is None:
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")

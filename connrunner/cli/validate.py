@@ -24,7 +24,8 @@ from connrunner.config.target_extras import missing
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
-from connrunner.notify.check import check
+from connrunner.notify.check import check_templates
+from connrunner.text.words import plural
 
 WINDOW = 100  # characters of a line that are shown at most
 
@@ -76,7 +77,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check(folder), *lacking, *missing(folder)))
+    problems = sorted((*problems, *check_templates(folder), *lacking, *missing(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -107,14 +108,14 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
 def summary(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
     """Return the last line: how many problems in how many files, or what was found sound."""
     if problems:
-        in_files = _count(len({problem.path for problem in problems}), "file")
-        return f"{_count(len(problems), 'problem')} in {in_files}"
+        in_files = plural(len({problem.path for problem in problems}), "file")
+        return f"{plural(len(problems), 'problem')} in {in_files}"
     files = [path for path in stamps(folder) if path.endswith(".yaml")]
     if paths:
         wanted = [_in_workspace(folder, path) for path in paths]
-        return f"{_count(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
-    connections = _count(sum(path.startswith("connections/") for path in files), "connection")
-    schedules = _count(sum(path.startswith("schedules/") for path in files), "schedule")
+        return f"{plural(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
+    connections = plural(sum(path.startswith("connections/") for path in files), "connection")
+    schedules = plural(sum(path.startswith("schedules/") for path in files), "schedule")
     return f"{connections}, {schedules}: all sound"
 
 
@@ -141,10 +142,6 @@ def _in_workspace(folder: Path, path: Path) -> str:
 
 def _is_below(path: str, wanted: Sequence[str]) -> bool:
     return any(not one or path == one or path.startswith(f"{one}/") for one in wanted)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 # --- the four formats --------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from connrunner.config.wording import did_you_mean, show
 
 Data = Mapping[str, Any]
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
@@ -166,6 +165,8 @@ def _timezone(data: Data, path: Path) -> Iterator[Finding]:
 def _server(server: str) -> Iterator[Finding]:
     from urllib.parse import urlsplit
 
+    from connrunner.text.hosts import is_loopback
+
     path = ("mail", "server")
     if secret_words.has_credentials(server):
         hint = "write `username` and `password` beside it, as references"
@@ -182,7 +183,7 @@ def _server(server: str) -> Iterator[Finding]:
     if not sound or parts.scheme not in ("smtp", "smtps", "smtp+plain"):
         hint = "write smtp://host:port, smtps://host:port or file:FOLDER"
         yield Finding(path, f"{show(server)} is not a mail server", hint, "bad-mail-server")
-    elif parts.scheme == "smtp+plain" and host not in LOOPBACK:
+    elif parts.scheme == "smtp+plain" and not is_loopback(host or ""):
         message = f"smtp+plain:// sends mail readable to everybody on the way to {host}"
         hint = f"write smtp://{parts.netloc} (STARTTLS) or smtps://{parts.netloc}; without TLS only localhost"
         yield Finding(path, message, hint, "bad-mail-server")

@@ -20,7 +20,7 @@ from connrunner.core.model import Command, Connection, Export, Workspace
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.notify import address, folder, smtp, wire
+from connrunner.notify import mail_folder, mailbox, smtp, smtp_connection
 from connrunner.state.folder import StateFolder
 
 PATIENCE = 30  # seconds for each partner
@@ -31,16 +31,16 @@ def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
     said = workspace.mail
     here = Path(workspace.folder)
     try:
-        address.person(said.sender)
+        mailbox.parse_person(said.sender)
         if said.server.startswith("file:"):
-            place = folder.place(said.server, workspace=here, default=state.mail)
+            place = mail_folder.resolve_folder(said.server, workspace=here, default=state.mail)
             if workspace.default_notify or any(one.notify for one in workspace.connections.values()):
                 fix = "set `mail.server` in connrunner.yaml: smtp://mail.example.com:587"
                 yield warning("mail", f"mail is written to {place}, and reaches nobody", fix)
             else:
                 yield ok("mail", "nobody is told by mail")
             return
-        server = wire.parse(said.server)
+        server = smtp_connection.parse_server(said.server)
         username, password = (
             secrets.resolve(value, folder=here) if value and secrets.is_reference(value) else value
             for value in (said.username, said.password)
@@ -70,7 +70,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
             if isinstance(connection.work, Command):
                 found: str | None = command.probe(connection.work, workspace=here)
             else:
-                errand = RunContext(
+                context = RunContext(
                     connection=connection.name,
                     run=0,
                     at=now,
@@ -81,7 +81,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
                 )
                 settings = secrets.filled(connection.settings, plain)
                 writes = isinstance(connection.work, Export)
-                found = connectors.probe(settings["type"], settings, errand, writes=writes)
+                found = connectors.probe(settings["type"], settings, context, writes=writes)
     except _SlowError:
         said = f"no answer within {PATIENCE:g} s" + (f"; {report.last}" if report.last else "")
         return failure(name, mask(said), "is the way there open?")

@@ -19,7 +19,8 @@ from connrunner.core.alerts.notice import DeliveryRecord
 from connrunner.core.model import Run, Target, Workspace
 from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
-from connrunner.notify.outbox import PendingNotice
+from connrunner.notify.facts import Background
+from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
 from connrunner.state import locks
 from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
@@ -30,7 +31,7 @@ PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
 
 
-def deliver(folder: Path, state: StateFolder) -> None:
+def send_owed_mail(folder: Path, state: StateFolder) -> None:
     """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
     deadline = time.monotonic() + PASS
     try:
@@ -54,28 +55,32 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         with locks.changing(state):
             journal.append({"type": "delivered", **delivery})
 
-    username = password = None
-    trouble = ""
-    try:
-        username = _plain(workspace.mail.username, folder)
-        password = _plain(workspace.mail.password, folder)
-    except RunError as error:
-        trouble = str(error)
     with load.templates(workspace) as templates:
-        outbox.deliver(
+        outbox.send_pending(
             pending,
-            mail=workspace.mail,
-            username=username,
-            password=password,
+            account=_account(workspace, folder, state),
+            channels=ChannelSecrets(
+                reveal=lambda reference: secrets.resolve(reference, folder=folder),
+                hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
+            ),
             workspace=folder,
             templates=templates,
-            mailbox=state.mail,
             deadline=deadline,
             record=record,
-            reveal=lambda reference: secrets.resolve(reference, folder=folder),
-            hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
-            trouble=trouble,
         )
+
+
+def _account(workspace: Workspace, folder: Path, state: StateFolder) -> MailAccount:
+    """Return what mail is sent with; without its secrets it says why nothing can be sent."""
+    account = MailAccount(mail=workspace.mail, mailbox=state.mail)
+    try:
+        return replace(
+            account,
+            username=_plain(workspace.mail.username, folder),
+            password=_plain(workspace.mail.password, folder),
+        )
+    except RunError as error:
+        return replace(account, trouble=str(error))
 
 
 def _pending(
@@ -104,16 +109,19 @@ def _pending(
         recipients=recipients,
         at=instant.parse(owed.at),
         run=run,
-        title=connection.title if connection else run.title or name if run else name,
-        description=connection.description if connection else "",
-        owner=connection.owner if connection else "",
-        timezone=own,
-        next_run=promise.next_due if promise else None,
-        rejects=state.rejects(name, run.run) if run else None,
-        recent=recent,
-        commit=author(Path(workspace.folder), run.commit) if run and time.monotonic() < patience else None,
+        background=Background(
+            title=connection.title if connection else run.title or name if run else name,
+            description=connection.description if connection else "",
+            owner=connection.owner if connection else "",
+            next_run=promise.next_due if promise else None,
+            rejects=state.rejects(name, run.run) if run else None,
+            recent=recent,
+            commit=author(Path(workspace.folder), run.commit) if run and time.monotonic() < patience else None,
+            timezone=own,
+            language=target.language,
+            workspace=Path(workspace.folder).resolve().name,
+        ),
         reply_to=target.reply_to,
-        language=target.language,
     )
 
 
@@ -151,7 +159,7 @@ def _plain(value: str | None, folder: Path) -> str | None:
 def main() -> int:
     """Send what is due for the workspace and the state folder named as arguments."""
     try:
-        deliver(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
+        send_owed_mail(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
     except ConnrunnerError as error:
         sys.stderr.write(f"connrunner: mail waits: {error}\n")
         return error.exit_code

@@ -17,20 +17,20 @@ from typing import Any
 from connrunner import __version__
 from connrunner.config import secrets
 from connrunner.errors import RunError
-from connrunner.notify import heart
+from connrunner.notify import pings
 
 SLOW = 5.0  # seconds for each step of one ping
 LAST = 10.0  # seconds for all that is left when nobody hands over any more
 
 
-def send(ping: dict[str, Any], folder: Path) -> str:
+def send_ping(ping: dict[str, Any], folder: Path) -> str:
     """Send one ping; return why it was not taken, without the secret, or an empty text."""
     url = ping["url"]
     try:
         if secrets.is_reference(url):
             url = secrets.resolve(url, folder=folder)
         request = urllib.request.Request(  # noqa: S310 - checked below
-            heart.address(url, ping["sign"], ping["rid"]),
+            pings.ping_address(url, ping["sign"], ping["rid"]),
             data=ping["body"].encode(),
             headers={"User-Agent": f"connrunner/{__version__}", "Content-Type": "text/plain; charset=utf-8"},
         )
@@ -54,30 +54,30 @@ class PingThread(threading.Thread):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
-        self.letters: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.pings: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._folder = folder
 
     def run(self) -> None:
-        while (ping := self.letters.get()) is not None:
-            if reason := send(ping, self._folder):
+        while (ping := self.pings.get()) is not None:
+            if reason := send_ping(ping, self._folder):
                 sys.stdout.write(json.dumps({"about": ping["about"], "reason": reason}) + "\n")
                 sys.stdout.flush()
 
 
 def main() -> None:
     """Send what stands on standard input for the workspace named as argument."""
-    pigeons: dict[str, PingThread] = {}
+    threads: dict[str, PingThread] = {}
     for line in sys.stdin.buffer:
         ping = json.loads(line)
-        if ping["url"] not in pigeons:
-            pigeons[ping["url"]] = PingThread(Path(sys.argv[1]))
-            pigeons[ping["url"]].start()
-        pigeons[ping["url"]].letters.put(ping)
+        if ping["url"] not in threads:
+            threads[ping["url"]] = PingThread(Path(sys.argv[1]))
+            threads[ping["url"]].start()
+        threads[ping["url"]].pings.put(ping)
     end = time.monotonic() + LAST
-    for pigeon in pigeons.values():
-        pigeon.letters.put(None)
-    for pigeon in pigeons.values():
-        pigeon.join(max(0.0, end - time.monotonic()))
+    for thread in threads.values():
+        thread.pings.put(None)
+    for thread in threads.values():
+        thread.join(max(0.0, end - time.monotonic()))
     os._exit(0)  # not to wait for a name server that hangs
 
 

@@ -16,9 +16,10 @@ from collections.abc import Callable
 
 from connrunner.core.alerts.notice import Event
 from connrunner.errors import RunError
-from connrunner.notify import child, plain
-from connrunner.notify.carrier import DeliveryResult
+from connrunner.notify import clean_environment
 from connrunner.notify.render import RenderedMessage
+from connrunner.notify.sanitize import clean_line
+from connrunner.notify.transport import DeliveryResult
 from connrunner.text.nesting import parse_json
 
 PREFIX = "apprise:"  # of a recipient; a reference to the secret URL follows, which is no secret itself
@@ -40,7 +41,7 @@ def is_channel(recipient: str) -> bool:
     return recipient.startswith(PREFIX)
 
 
-def tell(
+def send_to_channel(
     recipient: str, rendered: RenderedMessage, event: Event, *, reveal: Reveal, hide: Hide, patience: float = PATIENCE
 ) -> DeliveryResult:
     """Tell *recipient*, within *patience* seconds; whatever goes wrong can be repaired, and is tried again."""
@@ -52,7 +53,7 @@ def tell(
     reason = _ask(request, min(patience, PATIENCE))
     if not reason:
         return DeliveryResult(result="sent")
-    return DeliveryResult(result="deferred", reason=plain.line(hide(_secrets(url), reason), 300))
+    return DeliveryResult(result="deferred", reason=clean_line(hide(_secrets(url), reason), 300))
 
 
 def _secrets(url: str) -> list[str]:
@@ -69,7 +70,7 @@ def _ask(request: dict[str, str], patience: float) -> str:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=child.environment(KEPT),
+            env=clean_environment.clean_environment(KEPT),
             cwd="/",
             start_new_session=True,
         )

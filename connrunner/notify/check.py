@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, choose, work
-from connrunner.notify.vocabulary import NAMES, VARIABLES
+from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, ask_sandbox, choose_template
+from connrunner.notify.variables import NAMES, VARIABLES
+from connrunner.text.words import nearest
 
 SECONDS = 30.0
 USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in ALL)})
 PLACES = {"targets": "notifications", "connections": "connections"}  # whose names the folders in `templates/` bear
 
 
-def check(folder: Path) -> tuple[Problem, ...]:
+def check_templates(folder: Path) -> tuple[Problem, ...]:
     """Compile every template of the workspace *folder* and render them for samples of each event, small and large."""
     templates = folder / "templates"
     names = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*.j2"))
@@ -28,11 +28,11 @@ def check(folder: Path) -> tuple[Problem, ...]:
     jobs: list[dict[str, Any]] = [{"template": name} for name in names]
     for place in _places(names):
         for context in samples.samples([place]):
-            chosen = [choose(folder, context, part) for part in ALL]
+            chosen = [choose_template(folder, context, part) for part in ALL]
             # What a folder does not replace is tried for the workspace itself.
             jobs += [{"template": name, "context": len(contexts)} for name in chosen if not any(place) or "/" in name]
             contexts.append(context)
-    answers = work(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
+    answers = ask_sandbox(folder, jobs, contexts, deadline=time.monotonic() + SECONDS)
 
     troubles = [RenderProblem(**answer["trouble"]) for answer in answers if "trouble" in answer]
     problems = {_problem(trouble, templates) for trouble in troubles}
@@ -64,8 +64,8 @@ def _stranger(folder: Path, name: str) -> Problem | None:
     known = [path.stem for path in (folder / PLACES[kind]).glob("*.yaml")]
     if owner in known:
         return None
-    close = get_close_matches(owner, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there is no {PLACES[kind]}/{owner}.yaml"
+    meant = nearest(owner, known)
+    hint = f"did you mean {meant!r}?" if meant else f"there is no {PLACES[kind]}/{owner}.yaml"
     message = f"this template is for {owner!r}, which does not exist"
     return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
 
@@ -108,15 +108,15 @@ def _hint(message: str) -> str:
     if not found:
         return ""
     name = found[1] or found[2]
-    if close := get_close_matches(name, sorted(NAMES), n=1):
-        return f"did you mean {close[0]!r}?"
+    if meant := nearest(name, sorted(NAMES)):
+        return f"did you mean {meant!r}?"
     return f"a template sees {', '.join(sorted(name for name in VARIABLES if name.isidentifier()))}" if found[1] else ""
 
 
 def _unused(name: str) -> Problem:
-    close = get_close_matches(name, sorted(USED), n=1)
+    meant = nearest(name, sorted(USED))
     names = ", ".join(f"run.{part}" for part in PARTS)
-    hint = f"did you mean {close[0]!r}?" if close else f"the templates of a mail about a run are {names}"
+    hint = f"did you mean {meant!r}?" if meant else f"the templates of a mail about a run are {names}"
     if name.rpartition("/")[2] in USED:
         hint = "mails look into templates/, templates/targets/NAME/ and templates/connections/NAME/"
     message = "this template is used by nothing"

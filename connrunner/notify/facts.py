@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, Outcome, Run
-from connrunner.notify import happenings, plain
-from connrunner.notify.language import Language, speak
-from connrunner.notify.refused import rejects as read_rejects
+from connrunner.notify import event_facts
+from connrunner.notify.language import Language, language_of
+from connrunner.notify.rejects_excerpt import read_excerpt as read_rejects
+from connrunner.notify.sanitize import clean_line, clean_lines
 
 RECENT = 10  # runs that a mail compares
 MEANING = {
@@ -25,63 +27,67 @@ MEANING = {
 }
 
 
-def context(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Background:
+    """What a mail tells beside an event and its run: of the connection, the reader and the workspace."""
+
+    connection: str = ""  # its name, for an event without a run
+    title: str = ""
+    description: str = ""
+    owner: str = ""
+    next_run: datetime | None = None
+    rejects: Path | None = None  # the run's rejects.jsonl
+    recent: Sequence[Run] = ()  # the last runs of the connection, newest first
+    commit: Commit | None = None  # the version of the workspace that the run used
+    target: str = ""
+    timezone: str = "UTC"  # in which times are written
+    language: str = ""  # of dates and numbers
+    workspace: str = ""  # the name of its folder
+
+
+def build_context(
     run: Run | None,
+    background: Background,
     *,
     event: str = "",
-    name: str = "",
-    title: str = "",
-    description: str = "",
-    owner: str = "",
-    timezone: str = "UTC",
-    next_run: datetime | None = None,
-    rejects: Path | None = None,
-    recent: Sequence[Run] = (),
-    commit: Commit | None = None,
     facts: Mapping[str, Any] | None = None,
-    target: str = "",
-    language: str = "",
-    workspace: str = "",
 ) -> dict[str, Any]:
     """
-    Return what the templates see of *event*, the outcome of *run* when it says nothing.
+    Return what the templates see of *event*, the outcome of *run* when it says nothing; *facts* are the event's own.
 
-    Without a run, *name* is the connection that it is about, if any. Times are texts in *timezone*, and *language* is
-    that of dates and numbers. *rejects* is the run's `rejects.jsonl`, *recent* its connection's last runs, newest
-    first; *facts* are the event's own; *workspace* is the name of its folder. Every key is always there; what an event
-    has not is None or empty.
+    Every key is always there; what an event has not is None or empty.
     """
     event = event or (run.outcome.value if run else "")
-    name = run.connection if run else name
-    spoken = speak(language)
-    shown, by_code, more = read_rejects(rejects)
+    name = run.connection if run else background.connection
+    timezone, spoken = background.timezone, language_of(background.language)
+    shown, by_code, more = read_rejects(background.rejects)
     return {
         "event": event,
-        "workspace": plain.line(workspace),
-        "target": plain.line(target),
-        "language": plain.line(language),
+        "workspace": clean_line(background.workspace),
+        "target": clean_line(background.target),
+        "language": clean_line(background.language),
         "timezone": timezone,
-        "connection": _connection(name, run, title=title, description=description, owner=owner) if name else None,
+        "connection": _connection(name, run, background) if name else None,
         "run": _run(run, spoken, timezone) if run else None,
         "counts": (run.counts if run else Counts()).as_dict(),
         "rejects": shown,
         "rejects_total": by_code,
         "rejects_more": more,
-        "recent": _recent(recent, run, spoken, timezone),
-        "next_run": None if next_run is None else spoken.instant(next_run, timezone),
-        "commit": _commit(commit, spoken, timezone) if commit else None,
-        **happenings.of(event, facts or {}, spoken, timezone),
+        "recent": _recent(background.recent, run, spoken, timezone),
+        "next_run": None if background.next_run is None else spoken.instant(background.next_run, timezone),
+        "commit": _commit(background.commit, spoken, timezone) if background.commit else None,
+        **event_facts.describe_event(event, facts or {}, spoken, timezone),
         "commands": _commands(name, run),
     }
 
 
-def _connection(name: str, run: Run | None, *, title: str, description: str, owner: str) -> dict[str, Any]:
+def _connection(name: str, run: Run | None, background: Background) -> dict[str, Any]:
     return {
-        "name": plain.line(name),
-        "title": plain.line(title or name),
-        "description": plain.lines(description),
-        "owner": plain.line(owner),
-        "kind": plain.line(run.kind) if run else "",
+        "name": clean_line(name),
+        "title": clean_line(background.title or name),
+        "description": clean_lines(background.description),
+        "owner": clean_line(background.owner),
+        "kind": clean_line(run.kind) if run else "",
     }
 
 
@@ -92,18 +98,18 @@ def _run(run: Run, spoken: Language, timezone: str) -> dict[str, Any]:
         "is_failure": run.outcome.is_failure,
         "meaning": MEANING[run.outcome],
         "trigger": run.trigger,
-        "asked_by": plain.line(run.asked_by),
+        "asked_by": clean_line(run.asked_by),
         "due_at": spoken.instant(run.due_at, timezone),
         "started_at": None if run.started_at is None else spoken.instant(run.started_at, timezone),
         "ended_at": spoken.instant(run.ended_at, timezone),
         "seconds": run.seconds,
         "run_time": spoken.duration(run.seconds),
-        "message": plain.lines(run.message),
-        "code": plain.line(run.code),
+        "message": clean_lines(run.message),
+        "code": clean_line(run.code),
         "missed": run.missed,
         "merged": run.merged,
         "refused": run.counts.refused,
-        "commit": None if run.commit is None else plain.line(run.commit),
+        "commit": None if run.commit is None else clean_line(run.commit),
         "timezone": timezone,
     }
 
@@ -123,8 +129,8 @@ def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: 
             "run_time": spoken.duration(one.seconds),
             "read": one.counts.read,
             "refused": one.counts.refused,
-            "time_share": happenings.share(one.seconds, longest),
-            "rows_share": happenings.share(one.counts.read, most),
+            "time_share": event_facts.percent_of(one.seconds, longest),
+            "rows_share": event_facts.percent_of(one.counts.read, most),
         }
         for one in runs
     ]
@@ -132,16 +138,16 @@ def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: 
 
 def _commit(commit: Commit, spoken: Language, timezone: str) -> dict[str, Any]:
     return {
-        "id": plain.line(commit.id),
-        "short": plain.line(commit.id)[:8],
-        "author": plain.line(commit.author),
+        "id": clean_line(commit.id),
+        "short": clean_line(commit.id)[:8],
+        "author": clean_line(commit.author),
         "at": spoken.instant(commit.at, timezone),
-        "subject": plain.line(commit.subject),
+        "subject": clean_line(commit.subject),
     }
 
 
 def _commands(name: str, run: Run | None) -> dict[str, str]:
-    quoted = shlex.quote(plain.line(name))
+    quoted = shlex.quote(clean_line(name))
     number = f" {run.run}" if run else ""
     about = {
         "log": f"connrunner log {quoted}{number}",

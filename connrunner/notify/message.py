@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 from connrunner.core.alerts.notice import Notice
 from connrunner.errors import ConnrunnerError
-from connrunner.notify import address, plain
-from connrunner.notify.address import Person
+from connrunner.notify import mailbox
+from connrunner.notify.mailbox import Person
 from connrunner.notify.render import RenderedMessage
+from connrunner.notify.sanitize import clean_line, clean_lines
 
 # 7bit: every server takes it, also one without 8BITMIME.
 POLICY = SMTP.clone(cte_type="7bit")
@@ -39,16 +40,18 @@ def build(
     AddressError when *recipient* cannot be written to, MessageError when the finished bytes, read back, have other
     headers or recipients than intended.
     """
-    to = address.person(recipient)
-    copies = _readable([address.person(one) for one in notice.cc], to)
-    answer = _readable([address.person(reply_to)] if reply_to else [], to)
+    to = mailbox.parse_person(recipient)
+    copies = _readable([mailbox.parse_person(one) for one in notice.cc], to)
+    answer = _readable([mailbox.parse_person(reply_to)] if reply_to else [], to)
     # Somebody in copy sees whom the mail is for by the target's name: the addresses are not shown.
     addressees = [] if recipient in notice.cc else [to]
     lines = [
-        address.header("From", [source]),
-        address.header("To", addressees) if addressees else address.group("To", notice.target or notice.connection),
-        address.header("Cc", copies) if copies else "",
-        address.header("Reply-To", answer) if answer else "",
+        mailbox.format_header("From", [source]),
+        mailbox.format_header("To", addressees)
+        if addressees
+        else mailbox.format_group("To", notice.target or notice.connection),
+        mailbox.format_header("Cc", copies) if copies else "",
+        mailbox.format_header("Reply-To", answer) if answer else "",
         f"Message-ID: {message_id(notice.id, recipient, source)}\r\n",
         *_thread(notice, recipient, source),
         _unsubscribe(notice, (answer or [source])[0]),
@@ -96,11 +99,11 @@ def _unsubscribe(notice: Notice, to: Person) -> str:
 
 def _value(text: str, limit: int) -> str:
     """A header's value. Python decodes encoded words in what it is given, line breaks and all (CVE-2024-6923)."""
-    return plain.line(text, limit).replace("=?", "= ?")
+    return clean_line(text, limit).replace("=?", "= ?")
 
 
 def _body(text: str) -> str:
-    return plain.lines(text, limit=len(text)) + "\n"
+    return clean_lines(text, limit=len(text)) + "\n"
 
 
 def _verify(data: bytes, headers: Sequence[str], people: dict[str, Sequence[Person]]) -> None:

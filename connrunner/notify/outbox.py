@@ -11,12 +11,13 @@ from pathlib import Path
 
 from connrunner.core import instant
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
-from connrunner.core.model import Commit, Mail, Run
-from connrunner.notify import address, channel, folder, message, smtp, wire
-from connrunner.notify.address import AddressError
-from connrunner.notify.carrier import DeliveryResult, ServerError, Transport
-from connrunner.notify.facts import context
+from connrunner.core.model import Mail, Run
+from connrunner.notify import channel, mail_folder, message, smtp, smtp_connection
+from connrunner.notify import mailbox as address
+from connrunner.notify.facts import Background, build_context
+from connrunner.notify.mailbox import AddressError
 from connrunner.notify.render import RenderedMessage, render
+from connrunner.notify.transport import DeliveryResult, ServerError, Transport
 
 AT_ONCE = 100  # notices in one pass; the others stay due
 LEAST = 2.0  # seconds without which a pass is not begun
@@ -33,46 +34,50 @@ class PendingNotice:
     recipients: tuple[str, ...]  # `core.notice.ledger(...).due`
     at: datetime  # when it became owed
     run: Run | None  # the run that it is about, if any
-    title: str = ""
-    description: str = ""
-    owner: str = ""
-    timezone: str = "UTC"  # of the connection's schedule, else of the workspace
-    next_run: datetime | None = None
-    rejects: Path | None = None  # the run's rejects.jsonl
-    recent: Sequence[Run] = ()  # the last runs of its connection, newest first
-    commit: Commit | None = None  # the version of the workspace that the run used
+    background: Background = Background()  # noqa: RUF009 - frozen
     reply_to: str = ""
-    language: str = ""  # of dates and numbers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MailAccount:
+    """With what mail is sent."""
+
+    mail: Mail
+    username: str | None = None  # a secret, resolved
+    password: str | None = None  # a secret, resolved
+    trouble: str = ""  # why no mail can be sent: a secret is not there, say
+    mailbox: Path  # the folder for mail to a bare `file:`
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChannelSecrets:
+    """What turns the references of channels into their secret URLs, and keeps these out of messages."""
+
+    reveal: channel.Reveal
+    hide: channel.Hide
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def deliver(
+def send_pending(
     pending: Sequence[PendingNotice],
     *,
-    mail: Mail,
-    username: str | None,
-    password: str | None,
+    account: MailAccount,
+    channels: ChannelSecrets,
     workspace: Path,
     templates: Path | None = None,
-    mailbox: Path,
     deadline: float,
     record: Record,
-    reveal: channel.Reveal,
-    hide: channel.Hide,
-    trouble: str = "",
     clock: Clock = _now,
 ) -> list[DeliveryRecord]:
     """
     Send what *pending* owes, mails first, until *deadline* (an instant of `time.monotonic`).
 
     *record* is called once for each recipient right after that one is settled, before the next is tried; only what it
-    raises comes through. Who is not reached before the deadline gets no record and stays due. *username* and
-    *password* are resolved secrets, and *trouble* says why no mail can be sent without them; *templates* is the folder
-    that holds `templates/`, such as a copy of what a commit has, when it is not *workspace*; *mailbox* is where mail
-    for a bare `file:` goes; *reveal* and *hide* are for the secret URLs of channels.
+    raises comes through. A recipient that is not reached before the deadline gets no record and stays due. *templates*
+    is the folder that holds `templates/`, such as a copy of what a commit has, when it is not *workspace*.
     """
     if deadline - time.monotonic() < LEAST:
         return []
@@ -80,9 +85,10 @@ def deliver(
     to_mailboxes = _those(pending, lambda recipient: not channel.is_channel(recipient))
     to_channels = _those(pending, channel.is_channel)
     done: list[DeliveryRecord] = []
+    mail, trouble = account.mail, account.trouble
     try:
-        source = address.person(mail.sender)
-        server = None if mail.server.startswith("file:") else wire.parse(mail.server)
+        source = address.parse_person(mail.sender)
+        server = None if mail.server.startswith("file:") else smtp_connection.parse_server(mail.server)
     except (AddressError, ServerError) as error:
         trouble = trouble or f"mail cannot be sent: {error}"
     if trouble:
@@ -92,25 +98,29 @@ def deliver(
     if not told:
         return done
     # At least half of the time belongs to the sending, whatever the templates do.
-    contexts = {each.notice.id: _context(each, workspace) for each in told}
+    contexts = {each.notice.id: _context(each) for each in told}
     rendered = render(templates or workspace, list(contexts.values()), deadline=(time.monotonic() + deadline) / 2)
     says = dict(zip(contexts, rendered, strict=True))
 
     if to_mailboxes:
-        carrier: Transport
+        transport: Transport
         if server is None:
-            path = folder.place(mail.server, workspace=workspace, default=mailbox)
-            carrier = folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
+            path = mail_folder.resolve_folder(mail.server, workspace=workspace, default=account.mailbox)
+            transport = mail_folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
         else:
-            carrier = smtp.SmtpSession(server, username=username, password=password, deadline=deadline)
-        with _closing(carrier):
+            transport = smtp.SmtpSession(
+                server, username=account.username, password=account.password, deadline=deadline
+            )
+        with _closing(transport):
             for each, recipient in _each(to_mailboxes, deadline):
-                answer = _mail(carrier, each, recipient, says[each.notice.id], source=source, at=clock())
+                answer = _mail(transport, each, recipient, says[each.notice.id], source=source, at=clock())
                 done.append(_settle(each.notice, recipient, answer, record, clock))
     for each, recipient in _each(to_channels, deadline - LEAST):
         patience = deadline - time.monotonic()
         event = each.notice.event
-        answer = channel.tell(recipient, says[each.notice.id], event, reveal=reveal, hide=hide, patience=patience)
+        answer = channel.send_to_channel(
+            recipient, says[each.notice.id], event, reveal=channels.reveal, hide=channels.hide, patience=patience
+        )
         done.append(_settle(each.notice, recipient, answer, record, clock))
     return done
 
@@ -131,7 +141,7 @@ def _each(pending: Sequence[PendingNotice], deadline: float) -> Iterator[tuple[P
 
 
 def _mail(
-    carrier: Transport,
+    transport: Transport,
     each: PendingNotice,
     recipient: str,
     rendered: RenderedMessage,
@@ -141,10 +151,10 @@ def _mail(
 ) -> DeliveryResult:
     try:
         data = message.build(each.notice, recipient, rendered, source=source, at=at, reply_to=each.reply_to)
-        mailbox = address.person(recipient).spec
+        mailbox = address.parse_person(recipient).spec
     except (AddressError, message.MessageError) as error:
         return DeliveryResult(result="refused", reason=str(error))
-    return carrier.send(each.notice, mailbox, source.spec, data)
+    return transport.send(each.notice, mailbox, source.spec, data)
 
 
 def put_off(
@@ -167,29 +177,15 @@ def _settle(notice: Notice, recipient: str, answer: DeliveryResult, record: Reco
     return delivery
 
 
-def _context(pending: PendingNotice, workspace: Path) -> dict[str, object]:
-    return context(
-        pending.run,
-        event=pending.notice.event,
-        name=pending.notice.connection,
-        title=pending.title,
-        description=pending.description,
-        owner=pending.owner,
-        timezone=pending.timezone,
-        next_run=pending.next_run,
-        rejects=pending.rejects,
-        recent=pending.recent,
-        commit=pending.commit,
-        facts=pending.notice.facts,
-        target=pending.notice.target,
-        language=pending.language,
-        workspace=workspace.resolve().name,
-    )
+def _context(pending: PendingNotice) -> dict[str, object]:
+    notice = pending.notice
+    background = replace(pending.background, connection=notice.connection, target=notice.target)
+    return build_context(pending.run, background, event=notice.event, facts=notice.facts)
 
 
 @contextmanager
-def _closing(carrier: Transport) -> Iterator[None]:
+def _closing(transport: Transport) -> Iterator[None]:
     try:
         yield
     finally:
-        carrier.close()
+        transport.close()

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import Outcome
-from connrunner.notify import child, plain
+from connrunner.notify import clean_environment
+from connrunner.notify.sanitize import clean_line
 from connrunner.text.nesting import parse_json
 
 SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")  # of a mail
@@ -61,29 +62,29 @@ class RenderedMessage:
 def render(workspace: Path, contexts: Sequence[Mapping[str, Any]], *, deadline: float) -> list[RenderedMessage]:
     """Return one mail for each of *contexts*, until *deadline* (monotonic): a plain one where a template fails."""
     jobs = [
-        {"template": choose(workspace, context, part), "context": index}
+        {"template": choose_template(workspace, context, part), "context": index}
         for index, context in enumerate(contexts)
         for part in ALL
     ]
-    answers = iter(work(workspace, jobs, contexts, deadline=deadline))
+    answers = iter(ask_sandbox(workspace, jobs, contexts, deadline=deadline))
     return [_mail(context, [next(answers) for _ in ALL]) for context in contexts]
 
 
-def choose(workspace: Path, context: Mapping[str, Any], part: str) -> str:
+def choose_template(workspace: Path, context: Mapping[str, Any], part: str) -> str:
     """Return the name of the template for a *part* of the mail about *context*: the most special one that there is."""
     folder = workspace / "templates"
-    names = [f"{place}{word}.{part}" for place in places(context) for word in words(context["event"])]
+    names = [f"{place}{word}.{part}" for place in template_paths(context) for word in event_words(context["event"])]
     return next((name for name in names if os.path.lexists(folder / name)), names[-1])
 
 
-def places(context: Mapping[str, Any]) -> list[str]:
+def template_paths(context: Mapping[str, Any]) -> list[str]:
     """Return the folders in `templates/` for *context*: the reader's form wins over the connection's."""
     target = [f"targets/{context['target']}/"] if context["target"] else []
     connection = [f"connections/{context['connection']['name']}/"] if context["connection"] else []
     return [*target, *connection, ""]
 
 
-def words(event: str) -> tuple[str, ...]:
+def event_words(event: str) -> tuple[str, ...]:
     """Return how a template for *event* may be called: after itself, or after its kind."""
     kind = kind_of(event)
     return (event,) if event == kind else (event, kind)
@@ -112,7 +113,7 @@ def fallback(context: Mapping[str, Any], trouble: RenderProblem) -> RenderedMess
         *facts,
         "",
         "This mail is plain because its template could not be rendered:",
-        f"    templates/{plain.line(trouble.template)}, line {trouble.line}: {plain.line(trouble.message, limit=500)}",
+        f"    templates/{clean_line(trouble.template)}, line {trouble.line}: {clean_line(trouble.message, limit=500)}",
         "Repair the template; `connrunner validate` finds the same mistake. The runs are not affected.",
     ]
     return RenderedMessage(subject=subject, text="\n".join(text) + "\n", html=None)
@@ -138,7 +139,7 @@ def _plainly(context: Mapping[str, Any]) -> tuple[str, list[str]]:
     ]
 
 
-def work(
+def ask_sandbox(
     workspace: Path,
     jobs: Sequence[Mapping[str, Any]],
     contexts: Sequence[Mapping[str, Any]],
@@ -182,7 +183,7 @@ def _process(request: Mapping[str, Any], deadline: float) -> tuple[list[dict[str
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=child.environment(KEPT),
+            env=clean_environment.clean_environment(KEPT),
             cwd="/",
         )
     except OSError as error:
@@ -217,4 +218,4 @@ def _end(status: int, errors: bytes) -> str:
     if status < 0:
         return f"the process that renders was ended by signal {-status}"
     last = errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return f"the process that renders ended with status {status}: {plain.line(last)}"
+    return f"the process that renders ended with status {status}: {clean_line(last)}"

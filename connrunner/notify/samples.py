@@ -1,4 +1,4 @@
-"""Made-up runs and happenings: what templates are tried on before there is anything real to tell."""
+"""Made-up runs and events: what templates are tried on before there is anything real to tell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, Outcome, Run
-from connrunner.notify.facts import context
+from connrunner.notify.facts import Background, build_context
 from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
@@ -44,7 +44,7 @@ REJECT = {
 }
 
 
-def run(event: str, *, connection: str = "sample", title: str = "", kind: str = "import") -> Run | None:
+def sample_run(event: str, *, connection: str = "sample", title: str = "", kind: str = "import") -> Run | None:
     """Return a run that *event* could be about; None for events that are about no single run."""
     if event not in RUN_EVENTS:
         return None
@@ -70,7 +70,7 @@ def run(event: str, *, connection: str = "sample", title: str = "", kind: str = 
     )
 
 
-def recent(latest: Run) -> list[Run]:
+def sample_recent(latest: Run) -> list[Run]:
     """Return runs that may have come before *latest*, newest first, itself the first."""
     seconds, rows = (
         (64, 71, 66, 80, 69, 12, 75, 68, 70),
@@ -90,7 +90,7 @@ def recent(latest: Run) -> list[Run]:
     return [latest, *reversed(before)]
 
 
-def facts(event: str, *, connection: str = "sample", title: str = "Sample") -> dict[str, Any]:
+def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample") -> dict[str, Any]:
     """Return what a notice of *event* brings beyond its run."""
     at = instant.text
     match event:
@@ -114,9 +114,9 @@ def facts(event: str, *, connection: str = "sample", title: str = "Sample") -> d
 
 
 def _digest(connection: str, title: str) -> list[dict[str, Any]]:
-    latest = run("partial", connection=connection, title=title)
+    latest = sample_run("partial", connection=connection, title=title)
     assert latest is not None
-    runs = recent(latest)
+    runs = sample_recent(latest)
     return [
         {
             "name": connection,
@@ -184,34 +184,34 @@ def _folded(connection: str) -> list[dict[str, Any]]:
 
 def sample(event: str, *, target: str = "", connection: str = "sample", full: bool = True) -> dict[str, Any]:
     """Return what the templates of *event* see: once all of it, or as little as there can be."""
-    told = run(event, connection=connection, title="Sample")
+    told = sample_run(event, connection=connection, title="Sample")
     lone = event in LONE
-    told_facts = facts(event, connection=connection)
+    told_facts = sample_facts(event, connection=connection)
     if not full:
         least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
-        return context(
+        return build_context(
             told and replace(told, counts=Counts(), message="", code="", commit=None, kind="", seconds=0),
+            Background(connection="" if lone else connection, target=target, workspace="crm"),
             event=event,
-            name="" if lone else connection,
-            target=target,
-            workspace="crm",
             facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
         )
-    seen = context(
+    seen = build_context(
         told and replace(told, trigger="manual", asked_by="ann", missed=2, merged=1),
+        Background(
+            connection="" if lone else connection,
+            title="" if lone else "Sample",
+            description="" if lone else "A sample.",
+            owner="" if lone else "data-team",
+            next_run=None if lone else DUE + DAY,
+            recent=sample_recent(told) if told else sample_before_late(connection) if event == "late" else (),
+            commit=Commit(id="3f2a9c1d", author="Ann Example", at=DUE - DAY, subject="Import the birthdays too")
+            if told
+            else None,
+            target=target,
+            workspace="crm",
+        ),
         event=event,
-        name="" if lone else connection,
-        title="" if lone else "Sample",
-        description="" if lone else "A sample.",
-        owner="" if lone else "data-team",
-        next_run=None if lone else DUE + DAY,
-        recent=recent(told) if told else recent_of_late(connection) if event == "late" else (),
-        commit=Commit(id="3f2a9c1d", author="Ann Example", at=DUE - DAY, subject="Import the birthdays too")
-        if told
-        else None,
         facts=told_facts,
-        target=target,
-        workspace="crm",
     )
     if not told or not told.counts.refused:
         return seen
@@ -219,11 +219,11 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
     return seen | {"rejects": lines, "rejects_total": {"wrong-type": 12, "missing-key": 2}, "rejects_more": True}
 
 
-def recent_of_late(connection: str) -> list[Run]:
+def sample_before_late(connection: str) -> list[Run]:
     """Return the runs before a slot that is late."""
-    latest = run("succeeded", connection=connection)
+    latest = sample_run("succeeded", connection=connection)
     assert latest is not None
-    return recent(latest)
+    return sample_recent(latest)
 
 
 def samples(places: Iterable[tuple[str, str]]) -> Iterator[dict[str, Any]]:

@@ -39,13 +39,13 @@ class NotATemplateError(Exception):
     """A file that is not read as a template."""
 
 
-def environment(folder: Path, *, html: bool) -> SandboxedEnvironment:
+def make_environment(folder: Path, *, html: bool) -> SandboxedEnvironment:
     """Return what renders the templates of *folder*, else our own; `connrunner/NAME` always means our own."""
     from jinja2 import ChoiceLoader, FunctionLoader, PrefixLoader, StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     shipped = FunctionLoader(_reader(SHIPPED))
-    environment = ImmutableSandboxedEnvironment(
+    make_environment = ImmutableSandboxedEnvironment(
         # By the part of the mail, not by the file's name: `select_autoescape` does not see .html.j2.
         autoescape=html,
         loader=ChoiceLoader([PrefixLoader({"connrunner": shipped}), FunctionLoader(_reader(folder)), shipped]),
@@ -53,20 +53,20 @@ def environment(folder: Path, *, html: bool) -> SandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    del environment.filters["safe"]  # markup belongs into the template; what comes as data is never markup
-    environment.filters["number"] = _number()
-    return environment
+    del make_environment.filters["safe"]  # markup belongs into the template; what comes as data is never markup
+    make_environment.filters["number"] = _number()
+    return make_environment
 
 
 def _number() -> Callable[[Any, float], str]:
     """The filter that writes a number as the language of the context does."""
     from jinja2 import pass_context
 
-    from connrunner.notify.language import speak
+    from connrunner.notify.language import language_of
 
     @pass_context
     def number(context: Any, value: float) -> str:
-        return speak(context.get("language", "")).number(value)
+        return language_of(context.get("language", "")).number(value)
 
     return number
 
@@ -87,9 +87,11 @@ def _reader(folder: Path) -> Callable[[str], tuple[str, str, Callable[[], bool]]
     return read
 
 
-def answers(folder: Path, jobs: list[Mapping[str, Any]], contexts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def answer_jobs(
+    folder: Path, jobs: list[Mapping[str, Any]], contexts: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
     """Yield what came of each job: `{template, context}` renders, `{template}` only compiles and tells what it uses."""
-    environments = {html: environment(folder, html=html) for html in (True, False)}
+    environments = {html: make_environment(folder, html=html) for html in (True, False)}
     endless: dict[str, dict[str, Any]] = {}  # templates that ran out of time are not tried once more
     for job in jobs:
         template = job["template"]
@@ -109,10 +111,10 @@ def answers(folder: Path, jobs: list[Mapping[str, Any]], contexts: list[dict[str
             yield answer
 
 
-def _render(environment: SandboxedEnvironment, template: str, context: dict[str, Any]) -> str:
+def _render(make_environment: SandboxedEnvironment, template: str, context: dict[str, Any]) -> str:
     parts: list[str] = []
     length = 0
-    for part in environment.get_template(template).generate(context):
+    for part in make_environment.get_template(template).generate(context):
         length += len(part)
         if length > LONGEST:
             raise TooLongError(f"more than {LONGEST:,} characters")
@@ -120,13 +122,13 @@ def _render(environment: SandboxedEnvironment, template: str, context: dict[str,
     return "".join(parts)
 
 
-def _uses(environment: SandboxedEnvironment, template: str) -> list[str | None]:
+def _uses(make_environment: SandboxedEnvironment, template: str) -> list[str | None]:
     from jinja2 import meta
 
-    assert environment.loader is not None
-    source, _, _ = environment.loader.get_source(environment, template)
-    environment.get_template(template)  # finds what parsing alone does not, such as an unknown filter
-    return list(meta.find_referenced_templates(environment.parse(source)))
+    assert make_environment.loader is not None
+    source, _, _ = make_environment.loader.get_source(make_environment, template)
+    make_environment.get_template(template)  # finds what parsing alone does not, such as an unknown filter
+    return list(meta.find_referenced_templates(make_environment.parse(source)))
 
 
 def _trouble(error: Exception, template: str, folder: Path) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def main() -> None:
     _at_most(resource.RLIMIT_AS, MEMORY)
     signal.signal(signal.SIGVTALRM, out_of_time)
     _limit(request["seconds"])
-    for answer in answers(Path(request["folder"]), request["jobs"], request["contexts"]):
+    for answer in answer_jobs(Path(request["folder"]), request["jobs"], request["contexts"]):
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

@@ -19,9 +19,9 @@ from contextlib import suppress
 
 from connrunner.core.alerts.notice import Notice, Result
 from connrunner.errors import ConnrunnerError
-from connrunner.notify import plain
-from connrunner.notify.carrier import DeliveryResult
-from connrunner.notify.wire import PATIENCE, MailServer, SmtpConnection
+from connrunner.notify.sanitize import clean_line
+from connrunner.notify.smtp_connection import PATIENCE, MailServer, SmtpConnection
+from connrunner.notify.transport import DeliveryResult
 
 
 class UnusableError(ConnrunnerError):
@@ -39,7 +39,7 @@ class SmtpSession:
         self._line: SmtpConnection | None = None
         self._unusable = ""  # why there is no point in connecting once more in this pass
 
-    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Carrier
+    def send(self, notice: Notice, recipient: str, source: str, data: bytes) -> DeliveryResult:  # noqa: ARG002 - a Transport
         if self._unusable:
             return DeliveryResult(result="deferred", reason=self._unusable)
         try:
@@ -189,10 +189,10 @@ class SmtpSession:
             text = "no answer in time"
         else:
             text = (what.strerror if isinstance(what, OSError) else None) or str(what) or type(what).__name__
-        text = plain.line(text, len(text))
+        text = clean_line(text, len(text))
         for secret in self._secrets():
             text = text.replace(secret, "***")
-        return plain.line(text, 300)
+        return clean_line(text, 300)
 
     def _secrets(self) -> list[str]:
         if not self._password:

@@ -19,7 +19,7 @@ from connrunner.core.planning.due import StopRequest
 from connrunner.core.run import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
-from connrunner.notify.heart import PingSender, Sign, rid_of, sign_of
+from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, described, holders
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
@@ -52,7 +52,7 @@ class Lanes:
     refresh: Callable[[], Workspace]
     records: RunRecorder
     say: Say
-    heart: PingSender
+    pings: PingSender
     workspace: Workspace = field(init=False)
     by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the run that somebody watches
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
@@ -202,7 +202,7 @@ class Lanes:
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
-            self._beat(connection, "start", started, f"run {started.run} has started")
+            self._ping(connection, "start", started, f"run {started.run} has started")
             try:
                 worker = self._spawn(started, connection, lane)
             except OSError as error:
@@ -359,13 +359,13 @@ class Lanes:
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
         self.say({"event": event, **runs.as_dict(run)})
         said = f": {run.message}" if run.message else ""
-        self._beat(connection, sign_of(run), started, f"run {run.run} {run.outcome}{said}")
+        self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
 
-    def _beat(self, connection: Connection | None, sign: Sign, started: StartedRun, body: str) -> None:
+    def _ping(self, connection: Connection | None, sign: Ping, started: StartedRun, body: str) -> None:
         """Have somebody outside told, when the connection says whom."""
         if connection is not None and connection.heartbeat is not None:
-            rid = rid_of(self.records.state.root, connection.name, started.run, started.started_at)
-            self.heart.beat(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
+            rid = run_ping_id(self.records.state.root, connection.name, started.run, started.started_at)
+            self.pings.send(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
 

@@ -21,8 +21,8 @@ from connrunner.core.model import Keep, Workspace
 from connrunner.core.planning import due as plan
 from connrunner.core.planning.due import TickPlan
 from connrunner.errors import BusyError, StateError, WorkspaceError
-from connrunner.notify import heart
-from connrunner.notify.heart import PingSender
+from connrunner.notify import pings
+from connrunner.notify.pings import PingSender
 from connrunner.scheduler import idle as quiet
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, digest, token
@@ -72,8 +72,8 @@ class Tick:
         self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
-        self.heart = PingSender(folder)
-        self.lanes = Lanes(folder, self._refresh, records, say, self.heart)
+        self.pings = PingSender(folder)
+        self.lanes = Lanes(folder, self._refresh, records, say, self.pings)
         self._mail: subprocess.Popen[bytes] | None = None
 
     @property
@@ -133,7 +133,7 @@ class Tick:
             self._planned = self._stamps if due else None
         if due:
             quiet.ticked(str(self.state.root), self.clock().timestamp())
-            self._beat()
+            self._ping()
         for slot in decided.slots:
             self.say(
                 {
@@ -249,7 +249,7 @@ class Tick:
             wakes += on_time.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
             wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
-                wakes.append(heart.next_due(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
+                wakes.append(pings.next_ping(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
             if self._limits_the_past():
                 wakes.append(retention.due_at(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
@@ -319,10 +319,10 @@ class Tick:
 
     # --- signs of life -----------------------------------------------------------------------------------------
 
-    def _beat(self) -> None:
+    def _ping(self) -> None:
         """Have somebody outside told that this tick looked and recorded what it saw, unless it is too soon."""
         known, now = self.workspace.heartbeat, self.clock()
-        if known is None or heart.next_due(self.state.heartbeat, known, now) > now:
+        if known is None or pings.next_ping(self.state.heartbeat, known, now) > now:
             return
         with suppress(OSError):
             self.state.heartbeat.touch(mode=0o600)
@@ -331,16 +331,16 @@ class Tick:
         stands = self.journal.standing
         known_ones = len(self.workspace.connections)
         body = f"connections: {known_ones}, running: {len(stands.started)}, waiting: {len(stands.waiting)}"
-        self.heart.beat(known.url, "success", about="the workspace", body=body)
+        self.pings.send(known.url, "success", about="the workspace", body=body)
 
     def fail(self, reason: str) -> None:
         """Have somebody outside told that this tick could not do its work."""
         if self.workspace.heartbeat is not None:
-            self.heart.beat(self.workspace.heartbeat.url, "fail", about="the workspace", body=reason)
+            self.pings.send(self.workspace.heartbeat.url, "fail", about="the workspace", body=reason)
 
     def rest(self) -> None:
         """Wait a little for the last pings, and say which of them were not taken."""
-        for trouble in self.heart.rest():
+        for trouble in self.pings.rest():
             self.say({"event": "heartbeat-failed", **trouble})
 
     # --- what else people are told -----------------------------------------------------------------------------

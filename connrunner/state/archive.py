@@ -19,8 +19,9 @@ from typing import IO, Any, cast
 from connrunner.core.model import Keep
 from connrunner.errors import ArgumentError, StateError
 from connrunner.state import locks, retention
-from connrunner.state.folder import StateFolder, sync_folder
+from connrunner.state.folder import StateFolder
 from connrunner.state.retention import CutOff
+from connrunner.text.files import replacing
 
 GZIP, ZSTD = (".tar.gz", ".tgz"), (".tar.zst",)
 WAIT = 5.0  # seconds for a tick that removes old runs just now
@@ -53,19 +54,15 @@ def archive(
         runs = {cut.connection: retention.going(folder, cut, working=started.get(cut.connection)) for cut in cuts}
         if not cuts:
             return ArchiveSummary()
-        part = to.with_name(f".{to.name}.part")
         try:
-            written = _write(folder, cuts, runs, part, like=to)
-            if _read_back(part, like=to) != written:
-                raise StateError(
-                    f"{part} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
-                )
-            part.rename(to)
-            sync_folder(to.parent)
+            with replacing(to, suffix="part") as part:
+                written = _write(folder, cuts, runs, part, like=to)
+                if _read_back(part, like=to) != written:
+                    raise StateError(
+                        f"{part} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
+                    )
         except OSError as error:
             raise ArgumentError(f"{error.filename or to}: {error.strerror}", hint="nothing was removed") from error
-        finally:
-            part.unlink(missing_ok=True)
         for cut in cuts:
             for number in runs[cut.connection]:
                 shutil.rmtree(folder.run(cut.connection, number))
@@ -90,8 +87,6 @@ def _write(
                         with each.open("rb") as content:
                             name = f"runs/{cut.connection}/{number}/{each.name}"
                             _add(tar, name, content, os.fstat(content.fileno()).st_size, written)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
     return written
 
 

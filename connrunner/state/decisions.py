@@ -15,7 +15,8 @@ from typing import Any
 
 from connrunner.core import run as runs
 from connrunner.errors import StateError
-from connrunner.state.folder import StateFolder, replace_file
+from connrunner.state.folder import StateFolder
+from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed

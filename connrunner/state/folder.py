@@ -11,6 +11,7 @@ from pathlib import Path
 
 from connrunner.errors import StateError
 from connrunner.state import ground
+from connrunner.text.files import replace_file
 
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
@@ -129,31 +130,3 @@ def recording(path: Path) -> Iterator[None]:
             f"the state cannot be written: {where}: {reason}",
             hint="make room or mend the file system; the next tick goes on from here",
         ) from error
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte of *data*: a short write is how a full disk begins."""
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put *data* at *path* so that a crash leaves the old file or the new one, durably."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,8 +14,9 @@ from typing import Any
 from connrunner.core import run as runs
 from connrunner.errors import StateError
 from connrunner.state import standing
-from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.standing import JournalState
+from connrunner.text.files import replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 VERSION = 1

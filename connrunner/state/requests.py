@@ -11,7 +11,8 @@ from typing import Any
 from connrunner.core import instant
 from connrunner.core import run as runs
 from connrunner.core.planning.due import RunRequest, StopRequest
-from connrunner.state.folder import StateFolder, recording, replace_file
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 
 LONGEST = 1000  # characters of a reason, of a name

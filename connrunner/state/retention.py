@@ -21,7 +21,8 @@ from connrunner.core import instant, retention
 from connrunner.core.model import Keep
 from connrunner.state import locks
 from connrunner.state import runs as run_files
-from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import put_in_place, replace_file, write_all
 from connrunner.text.nesting import parse_json
 
 EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
@@ -137,8 +138,7 @@ def forget(folder: StateFolder, at: CutOff) -> None:
         with locks.changing(folder):
             if _copy(old, new, behind) > behind:
                 os.fsync(new)
-            beside.replace(path)
-            sync_folder(path.parent)
+            put_in_place(beside, path)
 
 
 def _prune(folder: StateFolder, name: str, keep: Keep, working: int | None, now: datetime, deadline: float) -> bool:

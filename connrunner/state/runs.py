@@ -16,7 +16,8 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
 from connrunner.core.run import LogSummary, Result
-from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 BLOCK = 1 << 16

@@ -151,11 +151,11 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     name = job.connection.name
     source = connectors.source(work.source["type"])
     settings = secrets.filled(work.source, plain)
-    errand = _errand(job, report)
+    context = _run_context(job, report)
     with _private(), _store(job, report) as store:
         known, mark = store.load_known_files(work, connection=name), store.read_mark(name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
-    fetched = source.fetch(settings, errand, known=known, mark=mark)
+    fetched = source.fetch(settings, context, known=known, mark=mark)
     with _private(), _store(job, report) as store:
         try:
             done = store.import_files(
@@ -181,7 +181,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     try:
         refused = {file.name for file in done.files if file.counts.refused}
         accepted = tuple(file for file in fetched.files if file.name not in refused)
-        source.settle(settings, errand, replace(fetched, files=accepted))
+        source.settle(settings, context, replace(fetched, files=accepted))
     except RunError as error:
         message = f"the rows are imported, but not all is done at the source: {error}"
         return replace(result, outcome=Outcome.PARTIAL, message=message, code=error.code)
@@ -191,9 +191,9 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
     destination = connectors.destination(work.destination["type"])
     settings = secrets.filled(work.destination, plain)
-    errand = _errand(job, report)
+    context = _run_context(job, report)
     # Asked before a row is written: a mistake in the settings costs nothing.
-    target = destination.target(settings, errand)
+    target = destination.target(settings, context)
     form = destination.form(settings, work.format)
     local = job.spool / f"export{_packing(target, form)}"
     with _store(job, report) as store:
@@ -205,7 +205,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
         if not done.written:
             return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
         so_far.delivering(done.counts, done.rows_written, target)
-        delivered = destination.deliver(settings, errand, local)
+        delivered = destination.deliver(settings, context, local)
         so_far.delivered(delivered.where)
         with _private():
             counts = store.confirm_export(_stamp(job), refused=delivered.refused, rejects=job.rejects)
@@ -224,7 +224,7 @@ def _packing(target: str, form: Format) -> str:
     return next((suffix for suffix in (".gz", ".zst") if target.endswith(suffix)), "")
 
 
-def _errand(job: Job, report: Report) -> RunContext:
+def _run_context(job: Job, report: Report) -> RunContext:
     return RunContext(
         connection=job.connection.name,
         run=job.run,

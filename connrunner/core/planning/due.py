@@ -10,6 +10,7 @@ from typing import Any, Literal
 from connrunner.core import schedules
 from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Schedule, Trigger
+from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)
 SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
@@ -313,7 +314,7 @@ def is_too_late(entry: QueuedRun, connection: Connection | None, at: datetime) -
 
 def waited_too_long(connection: Connection) -> str:
     """Return why a run that waits may not start any more."""
-    return f"it waited in the queue for more than {_words(connection)}"
+    return f"it waited in the queue for more than {durations.exactly(connection.start_within or 0)}"
 
 
 def _missed(
@@ -324,7 +325,7 @@ def _missed(
         return None
     if expired is None:
         assert late is not None
-        reason = f"no tick came within {_words(connection)} after it was due"
+        reason = f"no tick came within {durations.exactly(connection.start_within or 0)} after it was due"
         return _slot("missed", name, late, at, reason=reason)
     if late is not None:
         expired = replace(expired, missed=expired.missed + 1 + late.missed)
@@ -361,9 +362,3 @@ def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetim
 def _slot(result: Result, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
     entry = QueuedRun(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)
-
-
-def _words(connection: Connection) -> str:
-    seconds = connection.start_within or 0
-    size, unit = next(pair for pair in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
-    return f"{seconds // size} {unit}"

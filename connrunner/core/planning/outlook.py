@@ -20,6 +20,7 @@ from connrunner.core.model import (
 from connrunner.core.planning import due
 from connrunner.core.planning.due import Promise
 from connrunner.core.schedules import local_times, zone
+from connrunner.text import durations
 
 DAY = timedelta(days=1)
 WEEK = 7
@@ -60,8 +61,7 @@ def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
         return f"the clocks go back: {wanted:%H:%M} comes twice, the first one counts [R2]"
     shift = (local.utcoffset() or timedelta(0)) - ((slot - DAY).astimezone(tz).utcoffset() or timedelta(0))
     if shift:
-        minutes = abs(int(shift.total_seconds())) // 60
-        span = f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+        span = durations.exactly(abs(int(shift.total_seconds())) // 60 * 60)
         return f"the clocks went {'forward' if shift > timedelta(0) else 'back'} by {span} since the day before"
     return ""
 

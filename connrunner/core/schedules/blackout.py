@@ -13,7 +13,8 @@ from typing import Any
 
 from connrunner.core.model import Blackout
 from connrunner.core.schedules import fields, zone
-from connrunner.core.schedules.fields import WEEKDAYS, ScheduleError, part, shown
+from connrunner.core.schedules.fields import DAYS, WEEKDAYS, ScheduleError, part, shown
+from connrunner.text.words import listed
 
 DAY = timedelta(days=1)
 KEYS = ("reason", "dates", "days", "from", "to", "timezone")
@@ -165,11 +166,10 @@ def _when(blackout: Blackout) -> str:
     if blackout.span is not None:
         begin, end = blackout.span
         return f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    names = [WEEKDAYS[day].capitalize() for day in blackout.days]
+    names = [DAYS[day] for day in blackout.days]
     more = [f"{len(blackout.dates) - 4} more dates"] if len(blackout.dates) > 5 else []
     names += [*blackout.dates[:4], *more] if more else blackout.dates
-    *others, last = names or ["every day"]
-    days = f"{', '.join(others)} and {last}" if others else last
+    days = listed(names or ["every day"])
     if blackout.begin == blackout.end:
         return days
     return f"{days} from {blackout.begin:%H:%M} to {blackout.end:%H:%M}"

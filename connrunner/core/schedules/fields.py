@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from datetime import date, time
 
 from connrunner.core.schedules import zone
+from connrunner.text.words import listed
 
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # datetime's order
+DAYS = tuple(day.capitalize() for day in WEEKDAYS)  # as people read them; the host's language is not theirs
 
 Path = tuple[str | int, ...]
 
@@ -83,12 +85,7 @@ def timezone(value: object) -> str:
 def word(key: str, value: object, known: Collection[str]) -> str:
     if isinstance(value, str) and value in known:
         return value
-    raise ValueError(f"`{key}` takes {listed(known)}, not {shown(value)}")
-
-
-def listed(words: Collection[str], conjunction: str = "or") -> str:
-    *others, last = words
-    return f"{', '.join(others)} {conjunction} {last}" if others else last
+    raise ValueError(f"`{key}` takes {listed(known, 'or')}, not {shown(value)}")
 
 
 def shown(value: object) -> str:

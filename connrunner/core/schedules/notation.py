@@ -22,11 +22,11 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules import blackout, cron, rrule
 from connrunner.core.schedules.fields import (
+    DAYS,
     WEEKDAYS,
     ScheduleError,
     day,
     day_of_month,
-    listed,
     part,
     shown,
     time_of_day,
@@ -35,6 +35,7 @@ from connrunner.core.schedules.fields import (
     word,
 )
 from connrunner.core.schedules.fields import timezone as zone_name
+from connrunner.text.words import listed
 
 KEYS = {  # what each type needs; every type also takes those of ANYWHERE
     "times_per_day": ("times",),
@@ -86,7 +87,7 @@ def _kind(data: Mapping[str, Any]) -> str:
     if not isinstance(data, Mapping):
         raise ScheduleError(f"a schedule is a mapping with a `type`, not {shown(data)}")
     if "type" not in data:
-        raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS)}")
+        raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS, 'or')}")
     with part("type"):
         kind = word("type", data["type"], KEYS)
     known = ("type", *KEYS[kind], *OPTIONAL.get(kind, ()), *ANYWHERE)
@@ -231,7 +232,7 @@ def describe(schedule: Schedule) -> str:
         case DayOfMonth(day=number, time=at):
             when = f"day {number} of each month{' that has one' if number > 28 else ''} at {at:%H:%M}"
         case WeekdayOfMonth(week=week, weekday=weekday, time=at):
-            when = f"the {WEEK_NAMES[week]} {WEEKDAYS[weekday].capitalize()} of each month"
+            when = f"the {WEEK_NAMES[week]} {DAYS[weekday]} of each month"
             when += f"{' that has one' if week == 5 else ''} at {at:%H:%M}"
     return f"{when} ({schedule.timezone})"
 
@@ -241,7 +242,7 @@ def _times(times: int) -> str:
 
 
 def _weekdays(days: tuple[int, ...]) -> str:
-    return "every day" if len(days) == 7 else listed([WEEKDAYS[day].capitalize() for day in days], "and")
+    return "every day" if len(days) == 7 else listed(DAYS[day] for day in days)
 
 
 def _cron(schedule: Cron) -> str:

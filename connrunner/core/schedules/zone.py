@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from connrunner.text.words import nearest
+
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
@@ -35,7 +37,5 @@ def load(name: str) -> ZoneInfo:
 
 
 def _advice(name: str) -> str:
-    from difflib import get_close_matches
-
-    closest = get_close_matches(name, sorted(names()), n=1, cutoff=0.75)
-    return f"did you mean {closest[0]!r}?" if closest else "write an IANA name such as Europe/Amsterdam"
+    meant = nearest(name, sorted(names()), cutoff=0.75)
+    return f"did you mean {meant!r}?" if meant else "write an IANA name such as Europe/Amsterdam"

@@ -8,7 +8,6 @@ written with the 15 digits that Excel shows.
 
 from __future__ import annotations
 
-import difflib
 import json
 import warnings
 import zipfile
@@ -26,6 +25,7 @@ from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.text.words import nearest
 
 PROGRESS_EVERY = 10_000  # rows
 IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
@@ -145,9 +145,9 @@ def _sheet(book: Any, wanted: str, name: str) -> Any:
     if not wanted:
         return next(iter(sheets.values()))
     if wanted not in sheets:
-        near = difflib.get_close_matches(wanted, sheets, 1)
+        near = nearest(wanted, sheets)
         there = f"its sheets: {', '.join(sheets)}"
-        hint = f"did you mean {near[0]!r}? {there}" if near else there
+        hint = f"did you mean {near!r}? {there}" if near else there
         raise RunError(f"{name} has no sheet {wanted!r}", hint=hint, code="unknown-sheet")
     return sheets[wanted]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.nesting import is_too_deep
+from connrunner.text.words import nearest
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
@@ -105,9 +105,9 @@ class _Document:
                 return
             seen.append(key)
             self._skip_value()
-        near = difflib.get_close_matches(wanted, seen, 1)
+        near = nearest(wanted, seen)
         there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
-        raise self._missing_error(f"{place} has no {wanted!r}", f"did you mean {near[0]!r}?" if near else there)
+        raise self._missing_error(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
 
     def _missing_error(self, reason: str, hint: str) -> RunError:
         return RunError(

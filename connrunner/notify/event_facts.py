@@ -1,0 +1,147 @@
+"""What is known of an event beyond a single run: a row of failures, a late slot, a digest, a storm, an outage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from connrunner.core import counts, instant
+from connrunner.core.model import Outcome
+from connrunner.notify.language import Language
+from connrunner.notify.sanitize import clean_line
+
+Facts = Mapping[str, Any]
+
+SUMMARIES = 30  # connections that a digest lists, those with trouble first: some mail services cut at 102 kB
+LISTED = 100  # lines of other lists
+STATES = {
+    "not-started": "it has not started",
+    "waiting": "it waits in its queue",
+    "running": "it is still running",
+}
+
+
+PARTS = ("failing", "late", "digest", "folded", "outage")
+PART_OF = {"reminder": "failing", "recovered": "failing"}
+
+
+def describe_event(event: str, facts: Facts, language: Language, timezone: str) -> dict[str, Any]:
+    """Return the parts of a context that some events have and others have not, from the *facts* of a notice.
+
+    A part whose facts are not what they should be is None: its template then says so, and the mail goes out.
+    """
+    parts: dict[str, Any] = dict.fromkeys(PARTS)
+    part = PART_OF.get(event, event)
+    if part in PARTS:
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            parts[part] = getattr(_EventFacts(language, timezone), part)(facts)
+    return parts
+
+
+def percent_of(value: float, largest: float) -> int:
+    """Return *value* as a percentage of *largest*, at least 1 when there is anything: a bar that can be seen."""
+    if largest <= 0 or value <= 0:
+        return 0
+    return max(1, min(100, round(100 * value / largest)))
+
+
+@dataclass(frozen=True, slots=True)
+class _EventFacts:
+    language: Language
+    timezone: str
+
+    def _wall(self, text: str) -> str:
+        return self.language.instant(instant.parse(text), self.timezone)
+
+    def failing(self, facts: Facts) -> dict[str, Any]:
+        return {
+            "since": self._wall(facts["since"]) if facts["since"] else None,
+            "failures": int(facts["failures"]),
+            "first_run": int(facts["first_run"]),
+            "between": {clean_line(word): int(number) for word, number in facts["between"].items()},
+        }
+
+    def late(self, facts: Facts) -> dict[str, Any]:
+        state = clean_line(facts["state"])
+        return {
+            "due_at": self._wall(facts["due_at"]),
+            "seconds": facts["late_seconds"],
+            "by": self.language.duration(facts["late_seconds"]),
+            "state": state,
+            "meaning": STATES.get(state, state),
+        }
+
+    def digest(self, facts: Facts) -> dict[str, Any]:
+        connections = [self._summary(one) for one in facts["connections"]]
+        shown = sorted(connections, key=lambda one: -(one["failed"] + one["late"] + one["missed"]))[:SUMMARIES]
+        return {
+            "since": self._wall(facts["from"]),
+            "until": self._wall(facts["to"]),
+            "connections": shown,
+            "more": len(connections) - len(shown),
+            "total": {word: sum(one[word] for one in connections) for word in ("runs", "failed", "late", "missed")},
+        }
+
+    def _summary(self, one: Facts) -> dict[str, Any]:
+        due = one.get("next_due")
+        most = max((run["read"] for run in one["trend"]), default=0)
+        longest = max((run["seconds"] for run in one["trend"]), default=0)
+        return {
+            "name": clean_line(one["name"]),
+            "title": clean_line(one["title"] or one["name"]),
+            **{word: int(one[word]) for word in ("runs", "failed", "late", "missed")},
+            "counts": counts.from_mapping(one["counts"]).as_dict(),
+            "recent": [
+                {
+                    "number": int(run["run"]),
+                    "outcome": clean_line(run["outcome"]),
+                    "is_failure": _is_failure(run["outcome"]),
+                    "seconds": run["seconds"],
+                    "run_time": self.language.duration(run["seconds"]),
+                    "read": int(run["read"]),
+                    "time_share": percent_of(run["seconds"], longest),
+                    "rows_share": percent_of(run["read"], most),
+                }
+                for run in one["trend"]
+            ],
+            "last_outcome": clean_line(one.get("last_outcome") or ""),
+            "next_run": self._wall(due) if due else None,
+        }
+
+    def folded(self, facts: Facts) -> dict[str, Any]:
+        return {
+            "since": self._wall(facts["from"]),
+            "until": self._wall(facts["to"]),
+            "notices": [
+                {
+                    "connection": clean_line(one["connection"]),
+                    "run": one["run"],
+                    "event": clean_line(one["event"]),
+                    "at": self._wall(one["at"]),
+                    "message": clean_line(one["message"]),
+                }
+                for one in facts["notices"][:LISTED]
+            ],
+            "count": len(facts["notices"]),
+            "more": max(0, len(facts["notices"]) - LISTED),
+        }
+
+    def outage(self, facts: Facts) -> dict[str, Any]:
+        since, until = instant.parse(facts["from"]), instant.parse(facts["to"])
+        missed = [
+            {"connection": clean_line(one["connection"]), "missed": int(one["missed"])} for one in facts["missed"]
+        ]
+        return {
+            "since": self._wall(facts["from"]),
+            "until": self._wall(facts["to"]),
+            "lasted": self.language.duration((until - since).total_seconds()),
+            "missed": missed[:LISTED],
+            "more": max(0, len(missed) - LISTED),
+            "total": sum(one["missed"] for one in missed),
+        }
+
+
+def _is_failure(outcome: str) -> bool:
+    return any(one == outcome and one.is_failure for one in Outcome)
