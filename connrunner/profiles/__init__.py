@@ -24,7 +24,7 @@ class ProfileStore(Protocol):
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
         """
-        Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
+        Return a function: was a file (name, bytes, its source's stamp) imported with no row refused?
 
         It answers for *work* as it is now, by what is known now, also when the store is closed.
         """

@@ -1,8 +1,8 @@
 """
-On whom may a connection with objectives act?
+On which profiles may a connection with objectives act?
 
 On a profile that consented to at least one of its opt-in objectives (if it has any), and refused none of its opt-out
-objectives. What a row itself says wins over what the profile said before.
+objectives. The answer in a row wins over the earlier answer of the profile.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     kept        refused records that stand nowhere else, with the run and the reason of their first refusal
     marks       how far each import's source has come
     sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
-                identifiers if the partner is told of deletions
+                identifiers if deletions are sent to the partner
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -66,12 +66,12 @@ class Layout:
         return f"NULL::{values.column_type(owner.type, many=owner.many)}"
 
     def consent(self, name: str, alias: str = "p") -> str:
-        """Return the expression of what a profile said to an objective: true, false or NULL."""
+        """Return the expression of a profile's answer to an objective: true, false or NULL."""
         return f"{alias}.{self.consents[name]}" if name in self.consents else "NULL::BOOLEAN"
 
 
 def has_no_tables(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Tell whether the attached store holds no table at all."""
+    """Return whether the attached store holds no table at all."""
     found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' LIMIT 1").fetchone()
     return found is None
 

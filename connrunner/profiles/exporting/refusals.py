@@ -20,7 +20,7 @@ LONGEST = 1_000  # characters of what the partner said about one
 
 
 def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
-    """Mark the *refused* ones of the *rows* of the file in `delta`. RunError when there is no such row."""
+    """Mark the *refused* ones of the *rows* of the file in `delta`. RunError when a row is beyond these."""
     for one in refused:
         if not 0 <= one.row < rows:
             raise RunError(

@@ -22,7 +22,7 @@ from pathlib import Path
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expected, run_records, values
+from connrunner.profiles import expectations, run_records, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
 from connrunner.profiles.jobs import ExportJob
@@ -51,7 +51,7 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     changes = counts.created + counts.updated + counts.deleted
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [job.stamp.connection]))
-    expected.check_export(work.expect, rows=rows, changes=changes, before=before)
+    expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
     written = _with_deletions(columns) if work.deleted == "send" else columns
     source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {delta.is_written(work)}"""
     samples = _read_samples(session, written, source, job.samples) if job.samples else ()

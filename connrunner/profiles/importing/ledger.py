@@ -41,9 +41,9 @@ class LedgerEntry:
 
 def load_accepted(session: StoreSession, plan: ImportPlan, connection: str) -> Callable[[str, int, str], bool]:
     """
-    Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
+    Return a function: was a file (name, bytes, its source's stamp) imported with no row refused?
 
-    It answers by what was known when it was made, the store closed or not. A file without a stamp is never known.
+    It answers by what was known when it was returned, the store closed or not. A file without a stamp is never known.
     """
     known = set(
         session.execute(

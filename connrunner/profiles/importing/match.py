@@ -37,7 +37,7 @@ class Matches:
 
 
 def match_rows(session: StoreSession, stage: Stage, plan: ImportPlan, *, retry: bool) -> Matches:
-    """Find each row's profile. To *retry*, only the rows in `refused` count; the others show who is last."""
+    """Find each row's profile. To *retry*, only the rows in `refused` count; the others show which is last."""
     session.execute("CREATE OR REPLACE TEMP TABLE fates (rn BIGINT, fate UTINYINT, winner BIGINT)")
     if plan.finds_by_one_identifier:
         key = plan.groups[0][0]
@@ -60,7 +60,7 @@ def match_rows(session: StoreSession, stage: Stage, plan: ImportPlan, *, retry: 
 
 def mark_duplicates(session: StoreSession, stage: Stage, key: MappedField, *, retry: bool) -> bool:
     """
-    Note in `fates` the rows of `verdicts` whose *key* a later row has, too; tell whether there are any.
+    Note in `fates` the rows of `verdicts` whose *key* a later row has, too; return whether there are any.
 
     For plans that find by one identifier, whose rows have a key in common when they found the same profile, or, where
     they found none, the same value: numbers are compared far faster than texts, and few rows find none.

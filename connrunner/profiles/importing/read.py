@@ -8,7 +8,7 @@ import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expected
+from connrunner.profiles import expectations
 from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
@@ -57,7 +57,7 @@ def stage_file(
             session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
         )
     names, lines = csv.read_header(normalized, form, plan.columns)
-    expected.check_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
     try:
         if lines <= 1:
             return stage(csv.find_records(normalized, form, names, lines, about=about))
@@ -92,7 +92,7 @@ def _find_parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan)
     missing = [name for name in plan.columns if name not in names]
     if missing:
         raise csv.missing_column_error(file.name, missing, names)
-    expected.check_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
     return parquet.find_records(file, columns, _kinds(plan), about=about)
 
 
@@ -109,7 +109,7 @@ def _find_excel(
     if missing:
         raise csv.missing_column_error(file.name, missing, names)
     csv.check_unique(names, file.name, plan.columns)
-    expected.check_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
     return excel.copy_records(normalized, sheet, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
 
@@ -126,7 +126,7 @@ def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file:
             f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.make_relation(file.path, ())}"
         ).fetchall()[0]
         there = [name for name, count in zip(names, found, strict=True) if count]
-        expected.check_columns(plan.work.expect, file.name, there)
+        expectations.check_expected_columns(plan.work.expect, file.name, there)
     _warn_of_absent_members(session, result, plan, file.name)
     return result
 

@@ -35,14 +35,14 @@ def select_errors(bad_rows: str, plan: ImportPlan) -> str:
 def _reasons(plan: ImportPlan) -> Iterator[str]:
     yield _reason("record_error IS NOT NULL", ROW, "record_error")
     for mapped in plan.fields:
-        wrong = f"v{mapped.number} IS NULL AND {stage.is_filled(mapped)}"
+        wrong = f"v{mapped.number} IS NULL AND {stage.is_field_filled(mapped)}"
         yield _reason(f"record_error IS NULL AND {wrong}", mapped.number, _code(mapped), _culprit(mapped))
     for number in range(len(plan.consents)):
         wrong = f"o{number} IS NULL AND {values.is_filled(f'q{number}')}"
-        shown = values.redact(f"q{number}", personal=True)
-        yield _reason(f"record_error IS NULL AND {wrong}", objective_number(number), "'wrong-type'", shown)
+        text = values.redact(f"q{number}", personal=True)
+        yield _reason(f"record_error IS NULL AND {wrong}", objective_number(number), "'wrong-type'", text)
     # A key that is there but wrong is one mistake, not two.
-    present = any_of(all_of(map(stage.is_filled, group)) for group in plan.groups)
+    present = any_of(all_of(map(stage.is_field_filled, group)) for group in plan.groups)
     lacking = f"record_error IS NULL AND {stage.has_no_key(plan)} AND NOT coalesce({present}, false)"
     yield _reason(lacking, ROW, "'missing-key'")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import connection_state, expected, rejects, run_records
+from connrunner.profiles import connection_state, expectations, rejects, run_records
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify_rows
 from connrunner.profiles.importing.ledger import LedgerEntry
@@ -124,7 +124,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.
         rejects.write_rejects(session, job.rejects)
-        expected.check_import(job.work.expect, _measure(tasks, results, stored))
+        expectations.check_import(job.work.expect, _measure(tasks, results, stored))
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
     return ImportResult(counts=total, files=tuple(results), differences=tuple(found))
@@ -134,11 +134,11 @@ def _count_staged(tasks: Sequence[_Task]) -> int:
     return sum(task.stage.rows for task in tasks if task.stage)
 
 
-def _measure(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int) -> expected.ImportMeasures:
+def _measure(tasks: Sequence[_Task], results: Sequence[FileResult], stored: int) -> expectations.ImportMeasures:
     total = sum((result.counts for result in results), Counts())
     new = sum((result.counts for task, result in zip(tasks, results, strict=True) if task.new_stage), Counts())
     files = [task for task in tasks if not task.is_retained]
-    return expected.ImportMeasures(
+    return expectations.ImportMeasures(
         rows=None if files and not any(task.new_stage for task in files) else new.read,
         checked=new.checked,
         refused=new.refused,

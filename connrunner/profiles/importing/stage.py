@@ -90,7 +90,7 @@ def _select(records: RecordSource, plan: ImportPlan) -> str:
         if mapped.field.empty == "clear":
             raw.append(f"{records.present(column)} AS p{number}")
             out.append(f"(p{number} AND v{number} IS NULL) AS e{number}")
-        bad.append(f"v{number} IS NULL AND {is_filled(mapped)}")
+        bad.append(f"v{number} IS NULL AND {is_field_filled(mapped)}")
         texts.append(f"to_json(r{number})::VARCHAR" if mapped.owner.many else f"r{number}")
     for number, (_, column) in enumerate(plan.consents):
         raw.append(f"{records.cell(column)} AS q{number}")
@@ -104,7 +104,7 @@ def _select(records: RecordSource, plan: ImportPlan) -> str:
         FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {records.relation}))"""
 
 
-def is_filled(mapped: MappedField) -> str:
+def is_field_filled(mapped: MappedField) -> str:
     """Return the condition that the field's text `r0`, `r1`... says something."""
     return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.is_filled(f"r{mapped.number}")
 
@@ -127,7 +127,7 @@ def _text(mapped: MappedField, records: RecordSource) -> str:
 
 
 def _value(mapped: MappedField, *, nul: bool) -> str:
-    """Return the expression of the field's value; NULL when the cell is empty or holds no such value."""
+    """Return the expression of the field's value; NULL when the cell is empty or holds another value."""
     raw, owner = f"r{mapped.number}", mapped.owner
     if not owner.many:
         return values.parse_value(owner.type, raw, trim=owner.identifier, nul=nul)

@@ -28,7 +28,7 @@ from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.words import nearest
 
 PROGRESS_EVERY = 10_000  # rows
-IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
+IN_MEMORY = 256_000_000  # bytes, decompressed, of the parts that openpyxl keeps in memory: texts and styles
 _SHEETS = "xl/worksheets/"
 _ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
@@ -181,7 +181,7 @@ def _open_workbook(file: NormalizedFile) -> Iterator[Any]:
 
 
 def _check_size(opened: Any, file: NormalizedFile) -> None:
-    """RunError for a workbook that unpacks to more than it may: the sizes in it are those that are read at most."""
+    """RunError for a workbook that decompresses to more than it may: no more is read than the sizes in it say."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()
     if sum(part.file_size for part in parts) > compression.limit_size(file.size):

@@ -1,4 +1,4 @@
-"""One JSON document that holds a list becomes JSON lines, read as a stream: no more than one item is in memory."""
+"""One JSON document that holds a list becomes JSON lines, read as a stream: never more than one item is in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def copy_items(
     """
     Return a copy of *file* in *folder*, with each item of the list at the dotted *path* on a line, and their number.
 
-    RunError when the file is no JSON document from its first character to its last, or has no such list.
+    RunError when the file is not a JSON document from its first character to its last, or has no list there.
     """
     copy = choose_path(folder)
     count = 0
@@ -134,7 +134,7 @@ class _Document:
             yield
 
     def _has_another(self, end: str) -> bool:
-        """Tell whether a comma and another member follow, or the *end*."""
+        """Return whether a comma and another member follow; False when the *end* does."""
         character = self._next_character()
         if character not in (",", end):
             reason = f"',' or '{end}' is expected" if character else "it ends before its end"

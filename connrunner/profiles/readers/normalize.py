@@ -141,7 +141,7 @@ def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> N
     if not recode and start.count(b"\0") * 10 > len(start):
         raise RunError(
             f"{name} does not look like text: many of its first bytes are NUL",
-            hint="set `format: {encoding: utf-16}` if it is text of two bytes a sign; else it holds no rows",
+            hint="set `format: {encoding: utf-16}` if it is text of two bytes a character; else it holds no rows",
             code="wrong-format",
         )
 

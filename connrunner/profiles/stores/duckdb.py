@@ -193,7 +193,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
 
 
 def _make_way(path: Path) -> bool:
-    """Tell whether the store is about to be made; an empty file, left by a crash, is removed."""
+    """Return whether the store is about to be made; an empty file, left by a crash, is removed."""
     _make_folder(path.parent)
     if path.exists() and path.stat().st_size == 0:
         path.unlink()

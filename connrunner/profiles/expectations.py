@@ -14,7 +14,7 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
     """
     RunError when *rows* that would be sent, or *changes* of what was sent *before*, are not as expected.
 
-    Where nothing was sent before, everything is new: no share of it can be told, so none is judged.
+    Where nothing was sent before, everything is new: no share of it can be computed, so none is judged.
     """
     broken = []
     if expect.min_rows is not None and rows < expect.min_rows:
@@ -74,7 +74,7 @@ def check_import(expect: Expect, measures: ImportMeasures) -> None:
         )
 
 
-def check_columns(expect: Expect, file: str, names: Collection[str]) -> None:
+def check_expected_columns(expect: Expect, file: str, names: Collection[str]) -> None:
     """RunError unless the *file*, whose columns have these *names*, has all that are expected."""
     missing = [name for name in expect.columns if name not in names]
     if missing:
@@ -88,7 +88,7 @@ def check_columns(expect: Expect, file: str, names: Collection[str]) -> None:
 
 
 def _share(part: int, whole: int, limit: float) -> str:
-    """Return the percentage with as many digits as tell it from *limit*."""
+    """Return the percentage with so many digits that it differs from *limit*."""
     exact = part * 100 / whole
     digits = next((digits for digits in range(1, 9) if round(exact, digits) > limit), 9)
     return f"{round(exact, digits):g} %" if digits < 4 else f"{exact:.{digits}f} %"
