@@ -143,7 +143,7 @@ def _document(text: bytes, folder: Path) -> bool:
     path.write_bytes(text)
     file = NormalizedFile(path=path, name="a.json", size=len(text), nul=False)
     try:
-        return document.lines(file, "", folder, lambda *_: None)[1] == 2
+        return document.copy_items(file, "", folder, lambda *_: None)[1] == 2
     except RunError as error:
         return (error.code, "nested too deeply in line 1" in error.message) != ("malformed-json", True)
 

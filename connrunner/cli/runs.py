@@ -74,9 +74,9 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
         return
     if path is None:
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")
-    from connrunner import profiles
+    from connrunner.profiles.parquet_conversion import write_parquet
 
-    profiles.write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
+    write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:

@@ -132,7 +132,6 @@ malformed-json          The file is no sound JSON.  Fix it at the line in the me
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
 missing-rows            The path of `rows` leads to no list.  Correct `format.rows`.
 not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or fix the sender.
-not-unpacked            The file is packed in a way that cannot be unpacked with its encoding.  Ask for gzip, or for UTF-8.
 not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or fix the sender.
 too-few-columns         A row has fewer columns than the header.  Often a line break or a delimiter in a value without quotes.
 too-many-columns        A row has more columns than the header.  Often a delimiter in a value without quotes.
@@ -189,7 +188,7 @@ login-refused           The server refused the login.  Check user, key or passwo
 lost-rows               A Singer target counted fewer rows than it was sent.  Look at its log; the next run sends them again.
 missing-database        There is no such database.  Correct the name, or create it.
 missing-driver          The driver of the database is not installed.  Install the package in the message beside connrunner.
-missing-extra           The connector needs an extra.  Install it: `pip install connrunner[NAME]`.
+missing-extra           The connector, or the format of a file, needs an extra.  Install it: `pip install connrunner[NAME]`.
 missing-reference       A row names something that the database does not have.  Send that first.
 missing-table           There is no such table.  Correct the name, or create it.
 no-agent                There is no SSH agent.  Start one for the user that cron runs as, or name a `key`.

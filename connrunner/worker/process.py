@@ -18,7 +18,7 @@ from secrets import token_hex
 from types import FrameType
 from typing import Any
 
-from connrunner import connectors, profiles
+from connrunner import connectors
 from connrunner.config import load, secrets
 from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
@@ -29,6 +29,8 @@ from connrunner.core.report import Level, Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
@@ -128,8 +130,10 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     return replace(result, message=mask(result.message))
 
 
-def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileStore]:
-    return profiles.open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
+def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
+    from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
+
+    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
 
 
 @contextmanager
@@ -148,24 +152,24 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     settings = secrets.filled(work.source, plain)
     context = _run_context(job, report)
     with _private(), _store(job, report) as store:
-        known, mark = store.known(work, connection=name), store.mark(connection=name)
+        known, mark = store.load_known_files(work, connection=name), store.read_mark(name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
     fetched = source.fetch(settings, context, known=known, mark=mark)
     with _private(), _store(job, report) as store:
         try:
             done = store.import_files(
-                work,
-                fetched.files,
-                connection=name,
-                run=job.run,
-                at=job.started_at,
-                rejects=job.rejects,
-                mark=fetched.mark,
-                dry_run=job.rehearsal is not None,
+                ImportJob(
+                    work=work,
+                    files=fetched.files,
+                    stamp=_stamp(job),
+                    rejects=job.rejects,
+                    mark=fetched.mark,
+                    dry_run=job.rehearsal is not None,
+                )
             )
         except BaseException:
             with suppress(Exception):  # told to end in the very moment in which all became durable
-                so_far.note_import(store.counts(connection=name, run=job.run))
+                so_far.note_import(store.read_counts(connection=name, run=job.run))
             raise
     so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
@@ -184,7 +188,6 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
-    facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = secrets.filled(work.destination, plain)
     context = _run_context(job, report)
@@ -193,19 +196,24 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     form = destination.form(settings, work.format)
     local = job.spool / f"export{_packing(target, form)}"
     with _store(job, report) as store:
-        done = store.export(work, **facts, path=local, form=form, samples=SAMPLES if job.rehearsal else 0)
+        most = SAMPLES if job.rehearsal else 0
+        done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
         if job.rehearsal:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            return _counted(store.exported(**facts), "there was nothing to send")
+            return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
         so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)
         with _private():
-            counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
+            counts = store.confirm_export(_stamp(job), refused=delivered.refused, rejects=job.rejects)
     arrived = done.rows_written - len(delivered.refused)
     return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
+
+
+def _stamp(job: Job) -> RunStamp:
+    return RunStamp(connection=job.connection.name, run=job.run, at=job.started_at)
 
 
 def _packing(target: str, form: Format) -> str:
