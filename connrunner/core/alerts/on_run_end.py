@@ -13,6 +13,7 @@ from connrunner.core.alerts.recipients import (
     describe_streak,
     follow_alarm,
     group_notices,
+    iter_recipients,
 )
 from connrunner.core.model import Notify, Run, mailbox
 
@@ -28,24 +29,21 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
     choices: dict[str, RecipientChoice] = {}
     watching: set[str] = set()
     alarms = alerts.alarms.get(run.connection, {})
-    for rule in rules:
-        for target in rule.to:
-            for recipient in target.recipients:
-                name = mailbox(recipient)
-                if rule.when == "change":
-                    watching.add(name)
-                event = _event(rule, run, alerts, alarmed=name in alarms)
-                if event == "recovered":
-                    choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
-                elif event is not None:
-                    facts = (
-                        describe_streak(_after(run, alerts, alert_state.sense_of(rule))) if event == "failing" else {}
-                    )
-                    choice = choose_recipient(event, recipient, target, facts)
-                else:
-                    continue
-                if name not in choices or (choice.tells_change and not choices[name].tells_change):
-                    choices[name] = choice
+    for rule, target, recipient in iter_recipients(rules):
+        name = mailbox(recipient)
+        if rule.when == "change":
+            watching.add(name)
+        event = _event(rule, run, alerts, alarmed=name in alarms)
+        if event == "recovered":
+            choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
+        elif event is not None:
+            after = _after(run, alerts, alert_state.sense_of(rule))
+            facts = describe_streak(after) if event == "failing" else {}
+            choice = choose_recipient(event, recipient, target, facts)
+        else:
+            continue
+        if name not in choices or (choice.tells_change and not choices[name].tells_change):
+            choices[name] = choice
     if alert_state.judge_outcome(run.outcome, USUAL) == "good":
         for name, alarm in alarms.items():
             if name not in watching:

@@ -16,6 +16,7 @@ from connrunner.core.alerts.recipients import (
     describe_streak,
     follow_alarm,
     group_notices,
+    iter_recipients,
     make_notice_id,
 )
 from connrunner.core.model import Connection, DaysOfWeek, Notify, QueuedRun, Target, Workspace, mailbox
@@ -43,12 +44,9 @@ def _reminded(connection: Connection | None, alerts: AlertState) -> Iterator[tup
     if connection is None or not connection.enabled:
         return
     alarms = alerts.alarms.get(connection.name, {})
-    for rule in connection.notify:
-        if rule.when == "change" and rule.reminder:
-            for target in rule.to:
-                for recipient in target.recipients:
-                    if alarm := alarms.get(mailbox(recipient)):
-                        yield rule, alarm, instant.parse(alarm["at"]) + timedelta(seconds=rule.reminder)
+    for rule, _, recipient in iter_recipients(connection.notify):
+        if rule.when == "change" and rule.reminder and (alarm := alarms.get(mailbox(recipient))):
+            yield rule, alarm, instant.parse(alarm["at"]) + timedelta(seconds=rule.reminder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,10 +81,9 @@ def find_late_notices(
                 # Queued when it was late already: until then no tick looked.
                 "state": "running" if one.run else "waiting" if one.entry.queued_at < at else "not-started",
             }
-            for target in rule.to:
-                for recipient in target.recipients:
-                    if recipient not in seen:
-                        choices.setdefault(mailbox(recipient), choose_recipient("late", recipient, target, facts))
+            for _, target, recipient in iter_recipients((rule,)):
+                if recipient not in seen:
+                    choices.setdefault(mailbox(recipient), choose_recipient("late", recipient, target, facts))
         yield from group_notices(choices.values(), connection=name, run=one.run, token=token)
 
 
@@ -130,10 +127,8 @@ def make_outage_notices(
         "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
     }
     choices: dict[str, RecipientChoice] = {}
-    for rule in rules:
-        for target in rule.to:
-            for recipient in target.recipients:
-                choices.setdefault(mailbox(recipient), choose_recipient("outage", recipient, target, facts))
+    for _, target, recipient in iter_recipients(rules):
+        choices.setdefault(mailbox(recipient), choose_recipient("outage", recipient, target, facts))
     return group_notices(choices.values(), connection="", run=0, token=token)
 
 

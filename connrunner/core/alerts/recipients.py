@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.core.alerts.alert_state import Alarm, Streak
 from connrunner.core.alerts.notice import Event, Notice
-from connrunner.core.model import Target
+from connrunner.core.model import Notify, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +26,14 @@ class RecipientChoice:
     @property
     def tells_change(self) -> bool:
         return self.event in ("failing", "recovered")
+
+
+def iter_recipients(rules: Iterable[Notify]) -> Iterator[tuple[Notify, Target, str]]:
+    """Yield each recipient of *rules*, with the rule and the target that name it."""
+    for rule in rules:
+        for target in rule.to:
+            for recipient in target.recipients:
+                yield rule, target, recipient
 
 
 def choose_recipient(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> RecipientChoice:
