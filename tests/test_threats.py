@@ -131,7 +131,7 @@ THREATS: dict[str, tuple[str, ...]] = {
     ),
     "the state folder": (
         "test_state_journal.py::test_the_state_is_private",
-        "test_state_ground.py::test_a_state_folder_is_ours_alone",
+        "test_state_filesystem.py::test_a_state_folder_is_ours_alone",
         "test_state_faults.py::test_the_state_is_private_after_a_run",
     ),
     "a network at run time": ("test_threats.py::test_a_tick_needs_no_network",),

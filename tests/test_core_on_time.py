@@ -29,7 +29,7 @@ from connrunner.core.model import (
 )
 from connrunner.core.planning.due import Slot
 from tests.made import changed_run
-from tests.test_core_policy import RUN, Desk
+from tests.test_core_on_run_end import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

@@ -22,7 +22,7 @@ from connrunner.state.journal_state import JournalState, apply_record, as_snapsh
 from tests.conftest import Place
 from tests.made import changed_run
 from tests.test_cli import typed
-from tests.test_core_policy import RUN
+from tests.test_core_on_run_end import RUN
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 

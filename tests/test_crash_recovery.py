@@ -1,4 +1,4 @@
-"""States that a crash leaves behind, and how the next tick or command mends each."""
+"""States that a crash leaves behind, and how the next tick or command recovers from each."""
 
 from __future__ import annotations
 
