@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from connrunner import profiles
 from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel, Property, PropertyType
 from connrunner.core.report import Level
+from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.stores.duckdb import open_store
 
 MOST_TIMES = 3.0
 MOST_MIB = 700
@@ -166,15 +167,10 @@ def run_import(store: Path, file: Path, run: int, *, unique_email: bool) -> dict
     status = file.stat()
     local = LocalFile(path=str(file), name=file.name, size=status.st_size, modified=str(status.st_mtime_ns))
     model = ProfileModel(properties=properties)
-    with profiles.open_store(store, model, temp=store.parent / "temp", report=Silent()) as opened:
-        done = opened.import_files(
-            work,
-            [local],
-            connection="benchmark",
-            run=run,
-            at=datetime.now(UTC),
-            rejects=store.parent / "rejects.jsonl",
-        )
+    with open_store(store, model, temp=store.parent / "temp", report=Silent()) as opened:
+        stamp = RunStamp(connection="benchmark", run=run, at=datetime.now(UTC))
+        rejects = store.parent / "rejects.jsonl"
+        done = opened.import_files(ImportJob(work=work, files=[local], stamp=stamp, rejects=rejects))
     return {name: count for name, count in done.counts.as_dict().items() if count}
 
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner import profiles
 from connrunner.config import load
 from connrunner.core.model import Outcome
+from connrunner.profiles.stores.duckdb import open_store
 from connrunner.state.folder import StateFolder
 from connrunner.worker import process
 
@@ -112,5 +112,5 @@ class Runs:
         if not self.state.profiles.exists():
             return {}
         self.folder.joinpath("temporary").mkdir(exist_ok=True)
-        with profiles.open_store(self.state.profiles, model, temp=self.folder / "temporary", report=self.log) as store:
+        with open_store(self.state.profiles, model, temp=self.folder / "temporary", report=self.log) as store:
             return {one["id"]: one["name"] for one in store.select(["id", "name"])}

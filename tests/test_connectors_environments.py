@@ -382,7 +382,7 @@ def test_install_takes_all_or_some(fake: str, workspace: Path) -> None:
         ("files", "files uses no program of others; leave it out"),
         ("mine", "mine runs a program that is there already; leave it out"),
         ("peple", "there is no connection 'peple'; did you mean 'people'?"),
-        ("broken", "broken cannot be used until its file is mended"),
+        ("broken", "broken cannot be used until its file is fixed"),
     ],
 )
 def test_names_that_make_no_sense(name: str, message: str, workspace: Path) -> None:

@@ -11,7 +11,12 @@ from connrunner.core import codes
 
 PACKAGE = Path(connrunner.__file__).parent
 POSITION = {"Finding": 3, "whole_file": 3, "UnreadableFile": 2, "report": 3, "stop": 3, "refuse": 4, "_refusal": 4}
-TABLES = ("connectors/sql/failure.py", "connectors/s3/errors.py", "profiles/rejects.py", "connectors/http/client.py")
+TABLES = (
+    "connectors/sql/failure.py",
+    "connectors/s3/errors.py",
+    "profiles/importing/reject_reasons.py",
+    "connectors/http/client.py",
+)
 WORD = re.compile("[a-z0-9]+(-[a-z0-9]+)+")
 NOT_CODES = {  # words of those tables that are something else
     "host", "content-length", "transfer-encoding", "accept-encoding", "idempotency-key", "content-type", "content-encoding",

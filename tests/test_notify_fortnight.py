@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_run_end, on_time, rate_limit
-from connrunner.core.alerts import state as alert_state
-from connrunner.core.alerts.digest import summary
+from connrunner.core.alerts import alert_state, on_run_end, on_time, rate_limit
+from connrunner.core.alerts.alert_state import AlertState
+from connrunner.core.alerts.digest import summarize_runs
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import (
     Command,
@@ -29,15 +28,17 @@ from connrunner.core.model import (
     Notify,
     Outcome,
     ProfileModel,
+    QueuedRun,
     Run,
     Target,
     Workspace,
 )
 from connrunner.core.planning import due
-from connrunner.core.planning.due import Promise, QueuedRun, Slot
+from connrunner.core.planning.due import Promise, Slot
 from connrunner.notify import outbox
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import PendingNotice
+from tests.made import ended_run
 
 BEGIN = datetime(2026, 11, 2, 0, 0, tzinfo=UTC)  # a Monday
 NIGHTLY = DaysOfWeek(days=tuple(range(7)), time=time(3), timezone="UTC")
@@ -182,7 +183,7 @@ class Story:
     """Two weeks, tick by tick."""
 
     place: Workspace
-    told: AlertState
+    alerts: AlertState
 
     def live(self) -> Iterator[tuple[datetime, Notice, Run | None]]:
         """Yield what was owed when, with the run that it is about."""
@@ -203,23 +204,25 @@ class Story:
                     run = self._run(len(runs) + 1, working[0], at)
                     runs.append(run)
                     working = None
-                    for notice in self._owe(on_run_end.about_run(connection.notify, run, self.told, token="t"), at):
+                    for notice in self._owe(
+                        on_run_end.decide_notices(connection.notify, run, self.alerts, token="t"), at
+                    ):
                         yield at, notice, run
-                    alert_state.ended(self.told, run)
+                    alert_state.record_run(self.alerts, run)
                 promised = [PromisedSlot(entry=working[0], run=len(runs) + 1)] if working else []
-                notices, digests = on_time.notices_at(
-                    at, workspace=self.place, told=self.told, promised=promised, slots=slots, since=since, token="t"
+                notices, digests = on_time.decide_timed_notices(
+                    at, workspace=self.place, alerts=self.alerts, promised=promised, slots=slots, since=since, token="t"
                 )
-                self.told.digests.update({name: one for name, one in digests.items() if one})
+                self.alerts.digests.update({name: one for name, one in digests.items() if one})
                 for notice in self._owe(notices, at):
                     yield at, self._told(notice, runs), runs[-1] if notice.event == "reminder" else None
                 since = at
             at += EVERY
 
     def _owe(self, notices: tuple[Notice, ...], at: datetime) -> tuple[Notice, ...]:
-        owing = rate_limit.calm(notices, self.told, limits={}, at=at)
+        owing = rate_limit.split_notices(notices, self.alerts, limits={}, at=at)
         for notice in owing.owes:
-            alert_state.noticed(self.told, notice, instant.text(at))
+            alert_state.record_notice(self.alerts, notice, instant.text(at))
         assert not owing.folds
         return owing.owes
 
@@ -227,7 +230,7 @@ class Story:
         if notice.event != "digest":
             return notice
         start, end = instant.parse(notice.facts["from"]), instant.parse(notice.facts["to"])
-        told = summary(runs[::-1], start=start, end=end, late_after=0)
+        told = summarize_runs(runs[::-1], start=start, end=end, late_after=0)
         return replace(
             notice, facts=notice.facts | {"connections": [{"name": "crm", "title": "crm", **told, "next_due": None}]}
         )
@@ -235,7 +238,7 @@ class Story:
     def _run(self, number: int, entry: QueuedRun, at: datetime) -> Run:
         outcome = WORDS[NIGHTS[number - 1]]
         refused = 2 if outcome is Outcome.PARTIAL else 0
-        return Run(
+        return ended_run(
             connection="crm",
             run=number,
             outcome=outcome,

@@ -14,18 +14,19 @@ from typing import Any
 import pytest
 
 from connrunner.config.secrets import Masker
-from connrunner.core.alerts.notice import DeliveryRecord, Notice, ledger
+from connrunner.core.alerts.notice import DeliveryRecord, Notice, fold_deliveries
 from connrunner.core.counts import Counts
-from connrunner.core.model import Mail, Outcome, Run
+from connrunner.core.model import Mail, Outcome
 from connrunner.errors import StateError
 from connrunner.notify import outbox
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, put_off, send_pending
+from tests.made import changed_run, ended_run
 
 pytestmark = pytest.mark.slow  # templates render in a process of their own
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-RUN = Run(
+RUN = ended_run(
     connection="crm",
     run=12,
     outcome=Outcome.FAILED,
@@ -41,7 +42,7 @@ RUN = Run(
 
 
 def pending(*recipients: str, number: int = 12, title: str = "CRM contacts") -> PendingNotice:
-    run = replace(RUN, run=number)
+    run = changed_run(RUN, run=number)
     notice = Notice(id=f"crm.{number}.failed.t", connection="crm", run=number, event="failed", recipients=recipients)
     return PendingNotice(
         notice=notice,
@@ -203,7 +204,7 @@ def test_put_off_says_why(box: Box) -> None:
     )
     assert done == box.recorded
     assert done[0]["reason"] == "SMTP_PASSWORD is not set"
-    stands = ledger(pending("a@x.example").notice, done, START + timedelta(seconds=1))
+    stands = fold_deliveries(pending("a@x.example").notice, done, START + timedelta(seconds=1))
     assert stands.waiting == {"a@x.example": START + timedelta(minutes=1)}
 
 

@@ -16,13 +16,14 @@ import trustme
 
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.counts import Counts
-from connrunner.core.model import Mail, Outcome, Run
+from connrunner.core.model import Mail, Outcome
 from connrunner.notify import smtp, smtp_connection
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 from connrunner.notify.smtp import SmtpSession
 from connrunner.notify.smtp_connection import MailServer, parse_server
 from connrunner.notify.transport import DeliveryResult, ServerError
+from tests.made import ended_run
 from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
 
 # The test server believes that a connection which began with TLS has none.
@@ -481,7 +482,7 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     post = start(tls=certificate(authority), auth=True)
     post.refuse = {"gone@x.example": "550 no such user", "full@x.example": "452 mailbox full"}
     begun = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-    run = Run(
+    run = ended_run(
         connection="crm",
         run=12,
         outcome=Outcome.PARTIAL,
@@ -540,7 +541,7 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
 def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, reply_to: str = "") -> dict[str, list[str]]:
     """Tell everybody of *notice*; return who got which result."""
     at = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-    run = Run(
+    run = ended_run(
         connection="crm",
         run=12,
         outcome=Outcome.FAILED,

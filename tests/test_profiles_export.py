@@ -17,6 +17,7 @@ import pytest
 from connrunner.core.model import Export, Field, Format, Objective, ProfileModel, Property
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ExportJob, RunStamp
 from connrunner.profiles.results import ExportResult
 from tests.test_profiles_open import AT, Shelf, import_of, shelf
 
@@ -42,11 +43,11 @@ def export(
     work.setdefault("fields", {"id": "id"})
     work.setdefault("format", Format())
     path = shelf.folder / f"{shelf.runs}-{name}"
-    facts: dict[str, Any] = {"connection": connection, "run": shelf.runs, "at": AT}
-    result = store.export(Export(destination={}, **work), path=path, **facts)
+    stamp = RunStamp(connection=connection, run=shelf.runs, at=AT)
+    result = store.export(ExportJob(work=Export(destination={}, **work), stamp=stamp, path=path))
     assert not result.counts.imbalance()
     if mark:
-        store.exported(**facts)
+        store.confirm_export(stamp)
     return result, path
 
 
@@ -337,12 +338,12 @@ def test_only_what_was_exported_can_have_arrived(shelf: Shelf) -> None:
         seeded(shelf, store)
         export(shelf, store, mark=False)
         with pytest.raises(RunError) as caught:
-            store.exported(connection="other", run=shelf.runs, at=AT)
+            store.confirm_export(RunStamp(connection="other", run=shelf.runs, at=AT))
         assert caught.value.code == "not-exported"
-        store.exported(connection="e", run=shelf.runs, at=AT)
+        store.confirm_export(RunStamp(connection="e", run=shelf.runs, at=AT))
         with pytest.raises(RunError):
-            store.exported(connection="e", run=shelf.runs, at=AT)
-        told = store.counts(connection="e", run=shelf.runs)
+            store.confirm_export(RunStamp(connection="e", run=shelf.runs, at=AT))
+        told = store.read_counts(connection="e", run=shelf.runs)
         assert told is not None
         assert told.created == 3
 

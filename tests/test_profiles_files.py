@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connrunner.core.model import Field, Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles.readers import csv as delimited
-from connrunner.profiles.readers.normalize import plain
+from connrunner.profiles.readers.normalize import normalize_file
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
@@ -285,12 +285,12 @@ def test_where_duckdb_reads_a_file_it_reads_it_as_the_csv_module_does(
     path = folder / "rows"
     path.write_bytes(text.encode())
     file = LocalFile(path=str(path), name="rows", size=1, modified="")
-    opened = plain(file, Format(), folder)
-    rows = delimited.rows(opened, Format(), ("h1", "h2", "h3"), 1, about=1)
-    cells = ", ".join(rows.cell(name) for name in ("h1", "h2", "h3"))
+    opened = normalize_file(file, Format(), folder)
+    records = delimited.find_records(opened, Format(), ("h1", "h2", "h3"), 1, about=1)
+    cells = ", ".join(records.cell(name) for name in ("h1", "h2", "h3"))
     with duckdb.connect() as connection:
         try:
-            found = connection.execute(f"SELECT {rows.flaw}, {cells} FROM {rows.relation}").fetchall()
+            found = connection.execute(f"SELECT {records.error}, {cells} FROM {records.relation}").fetchall()
         except duckdb.Error:
             return  # rewritten by the csv module then
     wanted = []
@@ -326,7 +326,7 @@ def test_each_line_of_a_large_file_has_its_number(tmp_path: Path, quote: str) ->
 
 def test_a_reading_that_might_lose_the_order_is_refused(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """DuckDB makes a join of a long list after IN; a join hands rows on in any order."""
-    was = delimited.rows
+    was = delimited.find_records
 
     def reordering(*arguments: Any, **more: Any) -> Any:
         rows = was(*arguments, **more)
@@ -336,7 +336,7 @@ def test_a_reading_that_might_lose_the_order_is_refused(shelf: Shelf, monkeypatc
             relation=f"(SELECT * FROM {rows.relation} WHERE c0 IN ({listed}))",
         )
 
-    monkeypatch.setattr(delimited, "rows", reordering)
+    monkeypatch.setattr(delimited, "find_records", reordering)
     with pytest.raises(RunError) as caught:
         shelf.take(import_of("id"), "id\n1\n")
     assert caught.value.code == "unordered"

@@ -6,6 +6,7 @@ import builtins
 import gzip
 import io
 import json
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -30,12 +31,13 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, open_store, zstd
-from connrunner.profiles.readers import compression as packed
-from connrunner.profiles.readers import excel
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.readers import compression, excel
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
+from connrunner.profiles.stores.duckdb import open_store
 
 pytestmark = pytest.mark.thorough
 
@@ -97,13 +99,13 @@ class Bench:
         self.run += 1
         with self.open() as store:
             done: ImportResult = store.import_files(
-                work,
-                files,
-                connection=connection,
-                run=self.run,
-                at=datetime(2026, 11, 22, tzinfo=UTC),
-                rejects=self.folder / f"rejects-{self.run}.jsonl",
-                **more,
+                ImportJob(
+                    work=work,
+                    files=files,
+                    stamp=RunStamp(connection=connection, run=self.run, at=datetime(2026, 11, 22, tzinfo=UTC)),
+                    rejects=self.folder / f"rejects-{self.run}.jsonl",
+                    **more,
+                )
             )
         assert done.counts.imbalance() == ""
         return done
@@ -119,7 +121,7 @@ class Bench:
         return [tuple(one[name] for name in names) for one in found]
 
     def kept(self) -> int:
-        count: int = self.ask(lambda store: store.remembered("people"))["kept_rows"]
+        count: int = self.ask(lambda store: store.describe_connection("people"))["kept_rows"]
         return count
 
 
@@ -159,9 +161,9 @@ def test_a_file_is_known_when_all_of_it_was_imported(bench: Bench) -> None:
 
     other = importing("id", "name")
     with bench.open() as store:
-        known = store.known(WORK, connection="people")
-        of_another_mapping = store.known(other, connection="people")
-        of_another_connection = store.known(WORK, connection="others")
+        known = store.load_known_files(WORK, connection="people")
+        of_another_mapping = store.load_known_files(other, connection="people")
+        of_another_connection = store.load_known_files(WORK, connection="others")
     # The store is closed: what was known stays known.
     table = [
         (("a.csv", 21, "v1"), True),
@@ -221,7 +223,7 @@ def test_a_file_of_a_form_of_its_own(bench: Bench) -> None:
 
 def test_the_mark_moves_with_the_rows(bench: Bench) -> None:
     def mark() -> Any:
-        return bench.ask(lambda store: store.mark(connection="people"))
+        return bench.ask(lambda store: store.read_mark("people"))
 
     good, bad = bench.file("a.csv", HEADER + "1,Ann,30\n"), bench.file("b.csv", "x,y\n1,2\n")
     seen = [mark()]
@@ -263,7 +265,7 @@ def test_refused_rows_that_come_once_are_kept_until_they_are_accepted(bench: Ben
     assert numbers(mended) == {"read": 2, "checked": 2, "created": 1, "invalid": 1}
     assert bench.rejects() == [("kept rows", 2, "missing-key")]
     assert bench.profiles("id", "name", "age") == [("1", "Ann", 30), ("2", "Bob", None)]
-    assert bench.ask(lambda store: store.remembered("people"))["files"] == []
+    assert bench.ask(lambda store: store.describe_connection("people"))["files"] == []
 
 
 def test_rows_that_come_once_are_read_whenever_they_come(bench: Bench) -> None:
@@ -405,7 +407,7 @@ def test_a_file_that_stayed_and_now_comes_once_is_not_added_again(bench: Bench) 
 
     assert numbers(done) == {"read": 2, "skipped": 1, "checked": 1, "invalid": 1}
     assert bench.profiles("id", "age") == [("1", 5)]
-    assert (bench.kept(), bench.ask(lambda store: store.remembered("people"))["files"]) == (1, [])
+    assert (bench.kept(), bench.ask(lambda store: store.describe_connection("people"))["files"]) == (1, [])
 
 
 def test_a_dry_run_and_a_failed_one_leave_the_kept_rows(bench: Bench) -> None:
@@ -509,15 +511,15 @@ def test_a_document_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: p
     items = [{"id": number, "name": "x" * (number % 300)} for number in range(5000)]
     path.write_text(json.dumps({"before": [["y" * 50] * 3] * 2000, "items": items, "after": items}, indent=1))
     parts: list[int] = []
-    more = document._Document._more
+    more = document._Document._read_more
 
     def watched(self: Any) -> bool:
         parts.append(len(self._part))
         return more(self)
 
-    monkeypatch.setattr(document._Document, "_more", watched)
+    monkeypatch.setattr(document._Document, "_read_more", watched)
     plain = NormalizedFile(path=path, name="a.json", size=path.stat().st_size)
-    lines, count = document.lines(plain, "items", tmp_path, lambda done, about: None)
+    lines, count = document.copy_items(plain, "items", tmp_path, lambda done, about: None)
 
     assert count == 5000
     assert [json.loads(line) for line in lines.path.read_text().splitlines()] == items
@@ -671,20 +673,18 @@ def test_workbooks_need_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
 def test_numbers_have_the_digits_that_excel_shows() -> None:
     table = [(0.1 + 0.2, "0.3"), (1e22, "1" + "0" * 22), (-2.5, "-2.5"), (1e-7, "0.0000001"), (42.0, "42"), (7, "7")]
 
-    assert [excel.spelt(value) for value, _ in table] == [text for _, text in table]
+    assert [excel.format_cell(value) for value, _ in table] == [text for _, text in table]
 
 
 # --- packed files -------------------------------------------------------------------------------------------------
 
 
 def zst(data: bytes, folder: Path) -> bytes:
-    """Return *data*, packed by DuckDB."""
+    """Return *data* as another program compresses it: DuckDB."""
     path = folder / "packed.zst"
     with duckdb.connect() as connection:
         connection.execute(f"COPY (SELECT ?::BLOB) TO '{path}' (FORMAT blob, COMPRESSION zstd)", [data])
-    packed = path.read_bytes()
-    assert packed.startswith(zstd.MAGIC)
-    return packed
+    return path.read_bytes()
 
 
 PACKED: list[tuple[str, bytes]] = [
@@ -696,7 +696,8 @@ PACKED: list[tuple[str, bytes]] = [
         "any sign but line ends",
         "".join(chr(sign) for sign in range(0x2100) if chr(sign) not in "\r\n").encode() * 5 + b"\n",
     ),
-    ("Latin-1", bytes(byte for byte in range(256) if byte not in b"\r\n" and not 127 < byte < 160) * 50 + b"\n"),
+    ("any byte", bytes(range(256)) * 50),
+    ("mixed line ends", b"id\n1\r\n2\r3"),
     ("many", b"".join(b"%d,row\n" % number for number in range(50_000))),
     ("many pairs", b"".join(b"%d,row\r\n" % number for number in range(50_000))),
     ("a long line", b"x" * 5_000_000 + b"\n" + b"y\n"),
@@ -707,13 +708,12 @@ PACKED: list[tuple[str, bytes]] = [
 @pytest.mark.parametrize("data", [case[1] for case in PACKED], ids=[case[0] for case in PACKED])
 def test_zstandard_is_unpacked_byte_by_byte(tmp_path: Path, data: bytes) -> None:
     source = tmp_path / "a.zst"
-    source.write_bytes(zst(data, tmp_path) + (zst(data, tmp_path) if data.endswith(b"\n") else b""))
+    source.write_bytes(zst(data, tmp_path) * 2)
     target = io.BytesIO()
 
-    packed.unpack(source, "a.zst", "zstd", target)
+    compression.decompress(source, "a.zst", "zstd", target)
 
-    whole = data * 2 if data.endswith(b"\n") else data
-    assert target.getvalue() in (whole, whole + b"\n")
+    assert target.getvalue() == data * 2
 
 
 BOOK = 'id,name\n1,"A\n\n\nnn"\n2,Jörg\n'
@@ -761,12 +761,28 @@ def test_damaged_zstandard_is_no_shorter_file(bench: Bench, tmp_path: Path) -> N
     assert bench.ask(lambda store: store.count()) == 0
 
 
-@pytest.mark.parametrize("data", [b"id\r1\r2\r", b"id\n1\r\n2\n", b"id\r\n1\n2\r\n", b"id\n\x80\n", b"id\n\x81\xff\n"])
-def test_lines_that_cannot_be_unpacked_are_refused(bench: Bench, data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="pack it with gzip") as error:
-        bench.take(importing("id"), bench.file("a.csv.zst", zst(data, tmp_path)))
+@pytest.mark.parametrize("data", [b"id\r1\r2\r", b"id\n1\r\n2\n", b"id\r\n1\n2\r\n"])
+def test_every_line_end_is_read_in_zstandard(bench: Bench, data: bytes, tmp_path: Path) -> None:
+    done = bench.take(importing("id"), bench.file("a.csv.zst", zst(data, tmp_path)))
 
-    assert error.value.code == "not-unpacked"
+    assert numbers(done) == {"read": 2, "checked": 2, "created": 2}
+
+
+def test_zstandard_in_another_encoding_is_told_as_such(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="byte 3 .0x80. in line 2 is not utf-8") as error:
+        bench.take(importing("id"), bench.file("a.csv.zst", zst(b"id\n\x80\n", tmp_path)))
+
+    assert error.value.code == "wrong-encoding"
+
+
+def test_zstandard_needs_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for module in ("compression", "backports"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+    with pytest.raises(RunError, match=r"pip install 'connrunner\[zstd\]'") as error:
+        bench.take(importing("id"), bench.file("a.csv.zst", zst(b"id\n1\n", tmp_path)))
+
+    assert error.value.code == "missing-extra"
 
 
 @pytest.mark.parametrize(
@@ -792,7 +808,7 @@ def test_how_far_a_file_may_unpack() -> None:
         (1 << 40, 10_000_000_000),
     ]
 
-    assert [packed.most(size) for size, _ in table] == [most for _, most in table]
+    assert [compression.limit_size(size) for size, _ in table] == [most for _, most in table]
 
 
 def test_a_real_bomb_is_refused(bench: Bench) -> None:
@@ -802,7 +818,7 @@ def test_a_real_bomb_is_refused(bench: Bench) -> None:
         bench.take(importing("id"), bench.file("a.csv.gz", bomb))
 
     assert error.value.code == "too-large"
-    assert bench.ask(lambda store: store.remembered("people"))["files"] == []
+    assert bench.ask(lambda store: store.describe_connection("people"))["files"] == []
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd", "excel"])
@@ -815,15 +831,15 @@ def test_bombs_of_every_kind(bench: Bench, kind: str, monkeypatch: pytest.Monkey
     }[kind]()
     file = bench.file("a", data)
     work = importing("id", format=EXCEL if kind == "excel" else Format())
-    monkeypatch.setattr(packed, "UNDOUBTED", 5000)
-    monkeypatch.setattr(packed, "RATIO", 2)
+    monkeypatch.setattr(compression, "UNDOUBTED", 5000)
+    monkeypatch.setattr(compression, "RATIO", 2)
     with pytest.raises(RunError) as error:
         bench.take(work, file)
     assert error.value.code == "too-large"
 
-    monkeypatch.setattr(packed, "RATIO", 10_000)
+    monkeypatch.setattr(compression, "RATIO", 10_000)
     bench.take(work, file)
-    monkeypatch.setattr(packed, "LARGEST", 5001)
+    monkeypatch.setattr(compression, "LARGEST", 5001)
     with pytest.raises(RunError, match="10 GB"):
         bench.take(work, bench.file("b", data))
 
@@ -876,7 +892,7 @@ def test_what_is_expected_of_an_import(bench: Bench, expect: Expect, rows: str, 
         assert error.value.code == "expectation"
         assert said in str(error.value)
     assert bench.profiles("id", "name", "age") == before
-    assert [one["name"] for one in bench.ask(lambda store: store.remembered("people"))["files"]] == ["before"]
+    assert [one["name"] for one in bench.ask(lambda store: store.describe_connection("people"))["files"]] == ["before"]
     if "refused" in said:
         assert bench.rejects()
 
@@ -966,7 +982,7 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
     bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"), mark=[1, {"x": None}])
     bench.take(WORK, bench.file("b.csv", HEADER, modified="v7"), bench.file("s", HEADER + "9,Z,no\n", once=True))
 
-    assert bench.ask(lambda store: store.remembered("people")) == {
+    assert bench.ask(lambda store: store.describe_connection("people")) == {
         "files": [
             {"name": "b.csv", "size": 12, "modified": "v7", "rows": 0, "refused": 0, "run": 3},
             {"name": "a.csv", "size": 29, "modified": "v1", "rows": 2, "refused": 1, "run": 2},
@@ -975,12 +991,12 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
         "kept_rows": 1,
         "sent": 0,
     }
-    others = bench.ask(lambda store: store.remembered("others"))
-    bench.ask(lambda store: store.forget("people"))
+    others = bench.ask(lambda store: store.describe_connection("others"))
+    bench.ask(lambda store: store.forget_connection("people"))
 
     nothing = {"files": [], "mark": None, "kept_rows": 0, "sent": 0}
-    assert bench.ask(lambda store: store.remembered("people")) == nothing
-    assert bench.ask(lambda store: store.remembered("others")) == others
+    assert bench.ask(lambda store: store.describe_connection("people")) == nothing
+    assert bench.ask(lambda store: store.describe_connection("others")) == others
     again = bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"))
     assert numbers(again) == {"read": 2, "checked": 2, "unchanged": 1, "invalid": 1}
 

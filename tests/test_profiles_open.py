@@ -29,8 +29,10 @@ from connrunner.core.model import (
 )
 from connrunner.core.report import Level
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, open_store
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.results import ImportResult
+from connrunner.profiles.stores.duckdb import open_store
 
 AT = instant.parse("2026-11-22T09:15:00Z")
 CSV = Format()
@@ -130,9 +132,8 @@ class Shelf:
             file if isinstance(file, LocalFile) else self.file(file, name)
             for file, name in zip(files, names, strict=True)
         ]
-        return store.import_files(
-            work, local, connection=connection, run=self.runs, at=AT, rejects=self.rejects, **more
-        )
+        stamp = RunStamp(connection=connection, run=self.runs, at=AT)
+        return store.import_files(ImportJob(work=work, files=local, stamp=stamp, rejects=self.rejects, **more))
 
     def told(self) -> list[dict[str, Any]]:
         """Return the rejects of the last run."""

@@ -14,6 +14,7 @@ from connrunner.core.model import Field, Format, LocalFile, Objective, ProfileMo
 from connrunner.errors import ArgumentError, RunError
 from connrunner.profiles.importing import classify, run
 from connrunner.profiles.results import FileResult
+from connrunner.profiles.session import StoreSession
 from tests.test_profiles_open import AT, MODEL, Shelf, counted, import_of, names_of, properties, shelf
 
 pytestmark = pytest.mark.thorough
@@ -322,10 +323,10 @@ def test_who_created_and_changed_a_profile(shelf: Shelf) -> None:
 def test_a_run_is_recorded_once_with_its_counters(shelf: Shelf) -> None:
     shelf.take(import_of("id"), "id\n1\n2\nx,y\n")
     with shelf.open() as store:
-        counts = store.counts(connection="c", run=1)
+        counts = store.read_counts(connection="c", run=1)
         assert counts is not None
         assert (counts.created, counts.invalid) == (2, 1)
-        assert store.counts(connection="c", run=2) is None
+        assert store.read_counts(connection="c", run=2) is None
         shelf.runs = 0
         with pytest.raises(RunError, match="run 1 of c is in the profile store already"):
             shelf.take(import_of("id"), "id\n3\n", store=store)
@@ -338,7 +339,7 @@ def test_a_dry_run_keeps_nothing(shelf: Shelf) -> None:
         assert counted(result) == {"created": 1, "invalid": 1}
         assert names_of(shelf.told()) == [3]
         assert store.count() == 0
-        assert store.counts(connection="c", run=1) is None
+        assert store.read_counts(connection="c", run=1) is None
 
 
 def test_numbers_of_profiles_never_repeat(shelf: Shelf) -> None:
@@ -351,11 +352,11 @@ def test_counters_that_do_not_balance_undo_the_run(shelf: Shelf, monkeypatch: py
     """A defect in the SQL shows before anything is kept."""
     shelf.take(import_of("id"), "id\n1\n")
 
-    def forgetful(connection: Any, *arguments: Any, **more: Any) -> None:
-        classify.classify(connection, *arguments, **more)
-        connection.execute("DELETE FROM verdicts WHERE rn = 1")
+    def forgetful(session: StoreSession, *arguments: Any, **more: Any) -> None:
+        classify.classify_rows(session, *arguments, **more)
+        session.execute("DELETE FROM verdicts WHERE rn = 1")
 
-    monkeypatch.setattr(run, "classify", forgetful)
+    monkeypatch.setattr(run, "classify_rows", forgetful)
     with pytest.raises(RunError) as caught:
         shelf.take(import_of("id", "name"), "id,name\n1,\n2,x\n3\n")
     assert caught.value.code == "unbalanced"

@@ -86,10 +86,12 @@ def ask() -> Iterator[duckdb.DuckDBPyConnection]:
 
 def value_of(connection: duckdb.DuckDBPyConnection, kind: PropertyType, text: str, **how: bool) -> str | None:
     """Return the one spelling of the value that *text* spells, or None."""
-    value = values.one(kind, "r", **how)
+    value = values.parse_value(kind, "r", **how)
     # A table, not a constant: what is worked out while planning goes other ways.
     connection.execute("CREATE OR REPLACE TEMP TABLE texts AS SELECT ?::VARCHAR AS r", [text])
-    found = connection.execute(f"SELECT {values.plain(kind, 'v')} FROM (SELECT {value} AS v FROM texts)").fetchone()
+    found = connection.execute(
+        f"SELECT {values.format_value(kind, 'v')} FROM (SELECT {value} AS v FROM texts)"
+    ).fetchone()
     assert found is not None
     return found[0]
 
@@ -104,9 +106,9 @@ def test_all_texts_of_a_type_at_once(ask: duckdb.DuckDBPyConnection, kind: Prope
     """Neighbours in one batch do not change what a text is worth."""
     table = VALUES[kind]
     ask.execute("CREATE OR REPLACE TEMP TABLE texts AS SELECT unnest(?::VARCHAR[]) AS r", [list(table) * 400])
-    value = values.one(kind, "r")
+    value = values.parse_value(kind, "r")
     found = ask.execute(
-        f"SELECT DISTINCT r, {values.plain(kind, 'v')} FROM (SELECT r, {value} AS v FROM texts)"
+        f"SELECT DISTINCT r, {values.format_value(kind, 'v')} FROM (SELECT r, {value} AS v FROM texts)"
     ).fetchall()
     assert dict(found) == {text: text if value is SAME else value for text, value in table.items()}
 

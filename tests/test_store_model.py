@@ -22,7 +22,8 @@ from connrunner.core.model import (
     PropertyType,
     Write,
 )
-from connrunner.profiles import open_store
+from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.stores.duckdb import open_store
 from tests.effort import examples
 from tests.test_store_values import AT, Quiet
 
@@ -112,9 +113,8 @@ def test_an_import_does_what_plain_dicts_do(
             )
             want = expected(profiles, rows, create=create or not run, asks=asks and bool(run))
             file = _file(folder / f"{run}.csv", rows)
-            got = store.import_files(
-                this, [file], connection="c", run=run + 1, at=AT, rejects=folder / f"{run}.rejects"
-            )
+            stamp = RunStamp(connection="c", run=run + 1, at=AT)
+            got = store.import_files(ImportJob(work=this, files=[file], stamp=stamp, rejects=folder / f"{run}.rejects"))
             assert got.counts == want, rows
         kept = {
             found["properties"]["id"]: {

@@ -12,7 +12,8 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel, Property, PropertyType
 from connrunner.core.report import Level
-from connrunner.profiles import open_store
+from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.stores.duckdb import open_store
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -67,10 +68,11 @@ def test_each_value_of_a_type(kind: str, tmp_path: Path) -> None:
         fields=(Field(property="id", column="id"), Field(property="value", column="value")),
     )  # fmt: skip
     file_of_rows = LocalFile(path=str(path), name="values.csv", size=path.stat().st_size, modified="x")
+    stamp = RunStamp(connection="c", run=1, at=AT)
     rejects = tmp_path / "rejects.jsonl"
 
     with open_store(tmp_path / "profiles.duckdb", model, temp=tmp_path, report=Quiet()) as store:
-        done = store.import_files(work, [file_of_rows], connection="c", run=1, at=AT, rejects=rejects)
+        done = store.import_files(ImportJob(work=work, files=[file_of_rows], stamp=stamp, rejects=rejects))
         kept = {profile["id"]: profile["value"] for profile in store.select(("id", "value"))}
 
     told = {json.loads(line)["line"] for line in rejects.read_text().splitlines()}

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from connrunner import cli
-from connrunner.cli.text import HOSTILE, as_json
+from connrunner.cli.text import as_json
 from connrunner.config.documents.document import parse
 from connrunner.config.load import load
 from tests.conftest import Place
@@ -131,7 +131,7 @@ THREATS: dict[str, tuple[str, ...]] = {
     ),
     "the state folder": (
         "test_state_journal.py::test_the_state_is_private",
-        "test_state_ground.py::test_a_state_folder_is_ours_alone",
+        "test_state_filesystem.py::test_a_state_folder_is_ours_alone",
         "test_state_faults.py::test_the_state_is_private_after_a_run",
     ),
     "a network at run time": ("test_threats.py::test_a_tick_needs_no_network",),
@@ -355,6 +355,9 @@ def test_json_escapes_what_a_terminal_obeys() -> None:
     assert json.loads(shown) == {"a": ODD, "b": [ODD]}
     assert hostile(shown) == []
     assert as_json({"a": "żółw 漢字"}) == '{"a": "żółw 漢字"}'
+
+
+HOSTILE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, line and paragraph separators
 
 
 def hostile(text: str) -> list[str]:

@@ -12,11 +12,10 @@ from itertools import chain, islice
 from connrunner import __version__
 from connrunner.answers.status import ConnectionFilter, Overview
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 LOOKED_AT = 100  # runs, for the last one that succeeded
 
@@ -38,11 +37,11 @@ class ConnectionFigures:
 OF_THE_LAST_RUN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
     ("last_run_number", "Number of the last ended run.", lambda run: run.run),
     ("last_run_success", "1 when the last ended run succeeded, else 0.", lambda run: run.outcome is Outcome.SUCCEEDED),
-    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.started_at)),
+    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.intent.started_at)),
     ("last_run_end_timestamp_seconds", "When the last run ended.", lambda run: _at(run.ended_at)),
-    ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.started_at else None),
-    ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.missed),
-    ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.merged),
+    ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.intent.started_at else None),
+    ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.entry.missed),
+    ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.entry.merged),
 )
 OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...] = (
     ("last_success_timestamp_seconds", "When the last run that succeeded ended.", lambda one: _at(one.succeeded_at)),
@@ -56,7 +55,7 @@ OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...]
 def figures(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
     shown = Overview(view, ConnectionFilter())
-    stands, workspace = shown.stands, view.workspace
+    journal_state, workspace = shown.journal_state, view.workspace
     yield _one("info", "The version of connrunner.", 1, version=__version__)
     yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
     states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
@@ -66,13 +65,13 @@ def figures(view: WorkspaceView) -> Iterator[Metric]:
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
     lanes = Counter({one.lane: 0 for one in workspace.connections.values()})
-    lanes.update(shown.lane_of(name) for name in stands.waiting)
+    lanes.update(shown.lane_of(name) for name in journal_state.waiting)
     yield _many("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
     yield _one("running", "Runs that work now.", sum(one.lives for one in shown.all_running))
     yield _one("late", "Slots that no tick has seen, or that wait too long.", len(shown.late))
     yield _one("failing", "Connections whose last run was no success.", len(shown.failing))
-    yield _one("mail_owed", "Mails that wait to be sent.", len(stands.owed))
-    yield _one("mail_dead", "Mails that were given up.", len(stands.dead))
+    yield _one("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
+    yield _one("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():
         room = os.statvfs(view.state.root)
         yield _one("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
@@ -91,23 +90,27 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
     outcomes = [({"connection": one.name, "outcome": str(one.last.outcome)}, 1) for one in seen if one.last]
     yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
     rows = [
-        ({"connection": one.name, "counter": counter}, getattr(one.last.counts, counter))
+        ({"connection": one.name, "counter": counter}, getattr(one.last.result.counts, counter))
         for one in seen
-        if one.last and one.last.kind != "command"
+        if one.last and one.last.intent.kind != "command"
         for counter in NAMES
-        if counter == "read" or getattr(one.last.counts, counter)
+        if counter == "read" or getattr(one.last.result.counts, counter)
     ]
     words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
     yield Metric("connrunner_last_run_rows", words, tuple(rows))
 
 
 def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
-    stands = view.standing
-    runs = run_files.history(view.state, name)
+    journal_state = view.journal_state
+    runs = run_files.read_history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)
-    promise, waiting, started = stands.promises.get(name), stands.waiting.get(name), stands.started.get(name)
+    promise, waiting, started = (
+        journal_state.promises.get(name),
+        journal_state.waiting.get(name),
+        journal_state.started.get(name),
+    )
     return ConnectionFigures(
         name=name,
         last=last,
@@ -115,7 +118,7 @@ def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
         failures=failures,
         next_due=promise.next_due if promise else None,
         waits_since=waiting.due_at if waiting else None,
-        started_at=instant.parse(started.started_at) if started else None,
+        started_at=started.started_at if started else None,
     )
 
 

@@ -49,13 +49,13 @@ def line(decision: Decision, zone: str) -> str:
             until = f" (and {decision.missed:,} more)" if decision.missed else ""
             return f"no slot at {_at(decision.due_at, zone)}{until}: {decision.reason}"
         case "merged" | "skipped" | "dropped" | "missed":
-            slot = "the wish" if decision.trigger == "manual" else f"the slot of {_at(decision.due_at, zone)}"
+            slot = "the request" if decision.trigger == "manual" else f"the slot of {_at(decision.due_at, zone)}"
             parts = [f"{slot} was {decision.kind}: {decision.reason}", *_lateness(decision, zone)]
             return "; ".join(parts)
         case "broken":
-            return f"its file is broken{_by(decision)}: its slots are skipped until it is mended"
+            return f"its file is broken{_by(decision)}: its slots are skipped until it is fixed"
         case "mended":
-            return f"its file is mended{_by(decision)}"
+            return f"its file is fixed{_by(decision)}"
         case "started":
             return f"run {decision.run} started{_by(decision)}"
         case "ended":

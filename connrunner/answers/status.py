@@ -11,16 +11,14 @@ from itertools import chain
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
-from connrunner.core.alerts import state as alert_state
-from connrunner.core.model import Outcome, Run
+from connrunner.core.alerts import alert_state
+from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as plan
 from connrunner.core.planning import forecast
-from connrunner.core.planning.due import QueuedRun
 from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations
-from connrunner.core.run import Progress
+from connrunner.core.run_records import Progress
 from connrunner.scheduler import idle
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 
 FAILING = {str(outcome) for outcome in Outcome if outcome.is_failure}
 SEEN_WITHIN = timedelta(minutes=3)  # a slot that nobody has seen by then: no tick comes
@@ -67,15 +65,15 @@ class LateSlot:
 
 def running_facts(view: WorkspaceView, name: str) -> ActiveRun | None:
     """Return how far the run of *name* is that has started and not ended; None when none has."""
-    started = view.standing.started.get(name)
+    started = view.journal_state.started.get(name)
     if started is None:
         return None
-    progress = run_files.story(view.state, name, started.run).progress
-    started_at = instant.parse(started.started_at)
+    progress = run_files.read_log_summary(view.state, name, started.run).progress
+    started_at = started.started_at
     lives = locks.is_lane_busy(view.state, started.lane)
-    usual = forecast.usual(run_files.durations(view.state, name))
+    usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
-    left = forecast.remaining(usual, elapsed) if usual.runs else _left(progress)
+    left = forecast.estimate_remaining(usual, elapsed) if usual.runs else _left(progress)
     return ActiveRun(
         connection=name,
         run=started.run,
@@ -113,7 +111,7 @@ class Overview:
     def __init__(self, view: WorkspaceView, choice: ConnectionFilter) -> None:
         self.view, self.choice = view, choice
         self.now = view.clock()
-        self.stands = view.standing
+        self.journal_state = view.journal_state
         self._unknown: set[str] = set()  # lanes of connections that nobody has seen run
 
     def is_shown(self, name: str) -> bool:
@@ -139,7 +137,7 @@ class Overview:
 
     @cached_property
     def all_running(self) -> list[ActiveRun]:
-        return [facts for name in sorted(self.stands.started) if (facts := running_facts(self.view, name))]
+        return [facts for name in sorted(self.journal_state.started) if (facts := running_facts(self.view, name))]
 
     @property
     def running(self) -> list[ActiveRun]:
@@ -148,7 +146,7 @@ class Overview:
     @cached_property
     def queue(self) -> list[QueuedRun]:
         """All that waits, in the order in which it is run."""
-        return plan.in_order(self.stands.waiting.values())
+        return plan.sort_queue(self.journal_state.waiting.values())
 
     @property
     def waiting(self) -> list[tuple[int, QueuedRun]]:
@@ -164,7 +162,7 @@ class Overview:
 
     @cached_property
     def all_coming(self) -> list[tuple[datetime, str]]:
-        promises = self.stands.promises.items()
+        promises = self.journal_state.promises.items()
         return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
 
     @property
@@ -176,20 +174,20 @@ class Overview:
         return [self._failing(name) for name in self._chosen(self._failed())]
 
     def _failed(self) -> Iterator[str]:
-        return (name for name, outcome in self.stands.last_outcome.items() if outcome in FAILING)
+        return (name for name, outcome in self.journal_state.last_outcome.items() if outcome in FAILING)
 
     def _failing(self, name: str) -> FailingConnection:
-        streak = alert_state.streak(self.stands.told, name, alert_state.USUAL)
+        streak = alert_state.current_streak(self.journal_state.alerts, name, alert_state.USUAL)
         return FailingConnection(
             connection=name,
-            outcome=self.stands.last_outcome[name],
+            outcome=self.journal_state.last_outcome[name],
             since=instant.parse(streak["since"]) if streak else None,
             failures=streak["failures"] if streak else 1,
         )
 
     def last_of(self, name: str) -> Run | None:
         """Return the newest ended run of *name*."""
-        return run_files.last_run(self.view.state, name)
+        return run_files.read_last_run(self.view.state, name)
 
     @cached_property
     def late(self) -> list[LateSlot]:
@@ -210,7 +208,7 @@ class Overview:
 
     @cached_property
     def last_tick(self) -> datetime | None:
-        ticked = idle.last_tick(str(self.view.state.root))
+        ticked = idle.find_last_look(str(self.view.state.root))
         return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
 
     def lane_of(self, name: str) -> str:
@@ -234,7 +232,10 @@ class Overview:
             for facts in self.all_running
             if facts.lives
         }
-        usual = {name: forecast.usual(run_files.durations(self.view.state, name), guess=0) for name, _ in ahead}
+        usual = {
+            name: forecast.summarize_durations(run_files.read_durations(self.view.state, name), guess=0)
+            for name, _ in ahead
+        }
         self._unknown |= {self.lane_of(name) for name in usual if not usual[name].runs}
         seconds = {name: usual[name].median for name in usual}
         visits = forecast.simulate(arrivals, seconds, now=self.now, busy=busy)

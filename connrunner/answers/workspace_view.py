@@ -13,7 +13,7 @@ from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState
 from connrunner.text import words
 
 
@@ -42,7 +42,7 @@ class WorkspaceView:
         return journal
 
     @property
-    def standing(self) -> JournalState:
+    def journal_state(self) -> JournalState:
         return self.journal.read()
 
     def clock(self) -> datetime:
@@ -65,7 +65,7 @@ class WorkspaceView:
         """Return the sound connection *name*; its problems when it is broken."""
         self.require(name)
         if problems := self.workspace.broken.get(name):
-            raise WorkspaceError(f"{name} cannot be used until its file is mended", problems=problems)
+            raise WorkspaceError(f"{name} cannot be used until its file is fixed", problems=problems)
         try:
             return self.workspace.connections[name]
         except KeyError:

@@ -19,7 +19,7 @@ from connrunner.core.formats import icalendar
 from connrunner.core.formats.icalendar import CalendarEvent
 from connrunner.core.model import Connection, Run
 from connrunner.core.planning import forecast, outlook
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 MOST = 200  # coming slots, and past runs, of one connection
@@ -43,14 +43,16 @@ def calendar_command(home: Home, names: tuple[str, ...], days: int, past: int, p
     events: list[CalendarEvent] = []
     for name in chosen:
         connection = home.workspace.connections.get(name)
-        ended = takewhile(lambda run: run.ended_at >= now - timedelta(days=past), run_files.history(home.state, name))
+        ended = takewhile(
+            lambda run: run.ended_at >= now - timedelta(days=past), run_files.read_history(home.state, name)
+        )
         events += [_past(home, run) for run in islice(ended, MOST)]
         if connection is not None:
             events += _coming(home, connection, until=now + timedelta(days=days))
     latest = {event.id: event for event in sorted(events, key=lambda event: event.revision)}
     ordered = sorted(latest.values(), key=lambda event: (event.start, event.id))
     title = f"connrunner: {home.folder.name}"
-    page = icalendar.calendar(title, ordered, product=f"-//connrunner//connrunner {__version__}//EN")
+    page = icalendar.format_calendar(title, ordered, product=f"-//connrunner//connrunner {__version__}//EN")
     if path is None:
         click.echo(page, nl=False)
     else:
@@ -59,11 +61,11 @@ def calendar_command(home: Home, names: tuple[str, ...], days: int, past: int, p
 
 def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[CalendarEvent]:
     now = home.clock()
-    usual = forecast.usual(run_files.durations(home.state, connection.name))
+    usual = forecast.summarize_durations(run_files.read_durations(home.state, connection.name))
     lasts = timedelta(seconds=usual.median) if usual.runs else SHORTEST
     words = f"usually takes {durations.in_words(usual.median)}" if usual.runs else "nobody has seen it run"
-    promise = home.standing.promises.get(connection.name)
-    slots = outlook.coming(connection, promise, now=now, zones=zones.version())
+    promise = home.journal_state.promises.get(connection.name)
+    slots = outlook.iter_upcoming_slots(connection, promise, now=now, zones=zones.version())
     for slot in takewhile(lambda slot: slot <= until, islice(slots, MOST)):
         yield CalendarEvent(
             id=_slot_id(home, connection.name, slot),
@@ -77,13 +79,15 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
 
 
 def _past(home: Home, run: Run) -> CalendarEvent:
-    start = run.started_at or run.due_at
-    by_schedule = run.trigger == "schedule"
+    start = run.intent.started_at or run.entry.due_at
+    by_schedule = run.entry.trigger == "schedule"
     return CalendarEvent(
-        id=_slot_id(home, run.connection, run.due_at) if by_schedule else _id(home, run.connection, f"run-{run.run}"),
+        id=_slot_id(home, run.connection, run.entry.due_at)
+        if by_schedule
+        else _id(home, run.connection, f"run-{run.run}"),
         start=start,
-        end=max(run.ended_at, start + SHORTEST) if run.started_at else start + SHORTEST,
-        summary=f"{run.title or run.connection} #{run.run}: {run.outcome}",
+        end=max(run.ended_at, start + SHORTEST) if run.intent.started_at else start + SHORTEST,
+        summary=f"{run.intent.title or run.connection} #{run.run}: {run.outcome}",
         description=text.told(run),
         category=run.connection,
         changed_at=run.ended_at,

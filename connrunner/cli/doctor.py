@@ -12,11 +12,11 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, leave, with_home
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.doctor import Check, failure, ground, machine, partners, ticks
+from connrunner.doctor import Check, failure, machine, partners, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import ArgumentError, StateError, WorkspaceError
 from connrunner.scheduler import idle
-from connrunner.state import decisions
+from connrunner.state import journal_segments
 from connrunner.text.words import plural
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
@@ -55,23 +55,23 @@ def _checks(home: Home, names: tuple[str, ...] | None) -> Iterator[Check]:
     now = home.clock()
     yield from machine.python()
     yield from machine.packages()
-    looked = idle.last_tick(str(home.state.root))
+    looked = idle.find_last_look(str(home.state.root))
     last = None if looked is None else datetime.fromtimestamp(looked, UTC)
     yield from machine.clock(now, seen=last)
     try:
         workspace = home.workspace
     except WorkspaceError as error:
         yield from machine.zone_data((), now)
-        yield from ground.state(home.state)
+        yield from state_folder.state(home.state)
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
     yield from machine.extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
     yield from machine.zone_data({workspace.timezone, *used}, now)
-    yield from ground.state(home.state)
+    yield from state_folder.state(home.state)
     try:
-        yield from ticks.called(last, decisions.records(home.state), now)
+        yield from ticks.called(last, journal_segments.read_records(home.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
     yield from files.files(workspace)

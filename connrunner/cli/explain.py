@@ -18,16 +18,14 @@ from connrunner.cli.home import Home, with_home
 from connrunner.cli.runs import next_row, running_row
 from connrunner.config import zones
 from connrunner.config.documents import places
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Connection, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.decisions import Decision, Explanation
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.scheduler import idle
-from connrunner.state import decisions
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
 
 LATEST = 10  # lines about decisions that are written out
@@ -63,7 +61,7 @@ class ConnectionFacts:
     def __init__(self, home: Home, name: str) -> None:
         self.home, self.name, self.zone = home, name, home.zone(name)
         self.connection = home.workspace.connections.get(name)
-        self.decided = deciding.about(decisions.records(home.state, name), name)
+        self.decided = deciding.read_decisions(journal_segments.read_records(home.state, name), name)
 
     def show(self, wanted: str | None, count: int) -> None:
         at = self._instant(wanted) if wanted else None
@@ -111,7 +109,7 @@ class ConnectionFacts:
             rows.append(("Now", f"run {running[0]} since {running[1]}; {running[4]}".rstrip("; ")))
         elif coming and coming[0] == "Waiting":
             rows.append(("Now", str(coming[4])))
-        last = run_files.last_run(self.home.state, self.name)
+        last = run_files.read_last_run(self.home.state, self.name)
         if last is not None:
             ended = instant.local_minute(last.ended_at, self.zone)
             rows.append(
@@ -125,7 +123,7 @@ class ConnectionFacts:
 
     def _when(self, connection: Connection) -> str:
         words = schedules.describe(connection.schedule)
-        promise = self.home.standing.promises.get(self.name)
+        promise = self.home.journal_state.promises.get(self.name)
         if isinstance(connection.schedule, TimesPerDay) and promise is not None:
             words += f", counted from {instant.local_minute(promise.on_since, self.zone)}, when it was switched on [R4]"
         return words
@@ -139,15 +137,15 @@ class ConnectionFacts:
         return f"; {words} commit {found.commit.hash[:12]} by {found.commit.author}: {found.commit.subject}"
 
     def _takes(self) -> str:
-        usual = forecast.usual(run_files.durations(self.home.state, self.name))
+        usual = forecast.summarize_durations(run_files.read_durations(self.home.state, self.name))
         if not usual.runs:
             return "nobody knows yet: no run has come to its end"
         most = f"at most {durations.in_words(usual.p95)} in 19 of 20"
         return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
 
     def _slots(self, connection: Connection, count: int) -> list[datetime]:
-        promise = self.home.standing.promises.get(self.name)
-        slots = outlook.coming(connection, promise, now=self.home.clock(), zones=zones.version())
+        promise = self.home.journal_state.promises.get(self.name)
+        slots = outlook.iter_upcoming_slots(connection, promise, now=self.home.clock(), zones=zones.version())
         return list(islice(slots, count))
 
     def _coming(self, connection: Connection, count: int) -> list[str]:
@@ -162,12 +160,12 @@ class ConnectionFacts:
             [
                 instant.local_minute(slot, self.zone),
                 instant.text(slot),
-                outlook.note(connection.schedule, slot, timezone=self.zone),
+                outlook.explain_clock_change(connection.schedule, slot, timezone=self.zone),
             ]
             for slot in slots
         ]
         lines = [text.table(("Next", "UTC", "Note"), rows), *self._left_out(connection, slots[-1])]
-        lacking = outlook.lacking(connection.schedule, self.home.clock(), slots[-1])
+        lacking = outlook.find_lacking_months(connection.schedule, self.home.clock(), slots[-1])
         if lacking:
             months = ", ".join(f"{month:%B %Y}" for month in lacking)
             lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead [R3]")
@@ -175,11 +173,12 @@ class ConnectionFacts:
 
     def _left_out(self, connection: Connection, until: datetime) -> list[str]:
         """Return what blackouts leave out before *until*."""
-        promise = self.home.standing.promises.get(self.name)
+        promise = self.home.journal_state.promises.get(self.name)
         since = promise.on_since if promise else self.home.clock()
         found = schedules.left_out_between(connection.schedule, self.home.clock(), until, on_since=since)
         return [
-            f"left out: {instant.local_minute(slot, self.zone)}; {schedules.why_not(connection.schedule, slot)}"
+            f"left out: {instant.local_minute(slot, self.zone)}; "
+            + schedules.explain_left_out(connection.schedule, slot)
             for slot in islice(found, LATEST)
         ]
 
@@ -202,15 +201,15 @@ class ConnectionFacts:
         return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
 
     def _answer(self, at: datetime) -> Explanation:
-        return deciding.answer(self.decided, at, now=self.home.clock())
+        return deciding.explain_instant(self.decided, at, now=self.home.clock())
 
     def _sentences(self, answer: Explanation) -> list[str]:
-        ticked = idle.last_tick(str(self.home.state.root))
+        ticked = idle.find_last_look(str(self.home.state.root))
         return reasons.told(
             answer,
             self.zone,
             last_tick=None if ticked is None else datetime.fromtimestamp(ticked, UTC),
-            since=decisions.since(self.home.state),
+            since=journal_segments.find_oldest_instant(self.home.state),
             holders=self._holders(answer),
         )
 
@@ -218,8 +217,8 @@ class ConnectionFacts:
         decision, started = answer.decision, answer.started
         if decision is None or started is None or decision.kind != "queued" or started.at <= decision.at:
             return ()
-        records = decisions.records(self.home.state)
-        found = deciding.holders(records, started.lane, start=decision.at, end=started.at)
+        records = journal_segments.read_records(self.home.state)
+        found = deciding.find_lane_holders(records, started.lane, start=decision.at, end=started.at)
         return tuple(one for one in found if (one.connection, one.run) != (self.name, started.run))
 
     def _why(self, at: datetime) -> list[str]:
@@ -268,7 +267,7 @@ class ConnectionFacts:
         """Return the newest ended run that began before *decision*."""
         earlier = (
             run
-            for run in run_files.history(self.home.state, self.name)
+            for run in run_files.read_history(self.home.state, self.name)
             if (run.run < decision.run if decision.run is not None else run.ended_at <= decision.at)
         )
         return next(earlier, None)
@@ -276,17 +275,23 @@ class ConnectionFacts:
     # --- JSON ----------------------------------------------------------------------------------------------------
 
     def _plain(self, at: datetime | None, count: int) -> dict[str, Any]:
-        connection, usual = self.connection, forecast.usual(run_files.durations(self.home.state, self.name))
-        last = run_files.last_run(self.home.state, self.name)
+        connection, usual = (
+            self.connection,
+            forecast.summarize_durations(run_files.read_durations(self.home.state, self.name)),
+        )
+        last = run_files.read_last_run(self.home.state, self.name)
         data: dict[str, Any] = {
             "topic": "connection",
             "connection": self.name,
             "schedule": schedules.describe(connection.schedule) if connection else None,
             "enabled": connection.enabled if connection else None,
             "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
-            "last": runs.as_dict(last) if last else None,
+            "last": run_records.as_dict(last) if last else None,
             "next": [
-                {"due_at": instant.text(slot), "note": outlook.note(connection.schedule, slot, timezone=self.zone)}
+                {
+                    "due_at": instant.text(slot),
+                    "note": outlook.explain_clock_change(connection.schedule, slot, timezone=self.zone),
+                }
                 for slot in self._slots(connection, count)
             ]
             if connection

@@ -32,10 +32,10 @@ def archive_command(home: Home, names: tuple[str, ...], to: Path, before: str | 
     It is written, read back and compared before anything is removed. The last run of each connection stays. Unpacked
     into an empty folder, the archive is a state folder for `runs` and `log --state FOLDER`.
     """
-    chosen = [home.require(name) for name in names] or retention.names(home.state)
+    chosen = [home.require(name) for name in names] or retention.list_connections(home.state)
     limit = _instant(before) if before else home.clock() - OLD
-    started = {name: one.run for name, one in home.standing.started.items()}
-    done = archive.archive(home.state, chosen, to, before=limit, started=started)
+    started = {name: one.run for name, one in home.journal_state.started.items()}
+    done = archive.archive_runs(home.state, chosen, to, before=limit, started=started)
     if home.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
         home.echo_json({"before": instant.text(limit), "file": str(to) if done.runs else None, **facts})

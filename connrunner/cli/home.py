@@ -115,7 +115,7 @@ def uncommitted_words(workspace: Workspace, paths: list[str]) -> str:
 
 
 def who() -> str:
-    """Return who types, for the record of a wish."""
+    """Return who types, for the record of a request."""
     try:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container often runs as a user without a name

@@ -13,7 +13,7 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 COLOURS = {"error": "red", "warning": "yellow"}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -41,7 +41,7 @@ def log_command(home: Home, name: str, run: int | None, follow: bool, target: Pa
     while True:
         # Looked at before the log is read: what the run says last is read after it has ended.
         running = number == _running(home, name)
-        for behind, event in run_files.events_from(path, offset):
+        for behind, event in run_files.read_events_from(path, offset):
             offset = behind
             if home.json:
                 click.echo(text.as_json(event))
@@ -86,7 +86,7 @@ def rejects_command(home: Home, name: str, run: int | None, limit: int, code: st
         return
     total = 0
     shown: list[dict[str, Any]] = []
-    for reject in run_files.events(path):
+    for reject in run_files.read_events(path):
         if code is None or reject.get("code") == code:
             total += 1
             if len(shown) < limit:
@@ -118,13 +118,13 @@ def rejects_command(home: Home, name: str, run: int | None, limit: int, code: st
 def chosen_run(home: Home, name: str, number: int | None) -> int:
     """Return *number* if there is such a run, or the newest run's number, the running one's included."""
     home.require(name)
-    newest = max(_running(home, name) or 0, getattr(run_files.last_run(home.state, name), "run", 0))
+    newest = max(_running(home, name) or 0, getattr(run_files.read_last_run(home.state, name), "run", 0))
     if not newest:
         raise ArgumentError(f"{name} has not run yet", hint=f"`connrunner run {name}` runs it now")
     if number is None:
         return newest
     if not home.state.run(name, number).is_dir():
-        if run_files.recorded(home.state, name, number):
+        if run_files.read_run(home.state, name, number):
             raise ArgumentError(
                 f"the log of {name} #{number} is not kept any more", hint="see `keep`, or an archive of it"
             )
@@ -144,5 +144,5 @@ def copy(path: Path, target: Path) -> None:
 
 
 def _running(home: Home, name: str) -> int | None:
-    started = home.standing.started.get(name)
+    started = home.journal_state.started.get(name)
     return started.run if started else None

@@ -22,7 +22,7 @@ def metrics_command(home: Home, path: Path | None) -> None:
     Of the workspace: ticks, queue, what fails and is late, mail. Of each connection: its last run, failures in a row,
     the next slot.
     """
-    page = prometheus.text(figures(home))
+    page = prometheus.format_metrics(figures(home))
     if path is None:
         click.echo(page, nl=False)
         return

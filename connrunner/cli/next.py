@@ -13,7 +13,7 @@ from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 
@@ -28,14 +28,14 @@ def next_command(home: Home, name: str | None, count: int) -> None:
     """
     chosen = [home.connection(name)] if name else list(home.workspace.connections.values())
     coming = []
-    promises = home.standing.promises
+    promises = home.journal_state.promises
     for connection in chosen:
         zone = home.zone(connection.name)
         promise = promises.get(connection.name)
-        slots = outlook.coming(connection, promise, now=home.clock(), zones=zones.version())
+        slots = outlook.iter_upcoming_slots(connection, promise, now=home.clock(), zones=zones.version())
         coming += [(slot, connection, zone) for slot in islice(slots, count if name else 1)]
     coming.sort(key=lambda item: (item[0], item[1].name))
-    usual = {one.name: forecast.usual(run_files.durations(home.state, one.name)) for one in chosen}
+    usual = {one.name: forecast.summarize_durations(run_files.read_durations(home.state, one.name)) for one in chosen}
     if home.json:
         home.echo_json(
             [

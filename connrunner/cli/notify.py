@@ -12,7 +12,7 @@ from connrunner.cli.notify_preview import preview_command
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.letters import Delivery, as_dict, chosen, held_back, letters
+from connrunner.state.deliveries import Delivery, as_dict, list_deliveries, list_folded, select_deliveries
 from connrunner.text import words
 
 
@@ -34,13 +34,15 @@ def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
     An ID is that of a notice, or its beginning: the name of a connection, say.
     """
     found = [
-        letter for letter in chosen(list(letters(home.standing, home.clock())), ids) if not dead or _is_dead(letter)
+        letter
+        for letter in select_deliveries(list(list_deliveries(home.journal_state, home.clock())), ids)
+        if not dead or _is_dead(letter)
     ]
     if home.json:
         home.echo_json([as_dict(letter) for letter in found])
         return
     zone = home.zone()
-    for storm in [] if dead or ids else held_back(home.standing):
+    for storm in [] if dead or ids else list_folded(home.journal_state):
         notices = words.plural(storm.count, "notice")
         until = instant.local(storm.until, zone)[11:16]
         click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
@@ -93,12 +95,12 @@ def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything:
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
     home.state.prepare()
-    with locks.changing(home.state):
+    with locks.hold_state_lock(home.state):
         home.journal.open()
-        known = list(letters(home.standing, home.clock()))
-        found = chosen(known, ids, to=to)
+        known = list(list_deliveries(home.journal_state, home.clock()))
+        found = select_deliveries(known, ids, to=to)
         for name in ids:
-            if not chosen(known, [name]):
+            if not select_deliveries(known, [name]):
                 hint = words.hint(name, {letter.notice.id for letter in known})
                 raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
         at = instant.text(home.clock())

@@ -21,7 +21,7 @@ from connrunner.notify import facts, failure_streak, samples
 from connrunner.notify.channel import is_channel
 from connrunner.notify.facts import Background
 from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 SECONDS = 30.0
 LOOKED_AT = 1000  # runs
@@ -45,7 +45,7 @@ def preview_command(
     broken: then the mail is the plain one that people would get.
     """
     home.require(name)
-    runs = run_files.recent(home.state, name, LOOKED_AT)
+    runs = run_files.read_recent(home.state, name, LOOKED_AT)
     told, event = chosen(name, runs, run, event)
     if target and target not in home.workspace.targets:
         known = ", ".join(sorted(home.workspace.targets)) or "none"
@@ -98,7 +98,7 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
         event, connection=name, title=title, kind=connection.kind if connection else "import"
     )
     before = [one for one in runs if told is None or one.run <= told.run]
-    promise = home.standing.promises.get(name)
+    promise = home.journal_state.promises.get(name)
     to = home.workspace.targets.get(target, Target())
     return facts.build_context(
         run,
@@ -110,7 +110,7 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
             next_run=promise.next_due if promise else None,
             rejects=home.state.rejects(name, told.run) if told else None,
             recent=() if lone else before if told or not run else samples.sample_recent(run),
-            commit=author(home.folder, told.commit) if told else None,
+            commit=author(home.folder, told.intent.commit) if told else None,
             target=target,
             timezone=to.timezone or home.zone() if lone else home.zone(name),
             language=to.language,
@@ -128,7 +128,7 @@ def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, An
         return failure_streak.describe_streak(runs, event) if runs else {}
     end = home.clock()
     start = end - timedelta(days=1)
-    told = digest(target, home.workspace, home.standing, home.state, start=start, end=end)
+    told = digest(target, home.workspace, home.journal_state, home.state, start=start, end=end)
     return {"from": instant.text(start), "to": instant.text(end), **told}
 
 

@@ -21,9 +21,9 @@ from connrunner.core import instant as instants
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.core.planning.preview import preview
+from connrunner.core.planning.preview import preview_change
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.text.durations import parse
 from connrunner.text.nesting import parse_json
@@ -94,10 +94,10 @@ def plan_command(
         cache = _cache(stack, home)
         (base_name, base), (head_name, head) = _versions(stack, home, versions, base_folder, cache)
         names = {*base.connections, *head.connections}
-        found = preview(
+        found = preview_change(
             base,
             head,
-            promises=home.standing.promises,
+            promises=home.journal_state.promises,
             durations=_durations(home, names, durations, _seconds(guess)),
             now=instants.minute(now or datetime.now(UTC)),
             days=days,
@@ -171,7 +171,8 @@ def _durations(home: Home, names: set[str], file: Path | None, guess: float) -> 
     """Return how long runs take: as *file* says, else as the histories of the state folder say, else *guess*."""
     known = dict(_from_file(file)) if file is not None else {}
     return {
-        name: known.get(name) or forecast.usual(run_files.durations(home.state, name), guess=guess) for name in names
+        name: known.get(name) or forecast.summarize_durations(run_files.read_durations(home.state, name), guess=guess)
+        for name in names
     }
 
 

@@ -131,7 +131,7 @@ class PreviewText:
             case "switched-off":
                 lines.append("switched off: what runs ends, what waits is dropped, and nothing is caught up later")
             case "broken":
-                lines.append("broken: its slots are skipped until its file is mended")
+                lines.append("broken: its slots are skipped until its file is fixed")
         lines += self._keys(change, before, after)
         return [*lines, *self._slot_lines(change.connection)] or ["changed"]
 

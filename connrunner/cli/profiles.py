@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from connrunner import profiles
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.config.load import profile_model_from
@@ -17,6 +16,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
+from connrunner.profiles import ProfileStore
 from connrunner.text import words
 
 WAIT = 5.0  # seconds that a look waits for a run that has the store open
@@ -52,6 +52,8 @@ def profiles_command(
     home: Home, value: str | None, where: str | None, columns: str | None, target: Path | None
 ) -> None:
     """Count the profiles, show those with the identifier VALUE, or write a selection to a file."""
+    from connrunner.profiles.stores.duckdb import open_store
+
     model = profile_model_from(home.workspace.profile_document)
     chosen = tuple(name.strip() for name in columns.split(",")) if columns else ()
     for name in chosen:
@@ -59,7 +61,7 @@ def profiles_command(
             raise ArgumentError(f"there is no property {name!r}{words.hint(name, model.properties)}")
     with (
         tempfile.TemporaryDirectory() as temp,
-        profiles.open_store(
+        open_store(
             home.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=True, wait=WAIT
         ) as store,
     ):
@@ -79,7 +81,7 @@ def _count(home: Home, count: int, where: str | None) -> None:
         click.echo(f"{count:,} profiles" + (f" where {text.clean(where)}" if where else ""))
 
 
-def _show(home: Home, store: profiles.ProfileStore, model: ProfileModel, value: str) -> None:
+def _show(home: Home, store: ProfileStore, model: ProfileModel, value: str) -> None:
     identifiers = [prop.name for prop in model.properties.values() if prop.identifier]
     found = []
     for name in identifiers:

@@ -11,11 +11,11 @@ import click
 
 from connrunner.cli.home import Home
 from connrunner.cli.text import clean, counters
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Command, Connection, Outcome
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.worker import process
 
 SHOWN = 20  # rejects
@@ -47,9 +47,9 @@ def rehearse(home: Home, connection: Connection) -> int:
             rehearsal=Path(folder),
         )
         result = process.perform(job, StderrReport())
-        rejects = list(run_files.events(job.rejects))
+        rejects = list(run_files.read_events(job.rejects))
     if home.json:
-        home.echo_json({"connection": connection.name, "dry_run": True, **runs.result_as_dict(result)})
+        home.echo_json({"connection": connection.name, "dry_run": True, **run_records.result_as_dict(result)})
     else:
         counts = counters(result.counts)
         click.echo("; ".join(part for part in (f"would end {result.outcome}", counts, clean(result.message)) if part))

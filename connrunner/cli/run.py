@@ -14,13 +14,12 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, who, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 from connrunner.text import durations
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
@@ -47,16 +46,16 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
         raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
     home.state.prepare()
     watch = RunWatcher(home, name)
-    requests.ask_run(home.state, name, at=home.clock(), by=who())
+    requests.request_run(home.state, name, at=home.clock(), by=who())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return
     run = watch.until_it_ended()
     if home.json:
-        home.echo_json(runs.as_dict(run))
+        home.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
-        if run.counts.refused:
+        if run.result.counts.refused:
             click.echo(f"which rows and why: connrunner rejects {name} {run.run}")
     leave(0 if run.outcome in GOOD else 1)
 
@@ -68,7 +67,7 @@ class RunWatcher:
         self.home, self.name = home, name
         self.tick = tick.Tick(home.folder, home.state, say=self._say)
         self.line = ProgressLine(home, name) if sys.stderr.isatty() and not home.json else None
-        # The newest run number that is not ours: read before the wish is left, for a tick may take it in at once.
+        # The newest run number that is not ours: read before the request is left, for a tick may take it in at once.
         self.before = self.tick.journal.read().numbers.get(self.name, 0)
         self.told: set[str] = set()
 
@@ -80,7 +79,7 @@ class RunWatcher:
         )
         try:
             while not self._has_ended():
-                self.tick.drain(until=self._has_ended, idle=self._show)
+                self.tick.drain(until=self._has_ended, meanwhile=self._show)
                 if not self._has_ended():
                     self._show()
                     time.sleep(LOOK)
@@ -92,25 +91,27 @@ class RunWatcher:
                 self.line.clear()
             self.tick.settle()
             self.tick.rest()
-        return next(run for run in run_files.history(self.home.state, self.name) if run.run == self._number())
+        return next(run for run in run_files.read_history(self.home.state, self.name) if run.run == self._number())
 
     def _number(self) -> int | None:
         """The number of our run: the first above those that there were. None while it waits."""
         started = self.tick.journal.read().started.get(self.name)
-        newer = itertools.takewhile(lambda run: run.run > self.before, run_files.history(self.home.state, self.name))
+        newer = itertools.takewhile(
+            lambda run: run.run > self.before, run_files.read_history(self.home.state, self.name)
+        )
         numbers = [run.run for run in newer]
         if started is not None and started.run > self.before:
             numbers.append(started.run)
         return min(numbers, default=None)  # there can be gaps: a number is taken before its run is recorded
 
     def _has_ended(self) -> bool:
-        stands = self.tick.journal.read()
+        journal_state = self.tick.journal.read()
         number = self._number()
         if number is None:
-            if self.name not in stands.waiting:
+            if self.name not in journal_state.waiting:
                 raise ArgumentError(f"{self.name} was taken out of the queue", hint="see `connrunner status`")
             return False
-        started = stands.started.get(self.name)
+        started = journal_state.started.get(self.name)
         return started is None or started.run != number
 
     def _show(self) -> None:
@@ -160,7 +161,7 @@ class ProgressLine:
         click.echo("\r\x1b[K", nl=False, err=True)
 
     def _read(self, log: Path) -> None:
-        for offset, event in run_files.events_from(log, self.offset):
+        for offset, event in run_files.read_events_from(log, self.offset):
             self.offset = offset
             if event.get("type") == "progress":
                 if event["stage"] != self.stage:

@@ -15,11 +15,10 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, Instant, with_home
 from connrunner.cli.metrics import write_page
 from connrunner.cli.status import words_of
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
@@ -45,7 +44,7 @@ def runs_command(home: Home, name: str, limit: int, since: datetime | None, path
     home.require(name)
     ended = list(islice(_ended(home, name, since), limit))
     if home.json:
-        home.echo_json([runs.as_dict(run) for run in ended])
+        home.echo_json([run_records.as_dict(run) for run in ended])
         return
     zone = home.zone(name)
     rows = [row for row in (next_row(home, name, zone), running_row(home, name, zone)) if row]
@@ -55,7 +54,7 @@ def runs_command(home: Home, name: str, limit: int, since: datetime | None, path
 
 def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
     found = []
-    for run in run_files.history(home.state, name):
+    for run in run_files.read_history(home.state, name):
         if since and run.ended_at < since:
             break
         found.append(run)
@@ -75,33 +74,33 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
         return
     if path is None:
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")
-    from connrunner import profiles
+    from connrunner.profiles.parquet_conversion import write_parquet
 
-    profiles.write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
+    write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:
     """Return the row of one ended run."""
     details = [text.told(run)]
-    if run.trigger == "manual":
-        details.append(f"asked for by {run.asked_by}")
-    if run.missed:
-        details.append(f"{run.missed:,} later slots were missed")
-    if run.merged:
-        details.append(f"{run.merged:,} slots merged into it")
-    start = instant.local(run.started_at, zone) if run.started_at else "-"
-    time = durations.in_words(run.seconds) if run.started_at else "-"
+    if run.entry.trigger == "manual":
+        details.append(f"asked for by {run.entry.asked_by}")
+    if run.entry.missed:
+        details.append(f"{run.entry.missed:,} later slots were missed")
+    if run.entry.merged:
+        details.append(f"{run.entry.merged:,} slots merged into it")
+    start = instant.local(run.intent.started_at, zone) if run.intent.started_at else "-"
+    time = durations.in_words(run.seconds) if run.intent.started_at else "-"
     return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
 
 
 def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     """Return the row of the promised next run, or of the reason why there is none."""
-    waiting = home.standing.waiting.get(name)
+    waiting = home.journal_state.waiting.get(name)
     if waiting:
         since = instant.local(waiting.queued_at, zone)
         return ["Waiting", instant.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
     connection = home.workspace.connections.get(name)
-    promise = home.standing.promises.get(name)
+    promise = home.journal_state.promises.get(name)
     if connection is None:
         is_broken = name in home.workspace.broken
         why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
@@ -110,7 +109,7 @@ def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
     if not connection.enabled:
         return ["Next", "-", "", "", "switched off"]
     words = schedules.describe(connection.schedule)
-    if promise is None or promise.schedule != schedules.document(connection.schedule):
+    if promise is None or promise.schedule != schedules.as_document(connection.schedule):
         return ["Next", "-", "", "", f"{words}; the next tick will promise an instant"]
     return ["Next", instant.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import click
 
-from connrunner import profiles
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
 from connrunner.cli.profiles import WAIT, NullReport
 from connrunner.errors import BusyError
+from connrunner.profiles import ProfileStore
 from connrunner.state import locks
 
 SHOWN = 20  # files
@@ -26,7 +26,7 @@ def state_command(home: Home, name: str) -> None:
     """Show how far connection NAME has come: the files it has read, its mark, the rows it will offer again."""
     home.require(name)
     with _store(home, read_only=True) as store:
-        known = store.remembered(name)
+        known = store.describe_connection(name)
     if home.json:
         home.echo_json(known)
         return
@@ -67,18 +67,20 @@ def reset_command(home: Home, name: str, yes: bool) -> None:
         raise BusyError(f"lane {connection.lane} is at work", hint="try again when its run has ended")
     try:
         with _store(home, read_only=False) as store:
-            store.forget(name)
+            store.forget_connection(name)
     finally:
-        lane.let_go()
-        supervisor.let_go()
+        lane.release()
+        supervisor.release()
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
 
 
 @contextmanager
-def _store(home: Home, *, read_only: bool) -> Iterator[profiles.ProfileStore]:
+def _store(home: Home, *, read_only: bool) -> Iterator[ProfileStore]:
+    from connrunner.profiles.stores.duckdb import open_store
+
     with (
         tempfile.TemporaryDirectory() as temp,
-        profiles.open_store(
+        open_store(
             home.state.profiles,
             home.workspace.profile,
             temp=Path(temp),

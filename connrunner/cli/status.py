@@ -102,7 +102,7 @@ def _checked(home: Home, shown: Overview) -> int:
 
 def as_json(shown: Overview) -> dict[str, Any]:
     """Return the overview as plain data; it is only ever added to."""
-    stands, home = shown.stands, shown.view
+    journal_state, home = shown.journal_state, shown.view
     return {
         "at": instant.text(shown.now),
         "last_tick": instant.text(shown.last_tick) if shown.last_tick else None,
@@ -140,7 +140,7 @@ def as_json(shown: Overview) -> dict[str, Any]:
         "broken": shown.broken,
         "trouble": home.workspace.trouble,
         "uncommitted": home.uncommitted,
-        "mail": {"owed": len(stands.owed), "dead": len(stands.dead)},
+        "mail": {"owed": len(journal_state.owed), "dead": len(journal_state.dead)},
     }
 
 
@@ -183,8 +183,8 @@ def as_text(shown: Overview, limit: int, *, only_failing: bool) -> list[str]:
         lines.append(f"the last good version of the workspace is in use: {home.workspace.trouble}")
     if home.uncommitted:
         lines.append(uncommitted_words(home.workspace, home.uncommitted))
-    if shown.stands.owed or shown.stands.dead:
-        lines.append(f"mail: {len(shown.stands.owed)} owed, {len(shown.stands.dead)} given up")
+    if shown.journal_state.owed or shown.journal_state.dead:
+        lines.append(f"mail: {len(shown.journal_state.owed)} owed, {len(shown.journal_state.dead)} given up")
     if shown.last_tick is None:
         lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:

@@ -13,15 +13,13 @@ from connrunner.cli import text
 from connrunner.cli.home import Home, actor, leave, with_home
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.cli.tick import sentence
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
 LONGEST = 300  # characters of a reason
@@ -45,22 +43,22 @@ def stop_command(home: Home, name: str, reason: str, number: int | None, detach:
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
     stop = wanted(home, name, number, reason)
     home.state.prepare()
-    stop = requests.ask_stop(home.state, stop)
+    stop = requests.request_stop(home.state, stop)
     if detach:
         _say_asked(home, stop)
         return
     run = StopWatcher(home, stop).until_it_ended()
     if home.json:
-        home.echo_json(runs.as_dict(run))
+        home.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
     leave(0 if run.outcome is Outcome.STOPPED else 1)
 
 
 def wanted(home: Home, name: str, number: int | None, reason: str) -> StopRequest:
-    """Return the wish that names the run to stop; ArgumentError when no run of *name* works or waits."""
-    stands = home.standing
-    started, waiting = stands.started.get(name), stands.waiting.get(name)
+    """Return the request that names the run to stop; ArgumentError when no run of *name* works or waits."""
+    journal_state = home.journal_state
+    started, waiting = journal_state.started.get(name), journal_state.waiting.get(name)
     facts: dict[str, Any] = {"connection": name, "asked_at": home.clock(), "asked_by": actor(), "reason": reason}
     if started is not None and number in (None, started.run):
         return StopRequest(run=started.run, **facts)
@@ -71,7 +69,7 @@ def wanted(home: Home, name: str, number: int | None, reason: str) -> StopReques
         raise ArgumentError(f"{name} has no run {number} that works", hint=hint)
     if waiting is not None:
         return StopRequest(due_at=waiting.due_at, **facts)
-    last = run_files.last_run(home.state, name)
+    last = run_files.read_last_run(home.state, name)
     known = f"; its last run, #{last.run}, ended {last.outcome}{_at(home, last)}" if last else ""
     raise ArgumentError(f"no run of {name} works or waits{known}")
 
@@ -81,7 +79,7 @@ def _at(home: Home, run: Run) -> str:
 
 
 def _ended(home: Home, name: str, number: int) -> Run | None:
-    newer = takewhile(lambda run: run.run >= number, run_files.history(home.state, name))
+    newer = takewhile(lambda run: run.run >= number, run_files.read_history(home.state, name))
     return next((run for run in newer if run.run == number), None)
 
 
@@ -94,7 +92,7 @@ def _say_asked(home: Home, stop: StopRequest) -> None:
 
 
 class StopWatcher:
-    """One wish to stop, until its run has ended. When nobody else looks after the run, we do."""
+    """One request to stop, until its run has ended. When nobody else looks after the run, we do."""
 
     def __init__(self, home: Home, stop: StopRequest) -> None:
         self.home, self.stop = home, stop
@@ -115,7 +113,7 @@ class StopWatcher:
                 if not self._has_ended():
                     time.sleep(LOOK)
         except (KeyboardInterrupt, EndedError):
-            click.echo(f"the wish stays: {self.stop.connection} will be stopped", err=True)
+            click.echo(f"the request stays: {self.stop.connection} will be stopped", err=True)
             sys.exit(130)
         finally:
             self._settle()
@@ -126,8 +124,8 @@ class StopWatcher:
 
     def _found(self) -> Run | None:
         """Return the record of the run that was named, once there is one."""
-        for run in run_files.history(self.home.state, self.stop.connection):
-            if self.stop.run is None and run.due_at == self.stop.due_at:
+        for run in run_files.read_history(self.home.state, self.stop.connection):
+            if self.stop.run is None and run.entry.due_at == self.stop.due_at:
                 return run
             if run.run == self.stop.run:
                 return run

@@ -8,8 +8,7 @@ import click
 
 from connrunner.cli import text
 from connrunner.cli.home import Home, with_home
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome
 from connrunner.scheduler import tick
 from connrunner.text import durations
@@ -58,7 +57,7 @@ def sentence(event: dict[str, Any]) -> str:
         case "ended" | "recovered":
             parts = [
                 f"{event['outcome']} after {durations.in_words(event['seconds'])}",
-                text.told(runs.from_mapping(event)),
+                text.told(run_records.from_mapping(event)),
             ]
             told = "; ".join(part for part in parts if part)
             return f"{run}: {told}" + (" (found by this tick)" if event["event"] == "recovered" else "")

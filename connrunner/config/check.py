@@ -122,7 +122,7 @@ def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
     if found or _holds_none(data) or not schedules.is_complete(data):
         return
     try:
-        schedules.check(schedules.parse(data, "UTC"))
+        schedules.check_fires(schedules.parse(data, "UTC"))
     except schedules.ScheduleError as error:
         yield Finding((*path, *error.path), str(error), code="bad-schedule")
 
@@ -157,8 +157,8 @@ def _timezone(data: Data, path: Path) -> Iterator[Finding]:
 
     name = data.get("timezone")
     # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.
-    if isinstance(name, str) and name not in zone.names():
-        hint = did_you_mean(name, zone.names()) or "write an IANA name such as Europe/Amsterdam"
+    if isinstance(name, str) and name not in zone.list_zones():
+        hint = did_you_mean(name, zone.list_zones()) or "write an IANA name such as Europe/Amsterdam"
         yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", hint, "unknown-timezone")
 
 

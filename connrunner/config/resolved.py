@@ -67,8 +67,8 @@ def _schedule_document(when: Any, around: WorkspaceContext) -> dict[str, Any]:
     mapping = {"type": "any_of", "schedules": mappings} if len(mappings) > 1 else mappings[0]
     schedule = schedules.parse(mapping, around.timezone)
     if around.blackout and not isinstance(schedule, Manual):
-        schedule = schedules.excepting(schedule, blackout.parse(around.blackout, around.timezone))
-    return schedules.document(schedule)
+        schedule = schedules.add_blackouts(schedule, blackout.parse(around.blackout, around.timezone))
+    return schedules.as_document(schedule)
 
 
 def connection_from(

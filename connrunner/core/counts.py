@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from connrunner.errors import RunError
+
 CHECKED = (
     "created",
     "updated",
@@ -45,7 +47,7 @@ class Counts:
 
     @property
     def refused(self) -> int:
-        """Rows that somebody has to look at: a run with any of them is `partial`."""
+        """Rows that a person has to look at: a run with any of them is `partial`."""
         return self.invalid + self.rejected + self.ambiguous
 
     def imbalance(self) -> str:
@@ -68,3 +70,12 @@ NAMES = tuple(field.name for field in fields(Counts))
 def from_mapping(data: Mapping[str, Any]) -> Counts:
     """Return counters from plain data; unknown names are left out, so that newer records stay readable."""
     return replace(Counts(), **{name: int(data[name]) for name in NAMES if name in data})
+
+
+def imbalance_error(problem: str) -> RunError:
+    """Return the error for counters that do not add up; nothing has been changed then."""
+    return RunError(
+        f"the counters do not balance: {problem}",
+        hint="nothing was imported; please report this",
+        code="unbalanced",
+    )

@@ -21,11 +21,10 @@ from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState, OwedNotice
+from connrunner.state.journal_state import JournalState, OwedNotice
 
 PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
@@ -35,7 +34,7 @@ def send_owed_mail(folder: Path, state: StateFolder) -> None:
     """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
     deadline = time.monotonic() + PASS
     try:
-        with locks.exclusive(state, "mail", wait=0):
+        with locks.hold_lock(state, "mail", wait=0):
             _deliver(folder, state, deadline)
     except BusyError:
         return  # another one is at it
@@ -44,15 +43,15 @@ def send_owed_mail(folder: Path, state: StateFolder) -> None:
 def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     workspace = load.load(folder, cache=state.compiled)
     journal = Journal(state)
-    stands = journal.read()
+    journal_state = journal.read()
     at = datetime.now(UTC)
-    ledgers = ((owed, notice.ledger(owed.notice, owed.deliveries, at)) for owed in stands.owed.values())
+    ledgers = ((owed, notice.fold_deliveries(owed.notice, owed.deliveries, at)) for owed in journal_state.owed.values())
     due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
     patience = time.monotonic() + ASKING
-    pending = [_pending(owed, who, workspace, stands, state, patience) for owed, who in due[: outbox.AT_ONCE]]
+    pending = [_pending(owed, who, workspace, journal_state, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
     def record(delivery: DeliveryRecord) -> None:
-        with locks.changing(state):
+        with locks.hold_state_lock(state):
             journal.append({"type": "delivered", **delivery})
 
     with load.templates(workspace) as templates:
@@ -87,21 +86,21 @@ def _pending(
     owed: OwedNotice,
     recipients: tuple[str, ...],
     workspace: Workspace,
-    stands: JournalState,
+    journal_state: JournalState,
     state: StateFolder,
     patience: float,
 ) -> PendingNotice:
     name, run = owed.notice.connection, owed.run
     connection = workspace.connections.get(name)
-    promise = stands.promises.get(name)
+    promise = journal_state.promises.get(name)
     target = workspace.targets.get(owed.notice.target, Target(timezone=workspace.timezone))
     about = owed.notice
-    recent = run_files.recent(state, name, facts.RECENT, until=about.run) if name else []
+    recent = run_files.read_recent(state, name, facts.RECENT, until=about.run) if name else []
     if run is None:  # a reminder, or a notice that somebody wants sent again
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
-        told = digest(about.target, workspace, stands, state, start=start, end=end)
+        told = digest(about.target, workspace, journal_state, state, start=start, end=end)
         about = replace(about, facts={**about.facts, **told})
     own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
@@ -110,13 +109,13 @@ def _pending(
         at=instant.parse(owed.at),
         run=run,
         background=Background(
-            title=connection.title if connection else run.title or name if run else name,
+            title=connection.title if connection else run.intent.title or name if run else name,
             description=connection.description if connection else "",
             owner=connection.owner if connection else "",
             next_run=promise.next_due if promise else None,
             rejects=state.rejects(name, run.run) if run else None,
             recent=recent,
-            commit=author(Path(workspace.folder), run.commit) if run and time.monotonic() < patience else None,
+            commit=author(Path(workspace.folder), run.intent.commit) if run and time.monotonic() < patience else None,
             timezone=own,
             language=target.language,
             workspace=Path(workspace.folder).resolve().name,
@@ -126,18 +125,26 @@ def _pending(
 
 
 def digest(
-    target: str, workspace: Workspace, stands: JournalState, state: StateFolder, *, start: datetime, end: datetime
+    target: str,
+    workspace: Workspace,
+    journal_state: JournalState,
+    state: StateFolder,
+    *,
+    start: datetime,
+    end: datetime,
 ) -> dict[str, Any]:
     """Return what ran between two instants, connection by connection; those without runs are there, too."""
     connections = []
-    for name in summary.covered(target, workspace.connections):
-        connection, promise = workspace.connections[name], stands.promises.get(name)
-        runs = list(_since(start, run_files.history(state, name)))
+    for name in summary.list_covered(target, workspace.connections):
+        connection, promise = workspace.connections[name], journal_state.promises.get(name)
+        runs = list(_since(start, run_files.read_history(state, name)))
         connections.append(
             {
                 "name": name,
                 "title": connection.title,
-                **summary.summary(runs, start=start, end=end, late_after=summary.late_after(connection.notify)),
+                **summary.summarize_runs(
+                    runs, start=start, end=end, late_after=summary.find_late_after(connection.notify)
+                ),
                 "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
             }
         )

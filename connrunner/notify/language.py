@@ -105,6 +105,6 @@ def language_of(tag: str) -> Language:
 
 def _there(instant: datetime, timezone: str) -> datetime:
     try:
-        return instant.astimezone(zone.load(timezone))
+        return instant.astimezone(zone.load_zone(timezone))
     except ValueError:  # a zone that is gone must not keep a mail back
-        return instant.astimezone(zone.load("UTC"))
+        return instant.astimezone(zone.load_zone("UTC"))

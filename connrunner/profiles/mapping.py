@@ -44,7 +44,7 @@ class MappedField:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportPlan:
-    """An import, made ready for the store."""
+    """An import with its mapping checked and resolved: what the store needs to know of it."""
 
     work: Import
     fields: tuple[MappedField, ...]
@@ -53,14 +53,14 @@ class ImportPlan:
     objectives: Mapping[str, Objective]  # all that profile.yaml declares
     fingerprint: str  # changes when the same file would mean something else
 
-    def form(self, file: LocalFile) -> Format:
+    def form_of(self, file: LocalFile) -> Format:
         """Return how the rows of *file* stand in it."""
         return file.format or self.work.format
 
-    def meaning(self, file: LocalFile) -> str:
-        """Return what changes when the same bytes of *file* would mean something else."""
-        form = _reading(self.form(file))
-        if form == _reading(self.work.format):
+    def fingerprint_of(self, file: LocalFile) -> str:
+        """Return a fingerprint that changes when the same bytes of *file* would mean something else."""
+        form = _reading_facts(self.form_of(file))
+        if form == _reading_facts(self.work.format):
             return self.fingerprint
         return hashlib.sha256(json.dumps([self.fingerprint, form]).encode()).hexdigest()
 
@@ -80,31 +80,31 @@ class ImportPlan:
         return tuple(mapped for mapped in self.fields if mapped.field.write is Write.INCREMENT)
 
 
-def plan(work: Import, model: ProfileModel) -> ImportPlan:
-    """Return *work* made ready. RunError when it cannot mean anything for *model*."""
+def make_plan(work: Import, model: ProfileModel) -> ImportPlan:
+    """Return the plan of *work*. RunError when it cannot mean anything for *model*."""
     fields = tuple(
         MappedField(number=number, field=field, owner=_owner(model, field.property, "the import's `fields`"))
         for number, field in enumerate(work.fields)
     )
     by_property = {mapped.field.property: mapped for mapped in fields}
     if len(by_property) < len(fields):
-        raise _mistake("the import's `fields` name a property twice", "leave out one of them")
+        raise _mapping_error("the import's `fields` name a property twice", "leave out one of them")
     for mapped in fields:
         _check_write(mapped)
     groups = []
     for names in work.match:
         for name in names:
             if name not in by_property:
-                raise _mistake(
+                raise _mapping_error(
                     f"the import matches on {name!r}, but its `fields` do not fill it", f"add {name!r} to `fields`"
                 )
             _check_key(by_property[name], create=work.create)
         groups.append(tuple(by_property[name] for name in names))
     if not groups or not all(groups):
-        raise _mistake("the import's `match` is empty", "name the identifier that finds a profile")
+        raise _mapping_error("the import's `match` is empty", "name the identifier that finds a profile")
     for name in (*work.objectives, *work.consent):
         if name not in model.objectives:
-            raise _mistake(f"there is no objective {name!r} in profile.yaml", "declare it, or name another")
+            raise _mapping_error(f"there is no objective {name!r} in profile.yaml", "declare it, or name another")
     return ImportPlan(
         work=work,
         fields=fields,
@@ -117,35 +117,39 @@ def plan(work: Import, model: ProfileModel) -> ImportPlan:
 
 def _owner(model: ProfileModel, name: str, place: str) -> Property:
     if name not in model.properties:
-        raise _mistake(f"{place} name the property {name!r}, which profile.yaml does not declare", "declare it there")
+        raise _mapping_error(
+            f"{place} name the property {name!r}, which profile.yaml does not declare", "declare it there"
+        )
     return model.properties[name]
 
 
 def _check_write(mapped: MappedField) -> None:
     name, owner, write = mapped.field.property, mapped.owner, mapped.field.write
     if write in (Write.ADD, Write.REMOVE) and not owner.many:
-        raise _mistake(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
+        raise _mapping_error(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
     if write is Write.INCREMENT and (owner.type not in NUMBERS or owner.many or owner.identifier):
-        raise _mistake(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
+        raise _mapping_error(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
 
 
 def _check_key(mapped: MappedField, *, create: bool) -> None:
     name = mapped.field.property
     if mapped.owner.many:
-        raise _mistake(f"the import matches on {name!r}, which is `many`", "match on a property with one value")
+        raise _mapping_error(f"the import matches on {name!r}, which is `many`", "match on a property with one value")
     if mapped.field.write not in (Write.SET, Write.SET_IF_EMPTY):
-        raise _mistake(f"the import matches on {name!r}, so it cannot `{mapped.field.write}` it", "use `set`")
+        raise _mapping_error(f"the import matches on {name!r}, so it cannot `{mapped.field.write}` it", "use `set`")
     if create and not mapped.writes_new:
         # Each run would create the profile anew, because nothing could find it again.
-        raise _mistake(f"a new profile would lack {name!r}, which is to find it again", "leave out `only: existing`")
+        raise _mapping_error(
+            f"a new profile would lack {name!r}, which is to find it again", "leave out `only: existing`"
+        )
 
 
-def _mistake(message: str, hint: str) -> RunError:
+def _mapping_error(message: str, hint: str) -> RunError:
     return RunError(message, hint=hint, code="mapping")
 
 
-def _reading(form: Format) -> list[Any]:
-    """Return all of *form* that tells how to read."""
+def _reading_facts(form: Format) -> list[Any]:
+    """Return the parts of *form* that say how to read."""
     return [
         form.type,
         form.delimiter,
@@ -160,13 +164,13 @@ def _reading(form: Format) -> list[Any]:
 
 
 def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:
-    meaning = {
+    facts = {
         "rules": values.RULES,
-        "format": _reading(work.format),
+        "format": _reading_facts(work.format),
         "match": work.match,
         "fields": [asdict(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields],
         "create": work.create,
         "objectives": [[name, model.objectives[name].legislation] for name in work.objectives],
         "consent": dict(work.consent),
     }
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -3,9 +3,9 @@ Rows that did not become profiles, one JSON line for each reason: `rejects.jsonl
 
 A line has `line` (the record's number in its file, the header counted as the first: what an editor shows unless a
 record spans lines or an empty line stands before it), `key` (what the row calls its profile), `field` (the property),
-`stage`, `code`, `message`, `value` and `file`. Values of personal properties are masked: the first and the last sign
-and the length. Invalid and ambiguous rows are offered again by the next run; the others are told so that one can see
-which they were.
+`stage`, `code`, `message`, `value` and `file`. Values of personal properties are masked: the first and the last
+character and the length. Invalid and ambiguous rows are offered again by the next run; the others stand here so that
+a person can see which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
@@ -26,156 +26,29 @@ header; `key` is all identifiers of the profile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
-
-from connrunner.core.counts import Counts
-from connrunner.core.model import PropertyType
-from connrunner.profiles import sql, values
-from connrunner.profiles.importing import classify, keys, match, row_errors
-from connrunner.profiles.importing.classify import NUMBER
-from connrunner.profiles.importing.stage import Stage
-from connrunner.profiles.mapping import ImportPlan
-from connrunner.profiles.readers.normalize import private
-from connrunner.profiles.tables import Layout
-
-_ROW_REASONS = {
-    "too-few-columns": "the row has fewer columns than the header",
-    "too-many-columns": "the row has more columns than the header",
-    "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
-    "bad-json": "the record is not one JSON object",
-    "formula-error": "a cell holds an error like #N/A instead of a value",
-    "missing-key": "the row has none of the identifiers that the import matches on: ",
-}
+from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import open_private
 
 
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+def create_rejects(session: StoreSession) -> None:
     """Make the empty temporary table `rejects`."""
-    connection.execute("""
+    session.execute("""
         CREATE OR REPLACE TEMP TABLE rejects (
             file VARCHAR, part INTEGER, line BIGINT, key VARCHAR, field VARCHAR, stage VARCHAR, code VARCHAR,
             message VARCHAR, value VARCHAR)""")
 
 
-def collect(
-    connection: duckdb.DuckDBPyConnection,
-    stage: Stage,
-    plan: ImportPlan,
-    layout: Layout,
-    counts: Counts,
-    *,
-    file: str,
-    part: int,
-) -> None:
-    """Add the reasons of the classified rows of *file*, the *part*th of this run."""
-    reasons = ", ".join(
-        f"({number}, {sql.text(code)}, {_or_null(field)}, {sql.text(step)}, {sql.text(message)})"
-        for number, code, field, step, message in _reasons(plan)
-    )
-    told = " UNION ALL ".join(_told(stage, plan, layout, counts))
-    connection.execute(f"""
-        INSERT INTO rejects
-        WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
-        SELECT {sql.text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
-            r.message || coalesce(t.more, ''), t.value
-        FROM ({told}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
-
-
-def write(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Write the collected reasons to *path*, readable by its owner only, and return how many there are."""
-    found = connection.execute("SELECT count(*) FROM rejects").fetchone()
-    count = found[0] if found else 0
+def write_rejects(session: StoreSession, path: Path) -> int:
+    """Write what `rejects` holds to *path*, readable by its owner only, and return how many lines there are."""
+    count = int(session.one("SELECT count(*) FROM rejects"))
     if count:
-        private(path).close()
-        connection.execute(f"""
+        open_private(path).close()
+        session.execute(f"""
             COPY (
                 SELECT line, key, field, stage, code, message, value, file FROM rejects
                 ORDER BY part, line, field, code
-            ) TO {sql.text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
-    return int(count)
-
-
-def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]]:
-    """Yield number, code, field, stage and message of everything that can be wrong with a row."""
-    groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
-    for code, message in _ROW_REASONS.items():
-        more = groups if code == "missing-key" else ""
-        yield row_errors.ROW, code, None, "validate" if more else "parse", message + more
-    yield row_errors.ROW, "ambiguous", None, "match", "the row finds more than one profile"
-    yield (
-        row_errors.ROW,
-        "duplicate",
-        None,
-        "match",
-        "a later row of the file is about the same profile and wins: line ",
-    )
-    yield row_errors.ROW, "not-found", None, "match", "the row finds no profile, and this import creates none"
-    objectives = " or ".join(plan.work.objectives)
-    yield row_errors.ROW, "no-consent", None, "consent", f"no consent to {objectives}"
-    for mapped in plan.fields:
-        name, kind = mapped.field.property, mapped.owner.type
-        place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
-        each = "each value of " if mapped.owner.many else ""
-        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
-        if kind is PropertyType.TEXT:
-            yield mapped.number, "too-long", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
-            yield mapped.number, "nul", name, "validate", f"{place} contains NUL, which is no text"
-        if mapped.owner.identifier:
-            yield (
-                mapped.number,
-                "identifier-taken",
-                name,
-                "match",
-                f"{place} is an identifier, and another profile or row has the same value",
-            )
-    for mapped in plan.increments:
-        name = mapped.field.property
-        yield mapped.number, "overflow", name, "write", f"the sum is more than {name} ({mapped.owner.type}) can hold"
-    for number, (objective, column) in enumerate(plan.consents):
-        expected = values.EXPECTED[PropertyType.BOOLEAN]
-        yield (
-            -2 - number,
-            "wrong-type",
-            column,
-            "validate",
-            f"consent to {objective} (column {column}) must be {expected}",
-        )
-
-
-def _told(stage: Stage, plan: ImportPlan, layout: Layout, counts: Counts) -> Iterator[str]:
-    """Yield the queries of row, key, number, code, value and what the message ends with, of what did occur."""
-    nothing, key = "NULL::VARCHAR", keys.key(plan, masked=True)
-    rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"
-    if counts.invalid:
-        bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
-            WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
-        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({row_errors.flaws(bad_rows, plan)})"
-        for mapped in plan.increments:
-            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
-            yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,
-                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
-                FROM {rows} JOIN store.profiles p ON p.rowid = v.pid
-                WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL AND {classify.overflow(mapped, layout)}"""
-    if counts.duplicate or counts.ambiguous:
-        yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f,
-            CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
-            CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
-                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS more
-            FROM {rows} JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED}
-            WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
-    for mapped in plan.fields:
-        if counts.ambiguous and mapped.owner.identifier:
-            value = values.plain(mapped.owner.type, f"s.v{mapped.number}")
-            yield f"""SELECT v.rn, {key} AS key, t.f, 'identifier-taken' AS code,
-                {values.shown(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
-                FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
-    for name, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
-        if getattr(counts, name):
-            yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f, '{code}' AS code, {nothing} AS value,
-                {nothing} AS more FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
-
-
-def _or_null(value: str | None) -> str:
-    return "NULL" if value is None else sql.text(value)
+            ) TO {quote_text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
+    return count

@@ -20,7 +20,7 @@ class FileResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One value that an import would change; values are told as they are, so this is for the one who asks."""
+    """One value that an import would change; values are not masked: only the person who asks may see them."""
 
     profile: str  # what the row calls it: email=ann@example.com
     property: str  # or `consent to newsletter`
@@ -30,7 +30,7 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
-    """What an import did; *counts* is the sum over its *files*, the rows kept from earlier runs among them."""
+    """What an import did; *counts* is the sum over its *files*, the rows retained from earlier runs among them."""
 
     counts: Counts
     files: tuple[FileResult, ...]
@@ -39,7 +39,7 @@ class ImportResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """One row that an export would send; values are told as they are, so this is for the one who asks."""
+    """One row that an export would send; values are not masked: only the person who asks may see them."""
 
     counted_as: str  # created, updated or deleted
     profile: str  # its identifiers: email=ann@example.com
@@ -49,12 +49,12 @@ class Sample:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
     """
-    What an export wrote, supposed that the partner takes all of it; `exported` returns the final counters.
+    What an export wrote, supposed that the partner takes all of it; `confirm_export` returns the final counters.
 
-    read = profiles in the store, and those that are gone from it and have to be told of (`deleted: send`); filtered =
-    left out by `where`; consent_blocked = lacking consent; deleted = sent before and selected no more, which counts as
-    filtered or consent_blocked with `deleted: skip`; created = not sent before; updated = sent before with other
-    values, or refused by the partner the last time; unchanged = sent before with the same values, so left out now
+    read = profiles in the store, and those that are gone from it and that the partner should delete (`deleted: send`);
+    filtered = left out by `where`; consent_blocked = lacking consent; deleted = sent before and selected no more, which
+    counts as filtered or consent_blocked with `deleted: skip`; created = not sent before; updated = sent before with
+    other values, or refused by the partner the last time; unchanged = sent before with the same values, so left out now
     unless the export takes all rows.
     """
 

@@ -1,4 +1,4 @@
-"""An open store: its connection, and what every piece of work on it needs."""
+"""An open store: its connection to DuckDB, and what all work on it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.profiles.tables import Layout
 
-LOOK = 0.5  # seconds between two looks at how far a statement is
+POLL = 0.5  # seconds after which we look again how far a statement is
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,9 +37,9 @@ class StoreSession:
         row = self.connection.execute(statement, parameters).fetchone()
         return None if row is None else row[0]
 
-    def watched(self, statement: str, tell: Callable[[float], None]) -> None:
+    def execute_watched(self, statement: str, on_progress: Callable[[float], None]) -> None:
         """
-        Execute *statement* and say meanwhile, in this thread, which part of it is done (0 to 1).
+        Execute *statement*; *on_progress* is called meanwhile, in this thread, with the part (0 to 1) that is done.
 
         The statement runs in another thread, so that a signal reaches this one at once; it is then interrupted.
         """
@@ -48,9 +48,9 @@ class StoreSession:
             try:
                 while True:
                     try:
-                        future.result(LOOK)
+                        future.result(POLL)
                     except TimeoutError:
-                        tell(max(0.0, self.connection.query_progress()) / 100)
+                        on_progress(max(0.0, self.connection.query_progress()) / 100)
                     else:
                         return
             except BaseException:
@@ -59,7 +59,7 @@ class StoreSession:
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Make the changes of a block one: all of them are kept, or none after an error or unless *keep*."""
+        """Make the changes of a block one: all of them are kept, or none after an error or with *keep* False."""
         self.connection.execute("BEGIN TRANSACTION")
         try:
             yield

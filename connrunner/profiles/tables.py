@@ -10,7 +10,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     kept        refused records that stand nowhere else, with the run and the reason of their first refusal
     marks       how far each import's source has come
     sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
-                identifiers if the partner is told of deletions
+                identifiers if deletions are sent to the partner
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -26,7 +26,8 @@ import duckdb
 
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
+from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
 
@@ -58,25 +59,25 @@ class Layout:
     consents: Mapping[str, str]  # of the objectives that have one
 
     def value(self, name: str, alias: str = "p") -> str:
-        """Return the expression of a property's value; NULL where the store was never told about the property."""
+        """Return the expression of a property's value; NULL where no import has filled the property."""
         if name in self.columns:
             return f"{alias}.{self.columns[name]}"
         owner = self.properties[name]
         return f"NULL::{values.column_type(owner.type, many=owner.many)}"
 
     def consent(self, name: str, alias: str = "p") -> str:
-        """Return the expression of what a profile said to an objective: true, false or NULL."""
+        """Return the expression of a profile's answer to an objective: true, false or NULL."""
         return f"{alias}.{self.consents[name]}" if name in self.consents else "NULL::BOOLEAN"
 
 
-def is_empty(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Tell whether the attached store holds no table at all."""
+def has_no_tables(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether the attached store holds no table at all."""
     found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' LIMIT 1").fetchone()
     return found is None
 
 
-def check(connection: duckdb.DuckDBPyConnection, path: str) -> None:
-    """RunError when the attached store is not one of ours, or a later one."""
+def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    """RunError when the attached database is not a profile store, or one of another version."""
     tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store'").fetchall()
     if not {("about",), ("profiles",), ("properties",), ("runs",)} <= set(tables):
         raise RunError(
@@ -93,7 +94,7 @@ def check(connection: duckdb.DuckDBPyConnection, path: str) -> None:
         )
 
 
-def create(connection: duckdb.DuckDBPyConnection) -> None:
+def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
     connection.execute(
@@ -101,9 +102,9 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def read(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
+def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Return the layout as it is: properties of another type than the store's are read as the store has them."""
-    stored = _stored(connection)
+    stored = _read_stored_columns(connection)
     properties = {}
     for name, owner in model.properties.items():
         known = stored.get(name)
@@ -111,30 +112,30 @@ def read(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     return Layout(
         properties=properties,
-        columns={name: sql.name(stored[name].column) for name in properties if name in stored},
-        consents={name: sql.name(objectives[name]) for name in model.objectives if name in objectives},
+        columns={name: quote_name(stored[name].column) for name in properties if name in stored},
+        consents={name: quote_name(objectives[name]) for name in model.objectives if name in objectives},
     )
 
 
-def adapt(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
+def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
-    stored = _stored(connection)
+    stored = _read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     columns |= set(objectives.values())
     for name, owner in model.properties.items():
         known = stored.get(name)
         if known is None:
-            column = _free(name, columns)
+            column = _choose_column(name, columns)
             columns.add(column)
-            _add(connection, column, values.column_type(owner.type, many=owner.many))
+            _add_column(connection, column, values.column_type(owner.type, many=owner.many))
             connection.execute(
                 "INSERT INTO store.properties VALUES (?, ?, ?, ?, ?)",
                 [name, column, owner.type.value, owner.many, owner.identifier],
             )
             continue
         if (known.owner.type, known.owner.many) != (owner.type, owner.many):
-            _retype(connection, known, owner)
+            _change_type(connection, known, owner)
         if owner.identifier and not known.owner.identifier:
             _check_unique(connection, known.column, owner)
         if owner != replace(known.owner, personal=owner.personal):
@@ -144,11 +145,11 @@ def adapt(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
             )
     for name in model.objectives:
         if name not in objectives:
-            column = _free(f"consent_{name}", columns)
+            column = _choose_column(f"consent_{name}", columns)
             columns.add(column)
-            _add(connection, column, "BOOLEAN")
+            _add_column(connection, column, "BOOLEAN")
             connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
-    return read(connection, model)
+    return read_layout(connection, model)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +158,7 @@ class _StoredColumn:
     owner: Property
 
 
-def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
+def _read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
     found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
     return {
         name: _StoredColumn(
@@ -167,11 +168,11 @@ def _stored(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
     }
 
 
-def _add(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
-    connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {sql.name(column)} {kind}")
+def _add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
+    connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {quote_name(column)} {kind}")
 
 
-def _free(wanted: str, taken: Iterable[str]) -> str:
+def _choose_column(wanted: str, taken: Iterable[str]) -> str:
     """Return a column name like *wanted* that DuckDB, which ignores case, does not confuse with *taken* ones."""
     base = re.sub(r"[\x00-\x1f\x7f]", "_", wanted) or "property"
     used = {column.lower() for column in taken} | set(_OWN_COLUMNS)
@@ -182,28 +183,28 @@ def _free(wanted: str, taken: Iterable[str]) -> str:
     return column
 
 
-def _retype(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
-    column = sql.name(known.column)
+def _change_type(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
+    column = quote_name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0
     if filled:
         raise RunError(
-            f"property {owner.name!r} is {_said(owner)} in profile.yaml, but {filled:,} profiles hold it as "
-            f"{_said(known.owner)}",
-            hint=f"nothing is converted: set its type back, or declare a property with another name for {_said(owner)} "
-            "values and import it again",
+            f"property {owner.name!r} is {_describe_type(owner)} in profile.yaml, but {filled:,} profiles hold it as "
+            f"{_describe_type(known.owner)}",
+            hint=f"nothing is converted: set its type back, or declare a property with another name for "
+            f"{_describe_type(owner)} values and import it again",
             code="type-changed",
         )
     connection.execute(f"ALTER TABLE store.profiles DROP COLUMN {column}")
-    _add(connection, known.column, values.column_type(owner.type, many=owner.many))
+    _add_column(connection, known.column, values.column_type(owner.type, many=owner.many))
 
 
-def _said(owner: Property) -> str:
+def _describe_type(owner: Property) -> str:
     return owner.type.value + (" (many)" if owner.many else "")
 
 
 def _check_unique(connection: duckdb.DuckDBPyConnection, column: str, owner: Property) -> None:
-    value = sql.name(column)
+    value = quote_name(column)
     found = connection.execute(
         f"""SELECT count(*) FROM (
             SELECT 1 FROM store.profiles WHERE {value} IS NOT NULL GROUP BY {value} HAVING count(*) > 1)"""

@@ -2,7 +2,7 @@
 Which texts are values of a property's type, and how values are written as text again.
 
 A cast alone is no check: DuckDB makes 13 of the integer '12.7', 31 of '0x1F', 10.5 of the number '1_0.5', and takes
-'2026-2-3' for a date. Here the spelling is checked first, then the value is cast.
+'2026-2-3' for a date. Here the text is checked first, then the value is cast.
 
     text       any text of at most 65,000 characters without NUL, kept as it stands
     email      one @, a domain with a dot, at most 254 characters; kept in lower case
@@ -18,8 +18,8 @@ empty then says nothing.
 
 from __future__ import annotations
 
-from connrunner.core.model import PropertyType
-from connrunner.profiles import sql
+from connrunner.core.model import Property, PropertyType
+from connrunner.profiles.sql_fragments import quote_text
 
 LONGEST_TEXT = 65_000
 RULES = 1  # counts up when a text that was refused becomes a value, or the other way round
@@ -49,7 +49,7 @@ _BOOLEANS = " ".join(
     + [f"WHEN '{no}' THEN false" for no in ("false", "no", "n", "f", "0")]
 )
 _BLANKS = "' ' || chr(9) || chr(10) || chr(11) || chr(12) || chr(13)"
-_BLANK = r"[\t-\r ]*"  # the same signs; DuckDB's casts overlook them
+_BLANK = r"[\t-\r ]*"  # the same characters; DuckDB's casts overlook them
 _LOCAL = r"""[^\s\pC@"(),:;<>\[\]\\.]+(?:\.[^\s\pC@"(),:;<>\[\]\\.]+)*"""
 _LABEL = r"[\pL\pN](?:[\pL\pN\pM-]*[\pL\pN\pM])?"
 _ADDRESS = rf"{_LOCAL}@(?:{_LABEL}\.)+(?:\pL[\pL\pN\pM-]*[\pL\pN\pM])"
@@ -70,16 +70,16 @@ def column_type(kind: PropertyType, *, many: bool) -> str:
     return _COLUMN_TYPES[kind] + ("[]" if many else "")
 
 
-def one(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) -> str:
+def parse_value(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) -> str:
     """
-    Return the expression that is the value that the text *raw* spells, or NULL when it spells none.
+    Return the expression of the value that the text *raw* stands for, or NULL when it is no value of *kind*.
 
     *trim* False keeps the blanks around a text. *nul* False promises that no text contains NUL, which spares a look at
     each of them.
     """
-    # Each branch is worked out only for the rows that come to it; blanks and capitals are rare, so they come last.
+    # Each branch is evaluated only for the rows that come to it; blanks and capitals are rare, so they come last.
     trimmed = f"trim({raw}, {_BLANKS})"
-    blank = f"{raw} < '!' OR right({raw}, 1) < '!'"  # no sign below '!' is anything but a blank or a control sign
+    blank = f"{raw} < '!' OR right({raw}, 1) < '!'"  # all below '!' are blanks or control characters
     match kind:
         case PropertyType.TEXT:
             if trim:
@@ -90,35 +90,35 @@ def one(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) ->
         case PropertyType.EMAIL:
             lower = f"lower({trimmed})"
             short = f"strlen({lower}) <= 254 AND strpos({lower}, '@') <= 65"
-            return f"""CASE WHEN strlen({raw}) <= 65 AND {_spelt(raw, _PLAIN_ADDRESS)} THEN {raw}
-                WHEN {_spelt(lower, _ADDRESS)} AND {short} THEN {lower} END"""
+            return f"""CASE WHEN strlen({raw}) <= 65 AND {_matches(raw, _PLAIN_ADDRESS)} THEN {raw}
+                WHEN {_matches(lower, _ADDRESS)} AND {short} THEN {lower} END"""
         case PropertyType.INTEGER:
-            return f"CASE WHEN {_spelt(raw, _INTEGER)} THEN try_cast({raw} AS BIGINT) END"
+            return f"CASE WHEN {_matches(raw, _INTEGER)} THEN try_cast({raw} AS BIGINT) END"
         case PropertyType.DECIMAL:
             # Most numbers fit the narrow type, to which some versions of DuckDB cast a hundred times faster.
             narrow, wide = f"try_cast({raw} AS DECIMAL(18,9))", f"try_cast({raw} AS DECIMAL(38,9))"
-            return f"CASE WHEN {_spelt(raw, _DECIMAL)} THEN coalesce({narrow}, {wide}) END"
+            return f"CASE WHEN {_matches(raw, _DECIMAL)} THEN coalesce({narrow}, {wide}) END"
         case PropertyType.BOOLEAN:
             # Not `IN`: DuckDB makes a join of a long list, and a join loses the order of the file.
             lower = f"CASE lower(CASE WHEN {blank} THEN {trimmed} ELSE {raw} END) {_BOOLEANS} END"
             return f"CASE {raw} WHEN 'true' THEN true WHEN 'false' THEN false ELSE {lower} END"
         case PropertyType.DATE:
-            return f"CASE WHEN {_spelt(raw, _DATE)} THEN try_cast({raw} AS DATE) END"
+            return f"CASE WHEN {_matches(raw, _DATE)} THEN try_cast({raw} AS DATE) END"
         case PropertyType.DATETIME:
             upper = f"upper({trimmed})"
             # Only at the ends of time can the offset lead beyond them.
-            return f"""CASE WHEN {_spelt(raw, _PLAIN_DATETIME)} THEN try_cast({raw} AS TIMESTAMPTZ)
-                WHEN {_spelt(upper, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
+            return f"""CASE WHEN {_matches(raw, _PLAIN_DATETIME)} THEN try_cast({raw} AS TIMESTAMPTZ)
+                WHEN {_matches(upper, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
                     THEN try_cast({upper} AS TIMESTAMPTZ) END"""
 
 
-def filled(raw: str) -> str:
+def is_filled(raw: str) -> str:
     """Return the condition that the text *raw* says something."""
     return f"{raw} <> '' AND trim({raw}, {_BLANKS}) <> ''"
 
 
-def plain(kind: PropertyType, value: str) -> str:
-    """Return the expression that is the one text form of *value*, a value of *kind*."""
+def format_value(kind: PropertyType, value: str) -> str:
+    """Return the expression of the one text form of *value*, a value of *kind*."""
     match kind:
         case PropertyType.DECIMAL:
             # The scale is fixed, so there always is a point to stop at.
@@ -132,7 +132,20 @@ def plain(kind: PropertyType, value: str) -> str:
             return f"({value})::VARCHAR"
 
 
-def shown(value: str, *, personal: bool) -> str:
+def format_each(owner: Property, value: str) -> str:
+    """Return the expression of the text form of a property's *value*: a list of texts when it is `many`."""
+    if not owner.many:
+        return format_value(owner.type, value)
+    return f"list_transform({value}, lambda x: {format_value(owner.type, 'x')})"
+
+
+def format_joined(owner: Property, value: str, separator: str) -> str:
+    """Return the expression of the one text of a property's *value*, with *separator* between those of a `many`."""
+    text = format_each(owner, value)
+    return f"array_to_string({text}, {quote_text(separator)})" if owner.many else text
+
+
+def redact(value: str, *, personal: bool) -> str:
     """Return the expression that is *value* (a text) as a log may show it: a *personal* one is masked."""
     value = f"({value})"
     if personal:
@@ -142,5 +155,5 @@ def shown(value: str, *, personal: bool) -> str:
     return f"CASE WHEN length({value}) > 200 THEN left({value}, 200) || '…' ELSE {value} END"
 
 
-def _spelt(value: str, pattern: str) -> str:
-    return f"regexp_full_match({value}, {sql.text(pattern)})"
+def _matches(value: str, pattern: str) -> str:
+    return f"regexp_full_match({value}, {quote_text(pattern)})"

@@ -1,9 +1,9 @@
 """
 A condition over properties, written by people, becomes SQL that can do nothing but compare.
 
-DuckDB's parser takes the text apart; what is run is made from the parts, after a look at each of them: one expression,
-of properties, constants, operators and the functions listed here, that is true or false. No statement, table, file,
-setting or subquery passes.
+DuckDB's parser takes the text apart; what is run is composed of the parts, after a look at each of them: one
+expression, of properties, constants, operators and the functions listed here, that is true or false. No statement,
+table, file, setting or subquery passes.
 """
 
 from __future__ import annotations
@@ -60,42 +60,42 @@ FUNCTIONS = frozenset(
 )
 
 
-def condition(session: StoreSession, expression: str) -> str:
-    """Return *expression* as a condition over `profiles p`. RunError when it is no such thing."""
+def compile_condition(session: StoreSession, expression: str) -> str:
+    """Return the SQL of *expression*, a condition over `profiles p`. RunError when it is not one."""
     try:
         text = session.one("SELECT json_serialize_sql(?)", [f"SELECT {expression}\n"])
     except duckdb.Error as error:
-        raise _mistake(expression, _reason(error)) from None
+        raise _condition_error(expression, _first_line(error)) from None
     try:
         tree = parse_json(text, deepest=DEEPEST)
     except TooDeepError:
-        raise _mistake(expression, "its parts are nested too deeply") from None
+        raise _condition_error(expression, "its parts are nested too deeply") from None
     if tree["error"]:
         is_statement = tree["error_message"].startswith("Only SELECT")
-        raise _mistake(expression, _MORE if is_statement else tree["error_message"])
+        raise _condition_error(expression, _MORE if is_statement else tree["error_message"])
     _check_single(tree, expression)
     for part in _parts(tree["statements"][0]["node"]["select_list"]):
         _check(session, part, expression)
     statement = session.one("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)])
-    made = str(statement).removeprefix("SELECT ")
+    compiled = str(statement).removeprefix("SELECT ")
     try:
-        kind = session.execute(f"DESCRIBE SELECT {made} AS matches FROM store.profiles p").fetchall()[0][1]
+        kind = session.execute(f"DESCRIBE SELECT {compiled} AS matches FROM store.profiles p").fetchall()[0][1]
     except duckdb.Error as error:
-        raise _mistake(expression, _reason(error)) from None
+        raise _condition_error(expression, _first_line(error)) from None
     if kind != "BOOLEAN":
-        raise _mistake(expression, f"it is a value of type {kind}, not true or false")
-    return f"({made})"
+        raise _condition_error(expression, f"it is a value of type {kind}, not true or false")
+    return f"({compiled})"
 
 
 @contextmanager
-def worked_out(expression: str | None) -> Iterator[None]:
-    """Tell of a condition that cannot be worked out for some profile: a text that is no number where one is needed."""
+def translate_errors(expression: str | None) -> Iterator[None]:
+    """Translate the errors of a condition that fails for some profile, like a text where a number is needed."""
     try:
         yield
     except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
         if expression is None:
             raise
-        raise _mistake(expression, _reason(error)) from None
+        raise _condition_error(expression, _first_line(error)) from None
 
 
 def _check_single(tree: dict[str, Any], expression: str) -> None:
@@ -110,7 +110,7 @@ def _check_single(tree: dict[str, Any], expression: str) -> None:
         or any(node.get(name) for name in empty)
         or node["select_list"][0].get("alias")
     ):
-        raise _mistake(expression, _MORE)
+        raise _condition_error(expression, _MORE)
 
 
 def _parts(node: Any) -> Iterator[dict[str, Any]]:
@@ -127,13 +127,13 @@ def _parts(node: Any) -> Iterator[dict[str, Any]]:
 def _check(session: StoreSession, part: dict[str, Any], expression: str) -> None:
     kind = part["class"]
     if kind not in _PARTS:
-        raise _mistake(expression, f"{_REFUSED_PARTS.get(kind, kind.lower())} is not allowed in it")
+        raise _condition_error(expression, f"{_REFUSED_PARTS.get(kind, kind.lower())} is not allowed in it")
     if kind == "FUNCTION":
         name = part["function_name"]
         if name not in FUNCTIONS and not (part.get("is_operator") and name in _OPERATORS):
-            raise _mistake(expression, f"the function {name} is not available in it", _near(name, FUNCTIONS))
+            raise _condition_error(expression, f"the function {name} is not available in it", _near(name, FUNCTIONS))
         if part.get("schema") not in ("", "main") or part.get("catalog"):
-            raise _mistake(expression, f"the function {name} must stand without a schema")
+            raise _condition_error(expression, f"the function {name} must stand without a schema")
     if kind == "COLUMN_REF":
         part["column_names"] = _column(session, part["column_names"], expression)
 
@@ -148,9 +148,9 @@ def _column(session: StoreSession, names: list[str], expression: str) -> list[st
     if name not in properties:
         if name.lower() in _MOMENTS:
             return [name]
-        raise _mistake(expression, f"there is no property {name!r}", _near(name, properties))
+        raise _condition_error(expression, f"there is no property {name!r}", _near(name, properties))
     if name not in session.layout.columns:
-        raise _mistake(expression, f"no import has filled the property {name!r} yet")
+        raise _condition_error(expression, f"no import has filled the property {name!r} yet")
     return ["p", session.layout.columns[name][1:-1].replace('""', '"')]
 
 
@@ -159,7 +159,7 @@ def _near(name: str, names: Iterable[str]) -> str:
     return f"did you mean {near!r}?" if near else ""
 
 
-def _mistake(expression: str, reason: str, hint: str = "") -> RunError:
+def _condition_error(expression: str, reason: str, hint: str = "") -> RunError:
     return RunError(
         f"`where` cannot be used: {' '.join(expression.split())!r}: {reason}",
         hint=hint or "write a condition over properties, like: country = 'NL' AND lifetime_value > 100",
@@ -167,5 +167,5 @@ def _mistake(expression: str, reason: str, hint: str = "") -> RunError:
     )
 
 
-def _reason(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]

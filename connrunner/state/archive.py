@@ -36,7 +36,7 @@ class ArchiveSummary:
     bytes: int = 0  # of the archive; 0 when there was nothing to archive, and no file was written
 
 
-def archive(
+def archive_runs(
     folder: StateFolder, names: Iterable[str], to: Path, *, before: datetime, started: Mapping[str, int]
 ) -> ArchiveSummary:
     """Move the runs of *names* that ended before *before* to the new file *to*, but never the last run of any.
@@ -48,10 +48,13 @@ def archive(
     if to.exists():
         raise ArgumentError(f"{to} is there already", hint="name another file; nothing is written over")
     folder.prepare()
-    with locks.exclusive(folder, retention.LOCK, wait=WAIT):
+    with locks.hold_lock(folder, retention.LOCK, wait=WAIT):
         # A run that ended at the very instant stays.
-        cuts = [cut for name in names if (cut := retention.cut(folder, name, Keep(days=0), now=before))]
-        runs = {cut.connection: retention.going(folder, cut, working=started.get(cut.connection)) for cut in cuts}
+        cuts = [cut for name in names if (cut := retention.find_cut_off(folder, name, Keep(days=0), now=before))]
+        runs = {
+            cut.connection: retention.list_expired_runs(folder, cut, working=started.get(cut.connection))
+            for cut in cuts
+        }
         if not cuts:
             return ArchiveSummary()
         try:
@@ -66,7 +69,7 @@ def archive(
         for cut in cuts:
             for number in runs[cut.connection]:
                 shutil.rmtree(folder.run(cut.connection, number))
-            retention.forget(folder, cut)
+            retention.rewrite_history(folder, cut)
         return ArchiveSummary(connections=len(cuts), runs=sum(map(len, runs.values())), bytes=to.stat().st_size)
 
 

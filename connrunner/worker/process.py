@@ -18,22 +18,23 @@ from secrets import token_hex
 from types import FrameType
 from typing import Any
 
-from connrunner import connectors, profiles
+from connrunner import connectors
 from connrunner.config import load, secrets
 from connrunner.connectors import RunContext, command
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
-from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
+from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel, Result
 from connrunner.core.report import Level, Report
-from connrunner.core.run import Result, outcome_of
+from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.output import Output
 from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
+from connrunner.profiles import ProfileStore
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
@@ -110,7 +111,7 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     try:
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
-        report = so_far.watching(MaskedReport(report, mask))
+        report = so_far.observe(MaskedReport(report, mask))
         match job.connection.work:
             case Import() as work:
                 result = _import(job, work, plain, report, so_far)
@@ -130,13 +131,15 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     return replace(result, message=mask(result.message))
 
 
-def _store(job: Job, report: Report) -> AbstractContextManager[profiles.ProfileStore]:
-    return profiles.open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
+def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
+    from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
+
+    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
 
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: others read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -150,26 +153,26 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     settings = secrets.filled(work.source, plain)
     context = _run_context(job, report)
     with _private(), _store(job, report) as store:
-        known, mark = store.known(work, connection=name), store.mark(connection=name)
+        known, mark = store.load_known_files(work, connection=name), store.read_mark(name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
     fetched = source.fetch(settings, context, known=known, mark=mark)
     with _private(), _store(job, report) as store:
         try:
             done = store.import_files(
-                work,
-                fetched.files,
-                connection=name,
-                run=job.run,
-                at=job.started_at,
-                rejects=job.rejects,
-                mark=fetched.mark,
-                dry_run=job.rehearsal is not None,
+                ImportJob(
+                    work=work,
+                    files=fetched.files,
+                    stamp=_stamp(job),
+                    rejects=job.rejects,
+                    mark=fetched.mark,
+                    dry_run=job.rehearsal is not None,
+                )
             )
         except BaseException:
             with suppress(Exception):  # told to end in the very moment in which all became durable
-                so_far.imported(store.counts(connection=name, run=job.run))
+                so_far.note_import(store.read_counts(connection=name, run=job.run))
             raise
-    so_far.imported(done.counts)
+    so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
     result = _counted(done.counts, _import_message(done.counts), files=files)
     if job.rehearsal:
@@ -186,7 +189,6 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
-    facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = secrets.filled(work.destination, plain)
     context = _run_context(job, report)
@@ -195,19 +197,24 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     form = destination.form(settings, work.format)
     local = job.spool / f"export{_packing(target, form)}"
     with _store(job, report) as store:
-        done = store.export(work, **facts, path=local, form=form, samples=SAMPLES if job.rehearsal else 0)
+        most = SAMPLES if job.rehearsal else 0
+        done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
         if job.rehearsal:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            return _counted(store.exported(**facts), "there was nothing to send")
-        so_far.delivering(done.counts, done.rows_written, target)
+            return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
+        so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
-        so_far.delivered(delivered.where)
+        so_far.note_delivery(delivered.where)
         with _private():
-            counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
+            counts = store.confirm_export(_stamp(job), refused=delivered.refused, rejects=job.rejects)
     arrived = done.rows_written - len(delivered.refused)
     return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
+
+
+def _stamp(job: Job) -> RunStamp:
+    return RunStamp(connection=job.connection.name, run=job.run, at=job.started_at)
 
 
 def _packing(target: str, form: Format) -> str:
@@ -235,7 +242,7 @@ def _command(
 ) -> Result:
     done = command.run(
         work,
-        Output(mask=mask, report=report, counted=so_far.counted),
+        Output(mask=mask, report=report, counted=so_far.note_counts),
         workspace=job.workspace,
         environment={
             **secrets.filled(work.env, plain),
@@ -250,7 +257,7 @@ def _command(
     if done.timed_out:
         failure = f"it was ended after its timeout of {job.connection.timeout:,} s", "timeout"
     elif done.signal is not None:
-        failure = f"a signal ended the program: {signal_name(done.signal)}{said}", "signal"
+        failure = f"a signal ended the program: {describe_signal(done.signal)}{said}", "signal"
     elif done.exit_status:
         failure = f"the program ended with exit status {done.exit_status}{said}", "exit-status"
     else:
@@ -303,7 +310,7 @@ class MaskedReport:
         self._report.progress(stage, done, of)
 
 
-def signal_name(number: int) -> str:
+def describe_signal(number: int) -> str:
     """Return SIGKILL for 9, and the number itself for signals without a name."""
     try:
         return signal.Signals(number).name
@@ -314,7 +321,7 @@ def signal_name(number: int) -> str:
 def _begin_trace() -> trace.Trace:
     """Give the run its place in a trace, for every program that it starts."""
     said = os.environ.get("TRACEPARENT", "")
-    found = trace.of_run(said, trace=token_hex(16), span=token_hex(8))
+    found = trace.continue_trace(said, trace=token_hex(16), span=token_hex(8))
     os.environ["TRACEPARENT"] = found.parent
     if not found.continues:
         os.environ.pop("TRACESTATE", None)  # it belongs to another trace
@@ -330,7 +337,7 @@ def main() -> int:
     log = RunLog(job.state.log(job.connection.name, job.run))
     orders = SignalOrders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
-    so_far = PartialResult(tell=log.counted)
+    so_far = PartialResult(tell=log.write_counts)
     result = None
 
     def attempt() -> Result:
@@ -342,7 +349,7 @@ def main() -> int:
 
     found = _begin_trace()
     facts = {"trace_id": found.trace, "span_id": found.span}
-    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
+    log.write_start({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
@@ -352,7 +359,7 @@ def main() -> int:
     finally:
         orders.close()
     _leave_nothing(job, log)
-    log.ended(replace(result, attempts=max(1, attempts.number)))
+    log.write_end(replace(result, attempts=max(1, attempts.number)))
     log.close()
     return 0
 
@@ -376,10 +383,12 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
         case Terminated():
             done = Result(outcome=Outcome.INTERRUPTED, counts=so_far.counts, message=so_far.words, code="shutdown")
             with suppress(ConnrunnerError):
-                stops = (stop for stop in requests.stops(job.state) if stop.connection == job.connection.name)
+                stops = (
+                    stop for stop in requests.read_stop_requests(job.state) if stop.connection == job.connection.name
+                )
                 if stop := next((stop for stop in stops if stop.run == job.run), None):
-                    log.message(stop.told, level="warning")
-                    return runs.stopped(stop, done)
+                    log.message(stop.description, level="warning")
+                    return run_records.mark_stopped(stop, done)
             said = f"; {so_far.words}" if so_far.words else ""
             return replace(done, message=f"connrunner was told to end (SIGTERM){said}")
         case RunError():

@@ -43,7 +43,7 @@ LONGEST = 200  # characters
 
 
 @lru_cache(maxsize=1024)
-def canonical(text: str) -> str:
+def canonicalize(text: str) -> str:
     """Return *text*, five fields or a word such as `@daily`, as its five fields; ValueError for anything else."""
     if len(text) > LONGEST:
         raise ValueError(f"a cron expression has at most {LONGEST} characters, not {len(text):,}")
@@ -99,13 +99,13 @@ def _fields(expression: str) -> CronSim:
 
 
 @lru_cache(maxsize=1024)
-def times(expression: str) -> tuple[time, ...]:
+def times_of(expression: str) -> tuple[time, ...]:
     """Return the times of day at which *expression* fires, ascending."""
     fields = _fields(expression)
     return tuple(time(hour, minute) for hour, minute in product(sorted(fields.hours), sorted(fields.minutes)))
 
 
-def dates(expression: str, since: date) -> Iterator[date]:
+def dates_since(expression: str, since: date) -> Iterator[date]:
     """Yield the dates from *since* on; none when there is none for 50 years."""
     from cronsim import CronSim
 
@@ -118,7 +118,7 @@ def dates(expression: str, since: date) -> Iterator[date]:
         return
 
 
-def words(expression: str) -> str:
+def describe(expression: str) -> str:
     """Return when *expression* fires, such as `at 06:00 on Monday through Friday`."""
     said = _fields(expression).explain()
     return said[0].lower() + said[1:]

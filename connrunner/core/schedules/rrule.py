@@ -56,14 +56,14 @@ class Rule:
 
 
 @lru_cache(maxsize=1024)
-def canonical(text: str, *, start: date | None, at: time | None) -> str:
+def canonicalize(text: str, *, start: date | None, at: time | None) -> str:
     """Return the rule *text* with its parts in one order; ValueError when it is none.
 
     *start* is its DTSTART, *at* the time of day of a rule without BYHOUR.
     """
     parts = _parts(text)
     rule = _rule(parts)
-    _check(rule, parts, start, at)
+    _check(rule, start, at)
     return ";".join(f"{name}={parts[name]}" for name in PARTS if name in parts)
 
 
@@ -140,32 +140,43 @@ def _until(text: str) -> date | datetime:
         raise ValueError(f"UNTIL takes no {text!r:.40}; {advice}") from None
 
 
-def _check(rule: Rule, parts: dict[str, str], start: date | None, at: time | None) -> None:
+FREQUENCIES_OF = {  # part -> the frequencies that it goes with
+    "BYWEEKNO": ("YEARLY",),
+    "BYYEARDAY": ("YEARLY",),
+    "BYMONTHDAY": ("YEARLY", "MONTHLY", "DAILY"),
+}
+
+
+def _check(rule: Rule, start: date | None, at: time | None) -> None:
     """Raise ValueError for parts that RFC 5545 lets not stand together, and for what is missing."""
-    frequency, numbered = rule.frequency, [number for _, number in rule.weekdays if number]
     if rule.count is not None and rule.until is not None:
         raise ValueError("COUNT and UNTIL cannot stand together; leave one out")
-    for part, fits in (
-        ("BYWEEKNO", ("YEARLY",)),
-        ("BYYEARDAY", ("YEARLY",)),
-        ("BYMONTHDAY", ("YEARLY", "MONTHLY", "DAILY")),
-    ):
-        if part in parts and frequency not in fits:
-            raise ValueError(f"{part} does not go with FREQ={frequency}, only with {' or '.join(fits)}")
-    if numbered and (frequency not in ("MONTHLY", "YEARLY") or rule.says("BYWEEKNO")):
+    for part, fits in FREQUENCIES_OF.items():
+        if rule.says(part) and rule.frequency not in fits:
+            raise ValueError(f"{part} does not go with FREQ={rule.frequency}, only with {' or '.join(fits)}")
+    _check_weekdays(rule)
+    _check_times(rule, at)
+    if start is None:
+        _check_startless(rule)
+
+
+def _check_weekdays(rule: Rule) -> None:
+    numbered = [number for _, number in rule.weekdays if number]
+    if numbered and (rule.frequency not in ("MONTHLY", "YEARLY") or rule.says("BYWEEKNO")):
         raise ValueError("a weekday with a number, like 2TU, goes with FREQ=MONTHLY or YEARLY, without BYWEEKNO")
-    if any(abs(number) > 5 for number in numbered) and (frequency == "MONTHLY" or rule.says("BYMONTH")):
+    if any(abs(number) > 5 for number in numbered) and (rule.frequency == "MONTHLY" or rule.says("BYMONTH")):
         raise ValueError("a month has at most five of each weekday")
     if rule.says("BYWEEKNO") and not rule.weekdays:
         raise ValueError("BYWEEKNO needs BYDAY beside it")
     if rule.says("BYSETPOS") and not rule.says("BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYMONTH", "BYWEEKNO"):
         raise ValueError("BYSETPOS needs a part that it can choose from, like BYDAY")
+
+
+def _check_times(rule: Rule, at: time | None) -> None:
     if not rule.says("BYHOUR") and at is None:
         raise ValueError('a rule without BYHOUR needs `time`, like `time: "06:30"`')
     if rule.says("BYSETPOS") and len(_times(rule, at)) > 1:
         raise ValueError("BYSETPOS does not go with several times a day")
-    if start is None:
-        _check_startless(rule)
 
 
 def _check_startless(rule: Rule) -> None:
@@ -194,7 +205,7 @@ def _read(text: str) -> Rule:
 
 
 @lru_cache(maxsize=1024)
-def times(text: str, at: time | None) -> tuple[time, ...]:
+def times_of(text: str, at: time | None) -> tuple[time, ...]:
     """Return the times of day at which the canonical rule *text* fires, ascending."""
     return _times(_read(text), at)
 
@@ -205,7 +216,7 @@ def _times(rule: Rule, at: time | None) -> tuple[time, ...]:
     return tuple(time(hour, minute) for hour in hours for minute in minutes)
 
 
-def dates(text: str, start: date | None, since: date) -> Iterator[date]:
+def dates_since(text: str, start: date | None, since: date) -> Iterator[date]:
     """Yield the dates of the canonical rule *text* from *since* on, as if it had neither COUNT nor UNTIL."""
     rule = _read(text)
     since = max(since, start) if start else since
@@ -272,18 +283,18 @@ def _search(rule: Rule, start: date | None, first: date) -> Iterator[date]:
 
 
 @lru_cache(maxsize=1024)
-def last_wall(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
+def find_last_local_time(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
     """Return the last local time by COUNT or UNTIL of the canonical rule *text*; None when it goes on for ever."""
     rule = _read(text)
     if isinstance(rule.until, datetime):
-        return rule.until.astimezone(zone.load(timezone)).replace(tzinfo=None)
+        return rule.until.astimezone(zone.load_zone(timezone)).replace(tzinfo=None)
     if rule.until is not None:
         return datetime.combine(rule.until, time.max)
     if rule.count is None or start is None:
         return None
     each = _times(rule, at)
     whole, rest = divmod(rule.count - 1, len(each))
-    last = next(islice(dates(text, start, start), whole, None), None)
+    last = next(islice(dates_since(text, start, start), whole, None), None)
     return datetime.combine(last, each[rest]) if last else None
 
 
@@ -293,7 +304,7 @@ _PERIODS = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "yea
 _MONTHS = "January February March April May June July August September October November December".split()
 
 
-def words(text: str, at: time | None) -> str:
+def describe(text: str, at: time | None) -> str:
     """Return when the canonical rule *text* fires, without its start and end: `every 2 weeks on Monday at 06:30`."""
     rule = _read(text)
     period = _PERIODS[rule.frequency]

@@ -1,14 +1,14 @@
 """
-Which profiles go out now, and what each of them counts as: the temporary table `sending`.
+Which profiles go out now, and what each of them counts as: the temporary table `delta`.
 
-It has a row for each profile of the store, and for each one that is gone from it and that the partner is told of:
+It has a row for each profile of the store, and for each one that is gone from it and that the partner should delete:
 
     profile      its number
     verdict      what it counts as, as a place in `VERDICTS`
     digest       of the values that it has now, when it is selected
     known        it was sent before
-    identifiers  under which the partner knows it once this is sent, or knew it, when deletions are sent
-    bare         nothing but its identifiers may be told
+    identifiers  under which the partner knows it once this is sent, or knew it before, when deletions are sent
+    bare         nothing but its identifiers may leave
     refused      the partner refused it, which is known only after it was sent
 
 The rows of the file stand in the order of the profiles' numbers, the deleted ones after the others.
@@ -19,28 +19,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from connrunner.core.counts import Counts
+from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Export, Property
-from connrunner.profiles import consent, sql, where
+from connrunner.profiles import consent, where
 from connrunner.profiles.exporting import identifiers
-from connrunner.profiles.importing.merge import unbalanced
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 VERDICTS = ("created", "updated", "unchanged", "filtered", "consent_blocked", "deleted", "rejected")
 CREATED, UPDATED, UNCHANGED, FILTERED, BLOCKED, DELETED, REJECTED = range(len(VERDICTS))
 IN_ORDER = f"s.verdict = {DELETED}, s.profile"
 
 
-def decide(session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]], *, sender: str) -> Counts:
-    """Make the table for the connection *sender* and return its counters."""
+def create_delta(
+    session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]], connection: str
+) -> Counts:
+    """Make the table for *connection* and return its counters."""
     total = int(session.one("SELECT count(*) FROM store.profiles"))
-    condition = "true" if work.where is None else where.condition(session, work.where)
-    allowed = consent.allowed(work.objectives, session.model.objectives, session.layout.consent)
-    current = identifiers.as_json(columns.values()) if work.deleted == "send" else "NULL::VARCHAR"
+    condition = "true" if work.where is None else where.compile_condition(session, work.where)
+    allowed = consent.is_allowed(work.objectives, session.model.objectives, session.layout.consent)
+    current = identifiers.compose_identifiers(columns.values()) if work.deleted == "send" else "NULL::VARCHAR"
     selected = f"{condition} AND {allowed}"
-    with where.worked_out(work.where):
-        session.watched(
-            f"""CREATE OR REPLACE TEMP TABLE sending AS
+    with where.translate_errors(work.where):
+        session.execute_watched(
+            f"""CREATE OR REPLACE TEMP TABLE delta AS
             SELECT profile, digest, identifiers, NOT allowed AS bare, known, false AS refused, (CASE
                 WHEN NOT matches THEN {FILTERED} WHEN NOT allowed THEN {BLOCKED}
                 WHEN NOT known THEN {CREATED} WHEN digest IS DISTINCT FROM before THEN {UPDATED}
@@ -53,58 +55,58 @@ def decide(session: StoreSession, work: Export, columns: Mapping[str, tuple[Prop
                     coalesce(s.known, false) AS known, s.digest AS before
                 FROM store.profiles p LEFT JOIN (
                     SELECT profile, digest, identifiers, true AS known FROM store.sent
-                    WHERE connection = {sql.text(sender)}
+                    WHERE connection = {quote_text(connection)}
                 ) s ON s.profile = p._id
             )""",
             lambda part: session.report.progress("checking", round(part * total), total),
         )
     if work.deleted == "send":
-        _mark_deleted(session, [owner for owner, _ in columns.values() if owner.identifier], sender)
-    return counted(session)
+        _mark_deleted(session, [owner for owner, _ in columns.values() if owner.identifier], connection)
+    return count_delta(session)
 
 
-def _mark_deleted(session: StoreSession, exported: Sequence[Property], sender: str) -> None:
+def _mark_deleted(session: StoreSession, exported: Sequence[Property], connection: str) -> None:
     """
     Let what the partner knows and should know no more count as deleted.
 
-    An identifier that belongs to a selected profile by now is not told, or the partner would delete that one; somebody
-    of whom no identifier is left to tell is not told of at all.
+    An identifier that belongs to a selected profile by now is left out, or the partner would delete that one; a profile
+    of which no identifier is left is not sent at all.
     """
     session.execute(f"""
-        INSERT INTO sending BY NAME
+        INSERT INTO delta BY NAME
         SELECT profile, identifiers, true AS bare, true AS known, false AS refused FROM store.sent
-        WHERE connection = {sql.text(sender)} AND identifiers IS NOT NULL
+        WHERE connection = {quote_text(connection)} AND identifiers IS NOT NULL
             AND profile NOT IN (SELECT _id FROM store.profiles)""")
     lost = f"known AND (verdict IS NULL OR verdict IN ({FILTERED}, {BLOCKED}))"
-    if not session.one(f"SELECT count(*) FROM sending WHERE {lost}"):
+    if not session.one(f"SELECT count(*) FROM delta WHERE {lost}"):
         return
-    found = [identifiers.text_from_json(owner, "identifiers") for owner in exported]
+    found = [identifiers.extract_text(owner, "identifiers") for owner in exported]
     for owner, value in zip(exported, found, strict=True):
         session.execute(f"""
-            UPDATE sending SET identifiers = json_merge_patch(identifiers, {sql.text(json.dumps({owner.name: None}))})
+            UPDATE delta SET identifiers = json_merge_patch(identifiers, {quote_text(json.dumps({owner.name: None}))})
             WHERE {lost} AND {value} IN (
-                SELECT {value} FROM sending WHERE verdict IN ({CREATED}, {UPDATED}, {UNCHANGED}))""")
+                SELECT {value} FROM delta WHERE verdict IN ({CREATED}, {UPDATED}, {UNCHANGED}))""")
     session.execute(f"""
-        UPDATE sending SET verdict = {DELETED} WHERE {lost} AND coalesce({", ".join(found)}) IS NOT NULL;
-        DELETE FROM sending WHERE verdict IS NULL""")
+        UPDATE delta SET verdict = {DELETED} WHERE {lost} AND coalesce({", ".join(found)}) IS NOT NULL;
+        DELETE FROM delta WHERE verdict IS NULL""")
 
 
-def counted(session: StoreSession) -> Counts:
-    """Return what the table counts up to. RunError when that does not account for each of its rows."""
+def count_delta(session: StoreSession) -> Counts:
+    """Return the counters of the table. RunError when they do not account for each of its rows."""
     found = dict(
         session.execute(
-            f"SELECT CASE WHEN refused THEN {REJECTED} ELSE verdict END, count(*) FROM sending GROUP BY ALL"
+            f"SELECT CASE WHEN refused THEN {REJECTED} ELSE verdict END, count(*) FROM delta GROUP BY ALL"
         ).fetchall()
     )
     numbers = {name: found.get(number, 0) for number, name in enumerate(VERDICTS)}
     total = sum(found.values())
     counts = Counts(read=total, checked=total - numbers["filtered"], **numbers)
     if problem := counts.imbalance():
-        raise unbalanced(problem)
+        raise imbalance_error(problem)
     return counts
 
 
-def to_send(work: Export) -> str:
+def is_written(work: Export) -> str:
     """Return the condition that the row `s` of the table stands in the file."""
     verdicts = [CREATED, UPDATED, DELETED, *([UNCHANGED] if work.rows == "all" else [])]
     return f"s.verdict IN ({', '.join(map(str, verdicts))})"
@@ -114,5 +116,5 @@ def _digest(columns: Mapping[str, tuple[Property, str]]) -> str:
     # No text contains NUL, and none is empty. The columns' names are part of what is sent: a new column is a change of
     # every row.
     cells = [f"to_json({value})::VARCHAR" if owner.many else f"{value}::VARCHAR" for owner, value in columns.values()]
-    texts = [sql.text(json.dumps(list(columns))), *(f"coalesce({cell}, '')" for cell in cells)]
+    texts = [quote_text(json.dumps(list(columns))), *(f"coalesce({cell}, '')" for cell in cells)]
     return f"md5_number(concat_ws(chr(0), {', '.join(texts)}))"

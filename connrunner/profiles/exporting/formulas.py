@@ -2,22 +2,22 @@
 Texts that a spreadsheet would take for formulas are made safe: an apostrophe in front makes them texts again.
 
 A formula begins with = + - or @, in their wide forms too, after whatever blanks a program may overlook; a text that
-begins with a tab or a line break is made safe as well (OWASP, CSV injection). Numbers are no texts: -5 stays a number.
+begins with a tab or a line break is made safe as well (OWASP, CSV injection). Numbers are not texts: -5 stays a number.
 """
 
 from __future__ import annotations
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 
 _TEXTS = (PropertyType.TEXT, PropertyType.EMAIL)
 _BLANK = r"[\x00-\x20\x7f\x{85}\x{a0}\x{feff}\pZ]"
-_SIGN = r"[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
-_FORMULA = rf"^(?:[\t\r\n]|{_BLANK}*{_SIGN})"
+_START = r"[=+\-@\x{ff1d}\x{ff0b}\x{ff0d}\x{ff20}]"
+_FORMULA = rf"^(?:[\t\r\n]|{_BLANK}*{_START})"
 
 
-def safe(kind: PropertyType, cell: str) -> str:
-    """Return the expression of the *cell*, a text made of values of *kind*, as a spreadsheet may read it."""
+def escape_formula(kind: PropertyType, cell: str) -> str:
+    """Return the expression of the *cell*, a text made of values of *kind*, that no spreadsheet takes for a formula."""
     if kind not in _TEXTS:
         return cell
-    return f"CASE WHEN regexp_matches({cell}, {sql.text(_FORMULA)}) THEN '''' || {cell} ELSE {cell} END"
+    return f"CASE WHEN regexp_matches({cell}, {quote_text(_FORMULA)}) THEN '''' || {cell} ELSE {cell} END"

@@ -1,4 +1,4 @@
-"""Rows that the partner refused: they were not sent, and somebody has to see why."""
+"""Rows that the partner refused: they count as not sent, and a person has to see why."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from pathlib import Path
 
 from connrunner.core.model import Export
 from connrunner.errors import RunError
-from connrunner.profiles import rejects, sql
+from connrunner.profiles import rejects
 from connrunner.profiles.exporting import delta, identifiers
-from connrunner.profiles.readers.normalize import free, private
 from connrunner.profiles.results import RefusedRow
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 
-MOST = 100_000  # rows that are told of
+MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
 
 
-def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
-    """Mark the *refused* ones of the *rows* of the file in `sending`. RunError when there is no such row."""
+def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
+    """Mark the *refused* ones of the *rows* of the file in `delta`. RunError when a row is beyond these."""
     for one in refused:
         if not 0 <= one.row < rows:
             raise RunError(
@@ -27,35 +28,35 @@ def mark(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, 
                 hint="nothing was noted as sent, so the next run sends it again; please report this",
                 code="unknown-row",
             )
-    path = free(session.temp)  # DuckDB reads lines many times faster than it takes parameters
-    with private(path) as file:
+    path = choose_path(session.temp)  # DuckDB reads lines many times faster than it takes parameters
+    with open_private(path) as file:
         for one in refused:
             message = one.message if len(one.message) <= LONGEST else one.message[:LONGEST] + "…"
             line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
             file.write(line.encode("utf-8", "replace") + b"\n")
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE refusals AS
-        SELECT n.profile, r.* FROM read_json({sql.text(str(path))}, format = 'newline_delimited',
+        SELECT n.profile, r.* FROM read_json({quote_text(str(path))}, format = 'newline_delimited',
             columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
         JOIN (
             SELECT s.profile, row_number() OVER (ORDER BY {delta.IN_ORDER}) - 1 AS row
-            FROM sending s WHERE {delta.to_send(work)}
+            FROM delta s WHERE {delta.is_written(work)}
         ) n ON n.row = r.row;
-        UPDATE sending SET refused = true WHERE profile IN (SELECT profile FROM refusals)""")
+        UPDATE delta SET refused = true WHERE profile IN (SELECT profile FROM refusals)""")
     path.unlink()
 
 
-def tell(session: StoreSession, path: Path, *, file: str) -> None:
-    """Write why rows of *file* were refused to *path*, one JSON line for each, the first ones when there are many."""
-    rejects.prepare(session.connection)
-    key = identifiers.shown(session, "s.identifiers")
+def write_refusals(session: StoreSession, path: Path, *, file: str) -> None:
+    """Write to *path* why rows of *file* were refused, a JSON line for each of the first `MOST`."""
+    rejects.create_rejects(session)
+    key = identifiers.describe_identifiers(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
-        SELECT {sql.text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
+        SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
             r.code, r.message
-        FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN sending s ON s.profile = r.profile
+        FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN delta s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")
-    rejects.write(session.connection, path)
-    untold = int(session.one("SELECT count(*) FROM refusals")) - MOST
-    if untold > 0:
-        session.report.message(f"the rejects name the first {MOST:,} refusals; {untold:,} more are left out")
+    rejects.write_rejects(session, path)
+    unnamed = int(session.one("SELECT count(*) FROM refusals")) - MOST
+    if unnamed > 0:
+        session.report.message(f"the rejects name the first {MOST:,} refusals; {unnamed:,} more are left out")

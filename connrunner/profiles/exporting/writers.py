@@ -16,19 +16,21 @@ from typing import Literal
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.exporting import formulas, transcode
-from connrunner.profiles.readers.normalize import encoding, free, private
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_name, quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.profiles.text_encoding import find_codec
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
 
-Packing = Literal["none", "gzip", "zstd"]
-_SUFFIXES: dict[str, Packing] = {".gz": "gzip", ".zst": "zstd"}
+_Compression = Literal["none", "gzip", "zstd"]
+_SUFFIXES: dict[str, _Compression] = {".gz": "gzip", ".zst": "zstd"}
 
 
-def columns(session: StoreSession, wanted: Mapping[str, str]) -> dict[str, tuple[Property, str]]:
+def resolve_columns(session: StoreSession, wanted: Mapping[str, str]) -> dict[str, tuple[Property, str]]:
     """Return property and expression (over `profiles p`) of each *wanted* column. RunError for those that cannot be."""
     found: dict[str, tuple[Property, str]] = {}
     for column, name in wanted.items():
@@ -43,7 +45,7 @@ def columns(session: StoreSession, wanted: Mapping[str, str]) -> dict[str, tuple
     return found
 
 
-def check(form: Format) -> None:
+def check_writable(form: Format) -> None:
     """RunError when no file can be written as *form* says."""
     if form.type == "excel":
         raise RunError(
@@ -53,27 +55,31 @@ def check(form: Format) -> None:
         )
     if form.type != "csv":
         return
-    encoding(form.encoding)
-    for name, sign in (("delimiter", form.delimiter), ("quote", form.quote)):
-        if sign and not sign.isascii():
+    find_codec(form.encoding)
+    for name, character in (("delimiter", form.delimiter), ("quote", form.quote)):
+        if character and not character.isascii():
             raise RunError(
-                f"the `{name}` {sign!r} cannot be written: it is no ASCII character",
+                f"the `{name}` {character!r} cannot be written: it is no ASCII character",
                 hint='choose another one, like ";"',
                 code="unwritable-format",
             )
 
 
-def write(
+def write_rows(
     session: StoreSession,
     path: Path,
     form: Format,
     wanted: Mapping[str, tuple[Property, str]],
     source: str,
-    tell: Callable[[float], None],
+    on_progress: Callable[[float], None],
 ) -> None:
-    """Write the *wanted* columns of *source* (what follows `FROM`) to the new file *path*, for its owner only."""
-    check(form)
-    packing = _packing(form, path)
+    """
+    Write the *wanted* columns of *source* (what follows `FROM`) to the new file *path*, for its owner only.
+
+    *on_progress* is called meanwhile with the part (0 to 1) that is done.
+    """
+    check_writable(form)
+    compression = _choose_compression(form, path)
     names = [_header(session, form, name) for name in wanted]
     _check_distinct(names)
     cells = {name: _cell(form, *one) for name, one in zip(names, wanted.values(), strict=True)}
@@ -82,27 +88,29 @@ def write(
     elif form.type == "csv" and len(cells) == 1:
         # An empty line is no record to most readers; an empty text in quotes is one.
         cells = {name: f"coalesce({cell}, '')" for name, cell in cells.items()}
-    recoded = form.type == "csv" and encoding(form.encoding) != "utf-8"
-    options = _options(form, packing="none" if recoded else packing, spelt=_has_decimals(form, wanted))
-    target = free(session.temp) if recoded else path
-    private(target).close()
+    recoded = form.type == "csv" and find_codec(form.encoding) != "utf-8"
+    options = _options(form, compression="none" if recoded else compression, as_lines=_has_decimals(form, wanted))
+    target = choose_path(session.temp) if recoded else path
+    open_private(target).close()
     if _has_decimals(form, wanted):
         kinds = {name: owner for name, (owner, _) in zip(names, wanted.values(), strict=True)}
         selected = " || ".join(_json_line(cells, kinds))
     else:
-        selected = ", ".join(f"{cell} AS {sql.name(name)}" for name, cell in cells.items())
-    session.watched(f"COPY (SELECT {selected} FROM {source}) TO {sql.text(str(target))} ({options})", tell)
+        selected = ", ".join(f"{cell} AS {quote_name(name)}" for name, cell in cells.items())
+    session.execute_watched(
+        f"COPY (SELECT {selected} FROM {source}) TO {quote_text(str(target))} ({options})", on_progress
+    )
     if recoded:
-        transcode.transcode(session, target, path, form, packing)
+        transcode.transcode(target, path, form, compression)
         target.unlink()
 
 
-def _packing(form: Format, path: Path) -> Packing:
+def _choose_compression(form: Format, path: Path) -> _Compression:
     return _SUFFIXES.get(path.suffix.lower(), "none") if form.compression == "auto" else form.compression
 
 
 def _has_decimals(form: Format, wanted: Mapping[str, tuple[Property, str]]) -> bool:
-    """True for JSON whose lines we spell: DuckDB writes decimals with all places, or as doubles with 17 digits."""
+    """True for JSON whose lines we compose: DuckDB writes decimals with all places, or as doubles with 17 digits."""
     return form.type in ("jsonl", "json") and any(owner.type is PropertyType.DECIMAL for owner, _ in wanted.values())
 
 
@@ -110,32 +118,31 @@ def _json_line(cells: Mapping[str, str], owners: Mapping[str, Property]) -> Iter
     """Yield the expressions that make one JSON object of *cells*, one behind the other."""
     start = "{"
     for name, cell in cells.items():
-        yield sql.text(f"{start}{json.dumps(name, ensure_ascii=False)}:")
-        yield f"coalesce({_json(owners[name], cell)}, 'null')"
+        yield quote_text(f"{start}{json.dumps(name, ensure_ascii=False)}:")
+        yield f"coalesce({_json_value(owners[name], cell)}, 'null')"
         start = ","
     yield "'}'"
 
 
-def _json(owner: Property, cell: str) -> str:
+def _json_value(owner: Property, cell: str) -> str:
     if owner.type is not PropertyType.DECIMAL:
         return f"to_json({cell})::VARCHAR"
-    if not owner.many:
-        return values.plain(owner.type, cell)
-    return f"'[' || array_to_string(list_transform({cell}, lambda x: {values.plain(owner.type, 'x')}), ',') || ']'"
+    text = values.format_joined(owner, cell, ",")
+    return f"'[' || {text} || ']'" if owner.many else text
 
 
-def _options(form: Format, *, packing: Packing, spelt: bool) -> str:
-    """Return the options of COPY; with *spelt* its rows are lines of JSON already."""
-    if form.type == "parquet":  # which packs its columns itself
+def _options(form: Format, *, compression: _Compression, as_lines: bool) -> str:
+    """Return the options of COPY; *as_lines* says that its rows are lines of JSON already."""
+    if form.type == "parquet":  # which compresses its columns itself
         return f"FORMAT parquet, USE_TMP_FILE false, COMPRESSION {'gzip' if form.compression == 'gzip' else 'zstd'}"
-    common = f"USE_TMP_FILE false, COMPRESSION {packing}"
-    if spelt:
+    common = f"USE_TMP_FILE false, COMPRESSION {compression}"
+    if as_lines:
         around = r"PREFIX E'[\n\t', SUFFIX E'\n]\n', NEW_LINE E',\n\t', " if form.type == "json" else ""
         return rf"FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\n', {around}{common}"
     if form.type in ("jsonl", "json"):
         return f"FORMAT json, ARRAY {form.type == 'json'}, {common}"
-    return f"""FORMAT csv, HEADER {form.header}, DELIMITER {sql.text(form.delimiter)}, QUOTE {sql.text(form.quote)},
-        ESCAPE {sql.text(form.quote)}, NULLSTR '', {common}"""
+    return f"""FORMAT csv, HEADER {form.header}, DELIMITER {quote_text(form.delimiter)}, QUOTE {quote_text(form.quote)},
+        ESCAPE {quote_text(form.quote)}, NULLSTR '', {common}"""
 
 
 def _check_distinct(names: list[str]) -> None:
@@ -152,7 +159,7 @@ def _check_distinct(names: list[str]) -> None:
 def _header(session: StoreSession, form: Format, name: str) -> str:
     if form.type != "csv" or not form.spreadsheet:
         return name
-    return str(session.one(f"SELECT {formulas.safe(PropertyType.TEXT, sql.text(name))}"))
+    return str(session.one(f"SELECT {formulas.escape_formula(PropertyType.TEXT, quote_text(name))}"))
 
 
 def _cell(form: Format, owner: Property, value: str) -> str:
@@ -160,23 +167,22 @@ def _cell(form: Format, owner: Property, value: str) -> str:
         return value
     if form.type != "csv" and owner.type in _NUMBERS:
         return value
-    spelt = values.plain(owner.type, "x" if owner.many else value)
     if form.type != "csv":
-        return f"list_transform({value}, lambda x: {spelt})" if owner.many else spelt
-    cell = f"array_to_string(list_transform({value}, lambda x: {spelt}), '{SEPARATOR}')" if owner.many else spelt
-    return formulas.safe(owner.type, cell) if form.spreadsheet else cell
+        return values.format_each(owner, value)
+    cell = values.format_joined(owner, value, SEPARATOR)
+    return formulas.escape_formula(owner.type, cell) if form.spreadsheet else cell
 
 
 def _check_unquoted(session: StoreSession, form: Format, cells: Mapping[str, str], source: str) -> None:
     """RunError for the first value that would be taken for more than one, because no quotes keep it together."""
-    signs = {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
+    characters = {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
     cases, culprits = [], []
     for column, cell in cells.items():
-        for called, sign in signs.items():
-            if form.header and sign in column:
-                raise _needs_quotes(f"the name of the column {column!r}", called)
+        for called, character in characters.items():
+            if form.header and character in column:
+                raise _unquoted_error(f"the name of the column {column!r}", called)
             culprits.append((column, called))
-            cases.append(f"WHEN contains({cell}, {sql.text(sign)}) THEN {len(culprits) - 1}")
+            cases.append(f"WHEN contains({cell}, {quote_text(character)}) THEN {len(culprits) - 1}")
     found = session.execute(
         f"""SELECT row, culprit FROM (
             SELECT row_number() OVER () AS row, culprit FROM (
@@ -186,10 +192,10 @@ def _check_unquoted(session: StoreSession, form: Format, cells: Mapping[str, str
     ).fetchone()
     if found:
         column, called = culprits[found[1]]
-        raise _needs_quotes(f"the value of column {column!r} in row {found[0]:,}", called)
+        raise _unquoted_error(f"the value of column {column!r} in row {found[0]:,}", called)
 
 
-def _needs_quotes(what: str, called: str) -> RunError:
+def _unquoted_error(what: str, called: str) -> RunError:
     return RunError(
         f"{what} holds {called}, and `format` says that there are no quotes around it",
         hint="leave out `quote`, or choose another `delimiter`",

@@ -1,18 +1,18 @@
-"""What becomes of each staged row, and which columns it would change."""
+"""What becomes of each staged row, and which columns it would change: the temporary table `verdicts`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import duckdb
-
 from connrunner.core.model import Write
-from connrunner.profiles import consent, sql
+from connrunner.profiles import consent
 from connrunner.profiles.importing import match
 from connrunner.profiles.importing.match import Matches
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
@@ -44,7 +44,7 @@ class ColumnChange:
     bit: int
 
 
-def changes(plan: ImportPlan, layout: Layout) -> tuple[ColumnChange, ...]:
+def list_changes(plan: ImportPlan, layout: Layout) -> tuple[ColumnChange, ...]:
     """Return every column that *plan* may change, and how."""
     found = []
     for position, (column, new, updated, differs) in enumerate(_effects(plan, layout)):
@@ -53,37 +53,30 @@ def changes(plan: ImportPlan, layout: Layout) -> tuple[ColumnChange, ...]:
     return tuple(found)
 
 
-def flags(found: Sequence[ColumnChange]) -> tuple[str, ...]:
+def list_flags(changes: Sequence[ColumnChange]) -> tuple[str, ...]:
     """Return the columns of `verdicts` that hold flags."""
-    return tuple(dict.fromkeys(change.flag for change in found))
+    return tuple(dict.fromkeys(change.flag for change in changes))
 
 
-def classify(
-    connection: duckdb.DuckDBPyConnection,
-    stage: Stage,
-    plan: ImportPlan,
-    layout: Layout,
-    matches: Matches,
-    *,
-    retry: bool,
-) -> None:
+def classify_rows(session: StoreSession, stage: Stage, plan: ImportPlan, matches: Matches, *, retry: bool) -> None:
     """
     Make the temporary table `verdicts`: for each row `rn`, its profile's `pid`, its verdict and flags.
 
     `pid` is the profile's rowid, which holds within the transaction.
     """
-    found = changes(plan, layout)
+    layout = session.layout
+    found = list_changes(plan, layout)
     masks = [
         " | ".join(f"(({one.changes})::BIGINT << {one.bit})" for one in found if one.flag == flag) + f" AS {flag}"
-        for flag in flags(found)
+        for flag in list_flags(found)
     ]
     fate = "f.fate" if matches.fated else "NULL"
-    overflows = sql.any_of(overflow(mapped, layout) for mapped in plan.increments)
-    acts = consent.allowed(plan.work.objectives, plan.objectives, lambda name: said(plan, layout, name))
-    changed = sql.any_of(f"{flag} <> 0" for flag in flags(found))
-    connection.execute(f"""
+    overflows = any_of(overflows_column(mapped, layout) for mapped in plan.increments)
+    acts = consent.is_allowed(plan.work.objectives, plan.objectives, lambda name: _answer(plan, layout, name))
+    changed = any_of(f"{flag} <> 0" for flag in list_flags(found))
+    session.execute(f"""
         CREATE OR REPLACE TEMP TABLE verdicts AS
-        SELECT rn, pid, {", ".join(flags(found))}, (CASE
+        SELECT rn, pid, {", ".join(list_flags(found))}, (CASE
             WHEN fate = {match.SKIPPED} THEN {NUMBER["skipped"]}
             WHEN bad THEN {NUMBER["invalid"]}
             WHEN fate IN ({match.AMBIGUOUS}, {match.LINKED}) THEN {NUMBER["ambiguous"]}
@@ -99,16 +92,16 @@ def classify(
                 {acts} AS acts, {overflows} AS overflows, {", ".join(masks)}
             FROM {stage.table} s {matches.join}
         )""")
-    if plan.finds_by_one_identifier and match.note_later_rows(connection, stage, plan.groups[0][0], retry=retry):
-        connection.execute(
+    if plan.finds_by_one_identifier and match.mark_duplicates(session, stage, plan.groups[0][0], retry=retry):
+        session.execute(
             f"UPDATE verdicts SET verdict = {NUMBER['duplicate']}"
             f" WHERE rn IN (SELECT rn FROM fates WHERE fate = {match.DUPLICATE})"
         )
-    _refuse_taken_identifiers(connection, stage, plan, layout)
+    _refuse_taken_identifiers(session, stage, plan)
 
 
-def said(plan: ImportPlan, layout: Layout, objective: str) -> str:
-    """Return the expression of what the row, else the profile, says to an objective."""
+def _answer(plan: ImportPlan, layout: Layout, objective: str) -> str:
+    """Return the expression of the answer of the row, else of the profile, to an objective."""
     stored = layout.consent(objective)
     for number, (name, _) in enumerate(plan.consents):
         if name == objective:
@@ -116,7 +109,7 @@ def said(plan: ImportPlan, layout: Layout, objective: str) -> str:
     return stored
 
 
-def overflow(mapped: MappedField, layout: Layout) -> str:
+def overflows_column(mapped: MappedField, layout: Layout) -> str:
     """Return the condition that an increment leads beyond what its column holds."""
     value = f"s.v{mapped.number}"
     if not mapped.writes_existing:
@@ -166,9 +159,7 @@ def _effect(mapped: MappedField, layout: Layout, stored: str, value: str) -> tup
             return updated, f"{value} IS NOT NULL AND {updated} IS DISTINCT FROM {stored}"
 
 
-def _refuse_taken_identifiers(
-    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout
-) -> None:
+def _refuse_taken_identifiers(session: StoreSession, stage: Stage, plan: ImportPlan) -> None:
     """
     Make `taken` (rn, number of the field) and refuse its rows: they would give one identifier's value to two profiles.
 
@@ -176,24 +167,24 @@ def _refuse_taken_identifiers(
     it. A value that rows want for different profiles goes to none. An identifier that finds profiles by itself needs
     no look: its other owner would have been found.
     """
-    connection.execute("CREATE OR REPLACE TEMP TABLE taken (rn BIGINT, f INTEGER)")
+    session.execute("CREATE OR REPLACE TEMP TABLE taken (rn BIGINT, f INTEGER)")
     alone = {group[0].number for group in plan.groups if len(group) == 1}
-    for change, mapped in zip(changes(plan, layout), plan.fields, strict=False):
+    for change, mapped in zip(list_changes(plan, session.layout), plan.fields, strict=False):
         if not mapped.owner.identifier or mapped.number in alone:
             continue
         value = f"v{mapped.number}"
         created = f"v.verdict = {NUMBER['created']} AND {mapped.writes_new}"
         updated = f"v.verdict = {NUMBER['updated']} AND (v.{change.flag} >> {change.bit}) & 1 = 1"
-        connection.execute(f"""
+        session.execute(f"""
             INSERT INTO taken
             WITH takers AS (
                 SELECT v.rn, v.pid, s.{value} AS value FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
-                WHERE s.{value} IS NOT NULL AND ({sql.any_of((created, updated))})
+                WHERE s.{value} IS NOT NULL AND ({any_of((created, updated))})
             )
             SELECT t.rn, {mapped.number} FROM takers t
-            JOIN store.profiles p ON {layout.value(mapped.field.property)} = t.value
+            JOIN store.profiles p ON {session.layout.value(mapped.field.property)} = t.value
             UNION
             SELECT rn, {mapped.number} FROM takers
             WHERE value IN (SELECT value FROM takers GROUP BY value HAVING count(*) > 1)""")
-    if connection.execute("SELECT 1 FROM taken LIMIT 1").fetchone():
-        connection.execute(f"UPDATE verdicts SET verdict = {NUMBER['ambiguous']} WHERE rn IN (SELECT rn FROM taken)")
+    if session.execute("SELECT 1 FROM taken LIMIT 1").fetchone():
+        session.execute(f"UPDATE verdicts SET verdict = {NUMBER['ambiguous']} WHERE rn IN (SELECT rn FROM taken)")

@@ -1,33 +1,35 @@
-"""What an import would change, told value by value: for people who rehearse it."""
+"""What an import would change, value by value: for the person who asks for a dry run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER
-from connrunner.profiles.importing.keys import key
+from connrunner.profiles.importing.row_keys import describe_key
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.results import Difference
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
-SHOWN = 20  # differences
+MOST = 20  # differences
 SEPARATOR = "; "  # between the values of a `many` property
 
 
-def first(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> list[Difference]:
+def select_differences(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> list[Difference]:
     """Return up to *most* differences between the classified rows and their profiles, before they are merged."""
     if most <= 0:
         return []
+    differences = ", ".join(_differences(session, plan))
     # Each row that changes anything has a difference at least, so that few rows are looked at value by value.
     found = session.execute(f"""
         WITH few AS (
             SELECT rn FROM verdicts WHERE verdict IN ({NUMBER["created"]}, {NUMBER["updated"]})
             ORDER BY rn LIMIT {most}
         ), changed AS (
-            SELECT v.rn, v.verdict, {key(plan, masked=False)} AS key, unnest([{", ".join(_told(session, plan))}]) AS one
+            SELECT v.rn, v.verdict, {describe_key(plan, masked=False)} AS key, unnest([{differences}]) AS one
             FROM verdicts v JOIN few ON few.rn = v.rn JOIN {stage.table} s ON s.rowid = v.rn
             LEFT JOIN store.profiles p ON p.rowid = v.pid
         )
@@ -36,14 +38,14 @@ def first(session: StoreSession, stage: Stage, plan: ImportPlan, most: int) -> l
     return [Difference(profile=row[0], property=row[1], old=row[2], new=row[3]) for row in found.fetchall()]
 
 
-def _told(session: StoreSession, plan: ImportPlan) -> Iterator[str]:
+def _differences(session: StoreSession, plan: ImportPlan) -> Iterator[str]:
     """Yield the expression of each difference, NULL where there is none."""
-    changes = classify.changes(plan, session.layout)
+    changes = classify.list_changes(plan, session.layout)
     for place, (change, (name, mapped)) in enumerate(zip(changes, _names(plan), strict=True)):
         is_new = f"v.verdict = {NUMBER['created']}"
         new = f"CASE WHEN {is_new} THEN {_text(mapped, change.new)} ELSE {_text(mapped, change.updated)} END"
         differs = f"CASE WHEN {is_new} THEN {change.new} IS NOT NULL ELSE v.{change.flag} >> {change.bit} & 1 = 1 END"
-        yield f"""CASE WHEN {differs} THEN {{place: {place}, property: {sql.text(name)},
+        yield f"""CASE WHEN {differs} THEN {{place: {place}, property: {quote_text(name)},
             old: {_text(mapped, f"p.{change.column}")}, new: {new}}} END"""
 
 
@@ -57,7 +59,4 @@ def _names(plan: ImportPlan) -> Iterator[tuple[str, MappedField | None]]:
 def _text(mapped: MappedField | None, value: str) -> str:
     if mapped is None:
         return f"({value})::VARCHAR"
-    kind = mapped.owner.type
-    if not mapped.owner.many:
-        return values.plain(kind, f"({value})")
-    return f"array_to_string(list_transform({value}, lambda x: {values.plain(kind, 'x')}), {sql.text(SEPARATOR)})"
+    return values.format_joined(mapped.owner, f"({value})", SEPARATOR)

@@ -4,7 +4,7 @@ Which files has a connection read before, and which of their rows were refused?
 A file is the same when its name and the import's mapping are, and either its size and the source's stamp of its
 version, or its bytes. Refused rows (invalid and ambiguous ones) of a file that stays the same are offered again by
 each run; rows that were blocked for lack of consent, or found no profile, are not. Files whose rows are handed over
-once are not noted here: see `kept`.
+once are not noted here: see `retained_rows`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-import duckdb
-
 from connrunner.core.model import LocalFile
 from connrunner.profiles.importing.classify import REFUSED
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.session import StoreSession
 
 _ONE = "connection = ? AND name = ?"
 
@@ -40,81 +39,80 @@ class LedgerEntry:
         return "retry" if self.refused else "skip"
 
 
-def accepted(
-    connection: duckdb.DuckDBPyConnection, plan: ImportPlan, *, reader: str
-) -> Callable[[str, int, str], bool]:
+def load_accepted(session: StoreSession, plan: ImportPlan, connection: str) -> Callable[[str, int, str], bool]:
     """
-    Return what tells whether a file (name, bytes, its source's stamp) was imported with no row refused.
+    Return a function: was a file (name, bytes, its source's stamp) imported with no row refused?
 
-    It answers by what was known when it was made, the store closed or not. A file without a stamp is never known.
+    It answers by what was known when it was returned, the store closed or not. A file without a stamp is never known.
     """
     known = set(
-        connection.execute(
+        session.execute(
             "SELECT name, size, modified FROM store.files"
             " WHERE connection = ? AND mapping = ? AND modified <> '' AND coalesce(len(refused), 0) = 0",
-            [reader, plan.fingerprint],
+            [connection, plan.fingerprint],
         ).fetchall()
     )
     return lambda name, size, modified: (name, size, modified) in known
 
 
-def look_up(
-    connection: duckdb.DuckDBPyConnection,
+def find_entry(
+    session: StoreSession,
     file: LocalFile,
     plan: ImportPlan,
     *,
-    reader: str,
+    connection: str,
     digest: Callable[[], str],
 ) -> LedgerEntry:
-    """Return what is known about *file* of the connection *reader*; *digest* is asked only when its bytes decide."""
-    found = connection.execute(
+    """Return what is known about *file* of *connection*; *digest* is called only when its bytes decide."""
+    found = session.execute(
         "SELECT mapping, size, modified, digest, rows, coalesce(len(refused), 0), increments FROM store.files"
         f" WHERE {_ONE}",
-        [reader, file.name],
+        [connection, file.name],
     ).fetchone()
     if found is None:
         return LedgerEntry()
-    mapping, size, modified, bytes_digest, rows, refused, increments = found
-    meaning = plan.meaning(file)
+    mapping, size, modified, known_digest, rows, refused, increments = found
+    fingerprint = plan.fingerprint_of(file)
     if size != file.size:
         return LedgerEntry()
-    if not (modified and modified == file.modified) and bytes_digest != digest():
+    if not (modified and modified == file.modified) and known_digest != digest():
         return LedgerEntry()
-    if mapping != meaning:
+    if mapping != fingerprint:
         # The bytes are the same but mean something else now; what was added to a number must not be added again.
         return LedgerEntry(increments=tuple(increments))
-    return LedgerEntry(same=True, rows=rows, refused=refused, digest=bytes_digest, increments=tuple(increments))
+    return LedgerEntry(same=True, rows=rows, refused=refused, digest=known_digest, increments=tuple(increments))
 
 
-def forget(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
+def forget_file(session: StoreSession, file: LocalFile, connection: str) -> None:
     """Make *file* one that was never read."""
-    connection.execute(f"DELETE FROM store.files WHERE {_ONE}", [reader, file.name])
+    session.execute(f"DELETE FROM store.files WHERE {_ONE}", [connection, file.name])
 
 
-def refused(connection: duckdb.DuckDBPyConnection, file: LocalFile, *, reader: str) -> None:
+def load_refused(session: StoreSession, file: LocalFile, connection: str) -> None:
     """Make the temporary table `refused` (rn) of the rows of *file* that were refused."""
-    connection.execute(
+    session.execute(
         f"CREATE OR REPLACE TEMP TABLE refused AS SELECT unnest(refused) AS rn FROM store.files WHERE {_ONE}",
-        [reader, file.name],
+        [connection, file.name],
     )
 
 
-def remember(
-    connection: duckdb.DuckDBPyConnection,
+def record_file(
+    session: StoreSession,
     file: LocalFile,
     plan: ImportPlan,
     *,
-    reader: str,
+    connection: str,
     digest: str,
     rows: int,
     increments: Iterable[str],
     run: int,
 ) -> None:
-    """Note that *file* was read in the store's run number *run*, with the refused rows of the table `verdicts`."""
+    """Record that *file* was read in the store's run number *run*, with the refused rows of the table `verdicts`."""
     refusals = ", ".join(map(str, REFUSED))
-    forget(connection, file, reader=reader)
-    connection.execute(
+    fingerprint = plan.fingerprint_of(file)
+    forget_file(session, file, connection)
+    session.execute(
         f"""INSERT INTO store.files SELECT ?, ?, ?, ?, ?, ?, ?,
             (SELECT coalesce(list(rn ORDER BY rn), []) FROM verdicts WHERE verdict IN ({refusals})), ?, ?""",
-        [reader, file.name, plan.meaning(file), file.size, file.modified, digest, rows, sorted(increments), run],
+        [connection, file.name, fingerprint, file.size, file.modified, digest, rows, sorted(increments), run],
     )

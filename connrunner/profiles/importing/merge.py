@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-import duckdb
-
-from connrunner.core.counts import Counts
-from connrunner.errors import RunError
-from connrunner.profiles import sql
+from connrunner.core.counts import Counts, imbalance_error
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
-from connrunner.profiles.tables import Layout
+from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import any_of
 
 
-def counted(connection: duckdb.DuckDBPyConnection, stage: Stage) -> Counts:
+def count_verdicts(session: StoreSession, stage: Stage) -> Counts:
     """Return the counters of the classified rows. RunError when they do not account for every row of the file."""
-    found = dict(connection.execute("SELECT verdict, count(*) FROM verdicts GROUP BY verdict").fetchall())
+    found = dict(session.execute("SELECT verdict, count(*) FROM verdicts GROUP BY verdict").fetchall())
     numbers = {name: found.get(number, 0) for number, name in enumerate(VERDICTS)}
     counts = Counts(read=stage.rows, checked=stage.rows - numbers["skipped"], **numbers)
     if problem := counts.imbalance():
-        raise unbalanced(problem)
+        raise imbalance_error(problem)
     return counts
 
 
-def unbalanced(problem: str) -> RunError:
-    """Return the error for counters that do not add up; nothing has been changed then."""
-    return RunError(
-        f"the counters do not balance: {problem}",
-        hint="nothing was imported; please report this",
-        code="unbalanced",
-    )
-
-
-def merge(
-    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout, *, run: int, counts: Counts
-) -> None:
+def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts, *, run: int) -> None:
     """Write what the verdicts say, stamped with the number *run* of this run in `runs`."""
-    changes = classify.changes(plan, layout)
+    changes = classify.list_changes(plan, session.layout)
     if counts.updated:
-        written = _written(connection, changes)
+        written = _select_written(session, changes)
         assignments = ", ".join([f"_changed = {run}", *(f"{one.column} = {one.updated}" for one in written)])
-        _expect(
-            connection,
+        _execute_exactly(
+            session,
             f"""UPDATE store.profiles p SET {assignments}
                 FROM (SELECT v.pid, s.* FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
                     WHERE v.verdict = {NUMBER["updated"]}) s
@@ -51,24 +37,22 @@ def merge(
         )
     if counts.created:
         columns = ", ".join(["_id", "_created", "_changed", *(one.column for one in changes)])
-        first = _next_profiles(connection, stage.rows)
-        _expect(
-            connection,
+        first = _take_numbers(session, stage.rows)
+        _execute_exactly(
+            session,
             f"""INSERT INTO store.profiles ({columns})
                 SELECT {first} + s.rowid, {run}, {run}, {", ".join(one.new for one in changes)}
                 FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn WHERE v.verdict = {NUMBER["created"]}""",
             counts.created,
         )
     if counts.consent_blocked and plan.consents:
-        _record_refusals(connection, stage, plan, layout, run)
+        _record_objections(session, stage, plan, run)
 
 
-def _written(
-    connection: duckdb.DuckDBPyConnection, changes: tuple[classify.ColumnChange, ...]
-) -> list[classify.ColumnChange]:
+def _select_written(session: StoreSession, changes: tuple[classify.ColumnChange, ...]) -> list[classify.ColumnChange]:
     """Return the columns that change for at least one profile: a column that is not touched costs nothing."""
-    flags = classify.flags(changes)
-    found = connection.execute(
+    flags = classify.list_flags(changes)
+    found = session.execute(
         f"SELECT {', '.join(f'bit_or({flag})' for flag in flags)} FROM verdicts WHERE verdict = {NUMBER['updated']}"
     ).fetchone()
     assert found is not None
@@ -76,37 +60,35 @@ def _written(
     return [one for one in changes if masks[one.flag] >> one.bit & 1]
 
 
-def _next_profiles(connection: duckdb.DuckDBPyConnection, count: int) -> int:
+def _take_numbers(session: StoreSession, count: int) -> int:
     """Take *count* numbers for new profiles and return the first; they are never given again."""
-    found = connection.execute("SELECT value FROM store.about WHERE key = 'next_profile'").fetchone()
+    found = session.execute("SELECT value FROM store.about WHERE key = 'next_profile'").fetchone()
     assert found is not None
-    connection.execute("UPDATE store.about SET value = ? WHERE key = 'next_profile'", [str(int(found[0]) + count)])
+    session.execute("UPDATE store.about SET value = ? WHERE key = 'next_profile'", [str(int(found[0]) + count)])
     return int(found[0])
 
 
-def _record_refusals(
-    connection: duckdb.DuckDBPyConnection, stage: Stage, plan: ImportPlan, layout: Layout, run: int
-) -> None:
+def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, run: int) -> None:
     """
     Record what blocked rows refuse for the profiles they found.
 
-    The row itself is not acted on, but whoever says no must be remembered as having said so.
+    The row changes nothing else, but a person who says no must be remembered as having said so.
     """
-    columns = [layout.consents[objective] for objective, _ in plan.consents]
+    columns = [session.layout.consents[objective] for objective, _ in plan.consents]
     refuses = [f"coalesce(NOT s.o{number}, false)" for number in range(len(columns))]
-    told = [f"({no} AND p.{column} IS DISTINCT FROM false)" for no, column in zip(refuses, columns, strict=True)]
+    news = [f"({no} AND p.{column} IS DISTINCT FROM false)" for no, column in zip(refuses, columns, strict=True)]
     assignments = [
         f"{column} = CASE WHEN {no} THEN false ELSE p.{column} END" for no, column in zip(refuses, columns, strict=True)
     ]
-    connection.execute(f"""
+    session.execute(f"""
         UPDATE store.profiles p SET _changed = {run}, {", ".join(assignments)}
         FROM (SELECT v.pid, s.* FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
             WHERE v.verdict = {NUMBER["consent_blocked"]} AND v.pid IS NOT NULL) s
-        WHERE p.rowid = s.pid AND ({sql.any_of(told)})""")
+        WHERE p.rowid = s.pid AND ({any_of(news)})""")
 
 
-def _expect(connection: duckdb.DuckDBPyConnection, statement: str, rows: int) -> None:
+def _execute_exactly(session: StoreSession, statement: str, rows: int) -> None:
     """Execute *statement*. RunError when it changes another number of rows than the counters say."""
-    found = connection.execute(statement).fetchone()
+    found = session.execute(statement).fetchone()
     if found is None or found[0] != rows:
-        raise unbalanced(f"{rows:,} profiles were to be written, {found and found[0]} were")
+        raise imbalance_error(f"{rows:,} profiles were to be written, {found and found[0]} were")

@@ -1,4 +1,4 @@
-"""One file, whatever its format, becomes a stage."""
+"""One file, whatever its format, becomes a stage: its reader finds the records, and expectations are checked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expected, sql
-from connrunner.profiles.importing.stage import Stage, stage
+from connrunner.profiles import expectations
+from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
-from connrunner.profiles.readers.normalize import NormalizedFile, plain
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.normalize import NormalizedFile, normalize_file
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
 SAMPLE = 1 << 16
 
@@ -22,50 +23,62 @@ SAMPLE = 1 << 16
 _OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException)
 
 
-def read(
-    session: StoreSession, file: LocalFile, plan: ImportPlan, table: str, tell: Callable[[int, int], None]
+def stage_file(
+    session: StoreSession, file: LocalFile, plan: ImportPlan, table: str, on_progress: Callable[[int, int], None]
 ) -> Stage:
-    """Stage the rows of *file* in the temporary *table*; *tell* hears how many of about how many are read."""
-    form = plan.form(file)
-    opened = plain(file, form, session.temp)
+    """
+    Stage the rows of *file* in the temporary *table*.
 
-    def staged(rows: Rows) -> Stage:
-        return stage(session, table, rows, plan, file.name, lambda part: tell(round(part * rows.about), rows.about))
+    *on_progress* is called with how many rows are read, of about how many. RunError when the file cannot be read, or
+    lacks columns that the import maps or expects.
+    """
+    form = plan.form_of(file)
+    normalized = normalize_file(file, form, session.temp)
+
+    def stage(records: RecordSource) -> Stage:
+        about = records.about
+        return create_stage(
+            session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
+        )
 
     if form.type == "parquet":
-        return staged(_parquet(session, opened, plan))
+        return stage(_find_parquet(session, normalized, plan))
     if form.type == "excel":
-        return staged(_excel(session, file, opened, plan, tell))
+        return stage(_find_excel(session, file, normalized, plan, on_progress))
     if form.type == "json":
-        opened, about = json.lines(opened, form.rows, session.temp, tell)
-        return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
-    about = _about(opened)
+        normalized, about = json.copy_items(normalized, form.rows, session.temp, on_progress)
+        return _check_objects(
+            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
+        )
+    about = _estimate_rows(normalized)
     if form.type == "jsonl":
-        jsonlines.check_start(opened)
-        return _objects(session, staged(jsonlines.rows(opened, plan.columns, about=about)), plan, opened)
-    names, lines = csv.header(opened, form, plan.columns)
-    expected.check_columns(plan.work.expect, file.name, names)
+        jsonlines.check_start(normalized)
+        return _check_objects(
+            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
+        )
+    names, lines = csv.read_header(normalized, form, plan.columns)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
     try:
         if lines <= 1:
-            return staged(csv.rows(opened, form, names, lines, about=about))
+            return stage(csv.find_records(normalized, form, names, lines, about=about))
     except _OTHER_ERRORS:
         raise
     except duckdb.Error as error:
         session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
-    # Of rows that come once all is kept, should they be refused: the mapping may be what is wrong.
+    # Keep every column of rows delivered only once: if they are refused, a corrected mapping may need them.
     wanted = names if file.once else plan.columns
-    return staged(csv.rewritten(opened, form, names, lines, wanted, session.temp))
+    return stage(csv.copy_records(normalized, form, names, lines, wanted, session.temp))
 
 
-def _about(file: NormalizedFile) -> int:
+def _estimate_rows(file: NormalizedFile) -> int:
     """Return about how many rows the file has, from the length of its first lines."""
     with file.path.open("rb") as opened:
         sample = opened.read(SAMPLE)
     return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
 
 
-def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> Rows:
-    relation = parquet.relation(file)
+def _find_parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> RecordSource:
+    relation = parquet.make_relation(file)
     try:
         columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
         about = session.one(f"SELECT count(*) FROM {relation}")
@@ -78,44 +91,48 @@ def _parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> R
     names = [name for name, _ in columns]
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise csv.missing_column(file.name, missing, names)
-    expected.check_columns(plan.work.expect, file.name, names)
-    return parquet.rows(file, columns, _kinds(plan), about=about)
+        raise csv.missing_column_error(file.name, missing, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
+    return parquet.find_records(file, columns, _kinds(plan), about=about)
 
 
-def _excel(
-    session: StoreSession, file: LocalFile, opened: NormalizedFile, plan: ImportPlan, tell: Callable[[int, int], None]
-) -> Rows:
-    sheet = plan.form(file).sheet
-    names = excel.columns(opened, sheet)
+def _find_excel(
+    session: StoreSession,
+    file: LocalFile,
+    normalized: NormalizedFile,
+    plan: ImportPlan,
+    on_progress: Callable[[int, int], None],
+) -> RecordSource:
+    sheet = plan.form_of(file).sheet
+    names = excel.read_columns(normalized, sheet)
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise csv.missing_column(file.name, missing, names)
+        raise csv.missing_column_error(file.name, missing, names)
     csv.check_unique(names, file.name, plan.columns)
-    expected.check_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
-    return excel.rows(opened, sheet, names, _kinds(plan), plan.columns, copied, session.temp, tell)
+    return excel.copy_records(normalized, sheet, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
 
 
 def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
     return {mapped.field.column: mapped.owner.type for mapped in plan.fields}
 
 
-def _objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
-    """Look at what the objects of *file* have, now that they are staged."""
+def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
+    """Check which members the objects of *file* have, now that they are staged."""
     if names := plan.work.expect.columns if result.rows else ():
-        cells = [f"json_type(record, {sql.text(jsonlines.pointer_to(name))})" for name in names]
+        cells = [f"json_type(record, {quote_text(jsonlines.pointer_to(name))})" for name in names]
         found = session.execute(
-            f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.relation(file.path, ())}"
+            f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.make_relation(file.path, ())}"
         ).fetchall()[0]
         there = [name for name, count in zip(names, found, strict=True) if count]
-        expected.check_columns(plan.work.expect, file.name, there)
+        expectations.check_expected_columns(plan.work.expect, file.name, there)
     _warn_of_absent_members(session, result, plan, file.name)
     return result
 
 
 def _warn_of_absent_members(session: StoreSession, result: Stage, plan: ImportPlan, name: str) -> None:
-    """A column that no object has is a misspelt one more often than not; objects may leave out what they lack."""
+    """Warn of columns that no object has: objects may leave out members, but mostly such a column is misspelt."""
     found: Sequence[int] = session.execute(
         f"SELECT {', '.join(f'count(v{mapped.number})' for mapped in plan.fields)}, count(bad) FROM {result.table}"
     ).fetchall()[0]

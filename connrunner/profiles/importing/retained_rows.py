@@ -1,73 +1,69 @@
 """
-Refused rows that stand nowhere else: those of sources that hand over each row once.
+Refused rows that stand nowhere else: those of sources that deliver each row once.
 
-They are kept as they came, as JSON texts, and offered again by each run of their connection, as its first file, called
-`kept rows`; so whatever newer rows say comes on top. They count in `read` like the rows of any file. A kept row goes
+They are retained as they came, as JSON texts, and offered again by each run of their connection, as its first file,
+called `kept rows`; so what newer rows say wins. They count in `read` like the rows of any file. A retained row goes
 
   - when it is refused no more, whatever else became of it;
   - when it would be refused again, and a newer row of the same run, be that one refused or not, has a key in common
     with it or is about a profile that it found: it then counts as `duplicate`.
 
-So of one profile no more is kept than the newest refused row, and what could not be read at all stays until somebody
-forgets it (`forget`): nobody else has it.
+So of one profile no more is retained than the newest refused row. A row that could not be read at all stays until the
+connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
-from connrunner.profiles import sql
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
-from connrunner.profiles.importing.keys import key
-from connrunner.profiles.importing.merge import unbalanced
-from connrunner.profiles.importing.stage import Stage, stage
+from connrunner.profiles.importing.match import meets_profile
+from connrunner.profiles.importing.row_keys import describe_key
+from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import all_of, quote_text, quote_texts
 
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
 _REFUSED = f"verdict IN ({', '.join(map(str, REFUSED))})"
 
 
-def offered(session: StoreSession, plan: ImportPlan, *, reader: str, table: str) -> Stage | None:
-    """Stage the kept rows of the connection *reader* in the temporary *table*; None when there are none."""
-    count = kept(session, reader)
+def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, table: str) -> Stage | None:
+    """Stage the retained rows of *connection* in the temporary *table*; None when there are none."""
+    count = int(session.one("SELECT count(*) FROM store.kept WHERE connection = ?", [connection]))
     if not count:
         return None
     session.execute(
         f"""CREATE OR REPLACE TEMP TABLE kept_rows AS
-        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {sql.text(reader)}
+        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {quote_text(connection)}
         ORDER BY number"""
     )
     names = list(plan.columns)
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
     pointer = {name: jsonlines.pointer_to(name) for name in names}
-    rows = Rows(
-        relation=f"(SELECT *, json_extract_string(record, {sql.texts(pointer.values())}) AS texts FROM kept_rows)",
+    records = RecordSource(
+        relation=f"(SELECT *, json_extract_string(record, {quote_texts(pointer.values())}) AS texts FROM kept_rows)",
         cell=place.__getitem__,
         cells=lambda name, separator: (
-            f"""CASE WHEN json_type(record, {sql.text(pointer[name])}) = 'ARRAY'
+            f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
             THEN json_extract_string({place[name]}, '$[*]')
-            WHEN cells THEN string_split({place[name]}, {sql.text(separator)}) ELSE [{place[name]}] END"""
+            WHEN cells THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
         ),
-        present=lambda name: f"json_type(record, {sql.text(pointer[name])}) IS NOT NULL",
-        flaw="flaw",
-        whole="record::VARCHAR",
+        present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
+        error="flaw",
+        record="record::VARCHAR",
         about=count,
     )
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
-    return stage(session, table, rows, plan, NAME, lambda _: None)
+    return create_stage(session, table, records, plan, NAME, lambda _: None)
 
 
-def kept(session: StoreSession, reader: str) -> int:
-    """Return how many rows are kept for the connection *reader*."""
-    return int(session.one("SELECT count(*) FROM store.kept WHERE connection = ?", [reader]))
-
-
-def supersede(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: ImportPlan) -> None:
+def mark_superseded(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: ImportPlan) -> None:
     """Make duplicates of the classified rows of *old* that are refused, and that rows of *newer* stages replace."""
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE replaceable AS
@@ -75,11 +71,11 @@ def supersede(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: I
         CREATE OR REPLACE TEMP TABLE superseded (rn BIGINT)""")
     if not session.one("SELECT count(*) FROM replaceable"):
         return
-    session.execute(f"CREATE OR REPLACE TEMP TABLE owners AS {_owners(session, plan)}")
+    session.execute(f"CREATE OR REPLACE TEMP TABLE owners AS {_select_owners(session, plan)}")
     for fresh in newer:
         for group in plan.groups:
-            same_key = sql.all_of(f"s.v{mapped.number} = k.v{mapped.number}" for mapped in group)
-            same_profile = sql.all_of(f"s.v{mapped.number} = k.{_known(mapped)}" for mapped in group)
+            same_key = all_of(f"s.v{mapped.number} = k.v{mapped.number}" for mapped in group)
+            same_profile = all_of(f"s.v{mapped.number} = k.{_stored_column(mapped)}" for mapped in group)
             session.execute(f"""
                 INSERT INTO superseded SELECT k.rn FROM replaceable k JOIN {fresh.table} s ON {same_key};
                 INSERT INTO superseded SELECT k.rn FROM owners k JOIN {fresh.table} s ON {same_profile}""")
@@ -89,63 +85,59 @@ def supersede(session: StoreSession, old: Stage, newer: Iterable[Stage], plan: I
         DELETE FROM taken WHERE rn IN (FROM superseded)""")
 
 
-def _owners(session: StoreSession, plan: ImportPlan) -> str:
+def _select_owners(session: StoreSession, plan: ImportPlan) -> str:
     """Return the query of the profiles that replaceable rows found: the rows and the profiles' identifiers."""
     identifiers = {mapped.number: mapped for group in plan.groups for mapped in group}.values()
-    told = ", ".join(f"{session.layout.value(one.field.property)} AS {_known(one)}" for one in identifiers)
+    found = ", ".join(f"{session.layout.value(one.field.property)} AS {_stored_column(one)}" for one in identifiers)
     return " UNION ALL ".join(
-        f"SELECT s.rn, {told} FROM replaceable s JOIN store.profiles p ON {_meets(session, group)}"
+        f"SELECT s.rn, {found} FROM replaceable s JOIN store.profiles p ON {meets_profile(session, group)}"
         for group in plan.groups
     )
 
 
-def _meets(session: StoreSession, group: Sequence[MappedField]) -> str:
-    return sql.all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
-
-
-def _known(mapped: MappedField) -> str:
+def _stored_column(mapped: MappedField) -> str:
     return f"p{mapped.number}"
 
 
-def tell_superseded(session: StoreSession, old: Stage, plan: ImportPlan, *, part: int) -> None:
-    """Add the rows that `supersede` found to the temporary table `rejects`."""
+def reject_superseded(session: StoreSession, old: Stage, plan: ImportPlan, *, part: int) -> None:
+    """Add the rows that `mark_superseded` found to the temporary table `rejects`."""
     session.execute(
         f"""INSERT INTO rejects (file, part, line, key, stage, code, message)
-        SELECT {sql.text(NAME)}, {part}, s.rowid + {old.first_line}, {key(plan, masked=True)}, 'match', 'duplicate',
-            'a newer row is about the same profile and replaces this one'
+        SELECT {quote_text(NAME)}, {part}, s.rowid + {old.first_line}, {describe_key(plan, masked=True)},
+            'match', 'duplicate', 'a newer row is about the same profile and replaces this one'
         FROM {old.table} s WHERE s.rowid IN (FROM superseded)"""
     )
 
 
-def settle(session: StoreSession) -> None:
-    """Forget the offered rows that `verdicts` refuses no more."""
+def drop_settled(session: StoreSession) -> None:
+    """Drop the retained rows that `verdicts` refuses no more."""
     session.execute(
         f"""DELETE FROM store.kept WHERE number IN (
             SELECT k.number FROM kept_rows k JOIN verdicts v ON v.rn = k.rowid WHERE NOT v.{_REFUSED})"""
     )
 
 
-def keep(session: StoreSession, file: Stage, form: Format, *, reader: str, part: int, run: int) -> None:
-    """Keep the rows of the stage *file* that `verdicts` refuses, with the first of their reasons in `rejects`."""
+def retain_refused(session: StoreSession, stage: Stage, form: Format, connection: str, *, part: int, run: int) -> None:
+    """Retain the rows of *stage* that `verdicts` refuses, with the first of their reasons in `rejects`."""
     wanted = int(session.one(f"SELECT count(*) FROM verdicts WHERE {_REFUSED}"))
     if not wanted:
         return
     # The file is read once more: to stage all of its rows whole would cost each run what few runs need.
-    records = file.records
+    records = stage.records
     numbered = f"SELECT *, row_number() OVER () - 1 AS rn FROM {records.relation}"
     session.execute(f"""
-        CREATE OR REPLACE TEMP TABLE keeping AS
-        SELECT r.rn, {records.flaw} AS flaw, {records.whole} AS whole FROM ({numbered}) r
+        CREATE OR REPLACE TEMP TABLE retained AS
+        SELECT r.rn, {records.error} AS flaw, {records.record} AS record FROM ({numbered}) r
         WHERE r.rn IN (SELECT rn FROM verdicts WHERE {_REFUSED})""")
-    if (found := session.one("SELECT count(*) FROM keeping")) != wanted:
-        raise unbalanced(f"{wanted:,} refused rows were to be kept, {found:,} were")
+    if (found := session.one("SELECT count(*) FROM retained")) != wanted:
+        raise imbalance_error(f"{wanted:,} refused rows were to be kept, {found:,} were")
     first = int(session.one("SELECT coalesce(max(number) + 1, 0) FROM store.kept"))
     session.execute(
         f"""INSERT INTO store.kept
-        SELECT ?, {first} + k.rn, k.flaw, {form.type not in ("json", "jsonl")}, k.whole, r.code, {run}
-        FROM keeping k LEFT JOIN (
-            SELECT line - {file.first_line} AS rn, arg_min(code, coalesce(field, '')) AS code
+        SELECT ?, {first} + k.rn, k.flaw, {form.type not in ("json", "jsonl")}, k.record, r.code, {run}
+        FROM retained k LEFT JOIN (
+            SELECT line - {stage.first_line} AS rn, arg_min(code, coalesce(field, '')) AS code
             FROM rejects WHERE part = {part} GROUP BY line
         ) r ON r.rn = k.rn""",
-        [reader],
+        [connection],
     )

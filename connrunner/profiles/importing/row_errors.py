@@ -1,25 +1,26 @@
-"""What is wrong with the bad rows of a stage, worked out from the texts that they keep."""
+"""The errors in the bad rows of a stage, found in the texts that these keep."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.importing import stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.sql_fragments import all_of, any_of
 
 ROW = -1  # stands for the row where a field's number is expected
 
 
-def objective(number: int) -> int:
-    """Return what stands for the objective *number* where a field's number is expected."""
+def objective_number(number: int) -> int:
+    """Return what stands for the objective *number* where a field's number is expected: below `ROW`."""
     return -2 - number
 
 
-def flaws(bad_rows: str, plan: ImportPlan) -> str:
-    """Return the query of `rn`, `key`, field number `f`, `code` and `value` of each flaw in *bad_rows*, a query."""
-    texts = ["bad[1] AS flaw"]
+def select_errors(bad_rows: str, plan: ImportPlan) -> str:
+    """Return the query of `rn`, `key`, field number `f`, `code` and `value` of each error in *bad_rows*, a query."""
+    texts = ["bad[1] AS record_error"]
     for position, mapped in enumerate(plan.fields, 2):
         text = f"json_extract_string(bad[{position}], '$[*]')" if mapped.owner.many else f"bad[{position}]"
         texts.append(f"{text} AS r{mapped.number}")
@@ -32,17 +33,17 @@ def flaws(bad_rows: str, plan: ImportPlan) -> str:
 
 
 def _reasons(plan: ImportPlan) -> Iterator[str]:
-    yield _reason("flaw IS NOT NULL", ROW, "flaw")
+    yield _reason("record_error IS NOT NULL", ROW, "record_error")
     for mapped in plan.fields:
-        wrong = f"v{mapped.number} IS NULL AND {stage.filled(mapped)}"
-        yield _reason(f"flaw IS NULL AND {wrong}", mapped.number, _code(mapped), _culprit(mapped))
+        wrong = f"v{mapped.number} IS NULL AND {stage.is_field_filled(mapped)}"
+        yield _reason(f"record_error IS NULL AND {wrong}", mapped.number, _code(mapped), _culprit(mapped))
     for number in range(len(plan.consents)):
-        wrong = f"o{number} IS NULL AND {values.filled(f'q{number}')}"
-        shown = values.shown(f"q{number}", personal=True)
-        yield _reason(f"flaw IS NULL AND {wrong}", objective(number), "'wrong-type'", shown)
+        wrong = f"o{number} IS NULL AND {values.is_filled(f'q{number}')}"
+        text = values.redact(f"q{number}", personal=True)
+        yield _reason(f"record_error IS NULL AND {wrong}", objective_number(number), "'wrong-type'", text)
     # A key that is there but wrong is one mistake, not two.
-    spelt = sql.any_of(sql.all_of(map(stage.filled, group)) for group in plan.groups)
-    lacking = f"flaw IS NULL AND {stage.keyless(plan)} AND NOT coalesce({spelt}, false)"
+    present = any_of(all_of(map(stage.is_field_filled, group)) for group in plan.groups)
+    lacking = f"record_error IS NULL AND {stage.has_no_key(plan)} AND NOT coalesce({present}, false)"
     yield _reason(lacking, ROW, "'missing-key'")
 
 
@@ -54,8 +55,8 @@ def _culprit(mapped: MappedField) -> str:
     """Return the expression of the text that is no value, as a log may show it."""
     raw = f"r{mapped.number}"
     if mapped.owner.many:
-        raw = f"list_filter({raw}, lambda x: {stage.member(mapped)} IS NULL)[1]"
-    return values.shown(raw, personal=mapped.owner.personal)
+        raw = f"list_filter({raw}, lambda x: {stage.parse_member(mapped)} IS NULL)[1]"
+    return values.redact(raw, personal=mapped.owner.personal)
 
 
 def _code(mapped: MappedField) -> str:

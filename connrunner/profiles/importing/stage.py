@@ -1,4 +1,4 @@
-"""The rows of one file, typed and with what is wrong with them, in the order of the file."""
+"""The rows of one file with typed values and their errors, in the order of the file."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql, values
+from connrunner.profiles import values
 from connrunner.profiles.mapping import ImportPlan, MappedField
-from connrunner.profiles.readers.rows import Rows
+from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import all_of, any_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,30 +29,35 @@ class Stage:
     table: str
     rows: int
     first_line: int
-    records: Rows  # where they came from
+    records: RecordSource  # where they came from
 
 
-def stage(
-    session: StoreSession, table: str, rows: Rows, plan: ImportPlan, name: str, tell: Callable[[float], None]
+def create_stage(
+    session: StoreSession,
+    table: str,
+    records: RecordSource,
+    plan: ImportPlan,
+    name: str,
+    on_progress: Callable[[float], None],
 ) -> Stage:
     """
-    Fill *table* with the *rows* of the file *name*; *tell* hears meanwhile which part (0 to 1) is done.
+    Fill *table* with the *records* of the file *name*; *on_progress* is called with the part (0 to 1) that is done.
 
     Outside of any transaction only: there DuckDB numbers the rows of a new table from 0 in the order of the file,
     which is what lets it read with all cores and still name the line of each mistake.
     """
-    query = _select(rows, plan)
+    query = _select(records, plan)
     _check_straight(session, query, name)
-    session.watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", tell)
+    session.execute_watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", on_progress)
     count, first, last = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
     if count and (first, last) != (0, count - 1):
-        raise _unordered(name, f"the rows are numbered {first} to {last}, and there are {count:,}")
-    return Stage(table=table, rows=count, first_line=rows.first_line, records=rows)
+        raise _order_error(name, f"the rows are numbered {first} to {last}, and there are {count:,}")
+    return Stage(table=table, rows=count, first_line=records.first_line, records=records)
 
 
 def _check_straight(session: StoreSession, query: str, name: str) -> None:
     """
-    RunError unless *query* is worked out in one line from the file to the table.
+    RunError unless DuckDB executes *query* in one line from the file to the table.
 
     DuckDB keeps the order of a scan through anything but a join, a union or a sort, and an optimizer may make a join of
     what looks like none: a list of constants after IN is enough.
@@ -60,11 +66,11 @@ def _check_straight(session: StoreSession, query: str, name: str) -> None:
     node = json.loads(found[0][1])[0]
     while node["children"]:
         if len(node["children"]) > 1:
-            raise _unordered(name, f"DuckDB would read it with a {node['name'].strip()}")
+            raise _order_error(name, f"DuckDB would read it with a {node['name'].strip()}")
         node = node["children"][0]
 
 
-def _unordered(name: str, reason: str) -> RunError:
+def _order_error(name: str, reason: str) -> RunError:
     return RunError(
         f"the rows of {name} cannot be numbered in the order of the file: {reason}",
         hint="nothing was imported; please report this with your version of DuckDB",
@@ -72,59 +78,60 @@ def _unordered(name: str, reason: str) -> RunError:
     )
 
 
-def _select(rows: Rows, plan: ImportPlan) -> str:
-    """Return the query: the innermost part reads texts, the middle one types them, the outer one tells what is bad."""
-    raw, typed, out, bad, texts = [f"{rows.flaw} AS flaw"], ["*"], [], ["flaw IS NOT NULL"], ["flaw"]
+def _select(records: RecordSource, plan: ImportPlan) -> str:
+    """Return the query: the innermost part reads texts, the middle one types them, the outer one finds bad rows."""
+    raw, typed, out = [f"{records.error} AS record_error"], ["*"], []
+    bad, texts = ["record_error IS NOT NULL"], ["record_error"]
     for mapped in plan.fields:
         number, column = mapped.number, mapped.field.column
-        raw.append(f"{_text(mapped, rows)} AS r{number}")
-        typed.append(f"{_value(mapped, nul=rows.nul)} AS v{number}")
+        raw.append(f"{_text(mapped, records)} AS r{number}")
+        typed.append(f"{_value(mapped, nul=records.nul)} AS v{number}")
         out.append(f"v{number}")
         if mapped.field.empty == "clear":
-            raw.append(f"{rows.present(column)} AS p{number}")
+            raw.append(f"{records.present(column)} AS p{number}")
             out.append(f"(p{number} AND v{number} IS NULL) AS e{number}")
-        bad.append(f"v{number} IS NULL AND {filled(mapped)}")
+        bad.append(f"v{number} IS NULL AND {is_field_filled(mapped)}")
         texts.append(f"to_json(r{number})::VARCHAR" if mapped.owner.many else f"r{number}")
     for number, (_, column) in enumerate(plan.consents):
-        raw.append(f"{rows.cell(column)} AS q{number}")
-        typed.append(f"{values.one(PropertyType.BOOLEAN, f'q{number}')} AS o{number}")
+        raw.append(f"{records.cell(column)} AS q{number}")
+        typed.append(f"{values.parse_value(PropertyType.BOOLEAN, f'q{number}')} AS o{number}")
         out.append(f"o{number}")
-        bad.append(f"o{number} IS NULL AND {values.filled(f'q{number}')}")
+        bad.append(f"o{number} IS NULL AND {values.is_filled(f'q{number}')}")
         texts.append(f"q{number}")
-    bad.append(keyless(plan))
-    # Why is worked out later, for the bad rows alone: here it would cost each of them.
-    return f"""SELECT {", ".join(out)}, CASE WHEN {sql.any_of(bad)} THEN [{", ".join(texts)}] END AS bad
-        FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {rows.relation}))"""
+    bad.append(has_no_key(plan))
+    # The reasons are found later, for the bad rows alone: here they would cost time for each row.
+    return f"""SELECT {", ".join(out)}, CASE WHEN {any_of(bad)} THEN [{", ".join(texts)}] END AS bad
+        FROM (SELECT {", ".join(typed)} FROM (SELECT {", ".join(raw)} FROM {records.relation}))"""
 
 
-def filled(mapped: MappedField) -> str:
+def is_field_filled(mapped: MappedField) -> str:
     """Return the condition that the field's text `r0`, `r1`... says something."""
-    return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.filled(f"r{mapped.number}")
+    return f"len(r{mapped.number}) > 0" if mapped.owner.many else values.is_filled(f"r{mapped.number}")
 
 
-def keyless(plan: ImportPlan) -> str:
+def has_no_key(plan: ImportPlan) -> str:
     """Return the condition that none of the plan's keys is complete."""
-    return sql.all_of(sql.any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
+    return all_of(any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
 
 
-def member(mapped: MappedField) -> str:
-    """Return the expression of the value that the text `x`, one of many, spells."""
-    return values.one(mapped.owner.type, "x")
+def parse_member(mapped: MappedField) -> str:
+    """Return the expression of the value that the text `x`, one of many, stands for."""
+    return values.parse_value(mapped.owner.type, "x")
 
 
-def _text(mapped: MappedField, rows: Rows) -> str:
+def _text(mapped: MappedField, records: RecordSource) -> str:
     column = mapped.field.column
     if not mapped.owner.many:
-        return rows.cell(column)
-    return f"list_filter({rows.cells(column, mapped.field.separator)}, lambda x: {values.filled('x')})"
+        return records.cell(column)
+    return f"list_filter({records.cells(column, mapped.field.separator)}, lambda x: {values.is_filled('x')})"
 
 
 def _value(mapped: MappedField, *, nul: bool) -> str:
-    """Return the expression of the field's value; NULL when the cell is empty or holds no such value."""
+    """Return the expression of the field's value; NULL when the cell is empty or holds another value."""
     raw, owner = f"r{mapped.number}", mapped.owner
     if not owner.many:
-        return values.one(owner.type, raw, trim=owner.identifier, nul=nul)
-    typed = f"list_transform({raw}, lambda x: {member(mapped)})"
+        return values.parse_value(owner.type, raw, trim=owner.identifier, nul=nul)
+    typed = f"list_transform({raw}, lambda x: {parse_member(mapped)})"
     sound = f"len(list_filter({typed}, lambda x: x IS NULL)) = 0"
     # Sets are kept sorted, so that equal sets are equal lists.
     return f"CASE WHEN len({raw}) > 0 AND {sound} THEN list_sort(list_distinct({typed})) END"

@@ -1,10 +1,10 @@
 """
 CSV files: their header, and their records as text.
 
-Three ways lead to the same records. A file without any quote sign, and one whose quotes are in order and hold no line
-breaks, are read by DuckDB in parallel; a record that is too short or too long keeps its place there, because missing
-columns are padded and surplus ones have columns of their own. Everything else (line breaks inside quotes, quotes that
-do not pair up, mixed line ends, very long records) is rewritten by the csv module first, one record a line.
+Three ways lead to the same records. A file without any quote character, and one whose quotes are in order and hold no
+line breaks, are read by DuckDB in parallel; a record that is too short or too long keeps its place there, because
+missing columns are padded and surplus ones have columns of their own. Everything else (line breaks inside quotes,
+quotes that do not pair up, mixed line ends, very long records) is rewritten by the csv module first, one record a line.
 
 A record whose quotes do not pair up is refused, and reading goes on at the next line: one stray quote must not swallow
 the rest of the file. Empty lines are no records.
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
-from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
+from connrunner.profiles.readers.record_source import RecordSource, compose_record
+from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.words import nearest
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ LONGEST_RECORD = 2_000_000  # characters; DuckDB's own limit, in bytes
 DELIMITERS = {",": "','", ";": "';'", "\t": '"\\t"', "|": "'|'"}
 
 
-def header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tuple[tuple[str, ...], int]:
+def read_header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tuple[tuple[str, ...], int]:
     """Return the names of the columns and how many lines the header takes. RunError when a *wanted* one is missing."""
     if form.header:
         names, lines = _first_record(file, form)
@@ -45,61 +46,61 @@ def header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tuple[t
     return names, lines
 
 
-def rows(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> Rows:
-    """Return where DuckDB reads the records of *file* itself; its error means that they have to be rewritten."""
+def find_records(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> RecordSource:
+    """Return where DuckDB reads the records of *file* itself; if it fails there, `copy_records` reads them."""
     # Without quotes there is nothing to be strict about, and surplus columns beyond the first are overlooked.
     columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
-    quote = sql.text(form.quote if file.quotes else "")
+    quote = quote_text(form.quote if file.quotes else "")
     types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
-    # Left to itself, a reader that is not strict loses signs around a carriage return that stands alone.
+    # Left to itself, a reader that is not strict loses characters around a carriage return that stands alone.
     strictness = "strict_mode = true" if file.quotes else "strict_mode = false, new_line = '\\n'"
-    relation = f"""read_csv({sql.text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
-        delim = {sql.text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {sql.text(_UNUSED)},
+    relation = f"""read_csv({quote_text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
+        delim = {quote_text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {quote_text(_UNUSED)},
         {strictness}, null_padding = true, columns = {{{types}}})"""
     place = {name: columns[number] for number, name in enumerate(names)}
     last = len(names) - 1
-    return Rows(
+    return RecordSource(
         relation=relation,
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
-        flaw=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
+        error=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
             WHEN c{last} IS NULL THEN 'too-few-columns' END""",
-        whole=whole(place),
+        record=compose_record(place),
         about=about,
         first_line=2 if form.header else 1,
         nul=file.nul,
     )
 
 
-def rewritten(
+def copy_records(
     file: NormalizedFile, form: Format, names: Sequence[str], lines: int, wanted: Iterable[str], folder: Path
-) -> Rows:
+) -> RecordSource:
     """
-    Return the records of *file* from a copy in *folder*, written by the csv module's reading of it.
+    Copy the records of *file* to *folder* as the csv module reads them, and return where they are.
 
     Of the *names* columns only the *wanted* ones are copied.
     """
     numbers = sorted({names.index(name) for name in wanted})
     torn = len(numbers) + 1  # where the first line of a record stands whose quotes do not pair up
-    path = free(folder)
+    path = choose_path(folder)
     count = 0
     try:
-        with file.path.open(encoding="utf-8-sig", newline="") as text, private(path) as copy:
-            for record in _records(text, form, lines):
-                copy.write(json.dumps(_flat(record, numbers, len(names))).encode() + b"\n")
+        with file.path.open(encoding="utf-8-sig", newline="") as text, open_private(path) as copy:
+            for record in _parse_records(text, form, lines):
+                copy.write(json.dumps(_list_cells(record, numbers, len(names))).encode() + b"\n")
                 count += 1
     except UnicodeDecodeError as error:
-        raise undecodable(file.path, file.name) or error from None
+        raise find_decoding_error(file.path, file.name) or error from None
     place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
     broken = f"to_json(texts[{torn + 1}])::VARCHAR"
-    return Rows(
-        relation=jsonlines.relation(path, [f"/{position}" for position in range(torn + 1)]),
+    return RecordSource(
+        relation=jsonlines.make_relation(path, [f"/{position}" for position in range(torn + 1)]),
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
-        flaw="texts[1]",
-        whole=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {whole(place)} END",
+        error="texts[1]",
+        record=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {compose_record(place)} END",
         about=count,
         first_line=2 if form.header else 1,
         nul=file.nul,
@@ -109,15 +110,15 @@ def rewritten(
 _UNUSED = "\x01no text stands for nothing\x02"
 
 
-def _flat(record: list[str] | str, numbers: Sequence[int], width: int) -> list[str | None]:
-    """Return what is wrong with *record*, if anything, and its wanted cells; behind them a line that is no record."""
+def _list_cells(record: list[str] | str, numbers: Sequence[int], width: int) -> list[str | None]:
+    """Return the code of the error of *record* or None, its wanted cells, and last a line that is not a record."""
     if isinstance(record, str):
         return ["bad-quoting", *(None for _ in numbers), record]
-    flaw = "too-many-columns" if len(record) > width else "too-few-columns" if len(record) < width else None
-    return [flaw, *(record[number] if number < len(record) else None for number in numbers)]
+    error = "too-many-columns" if len(record) > width else "too-few-columns" if len(record) < width else None
+    return [error, *(record[number] if number < len(record) else None for number in numbers)]
 
 
-def _records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | str]:
+def _parse_records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | str]:
     """Yield each record of *text* after *skip* lines; the first line of one whose quotes do not pair up."""
     source = iter(text)
     for _ in range(skip):
@@ -172,7 +173,7 @@ def _first_record(file: NormalizedFile, form: Format) -> tuple[tuple[str, ...], 
                 if record:
                     return tuple(record), reader.line_num
     except UnicodeDecodeError as error:
-        raise undecodable(file.path, file.name) or error from None
+        raise find_decoding_error(file.path, file.name) or error from None
     except csv.Error as error:
         raise RunError(f"{file.name}: the header cannot be read: {error}", code="bad-header") from None
     raise RunError(
@@ -195,14 +196,14 @@ def _check_names(names: Sequence[str], form: Format, file: str, wanted: Iterable
         check_unique(names, file, wanted)
         return
     if len(names) == 1 and form.header:
-        for sign, spelt in DELIMITERS.items():
-            if sign in names[0] and sign != form.delimiter:
+        for delimiter, written in DELIMITERS.items():
+            if delimiter in names[0] and delimiter != form.delimiter:
                 raise RunError(
                     f"{file}: the header is one column: {_short(names[0])!r}",
-                    hint=f"set `format: {{delimiter: {spelt}}}`",
+                    hint=f"set `format: {{delimiter: {written}}}`",
                     code="wrong-delimiter",
                 )
-    raise missing_column(file, missing, names)
+    raise missing_column_error(file, missing, names)
 
 
 def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None:
@@ -216,7 +217,7 @@ def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None
             )
 
 
-def missing_column(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:
+def missing_column_error(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:
     """Return the error for columns that the mapping names and the file lacks."""
     meant = nearest(missing[0].strip(), names)
     there = ", ".join(map(_short, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

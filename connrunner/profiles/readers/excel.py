@@ -3,7 +3,7 @@ Excel workbooks (.xlsx): the rows of one sheet, as texts.
 
 The first row that is not empty names the columns; empty rows are no records. Formulas count as the value that Excel
 kept of them. A workbook knows no time zones: its times are taken as UTC where a property wants an instant. Numbers are
-spelt with the 15 digits that Excel shows.
+written with the 15 digits that Excel shows.
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from typing import Any
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import sql
 from connrunner.profiles.readers import compression, jsonlines
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private
-from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.profiles.readers.normalize import NormalizedFile
+from connrunner.profiles.readers.record_source import RecordSource, compose_record
+from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.words import nearest
 
-TOLD = 10_000  # rows between two words about how far it is
-IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
+PROGRESS_EVERY = 10_000  # rows
+IN_MEMORY = 256_000_000  # bytes, decompressed, of the parts that openpyxl keeps in memory: texts and styles
 _SHEETS = "xl/worksheets/"
 _ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
-def columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
+def read_columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
     """Return the names of the columns of the *sheet*, the first one when empty."""
-    with _opened(file) as book:
+    with _open_workbook(file) as book:
         return _header(_records(book, sheet, file.name), file.name)
 
 
-def rows(
+def copy_records(
     file: NormalizedFile,
     sheet: str,
     names: Sequence[str],
@@ -46,41 +47,41 @@ def rows(
     wanted: Sequence[str],
     copied: Sequence[str],
     folder: Path,
-    tell: Callable[[int, int], None],
-) -> Rows:
+    on_progress: Callable[[int, int], None],
+) -> RecordSource:
     """
-    Return the records of the *sheet* from a copy of its *copied* columns in *folder*.
+    Copy the *copied* columns of the *sheet* to *folder*, and return where the records are.
 
     *kinds* says what a column is for: a date and an instant look the same in a workbook. An error in one of the
-    *wanted* columns is a flaw of the row.
+    *wanted* columns is an error of the row.
     """
     numbers = sorted({names.index(name) for name in copied})
     looked_at = [number for number in numbers if names[number] in wanted]
     meant = [kinds.get(names[number]) for number in numbers]
-    path = free(folder)
+    path = choose_path(folder)
     count = 0
-    with _opened(file) as book, private(path) as copy:
+    with _open_workbook(file) as book, open_private(path) as copy:
         records = _records(book, sheet, file.name)
         _header(records, file.name)
         for record in records:
-            copy.write(json.dumps(_flat(record, numbers, meant, looked_at, len(names))).encode() + b"\n")
+            copy.write(json.dumps(_list_cells(record, numbers, meant, looked_at, len(names))).encode() + b"\n")
             count += 1
-            if count % TOLD == 0:
-                tell(count, count)  # nobody knows how many there are
+            if count % PROGRESS_EVERY == 0:
+                on_progress(count, count)  # the workbook does not say how many there are
     place = {names[number]: f"texts[{position}]" for position, number in enumerate(numbers, 2)}
-    return Rows(
-        relation=jsonlines.relation(path, [f"/{position}" for position in range(len(numbers) + 1)]),
+    return RecordSource(
+        relation=jsonlines.make_relation(path, [f"/{position}" for position in range(len(numbers) + 1)]),
         cell=place.__getitem__,
-        cells=lambda name, separator: f"string_split({place[name]}, {sql.text(separator)})",
+        cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
-        flaw="texts[1]",
-        whole=whole(place),
+        error="texts[1]",
+        record=compose_record(place),
         about=count,
         first_line=2,
     )
 
 
-def spelt(value: Any, meant: PropertyType | None = None) -> str:
+def format_cell(value: Any, meant: PropertyType | None = None) -> str:
     """Return the text of a cell's *value*, as a property of the type *meant* expects it."""
     match value:
         case None:
@@ -99,27 +100,27 @@ def spelt(value: Any, meant: PropertyType | None = None) -> str:
             return str(value)
 
 
-def _flat(
+def _list_cells(
     record: Sequence[Any],
     numbers: Sequence[int],
     meant: Sequence[PropertyType | None],
     looked_at: Sequence[int],
     width: int,
 ) -> list[str | None]:
-    """Return what is wrong with *record*, if anything, and its cells at *numbers*."""
+    """Return the code of the error of *record* or None, and its cells at *numbers*."""
     cells = [record[number] if number < len(record) else None for number in numbers]
-    flaw = None
+    error = None
     if any(value is not None for value in record[width:]):
-        flaw = "too-many-columns"
+        error = "too-many-columns"
     elif any(number < len(record) and record[number] in _ERRORS for number in looked_at):
-        flaw = "formula-error"
-    return [flaw, *map(spelt, cells, meant)]
+        error = "formula-error"
+    return [error, *map(format_cell, cells, meant)]
 
 
 def _header(records: Iterator[Sequence[Any]], name: str) -> tuple[str, ...]:
     for record in records:
         last = max(number for number, value in enumerate(record) if value is not None)
-        return tuple(spelt(value) for value in record[: last + 1])
+        return tuple(format_cell(value) for value in record[: last + 1])
     raise RunError(
         f"{name}: the sheet is empty, not even a header",
         hint="set `format: {sheet: ...}` to the sheet that holds the rows",
@@ -152,8 +153,8 @@ def _sheet(book: Any, wanted: str, name: str) -> Any:
 
 
 @contextmanager
-def _opened(file: NormalizedFile) -> Iterator[Any]:
-    """Open the workbook; what openpyxl does not understand, while it is open, is told as a damaged file."""
+def _open_workbook(file: NormalizedFile) -> Iterator[Any]:
+    """Open the workbook. RunError when openpyxl fails, now or while it is open: the file is damaged."""
     try:
         from openpyxl import load_workbook  # type: ignore[import-untyped]
     except ImportError:
@@ -180,11 +181,11 @@ def _opened(file: NormalizedFile) -> Iterator[Any]:
 
 
 def _check_size(opened: Any, file: NormalizedFile) -> None:
-    """RunError for a workbook that unpacks to more than it may: the sizes in it are those that are read at most."""
+    """RunError for a workbook that decompresses to more than it may: no more is read than the sizes in it say."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()
-    if sum(part.file_size for part in parts) > compression.most(file.size):
-        raise compression.too_large(file.name, file.size)
+    if sum(part.file_size for part in parts) > compression.limit_size(file.size):
+        raise compression.too_large_error(file.name, file.size)
     read = sum(part.file_size for part in parts if part.filename.endswith(".xml") and _SHEETS not in part.filename)
     if read > IN_MEMORY:
         raise RunError(

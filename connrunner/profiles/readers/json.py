@@ -1,4 +1,4 @@
-"""One JSON document that holds a list becomes JSON lines, read as a stream: no more than one item is in memory."""
+"""One JSON document that holds a list becomes JSON lines, read as a stream: never more than one item is in memory."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ from typing import TextIO
 
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
-from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
+from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
+from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.nesting import is_too_deep
 from connrunner.text.words import nearest
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
-TOLD = 10_000  # items between two words about how far it is
+PROGRESS_EVERY = 10_000  # items
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _LINE_ENDS = str.maketrans("\n\r", "  ")
-# Values are looked at for where they end; how numbers are spelt is nobody's business here.
+# Only the ends of values matter here: how a number is written does not.
 _scan = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len).raw_decode
 
 
-def lines(
-    file: NormalizedFile, path: str, folder: Path, tell: Callable[[int, int], None]
+def copy_items(
+    file: NormalizedFile, path: str, folder: Path, on_progress: Callable[[int, int], None]
 ) -> tuple[NormalizedFile, int]:
     """
     Return a copy of *file* in *folder*, with each item of the list at the dotted *path* on a line, and their number.
 
-    RunError when the file is no JSON document from its first sign to its last, or has no such list.
+    RunError when the file is not a JSON document from its first character to its last, or has no list there.
     """
-    copy = free(folder)
+    copy = choose_path(folder)
     count = 0
     try:
-        with file.path.open(encoding="utf-8-sig", newline="") as text, private(copy) as target:
+        with file.path.open(encoding="utf-8-sig", newline="") as text, open_private(copy) as target:
             document = _Document(text, file)
             for item in document.items(path.split(".") if path else []):
                 line = item.translate(_LINE_ENDS).encode()
                 if len(line) > LONGEST_LINE:
-                    raise document.too_long()
+                    raise document.length_error()
                 target.write(line + b"\n")
                 count += 1
-                if count % TOLD == 0:
-                    tell(count, round(count * file.size / max(document.offset, 1)))
+                if count % PROGRESS_EVERY == 0:
+                    on_progress(count, round(count * file.size / max(document.offset, 1)))
     except UnicodeDecodeError as error:
-        raise undecodable(file.path, file.name) or error from None
+        raise find_decoding_error(file.path, file.name) or error from None
     return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
 
 
@@ -69,114 +70,114 @@ class _Document:
 
     def items(self, path: list[str]) -> Iterator[str]:
         """Yield the text of each item of the list at *path*, and read on to the end of the document."""
-        if not self._sign():
+        if not self._next_character():
             raise RunError(f"{self._file.name} is empty", hint="see why its sender wrote nothing", code="empty-file")
         for depth, key in enumerate(path):
-            self._enter(path, depth, key)
-        if self._sign() != "[":
-            raise self._no_list(path)
-        for _ in self._members("]"):
-            yield self._value()
+            self._go_to(path, depth, key)
+        if self._next_character() != "[":
+            raise self._no_list_error(path)
+        for _ in self._visit_members("]"):
+            yield self._read_value()
         for _ in path:
-            while self._another("}"):
-                self._key()
-                self._skip()
-        if self._sign():
+            while self._has_another("}"):
+                self._read_key()
+                self._skip_value()
+        if self._next_character():
             hint = "set `format: {type: jsonl}`" if not path else ""
-            raise self._malformed("something follows the end of the document", hint)
+            raise self._malformed_error("something follows the end of the document", hint)
 
-    def too_long(self) -> RunError:
+    def length_error(self) -> RunError:
         return RunError(
             f"{self._file.name}: the value before character {self.offset + 1:,} is longer than {LONGEST_LINE:,} bytes",
             hint="set the `rows` of `format` to the list that holds the rows",
             code="too-long",
         )
 
-    def _enter(self, path: list[str], depth: int, wanted: str) -> None:
+    def _go_to(self, path: list[str], depth: int, wanted: str) -> None:
         """Go to the value of the member *wanted* of the object that begins here."""
         place = ".".join(path[:depth]) or "the document"
-        if self._sign() != "{":
-            raise self._lacking(f"{place} is no object, so it has no {wanted!r}", "")
+        if self._next_character() != "{":
+            raise self._missing_error(f"{place} is no object, so it has no {wanted!r}", "")
         seen = []
-        for _ in self._members("}"):
-            key = self._key()
+        for _ in self._visit_members("}"):
+            key = self._read_key()
             if key == wanted:
                 return
             seen.append(key)
-            self._skip()
+            self._skip_value()
         near = nearest(wanted, seen)
         there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
-        raise self._lacking(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
+        raise self._missing_error(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
 
-    def _lacking(self, reason: str, hint: str) -> RunError:
+    def _missing_error(self, reason: str, hint: str) -> RunError:
         return RunError(
             f"{self._file.name}: {reason}", hint=hint or "correct `rows` of its `format`", code="missing-rows"
         )
 
-    def _no_list(self, path: list[str]) -> RunError:
+    def _no_list_error(self, path: list[str]) -> RunError:
         if path:
-            return self._lacking(f"{'.'.join(path)} is no list", "")
-        if self._sign() == "{":
+            return self._missing_error(f"{'.'.join(path)} is no list", "")
+        if self._next_character() == "{":
             hint = "name the list in it, like `format: {type: json, rows: data.items}`"
-            return self._lacking("the document is an object, not a list", hint)
-        self._value()  # no JSON at all, more often than not
-        return self._lacking("the document is no list", "set another `format`")
+            return self._missing_error("the document is an object, not a list", hint)
+        self._read_value()  # no JSON at all, more often than not
+        return self._missing_error("the document is no list", "set another `format`")
 
-    def _members(self, end: str) -> Iterator[None]:
-        """Stand at each member of the list or object that begins here, in turn; whoever asks reads it."""
+    def _visit_members(self, end: str) -> Iterator[None]:
+        """Go to each member of the list or object that begins here, in turn; the caller reads it."""
         self._at += 1
-        if self._sign() == end:
+        if self._next_character() == end:
             self._at += 1
             return
         yield
-        while self._another(end):
+        while self._has_another(end):
             yield
 
-    def _another(self, end: str) -> bool:
-        """Tell whether a comma and another member follow, or the *end*."""
-        sign = self._sign()
-        if sign not in (",", end):
-            reason = f"',' or '{end}' is expected" if sign else "it ends before its end"
-            raise self._malformed(reason)
+    def _has_another(self, end: str) -> bool:
+        """Return whether a comma and another member follow; False when the *end* does."""
+        character = self._next_character()
+        if character not in (",", end):
+            reason = f"',' or '{end}' is expected" if character else "it ends before its end"
+            raise self._malformed_error(reason)
         self._at += 1
-        return sign == ","
+        return character == ","
 
-    def _key(self) -> str:
-        if self._sign() != '"':
-            raise self._malformed("a key in double quotes is expected")
-        key: str = json.loads(self._value())
-        if self._sign() != ":":
-            raise self._malformed("':' is expected")
+    def _read_key(self) -> str:
+        if self._next_character() != '"':
+            raise self._malformed_error("a key in double quotes is expected")
+        key: str = json.loads(self._read_value())
+        if self._next_character() != ":":
+            raise self._malformed_error("':' is expected")
         self._at += 1
         return key
 
-    def _skip(self) -> None:
+    def _skip_value(self) -> None:
         """Read over a value; one that is large takes no memory, unless a member of it is large."""
-        sign = self._sign()
-        if sign == "[":
-            for _ in self._members("]"):
-                self._value()
-        elif sign == "{":
-            for _ in self._members("}"):
-                self._key()
-                self._value()
+        character = self._next_character()
+        if character == "[":
+            for _ in self._visit_members("]"):
+                self._read_value()
+        elif character == "{":
+            for _ in self._visit_members("}"):
+                self._read_key()
+                self._read_value()
         else:
-            self._value()
+            self._read_value()
 
-    def _sign(self) -> str:
-        """Return the next sign that is not blank, and stand there; an empty text at the end."""
+    def _next_character(self) -> str:
+        """Return the next character that is not blank, and stay at it; an empty text at the end."""
         while True:
             found = _BLANKS.match(self._part, self._at)
             assert found is not None
             self._at = found.end()
             if self._at < len(self._part):
                 return self._part[self._at]
-            if not self._more():
+            if not self._read_more():
                 return ""
 
-    def _value(self) -> str:
-        """Return the text of the value that follows, and stand behind it."""
-        self._sign()
+    def _read_value(self) -> str:
+        """Return the text of the value that follows, and go behind it."""
+        self._next_character()
         while True:
             try:
                 end = _scan(self._part, self._at)[1]
@@ -185,23 +186,23 @@ class _Document:
                     break
             except json.JSONDecodeError as error:
                 if is_too_deep(self._part[self._at : error.pos]):
-                    raise self._too_deep() from None
+                    raise self._depth_error() from None
                 is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._part) - NEAR
                 if self._ended or not is_cut:
                     self._at = error.pos
-                    raise self._malformed(error.msg[:1].lower() + error.msg[1:]) from None
+                    raise self._malformed_error(error.msg[:1].lower() + error.msg[1:]) from None
             except RecursionError:
-                raise self._too_deep() from None
+                raise self._depth_error() from None
             if len(self._part) - self._at > LONGEST_LINE:
-                raise self.too_long()
-            self._more()
+                raise self.length_error()
+            self._read_more()
         value = self._part[self._at : end]
         if is_too_deep(value):
-            raise self._too_deep()
+            raise self._depth_error()
         self._at = end
         return value
 
-    def _more(self) -> bool:
+    def _read_more(self) -> bool:
         """Read on and drop what lies behind; False at the end."""
         rest = self._part[self._at :]
         self._lines += self._part.count("\n", 0, self._at)
@@ -211,10 +212,10 @@ class _Document:
         self._ended = not more
         return bool(more)
 
-    def _too_deep(self) -> RunError:
-        return self._malformed("values are nested too deeply")
+    def _depth_error(self) -> RunError:
+        return self._malformed_error("values are nested too deeply")
 
-    def _malformed(self, reason: str, hint: str = "") -> RunError:
+    def _malformed_error(self, reason: str, hint: str = "") -> RunError:
         line = 1 + self._lines + self._part.count("\n", 0, self._at)
         return RunError(
             f"{self._file.name} is not sound JSON: {reason} in line {line:,}, at character {self.offset + 1:,}",

@@ -1,51 +1,51 @@
-"""Parquet files: their columns, and their values as the texts that spell them."""
+"""Parquet files: their columns, and their values as texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from connrunner.core.model import PropertyType
-from connrunner.profiles import sql
 from connrunner.profiles.readers.normalize import NormalizedFile
-from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.profiles.readers.record_source import RecordSource, compose_record
+from connrunner.profiles.sql_fragments import quote_text
 
 
-def relation(file: NormalizedFile) -> str:
+def make_relation(file: NormalizedFile) -> str:
     """Return the relation of the file's rows."""
-    return f"read_parquet({sql.text(str(file.path))})"
+    return f"read_parquet({quote_text(str(file.path))})"
 
 
-def rows(
+def find_records(
     file: NormalizedFile, columns: Sequence[tuple[str, str]], kinds: dict[str, PropertyType], *, about: int
-) -> Rows:
+) -> RecordSource:
     """Return the records of *file*, whose *columns* have these names and types; *kinds* says what a column is for."""
     place = {name: f"c{number}" for number, (name, _) in enumerate(columns)}
     types = dict(columns)
 
     def cell(name: str) -> str:
-        return _spelt(place[name], types[name], kinds.get(name))
+        return _format_cell(place[name], types[name], kinds.get(name))
 
     def cells(name: str, separator: str) -> str:
         if types[name].endswith("]"):
             inner = types[name][: types[name].rindex("[")]
-            return f"list_transform({place[name]}, lambda x: {_spelt('x', inner, kinds.get(name))})"
+            return f"list_transform({place[name]}, lambda x: {_format_cell('x', inner, kinds.get(name))})"
         if types[name] == "VARCHAR":
-            return f"string_split({place[name]}, {sql.text(separator)})"
+            return f"string_split({place[name]}, {quote_text(separator)})"
         return f"[{cell(name)}]"
 
-    return Rows(
-        relation=f"{relation(file)} AS file({', '.join(place.values())})",
+    return RecordSource(
+        relation=f"{make_relation(file)} AS file({', '.join(place.values())})",
         cell=cell,
         cells=cells,
         present=lambda _: "true",
-        flaw="NULL::VARCHAR",
-        whole=whole({name: cells(name, "") if kind.endswith("]") else cell(name) for name, kind in columns}),
+        error="NULL::VARCHAR",
+        record=compose_record({name: cells(name, "") if kind.endswith("]") else cell(name) for name, kind in columns}),
         about=about,
     )
 
 
-def _spelt(value: str, kind: str, meant: PropertyType | None) -> str:
-    """Return the text of a *value* of DuckDB's type *kind*, spelt as a property of the type *meant* expects it."""
+def _format_cell(value: str, kind: str, meant: PropertyType | None) -> str:
+    """Return the expression of a *value* of DuckDB's type *kind* as text, as a property of type *meant* wants it."""
     if kind == "VARCHAR":
         return value
     if kind == "TIMESTAMP WITH TIME ZONE":

@@ -6,26 +6,28 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Export, Format, Import, LocalFile, ProfileModel
+from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import runs, selection, sql, tables
-from connrunner.profiles.exporting import run as export
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
-from connrunner.profiles.importing import ledger, progress
-from connrunner.profiles.importing import run as imports
-from connrunner.profiles.mapping import plan
+from connrunner.profiles.importing import ledger
+from connrunner.profiles.importing import run as importing
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
+from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text
 
+MEMORY_LIMIT = "512MB"
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
@@ -47,139 +49,113 @@ class DuckDBStore:
 
     def __init__(self, session: StoreSession) -> None:
         self._session = session
-        self._sending: tuple[str, int, PendingExport] | None = None  # what `export` wrote and nobody confirmed yet
+        self._pending: PendingExport | None = None  # what `export` wrote and nothing confirmed yet
 
-    def import_files(
-        self,
-        work: Import,
-        files: Sequence[LocalFile],
-        *,
-        connection: str,
-        run: int,
-        at: datetime,
-        rejects: Path,
-        dry_run: bool = False,
-        mark: Any = None,
-    ) -> ImportResult:
-        with _told(self._session.path):
-            return imports.import_files(
-                self._session,
-                work,
-                files,
-                reader=connection,
-                run=run,
-                at=at,
-                rejects_path=rejects,
-                dry_run=dry_run,
-                mark=mark,
-            )
+    def import_files(self, job: ImportJob) -> ImportResult:
+        with self._translation():
+            return importing.import_files(self._session, job)
 
-    def known(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
-        with _told(self._session.path):
-            return ledger.accepted(self._session.connection, plan(work, self._session.model), reader=connection)
+    def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
+        with self._translation():
+            return ledger.load_accepted(self._session, make_plan(work, self._session.model), connection)
 
-    def mark(self, *, connection: str) -> Any:
-        with _told(self._session.path):
-            return progress.mark(self._session, connection)
+    def read_mark(self, connection: str) -> Any:
+        with self._translation():
+            return connection_state.read_mark(self._session, connection)
 
-    def remembered(self, connection: str) -> dict[str, Any]:
-        with _told(self._session.path):
-            return progress.remembered(self._session, connection)
+    def describe_connection(self, connection: str) -> dict[str, Any]:
+        with self._translation():
+            return connection_state.describe_connection(self._session, connection)
 
-    def forget(self, connection: str) -> None:
-        with _told(self._session.path):
-            progress.forget(self._session, connection)
+    def forget_connection(self, connection: str) -> None:
+        with self._translation():
+            connection_state.forget_connection(self._session, connection)
 
-    def export(
-        self,
-        work: Export,
-        *,
-        connection: str,
-        run: int,
-        at: datetime,  # noqa: ARG002
-        path: Path,
-        form: Format | None = None,
-        samples: int = 0,
-    ) -> ExportResult:
-        self._sending = None
-        with _told(self._session.path):
-            result = export.export(
-                self._session, work, form or work.format, sender=connection, path=path, samples=samples
-            )
-        self._sending = (connection, run, PendingExport(work=work, file=path.name, rows=result.rows_written))
+    def export(self, job: ExportJob) -> ExportResult:
+        self._pending = None
+        with self._translation():
+            result = exporting.export(self._session, job)
+        self._pending = PendingExport(job=job, rows=result.rows_written)
         return result
 
-    def exported(
-        self,
-        *,
-        connection: str,
-        run: int,
-        at: datetime,
-        refused: Sequence[RefusedRow] = (),
-        rejects: Path | None = None,
+    def confirm_export(
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
     ) -> Counts:
-        if self._sending is None or self._sending[:2] != (connection, run):
+        if self._pending is None or self._pending.job.stamp != stamp:
             raise RunError(
-                f"run {run} of {connection} has exported nothing in this opening of the store",
+                f"run {stamp.run} of {stamp.connection} has exported nothing in this opening of the store",
                 hint="call `export` first",
                 code="not-exported",
             )
-        with _told(self._session.path):
-            counts = export.exported(
-                self._session, self._sending[2], refused, sender=connection, run=run, at=at, rejects=rejects
-            )
-        self._sending = None
+        with self._translation():
+            counts = exporting.confirm_export(self._session, self._pending, refused, rejects)
+        self._pending = None
         return counts
 
-    def counts(self, *, connection: str, run: int) -> Counts | None:
-        with _told(self._session.path):
-            return runs.counts(self._session, connection, run)
+    def read_counts(self, *, connection: str, run: int) -> Counts | None:
+        with self._translation():
+            return recorded_runs.read_counts(self._session, connection, run)
 
     def count(self, where: str | None = None) -> int:
-        with _told(self._session.path):
-            return selection.count(self._session, where)
+        with self._translation():
+            return selection.count_profiles(self._session, where)
 
     def find(self, name: str, value: str) -> list[dict[str, Any]]:
-        with _told(self._session.path):
-            return selection.find(self._session, name, value)
+        with self._translation():
+            return selection.find_profiles(self._session, name, value)
 
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
-        with _told(self._session.path):
-            yield from selection.select(self._session, columns, where)
+        with self._translation():
+            yield from selection.select_profiles(self._session, columns, where)
 
     def write(self, path: Path, form: Format, columns: Sequence[str] = (), *, where: str | None = None) -> int:
-        with _told(self._session.path):
-            return selection.write(self._session, path, form, columns, where)
+        with self._translation():
+            return selection.write_profiles(self._session, path, form, columns, where)
+
+    def _translation(self) -> AbstractContextManager[None]:
+        return _translate_errors(self._session.path)
 
 
 @contextmanager
 def open_store(
-    path: Path, model: ProfileModel, *, temp: Path, report: Report, memory_limit: str, read_only: bool, wait: float
-) -> Iterator[DuckDBStore]:
-    """See `connrunner.profiles.open_store`."""
-    folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_made(temp)))
+    path: Path,
+    model: ProfileModel,
+    *,
+    temp: Path,
+    report: Report,
+    memory_limit: str = MEMORY_LIMIT,
+    read_only: bool = False,
+    wait: float = 0,
+) -> Iterator[ProfileStore]:
+    """
+    Open the store in the file *path*, made when it is not there, and give *model*'s properties their columns.
+
+    One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
+    get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_make_folder(temp)))
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
-        connection.execute(_SETTINGS + f"SET temp_directory = {sql.text(str(folder / 'spill'))}")
-        with _told(path):
+        connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
+        with _translate_errors(path):
             _attach(connection, path, read_only=read_only, wait=wait)
             session = StoreSession(
                 connection=connection,
                 path=path,
                 model=model,
-                layout=_layout(connection, path, model, read_only=read_only),
+                layout=_prepare_tables(connection, path, model, read_only=read_only),
                 temp=folder,
                 report=report,
             )
         yield DuckDBStore(session)
-        with _told(path):
+        with _translate_errors(path):
             connection.execute("DETACH store")
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
@@ -198,11 +174,11 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
     until = time.monotonic() + wait
     while True:
         try:
-            connection.execute(f"ATTACH {sql.text(str(path))} AS store ({options})")
+            connection.execute(f"ATTACH {quote_text(str(path))} AS store ({options})")
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise _unusable(path, error) from error
+                raise _unusable_error(path, error) from error
             if time.monotonic() >= until:
                 raise RunError(
                     f"the profile store {path} is in use by another process",
@@ -217,8 +193,8 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
 
 
 def _make_way(path: Path) -> bool:
-    """Tell whether the store is about to be made; an empty file, left by a crash, is none."""
-    _made(path.parent)
+    """Return whether the store is about to be made; an empty file, left by a crash, is removed."""
+    _make_folder(path.parent)
     if path.exists() and path.stat().st_size == 0:
         path.unlink()
     return not path.exists()
@@ -229,21 +205,21 @@ def _is_in_use(error: duckdb.Error) -> bool:
     return "Could not set lock on file" in message or "Unique file handle conflict" in message
 
 
-def _layout(
+def _prepare_tables(
     connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel, *, read_only: bool
 ) -> tables.Layout:
-    if tables.is_empty(connection):
+    if tables.has_no_tables(connection):
         if read_only:
             raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
         connection.begin()
-        tables.create(connection)
+        tables.create_tables(connection)
         connection.commit()
-    tables.check(connection, str(path))
+    tables.check_format(connection, str(path))
     if read_only:
-        return tables.read(connection, model)
+        return tables.read_layout(connection, model)
     connection.begin()
     try:
-        layout = tables.adapt(connection, model)
+        layout = tables.adapt_tables(connection, model)
     except BaseException:
         connection.rollback()
         raise
@@ -252,8 +228,8 @@ def _layout(
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Tell what DuckDB says about its file, its memory or the disk in words; anything else is a mistake of ours."""
+def _translate_errors(path: Path) -> Iterator[None]:
+    """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -269,11 +245,11 @@ def _told(path: Path) -> Iterator[None]:
                 f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
             ) from error
         if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise _unusable(path, error) from error
+            raise _unusable_error(path, error) from error
         raise
 
 
-def _unusable(path: Path, error: duckdb.Error) -> RunError:
+def _unusable_error(path: Path, error: duckdb.Error) -> RunError:
     return RunError(
         f"the profile store {path} cannot be read or written: {_first_line(error)}",
         hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",

@@ -1,4 +1,4 @@
-"""What a state folder may stand on: a file system with real locks and some room, and a folder that is ours alone."""
+"""Is the file system fit for a state folder? It needs real locks and some room, and the folder must be ours alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def refuse_without_locks(root: Path) -> None:
         return
     try:
         mounts = MOUNTS.read_text(errors="surrogateescape")
-    except OSError:  # no /proc: nobody can say
+    except OSError:  # no /proc: the type cannot be known
         return
-    kind = file_system(os.path.realpath(root), mounts)
+    kind = find_filesystem_type(os.path.realpath(root), mounts)
     if kind in WITHOUT_LOCKS or kind.startswith("fuse."):
         raise StateError(
             f"the state folder {root} is on {kind}, where two connrunners could run the same connection at once",
@@ -32,7 +32,7 @@ def refuse_without_locks(root: Path) -> None:
         )
 
 
-def file_system(path: str, mounts: str) -> str:
+def find_filesystem_type(path: str, mounts: str) -> str:
     """Return the type of the file system that holds the real *path*, by the text of mountinfo; empty when unknown.
 
     See proc_pid_mountinfo(5): of two mounts on one point the later one counts.
@@ -56,7 +56,7 @@ def _unescaped(text: str) -> str:
 
 
 def make_private(root: Path) -> None:
-    """Take *root* from the eyes and hands of others; StateError when anybody may write there, or it is not ours.
+    """Close *root* to other users; StateError when every user may write there, or it is not ours.
 
     Kubernetes gives a volume to the group of its pod anew each time it mounts it (`fsGroup`), so that is corrected.
     """

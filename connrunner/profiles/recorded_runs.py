@@ -1,22 +1,21 @@
-"""The runs that changed the store: each once, with its counters, in the transaction of its changes."""
+"""The runs that changed the store: each recorded once, with its counters, in the transaction of its changes."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
-from connrunner.core import counts as core_counts
 from connrunner.core import instant
-from connrunner.core.counts import Counts
+from connrunner.core.counts import Counts, from_mapping
 from connrunner.errors import RunError
+from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.session import StoreSession
 
 
-def begin(session: StoreSession, connection: str, run: int, kind: str, at: datetime) -> int:
+def start_record(session: StoreSession, stamp: RunStamp, kind: str) -> int:
     """Record a new run and return its number in this store. RunError when it is there already."""
-    if counts(session, connection, run) is not None:
+    if read_counts(session, stamp.connection, stamp.run) is not None:
         raise RunError(
-            f"run {run} of {connection} is in the profile store already",
+            f"run {stamp.run} of {stamp.connection} is in the profile store already",
             hint="its changes were kept; the next run has another number",
             code="already-recorded",
         )
@@ -24,17 +23,17 @@ def begin(session: StoreSession, connection: str, run: int, kind: str, at: datet
     session.execute("UPDATE store.about SET value = ? WHERE key = 'next_run'", [str(number + 1)])
     session.execute(
         "INSERT INTO store.runs VALUES (?, ?, ?, ?, ?::TIMESTAMPTZ, '{}')",
-        [number, connection, run, kind, instant.text(at)],
+        [number, stamp.connection, stamp.run, kind, instant.text(stamp.at)],
     )
     return number
 
 
-def end(session: StoreSession, number: int, total: Counts) -> None:
-    """Record the counters of run *number*."""
+def finish_record(session: StoreSession, number: int, total: Counts) -> None:
+    """Record the counters of the run that has *number* in this store."""
     session.execute("UPDATE store.runs SET counts = ? WHERE id = ?", [json.dumps(total.as_dict()), number])
 
 
-def counts(session: StoreSession, connection: str, run: int) -> Counts | None:
+def read_counts(session: StoreSession, connection: str, run: int) -> Counts | None:
     """Return the counters of a recorded run, or None."""
     found = session.one("SELECT counts FROM store.runs WHERE connection = ? AND run = ?", [connection, run])
-    return None if found is None else core_counts.from_mapping(json.loads(found))
+    return None if found is None else from_mapping(json.loads(found))

@@ -1,25 +1,25 @@
-"""Names and values inside SQL: the only place where text becomes part of a statement."""
+"""Fragments of SQL: names and values quoted, conditions joined. Nowhere else does text become part of a statement."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 
-def name(identifier: str) -> str:
+def quote_name(identifier: str) -> str:
     """Return *identifier* as an SQL name, whatever it contains."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def text(value: str) -> str:
+def quote_text(value: str) -> str:
     """Return *value* as an SQL text constant, whatever it contains."""
     quoted = "'" + value.replace("'", "''") + "'"
     # The parser ends a statement at a NUL.
     return "(" + quoted.replace("\0", "' || chr(0) || '") + ")" if "\0" in value else quoted
 
 
-def texts(values: Iterable[str]) -> str:
+def quote_texts(values: Iterable[str]) -> str:
     """Return *values* as an SQL list of texts."""
-    return "[" + ", ".join(map(text, values)) + "]::VARCHAR[]"
+    return "[" + ", ".join(map(quote_text, values)) + "]::VARCHAR[]"
 
 
 def all_of(conditions: Iterable[str]) -> str:

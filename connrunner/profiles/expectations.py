@@ -14,7 +14,7 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
     """
     RunError when *rows* that would be sent, or *changes* of what was sent *before*, are not as expected.
 
-    Where nothing was sent before, everything is new: no share of it can be told, so none is judged.
+    Where nothing was sent before, everything is new: no share of it can be computed, so none is judged.
     """
     broken = []
     if expect.min_rows is not None and rows < expect.min_rows:
@@ -36,7 +36,7 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportMeasures:
-    """What came by an import, as far as `expect` judges it."""
+    """What an import brings, as far as `expect` judges it."""
 
     rows: int | None  # of the files that are read for the first time; None when there are files, and none is new
     checked: int  # of these rows
@@ -45,27 +45,27 @@ class ImportMeasures:
     before: int  # profiles that were stored before
 
 
-def check_import(expect: Expect, arrival: ImportMeasures) -> None:
+def check_import(expect: Expect, measures: ImportMeasures) -> None:
     """
-    RunError when what came is not as expected.
+    RunError when what the import brings is not as expected.
 
     Rows of files that were read before, and rows that are offered again, were judged when they were new. In an empty
     store everything is new, and no share of it is judged.
     """
     broken = []
-    rows, refused, changes = arrival.rows, arrival.refused, arrival.changes
+    rows, refused, changes = measures.rows, measures.refused, measures.changes
     if expect.min_rows is not None and rows is not None and rows < expect.min_rows:
         broken.append(f"{rows:,} rows were read, at least {expect.min_rows:,} are expected (min_rows)")
     if expect.max_rows is not None and rows is not None and rows > expect.max_rows:
         broken.append(f"{rows:,} rows were read, at most {expect.max_rows:,} are expected (max_rows)")
     most = expect.max_invalid_pct
-    if most is not None and refused * 100 > most * arrival.checked:
-        share = _share(refused, arrival.checked, most)
-        broken.append(f"{share} of {arrival.checked:,} rows were refused, at most {most:g} % are expected")
+    if most is not None and refused * 100 > most * measures.checked:
+        share = _share(refused, measures.checked, most)
+        broken.append(f"{share} of {measures.checked:,} rows were refused, at most {most:g} % are expected")
     most = expect.max_change_pct
-    if most is not None and arrival.before and changes * 100 > most * arrival.before:
-        share = _share(changes, arrival.before, most)
-        broken.append(f"{share} of {arrival.before:,} profiles would change, at most {most:g} % are expected")
+    if most is not None and measures.before and changes * 100 > most * measures.before:
+        share = _share(changes, measures.before, most)
+        broken.append(f"{share} of {measures.before:,} profiles would change, at most {most:g} % are expected")
     if broken:
         raise RunError(
             "; ".join(broken),
@@ -74,7 +74,7 @@ def check_import(expect: Expect, arrival: ImportMeasures) -> None:
         )
 
 
-def check_columns(expect: Expect, file: str, names: Collection[str]) -> None:
+def check_expected_columns(expect: Expect, file: str, names: Collection[str]) -> None:
     """RunError unless the *file*, whose columns have these *names*, has all that are expected."""
     missing = [name for name in expect.columns if name not in names]
     if missing:
@@ -88,7 +88,7 @@ def check_columns(expect: Expect, file: str, names: Collection[str]) -> None:
 
 
 def _share(part: int, whole: int, limit: float) -> str:
-    """Return the percentage with as many digits as tell it from *limit*."""
+    """Return the percentage with so many digits that it differs from *limit*."""
     exact = part * 100 / whole
     digits = next((digits for digits in range(1, 9) if round(exact, digits) > limit), 9)
     return f"{round(exact, digits):g} %" if digits < 4 else f"{exact:.{digits}f} %"

@@ -1,4 +1,4 @@
-"""A table of facts as a Parquet file."""
+"""CSV text becomes a Parquet file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import ArgumentError
-from connrunner.profiles import sql
+from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import replacing
 
 
@@ -18,7 +18,7 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
 
     *columns* names each column and its type in SQL; an empty cell is no value.
     """
-    types = ", ".join(f"{sql.text(name)}: {sql.text(kind)}" for name, kind in columns.items())
+    types = ", ".join(f"{quote_text(name)}: {quote_text(kind)}" for name, kind in columns.items())
     with tempfile.NamedTemporaryFile(
         "w", suffix=".csv", encoding="utf-8", errors="backslashreplace", newline=""
     ) as file:
@@ -26,10 +26,10 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
         file.flush()
         how = f"columns = {{{types}}}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
         try:
-            with replacing(path, durable=False) as new, duckdb.connect() as made:
-                made.execute(
-                    f"COPY (SELECT * FROM read_csv({sql.text(file.name)}, {how}, nullstr = '', parallel = false)) "
-                    f"TO {sql.text(str(new))} (FORMAT parquet, COMPRESSION zstd)"
+            with replacing(path, durable=False) as new, duckdb.connect() as database:
+                database.execute(
+                    f"COPY (SELECT * FROM read_csv({quote_text(file.name)}, {how}, nullstr = '', parallel = false)) "
+                    f"TO {quote_text(str(new))} (FORMAT parquet, COMPRESSION zstd)"
                 )
                 new.chmod(0o600)
         except (OSError, duckdb.IOException) as error:

@@ -1,0 +1,43 @@
+"""What a run wants of the store, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from connrunner.core.model import Export, Format, Import, LocalFile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStamp:
+    """Which run of which connection it is: the store records it with the run's changes."""
+
+    connection: str
+    run: int
+    at: datetime  # when it started
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportJob:
+    """The rows of *files*, in this order, are to become profiles. A file with an empty `path` is a known one."""
+
+    work: Import
+    files: Sequence[LocalFile]
+    stamp: RunStamp
+    rejects: Path  # names the rows that did not become profiles, as JSON lines; written only when there are any
+    dry_run: bool = False  # do everything but keep the changes, and return the first differences
+    mark: Any = None  # plain JSON that is saved with the rows; None saves nothing, so the earlier mark stays
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportJob:
+    """The selected profiles are to be written to the new file *path*."""
+
+    work: Export
+    stamp: RunStamp
+    path: Path
+    form: Format | None = None  # how the rows stand in the file when the destination decides it, else as *work* says
+    samples: int = 0  # rows that are returned

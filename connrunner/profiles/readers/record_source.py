@@ -1,0 +1,35 @@
+"""Where the records of one file stand, as text: every format ends in this shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from connrunner.profiles.sql_fragments import quote_text
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordSource:
+    """
+    One relation whose rows are the file's records, in their order.
+
+    *cell* returns the expression of a column's text, *cells* that of its list of texts (with a separator for formats
+    that have no lists). *present* returns the condition that the record says anything about the column, be it that it
+    is empty. *error* is the expression of the code of an error of the record as a whole, or NULL. *record* is the
+    expression of the record as JSON text: an object with a member for each column, or a text when it is not a record.
+    """
+
+    relation: str
+    cell: Callable[[str], str]
+    cells: Callable[[str, str], str]
+    present: Callable[[str], str]
+    error: str
+    record: str
+    about: int  # how many records there are, roughly
+    first_line: int = 1  # the line of the first record in rejects: a header is line 1
+    nul: bool = True  # a text may contain NUL
+
+
+def compose_record(cells: Mapping[str, str]) -> str:
+    """Return the expression of a record as JSON text, from the expressions of its *cells*."""
+    return f"json_object({', '.join(f'{quote_text(name)}, {cell}' for name, cell in cells.items())})::VARCHAR"

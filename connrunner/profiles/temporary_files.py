@@ -1,0 +1,20 @@
+"""Files of our own: at a path that is not taken, and for our eyes only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+
+def choose_path(folder: Path) -> Path:
+    """Return a path in *folder* that is not taken yet; no reader interprets a character of its name."""
+    number = sum(1 for _ in folder.iterdir())
+    while os.path.lexists(path := folder / f"file-{number}"):
+        number += 1
+    return path
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Open a new or emptied file for writing that no other user may read."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")

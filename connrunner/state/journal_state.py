@@ -1,0 +1,356 @@
+"""The state that the records of the journal fold into: promises, the queue, started runs, owed mail, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from connrunner.core import instant, run_records
+from connrunner.core.alerts import alert_state
+from connrunner.core.alerts import notice as notices
+from connrunner.core.alerts.alert_state import AlertState
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.model import QueuedRun, Run, RunIntent
+from connrunner.core.planning.due import Promise, TickPlan
+
+KEPT_DEAD_LETTERS = 100
+KEPT_ANSWERS = 200
+TOO_LATE = "too-late"  # the code of a run that was not started for that reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartedRun:
+    """A run whose intent is recorded and whose end is not. The lock of its lane says whether it lives."""
+
+    entry: QueuedRun
+    intent: RunIntent
+    lane: str
+    mark: str = ""  # what every process of the run carries in its environment
+
+    @property
+    def connection(self) -> str:
+        return self.entry.connection
+
+    @property
+    def run(self) -> int:
+        return self.intent.run
+
+    @property
+    def started_at(self) -> datetime:
+        assert self.intent.started_at is not None, "its record has been read"
+        return self.intent.started_at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwedNotice:
+    """A notice that is owed, with what is known of its delivery."""
+
+    notice: Notice
+    at: str  # when it became owed
+    run: Run | None = None  # the run whose end owes it
+    deliveries: tuple[Mapping[str, Any], ...] = ()
+
+
+class MissedSlot(NamedTuple):
+    """A slot that it was too late for, and why."""
+
+    entry: QueuedRun
+    reason: str
+
+
+@dataclass(slots=True)
+class JournalState:
+    """The state after all records of the journal."""
+
+    promises: dict[str, Promise] = field(default_factory=dict)
+    waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
+    started: dict[str, StartedRun] = field(default_factory=dict)  # by connection
+    skipped: dict[str, QueuedRun] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
+    missed: dict[str, MissedSlot] = field(default_factory=dict)  # the same, for slots that it was too late for
+    numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
+    owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
+    dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
+    broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
+    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that were mailed
+    last_outcome: dict[str, str] = field(default_factory=dict)
+    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
+    alerts: AlertState = field(default_factory=AlertState)
+    answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
+
+
+def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
+    """Add one *record*. Unknown types are left out: they come from a newer version of the same format."""
+    match record.get("type"):
+        case "planned":
+            _planned(state, record)
+        case "started":
+            started = _started_from(record)
+            state.started[started.connection] = started
+            state.waiting.pop(started.connection, None)
+            state.numbers[started.connection] = max(started.run, state.numbers.get(started.connection, 0))
+        case "ended":
+            _ended(state, record)
+        case "delivered":
+            _delivered(state, record)
+        case "damaged":
+            state.damaged.append(record["offset"])
+        case "retried":
+            _retried(state, record)
+            _delivered(state, record)
+        case "dropped":
+            _delivered(state, record)
+            _forget_dead(state, record)
+        case "snapshot":
+            _restore(state, record)
+
+
+def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
+    for name, promise in record.get("promises", {}).items():
+        if promise is None:
+            state.promises.pop(name, None)
+        else:
+            state.promises[name] = promise_from(promise)
+    if "broken" in record:
+        state.broken_seen = record["broken"]
+    for name, digest in record.get("digests", {}).items():
+        if digest is None:
+            state.alerts.digests.pop(name, None)
+        else:
+            state.alerts.digests[name] = digest
+    _owes(state, record)
+    for slot in record.get("slots", ()):
+        name = slot["connection"]
+        if slot.get("request"):
+            state.answered.append(slot["request"])
+            del state.answered[:-KEPT_ANSWERS]
+        match slot["result"]:
+            case "queued":
+                state.waiting[name] = run_records.entry_from(slot)
+            case "merged" if name in state.waiting:
+                state.waiting[name] = _merge(state.waiting[name], slot)
+            case "merged" if name in state.started:
+                started = state.started[name]
+                state.started[name] = replace(started, entry=_merge(started.entry, slot))
+            case "skipped":
+                state.skipped[name] = run_records.entry_from(slot)
+            case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
+                state.waiting.pop(name)
+            case "missed":
+                if _is_waiting(state, slot):
+                    state.waiting.pop(name)
+                state.missed[name] = MissedSlot(run_records.entry_from(slot), slot["reason"])
+
+
+def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
+    """Tell whether *slot* is the one in the queue: a newer or a manual run may wait instead."""
+    entry = state.waiting.get(slot["connection"])
+    if entry is None:
+        return False
+    said = (slot["trigger"], slot["due_at"], slot.get("request", ""))
+    return (entry.trigger, instant.text(entry.due_at), entry.request) == said
+
+
+def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
+    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
+
+
+def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
+    run = run_records.from_mapping(record["run"])
+    started = state.started.get(run.connection)
+    if started is not None and started.run == run.run:
+        del state.started[run.connection]
+    elif record.get("dequeued"):  # it ended without a start: its connection could not be used
+        state.waiting.pop(run.connection, None)
+    elif run.result.code == TOO_LATE:
+        state.missed.pop(run.connection, None)
+    else:
+        state.skipped.pop(run.connection, None)
+    state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
+    state.last_outcome[run.connection] = str(run.outcome)
+    if record.get("broken"):
+        state.broken_mailed[run.connection] = record["broken"]
+    else:
+        state.broken_mailed.pop(run.connection, None)
+    _owes(state, record, run)
+    alert_state.record_run(state.alerts, run)
+
+
+def _owes(state: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
+    at = record["at"]
+    for data in record.get("owes", ()):
+        notice = notices.from_mapping(data)
+        state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run)
+        alert_state.record_notice(state.alerts, notice, at)
+    for data in record.get("folds", ()):
+        alert_state.record_notice(state.alerts, notices.from_mapping(data), at, folded=True, message=data["message"])
+
+
+def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
+    owed = state.owed.get(record["notice"])
+    if owed is None:
+        return
+    delivery = {key: value for key, value in record.items() if key not in ("v", "type")}
+    delivery.setdefault("result", record["type"])
+    owed = replace(owed, deliveries=(*owed.deliveries, delivery))
+    state.owed[owed.notice.id] = owed
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, instant.parse(record["at"]))
+    if ledger.settled:
+        del state.owed[owed.notice.id]
+        state.dead.extend(
+            {
+                "connection": owed.notice.connection,
+                "run": owed.notice.run,
+                "recipient": dead_letter.recipient,
+                "reason": dead_letter.reason,
+                "at": instant.text(dead_letter.at),
+                "attempts": dead_letter.attempts,
+                "owed_at": owed.at,
+                "notice": owed.notice.as_dict(),
+            }
+            for dead_letter in ledger.dead
+        )
+        del state.dead[:-KEPT_DEAD_LETTERS]
+
+
+def _retried(state: JournalState, record: Mapping[str, Any]) -> None:
+    """Owe a notice that was given up once more, to the one recipient."""
+    for dead_letter in _forget_dead(state, record):
+        if record["notice"] not in state.owed:
+            notice = replace(notices.from_mapping(dead_letter["notice"]), recipients=(dead_letter["recipient"],))
+            state.owed[notice.id] = OwedNotice(notice=notice, at=dead_letter["owed_at"])
+
+
+def _forget_dead(state: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def is_meant(dead_letter: Mapping[str, Any]) -> bool:
+        identity = dead_letter.get("notice", {}).get("id")
+        return bool(identity == record["notice"] and dead_letter["recipient"] == record["recipient"])
+
+    found = [dead_letter for dead_letter in state.dead if is_meant(dead_letter)]
+    state.dead = [dead_letter for dead_letter in state.dead if not is_meant(dead_letter)]
+    return found
+
+
+def next_attempt(owed: OwedNotice, now: datetime) -> datetime | None:
+    """Return when the next attempt of an owed mail is due: *now* when one is due already."""
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
+    return now if ledger.due else ledger.next_at
+
+
+def as_snapshot(state: JournalState) -> dict[str, Any]:
+    """Return *state* as the snapshot that a journal can begin with."""
+    return {
+        "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
+        "waiting": [run_records.entry_as_dict(entry) for entry in state.waiting.values()],
+        "started": [started_as_dict(entry) for entry in state.started.values()],
+        "skipped": [run_records.entry_as_dict(entry) for entry in state.skipped.values()],
+        "missed": [{**run_records.entry_as_dict(entry), "reason": reason} for entry, reason in state.missed.values()],
+        "numbers": dict(state.numbers),
+        "owed": [
+            {
+                "notice": owed.notice.as_dict(),
+                "at": owed.at,
+                "run": owed.run and run_records.as_dict(owed.run),
+                "deliveries": [dict(delivery) for delivery in owed.deliveries],
+            }
+            for owed in state.owed.values()
+        ],
+        "dead": list(state.dead),
+        "broken_seen": dict(state.broken_seen),
+        "broken_mailed": dict(state.broken_mailed),
+        "last_outcome": dict(state.last_outcome),
+        "told": state.alerts.as_dict(),
+        "answered": list(state.answered),
+    }
+
+
+def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
+    state.promises = {name: promise_from(data) for name, data in record["promises"].items()}
+    state.waiting = {data["connection"]: run_records.entry_from(data) for data in record["waiting"]}
+    state.started = {data["connection"]: _started_from(data) for data in record["started"]}
+    state.skipped = {data["connection"]: run_records.entry_from(data) for data in record.get("skipped", ())}
+    missed = record.get("missed", ())
+    state.missed = {data["connection"]: MissedSlot(run_records.entry_from(data), data["reason"]) for data in missed}
+    state.numbers = dict(record["numbers"])
+    state.owed = {}
+    for data in record["owed"]:
+        notice = notices.from_mapping(data["notice"])
+        run = run_records.from_mapping(data["run"]) if data["run"] else None
+        at = data.get("at") or data["run"]["ended_at"]
+        state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
+    state.dead = list(record["dead"])
+    state.broken_seen = dict(record["broken_seen"])
+    state.broken_mailed = dict(record["broken_mailed"])
+    state.last_outcome = dict(record["last_outcome"])
+    state.alerts = alert_state.from_mapping(record.get("told", {}))
+    state.answered = list(record["answered"])
+
+
+def promise_as_dict(promise: Promise) -> dict[str, Any]:
+    return {
+        "on_since": instant.text(promise.on_since),
+        "schedule": dict(promise.schedule),
+        "next_due": instant.text(promise.next_due) if promise.next_due else None,
+        "last_due": instant.text(promise.last_due) if promise.last_due else None,
+        "zones": promise.zones,
+        **({"left_out": instant.text(promise.left_out)} if promise.left_out else {}),
+    }
+
+
+def promise_from(data: Mapping[str, Any]) -> Promise:
+    return Promise(
+        on_since=instant.parse(data["on_since"]),
+        schedule=data["schedule"],
+        next_due=instant.parse(data["next_due"]) if data["next_due"] else None,
+        last_due=instant.parse(data["last_due"]) if data["last_due"] else None,
+        zones=data["zones"],
+        left_out=instant.parse(data["left_out"]) if data.get("left_out") else None,
+    )
+
+
+def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
+    """Return the one record that holds all that a tick decided: slots and new promises cannot part.
+
+    *before* is when the tick before this one looked.
+    """
+    return {
+        "type": "planned",
+        "at": at,
+        "before": instant.text(before) if before else None,
+        "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
+        "slots": [
+            {
+                **run_records.entry_as_dict(slot.entry),
+                "result": slot.result,
+                "reason": slot.reason,
+                "missed_until": instant.text(slot.missed_until) if slot.missed_until else None,
+            }
+            for slot in plan.slots
+        ],
+    }
+
+
+def started_as_dict(started: StartedRun) -> dict[str, Any]:
+    """Return the intent as its record says it."""
+    intent = run_records.intent_as_dict(started.intent)
+    run = intent.pop("run")
+    return {
+        **run_records.entry_as_dict(started.entry),
+        "run": run,
+        "lane": started.lane,
+        **intent,
+        "mark": started.mark,
+    }
+
+
+def _started_from(data: Mapping[str, Any]) -> StartedRun:
+    intent = run_records.intent_from(data)
+    if intent.started_at is None:
+        raise ValueError("a run that has started says when")
+    return StartedRun(
+        entry=run_records.entry_from(data),
+        intent=intent,
+        lane=data["lane"],
+        mark=data.get("mark", ""),
+    )
