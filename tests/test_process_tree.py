@@ -107,7 +107,7 @@ def test_who_does_not_obey_is_killed_after_the_grace(begin: Begin) -> None:
     with Termination(tree, grace=0.5) as termination:
         termination.finish()
         assert termination.had_to_kill
-    assert 0.5 <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.5
     assert process.wait() == -9
 
 
