@@ -525,9 +525,6 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
         ),
         channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 600,
         record=recorded.append,
     )
@@ -585,9 +582,6 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
         ),
         channels=ChannelSecrets(reveal=str, hide=lambda _, text: text),
         workspace=tmp_path,
-        mailbox=tmp_path / "mail",
-        reveal=str,
-        hide=lambda _, text: text,
         deadline=time.monotonic() + 600,
         record=lambda record: results.setdefault(record["result"], []).append(record["recipient"]),
     )
