@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import webbrowser
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from connrunner.config.versions.author import author
 from connrunner.core import instant
 from connrunner.core.model import Run, Target
 from connrunner.errors import ArgumentError
-from connrunner.messenger.mailer import digest
 from connrunner.notify import facts, failure_streak, samples
 from connrunner.notify.channel import is_channel
+from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.render import EVENTS, RUN_EVENTS, RenderedMessage, render
 from connrunner.state import runs as run_files
@@ -128,7 +129,9 @@ def _facts(home: Home, event: str, target: str, runs: list[Run]) -> dict[str, An
         return failure_streak.describe_streak(runs, event) if runs else {}
     end = home.clock()
     start = end - timedelta(days=1)
-    told = digest(target, home.workspace, home.standing, home.state, start=start, end=end)
+    history = partial(run_files.history, home.state)
+    promises = home.standing.promises
+    told = digest_facts(target, home.workspace.connections, promises, history, start=start, end=end)
     return {"from": instant.text(start), "to": instant.text(end), **told}
 
 
