@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from connrunner import cli
+from connrunner.answers.run_summary import describe_counts
 from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
@@ -99,7 +100,7 @@ def test_a_broken_connection_is_not_run(hello: Place) -> None:
 
     assert code == 2
     assert "connections/broken.yaml:1:1" in err
-    assert "broken cannot be used until its file is mended" in err
+    assert "broken cannot be used until its file is fixed" in err
 
 
 def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:
@@ -281,8 +282,8 @@ def test_durations(seconds: float, words: str) -> None:
 
 
 def test_counters_name_what_is_not_zero() -> None:
-    assert text.counters(Counts(read=1200, skipped=200, checked=1000, created=990, consent_blocked=10)) == (
+    assert describe_counts(Counts(read=1200, skipped=200, checked=1000, created=990, consent_blocked=10)) == (
         "1,200 read, 200 skipped, 1,000 checked, 990 created, 10 consent blocked"
     )
-    assert text.counters(Counts(read=3, checked=3, created=3)) == "3 read, 3 created"
-    assert text.counters(Counts()) == ""
+    assert describe_counts(Counts(read=3, checked=3, created=3)) == "3 read, 3 created"
+    assert describe_counts(Counts()) == ""

@@ -13,8 +13,7 @@ from typing import Any
 
 import click
 
-from connrunner.core.counts import NAMES, Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome
 
 GAP = "  "
 WIDE = 120  # columns of a terminal that does not say, a pipe or a file
@@ -74,9 +73,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collect
     for row, words in zip(cells, texts, strict=True):
         start = ""
         for column, (cell, text) in enumerate(zip(row[:-1], words[:-1], strict=True)):
-            shown = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
+            coloured = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
             space = " " * (widths[column] - len(text))
-            start += (space + shown if column in right else shown + space) + GAP
+            start += (space + coloured if column in right else coloured + space) + GAP
         wrapped = textwrap.wrap(words[-1], last, break_on_hyphens=False) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines.extend(" " * before + more for more in wrapped[1:])
@@ -92,21 +91,8 @@ def outcome(value: Outcome) -> ColouredCell:
     return ColouredCell(str(value), COLOURS[value])
 
 
-def counters(counts: Counts) -> str:
-    """Return the counters that are not zero: `602 read, 590 created, 8 invalid`."""
-    hidden = ("checked",) if counts.checked == counts.read else ()
-    names = [name for name in NAMES if getattr(counts, name) and name not in hidden]
-    return ", ".join(f"{getattr(counts, name):,} {name.replace('_', ' ')}" for name in names)
-
-
-def told(run: Run) -> str:
-    """Return a run's counters and its message; that of an import that went well says the same as its counters."""
-    message = "" if run.kind == "import" and not run.code else run.message
-    return "; ".join(part for part in (counters(run.counts), message) if part)
-
-
 def bar(done: int, of: int | None, width: int = 24) -> str:
-    """Return a progress bar, or a blank one when nobody knows how much there is."""
+    """Return a progress bar, or a blank one when it is not known how much there is."""
     if not of:
         return "·" * width
     filled = min(width, width * done // of)

@@ -93,21 +93,3 @@ def chosen(found: Collection[Delivery], names: Collection[str], *, to: str = "")
         return not names or any(f"{letter.notice.id}.".startswith(f"{name.rstrip('.')}.") for name in names)
 
     return [letter for letter in found if is_named(letter) and (not to or to.casefold() in letter.recipient.casefold())]
-
-
-def as_dict(letter: Delivery) -> dict[str, object]:
-    """Return *letter* as `notify list --format json` shows it."""
-    return {
-        "id": letter.notice.id,
-        "state": letter.state,
-        "connection": letter.notice.connection or None,
-        "run": letter.notice.run or None,
-        "event": letter.notice.event,
-        "target": letter.notice.target or None,
-        "recipient": letter.recipient,
-        "owed_at": letter.owed_at,
-        "attempts": letter.attempts,
-        "tried_at": letter.tried_at,
-        "next_at": instant.text(letter.next_at) if letter.next_at else None,
-        "reason": letter.reason,
-    }
