@@ -66,7 +66,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collect
     """Return a table that fits the terminal by wrapping its last column; columns in *right* are set to the right."""
     cells: list[list[Cell]] = [[title.upper() for title in head], *[[*row] for row in rows]]
     texts = [[_one_line(cell.text if isinstance(cell, ColouredCell) else cell) for cell in row] for row in cells]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    widths = [max(display_width(row[column]) for row in texts) for column in range(len(head))]
     before = sum(widths[:-1]) + len(GAP) * (len(head) - 1)
     last = max(NARROWEST, terminal_width() - before)
     lines = []
@@ -74,12 +74,30 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collect
         start = ""
         for column, (cell, text) in enumerate(zip(row[:-1], words[:-1], strict=True)):
             coloured = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
-            space = " " * (widths[column] - len(text))
+            space = " " * (widths[column] - display_width(text))
             start += (space + coloured if column in right else coloured + space) + GAP
-        wrapped = textwrap.wrap(words[-1], last, break_on_hyphens=False) or [""]
+        wrapped = wrap(words[-1], last) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines.extend(" " * before + more for more in wrapped[1:])
     return "\n".join(lines)
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal *text*, without control characters, takes."""
+    if text.isascii():
+        return len(text)
+    import wcwidth  # its tables are slow to import
+
+    return wcwidth.width(text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return *text* in lines of at most *width* columns, broken at spaces where that is possible."""
+    if text.isascii():
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+    import wcwidth
+
+    return wcwidth.wrap(text, width, break_on_hyphens=False)
 
 
 def _one_line(text: str) -> str:

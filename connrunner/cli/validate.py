@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import click
 from connrunner import __version__
 from connrunner.answers.validation import as_list, describe_unobeyed, summarize, validate_workspace
 from connrunner.cli.options import find_folder, leave
-from connrunner.cli.text import clean
+from connrunner.cli.text import clean, display_width
 from connrunner.errors import Problem
 
 WINDOW = 100  # characters of a line that are shown at most
@@ -77,15 +76,10 @@ def excerpt(source: str, column: int) -> tuple[str, str]:
     """Return the part of a line around *column* (from 1), and a line with a caret under that column."""
     start = 0 if column <= WINDOW * 3 // 4 else column - WINDOW // 2
     part = clean(source[start : start + WINDOW])
-    before = "".join("\t" if char == "\t" else " " * _width(char) for char in part[: column - 1 - start])
+    parts = part[: column - 1 - start].split("\t")
+    before = "\t".join(" " * display_width(words) for words in parts)
     dots = "..." if start else ""
     return dots + part + ("..." if len(source) > start + WINDOW else ""), " " * len(dots) + before + "^"
-
-
-def _width(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
 
 def as_json(problems: Sequence[Problem], prefix: str) -> str:
