@@ -195,7 +195,7 @@ class WaitingRun:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PromisedSlot:
+class NextSlot:
     """The next slot of a connection."""
 
     connection: str
@@ -211,7 +211,7 @@ class Status:
     health: Health
     running: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]  # in the order in which they are run
-    coming: tuple[PromisedSlot, ...]  # soonest first
+    coming: tuple[NextSlot, ...]  # soonest first
     uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
     commit: str | None
     mail_owed: int
@@ -233,7 +233,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
             if choice.includes(view, entry.connection)
         ),
         coming=tuple(
-            PromisedSlot(connection=name, due_at=due, expected=expected.get((name, due)))
+            NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
             for due, name in promises
             if choice.includes(view, name)
         ),
@@ -306,7 +306,7 @@ def describe_wait(run: WaitingRun, zone: str) -> str:
     return f"behind {run.expected.behind}" + (f", starts about {time_of_day(starts_at, zone)}" if starts_at else "")
 
 
-def describe_slot(slot: PromisedSlot, now: datetime) -> str:
+def describe_slot(slot: NextSlot, now: datetime) -> str:
     """Return how far ahead a slot is, and how long its run will wait then."""
     words = _until(slot.due_at, now)
     expected = slot.expected
