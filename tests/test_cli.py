@@ -345,4 +345,3 @@ def test_the_last_column_wraps_by_columns(words: str, lines: list[str], monkeypa
 def test_a_table_of_ascii_does_not_load_the_widths_of_the_others() -> None:
     code = "import sys; from connrunner.cli import text; text.table(('A',), [['x y']]); print('wcwidth' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-

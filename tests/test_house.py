@@ -34,6 +34,7 @@ BROKEN_BY = {
     "core is pure": ("core/planning/due.py", "import random"),
     "text is pure, but for files": ("text/durations.py", "import socket"),
     "cli asks answers": ("cli/status.py", "import connrunner.state.runs"),
+    "answers send nothing": ("answers/mail_preview.py", "import connrunner.messenger.mailer"),
     "click only in cli": ("processes/tree.py", "import click"),
     "YAML and JSON Schema only in config": ("clocks/cron.py", "import yaml"),
     "DuckDB and openpyxl only in profiles": ("processes/tree.py", "import duckdb"),
