@@ -56,11 +56,11 @@ def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:
     """Return the connections that *names* mean; all that are switched on when there are none."""
     sound = view.workspace.connections
     if not names:
-        return [one for one in sound.values() if one.enabled]
+        return [connection for connection in sound.values() if connection.enabled]
     chosen: dict[str, Connection] = {}
     for name in names:
-        fits = [one for one in sound if fnmatchcase(one, name)]
-        chosen |= {one: sound[one] for one in fits} if fits else {name: view.connection(name)}
+        fits = {known: sound[known] for known in sound if fnmatchcase(known, name)}
+        chosen |= fits or {name: view.connection(name)}
     return list(chosen.values())
 
 

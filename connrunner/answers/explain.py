@@ -216,7 +216,7 @@ def _holders(view: WorkspaceView, name: str, answer: Explanation) -> tuple[LaneH
         return ()
     records = decisions.records(view.state)
     found = deciding.holders(records, started.lane, start=decision.at, end=started.at)
-    return tuple(one for one in found if (one.connection, one.run) != (name, started.run))
+    return tuple(holder for holder in found if (holder.connection, holder.run) != (name, started.run))
 
 
 def find_yaml_in_force(view: WorkspaceView, explained: InstantExplanation) -> YamlInForce | None:

@@ -67,13 +67,13 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     health, standing, workspace = check_health(view), view.standing, view.workspace
     yield _single("info", "The version of connrunner.", 1, version=__version__)
     yield _single("last_tick_timestamp_seconds", "When a tick last looked.", _timestamp(health.last_tick))
-    states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
+    states = Counter("on" if connection.enabled else "off" for connection in workspace.connections.values())
     states["broken"] = len(workspace.broken)
     yield _by_label("connections", "Connections by what can be done with them.", "state", states)
     yield _single(
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
-    lanes = Counter({one.lane: 0 for one in workspace.connections.values()})
+    lanes = Counter({connection.lane: 0 for connection in workspace.connections.values()})
     lanes.update(lane_of(view, name) for name in standing.waiting)
     yield _by_label("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
     yield _single("running", "Runs that work now.", sum(run.lives for run in list_active_runs(view)))
@@ -84,26 +84,28 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     if view.state.root.is_dir():
         room = os.statvfs(view.state.root)
         yield _single("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
-    yield from _of_connections(view, {one.connection: one.failures for one in health.failing})
+    yield from _of_connections(view, {failing.connection: failing.failures for failing in health.failing})
 
 
 def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[Metric]:
-    figures = [
+    found = [
         _read_figures(view, name, failures.get(name, 0))
         for name in sorted({*view.workspace.connections, *view.workspace.broken})
     ]
     for name, words, of_run in LAST_RUN_FIGURES:
-        yield _by_connection(name, words, [(one.name, of_run(one.last)) for one in figures if one.last])
+        yield _by_connection(name, words, [(figures.name, of_run(figures.last)) for figures in found if figures.last])
     for name, words, of_now in CURRENT_FIGURES:
-        yield _by_connection(name, words, [(one.name, of_now(one)) for one in figures])
-    outcomes = [({"connection": one.name, "outcome": str(one.last.outcome)}, 1) for one in figures if one.last]
+        yield _by_connection(name, words, [(figures.name, of_now(figures)) for figures in found])
+    outcomes = [
+        ({"connection": figures.name, "outcome": str(figures.last.outcome)}, 1) for figures in found if figures.last
+    ]
     yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
     rows = [
-        ({"connection": one.name, "counter": counter}, getattr(one.last.counts, counter))
-        for one in figures
-        if one.last and one.last.kind != "command"
+        ({"connection": figures.name, "counter": counter}, getattr(figures.last.counts, counter))
+        for figures in found
+        if figures.last and figures.last.kind != "command"
         for counter in NAMES
-        if counter == "read" or getattr(one.last.counts, counter)
+        if counter == "read" or getattr(figures.last.counts, counter)
     ]
     words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
     yield Metric("connrunner_last_run_rows", words, tuple(rows))

@@ -1,4 +1,4 @@
-"""What somebody should look at before a change of the workspace is merged."""
+"""What a person should look at before a change of the workspace is merged."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ WORTH_TELLING = 60  # seconds that a run will wait
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConnectionFilter:
-    """Which connections are shown."""
+    """Which connections are meant."""
 
     names: tuple[str, ...] = ()  # names or patterns; all when empty
     owner: str = ""
@@ -123,7 +123,11 @@ class Health:
     @property
     def connections(self) -> list[str]:
         """The connections that are not well: failing, late, broken; with a name for each of its reasons."""
-        return [*(one.connection for one in self.failing), *(one.connection for one in self.late), *self.broken]
+        return [
+            *(failing.connection for failing in self.failing),
+            *(late.connection for late in self.late),
+            *self.broken,
+        ]
 
 
 def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:

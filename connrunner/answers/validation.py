@@ -90,7 +90,7 @@ def _in_workspace(folder: Path, path: Path) -> str:
 
 
 def _is_below(path: str, wanted: Sequence[str]) -> bool:
-    return any(not one or path == one or path.startswith(f"{one}/") for one in wanted)
+    return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in wanted)
 
 
 def _count(number: int, noun: str) -> str:

@@ -85,7 +85,7 @@ def open_view(folder: Path, state: Path | None = None, *, now: datetime | None =
 
 
 def uncommitted(workspace: Workspace) -> list[str]:
-    """Return the files that differ from the commit that is obeyed; none when nobody can say."""
+    """Return the files that differ from the commit that is obeyed; none when that cannot be found out."""
     try:
         return load.uncommitted(workspace)
     except WorkspaceError:

@@ -34,7 +34,7 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     """
     chosen = [context.view.require(name) for name in names] or retention.names(context.view.state)
     limit = _instant(before) if before else context.view.clock() - OLD
-    started = {name: one.run for name, one in context.view.standing.started.items()}
+    started = {name: run.run for name, run in context.view.standing.started.items()}
     done = archive.archive(context.view.state, chosen, to, before=limit, started=started)
     if context.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
@@ -45,8 +45,8 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
         click.echo(f"{done.runs:,} runs of {done.connections:,} connections moved to {to} ({done.bytes:,} bytes)")
 
 
-def _instant(said: str) -> datetime:
+def _instant(text: str) -> datetime:
     try:
-        return datetime.strptime(said, "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        return Instant().convert(said, None, None)
+        return Instant().convert(text, None, None)

@@ -37,7 +37,7 @@ def clean(text: str) -> str:
 
 
 def as_json(data: Any, *, indent: int | None = None) -> str:
-    """Return *data* as JSON that a terminal can show: what `clean` replaces stands as an escape."""
+    """Return *data* as JSON that a terminal can show: what `clean` replaces becomes an escape."""
     lines = json.dumps(data, ensure_ascii=False, indent=indent).split("\n")
     return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
 
