@@ -11,7 +11,7 @@ from time import process_time
 from typing import Any
 
 from connrunner.core.model import Schedule
-from connrunner.core.schedules import count_between, document, longest_gap, next_after, parse
+from connrunner.core.schedules import as_document, count_between, longest_gap, next_after, parse
 
 HOW_MANY = 10_000
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -94,7 +94,7 @@ def measured(form: dict[str, Any], schedules: list[Schedule]) -> list[float]:
     return [
         milliseconds(lambda: [parse(form, ZONES[number % len(ZONES)]) for number in range(HOW_MANY)]),
         milliseconds(lambda: [next_after(schedule, NOW, on_since=NOW) for schedule in schedules]),
-        milliseconds(lambda: [document(schedule) for schedule in schedules]),
+        milliseconds(lambda: [as_document(schedule) for schedule in schedules]),
         milliseconds(lambda: [longest_gap(schedule) for schedule in schedules]),
         milliseconds(lambda: [count_between(one, NOW, year, on_since=NOW) for one in some]) * HOW_MANY / len(some),
     ]

@@ -255,11 +255,11 @@ def _whole(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def violations(
-    told: Story, *, due: dict[str, list[str]] | None = None, wishes: int | None = None, tells: dict[str, str]
+    told: Story, *, due: dict[str, list[str]] | None = None, requests: int | None = None, tells: dict[str, str]
 ) -> list[str]:
     """Return every promise that *told* breaks.
 
-    *due* has each slot that the calendar knows, *wishes* how many runs people asked for (at most one: 0 or 1 when
+    *due* has each slot that the calendar knows, *requests* how many runs people asked for (at most one: 0 or 1 when
     None), *tells* for whom each connection has mail: `always` or `failure`.
     """
     wrong: list[str] = []
@@ -310,16 +310,16 @@ def violations(
         if run["outcome"] not in ("succeeded", "failed", "interrupted", "stopped", "skipped", "partial"):
             wrong.append(f"P5: {key} has no outcome")
 
-    # Every queued slot became a run, and every wish at most one.
+    # Every queued slot became a run, and every request at most one.
     queued = [(slot["connection"], slot["due_at"]) for slot, _ in slots if slot["result"] == "queued"]
     settled = {(run["connection"], run["due_at"]) for run in ends}
     settled |= {(slot["connection"], slot["due_at"]) for slot, _ in slots if slot["result"] == "dropped"}
     wrong += [f"P11: {entry} still waits" for entry in queued if entry not in settled]
     asked = [slot["request"] for slot, _ in slots if slot["request"]]
     if len(set(asked)) != len(asked):
-        wrong.append(f"P1: a wish was taken in twice: {asked}")
-    if wishes is not None and len(asked) != wishes:
-        wrong.append(f"P1: {wishes} wishes, {len(asked)} taken in")
+        wrong.append(f"P1: a request was taken in twice: {asked}")
+    if requests is not None and len(asked) != requests:
+        wrong.append(f"P1: {requests} requests, {len(asked)} taken in")
 
     # P6: whoever is to be told is told, and repeats can be known.
     for run in ends:

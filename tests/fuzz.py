@@ -26,8 +26,7 @@ from connrunner.config import compiled, load
 from connrunner.core import instant
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.scheduler import idle
-from connrunner.state import decisions, requests
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 
@@ -189,12 +188,12 @@ def state_targets(folder: Path) -> Iterator[Target]:
             (state.root / name).unlink(missing_ok=True)
         state.journal.write_bytes(data)
         try:
-            stands = Journal(state).open()
+            journal_state = Journal(state).open()
         except StateError as error:
             assert str(state.journal) in str(error)  # noqa: PT017
             return
         before = Journal(state).append(records[0])
-        assert set(before.numbers) >= set(stands.numbers), "a damaged record took others with it"
+        assert set(before.numbers) >= set(journal_state.numbers), "a damaged record took others with it"
 
     def history(dice: random.Random) -> bytes:
         good = json.dumps(run).encode() + b"\n"
@@ -203,8 +202,8 @@ def state_targets(folder: Path) -> Iterator[Target]:
     def read_history(data: bytes) -> None:
         state.history("a").parent.mkdir(parents=True, exist_ok=True)
         state.history("a").write_bytes(data)
-        list(run_files.history(state, "a"))
-        run_files.durations(state, "a")
+        list(run_files.read_history(state, "a"))
+        run_files.read_durations(state, "a")
 
     events: list[dict[str, Any]] = [
         {"at": AT, "type": "started", "connection": "a", "run": 1, "pid": 7},
@@ -221,23 +220,23 @@ def state_targets(folder: Path) -> Iterator[Target]:
     def read_log(data: bytes) -> None:
         state.log("a", 1).parent.mkdir(parents=True, exist_ok=True)
         state.log("a", 1).write_bytes(data)
-        list(run_files.events_from(state.log("a", 1), 0))
-        told = run_files.story(state, "a", 1)
+        list(run_files.read_events_from(state.log("a", 1), 0))
+        told = run_files.read_log_summary(state, "a", 1)
         if told.result is not None:
             instant.parse(told.ended_at)  # the next tick does
 
-    wish = {"wish": "run", "connection": "a", "asked_at": AT, "asked_by": "jo"}
+    request = {"wish": "run", "connection": "a", "asked_at": AT, "asked_by": "jo"}
 
-    def wishes(dice: random.Random) -> bytes:
+    def run_requests(dice: random.Random) -> bytes:
         return (
-            mutated(dice, [json.dumps(wish).encode()])
+            mutated(dice, [json.dumps(request).encode()])
             if dice.random() < 0.4
-            else json.dumps(twisted(dice, wish)).encode()
+            else json.dumps(twisted(dice, request)).encode()
         )
 
-    def read_wishes(data: bytes) -> None:
+    def read_requests(data: bytes) -> None:
         (state.requests / "run-1.json").write_bytes(data)
-        requests.pending(state)
+        requests.read_run_requests(state)
 
     workspace = folder / "quiet"
     workspace.mkdir()
@@ -269,22 +268,22 @@ def state_targets(folder: Path) -> Iterator[Target]:
         assert compiled.read(state.compiled, b"s" * 32).files in ({}, kept.files), "a damaged cache was believed"
 
     state.decisions.mkdir(exist_ok=True)
-    decisions.keep(state, b"\n".join(lines) + b"\n")
+    journal_segments.add_segment(state, b"\n".join(lines) + b"\n")
     (segment,) = state.decisions.iterdir()
     packed = segment.read_bytes()
 
     def read_segment(data: bytes) -> None:
         segment.write_bytes(data)
         try:
-            list(decisions.records(state))
-            decisions.since(state)
+            list(journal_segments.read_records(state))
+            journal_segments.find_oldest_instant(state)
         except StateError as error:
             assert str(segment) in str(error)  # noqa: PT017
 
     yield Target("journal", journal, read_journal)
     yield Target("history", history, read_history)
     yield Target("log", log, read_log)
-    yield Target("requests", wishes, read_wishes)
+    yield Target("requests", run_requests, read_requests)
     yield Target("quiet note", notes, read_note)
     yield Target("compiled cache", lambda dice: mutated(dice, [cache]), read_cache)
     yield Target("decisions", lambda dice: mutated(dice, [packed]), read_segment)

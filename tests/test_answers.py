@@ -24,7 +24,7 @@ from connrunner.core.planning.changes import KeyDifference
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 from connrunner.errors import ArgumentError
 from connrunner.scheduler.tick import Tick
-from connrunner.state.letters import Delivery
+from connrunner.state.deliveries import Delivery
 from tests.conftest import Place
 from tests.test_cli import ended
 

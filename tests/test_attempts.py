@@ -10,10 +10,10 @@ import pytest
 
 from connrunner.config.resolved import connection_from
 from connrunner.core.model import Outcome, Retry
-from connrunner.core.retry import next_wait
-from connrunner.core.run import Result
-from connrunner.state import runs as run_files
-from connrunner.state.runs import RunLog
+from connrunner.core.retry import decide_wait
+from connrunner.core.run_records import Result
+from connrunner.state import run_files
+from connrunner.state.run_files import RunLog
 from connrunner.worker.retries import Attempts
 from tests.conftest import Place
 
@@ -44,7 +44,7 @@ WAITS = [
 def test_when_the_next_attempt_is(
     retry: Retry | None, attempt: int, result: Result, left: float, wait: float | None
 ) -> None:
-    assert next_wait(retry, attempt, result, left=left) == wait
+    assert decide_wait(retry, attempt, result, left=left) == wait
 
 
 class Story:
@@ -146,7 +146,7 @@ def test_a_program_that_asks_for_later_is_run_again_within_one_run(place: Place)
 
     assert (run["outcome"], run["attempts"], run["message"]) == ("succeeded", 3, "attempt 3 of 4")
     assert run["counts"]["created"] == 1  # of the last attempt
-    events = list(run_files.events(place.state.log("flaky", 1)))
+    events = list(run_files.read_events(place.state.log("flaky", 1)))
     assert [event["attempt"] for event in events if "attempt" in event] == [1, 2]
 
 
@@ -155,7 +155,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_ended_at_once(place: Place) ->
     place.command("flaky", "import sys; sys.exit(75)", more="retry: {times: 3, delay: 1h}\n")
     started = place.start("run", "flaky")
     log = place.state.log("flaky", 1)
-    while not any("attempt" in event for event in run_files.events(log)):
+    while not any("attempt" in event for event in run_files.read_events(log)):
         assert started.poll() is None
         time.sleep(0.05)
     started.send_signal(signal.SIGTERM)
@@ -169,6 +169,6 @@ def test_the_log_keeps_the_number_of_attempts(tmp_path: Any) -> None:
     log = RunLog(tmp_path / "log.jsonl")
     log.ended(Result(outcome=Outcome.SUCCEEDED, attempts=3))
     log.close()
-    (event,) = run_files.events(tmp_path / "log.jsonl")
+    (event,) = run_files.read_events(tmp_path / "log.jsonl")
     assert event["attempts"] == 3
     assert "waiting_helps" not in event

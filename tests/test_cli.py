@@ -17,8 +17,7 @@ from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
-from connrunner.text import durations
+from connrunner.state import run_files
 from tests.conftest import Place
 
 README = Path(__file__).parent.parent / "README.md"
@@ -272,15 +271,6 @@ def test_a_table_fits_by_wrapping_its_last_column(monkeypatch: pytest.MonkeyPatc
 
 def test_a_cell_moves_no_cursor() -> None:
     assert text.table(("A", "B"), [["x\x1b[2J", "y\nz\r\x9b"]]).splitlines()[1] == "x\ufffd[2J  y z\ufffd\ufffd"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0.04, "0.0 s"), (0.44, "0.4 s"), (9.96, "10.0 s"), (12.3, "12 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (3725, "1 h 02 min"),
-     (100_000, "27 h 46 min")],
-)  # fmt: skip
-def test_durations(seconds: float, words: str) -> None:
-    assert durations.in_words(seconds) == words
 
 
 def test_counters_name_what_is_not_zero() -> None:

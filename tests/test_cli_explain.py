@@ -121,7 +121,7 @@ def test_each_planned_record_knows_the_tick_before(week: Place) -> None:
         None, "15T09:00", "16T05:00", "18T08:00", "18T09:00", "18T10:00",
     ]  # fmt: skip
     assert len({record["commit"] for record in planned}) == 4
-    assert idle.last_tick(str(week.state.root)) == pytest.approx(
+    assert idle.find_last_look(str(week.state.root)) == pytest.approx(
         instant.parse("2026-11-19T05:30:00Z").timestamp(), abs=30
     )
 

@@ -21,7 +21,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.scheduler import tick
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from tests.conftest import Place
 from tests.test_cli import AT, ended, typed
 
@@ -171,7 +171,7 @@ def test_programs_are_told_which_trace_their_run_belongs_to(place: Place) -> Non
     place.command("a", shows, schedule="{type: times_per_day, times: 1}")
     said = f"00-{'a' * 32}-{'b' * 16}-01"
     place.run("tick", env={"TRACEPARENT": said, "TRACESTATE": "x=y"})
-    log = list(run_files.events(place.state.log("a", 1)))
+    log = list(run_files.read_events(place.state.log("a", 1)))
     (started,) = (event for event in log if event.get("type") == "started")
     (printed,) = (event["message"] for event in log if event.get("stream") == "stdout")
     assert started["trace_id"] == "a" * 32

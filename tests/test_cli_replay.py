@@ -35,7 +35,7 @@ def test_it_decides_what_a_tick_decides_and_does_none_of_it(place: Place, tmp_pa
     place.command("a", "print()", schedule=MONDAYS)
     place.command("b", "print()", schedule=MONDAYS, more=f"{TOLD}start_within: 1h\n")
     tick.Tick(place.folder, place.state, now=instant.parse("2026-11-22T06:00:00Z"), say=lambda _: None).take_in()
-    requests.ask_run(place.state, "a", at=instant.parse("2026-11-22T07:00:00Z"), by="jane")
+    requests.request_run(place.state, "a", at=instant.parse("2026-11-22T07:00:00Z"), by="jane")
     copy = tmp_path / "copy"
     shutil.copytree(place.state.root, copy)
     (copy / "compiled" / "workspace").unlink(missing_ok=True)

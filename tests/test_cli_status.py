@@ -14,10 +14,9 @@ from connrunner.core import instant
 from connrunner.core.model import Outcome
 from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
-from connrunner.state import standing
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import StartedRun, started_as_dict
 from connrunner.state.locks import LaneLock
-from connrunner.state.standing import StartedRun
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 
@@ -55,7 +54,7 @@ def busy(place: Place) -> Iterator[Place]:
     journal = Journal(place.state)
     waiting = journal.read().waiting["big"]
     started = StartedRun(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
-    journal.append({"type": "started", "at": instant.text(DUE), **standing.started_as_dict(started)})
+    journal.append({"type": "started", "at": instant.text(DUE), **started_as_dict(started)})
     progress = [("06:00:00", 0), ("06:02:00", 6_000), ("06:04:00", 24_000)]
     place.state.run("big", 4).mkdir()
     place.state.log("big", 4).write_text(
@@ -65,11 +64,11 @@ def busy(place: Place) -> Iterator[Place]:
             for at, done in progress
         )
     )
-    idle.ticked(str(place.state.root), NOW.timestamp())
+    idle.note_look(str(place.state.root), NOW.timestamp())
     lane = LaneLock(place.state, "main")
     assert lane.take()
     yield place
-    lane.let_go()
+    lane.release()
 
 
 def test_what_runs_and_what_waits(busy: Place) -> None:
@@ -150,9 +149,9 @@ def test_late_and_failing(busy: Place) -> None:
         kind="command",
         code="unreachable",
     )
-    from connrunner.core import run as runs
+    from connrunner.core import run_records
 
-    Journal(busy.state).append({**record, "run": runs.as_dict(run)})
+    Journal(busy.state).append({**record, "run": run_records.as_dict(run)})
 
     soon, later = status(busy), status(busy, at="2026-11-23T06:30:00Z")
     only = status(busy, "--failing", at="2026-11-23T06:30:00Z")

@@ -344,11 +344,11 @@ def test_a_zone_that_the_database_lost(folder: Path, cache: Path, monkeypatch: p
     load(folder, cache=cache)
     from connrunner.core.schedules import zone
 
-    known = zone.names()
-    zone.load.cache_clear()
-    monkeypatch.setattr(zone, "names", lambda: known - {"America/New_York"})
+    known = zone.list_zones()
+    zone.load_zone.cache_clear()
+    monkeypatch.setattr(zone, "list_zones", lambda: known - {"America/New_York"})
     workspace = load(folder, cache=cache)
-    zone.load.cache_clear()
+    zone.load_zone.cache_clear()
     assert [problem.code for problem in workspace.broken["program"]] == ["bad-schedule"]
     assert "America/New_York" in workspace.broken["program"][0].message
 

@@ -300,11 +300,6 @@ def test_the_order_of_exported_columns_is_a_meaning() -> None:
     assert resolved.fingerprint(other_order) == resolved.fingerprint(document)
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("1s", 1), ("90s", 90), ("15m", 900), ("6h", 21600), ("2d", 172800)])
-def test_a_duration(text: str, seconds: int) -> None:
-    assert resolved.seconds(text) == seconds
-
-
 # --- the commit --------------------------------------------------------------------------------------------------
 
 HASH = "0123456789abcdef0123456789abcdef01234567"

@@ -39,7 +39,7 @@ class Home:
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
-        errand = RunContext(
+        context = RunContext(
             connection="people",
             run=self.runs,
             at=datetime(2026, 11, 22, 23, 30, tzinfo=UTC),
@@ -49,7 +49,7 @@ class Home:
             report=self.log,
         )
         settings = {"command": ["./source.py"], "stream": "people", **settings}
-        return airbyte.fetch(settings, errand, known=lambda *_: False, mark=mark)
+        return airbyte.fetch(settings, context, known=lambda *_: False, mark=mark)
 
 
 @pytest.fixture

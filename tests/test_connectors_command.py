@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from connrunner.connectors.processes import Pipes
 
 from connrunner.connectors import command
 from connrunner.connectors.command import CommandResult
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.errors import RunError
+from connrunner.processes.pipes import Pipes
 from connrunner.processes.tree import ProcessTree
 
 PYTHON = sys.executable

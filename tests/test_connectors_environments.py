@@ -169,7 +169,7 @@ def test_what_was_installed_is_found_and_runs(programs: Path, tmp_path: Path) ->
     assert {"tap-tiny==1.0", "airbyte-source-tiny==2.0"} <= set(made["packages"])
     assert made["programs"] == ["tap-tiny", "tiny-tool"]
     (tmp_path / "spool").mkdir()
-    errand = RunContext(
+    context = RunContext(
         connection="people",
         run=1,
         at=datetime.now(UTC),
@@ -178,7 +178,7 @@ def test_what_was_installed_is_found_and_runs(programs: Path, tmp_path: Path) ->
         programs=programs,
         report=Log(),
     )
-    fetched = singer.fetch(SETTINGS, errand, known=lambda *_: False, mark=None)
+    fetched = singer.fetch(SETTINGS, context, known=lambda *_: False, mark=None)
     row = json.loads(Path(fetched.files[0].path).read_text())
     assert Path(row["python"]).is_relative_to(place), "it runs in its own environment"
 

@@ -63,10 +63,10 @@ def names(workspace: Path, path: str, log: Log) -> list[str]:
 
 
 def fetch(workspace: Path, path: str, log: Log) -> tuple[LocalFile, ...]:
-    return files.fetch({"path": path}, errand(workspace, log), known=lambda *_: False, mark=None).files
+    return files.fetch({"path": path}, context(workspace, log), known=lambda *_: False, mark=None).files
 
 
-def errand(workspace: Path, log: Log, run: int = 7) -> RunContext:
+def context(workspace: Path, log: Log, run: int = 7) -> RunContext:
     return RunContext(
         connection="audience",
         run=run,
@@ -251,7 +251,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
 def deliver(workspace: Path, path: str, log: Log, content: bytes = b"id\n1\n", run: int = 7) -> str:
     local = workspace.parent / "rows"
     local.write_bytes(content)
-    return files.deliver({"path": path}, errand(workspace, log, run), local).where
+    return files.deliver({"path": path}, context(workspace, log, run), local).where
 
 
 NAMES = [
@@ -264,7 +264,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("path", "name"), NAMES)
 def test_where_an_export_goes(path: str, name: str, workspace: Path, log: Log) -> None:
-    assert files.target({"path": path}, errand(workspace, log)) == name
+    assert files.target({"path": path}, context(workspace, log)) == name
     assert not (workspace / "out").exists()  # asking changes nothing
     assert deliver(workspace, path, log) == name
     assert (workspace / name).read_bytes() == b"id\n1\n"

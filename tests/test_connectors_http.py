@@ -73,7 +73,7 @@ class Run:
         self.accepted: set[tuple[str, int, str]] = set()
 
     @property
-    def errand(self) -> RunContext:
+    def context(self) -> RunContext:
         return RunContext(
             connection="contacts",
             run=self.number,
@@ -86,9 +86,9 @@ class Run:
 
     def fetch(self, url: str, mark: Any = None, **settings: Any) -> FetchResult:
         self.number += 1
-        self.errand.spool.mkdir()
+        self.context.spool.mkdir()
         known = lambda *file: file in self.accepted  # noqa: E731
-        return http.fetch({"type": "http", "url": url, **settings}, self.errand, known=known, mark=mark)
+        return http.fetch({"type": "http", "url": url, **settings}, self.context, known=known, mark=mark)
 
     def records(self, url: str, mark: Any = None, **settings: Any) -> list[Any]:
         found = self.fetch(url, mark, **settings)
@@ -98,7 +98,7 @@ class Run:
         self.number += 1
         local = self.folder / f"rows-{self.number}.jsonl"
         local.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        return http.deliver({"type": "http", "url": url, **settings}, self.errand, local)
+        return http.deliver({"type": "http", "url": url, **settings}, self.context, local)
 
     def accept(self, fetched: FetchResult) -> None:
         self.accepted |= {(file.name, file.size, file.modified) for file in fetched.files}
@@ -193,7 +193,7 @@ def test_a_server_that_knows_no_conditions(server: Server, run: Run) -> None:
     run.accept(first)
     again = run.fetch(server.url(), first.mark)
     assert again.files[0].path == ""
-    assert not (run.errand.spool / "fetched").exists()  # the answer was hung up on
+    assert not (run.context.spool / "fetched").exists()  # the answer was hung up on
     server.act = lambda asked: Reply(body=b"new", headers={"ETag": '"v2"'})
     changed = run.fetch(server.url(), again.mark)
     assert Path(changed.files[0].path).read_bytes() == b"new"
@@ -595,7 +595,7 @@ BAD_SETTINGS: list[tuple[dict[str, Any], str, str]] = [
 def test_settings_that_cannot_be(settings: dict[str, Any], code: str, text: str, run: Run) -> None:
     whole = {"url": "http://127.0.0.1:9/", **settings}
     fails(code, text, lambda: run.fetch(**whole))
-    fails(code, text, lambda: http.target(whole, run.errand))
+    fails(code, text, lambda: http.target(whole, run.context))
     fails(code, text, lambda: run.deliver(rows=[], **whole))
 
 
@@ -1095,7 +1095,7 @@ def test_what_an_export_is_by_default(server: Server, run: Run) -> None:
     run.deliver(server.url(), [{"id": number} for number in range(1001)])
     assert [(asked.method, len(asked.json)) for asked in server.asked] == [("POST", 500), ("POST", 500), ("POST", 1)]
     assert http.form({}, Format(type="csv")) == Format(type="jsonl", compression="none")
-    assert http.target({"url": server.url("/in/{date}?key=1")}, run.errand) == server.url("/in/2026-11-22")
+    assert http.target({"url": server.url("/in/{date}?key=1")}, run.context) == server.url("/in/2026-11-22")
 
 
 def test_one_row_a_request(server: Server, run: Run) -> None:
@@ -1103,7 +1103,7 @@ def test_one_row_a_request(server: Server, run: Run) -> None:
     run.deliver(server.url(), PEOPLE[:3], body="row")
     assert [asked.json for asked in server.asked] == PEOPLE[:3]
     settings = {"url": server.url(), "body": "row", "batch": 5}
-    fails("bad-setting", "`batch` is 5, and with `body: row`", lambda: http.target(settings, run.errand))
+    fails("bad-setting", "`batch` is 5, and with `body: row`", lambda: http.target(settings, run.context))
 
 
 def test_nothing_to_export(server: Server, run: Run) -> None:
@@ -1259,7 +1259,7 @@ def test_the_end_of_a_run_is_not_tried_again(server: Server, run: Run, monkeypat
 
 def test_settling_asks_nobody(run: Run) -> None:
     file = LocalFile(path="", name="x", size=0, modified="")
-    http.settle({"url": "http://127.0.0.1:9/"}, run.errand, FetchResult(files=(file,)))
+    http.settle({"url": "http://127.0.0.1:9/"}, run.context, FetchResult(files=(file,)))
 
 
 def test_the_limit_of_pages_has_a_default() -> None:

@@ -12,10 +12,9 @@ from connrunner.config import schema
 from connrunner.connectors.http import client
 from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.batches import _word
-from connrunner.connectors.http.data import ABSENT, look_up, one_line, outline, words
+from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.connectors.http.pages import linked
 from connrunner.connectors.http.watermark import Watermark
-from connrunner.connectors.http.wire import is_link_local
 from connrunner.errors import RunError
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
@@ -131,25 +130,6 @@ def test_whose_credentials_go_where(own: str, other: str, *, expected: bool) -> 
     assert parse(other).is_of(parse(own)) is expected
 
 
-LINK_LOCAL = [
-    *("169.254.169.254", "169.254.0.1", "fe80::1", "febf::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
-    *("100.100.100.200", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254"),
-]
-
-
-@pytest.mark.parametrize("address", LINK_LOCAL)
-def test_link_local(address: str) -> None:
-    assert is_link_local(address)
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "::1", "10.0.0.1", "169.253.255.255", "::ffff:10.0.0.1", "fd00::1", "2001:db8::1", "fec0::1"],
-)
-def test_not_link_local(address: str) -> None:
-    assert not is_link_local(address)
-
-
 # --- data --------------------------------------------------------------------------------------------------------
 
 DATA = {"data": {"items": [{"id": 7}], "a.b": 1}, "@odata.nextLink": "next", "a": {"b": {"c": 2}}, "null": None}
@@ -190,11 +170,6 @@ SENTENCES: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("data", "expected"), SENTENCES)
 def test_the_sentence_of_a_refusal(data: Any, expected: str) -> None:
     assert words(data) == expected
-
-
-def test_a_partners_text_in_one_line() -> None:
-    assert one_line("a\x1b[31mb\r\n\tc\u2028d  e", 20) == "a [31mb c d e"
-    assert one_line("x" * 10_000_000, 5) == "xxxxx..."
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class Home:
         self.log = Log()
         self.runs = 0
 
-    def errand(self) -> RunContext:
+    def context(self) -> RunContext:
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
@@ -81,10 +81,10 @@ class Home:
         )
 
     def tap(self, settings: dict[str, Any], mark: Any = None) -> FetchResult:
-        return singer.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
+        return singer.fetch(settings, self.context(), known=lambda *_: False, mark=mark)
 
     def source(self, settings: dict[str, Any], mark: Any = None) -> FetchResult:
-        return airbyte.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
+        return airbyte.fetch(settings, self.context(), known=lambda *_: False, mark=mark)
 
 
 @pytest.fixture
@@ -158,10 +158,10 @@ def test_targets(settings: dict[str, Any], home: Home) -> None:
     out.mkdir()
     config = {"destination_path": str(out), "output_path": str(out), "file_naming_scheme": "{stream_name}.csv"}
     settings = {**settings, "stream": "people", "keys": ["id"], "config": config}
-    errand = home.errand()
-    local = errand.spool / singer.target(settings, errand)
+    context = home.context()
+    local = context.spool / singer.target(settings, context)
     local.write_text("".join(json.dumps(person(number)) + "\n" for number in range(PEOPLE)))
-    assert singer.deliver(settings, errand, local).refused == ()
+    assert singer.deliver(settings, context, local).refused == ()
     (written,) = out.iterdir()
     if written.suffix == ".csv":
         with written.open(newline="") as file:

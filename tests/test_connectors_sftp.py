@@ -101,7 +101,7 @@ def settings(server: Running, **more: Any) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-def errand(tmp_path: Path, log: Log, run: int = 7) -> RunContext:
+def context(tmp_path: Path, log: Log, run: int = 7) -> RunContext:
     spool = tmp_path / "spool"
     spool.mkdir(exist_ok=True)
     return RunContext(
@@ -118,7 +118,7 @@ def errand(tmp_path: Path, log: Log, run: int = 7) -> RunContext:
 @pytest.fixture
 def fetch(server: Running, tmp_path: Path, log: Log) -> Callable[..., FetchResult]:
     def fetch(path: str = "in/people.csv", known: Any = lambda *_: False, **more: Any) -> FetchResult:
-        return sftp.fetch(settings(server, path=path, **more), errand(tmp_path, log), known=known, mark=None)
+        return sftp.fetch(settings(server, path=path, **more), context(tmp_path, log), known=known, mark=None)
 
     return fetch
 
@@ -128,7 +128,7 @@ def deliver(server: Running, tmp_path: Path, log: Log) -> Callable[..., str]:
     def deliver(path: str = "out/a.csv", content: bytes = b"id\n1\n", **more: Any) -> str:
         local = tmp_path / "rows"
         local.write_bytes(content)
-        return sftp.deliver(settings(server, path=path, **more), errand(tmp_path, log), local).where
+        return sftp.deliver(settings(server, path=path, **more), context(tmp_path, log), local).where
 
     return deliver
 
@@ -453,7 +453,7 @@ def test_markers(fetch: Any, server: Running, monkeypatch: Any, log: Log) -> Non
 @pytest.fixture
 def settle(server: Running, tmp_path: Path, log: Log) -> Callable[..., None]:
     def settle(fetched: FetchResult, path: str, **more: Any) -> None:
-        sftp.settle(settings(server, path=path, **more), errand(tmp_path, log), fetched)
+        sftp.settle(settings(server, path=path, **more), context(tmp_path, log), fetched)
 
     return settle
 
@@ -556,7 +556,7 @@ NAMES = [
 @pytest.mark.parametrize(("path", "name"), NAMES)
 def test_where_an_export_goes(path: str, name: str, server: Running, deliver: Any, tmp_path: Path, log: Log) -> None:
     url = f"sftp://127.0.0.1:{server.port}/{name}"
-    assert sftp.target(settings(server, path=path), errand(tmp_path, log)) == url
+    assert sftp.target(settings(server, path=path), context(tmp_path, log)) == url
     assert not (root_of(server) / name).exists()  # asking changes nothing
     assert deliver(path) == url
     assert (root_of(server) / name).read_bytes() == b"id\n1\n"

@@ -47,7 +47,7 @@ class Home:
         path.chmod(0o700)
         return ["./program.py"]
 
-    def errand(self) -> RunContext:
+    def context(self) -> RunContext:
         self.runs += 1
         spool = self.folder / f"spool-{self.runs}"
         spool.mkdir()
@@ -63,14 +63,14 @@ class Home:
 
     def fetch(self, code: str, *, mark: Any = None, prelude: str = TAP, **settings: Any) -> FetchResult:
         settings = {"command": self.program(code, prelude), "stream": "people", **settings}
-        return singer.fetch(settings, self.errand(), known=lambda *_: False, mark=mark)
+        return singer.fetch(settings, self.context(), known=lambda *_: False, mark=mark)
 
     def deliver(self, code: str, rows: list[Mapping[str, Any]], **settings: Any) -> str:
-        errand = self.errand()
-        local = errand.spool / "people.jsonl"
+        context = self.context()
+        local = context.spool / "people.jsonl"
         local.write_text("".join(json.dumps(row) + "\n" for row in rows))
         settings = {"command": self.program(code, TARGET), "stream": "people", **settings}
-        return singer.deliver(settings, errand, local).where
+        return singer.deliver(settings, context, local).where
 
 
 @pytest.fixture
@@ -494,10 +494,10 @@ def test_a_target_gets_schema_records_and_state(home: Home) -> None:
 
 
 def test_numbers_are_sent_as_they_are_written(home: Home) -> None:
-    errand = home.errand()
-    local = errand.spool / "people.jsonl"
+    context = home.context()
+    local = context.spool / "people.jsonl"
     local.write_text('{"a":10.50,"b":12345678901234567890123,"c":[1.5,2]}\n')
-    singer.deliver({"command": home.program(GOOD, TARGET), "stream": "people"}, errand, local)
+    singer.deliver({"command": home.program(GOOD, TARGET), "stream": "people"}, context, local)
     record = json.loads((home.folder / "sent.json").read_text())[1]["record"]
     assert record == {"a": "10.50", "b": "12345678901234567890123", "c": "[1.5, 2]"}
 
@@ -570,15 +570,15 @@ def test_it_tells_how_much_the_target_has_read(home: Home, monkeypatch: pytest.M
 
 def test_the_name_and_form_of_what_is_sent(home: Home) -> None:
     settings = {"command": home.program(""), "stream": "people"}
-    assert singer.target(settings, home.errand()) == "people.jsonl"
+    assert singer.target(settings, home.context()) == "people.jsonl"
     assert singer.form(settings, Format(type="csv", compression="gzip")) == JSONL
 
 
 def test_what_is_not_installed_is_told_before_any_row_is_written(home: Home) -> None:
     settings = {"package": "target-none==1.0", "stream": "people"}
     for act in (
-        lambda: singer.target(settings, home.errand()),
-        lambda: singer.fetch(settings, home.errand(), known=lambda *_: False, mark=None),
+        lambda: singer.target(settings, home.context()),
+        lambda: singer.fetch(settings, home.context(), known=lambda *_: False, mark=None),
     ):
         with pytest.raises(RunError) as caught:
             act()
@@ -587,4 +587,4 @@ def test_what_is_not_installed_is_told_before_any_row_is_written(home: Home) -> 
 
 
 def test_settling_changes_nothing(home: Home) -> None:
-    singer.settle({"stream": "people"}, home.errand(), FetchResult(files=()))
+    singer.settle({"stream": "people"}, home.context(), FetchResult(files=()))

@@ -67,7 +67,7 @@ def log() -> Log:
 
 
 @pytest.fixture
-def errand(tmp_path: Path, log: Log) -> RunContext:
+def context(tmp_path: Path, log: Log) -> RunContext:
     for name in ("workspace", "spool"):
         (tmp_path / name).mkdir()
     return RunContext(
@@ -86,25 +86,25 @@ Send = Callable[..., SendResult]
 
 
 @pytest.fixture
-def fetch(server: Server, errand: RunContext) -> Fetch:
+def fetch(server: Server, context: RunContext) -> Fetch:
     def fetch(mark: Any = None, **settings: Any) -> FetchResult:
         # A mark is kept as JSON between two runs.
         mark = json.loads(json.dumps(mark))
-        return sql.fetch({"type": "sql", "url": server.url, **settings}, errand, known=lambda *_: False, mark=mark)
+        return sql.fetch({"type": "sql", "url": server.url, **settings}, context, known=lambda *_: False, mark=mark)
 
     return fetch
 
 
 @pytest.fixture
-def send(server: Server, errand: RunContext, tmp_path: Path) -> Send:
+def send(server: Server, context: RunContext, tmp_path: Path) -> Send:
     def send(rows: Sequence[dict[str, Any] | str], **settings: Any) -> SendResult:
         settings = {"type": "sql", "url": server.url, "table": "people", "mode": "insert", **settings}
         assert sql.form(settings, Format()) == Format(type="jsonl", compression="none")
-        sql.target(settings, errand)
+        sql.target(settings, context)
         local = tmp_path / "rows.jsonl"
         lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
         local.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        return sql.deliver(settings, errand, local)
+        return sql.deliver(settings, context, local)
 
     return send
 
@@ -854,7 +854,7 @@ def test_a_line_that_stalls(
     log = Log()
     log.on_step = lambda done: proxy.flows.clear()
     monkeypatch.setattr(postgres_read, "OFTEN", 1000)
-    errand = RunContext(
+    context = RunContext(
         connection="crm",
         run=1,
         at=AT,
@@ -865,7 +865,7 @@ def test_a_line_that_stalls(
     )
     settings = {**reached(server, port=proxy.port), "table": "people", "statement_timeout": "2s"}
     with pytest.raises(RunError, match="was silent for 1 s; see what is between") as caught:
-        sql.fetch(settings, errand, known=lambda *_: False, mark=None)
+        sql.fetch(settings, context, known=lambda *_: False, mark=None)
     assert (caught.value.code, caught.value.waiting_helps) == ("no-answer", True)
 
 
@@ -911,7 +911,7 @@ def kill(db: psycopg.Connection[Any]) -> None:
 
 
 def test_an_import_that_is_killed(
-    db: psycopg.Connection[Any], fetch: Fetch, log: Log, monkeypatch: pytest.MonkeyPatch, errand: RunContext
+    db: psycopg.Connection[Any], fetch: Fetch, log: Log, monkeypatch: pytest.MonkeyPatch, context: RunContext
 ) -> None:
     db.execute("CREATE TABLE people AS SELECT n AS id, repeat('x', 1000) AS x FROM generate_series(1, 30000) n")
     monkeypatch.setattr(postgres_read, "OFTEN", 10)

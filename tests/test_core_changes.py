@@ -26,7 +26,9 @@ KEYS = [
 
 @pytest.mark.parametrize(("before", "after", "found"), KEYS)
 def test_the_keys_that_say_something_else(before: Any, after: Any, found: list[tuple[str, Any, Any]]) -> None:
-    assert changes.differences(before, after) == tuple(KeyDifference(key=k, before=b, after=a) for k, b, a in found)
+    assert changes.find_differences(before, after) == tuple(
+        KeyDifference(key=k, before=b, after=a) for k, b, a in found
+    )
 
 
 def times(*texts: str) -> list[datetime]:
@@ -47,7 +49,7 @@ MOVES = [
 
 @pytest.mark.parametrize(("before", "after", "found"), MOVES)
 def test_what_becomes_of_slots(before: str, after: str, found: tuple[str, str, str]) -> None:
-    got = changes.slots(times(*before.split()), times(*after.split()), timezone="Europe/Amsterdam")
+    got = changes.compare_slots(times(*before.split()), times(*after.split()), timezone="Europe/Amsterdam")
 
     pairs = [tuple(times(*pair.split(">"))) for pair in found[2].split()]
     assert got == Slots(
@@ -76,7 +78,7 @@ def test_clock_changes_are_noted(data: dict[str, Any], slot: str, words: str) ->
     due = instant.parse(slot)
     assert due in schedules.between(parsed, due.replace(hour=0) - outlook.DAY, due + outlook.DAY), "the case is wrong"
 
-    said = outlook.note(parsed, due, timezone="UTC")
+    said = outlook.explain_clock_change(parsed, due, timezone="UTC")
 
     assert words in said
     assert bool(words) == bool(said)
@@ -99,7 +101,7 @@ def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], mon
     parsed = schedules.parse(data, "Europe/Amsterdam")
     start, end = datetime(2026, 12, 1, tzinfo=UTC), datetime(2027, 7, 1, tzinfo=UTC)
 
-    lacking = outlook.lacking(parsed, start, end)
+    lacking = outlook.find_lacking_months(parsed, start, end)
 
     assert [f"{month.month}-{month.year}" for month in lacking] == months.split()
     if months and "blackout" not in data:
@@ -111,7 +113,7 @@ def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], mon
 def test_who_is_told_by_a_target_is_a_change() -> None:
     before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
 
-    assert changes.around(before, after) == (
+    assert changes.find_shared_differences(before, after) == (
         KeyDifference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
     )
-    assert changes.around(before, before) == ()
+    assert changes.find_shared_differences(before, before) == ()

@@ -102,38 +102,38 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("at", "verdict", "kind", "run"), ANSWERS, ids=[case[0] for case in ANSWERS])
 def test_why_it_ran_or_not(at: str, verdict: str, kind: str | None, run: tuple[int, str] | None) -> None:
-    found = decisions.answer(decisions.about(WEEK, "a"), instant.parse(t(at)), now=NOW)
+    found = decisions.explain_instant(decisions.read_decisions(WEEK, "a"), instant.parse(t(at)), now=NOW)
 
     assert (found.verdict, found.decision and found.decision.kind) == (verdict, kind)
     assert (found.ended and (found.ended.run, found.ended.outcome)) == run
 
 
 def test_what_was_decided_in_order() -> None:
-    kinds = [decision.kind for decision in decisions.about(WEEK, "a")]
+    kinds = [decision.kind for decision in decisions.read_decisions(WEEK, "a")]
 
     assert " ".join(kinds) == (
         "on queued started ended queued started ended schedule broken skipped ended mended queued started queued merged "
         "ended started ended off"
     )
-    assert decisions.about(WEEK, "b") == ()
+    assert decisions.read_decisions(WEEK, "b") == ()
 
 
 def test_a_slot_that_nobody_has_looked_at() -> None:
-    known = decisions.about(WEEK[:4], "a")
+    known = decisions.read_decisions(WEEK[:4], "a")
 
-    assert decisions.answer(known, instant.parse(t("18T06:00")), now=NOW).verdict == "unseen"
-    assert decisions.answer(known, instant.parse(t("24T06:00")), now=NOW).verdict == "ahead"
+    assert decisions.explain_instant(known, instant.parse(t("18T06:00")), now=NOW).verdict == "unseen"
+    assert decisions.explain_instant(known, instant.parse(t("24T06:00")), now=NOW).verdict == "ahead"
 
 
 def test_slots_around_an_instant_without_one() -> None:
-    found = decisions.answer(decisions.about(WEEK, "a"), instant.parse(t("20T05:00")), now=NOW)
+    found = decisions.explain_instant(decisions.read_decisions(WEEK, "a"), instant.parse(t("20T05:00")), now=NOW)
 
     assert (found.earlier, found.later) == (instant.parse(t("19T06:00")), instant.parse(t("20T06:00")))
 
 
 def test_nobody_looked_is_not_the_same_as_late() -> None:
     looked, nobody = (
-        decisions.about([planned("18T08:00", slot("18T06:00"), before=before)], "a")[0]
+        decisions.read_decisions([planned("18T08:00", slot("18T06:00"), before=before)], "a")[0]
         for before in ("18T07:59", "18T05:00")
     )
 
@@ -146,8 +146,8 @@ def test_a_run_that_waits_and_one_that_was_dropped() -> None:
     dropped = planned("18T06:30", slot("18T06:00", "dropped", reason="switched off while it waited"))
     at = instant.parse(t("18T06:00"))
 
-    waits = decisions.answer(decisions.about([on, due], "a"), at, now=NOW)
-    gone = decisions.answer(decisions.about([on, due, dropped], "a"), at, now=NOW)
+    waits = decisions.explain_instant(decisions.read_decisions([on, due], "a"), at, now=NOW)
+    gone = decisions.explain_instant(decisions.read_decisions([on, due, dropped], "a"), at, now=NOW)
 
     assert (waits.verdict, gone.verdict) == ("waits", "dropped")
     assert gone.decision is not None
@@ -157,7 +157,7 @@ def test_a_run_that_waits_and_one_that_was_dropped() -> None:
 def test_a_run_that_was_stopped_while_it_waited() -> None:
     records = [switched("16T09:00"), planned("18T06:00", slot("18T06:00")), ended("18T06:30", "18T06:00", 4, "stopped")]
 
-    found = decisions.answer(decisions.about(records, "a"), instant.parse(t("18T06:00")), now=NOW)
+    found = decisions.explain_instant(decisions.read_decisions(records, "a"), instant.parse(t("18T06:00")), now=NOW)
 
     assert (found.verdict, found.started, found.ended and found.ended.outcome) == ("skipped", None, "stopped")
 
@@ -173,7 +173,9 @@ def test_who_held_the_lane() -> None:
         started("18T06:40", "18T06:00", 3),
     ]
 
-    found = decisions.holders(records, "main", start=instant.parse(t("18T06:00")), end=instant.parse(t("18T06:40")))
+    found = decisions.find_lane_holders(
+        records, "main", start=instant.parse(t("18T06:00")), end=instant.parse(t("18T06:40"))
+    )
 
     assert [(one.connection, one.run) for one in found] == [("long", 7), ("next", 8)]
 
@@ -201,7 +203,10 @@ LIMITED = [
     ],
 )
 def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, verdict: str) -> None:
-    assert decisions.answer(decisions.about(LIMITED, "a"), instant.parse(t(at)), now=NOW).verdict == verdict
-    before = decisions.about(LIMITED[:-1], "a")
+    assert (
+        decisions.explain_instant(decisions.read_decisions(LIMITED, "a"), instant.parse(t(at)), now=NOW).verdict
+        == verdict
+    )
+    before = decisions.read_decisions(LIMITED[:-1], "a")
     if at == "20T06:00":  # before a tick told of it
-        assert decisions.answer(before, instant.parse(t(at)), now=NOW).verdict == verdict
+        assert decisions.explain_instant(before, instant.parse(t(at)), now=NOW).verdict == verdict

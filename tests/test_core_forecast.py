@@ -84,10 +84,12 @@ def test_every_slot_is_run_or_merged_and_no_two_runs_overlap(
 
 
 def test_what_run_times_have_in_common() -> None:
-    assert forecast.usual([]) == RunDurations(median=300, p95=300, runs=0)
-    assert forecast.usual([7]) == RunDurations(median=7, p95=7, runs=1)
-    assert forecast.usual([3, 1]) == RunDurations(median=2, p95=3, runs=2)
-    assert forecast.usual([float(n) for n in range(100, 0, -1)]) == RunDurations(median=50.5, p95=95, runs=100)
+    assert forecast.summarize_durations([]) == RunDurations(median=300, p95=300, runs=0)
+    assert forecast.summarize_durations([7]) == RunDurations(median=7, p95=7, runs=1)
+    assert forecast.summarize_durations([3, 1]) == RunDurations(median=2, p95=3, runs=2)
+    assert forecast.summarize_durations([float(n) for n in range(100, 0, -1)]) == RunDurations(
+        median=50.5, p95=95, runs=100
+    )
 
 
 def test_a_schedule_that_is_shorter_than_the_run() -> None:
@@ -101,7 +103,7 @@ def test_a_schedule_that_is_shorter_than_the_run() -> None:
         "daily": RunDurations(median=9e9, p95=9e9, runs=1),
     }
 
-    (found,) = forecast.tight(slots, {**usual, "quick": RunDurations(median=60, p95=3600, runs=3)})
+    (found,) = forecast.find_tight_schedules(slots, {**usual, "quick": RunDurations(median=60, p95=3600, runs=3)})
 
     assert (found.connection, found.gap, found.at) == ("hourly", timedelta(minutes=59), at("02:00"))
 
@@ -114,7 +116,7 @@ def test_a_day_that_does_not_fit() -> None:
     }
     visits = forecast.simulate(arrivals, {name: one.median for name, one in usual.items()}, now=DAY)
 
-    first, second = forecast.days(visits, usual, timezone="UTC")
+    first, second = forecast.summarize_days(visits, usual, timezone="UTC")
 
     assert (first.seconds, first.seconds_p95, first.overlaps, first.is_too_full) == (25 * 3600, 26 * 3600, 1, True)
     assert (first.longest.connection, first.longest.wait) == ("b", timedelta(hours=8))

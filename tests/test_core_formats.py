@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from connrunner.core.formats import prometheus, trace
-from connrunner.core.formats.icalendar import CalendarEvent, calendar
+from connrunner.core.formats.icalendar import CalendarEvent, format_calendar
 from connrunner.core.formats.prometheus import Metric
 
 AT = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
@@ -31,14 +31,14 @@ PAGES = [
 
 @pytest.mark.parametrize(("metrics", "page"), PAGES)
 def test_figures(metrics: list[Metric], page: str) -> None:
-    assert prometheus.text(metrics) == page
+    assert prometheus.format_metrics(metrics) == page
 
 
 def test_promtool_takes_them() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("there is no promtool here")
-    page = prometheus.text(metric for metrics, _ in PAGES[2:4] for metric in metrics)
+    page = prometheus.format_metrics(metric for metrics, _ in PAGES[2:4] for metric in metrics)
     done = subprocess.run([promtool, "check", "metrics"], input=page, text=True, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -54,7 +54,7 @@ def event(**more: str) -> CalendarEvent:
 @settings(max_examples=40)
 @given(some.text(max_size=300), some.text(min_size=1, max_size=300))
 def test_a_calendar_says_what_it_was_told(description: str, summary: str) -> None:
-    page = calendar("My, title", [event(description=description, summary=summary)], product="-//x//EN").encode()
+    page = format_calendar("My, title", [event(description=description, summary=summary)], product="-//x//EN").encode()
     lines = page.split(b"\r\n")
     assert lines.pop() == b""
     assert all(len(line) <= 75 and b"\n" not in line and b"\r" not in line for line in lines)
@@ -93,6 +93,6 @@ TRACES = [
 
 @pytest.mark.parametrize(("said", "continued", "flags"), TRACES)
 def test_a_trace_goes_on_or_a_new_one_begins(said: str, continued: str | None, flags: str) -> None:
-    found = trace.of_run(said, **NEW)
+    found = trace.continue_trace(said, **NEW)
     assert found.parent == f"00-{continued or NEW['trace']}-{NEW['span']}-{flags}"
     assert found.continues == (continued is not None)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts.notice import GIVE_UP, DeliveryRecord, Notice, Result, from_mapping, ledger
+from connrunner.core.alerts.notice import GIVE_UP, DeliveryRecord, Notice, Result, fold_deliveries, from_mapping
 
 START = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 NOTICE = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x", "b@x"))
@@ -55,9 +55,9 @@ BACKOFF = [
 def test_attempts_are_spaced_by_1_5_15_60_minutes_then_hourly(tries: tuple[int, ...], again: int) -> None:
     records = [B_SENT, *(record(minute) for minute in tries)]
     at = START + timedelta(minutes=again)
-    before = ledger(NOTICE, records, at - timedelta(seconds=1))
+    before = fold_deliveries(NOTICE, records, at - timedelta(seconds=1))
     assert (before.due, before.waiting, before.next_at) == ((), {"a@x": at}, at)
-    now = ledger(NOTICE, records, at)
+    now = fold_deliveries(NOTICE, records, at)
     assert (now.due, now.waiting, now.next_at) == (("a@x",), {}, None)
     assert now.sent == ("b@x",)
 
@@ -94,7 +94,7 @@ STANDS = [
 def test_where_each_recipient_stands_long_after(
     records: list[DeliveryRecord], due: tuple[str, ...], sent: tuple[str, ...], dead: tuple[str, ...], settled: bool
 ) -> None:
-    stands = ledger(NOTICE, records, START + timedelta(days=30))
+    stands = fold_deliveries(NOTICE, records, START + timedelta(days=30))
     assert stands.due == due
     assert stands.sent == sent
     assert tuple(letter.recipient for letter in stands.dead) == dead
@@ -102,20 +102,20 @@ def test_where_each_recipient_stands_long_after(
 
 
 def test_a_dead_letter_says_why_when_and_after_how_many_attempts() -> None:
-    (letter,) = ledger(NOTICE, [record(0), record(1, result="refused"), B_SENT], START).dead
+    (letter,) = fold_deliveries(NOTICE, [record(0), record(1, result="refused"), B_SENT], START).dead
     assert (letter.recipient, letter.reason, letter.attempts) == ("a@x", "why 1", 2)
     assert letter.at == START + timedelta(minutes=1)
 
 
 def test_a_clock_that_went_back_does_not_make_a_mail_wait_for_the_future() -> None:
     year = 60 * 24 * 365
-    assert ledger(NOTICE, [record(year), B_SENT], START).due == ("a@x",)
-    back = ledger(NOTICE, [record(year), record(0), B_SENT], START)
+    assert fold_deliveries(NOTICE, [record(year), B_SENT], START).due == ("a@x",)
+    back = fold_deliveries(NOTICE, [record(year), record(0), B_SENT], START)
     assert back.waiting == {"a@x": START + timedelta(minutes=5)}
 
 
 def test_recipients_wait_each_for_themselves() -> None:
-    stands = ledger(NOTICE, [record(-2), record(-1), record(0, "b@x")], START + timedelta(seconds=30))
+    stands = fold_deliveries(NOTICE, [record(-2), record(-1), record(0, "b@x")], START + timedelta(seconds=30))
     assert stands.waiting == {"a@x": START + timedelta(minutes=4), "b@x": START + timedelta(minutes=1)}
     assert stands.next_at == START + timedelta(minutes=1)
     assert not stands.settled

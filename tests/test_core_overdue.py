@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_time
-from connrunner.core.alerts import state as alert_state
-from connrunner.core.alerts.digest import covered, late_after, summary
+from connrunner.core.alerts import alert_state, on_time
+from connrunner.core.alerts.alert_state import AlertState
+from connrunner.core.alerts.digest import find_late_after, list_covered, summarize_runs
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
 from connrunner.core.planning.due import QueuedRun, Slot
@@ -67,8 +66,8 @@ def tick(
     since: datetime | None = None,
 ) -> list[Notice]:
     """Do what a tick does with notices, and note what the journal would."""
-    notices, digests = on_time.notices_at(
-        now, workspace=place, told=told, promised=promised, slots=slots, since=since, token="t"
+    notices, digests = on_time.decide_timed_notices(
+        now, workspace=place, alerts=told, promised=promised, slots=slots, since=since, token="t"
     )
     for name, promise in digests.items():
         if promise is None:
@@ -76,7 +75,7 @@ def tick(
         else:
             told.digests[name] = promise
     for notice in notices:
-        alert_state.noticed(told, notice, instant.text(now))
+        alert_state.record_notice(told, notice, instant.text(now))
     return list(notices)
 
 
@@ -87,28 +86,28 @@ def test_people_are_reminded_while_it_stays_broken_and_not_after() -> None:
     desk = Desk((rule("a@x", reminder=24 * 3600),))
     (failing,) = desk.end("F")
     place = workspace(connection("crm", *desk.rules))
-    (wake,) = on_time.wakes(place.connections, (), (), desk.told)
+    (wake,) = on_time.find_wake_times(place.connections, (), (), desk.alerts)
     assert wake == desk.at + 24 * HOUR
     desk.end("F")
-    assert tick(desk.told, place, wake - MINUTE) == []
-    (reminder,) = tick(desk.told, place, wake)
+    assert tick(desk.alerts, place, wake - MINUTE) == []
+    (reminder,) = tick(desk.alerts, place, wake)
     assert (reminder.event, reminder.run, reminder.recipients) == ("reminder", 2, ("a@x",))
     assert reminder.replies_to == failing.id
     assert reminder.facts["failures"] == 2
-    assert tick(desk.told, place, wake + 23 * HOUR) == []
-    (again,) = tick(desk.told, place, wake + 24 * HOUR)
+    assert tick(desk.alerts, place, wake + 23 * HOUR) == []
+    (again,) = tick(desk.alerts, place, wake + 24 * HOUR)
     assert again.replies_to == failing.id
     (recovered,) = desk.end("S", after=50 * HOUR)
     assert recovered.replies_to == failing.id
-    assert tick(desk.told, place, wake + 100 * HOUR) == []
-    assert list(on_time.wakes(place.connections, (), (), desk.told)) == []
+    assert tick(desk.alerts, place, wake + 100 * HOUR) == []
+    assert list(on_time.find_wake_times(place.connections, (), (), desk.alerts)) == []
 
 
 @pytest.mark.parametrize("there", [(), (connection("crm", rule("a@x", reminder=60), enabled=False),)])
 def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connection, ...]) -> None:
     desk = Desk((rule("a@x", reminder=60),))
     desk.end("F")
-    assert tick(desk.told, workspace(*there), desk.at + HOUR) == []
+    assert tick(desk.alerts, workspace(*there), desk.at + HOUR) == []
 
 
 # --- late --------------------------------------------------------------------------------------------------------
@@ -131,7 +130,7 @@ STATES = [
 @pytest.mark.parametrize(("one", "state"), STATES)
 def test_a_slot_is_late_once_when_its_run_is_not_over_in_time(one: PromisedSlot, state: str) -> None:
     told, place = AlertState(), workspace(connection("crm", LATE))
-    assert list(on_time.wakes(place.connections, (), (one,), told)) == [NOON + 30 * MINUTE]
+    assert list(on_time.find_wake_times(place.connections, (), (one,), told)) == [NOON + 30 * MINUTE]
     assert tick(told, place, NOON + 29 * MINUTE, promised=(one,)) == []
     (notice,) = tick(told, place, NOON + 30 * MINUTE, promised=(one,))
     assert (notice.event, notice.connection, notice.run) == ("late", "crm", one.run)
@@ -187,7 +186,7 @@ def test_slots_that_passed_while_no_tick_came(
     ago: timedelta | None, slots: tuple[Slot, ...], missed: dict[str, int]
 ) -> None:
     since = NOON - ago if ago else None
-    assert on_time.hole(slots, since=since, now=NOON + timedelta(seconds=9)) == missed
+    assert on_time.count_slots_in_outage(slots, since=since, now=NOON + timedelta(seconds=9)) == missed
 
 
 def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> None:
@@ -227,7 +226,7 @@ def daily(hour: int, zone: str = "Europe/Amsterdam") -> DaysOfWeek:
 def test_a_digest_is_promised_sent_at_its_time_and_once_however_late() -> None:
     told, place = AlertState(), workspace(team=Target(name="team", to=("a@x",), cc=("b@x",), digest=daily(7)))
     assert tick(told, place, NOON) == []
-    (wake,) = on_time.wakes({}, (), (), told)
+    (wake,) = on_time.find_wake_times({}, (), (), told)
     assert wake == datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
     assert tick(told, place, wake - MINUTE) == []
     (first,) = tick(told, place, wake)
@@ -268,8 +267,8 @@ def test_a_digest_covers_the_connections_that_name_its_target_or_all() -> None:
     named = rule("a@x")
     team = Notify(to=(Target(name="team", to=("a@x",)),), when="failure")
     connections = {name: connection(name, one) for name, one in (("a", named), ("b", team), ("c", named))}
-    assert covered("team", connections) == ["b"]
-    assert covered("boss", connections) == ["a", "b", "c"]
+    assert list_covered("team", connections) == ["b"]
+    assert list_covered("boss", connections) == ["a", "b", "c"]
 
 
 def test_what_a_digest_tells_of_a_connection() -> None:
@@ -289,11 +288,11 @@ def test_what_a_digest_tells_of_a_connection() -> None:
             + [(15, "failed", MINUTE), (16, "succeeded", HOUR), (17, "partial", MINUTE), (18, "stopped", MINUTE), (19, "succeeded", MINUTE)]
         )
     ]  # fmt: skip
-    told = summary(
+    told = summarize_runs(
         [replace(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
         start=NOON - 6 * HOUR,
         end=NOON - 2 * HOUR,
-        late_after=late_after((LATE, rule("b@x", late_after=3600))),
+        late_after=find_late_after((LATE, rule("b@x", late_after=3600))),
     )
     trend = told.pop("trend")
     assert told == {

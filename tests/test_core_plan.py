@@ -18,11 +18,11 @@ from connrunner.core.planning.due import (
     RunRequest,
     StopRequest,
     advance,
-    in_order,
+    find_stop_of_entry,
+    find_stop_of_run,
     is_too_late,
-    plan,
-    stop_of_running,
-    stop_of_waiting,
+    plan_tick,
+    sort_queue,
 )
 
 MONDAY_FRIDAY = schedules.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
@@ -41,7 +41,7 @@ def at(text: str) -> datetime:
 
 def promise(kind: Schedule, next_due: str | None, *, on_since: str = "20T00:00", **more: Any) -> Promise:
     return Promise(
-        on_since=at(on_since), schedule=schedules.document(kind), next_due=at(next_due) if next_due else None, **more
+        on_since=at(on_since), schedule=schedules.as_document(kind), next_due=at(next_due) if next_due else None, **more
     )
 
 
@@ -189,9 +189,9 @@ def waiting(name: str, due: str = "22T05:00") -> QueuedRun:
 
 def decide(now: str = "22T06:00", **facts: Any) -> Any:
     known: dict[str, Any] = {
-        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "wishes": (), "zones": "",
+        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "requests": (), "zones": "",
     }  # fmt: skip
-    return plan(**{**known, **facts}, at=at(now))
+    return plan_tick(**{**known, **facts}, at=at(now))
 
 
 def results(decided: Any) -> list[tuple[str, str]]:
@@ -200,7 +200,7 @@ def results(decided: Any) -> list[tuple[str, str]]:
 
 DUE = {"a": promise(DAILY, "22T06:00")}
 A = {"a": connection("a", DAILY)}
-WISH = RunRequest(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
+REQUEST = RunRequest(id="w1", connection="a", asked_at=at("22T05:59"), asked_by="jo")
 
 MANY = [
     # what                                   facts                                                              results
@@ -214,15 +214,15 @@ MANY = [
     ("removed while it waits",               {"promises": DUE, "waiting": {"a": waiting("a")}},                 [("a", "dropped")]),
     ("off while it waits",                   {"promises": DUE, "connections": {"a": connection("a", DAILY, enabled=False)},
                                               "waiting": {"a": waiting("a")}},                                  [("a", "dropped")]),
-    ("a wish",                               {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,)}, [("a", "queued")]),
-    ("a wish while it runs is a run more",   {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+    ("a request",                            {"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,)}, [("a", "queued")]),
+    ("a request while it runs is a run more",{"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,),
                                               "running": ("a",)},                                               [("a", "queued")]),
-    ("a wish while it waits",                {"connections": {"a": connection("a", MANUAL)}, "wishes": (WISH,),
+    ("a request while it waits",             {"connections": {"a": connection("a", MANUAL)}, "requests": (REQUEST,),
                                               "waiting": {"a": waiting("a")}},                                  [("a", "merged")]),
-    ("a wish and a slot are one run",        {"promises": DUE, "connections": A, "wishes": (WISH,)},            [("a", "queued"), ("a", "merged")]),
-    ("a wish for nothing",                   {"wishes": (WISH,)},                                               [("a", "dropped")]),
-    ("a wish for one that is off",           {"connections": {"a": connection("a", DAILY, enabled=False)},
-                                              "wishes": (WISH,)},                                               [("a", "dropped")]),
+    ("a request and a slot are one run",     {"promises": DUE, "connections": A, "requests": (REQUEST,)},            [("a", "queued"), ("a", "merged")]),
+    ("a request for nothing",                {"requests": (REQUEST,)},                                               [("a", "dropped")]),
+    ("a request for one that is off",        {"connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "requests": (REQUEST,)},                                               [("a", "dropped")]),
 ]  # fmt: skip
 
 
@@ -241,13 +241,13 @@ def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
 def test_a_wish_moves_no_promise() -> None:
     known = {"a": promise(DAILY, "23T06:00")}
 
-    assert decide(promises=known, connections=A, wishes=(WISH,)).promises == {}
+    assert decide(promises=known, connections=A, requests=(REQUEST,)).promises == {}
 
 
 def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
     queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
 
-    assert [entry.connection for entry in in_order(queue)] == ["c", "a", "b"]
+    assert [entry.connection for entry in sort_queue(queue)] == ["c", "a", "b"]
 
 
 # --- blackouts, and runs that come too late --------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_what_a_blackout_leaves_out_is_told_once_and_is_no_slot() -> None:
         told += left_out(decided)
         ran += [f"{slot.entry.due_at:%d %H:%M}" for slot in decided.slots if slot.result == "queued"]
         assert promises["a"].next_due is not None
-        assert not schedules.why_not(NO_SUNDAYS, promises["a"].next_due)
+        assert not schedules.explain_left_out(NO_SUNDAYS, promises["a"].next_due)
 
     reason = "blackout: maintenance (Sunday from 00:00 to 12:00)"
     assert ran == ["21 23:00", "22 12:00"]
@@ -298,7 +298,7 @@ def test_what_is_left_out_while_no_tick_comes_is_told_beside_the_late_run() -> N
 @given(steps=st.lists(st.integers(0, 4000), min_size=1, max_size=20))
 def test_every_instant_of_a_schedule_with_blackouts_is_told_once(steps: list[int]) -> None:
     """[P1] As a slot (due or missed), or as left out."""
-    whole = schedules.parse({**schedules.document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
+    whole = schedules.parse({**schedules.as_document(NO_SUNDAYS), "blackout": [{"dates": ["1999-01-01"]}]}, "UTC")
     now = start = at("02T00:00")
     state = advance(None, NO_SUNDAYS, now=now)
     told = int(state.due is not None)
@@ -357,7 +357,7 @@ def test_a_wish_is_never_too_late() -> None:
 
 
 STOPS = [
-    # the wish names              stops number 7, due 06:00    takes out what waits for 06:00
+    # the request names           stops number 7, due 06:00    takes out what waits for 06:00
     (("a", 7, None),              True,                        False),
     (("a", 6, None),              False,                       False),
     (("b", 7, None),              False,                       False),
@@ -374,11 +374,11 @@ def test_a_wish_to_stop_names_one_run(named: tuple[str, int | None, str | None],
     stop = StopRequest(
         connection=connection, run=run, due_at=at(due) if due else None, asked_at=at("22T08:00"), asked_by="ann@here"
     )
-    assert (stop_of_running([stop], "a", 7, at("22T06:00")) is stop) == runs
-    assert (stop_of_waiting([stop], waiting("a", "22T06:00")) is stop) == waits
+    assert (find_stop_of_run([stop], "a", 7, at("22T06:00")) is stop) == runs
+    assert (find_stop_of_entry([stop], waiting("a", "22T06:00")) is stop) == waits
 
 
 def test_who_stopped_it_and_why() -> None:
     stop = StopRequest(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
-    assert stop.told == "stopped by ann@here"
-    assert replace(stop, reason="wrong list").told == "stopped by ann@here: wrong list"
+    assert stop.description == "stopped by ann@here"
+    assert replace(stop, reason="wrong list").description == "stopped by ann@here: wrong list"

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_run_end, rate_limit
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state, on_run_end, rate_limit
+from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import Notify, Outcome, Run, Target
 
@@ -59,7 +58,7 @@ class Desk:
     """What a journal would remember, and the notices that were owed."""
 
     rules: Sequence[Notify]
-    told: AlertState = field(default_factory=AlertState)
+    alerts: AlertState = field(default_factory=AlertState)
     at: datetime = START
     run: int = 0
     owed: list[Notice] = field(default_factory=list)
@@ -71,20 +70,20 @@ class Desk:
         run = replace(
             RUN, connection=connection, run=self.run, outcome=OUTCOMES[outcome], ended_at=self.at, message="why"
         )
-        notices = on_run_end.about_run(self.rules, run, self.told, token=f"t{self.run}")
+        notices = on_run_end.decide_notices(self.rules, run, self.alerts, token=f"t{self.run}")
         limits = {target.name: target.limit for rule in self.rules for target in rule.to}
-        owing = rate_limit.calm(notices, self.told, limits=limits, at=self.at, message=run.message)
+        owing = rate_limit.split_notices(notices, self.alerts, limits=limits, at=self.at, message=run.message)
         self.note(owing)
-        alert_state.ended(self.told, run)
+        alert_state.record_run(self.alerts, run)
         # what a journal's snapshot keeps must be all there is
-        self.told = alert_state.from_mapping(json.loads(json.dumps(self.told.as_dict())))
+        self.alerts = alert_state.from_mapping(json.loads(json.dumps(self.alerts.as_dict())))
         return list(owing.owes)
 
     def note(self, owing: rate_limit.NoticeSplit) -> None:
         for notice in owing.owes:
-            alert_state.noticed(self.told, notice, instant.text(self.at))
+            alert_state.record_notice(self.alerts, notice, instant.text(self.at))
         for notice, message in owing.folds:
-            alert_state.noticed(self.told, notice, instant.text(self.at), folded=True, message=message)
+            alert_state.record_notice(self.alerts, notice, instant.text(self.at), folded=True, message=message)
         self.owed += owing.owes
 
 
@@ -125,7 +124,7 @@ def test_each_address_is_told_at_most_once_when_a_rule_says_so(
 
 def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> None:
     def ids(run: Run, token: str = "t1") -> list[str]:
-        return [notice.id for notice in on_run_end.about_run((always("a@x"),), run, AlertState(), token=token)]
+        return [notice.id for notice in on_run_end.decide_notices((always("a@x"),), run, AlertState(), token=token)]
 
     first = ids(RUN)
     assert ids(RUN) == first
@@ -140,7 +139,7 @@ def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> N
 
 def test_the_id_can_stand_in_a_header_whatever_the_names_are() -> None:
     run = replace(RUN, connection="a b\r\nBcc: <x@y>..é")
-    (notice,) = on_run_end.about_run((always("a@x"),), run, AlertState(), token="<>")
+    (notice,) = on_run_end.decide_notices((always("a@x"),), run, AlertState(), token="<>")
     assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", notice.id)
 
 
@@ -224,7 +223,7 @@ def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() ->
         ("recovered", ("a@x",)),
     }
     assert desk.end("S") == []
-    assert desk.told.alarms == {}
+    assert desk.alerts.alarms == {}
 
 
 def test_connections_fail_each_for_themselves() -> None:
@@ -244,8 +243,8 @@ def test_more_than_the_limit_within_an_hour_is_folded_into_one() -> None:
     each = [desk.end("F", connection=f"c{number}", after=MINUTE) for number in range(7)]
     assert [len(notices) for notices in each] == [1, 1, 1, 0, 0, 0, 0]
     first = START + MINUTE
-    assert list(rate_limit.folded(desk.told, now=first + timedelta(minutes=59), token="t")) == []
-    (notice,) = rate_limit.folded(desk.told, now=first + timedelta(hours=1), token="t")
+    assert list(rate_limit.make_folded_notices(desk.alerts, now=first + timedelta(minutes=59), token="t")) == []
+    (notice,) = rate_limit.make_folded_notices(desk.alerts, now=first + timedelta(hours=1), token="t")
     assert (notice.event, notice.connection, notice.run, notice.target) == ("folded", "", 0, "team")
     assert (notice.recipients, notice.cc) == (("a@x", "b@x", "c@x"), ("c@x",))
     assert notice.facts["notices"][0] == {
@@ -259,15 +258,15 @@ def test_more_than_the_limit_within_an_hour_is_folded_into_one() -> None:
     assert (notice.facts["from"], notice.facts["to"]) == ("2026-11-22T09:19:00Z", "2026-11-22T09:22:00Z")
 
     desk.at = first + timedelta(hours=1)
-    desk.note(rate_limit.calm([notice], desk.told, limits={"team": 3}, at=desk.at))
-    assert list(rate_limit.folded(desk.told, now=desk.at, token="t")) == []
+    desk.note(rate_limit.split_notices([notice], desk.alerts, limits={"team": 3}, at=desk.at))
+    assert list(rate_limit.make_folded_notices(desk.alerts, now=desk.at, token="t")) == []
     assert len(desk.end("F", after=MINUTE)) == 1  # a new hour begins
 
 
 def test_as_many_as_the_limit_are_no_storm() -> None:
     desk = Desk((TEAM,))
     assert sum(len(desk.end("F", after=MINUTE)) for _ in range(3)) == 3
-    assert list(rate_limit.folded(desk.told, now=START + timedelta(days=1), token="t")) == []
+    assert list(rate_limit.make_folded_notices(desk.alerts, now=START + timedelta(days=1), token="t")) == []
     assert len(desk.end("F", after=timedelta(hours=1))) == 1
 
 
@@ -276,7 +275,7 @@ def test_what_comes_before_a_late_tick_has_ended_the_storm_joins_it() -> None:
     for _ in range(4):
         desk.end("F", after=MINUTE)
     assert desk.end("F", after=timedelta(hours=3)) == []
-    (notice,) = rate_limit.folded(desk.told, now=desk.at, token="t")
+    (notice,) = rate_limit.make_folded_notices(desk.alerts, now=desk.at, token="t")
     assert len(notice.facts["notices"]) == 2
 
 
@@ -289,7 +288,7 @@ def test_each_target_has_its_own_count_and_addresses_count_together() -> None:
     assert told.count(("d@x", "e@x")) == rate_limit.LIMIT
     assert {
         notice.target: len(notice.facts["notices"])
-        for notice in rate_limit.folded(desk.told, now=desk.at + timedelta(hours=1), token="t")
+        for notice in rate_limit.make_folded_notices(desk.alerts, now=desk.at + timedelta(hours=1), token="t")
     } == {"": 2, "team": 9}
 
 
@@ -298,6 +297,10 @@ def test_a_recovery_in_a_storm_follows_nothing_that_was_not_sent() -> None:
     desk.end("F", connection="other", after=MINUTE)
     assert desk.end("F", after=MINUTE) == []
     desk.at += timedelta(hours=2)
-    desk.note(rate_limit.calm(rate_limit.folded(desk.told, now=desk.at, token="t"), desk.told, limits={}, at=desk.at))
+    desk.note(
+        rate_limit.split_notices(
+            rate_limit.make_folded_notices(desk.alerts, now=desk.at, token="t"), desk.alerts, limits={}, at=desk.at
+        )
+    )
     (recovered,) = desk.end("S")
     assert (recovered.event, recovered.replies_to) == ("recovered", "")

@@ -460,12 +460,12 @@ def test_importing_and_times_per_day_need_no_heavy_module() -> None:
     program = """
 import sys
 from datetime import UTC, datetime
-from connrunner.core.schedules import count_between, document, longest_gap, next_after, parse
+from connrunner.core.schedules import count_between, as_document, longest_gap, next_after, parse
 now = datetime(2026, 5, 1, tzinfo=UTC)
 often = parse({"type": "times_per_day", "times": 4}, "Europe/Amsterdam")
 next_after(often, now, on_since=now), count_between(often, now, now, on_since=now)
 weekly = parse({"type": "days_of_week", "days": ["monday"], "time": "06:00"}, "Europe/Amsterdam")
-document(weekly), longest_gap(weekly)
+as_document(weekly), longest_gap(weekly)
 print(sorted({"dateutil", "yaml", "jsonschema", "click"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

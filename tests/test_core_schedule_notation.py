@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedules import describe, document, parse, zone
+from connrunner.core.schedules import as_document, describe, parse, zone
 
 AMS = "Europe/Amsterdam"
 
@@ -83,25 +83,25 @@ FORMS: list[tuple[dict[str, Any], Schedule, str]] = [
 def test_each_form_reads_and_writes_and_speaks(data: dict[str, Any], schedule: Schedule, words: str) -> None:
     assert parse(data, "Asia/Tokyo") == schedule
     assert parse(MappingProxyType(data), "nowhere") == schedule  # the default zone is not asked for
-    assert document(schedule) == data
+    assert as_document(schedule) == data
     assert describe(schedule) == words
 
 
 def test_the_default_zone_counts_where_the_schedule_names_none() -> None:
     data = {"type": "day_of_month", "day": 1, "time": "06:00"}
     assert parse(data, AMS) == DayOfMonth(day=1, time=time(6), timezone=AMS)
-    assert document(parse(data, AMS))["timezone"] == AMS
+    assert as_document(parse(data, AMS))["timezone"] == AMS
 
 
 def test_the_fingerprint_is_one_whatever_the_order_and_the_unused_zone() -> None:
     one = {"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}
     other = OrderedDict(timezone=AMS, time="01:30", days=("friday", "monday"), type="days_of_week")
-    assert document(parse(one, AMS)) == document(parse(other, "UTC"))
-    assert document(parse({"type": "times_per_day", "times": 4, "timezone": AMS}, "UTC")) == {
+    assert as_document(parse(one, AMS)) == as_document(parse(other, "UTC"))
+    assert as_document(parse({"type": "times_per_day", "times": 4, "timezone": AMS}, "UTC")) == {
         "type": "times_per_day",
         "times": 4,
     }
-    assert document(parse({"type": "manual", "timezone": AMS}, "UTC")) == {"type": "manual"}
+    assert as_document(parse({"type": "manual", "timezone": AMS}, "UTC")) == {"type": "manual"}
 
 
 def weekly(**change: Any) -> dict[str, Any]:
@@ -273,13 +273,13 @@ def test_anything_is_a_schedule_or_a_mistake(kind: Any, rest: dict[str, Any]) ->
         schedule = parse({"type": kind, **rest}, AMS)
     except ValueError:
         return
-    assert parse(document(schedule), "UTC") == schedule
+    assert parse(as_document(schedule), "UTC") == schedule
     assert describe(schedule)
 
 
 def test_every_iana_name_loads() -> None:
-    names = zone.names()
+    names = zone.list_zones()
     assert {"UTC", AMS, "America/Nuuk", "Etc/GMT-14"} <= names
     assert not {"localtime", "posixrules"} & names
     for name in names:
-        assert str(zone.load(name)) == name
+        assert str(zone.load_zone(name)) == name

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from connrunner.core.model import Schedule
 from connrunner.core.schedules import (
     ScheduleError,
+    as_document,
     between,
-    check,
+    check_fires,
     count_between,
     describe,
-    document,
+    explain_left_out,
     left_out_between,
     longest_gap,
     next_after,
     parse,
-    why_not,
     zone_of,
 )
 from tests.effort import examples
@@ -143,8 +143,8 @@ def test_several_schedules_are_one() -> None:
     assert count_between(schedule, on - MINUTE, on + 2 * DAY, on_since=on) == 6
     left_out = list(left_out_between(schedule, on, on + 2 * DAY, on_since=on))
     assert left_out == [utc("2026-11-23 00:00")]  # 06:00 is a slot of the other
-    assert why_not(schedule, left_out[0]) == "blackout: Monday"
-    assert why_not(schedule, on) == ""
+    assert explain_left_out(schedule, left_out[0]) == "blackout: Monday"
+    assert explain_left_out(schedule, on) == ""
     with pytest.raises(ValueError, match="on_since"):
         next_after(schedule, on)
 
@@ -158,7 +158,7 @@ def test_a_list_of_lists_is_one_list() -> None:
         "23 12",
         "23 17",
     ]
-    assert parse(document(schedule), AMS) == schedule
+    assert parse(as_document(schedule), AMS) == schedule
 
 
 WORDS = [
@@ -178,8 +178,8 @@ WORDS = [
 @pytest.mark.parametrize(("schedule", "words"), WORDS)
 def test_in_words(schedule: Schedule, words: str) -> None:
     assert describe(schedule) == words
-    assert parse(document(schedule), "Asia/Tokyo") == schedule
-    check(schedule)
+    assert parse(as_document(schedule), "Asia/Tokyo") == schedule
+    check_fires(schedule)
 
 
 def test_the_zone_of_a_schedule() -> None:
@@ -242,7 +242,7 @@ MISTAKES: list[tuple[dict[str, Any], tuple[str | int, ...], str]] = [
 @pytest.mark.parametrize(("data", "path", "message"), MISTAKES)
 def test_each_mistake_has_its_place(data: dict[str, Any], path: tuple[str | int, ...], message: str) -> None:
     with pytest.raises(ScheduleError) as caught:
-        check(parse(data, AMS))
+        check_fires(parse(data, AMS))
     assert message in str(caught.value)
     assert caught.value.path == path
     assert len(str(caught.value)) < 400
@@ -328,13 +328,13 @@ def test_a_blackout_leaves_out_what_lies_in_it_and_nothing_else(
     """Around the clock changes of March 2026; the clock of the zone is asked at each slot."""
     start, end = utc("2026-03-26"), utc("2026-04-02")
     whole = cron(line, zone)
-    schedule = parse({**document(whole), "blackout": blackouts}, "UTC")
+    schedule = parse({**as_document(whole), "blackout": blackouts}, "UTC")
     free = between(schedule, start, end)
     left_out = tuple(left_out_between(schedule, start, end))
     assert tuple(sorted((*free, *left_out))) == between(whole, start, end)
     for slot in left_out:
         assert is_inside(slot.astimezone(ZoneInfo(zone)).replace(tzinfo=None), slot, zone, blackouts)
-        assert why_not(schedule, slot)
+        assert explain_left_out(schedule, slot)
     for slot in free:
         assert not is_inside(slot.astimezone(ZoneInfo(zone)).replace(tzinfo=None), slot, zone, blackouts)
     for after in (start, *free[:20], *left_out[:20]):

@@ -86,13 +86,13 @@ def test_a_run_that_is_stopped_before_it_starts_ends_once(place: Place, monkeypa
     (entry,) = journal.read().waiting.values()
     stop = StopRequest(connection="hello", due_at=entry.due_at, asked_at=NOON, asked_by="jo")
     one = Tick(place.folder, place.state, now=NOON, say=lambda _: None)
-    with monkeypatch.context() as patch, locks.changing(place.state):
+    with monkeypatch.context() as patch, locks.hold_state_lock(place.state):
         patch.setattr(Journal, "append", _killed)
         one.journal.open()
         with pytest.raises(Killed):
             one.lanes.records.take_out(entry, stop, one.workspace)
 
-    requests.ask_stop(place.state, stop)
+    requests.request_stop(place.state, stop)
     one.drain()
 
     (end,) = [record for record in place.journal() if record["type"] == "ended"]

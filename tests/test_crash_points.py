@@ -68,7 +68,7 @@ def _judge_wish(scene: Scene) -> list[str]:
 def _one_waits(scene: Scene) -> None:
     scene.command("asked", "{type: manual}")
     one = Tick(scene.workspace, scene.state, say=scene.said.append)
-    requests.ask_run(scene.state, "asked", at=datetime.now(UTC), by="somebody")
+    requests.request_run(scene.state, "asked", at=datetime.now(UTC), by="somebody")
     one.take_in()
 
 
@@ -132,21 +132,21 @@ def every_point(plot: Plot, scene: Scene, victim: str, part: int = 0, parts: int
 # Taken out by Python that every process runs first, in the order of what has to be found.
 FLAWS = {
     "the intent": """
-from connrunner.state import journal, standing
+from connrunner.state import journal, journal_state
 append = journal.Journal.append
 def forgetful(self, *records):
     if records[0]["type"] != "started":
         return append(self, *records)
-    standing.apply(self.standing, records[0])
-    return self.standing
+    journal_state.apply_record(self.state, records[0])
+    return self.state
 journal.Journal.append = forgetful
 """,
     "the promise beside the slot": """
-from connrunner.state import standing
-plan_as_record = standing.plan_as_record
+from connrunner.state import journal_state
+plan_as_record = journal_state.plan_as_record
 def without_promises(plan, **facts):
     return {**plan_as_record(plan, **facts), "promises": {}}
-standing.plan_as_record = without_promises
+journal_state.plan_as_record = without_promises
 """,
 }
 CONTROLS = [

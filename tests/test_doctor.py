@@ -13,10 +13,10 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core import instant
-from connrunner.doctor import Check, ground, machine, partners, ticks
+from connrunner.doctor import Check, machine, partners, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.scheduler import idle
-from connrunner.state import ground as state_ground
+from connrunner.state import filesystem as state_ground
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from tests.conftest import Place
@@ -93,47 +93,47 @@ def state(tmp_path: Path) -> StateFolder:
 
 def test_a_sound_state_folder(state: StateFolder) -> None:
     before = sorted(state.root.rglob("*"))
-    assert set(levels(ground.state(state)).values()) == {"ok"}
+    assert set(levels(state_folder.state(state)).values()) == {"ok"}
     assert sorted(state.root.rglob("*")) == before, "nothing is left behind"
 
 
 def test_a_state_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert levels(ground.state(StateFolder(tmp_path / "a" / "b"))) == {"state folder": "warning", "room": "ok"}
+    assert levels(state_folder.state(StateFolder(tmp_path / "a" / "b"))) == {"state folder": "warning", "room": "ok"}
     (tmp_path / "file").touch()
-    assert levels(ground.state(StateFolder(tmp_path / "file"))) == {"state folder": "failure"}
+    assert levels(state_folder.state(StateFolder(tmp_path / "file"))) == {"state folder": "failure"}
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o755, "warning"), (0o770, "failure")])
 def test_who_may_look_into_the_state(state: StateFolder, mode: int, level: str) -> None:
     state.root.chmod(mode)
-    check = said(ground.state(state))["state folder"]
+    check = said(state_folder.state(state))["state folder"]
     assert (check.level, check.fix) == (level, f"chmod 700 {state.root}")
 
 
 def test_the_state_of_somebody_else(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: state.root.stat().st_uid + 1)
-    assert "sudo --user" in said(ground.state(state))["state folder"].fix
+    assert "sudo --user" in said(state_folder.state(state))["state folder"].fix
 
 
 def test_room_and_locks(state: StateFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(state_ground, "ROOM", 1 << 60)
     (tmp_path / "mounts").write_text("30 21 0:40 / / rw,relatime shared:5 - nfs4 server:/export rw\n")
     monkeypatch.setattr(state_ground, "MOUNTS", tmp_path / "mounts")
-    found = said(ground.state(state))
+    found = said(state_folder.state(state))
     assert (found["room"].level, found["locks"].level) == ("failure", "failure")
     assert "is on nfs4" in found["locks"].found
 
 
 def test_locks_that_lie(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
-    assert said(ground.state(state))["locks"].level == "failure"
+    assert said(state_folder.state(state))["locks"].level == "failure"
 
 
 def test_a_damaged_and_a_newer_journal(state: StateFolder) -> None:
     (state.root / "journal.damaged").write_bytes(b"\0\0")
-    assert said(ground.state(state))["journal"].level == "warning"
+    assert said(state_folder.state(state))["journal"].level == "warning"
     state.journal.write_text('{"v":99,"type":"planned","at":"2026-11-22T06:00:00Z"}\n')
-    assert said(ground.state(state))["journal"].level == "failure"
+    assert said(state_folder.state(state))["journal"].level == "failure"
 
 
 # --- ticks -------------------------------------------------------------------------------------------------------
@@ -276,10 +276,10 @@ def test_the_command(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = typed(place, "doctor")
     assert (code, "failure  ticks: no tick ever looked" in out) == (1, True)
     place.state.prepare()
-    idle.ticked(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
+    idle.note_look(str(place.state.root), instant.parse("2020-01-01T00:00:00Z").timestamp())
     code, out, _ = typed(place, "doctor", "--format", "json")
     assert code == 1
-    idle.ticked(str(place.state.root), datetime.now(UTC).timestamp())
+    idle.note_look(str(place.state.root), datetime.now(UTC).timestamp())
     code, out, _ = typed(place, "doctor", "--connections", "b*", "--format", "json")
     assert code == 0
     assert [one["name"] for one in json.loads(out)["checks"] if "connection" in one["name"]] == ["connection b"]

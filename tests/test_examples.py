@@ -70,7 +70,7 @@ def test_the_first_tick_imports_and_then_exports() -> None:
 
 
 def test_every_kind_of_schedule_that_needs_explaining_has_an_example() -> None:
-    documents = json.dumps([schedules.document(each.schedule) for each in load.load(EXAMPLES).connections.values()])
+    documents = json.dumps([schedules.as_document(each.schedule) for each in load.load(EXAMPLES).connections.values()])
     for word in ('"cron"', '"rrule"', '"any_of"', '"anchor"', '"blackout"'):
         assert word in documents
 

@@ -83,7 +83,7 @@ class Volley:
     def stop(self) -> datetime:
         at = datetime.now(UTC)
         for record in self.started():
-            requests.ask_stop(
+            requests.request_stop(
                 self.place.state,
                 StopRequest(connection=record["connection"], run=record["run"], asked_at=at, asked_by="test@here"),
             )
@@ -207,7 +207,7 @@ from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
 from connrunner.processes.tree import Family
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 import resource
 log = RunLog(Path("log"))
 done = command.run(Command(run=(sys.executable, "-c", {FLOOD.format(blocks=9700)!r})), workspace=Path("."),

@@ -28,15 +28,15 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from connrunner.core import instant, schedules
 from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.errors import Problem
-from connrunner.executors.local import OrphanedWorker
+from connrunner.executors.local import AdoptedWorker
 from connrunner.processes.tree import ProcessTree
 from connrunner.scheduler import tick as ticks
-from connrunner.state import locks, requests, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import apply_record
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 NAMES = ("a", "b", "c")
@@ -271,7 +271,7 @@ class Played:
     exit_status: int | None = None
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self.exit_status is None
 
     def end(self) -> None:
@@ -377,20 +377,20 @@ class Machine(RuleBasedStateMachine):
         self.zones += "x"
 
     @rule(name=st.sampled_from(NAMES))
-    def wish(self, name: str) -> None:
-        requests.ask_run(self.state, name, at=self.now, by="somebody")
+    def request(self, name: str) -> None:
+        requests.request_run(self.state, name, at=self.now, by="somebody")
 
     @rule(name=st.sampled_from(NAMES))
     def stop(self, name: str) -> None:
         """Somebody wants the run stopped that works or waits now."""
-        wish = StopRequest(connection=name, asked_at=self.now, asked_by="somebody")
+        request = StopRequest(connection=name, asked_at=self.now, asked_by="somebody")
         if name in self.model.running:
-            wish = replace(wish, run=self.model.running[name])
+            request = replace(request, run=self.model.running[name])
         elif name in self.model.waiting:
-            wish = replace(wish, due_at=self.model.waiting[name])
+            request = replace(request, due_at=self.model.waiting[name])
         else:
             return
-        requests.ask_stop(self.state, wish)
+        requests.request_stop(self.state, request)
         self.unwanted.add(name)
 
     @rule(bytes_=st.one_of(st.binary(min_size=1, max_size=30), st.just(b'{"v":1,"type":"planned","slots":[{"conn')))
@@ -402,7 +402,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def rotate(self) -> None:
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             journal = Journal(self.state)
             journal.open()
             current = self._current()
@@ -451,7 +451,7 @@ class Machine(RuleBasedStateMachine):
         finally:
             self.disk.countdown = None
         for lane in self.locks:
-            lane.let_go()
+            lane.release()
         self.locks.clear()
         if killed and (power or not survives):
             for worker in list(self.alive):
@@ -487,13 +487,13 @@ class Machine(RuleBasedStateMachine):
             "connrunner.scheduler.tick.load.load": lambda *_, **__: self.workspace(),
             "connrunner.scheduler.tick.stamps.stamps": lambda *_: {"version": id(self)},
             "connrunner.scheduler.tick.zones.version": lambda: self.zones,
-            "connrunner.scheduler.tick.clock_from": lambda _: lambda: self.now,
+            "connrunner.scheduler.tick.make_clock": lambda _: lambda: self.now,
             "connrunner.scheduler.tick.Tick._start_mail": lambda _: None,
             "connrunner.scheduler.lanes.LaneLock": Lane,
             "connrunner.scheduler.lanes.SupervisorLock": Supervisor,
             "connrunner.scheduler.supervision.Termination": Nobody,
-            "connrunner.scheduler.lanes.local.start": self.start,
-            "connrunner.scheduler.lanes.local.wait": self.wait,
+            "connrunner.scheduler.lanes.local.start_worker": self.start,
+            "connrunner.scheduler.lanes.local.wait_for_workers": self.wait,
         }
         with ExitStack() as stack:
             for place, play in places.items():
@@ -552,14 +552,14 @@ class Machine(RuleBasedStateMachine):
 
     def wait(self, processes: Any, _seconds: float) -> None:
         """Let a minute pass for the workers that the tick looks after, whoever started them."""
-        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, OrphanedWorker)}
+        lanes = {worker.lock.stat().st_ino for worker in processes if isinstance(worker, AdoptedWorker)}
         for worker in list(self.alive):
             if worker in processes or os.fstat(worker.descriptors[1]).st_ino in lanes:
                 if worker.minutes > 0:
                     worker.minutes -= 1
                 else:
                     worker.end()
-        if any(worker.lives for worker in processes):
+        if any(worker.is_alive for worker in processes):
             self.now += MINUTE
 
     # --- judging -----------------------------------------------------------------------------------------------
@@ -582,7 +582,7 @@ class Machine(RuleBasedStateMachine):
                 {"planned": self._planned, "started": self._started, "ended": self._ended}[record["type"]](record)
         self.judged = len(every)
         if complete:
-            assert not list(self.state.requests.glob("run-*.json")), "P1: a wish was left"
+            assert not list(self.state.requests.glob("run-*.json")), "P1: a request was left"
             changed, slots = self._rules(self.now.replace(second=0))
             assert (changed, slots) == ({}, []), "P1: the tick left something undone"
 
@@ -672,11 +672,11 @@ class Machine(RuleBasedStateMachine):
         assert not set(self.began) - set(ends), "P5: every run that began has an end"
         lines: Counter[tuple[str, int]] = Counter()
         for name in NAMES:
-            lines.update((run.connection, run.run) for run in run_files.history(self.state, name))
+            lines.update((run.connection, run.run) for run in run_files.read_history(self.state, name))
         assert lines == ends, "history and journal agree"
         asked = [slot["request"] for record in every for slot in record.get("slots", ()) if slot["request"]]
         queued = Counter(asked)
-        assert not [wish for wish, times in queued.items() if times > 2], "P1: a wish is answered once"
+        assert not [request for request, times in queued.items() if times > 2], "P1: a request is answered once"
 
 
 QUICK = settings(
@@ -707,8 +707,8 @@ class WithoutIntent(Machine):
         def forgetful(journal: Journal, *records: dict[str, Any]) -> Any:
             if records[0]["type"] != "started":
                 return append(journal, *records)
-            standing.apply(journal.standing, records[0])
-            return journal.standing
+            apply_record(journal.state, records[0])
+            return journal.state
 
         with super()._played(), mock.patch.object(Journal, "append", forgetful):
             yield

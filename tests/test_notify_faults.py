@@ -18,7 +18,7 @@ from connrunner.messenger import mailer
 from connrunner.notify import outbox
 from connrunner.notify.render import RenderedMessage
 from connrunner.state.journal import Journal
-from connrunner.state.standing import next_mail
+from connrunner.state.journal_state import next_attempt
 from tests.conftest import Place
 from tests.servers.smtp import Post, Start, Wire, certificate, servers
 
@@ -74,7 +74,7 @@ class Days:
         while owed := list(self.journal.read().owed.values()):
             if until():
                 return
-            due = min(at for one in owed if (at := next_mail(one, self.now)))
+            due = min(at for one in owed if (at := next_attempt(one, self.now)))
             self.now = max(self.now, due)
             self.tick()
             assert self.passes < 400

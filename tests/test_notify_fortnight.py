@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts import on_run_end, on_time, rate_limit
-from connrunner.core.alerts import state as alert_state
-from connrunner.core.alerts.digest import summary
+from connrunner.core.alerts import alert_state, on_run_end, on_time, rate_limit
+from connrunner.core.alerts.alert_state import AlertState
+from connrunner.core.alerts.digest import summarize_runs
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.counts import Counts
 from connrunner.core.model import (
     Command,
@@ -182,7 +181,7 @@ class Story:
     """Two weeks, tick by tick."""
 
     place: Workspace
-    told: AlertState
+    alerts: AlertState
 
     def live(self) -> Iterator[tuple[datetime, Notice, Run | None]]:
         """Yield what was owed when, with the run that it is about."""
@@ -203,23 +202,25 @@ class Story:
                     run = self._run(len(runs) + 1, working[0], at)
                     runs.append(run)
                     working = None
-                    for notice in self._owe(on_run_end.about_run(connection.notify, run, self.told, token="t"), at):
+                    for notice in self._owe(
+                        on_run_end.decide_notices(connection.notify, run, self.alerts, token="t"), at
+                    ):
                         yield at, notice, run
-                    alert_state.ended(self.told, run)
+                    alert_state.record_run(self.alerts, run)
                 promised = [PromisedSlot(entry=working[0], run=len(runs) + 1)] if working else []
-                notices, digests = on_time.notices_at(
-                    at, workspace=self.place, told=self.told, promised=promised, slots=slots, since=since, token="t"
+                notices, digests = on_time.decide_timed_notices(
+                    at, workspace=self.place, alerts=self.alerts, promised=promised, slots=slots, since=since, token="t"
                 )
-                self.told.digests.update({name: one for name, one in digests.items() if one})
+                self.alerts.digests.update({name: one for name, one in digests.items() if one})
                 for notice in self._owe(notices, at):
                     yield at, self._told(notice, runs), runs[-1] if notice.event == "reminder" else None
                 since = at
             at += EVERY
 
     def _owe(self, notices: tuple[Notice, ...], at: datetime) -> tuple[Notice, ...]:
-        owing = rate_limit.calm(notices, self.told, limits={}, at=at)
+        owing = rate_limit.split_notices(notices, self.alerts, limits={}, at=at)
         for notice in owing.owes:
-            alert_state.noticed(self.told, notice, instant.text(at))
+            alert_state.record_notice(self.alerts, notice, instant.text(at))
         assert not owing.folds
         return owing.owes
 
@@ -227,7 +228,7 @@ class Story:
         if notice.event != "digest":
             return notice
         start, end = instant.parse(notice.facts["from"]), instant.parse(notice.facts["to"])
-        told = summary(runs[::-1], start=start, end=end, late_after=0)
+        told = summarize_runs(runs[::-1], start=start, end=end, late_after=0)
         return replace(
             notice, facts=notice.facts | {"connections": [{"name": "crm", "title": "crm", **told, "next_due": None}]}
         )

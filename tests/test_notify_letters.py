@@ -10,20 +10,18 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
 from connrunner.core.planning.due import QueuedRun
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.scheduler.recorder import RunRecorder
-from connrunner.state import locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
+from connrunner.state.deliveries import list_deliveries, list_folded, select_deliveries
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.letters import chosen, held_back, letters
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_core_policy import RUN
@@ -38,7 +36,7 @@ def text(minutes: float = 0) -> str:
 def owes(*recipients: str, notice: str = "crm.1.failed.t", connection: str = "crm") -> dict[str, Any]:
     run = replace(RUN, connection=connection, run=1, ended_at=AT)
     one = Notice(id=notice, connection=connection, run=1, event="failed", recipients=recipients)
-    return {"type": "ended", "at": text(), "run": runs.as_dict(run), "owes": [one.as_dict()]}
+    return {"type": "ended", "at": text(), "run": run_records.as_dict(run), "owes": [one.as_dict()]}
 
 
 def settled(
@@ -86,16 +84,16 @@ LETTERS = [
 def test_every_letter_is_listed_until_it_is_sent_or_dropped(
     records: list[dict[str, Any]], there: list[tuple[str, str, int, float | None]]
 ) -> None:
-    stands = JournalState()
+    journal_state = JournalState()
     for record in records:
-        standing.apply(stands, record)
+        apply_record(journal_state, record)
     again = JournalState()  # what a rotation keeps says the same
-    standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
+    apply_record(again, {"type": "snapshot", **json.loads(json.dumps(as_snapshot(journal_state)))})
     now = AT + timedelta(minutes=2)
-    for one in (stands, again):
+    for one in (journal_state, again):
         assert [
             (each.recipient, each.state, each.attempts, each.next_at and (each.next_at - AT) / timedelta(minutes=1))
-            for each in letters(one, now)
+            for each in list_deliveries(one, now)
         ] == there
 
 
@@ -113,14 +111,14 @@ CHOSEN = [
 
 @pytest.mark.parametrize(("names", "to", "count"), CHOSEN)
 def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str, count: int) -> None:
-    stands = JournalState()
+    journal_state = JournalState()
     for record in (
         owes("a@x", "b@x"),
         owes("a@x", notice="crm-b.1.failed.t", connection="crm-b"),
         owes("a@x", notice="d.1.failed.t", connection="d"),
     ):
-        standing.apply(stands, record)
-    assert len(chosen(list(letters(stands, AT)), names, to=to)) == count
+        apply_record(journal_state, record)
+    assert len(select_deliveries(list(list_deliveries(journal_state, AT)), names, to=to)) == count
 
 
 # --- the commands ------------------------------------------------------------------------------------------------
@@ -128,7 +126,7 @@ def test_which_letters_an_id_or_an_address_means(names: tuple[str, ...], to: str
 
 def test_what_waits_can_be_listed_sent_again_and_dropped(place: Place) -> None:
     place.state.prepare()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(owes("a@x", "b@x"), REFUSED_A, settled("delivered", "b@x", 0, "deferred"))
     now = ("--now", text(0.5))
 
@@ -164,11 +162,11 @@ MISTAKES = [
 @pytest.mark.parametrize(("arguments", "complaint"), MISTAKES)
 def test_a_mistake_changes_nothing(place: Place, arguments: list[str], complaint: str) -> None:
     place.state.prepare()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(owes("a@x"))
     code, _, err = typed(place, "notify", *arguments)
     assert (code, complaint in err) == (2, True), err
-    assert len(list(letters(Journal(place.state).read(), AT))) == 1
+    assert len(list(list_deliveries(Journal(place.state).read(), AT))) == 1
 
 
 # --- crashes -----------------------------------------------------------------------------------------------------
@@ -197,7 +195,7 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
         at = AT + timedelta(hours=number)
         journal = Journal(state)
         records = RunRecorder(state=state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
-        with locks.changing(state):
+        with locks.hold_state_lock(state):
             journal.open()
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         outcome = Outcome.FAILED if letter == "F" else Outcome.SUCCEEDED
@@ -226,16 +224,18 @@ def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Plac
     for number in range(5):
         at = AT + timedelta(minutes=number)
         records = RunRecorder(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
-        with locks.changing(place.state):
+        with locks.hold_state_lock(place.state):
             journal.open()
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
         records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
-    stands = Journal(place.state).read()
-    assert [owed.notice.run for owed in stands.owed.values()] == [1, 2, 3]
-    (window,) = stands.told.windows.values()
+    journal_state = Journal(place.state).read()
+    assert [owed.notice.run for owed in journal_state.owed.values()] == [1, 2, 3]
+    (window,) = journal_state.alerts.windows.values()
     assert [(line["run"], line["message"]) for line in window["folded"]] == [(4, "why"), (5, "why")]
-    assert [(one.target, one.count, one.until) for one in held_back(stands)] == [("team", 2, AT + timedelta(hours=1))]
+    assert [(one.target, one.count, one.until) for one in list_folded(journal_state)] == [
+        ("team", 2, AT + timedelta(hours=1))
+    ]
     code, out, _ = typed(place, "notify", "list")
     assert code == 0
     assert out.startswith("team: 2 notices too many within an hour, in one mail at 11:15\n")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from connrunner.config.secrets import Masker
-from connrunner.core.alerts.notice import DeliveryRecord, Notice, ledger
+from connrunner.core.alerts.notice import DeliveryRecord, Notice, fold_deliveries
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome, Run
 from connrunner.errors import StateError
@@ -203,7 +203,7 @@ def test_put_off_says_why(box: Box) -> None:
     )
     assert done == box.recorded
     assert done[0]["reason"] == "SMTP_PASSWORD is not set"
-    stands = ledger(pending("a@x.example").notice, done, START + timedelta(seconds=1))
+    stands = fold_deliveries(pending("a@x.example").notice, done, START + timedelta(seconds=1))
     assert stands.waiting == {"a@x.example": START + timedelta(minutes=1)}
 
 

@@ -17,7 +17,7 @@ from connrunner.core.model import Outcome, Run
 from connrunner.notify import failure_streak
 from connrunner.notify.render import ALL, RenderedMessage, choose_template
 from connrunner.notify.sandbox import answer_jobs
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 

@@ -281,14 +281,14 @@ def test_figures_are_those_of_the_old_state(restored: Old) -> None:
 def test_the_past_is_kept_short_where_0_1_left_off(restored: Old) -> None:
     state = StateFolder(restored.state)
     due = datetime.fromisoformat("2026-01-16T08:10:12.871Z")
-    assert retention.due_at(state) == due
+    assert retention.find_next_pass(state) == due
 
     def keep_one(name: str) -> Keep:
         return Keep(runs=1)
 
-    retention.work(state, keep_one, {"slow": 2}, now=due - timedelta(seconds=1))
+    retention.prune_runs(state, keep_one, {"slow": 2}, now=due - timedelta(seconds=1))
     assert len(restored.json("runs", "audience")) == 3, "it is too soon"
-    retention.work(state, keep_one, {"slow": 2}, now=due, budget=60)
+    retention.prune_runs(state, keep_one, {"slow": 2}, now=due, budget=60)
     left = {name: [run["run"] for run in restored.json("runs", name)] for name in ("audience", "segments", "slow")}
     assert left == {"audience": [3], "segments": [6], "slow": [1]}
     assert sorted(path.name for path in (restored.state / "runs/slow").iterdir()) == ["1", "2", "history.jsonl"]

@@ -10,10 +10,9 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.planning.due import QueuedRun
 from connrunner.scheduler.tick import Tick
-from connrunner.state import locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState, MissedSlot
+from connrunner.state.journal_state import JournalState, MissedSlot, apply_record, as_snapshot
 from tests.conftest import Place
 
 HOURLY = """
@@ -67,33 +66,33 @@ def missed(entry: QueuedRun = LATE) -> dict[str, Any]:
 
 
 def test_what_came_too_late_leaves_the_queue_and_waits_for_its_record() -> None:
-    stands = JournalState(waiting={"a": LATE})
-    standing.apply(stands, missed())
-    assert stands.waiting == {}
-    assert stands.missed == {"a": MissedSlot(LATE, "it waited")}
+    journal_state = JournalState(waiting={"a": LATE})
+    apply_record(journal_state, missed())
+    assert journal_state.waiting == {}
+    assert journal_state.missed == {"a": MissedSlot(LATE, "it waited")}
 
     again = JournalState()
-    standing.apply(again, {"type": "snapshot", **json.loads(json.dumps(standing.as_dict(stands)))})
-    assert again.missed == stands.missed
+    apply_record(again, {"type": "snapshot", **json.loads(json.dumps(as_snapshot(journal_state)))})
+    assert again.missed == journal_state.missed
 
 
 def test_a_manual_run_that_waits_stays_in_the_queue() -> None:
-    wish = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
-    stands = JournalState(waiting={"a": wish})
-    standing.apply(stands, missed())
-    assert stands.waiting == {"a": wish}
+    request = QueuedRun(connection="a", due_at=at("07:00"), queued_at=at("07:00"), trigger="manual")
+    journal_state = JournalState(waiting={"a": request})
+    apply_record(journal_state, missed())
+    assert journal_state.waiting == {"a": request}
 
 
 def test_a_tick_that_died_before_the_record_is_made_good(place: Place) -> None:
     """The slot is in the journal; its run is recorded by the next tick, once."""
     place.command("a", "print(1)", more="start_within: 1h\n")
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(missed())
 
     for _ in range(2):
         Tick(place.folder, place.state, say=lambda _: None).take_in()
-    (run,) = run_files.history(place.state, "a")
+    (run,) = run_files.read_history(place.state, "a")
     assert (run.outcome, run.code, run.message, run.merged) == ("skipped", "too-late", "it waited", 1)
 
 
@@ -101,12 +100,12 @@ def test_a_run_that_is_in_history_already_is_adopted(place: Place) -> None:
     """The crash came between history and journal."""
     place.command("a", "print(1)", more="start_within: 1h\n")
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    with locks.changing(place.state):
+    with locks.hold_state_lock(place.state):
         Journal(place.state).append(missed())
     before = place.state.journal.read_bytes()
     Tick(place.folder, place.state, say=lambda _: None).take_in()
     place.state.journal.write_bytes(before)
 
     Tick(place.folder, place.state, say=lambda _: None).take_in()
-    assert len(list(run_files.history(place.state, "a"))) == 1
+    assert len(list(run_files.read_history(place.state, "a"))) == 1
     assert Journal(place.state).read().missed == {}

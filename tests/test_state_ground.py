@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.errors import BusyError, StateError
-from connrunner.state import folder, ground, locks, runs
+from connrunner.state import filesystem, folder, locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 
@@ -45,22 +45,22 @@ PLACES = [
 def test_the_file_system_of_a_path(
     path: str, kind: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert ground.file_system(path, MOUNTS) == kind
+    assert filesystem.find_filesystem_type(path, MOUNTS) == kind
     (tmp_path / "mountinfo").write_text(MOUNTS)
-    monkeypatch.setattr(ground, "MOUNTS", tmp_path / "mountinfo")
-    monkeypatch.delenv(ground.FORCE, raising=False)
+    monkeypatch.setattr(filesystem, "MOUNTS", tmp_path / "mountinfo")
+    monkeypatch.delenv(filesystem.FORCE, raising=False)
     if not refused:
-        ground.refuse_without_locks(Path(path))
+        filesystem.refuse_without_locks(Path(path))
         return
     with pytest.raises(StateError, match=f"is on {kind}.*CONNRUNNER_STATE_FORCE=1") as raised:
-        ground.refuse_without_locks(Path(path))
+        filesystem.refuse_without_locks(Path(path))
     assert raised.value.exit_code == 74
-    monkeypatch.setenv(ground.FORCE, "1")
-    ground.refuse_without_locks(Path(path))
+    monkeypatch.setenv(filesystem.FORCE, "1")
+    filesystem.refuse_without_locks(Path(path))
 
 
 def test_our_own_mounts_can_be_read() -> None:
-    assert ground.file_system("/proc", ground.MOUNTS.read_text()) == "proc"
+    assert filesystem.find_filesystem_type("/proc", filesystem.MOUNTS.read_text()) == "proc"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_folder_of_another_user_that_others_see_is_refused(tmp_path: Path, mon
 
     monkeypatch.setattr(Path, "chmod", refuse)
     with pytest.raises(StateError, match="another user owns it; name a folder inside of it"):
-        ground.make_private(tmp_path)
+        filesystem.make_private(tmp_path)
 
 
 def test_a_folder_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_a_folder_of_a_newer_version_is_refused_and_not_touched(tmp_path: Path) 
 
 
 def test_without_room_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground.refuse_full(tmp_path)
+    filesystem.refuse_full(tmp_path)
     room = os.statvfs(tmp_path)
-    monkeypatch.setattr(ground, "ROOM", room.f_bavail * room.f_frsize + 2**30)
+    monkeypatch.setattr(filesystem, "ROOM", room.f_bavail * room.f_frsize + 2**30)
     with pytest.raises(StateError, match="KiB are free on the file system of the state folder"):
-        ground.refuse_full(tmp_path)
+        filesystem.refuse_full(tmp_path)
 
 
 @pytest.mark.parametrize("replaced", [False, True])
@@ -136,13 +136,13 @@ def test_a_state_lock_that_is_taken_away_lets_nobody_else_in(
     state.prepare()
     Journal(state).open()
     monkeypatch.setattr(locks, "WAIT", 0.1)
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         (state.locks / "state").unlink()
         if replaced:
             (state.locks / "state").touch(0o600)
-        with pytest.raises(BusyError), locks.changing(state):
+        with pytest.raises(BusyError), locks.hold_state_lock(state):
             pass
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         pass
 
 
@@ -176,4 +176,4 @@ def test_the_next_number_is_above_all_that_are_seen(tmp_path: Path, names: list[
     for name in names:
         (state.connection("a") / name).mkdir(parents=True)
     seen = [int(name) for name in names if name.isascii() and name.isdigit()]
-    assert runs.create_run(state, "a", after=2) == max([2, *seen]) + 1
+    assert run_files.create_run(state, "a", after=2) == max([2, *seen]) + 1

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from connrunner.core import instant
 from connrunner.core.planning.due import QueuedRun
 from connrunner.errors import BusyError, StateError
-from connrunner.state import decisions, locks, standing
+from connrunner.state import journal_segments, locks
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import _waiting_as_dict, as_snapshot
 
 AT = "2026-11-22T06:00:00Z"
 
@@ -33,7 +34,7 @@ def state(tmp_path: Path) -> StateFolder:
 
 def queued(name: str) -> dict[str, Any]:
     entry = QueuedRun(connection=name, due_at=instant.parse(AT), queued_at=instant.parse(AT))
-    slot = {**standing._waiting_as_dict(entry), "result": "queued"}
+    slot = {**_waiting_as_dict(entry), "result": "queued"}
     return {"type": "planned", "at": AT, "promises": {}, "slots": [slot]}
 
 
@@ -63,17 +64,21 @@ def test_what_is_appended_stands_for_everybody(state: StateFolder) -> None:
     writer.append(queued("a"), queued("b"))
     assert sorted(reader.read().waiting) == ["a", "b"]
     writer.append(started("a"))
-    stands = reader.read()
+    journal_state = reader.read()
 
-    assert (sorted(stands.waiting), sorted(stands.started), stands.numbers) == (["b"], ["a"], {"a": 1})
+    assert (sorted(journal_state.waiting), sorted(journal_state.started), journal_state.numbers) == (
+        ["b"],
+        ["a"],
+        {"a": 1},
+    )
 
 
 def test_a_wish_that_comes_to_nothing_takes_no_run_out_of_the_queue(state: StateFolder) -> None:
     (slot,) = queued("a")["slots"]
-    wish = {**slot, "result": "dropped", "trigger": "manual", "request": "run-1", "due_at": "2026-11-22T06:00:07Z"}
+    request = {**slot, "result": "dropped", "trigger": "manual", "request": "run-1", "due_at": "2026-11-22T06:00:07Z"}
     journal = Journal(state)
 
-    assert set(journal.append(queued("a"), {**queued("a"), "slots": [wish]}).waiting) == {"a"}
+    assert set(journal.append(queued("a"), {**queued("a"), "slots": [request]}).waiting) == {"a"}
     assert journal.append({**queued("a"), "slots": [{**slot, "result": "dropped"}]}).waiting == {}
 
 
@@ -93,16 +98,16 @@ def test_what_a_killed_process_did_not_sync_is_synced_before_anybody_acts_on_it(
 def test_a_run_goes_through_the_journal_once(state: StateFolder) -> None:
     journal = Journal(state)
 
-    stands = journal.append(queued("a"), started("a"), ended("a"))
+    journal_state = journal.append(queued("a"), started("a"), ended("a"))
 
-    assert (stands.waiting, stands.started, stands.numbers) == ({}, {}, {"a": 1})
-    assert stands.last_outcome == {"a": "failed"}
+    assert (journal_state.waiting, journal_state.started, journal_state.numbers) == ({}, {}, {"a": 1})
+    assert journal_state.last_outcome == {"a": "failed"}
 
 
 def test_the_end_of_another_run_is_not_the_end_of_the_one_that_works(state: StateFolder) -> None:
-    stands = Journal(state).append(queued("a"), started("a", 2), ended("a", 3))
+    journal_state = Journal(state).append(queued("a"), started("a", 2), ended("a", 3))
 
-    assert stands.started["a"].run == 2
+    assert journal_state.started["a"].run == 2
 
 
 def test_a_skipped_slot_stands_until_its_run_is_recorded(state: StateFolder) -> None:
@@ -121,10 +126,10 @@ def test_mail_is_owed_until_each_recipient_is_settled(state: StateFolder) -> Non
     assert set(journal.append(ended("a", owes=[OWED])).owed) == {"n1"}
     assert set(journal.append(delivered("x@example.com", "sent")).owed) == {"n1"}
     assert set(journal.append(delivered("y@example.com", "deferred")).owed) == {"n1"}
-    stands = journal.append(delivered("y@example.com", "refused"))
+    journal_state = journal.append(delivered("y@example.com", "refused"))
 
-    assert stands.owed == {}
-    assert [(letter["recipient"], letter["reason"]) for letter in stands.dead] == [("y@example.com", "why")]
+    assert journal_state.owed == {}
+    assert [(letter["recipient"], letter["reason"]) for letter in journal_state.dead] == [("y@example.com", "why")]
 
 
 def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
@@ -136,14 +141,14 @@ def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
         ended("c", 7, owes=[OWED], broken="x"),
         delivered("x@example.com", "sent"),
     )
-    expected = standing.as_dict(before)
+    expected = as_snapshot(before)
 
     assert journal.rotate(AT, size=1)
 
     again = Journal(state)
-    assert standing.as_dict(again.read()) == expected
+    assert as_snapshot(again.read()) == expected
     assert len(state.journal.read_bytes().splitlines()) == 1
-    assert len(list(decisions.records(state))) == 5
+    assert len(list(journal_segments.read_records(state))) == 5
 
 
 def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
@@ -156,33 +161,33 @@ def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
         assert journal.rotate(AT, size=1)
     journal.append(queued("b"))
 
-    found = list(decisions.records(state))
-    about_b = list(decisions.records(state, "b"))
+    found = list(journal_segments.read_records(state))
+    about_b = list(journal_segments.read_records(state, "b"))
 
     assert [record["type"] for record in found] == [str(record["type"]) for record in (*kept, queued("b"))]
     assert [record["type"] for record in about_b] == ["planned"]
-    assert decisions.since(state) == found[0]["at"]
+    assert journal_segments.find_oldest_instant(state) == found[0]["at"]
     assert len(list(state.decisions.iterdir())) == 3
 
 
 def test_the_oldest_decisions_make_room(state: StateFolder) -> None:
     state.prepare()
     for day in range(1, 5):
-        decisions.keep(state, json.dumps({"at": f"2026-11-0{day}T06:00:00Z"}).encode() + b"\n", kept=110)
+        journal_segments.add_segment(state, json.dumps({"at": f"2026-11-0{day}T06:00:00Z"}).encode() + b"\n", kept=110)
 
     assert sorted(path.name[:8] for path in state.decisions.iterdir()) == ["00000003", "00000004"]
-    assert decisions.since(state) == "2026-11-03T06:00:00Z"
+    assert journal_segments.find_oldest_instant(state) == "2026-11-03T06:00:00Z"
 
 
 def test_a_segment_that_is_written_twice_is_one(state: StateFolder) -> None:
     """A crash between the segment and the snapshot: the next rotation has the same records and more."""
     state.prepare()
     first, second = b'{"at":"2026-11-22T06:00:00Z"}\n', b'{"at":"2026-11-22T06:01:00Z"}\n'
-    decisions.keep(state, first)
-    decisions.keep(state, first + second)
+    journal_segments.add_segment(state, first)
+    journal_segments.add_segment(state, first + second)
 
-    assert [record["at"][-3:-1] for record in decisions.records(state)] == ["00", "00"]
-    assert len(list(decisions.records(state))) == 2
+    assert [record["at"][-3:-1] for record in journal_segments.read_records(state)] == ["00", "00"]
+    assert len(list(journal_segments.read_records(state))) == 2
 
 
 def test_a_reader_follows_a_rotation(state: StateFolder) -> None:
@@ -210,9 +215,9 @@ def test_a_torn_record_is_set_aside_and_told(tmp_path_factory: pytest.TempPathFa
     journal = Journal(state)
     assert sorted(journal.read().waiting) == ["a"]  # a reader leaves it alone
     assert state.journal.read_bytes() == whole + torn
-    stands = journal.append(queued("b"))
+    journal_state = journal.append(queued("b"))
 
-    assert sorted(stands.waiting) == ["a", "b"]
+    assert sorted(journal_state.waiting) == ["a", "b"]
     assert len(state.journal.read_bytes().splitlines()) == 2
     assert [damage.length for damage in journal.damage] == ([len(torn)] if torn else [])
     assert not torn or (state.root / "journal.damaged").read_bytes() == torn + b"\n"
@@ -224,9 +229,9 @@ def test_a_damaged_record_costs_only_itself(state: StateFolder, garbage: bytes) 
     state.journal.write_bytes(state.journal.read_bytes() + garbage + b"\n")
 
     journal = Journal(state)
-    stands = journal.append(queued("b"))
+    journal_state = journal.append(queued("b"))
 
-    assert sorted(stands.waiting) == ["a", "b"]
+    assert sorted(journal_state.waiting) == ["a", "b"]
     assert [damage.length for damage in journal.damage] == [len(garbage) + 1]
     assert (state.root / "journal.damaged").read_bytes() == garbage + b"\n"
 
@@ -249,10 +254,10 @@ def test_no_flipped_bit_passes_for_a_record(tmp_path_factory: pytest.TempPathFac
     content[line + position] ^= 1 << data.draw(st.integers(0, 7))
     state.journal.write_bytes(content)
 
-    stands = Journal(state).read()
+    journal_state = Journal(state).read()
 
-    assert {"a", "c"} <= set(stands.waiting) <= {"a", "b", "c"}
-    assert stands.waiting.get("b", stands.waiting["a"]).due_at == stands.waiting["a"].due_at
+    assert {"a", "c"} <= set(journal_state.waiting) <= {"a", "b", "c"}
+    assert journal_state.waiting.get("b", journal_state.waiting["a"]).due_at == journal_state.waiting["a"].due_at
 
 
 DAMAGES: list[tuple[str, Callable[[bytes], bytes]]] = [
@@ -295,10 +300,10 @@ def test_when_the_snapshot_is_damaged_its_copy_stands_in(state: StateFolder) -> 
     state.journal.write_bytes(content)
 
     journal = Journal(state)
-    assert standing.as_dict(journal.open()) == standing.as_dict(whole)
+    assert as_snapshot(journal.open()) == as_snapshot(whole)
     assert [damage.offset for damage in journal.damage] == [0]
     again = Journal(state)
-    assert standing.as_dict(again.open()) == standing.as_dict(whole)
+    assert as_snapshot(again.open()) == as_snapshot(whole)
     assert again.damage == []
 
 
@@ -337,18 +342,18 @@ def test_a_write_that_fails_half_way_is_told_and_mended(state: StateFolder) -> N
 
 def test_the_state_is_private(state: StateFolder) -> None:
     Journal(state).append(queued("a"))
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         pass
     lane = locks.LaneLock(state, "main")
     assert lane.take()
-    lane.let_go()
+    lane.release()
 
     for path in [state.root, *state.root.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_the_state_lock_is_exclusive(state: StateFolder) -> None:
-    with locks.changing(state):
+    with locks.hold_state_lock(state):
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             assert pool.apply(_try_lock, (state,)) == "busy"
@@ -356,7 +361,7 @@ def test_the_state_lock_is_exclusive(state: StateFolder) -> None:
 
 def _try_lock(state: StateFolder) -> str:
     try:
-        with locks.exclusive(state, "state", wait=0.1):
+        with locks.hold_lock(state, "state", wait=0.1):
             return "free"
     except BusyError:
         return "busy"

@@ -23,23 +23,23 @@ def state(tmp_path: Path) -> StateFolder:
 
 def test_each_kind_of_wish_is_read_back_and_forgotten(state: StateFolder) -> None:
     stop = StopRequest(connection="b", run=7, asked_at=NOW, asked_by="ann@here", reason="wrong list")
-    requests.ask_run(state, "a", at=NOW, by="ann")
-    kept = requests.ask_stop(state, stop)
-    requests.ask_stop(state, StopRequest(connection="c", due_at=NOW, asked_at=NOW, asked_by="ann@here"))
+    requests.request_run(state, "a", at=NOW, by="ann")
+    kept = requests.request_stop(state, stop)
+    requests.request_stop(state, StopRequest(connection="c", due_at=NOW, asked_at=NOW, asked_by="ann@here"))
 
-    (run,) = requests.pending(state)
-    stops = {each.connection: each for each in requests.stops(state)}
+    (run,) = requests.read_run_requests(state)
+    stops = {each.connection: each for each in requests.read_stop_requests(state)}
 
     assert (run.connection, run.asked_at, run.asked_by) == ("a", NOW, "ann")
     assert stops["b"] == kept
     assert (stops["c"].run, stops["c"].due_at) == (None, NOW)
-    requests.forget(state, kept)
-    requests.forget(state, kept)  # somebody else was faster
-    assert [each.connection for each in requests.stops(state)] == ["c"]
+    requests.remove_request(state, kept)
+    requests.remove_request(state, kept)  # somebody else was faster
+    assert [each.connection for each in requests.read_stop_requests(state)] == ["c"]
 
 
 def test_what_is_long_is_cut(state: StateFolder) -> None:
-    kept = requests.ask_stop(
+    kept = requests.request_stop(
         state, StopRequest(connection="a", run=1, asked_at=NOW, asked_by="x" * 5000, reason="y" * 5000)
     )
     assert (len(kept.asked_by), len(kept.reason)) == (1000, 1000)
@@ -56,6 +56,6 @@ NONE = [
 @pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
 def test_what_is_no_wish_is_set_aside(content: bytes, state: StateFolder) -> None:
     (state.requests / "stop-1.json").write_bytes(content)
-    assert requests.stops(state) == []
-    assert requests.pending(state) == []
+    assert requests.read_stop_requests(state) == []
+    assert requests.read_run_requests(state) == []
     assert [path.name for path in state.requests.iterdir()] == ["stop-1.unreadable"]

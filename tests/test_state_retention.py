@@ -16,14 +16,13 @@ from pathlib import Path
 import pytest
 
 from connrunner.config import load
-from connrunner.core import instant, retention
+from connrunner.core import instant, retention_policy
 from connrunner.core.counts import Counts
 from connrunner.core.model import Keep, Outcome, Run
 from connrunner.errors import ArgumentError, BusyError, StateError
 from connrunner.scheduler import idle
-from connrunner.state import archive, locks
+from connrunner.state import archive, locks, run_files
 from connrunner.state import retention as keeping
-from connrunner.state import runs as run_files
 from connrunner.state.folder import StateFolder
 from tests.conftest import Place
 from tests.test_cli import typed
@@ -50,7 +49,7 @@ GONE = [
 @pytest.mark.parametrize(("ages", "size", "keep", "gone"), GONE)
 def test_what_goes(ages: list[int], size: int, keep: Keep, gone: int) -> None:
     past = [(NOW - age * DAY, size) for age in ages]
-    assert retention.gone(past, keep, runs=len(past), size=size * len(past), now=NOW) == gone
+    assert retention_policy.count_expired(past, keep, runs=len(past), size=size * len(past), now=NOW) == gone
 
 
 @pytest.fixture
@@ -78,16 +77,16 @@ def folders(state: StateFolder, name: str) -> list[int]:
 
 
 def kept(state: StateFolder, name: str) -> list[int]:
-    return [run.run for run in run_files.history(state, name)]
+    return [run.run for run in run_files.read_history(state, name)]
 
 
 def test_runs_beyond_the_limits_go_and_numbers_go_on(state: StateFolder) -> None:
     past(state, "a", 10)
     past(state, "b", 3)
-    keeping.work(state, lambda name: Keep(runs=2) if name == "a" else Keep(), {}, now=NOW)
+    keeping.prune_runs(state, lambda name: Keep(runs=2) if name == "a" else Keep(), {}, now=NOW)
     assert (folders(state, "a"), kept(state, "a")) == ([9, 10], [10, 9])
     assert (folders(state, "b"), kept(state, "b")) == ([1, 2, 3], [3, 2, 1])
-    keeping.work(state, lambda _: Keep(days=1, bytes=1), {}, now=NOW + 800 * DAY)
+    keeping.prune_runs(state, lambda _: Keep(days=1, bytes=1), {}, now=NOW + 800 * DAY)
     assert (folders(state, "a"), kept(state, "a")) == ([10], [10])
     shutil.rmtree(state.run("a", 10))
     assert run_files.create_run(state, "a", after=0) == 11, "not even when every folder is gone and the journal lost"
@@ -95,7 +94,7 @@ def test_runs_beyond_the_limits_go_and_numbers_go_on(state: StateFolder) -> None
 
 def test_a_limit_of_bytes_counts_what_is_there(state: StateFolder) -> None:
     past(state, "a", 10, log=b"x" * 1000)
-    keeping.work(state, lambda _: Keep(bytes=3500), {}, now=NOW)
+    keeping.prune_runs(state, lambda _: Keep(bytes=3500), {}, now=NOW)
     assert kept(state, "a") == [10, 9, 8]
 
 
@@ -103,7 +102,7 @@ def test_a_run_that_works_and_lines_that_are_no_record_stay_out_of_it(state: Sta
     past(state, "a", 5)
     history = state.history("a")
     history.write_bytes(b"garbage\n" + history.read_bytes() + b'{"torn')
-    keeping.work(state, lambda _: Keep(runs=1), {"a": 2}, now=NOW)
+    keeping.prune_runs(state, lambda _: Keep(runs=1), {"a": 2}, now=NOW)
     assert folders(state, "a")[0] == 2
     assert kept(state, "a")[0] == 5
 
@@ -113,16 +112,16 @@ def test_one_pass_a_day_in_parts(state: StateFolder) -> None:
         past(state, name, 3)
     limit = lambda _: Keep(runs=1)  # noqa: E731
     parts = 0
-    while keeping.due_at(state) is None:
-        keeping.work(state, limit, {}, now=NOW, budget=0)
+    while keeping.find_next_pass(state) is None:
+        keeping.prune_runs(state, limit, {}, now=NOW, budget=0)
         parts += 1
         assert parts < 50
     assert parts > 3, "each part is small"
     assert [folders(state, name) for name in ("a", "b", "c")] == [[3], [3], [3]]
     past(state, "d", 3)
-    keeping.work(state, limit, {}, now=NOW + DAY / 2)
+    keeping.prune_runs(state, limit, {}, now=NOW + DAY / 2)
     assert folders(state, "d") == [1, 2, 3], "not before a day is over"
-    keeping.work(state, limit, {}, now=NOW - 30 * DAY)
+    keeping.prune_runs(state, limit, {}, now=NOW - 30 * DAY)
     assert folders(state, "d") == [3], "the clock was set back"
 
 
@@ -152,19 +151,19 @@ def test_a_crash_anywhere_leaves_work_for_the_next_pass_and_loses_nothing_else(
         patch.setattr("os.fsync", crashing(__import__("os").fsync))
         patch.setattr(keeping, "replace_file", crashing(keeping.replace_file))
         with contextlib.suppress(Crash):
-            keeping.work(state, lambda _: Keep(runs=2), {}, now=NOW)
+            keeping.prune_runs(state, lambda _: Keep(runs=2), {}, now=NOW)
     assert kept(state, "a") in ([6, 5, 4, 3, 2, 1], [6, 5])
     assert set(folders(state, "a")) >= {5, 6}
     (state.root / "retention.json").unlink(missing_ok=True)
-    keeping.work(state, lambda _: Keep(runs=2), {}, now=NOW)
+    keeping.prune_runs(state, lambda _: Keep(runs=2), {}, now=NOW)
     assert (kept(state, "a"), folders(state, "a")) == ([6, 5], [5, 6])
     assert sorted(path.name for path in state.connection("a").iterdir()) == ["5", "6", "history.jsonl"]
 
 
 def test_a_run_that_ends_meanwhile_is_not_lost(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     past(state, "a", 6)
-    (last,) = run_files.recent(state, "a", 1)
-    at = keeping.cut(state, "a", Keep(runs=2), now=NOW)
+    (last,) = run_files.read_recent(state, "a", 1)
+    at = keeping.find_cut_off(state, "a", Keep(runs=2), now=NOW)
     assert at is not None
     real = os.fsync
     ends = iter([7])
@@ -175,7 +174,7 @@ def test_a_run_that_ends_meanwhile_is_not_lost(state: StateFolder, monkeypatch: 
             run_files.append_history(state, replace(last, run=number))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    keeping.forget(state, at)
+    keeping.rewrite_history(state, at)
     assert kept(state, "a") == [7, 6, 5]
 
 
@@ -186,7 +185,7 @@ def test_kill_9_at_any_moment(state: StateFolder) -> None:
         "from connrunner.state.folder import StateFolder\nfrom connrunner.core.model import Keep\n"
         "from connrunner.core import instant\nstate = StateFolder(Path(sys.argv[1]))\n"
         f"print('go', flush=True)\n"
-        f"retention.work(state, lambda name: Keep(runs=3), {{}}, now=instant.parse('{instant.text(NOW)}'), budget=60)\n"
+        f"retention.prune_runs(state, lambda name: Keep(runs=3), {{}}, now=instant.parse('{instant.text(NOW)}'), budget=60)\n"
     )
     for attempt in range(40):
         shutil.rmtree(state.runs)
@@ -207,7 +206,7 @@ def test_kill_9_at_any_moment(state: StateFolder) -> None:
             assert kept(state, name) in ([60, 59, 58], list(range(60, 0, -1)))
             assert set(folders(state, name)) >= {58, 59, 60}
         (state.root / "retention.json").unlink(missing_ok=True)
-        keeping.work(state, lambda _: Keep(runs=3), {}, now=NOW, budget=60)
+        keeping.prune_runs(state, lambda _: Keep(runs=3), {}, now=NOW, budget=60)
         assert [folders(state, name) for name in ("a", "b", "c")] == [[58, 59, 60]] * 3
         assert [kept(state, name) for name in ("a", "b", "c")] == [[60, 59, 58]] * 3
 
@@ -224,14 +223,14 @@ def test_what_cannot_be_removed_keeps_nothing_else(state: StateFolder, monkeypat
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", refuse)
     with pytest.raises(StateError, match="Permission denied"):
-        keeping.work(state, lambda _: Keep(runs=1), {}, now=NOW)
+        keeping.prune_runs(state, lambda _: Keep(runs=1), {}, now=NOW)
     assert (folders(state, "a"), folders(state, "b")) == ([1, 2, 3], [3])
-    assert keeping.due_at(state) == NOW + DAY
+    assert keeping.find_next_pass(state) == NOW + DAY
 
 
 def test_only_one_at_a_time(state: StateFolder) -> None:
-    with locks.exclusive(state, keeping.LOCK, wait=0), pytest.raises(BusyError):
-        keeping.work(state, lambda _: Keep(runs=1), {}, now=NOW)
+    with locks.hold_lock(state, keeping.LOCK, wait=0), pytest.raises(BusyError):
+        keeping.prune_runs(state, lambda _: Keep(runs=1), {}, now=NOW)
 
 
 # --- the YAML and the tick ---------------------------------------------------------------------------------------
@@ -292,7 +291,7 @@ def test_an_archive_that_is_not_sound_removes_nothing(
     past(state, "a", 4)
 
     def take(to: Path, before: datetime = NOW) -> archive.ArchiveSummary:
-        return archive.archive(state, ["a"], to, before=before, started={})
+        return archive.archive_runs(state, ["a"], to, before=before, started={})
 
     real = archive._write
 

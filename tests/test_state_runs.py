@@ -17,11 +17,11 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
-from connrunner.core.run import Result
-from connrunner.state import runs as run_files
+from connrunner.core.run_records import Result
+from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -51,8 +51,8 @@ def test_a_run_is_found_in_history_behind_newer_ones(state: StateFolder) -> None
     for number in (1, 3, 2, 2, 4, 4):
         run_files.append_history(state, ended(number))
 
-    assert [run.run for run in run_files.history(state, "a")] == [4, 2, 3, 1]
-    assert [run.run for number in (2, 4, 5) if (run := run_files.recorded(state, "a", number))] == [2, 4]
+    assert [run.run for run in run_files.read_history(state, "a")] == [4, 2, 3, 1]
+    assert [run.run for number in (2, 4, 5) if (run := run_files.read_run(state, "a", number))] == [2, 4]
 
 
 def test_numbers_survive_a_lost_journal_and_lost_run_folders(state: StateFolder) -> None:
@@ -77,20 +77,20 @@ def test_history_is_read_from_its_end(state: StateFolder) -> None:
     for number in range(1, 1200):
         run_files.append_history(state, ended(number, message="x" * 100))
 
-    assert [run.run for run in run_files.history(state, "a")] == list(range(1199, 0, -1))
-    assert [run.run for run in islice(run_files.history(state, "a"), 2)] == [1199, 1198]
-    assert list(run_files.history(state, "unknown")) == []
-    assert [run.run for run in run_files.recent(state, "a", 2)] == [1199, 1198]
-    assert [run.run for run in run_files.recent(state, "a", 2, until=400)] == [400, 399]
-    assert run_files.recent(state, "a", 2, until=100) == []  # too long ago to be looked for
-    assert run_files.recent(state, "unknown", 2) == []
+    assert [run.run for run in run_files.read_history(state, "a")] == list(range(1199, 0, -1))
+    assert [run.run for run in islice(run_files.read_history(state, "a"), 2)] == [1199, 1198]
+    assert list(run_files.read_history(state, "unknown")) == []
+    assert [run.run for run in run_files.read_recent(state, "a", 2)] == [1199, 1198]
+    assert [run.run for run in run_files.read_recent(state, "a", 2, until=400)] == [400, 399]
+    assert run_files.read_recent(state, "a", 2, until=100) == []  # too long ago to be looked for
+    assert run_files.read_recent(state, "unknown", 2) == []
 
 
 def test_a_run_is_in_history_once_and_unchanged(state: StateFolder) -> None:
     run_files.append_history(state, ended(1))
     run_files.append_history(state, ended(1, message="told again"))
 
-    assert list(run_files.history(state, "a")) == [ended(1)]
+    assert list(run_files.read_history(state, "a")) == [ended(1)]
 
 
 def test_a_torn_history_line_costs_only_itself(state: StateFolder) -> None:
@@ -99,7 +99,7 @@ def test_a_torn_history_line_costs_only_itself(state: StateFolder) -> None:
         file.write(b'{"connection":"a","run":2,"outco')
     run_files.append_history(state, ended(3))
 
-    assert [run.run for run in run_files.history(state, "a")] == [3, 1]
+    assert [run.run for run in run_files.read_history(state, "a")] == [3, 1]
 
 
 def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> None:
@@ -109,14 +109,14 @@ def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> No
     log.progress("reading", 10, 20)
     log.message("half way\nthere \ud800", level="warning", rows=10)
 
-    story = run_files.story(state, "a", 1)
+    story = run_files.read_log_summary(state, "a", 1)
     assert story.progress is not None
     assert (story.progress.stage, story.progress.done, story.progress.of) == ("reading", 10, 20)
     assert story.result is None
 
     log.ended(Result(outcome=Outcome.PARTIAL, counts=Counts(read=2, checked=2, invalid=2), message="2 invalid"))
     log.close()
-    story = run_files.story(state, "a", 1)
+    story = run_files.read_log_summary(state, "a", 1)
     assert story.result is not None
     assert (story.result.outcome, story.result.counts.invalid, story.last_message[:8]) == (
         Outcome.PARTIAL,
@@ -132,7 +132,7 @@ def test_a_half_written_event_is_left_for_later(state: StateFolder) -> None:
     run_files.create_run(state, "a", after=0)
     state.log("a", 1).write_bytes(b'{"at":"x","message":"one"}\n{"at":"x","mess')
 
-    (offset, event), *more = run_files.events_from(state.log("a", 1), 0)
+    (offset, event), *more = run_files.read_events_from(state.log("a", 1), 0)
 
     assert (offset, event["message"], more) == (27, "one", [])
 
@@ -144,9 +144,9 @@ def test_one_holds_a_lane(state: StateFolder) -> None:
     assert not second.take()
     assert is_lane_busy(state, "main")
     assert not is_lane_busy(state, "other")
-    first.let_go()
+    first.release()
     assert second.take()
-    second.let_go()
+    second.release()
     assert not is_lane_busy(state, "main")
 
 
@@ -158,14 +158,14 @@ def test_a_lane_is_held_by_what_its_holder_started(state: StateFolder) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, pass_fds=[lane.descriptor]
     )
-    lane.let_go()
+    lane.release()
     try:
         assert not LaneLock(state, "main").take()
     finally:
         child.communicate()
     other = LaneLock(state, "main")
     assert other.take()
-    other.let_go()
+    other.release()
 
 
 def test_a_lock_file_that_was_replaced_guards_nothing(state: StateFolder) -> None:
@@ -176,8 +176,8 @@ def test_a_lock_file_that_was_replaced_guards_nothing(state: StateFolder) -> Non
     second = LaneLock(state, "main")
     assert second.take()
     assert second.path.stat().st_ino == os.fstat(second.descriptor).st_ino
-    first.let_go()
-    second.let_go()
+    first.release()
+    second.release()
 
 
 def test_a_log_on_a_full_disk_stops_nothing_and_says_what_it_lost(tmp_path: Path) -> None:
@@ -198,5 +198,5 @@ def test_a_log_on_a_full_disk_stops_nothing_and_says_what_it_lost(tmp_path: Path
     log.ended(Result(outcome=Outcome.SUCCEEDED))
     log.close()
 
-    told = [event.get("message") for event in run_files.events(path)]
+    told = [event.get("message") for event in run_files.read_events(path)]
     assert told == ["before", "2 events could not be written: File too large", "after", ""]

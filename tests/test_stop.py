@@ -120,7 +120,7 @@ def test_a_run_that_ends_by_itself_meanwhile_is_told_so(place: Place) -> None:
     waiter = Waiter(place, "long")
     tick = place.start("tick")
     eventually(waiter.runs)
-    os.kill(tick.pid, signal.SIGSTOP)  # it does not see the wish before the run has ended
+    os.kill(tick.pid, signal.SIGSTOP)  # it does not see the request before the run has ended
     asked = place.start("stop", "long", "--format", "json")
     eventually(lambda: any(place.state.requests.glob("stop-*.json")))
     waiter.go()

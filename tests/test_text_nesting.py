@@ -23,8 +23,7 @@ from connrunner.notify import rejects_excerpt, render
 from connrunner.processes import protocol
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
-from connrunner.state import decisions, requests, retention
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, requests, retention, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.text.nesting import MAX_DEPTH, TooDeepError, is_too_deep, parse_json
@@ -158,7 +157,7 @@ def _state(folder: Path) -> StateFolder:
 def _wish(text: bytes, folder: Path) -> bool:
     state = _state(folder)
     (state.requests / "run-1.json").write_bytes(text)
-    found = requests.pending(state)
+    found = requests.read_run_requests(state)
     assert (state.requests / "run-1.unreadable").exists() is not bool(found)
     return bool(found)
 
@@ -173,8 +172,8 @@ def _journal(text: bytes, folder: Path) -> bool:
 def _decision(text: bytes, folder: Path) -> bool:
     state = _state(folder)
     state.journal.write_bytes(text + b"\n")
-    found = bool(list(decisions.records(state)))
-    assert (decisions.since(state) == AT) is found
+    found = bool(list(journal_segments.read_records(state)))
+    assert (journal_segments.find_oldest_instant(state) == AT) is found
     return found
 
 
@@ -187,13 +186,13 @@ def _replayed(text: bytes, folder: Path) -> bool:
 def _event(text: bytes, folder: Path) -> bool:
     path = folder / "log.jsonl"
     path.write_bytes(text + b"\n")
-    return bool(list(run_files.events_from(path, 0)))
+    return bool(list(run_files.read_events_from(path, 0)))
 
 
 def _retention(text: bytes, folder: Path) -> bool:
     state = _state(folder)
     retention._marker(state).write_bytes(text)
-    found = retention.due_at(state)
+    found = retention.find_next_pass(state)
     assert found is None or found == instant.parse(AT) + retention.EVERY
     return found is not None
 
@@ -237,7 +236,7 @@ PLACES: list[tuple[str, Reads, int, str]] = [
     ("a journal",            _journal,        1, json.dumps({"v": 1, "type": "ended", "at": AT, "run": ENDED, "owes": []})[:-1] + ', "more": @}'),
     ("the decisions",        _decision,       1, f'{{"v": 1, "type": "planned", "at": "{AT}", "more": @}}'),
     ("a copied journal",     _replayed,       1, f'{{"v": 1, "type": "planned", "at": "{AT}", "more": @}}'),
-    ("a history",            lambda text, _: run_files.run_of(text) is not None, 1, json.dumps(ENDED)[:-1] + ', "more": @}'),
+    ("a history",            lambda text, _: run_files.parse_run(text) is not None, 1, json.dumps(ENDED)[:-1] + ', "more": @}'),
     ("a run's log",          _event,          1, f'{{"type": "message", "at": "{AT}", "message": @}}'),
     ("the last clean-up",    _retention,      1, f'{{"at": "{AT}", "next": "", "more": @}}'),
     ("its next part",        _next_part,      1, f'{{"at": "{AT}", "next": "b", "more": @}}'),

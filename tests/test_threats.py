@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from connrunner import cli
-from connrunner.cli.text import HOSTILE, as_json
+from connrunner.cli.text import as_json
 from connrunner.config.documents.document import parse
 from connrunner.config.load import load
 from tests.conftest import Place
@@ -355,6 +355,9 @@ def test_json_escapes_what_a_terminal_obeys() -> None:
     assert json.loads(shown) == {"a": ODD, "b": [ODD]}
     assert hostile(shown) == []
     assert as_json({"a": "żółw 漢字"}) == '{"a": "żółw 漢字"}'
+
+
+HOSTILE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, line and paragraph separators
 
 
 def hostile(text: str) -> list[str]:

@@ -383,7 +383,7 @@ NOISES: list[tuple[str, Callable[[Place], object]]] = [
     ("an edit in place", lambda place: _append(place.folder / "profile.yaml")),
     ("an edit that keeps size and time", lambda place: _same_size_and_time(place.folder / "profile.yaml")),
     ("a deleted file", lambda place: (place.folder / "profile.yaml").unlink()),
-    ("a wish", lambda place: place.run("run", "hello", "--detach")),
+    ("a request", lambda place: place.run("run", "hello", "--detach")),
     ("a journal that grew", lambda place: _append(place.state.journal)),
     ("a damaged note", lambda place: (place.state.compiled / "quiet").write_bytes(b"\xe9garbage")),
     ("an empty note", lambda place: (place.state.compiled / "quiet").write_bytes(b"")),
@@ -443,20 +443,20 @@ def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
     root, at = str(place.state.root), datetime.now(UTC) - timedelta(hours=1)
     tick = Tick(place.folder, place.state, now=at, say=lambda _: None)
     tick.take_in(due=False)  # `run` looks after one connection only
-    assert idle.last_tick(root) is None
+    assert idle.find_last_look(root) is None
     tick.take_in()
-    assert at.timestamp() <= idle.last_tick(root) < at.timestamp() + 3600
+    assert at.timestamp() <= idle.find_last_look(root) < at.timestamp() + 3600
 
     tick = Tick(place.folder, place.state, say=lambda _: None)  # one by a made-up clock is never quiet
     tick.take_in()
     tick.settle()
-    idle.ticked(root, 1)
+    idle.note_look(root, 1)
     clock = place.write("clock", "")  # of the file system
     clock.touch()
     before = clock.stat().st_mtime
     assert idle.nothing_to_do(["--workspace", str(place.folder)])
     clock.touch()
-    assert before <= idle.last_tick(root) <= clock.stat().st_mtime
+    assert before <= idle.find_last_look(root) <= clock.stat().st_mtime
 
 
 @pytest.mark.usefixtures("settled")

@@ -36,12 +36,12 @@ class Ticks:
         return said
 
     @property
-    def stands(self) -> Any:
+    def journal_state(self) -> Any:
         return Journal(self.place.state).read()
 
     def starts(self, name: str, run: int = 1) -> None:
         """Record that *name* has started, as its lane's holder does."""
-        with locks.changing(self.place.state):
+        with locks.hold_state_lock(self.place.state):
             journal = Journal(self.place.state)
             entry = next(
                 slot
@@ -89,14 +89,14 @@ def test_what_waits_goes_with_its_file(
     ticks: Ticks, change: Callable[[Place], None], reason: str, new: list[str]
 ) -> None:
     ticks.take_in()
-    assert sorted(ticks.stands.waiting) == ["one", "two"]
+    assert sorted(ticks.journal_state.waiting) == ["one", "two"]
     change(ticks.place)
 
     said = told(ticks.take_in())
 
     assert said == [("one", "dropped", reason), *((name, "queued", "") for name in new)]
-    assert sorted(ticks.stands.waiting) == sorted(["two", *new])
-    assert sorted(ticks.stands.promises) == sorted(["two", *new])
+    assert sorted(ticks.journal_state.waiting) == sorted(["two", *new])
+    assert sorted(ticks.journal_state.promises) == sorted(["two", *new])
     assert told(ticks.take_in()) == []  # once
 
 
@@ -110,8 +110,8 @@ def test_what_runs_goes_on_and_is_not_queued_again(
 
     said = told(ticks.take_in(later=timedelta(days=1)))
     assert said == [(name, "queued", "") for name in new]
-    assert list(ticks.stands.started) == ["one"]
-    assert "one" not in ticks.stands.promises
+    assert list(ticks.journal_state.started) == ["one"]
+    assert "one" not in ticks.journal_state.promises
     assert not [event for event in told(ticks.take_in()) if event[0] == "one"]
 
 
@@ -163,13 +163,13 @@ def test_a_broken_file_is_told_once_for_each_content_and_stops_only_itself(ticks
     ticks.place.write("connections/one.yaml", "schedule: {type: manual}\nbroken: 1\n")
     assert set(problems(ticks.take_in())) == {"one"}
     assert problems(ticks.take_in()) == []
-    with locks.changing(ticks.place.state):
+    with locks.hold_state_lock(ticks.place.state):
         assert Journal(ticks.place.state).rotate(instant.text(ticks.now), size=0)
     assert problems(ticks.take_in()) == []
     ticks.place.write("connections/one.yaml", "schedule: {type: manual}\nbroken: 1\nworse: 2\n")
     assert set(problems(ticks.take_in())) == {"one"}
     assert problems(ticks.take_in()) == []
-    assert "one" in ticks.stands.promises  # it is not off [R8]
+    assert "one" in ticks.journal_state.promises  # it is not off [R8]
     assert [name for name, _, _ in told(ticks.take_in(later=timedelta(hours=7)))] == []
     assert {name for name, event, _ in told(ticks.take_in()) if event == "merged"} == {"one", "two"}
 

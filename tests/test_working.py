@@ -12,12 +12,12 @@ import pytest
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.scheduler import supervision
 from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import StartedRun
 
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 STOP = StopRequest(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
@@ -27,7 +27,7 @@ COUNTS = Counts(read=3, checked=3, created=3)
 class Worker:
     def __init__(self, status: int | None) -> None:
         self.exit_status = status
-        self.lives = True
+        self.is_alive = True
         self.told: list[int] = []
 
     def tell(self, number: signal.Signals) -> None:

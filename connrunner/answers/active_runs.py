@@ -10,9 +10,8 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.planning import forecast
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.core.run import Progress
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.core.run_records import Progress
+from connrunner.state import locks, run_files
 from connrunner.text import durations
 
 
@@ -33,15 +32,15 @@ class ActiveRun:
 
 def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
     """Return how far the run of *name* is that has started and not ended; None when none has."""
-    started = view.standing.started.get(name)
+    started = view.journal_state.started.get(name)
     if started is None:
         return None
-    progress = run_files.story(view.state, name, started.run).progress
+    progress = run_files.read_log_summary(view.state, name, started.run).progress
     started_at = instant.parse(started.started_at)
     lives = locks.is_lane_busy(view.state, started.lane)
-    usual = forecast.usual(run_files.durations(view.state, name))
+    usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
-    left = forecast.remaining(usual, elapsed) if usual.runs else _seconds_left(progress)
+    left = forecast.estimate_remaining(usual, elapsed) if usual.runs else _seconds_left(progress)
     return ActiveRun(
         connection=name,
         run=started.run,
@@ -57,7 +56,7 @@ def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
 
 def list_active_runs(view: WorkspaceView) -> tuple[ActiveRun, ...]:
     """Return every run that has started and not ended, by the name of its connection."""
-    return tuple(run for name in sorted(view.standing.started) if (run := find_active_run(view, name)))
+    return tuple(run for name in sorted(view.journal_state.started) if (run := find_active_run(view, name)))
 
 
 def _seconds_left(progress: Progress | None) -> float | None:

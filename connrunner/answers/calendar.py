@@ -14,7 +14,7 @@ from connrunner.core import schedules
 from connrunner.core.formats import icalendar
 from connrunner.core.formats.icalendar import CalendarEvent
 from connrunner.core.model import Connection, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.text import durations
 
 MOST = 200  # coming slots, and past runs, of one connection
@@ -36,7 +36,7 @@ def read_events(view: WorkspaceView, names: Sequence[str], *, days: int, past: i
 def as_icalendar(view: WorkspaceView, events: Sequence[CalendarEvent]) -> str:
     """Return *events* as an iCalendar file (RFC 5545)."""
     title = f"connrunner: {view.folder.name}"
-    return icalendar.calendar(title, events, product=f"-//connrunner//connrunner {__version__}//EN")
+    return icalendar.format_calendar(title, events, product=f"-//connrunner//connrunner {__version__}//EN")
 
 
 def _coming(view: WorkspaceView, connection: Connection, *, until: datetime) -> Iterator[CalendarEvent]:
@@ -57,7 +57,7 @@ def _coming(view: WorkspaceView, connection: Connection, *, until: datetime) -> 
 
 
 def _past(view: WorkspaceView, name: str, *, since: datetime) -> Iterator[CalendarEvent]:
-    ended = takewhile(lambda run: run.ended_at >= since, run_files.history(view.state, name))
+    ended = takewhile(lambda run: run.ended_at >= since, run_files.read_history(view.state, name))
     return (_run_event(view, run) for run in islice(ended, MOST))
 
 

@@ -11,10 +11,10 @@ from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.doctor import Check, failure, ground, machine, partners, ticks
+from connrunner.doctor import Check, failure, machine, partners, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import StateError, WorkspaceError
-from connrunner.state import decisions
+from connrunner.state import journal_segments
 
 
 def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
@@ -31,16 +31,16 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
         workspace = view.workspace
     except WorkspaceError as error:
         yield from machine.zone_data((), now)
-        yield from ground.state(view.state)
+        yield from state_folder.state(view.state)
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
     yield from machine.extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
     yield from machine.zone_data({workspace.timezone, *used}, now)
-    yield from ground.state(view.state)
+    yield from state_folder.state(view.state)
     try:
-        yield from ticks.called(last, decisions.records(view.state), now)
+        yield from ticks.called(last, journal_segments.read_records(view.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
     yield from files.files(workspace)

@@ -15,7 +15,7 @@ from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +54,13 @@ def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1)
 
 def list_slots(view: WorkspaceView, connection: Connection) -> Iterator[datetime]:
     """Yield the slots to come of *connection*; there can be very many of them."""
-    promise = view.standing.promises.get(connection.name)
-    return outlook.coming(connection, promise, now=view.clock(), zones=zones.version())
+    promise = view.journal_state.promises.get(connection.name)
+    return outlook.iter_upcoming_slots(connection, promise, now=view.clock(), zones=zones.version())
 
 
 def usual_durations(view: WorkspaceView, name: str) -> RunDurations:
     """Return how long runs of *name* took so far."""
-    return forecast.usual(run_files.durations(view.state, name))
+    return forecast.summarize_durations(run_files.read_durations(view.state, name))
 
 
 def _slots(view: WorkspaceView, connection: Connection, count: int) -> Iterator[ComingSlot]:

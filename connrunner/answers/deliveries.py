@@ -10,8 +10,9 @@ from typing import Any
 from connrunner.answers.active_runs import time_of_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
-from connrunner.state import letters
-from connrunner.state.letters import Delivery, FoldedNotices
+from connrunner.state import deliveries
+from connrunner.state.deliveries import Delivery, FoldedNotices
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +27,13 @@ class Outbox:
 
 def read_outbox(view: WorkspaceView, ids: Collection[str] = (), *, dead: bool = False) -> Outbox:
     """Return what waits and what was given up; only what *ids* name, or only the *dead*, where that is asked for."""
-    standing, now = view.standing, view.clock()
-    found = letters.chosen(list(letters.letters(standing, now)), ids)
+    journal_state, now = view.journal_state, view.clock()
+    found = deliveries.select_deliveries(list(deliveries.list_deliveries(journal_state, now)), ids)
     return Outbox(
         at=now,
         zone=view.zone(),
         deliveries=tuple(delivery for delivery in found if not dead or delivery.state == "dead"),
-        folded=() if dead or ids else tuple(letters.held_back(standing)),
+        folded=() if dead or ids else tuple(deliveries.list_folded(journal_state)),
     )
 
 
@@ -47,7 +48,7 @@ def describe_next_try(delivery: Delivery, outbox: Outbox) -> str:
 
 def describe_folded(folded: FoldedNotices, zone: str) -> str:
     """Return how many notices are held back, and until when."""
-    notices = "1 notice" if folded.count == 1 else f"{folded.count:,} notices"
+    notices = plural(folded.count, "notice")
     return f"{folded.target}: {notices} too many within an hour, in one mail at {time_of_day(folded.until, zone)}"
 
 

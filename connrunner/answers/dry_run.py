@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Command, Connection, Outcome
 from connrunner.core.report import Report
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 from connrunner.worker import process
 
 
@@ -46,10 +46,10 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
             rehearsal=Path(folder),
         )
         result = process.perform(job, report)
-        refused = tuple(run_files.events(job.rejects))
+        refused = tuple(run_files.read_events(job.rejects))
     return DryRun(connection=connection.name, result=result, refused=refused)
 
 
 def as_dict(found: DryRun) -> dict[str, Any]:
     """Return *found* as `run --dry-run --format json` shows it."""
-    return {"connection": found.connection, "dry_run": True, **runs.result_as_dict(found.result)}
+    return {"connection": found.connection, "dry_run": True, **run_records.result_as_dict(found.result)}

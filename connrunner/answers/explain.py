@@ -18,16 +18,14 @@ from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
 from connrunner.config.documents import places
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Connection, Run, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import outlook
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError, Problem
-from connrunner.state import decisions
-from connrunner.state import runs as run_files
+from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
 
 LATEST = 10  # lines about decisions, and slots that blackouts leave out
@@ -108,7 +106,7 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         usual=usual_durations(view, name),
         active=find_active_run(view, name),
         next=find_next_run(view, name),
-        last=run_files.last_run(view.state, name),
+        last=run_files.read_last_run(view.state, name),
         decisions=decided,
         lately=tuple(reasons.summarize(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
     )
@@ -116,12 +114,12 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
 
 def read_decisions(view: WorkspaceView, name: str) -> tuple[Decision, ...]:
     """Return what the journal records about the connection *name*, oldest first."""
-    return deciding.about(decisions.records(view.state, name), name)
+    return deciding.read_decisions(journal_segments.read_records(view.state, name), name)
 
 
 def _declared(view: WorkspaceView, connection: Connection, count: int) -> DeclaredConnection:
     name, schedule, now = connection.name, connection.schedule, view.clock()
-    zone, promise = view.zone(name), view.standing.promises.get(name)
+    zone, promise = view.zone(name), view.journal_state.promises.get(name)
     slots = tuple(islice(list_slots(view, connection), count))
     path, line = places.place_of(str(view.folder), name, ("schedule",))
     left_out: tuple[LeftOutSlot, ...] = ()
@@ -130,9 +128,10 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
         since = promise.on_since if promise else now
         found = schedules.left_out_between(schedule, now, slots[-1], on_since=since)
         left_out = tuple(
-            LeftOutSlot(due_at=slot, reason=schedules.why_not(schedule, slot)) for slot in islice(found, LATEST)
+            LeftOutSlot(due_at=slot, reason=schedules.explain_left_out(schedule, slot))
+            for slot in islice(found, LATEST)
         )
-        months = outlook.lacking(schedule, now, slots[-1])
+        months = outlook.find_lacking_months(schedule, now, slots[-1])
     return DeclaredConnection(
         connection=connection,
         schedule=schedules.describe(schedule),
@@ -140,7 +139,9 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
         path=path,
         line=line,
         version=_version(view, name),
-        slots=tuple(NotedSlot(due_at=slot, note=outlook.note(schedule, slot, timezone=zone)) for slot in slots),
+        slots=tuple(
+            NotedSlot(due_at=slot, note=outlook.explain_clock_change(schedule, slot, timezone=zone)) for slot in slots
+        ),
         left_out=left_out,
         months_without=months,
     )
@@ -193,11 +194,11 @@ def parse_instant(view: WorkspaceView, name: str, text: str) -> datetime:
 def explain_instant(view: WorkspaceView, name: str, at: datetime) -> InstantExplanation:
     """Return why *name* ran, or did not, at *at*."""
     zone = view.zone(name)
-    answer = deciding.answer(read_decisions(view, name), at, now=view.clock())
+    answer = deciding.explain_instant(read_decisions(view, name), at, now=view.clock())
     known = reasons.Circumstances(
         zone=zone,
         last_tick=find_last_tick(view),
-        recorded_since=decisions.since(view.state),
+        recorded_since=journal_segments.find_oldest_instant(view.state),
         holders=_holders(view, name, answer),
     )
     return InstantExplanation(
@@ -214,8 +215,8 @@ def _holders(view: WorkspaceView, name: str, answer: Explanation) -> tuple[LaneH
     decision, started = answer.decision, answer.started
     if decision is None or started is None or decision.kind != "queued" or started.at <= decision.at:
         return ()
-    records = decisions.records(view.state)
-    found = deciding.holders(records, started.lane, start=decision.at, end=started.at)
+    records = journal_segments.read_records(view.state)
+    found = deciding.find_lane_holders(records, started.lane, start=decision.at, end=started.at)
     return tuple(holder for holder in found if (holder.connection, holder.run) != (name, started.run))
 
 
@@ -237,7 +238,7 @@ def _run_before(view: WorkspaceView, name: str, decision: Decision) -> Run | Non
     """Return the newest ended run that began before *decision*."""
     earlier = (
         run
-        for run in run_files.history(view.state, name)
+        for run in run_files.read_history(view.state, name)
         if (run.run < decision.run if decision.run is not None else run.ended_at <= decision.at)
     )
     return next(earlier, None)
@@ -255,7 +256,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
         "schedule": declared.schedule if declared else None,
         "enabled": declared.connection.enabled if declared else None,
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
-        "last": runs.as_dict(explanation.last) if explanation.last else None,
+        "last": run_records.as_dict(explanation.last) if explanation.last else None,
         "next": [{"due_at": instant.text(slot.due_at), "note": slot.note} for slot in declared.slots]
         if declared
         else [],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from connrunner.config import reference
@@ -12,6 +11,7 @@ from connrunner.config.reference import KeyDescription
 from connrunner.core import codes
 from connrunner.core.codes import Code
 from connrunner.errors import ArgumentError
+from connrunner.text.words import similar
 
 NEAR = 3  # names that an unknown one may have meant
 
@@ -33,7 +33,7 @@ def find_documentation(topic: str, connections: Sequence[str]) -> Documentation:
     if keys or code is not None:
         return Documentation(tuple(keys), code)
     every = [*connections, *codes.known(), *reference.topics()]
-    near = list(dict.fromkeys(get_close_matches(topic, every, n=NEAR, cutoff=0.6)))
+    near = list(dict.fromkeys(similar(topic, every, most=NEAR)))
     hint = f"did you mean {', '.join(near)}?" if near else "`connrunner status` lists connections, docs/yaml.md keys"
     raise ArgumentError(f"there is no connection, key or code {topic!r}", hint=hint)
 

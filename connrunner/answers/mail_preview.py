@@ -19,7 +19,7 @@ from connrunner.notify.channel import is_channel
 from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.render import RUN_EVENTS, RenderedMessage, render
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 SECONDS = 30.0  # for the templates
 LOOKED_AT = 1000  # runs
@@ -44,7 +44,7 @@ def preview_mail(
     ArgumentError for a run that there is not, that *event* cannot be about, or for an unknown target.
     """
     view.require(name)
-    runs = run_files.recent(view.state, name, LOOKED_AT)
+    runs = run_files.read_recent(view.state, name, LOOKED_AT)
     run, event = choose_run(name, runs, number, event)
     targets = view.workspace.targets
     if target and target not in targets:
@@ -86,7 +86,7 @@ def build_variables(
     kind = connection.kind if connection else "import"
     about = run or samples.sample_run(event, connection=name, title=title, kind=kind)
     before = [one for one in runs if run is None or one.run <= run.run]
-    promise = view.standing.promises.get(name)
+    promise = view.journal_state.promises.get(name)
     to = view.workspace.targets.get(target, Target())
     known = _event_facts(view, event, target, before if run else [])
     background = Background(
@@ -119,8 +119,8 @@ def _event_facts(view: WorkspaceView, event: str, target: str, runs: Sequence[Ru
         return failure_streak.describe_streak(runs, event) if runs else {}
     end = view.clock()
     start = end - DAY
-    history = partial(run_files.history, view.state)
-    connections, promises = view.workspace.connections, view.standing.promises
+    history = partial(run_files.read_history, view.state)
+    connections, promises = view.workspace.connections, view.journal_state.promises
     found = digest_facts(target, connections, promises, history, start=start, end=end)
     return {"from": instant.text(start), "to": instant.text(end), **found}
 

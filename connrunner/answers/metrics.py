@@ -17,7 +17,7 @@ from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 LOOKED_AT = 100  # runs, for the last one that succeeded
 
@@ -64,7 +64,7 @@ CURRENT_FIGURES: tuple[tuple[str, str, Callable[[ConnectionFigures], float | Non
 
 def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
-    health, standing, workspace = check_health(view), view.standing, view.workspace
+    health, journal_state, workspace = check_health(view), view.journal_state, view.workspace
     yield _single("info", "The version of connrunner.", 1, version=__version__)
     yield _single("last_tick_timestamp_seconds", "When a tick last looked.", _timestamp(health.last_tick))
     states = Counter("on" if connection.enabled else "off" for connection in workspace.connections.values())
@@ -74,13 +74,13 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
     lanes = Counter({connection.lane: 0 for connection in workspace.connections.values()})
-    lanes.update(lane_of(view, name) for name in standing.waiting)
+    lanes.update(lane_of(view, name) for name in journal_state.waiting)
     yield _by_label("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
     yield _single("running", "Runs that work now.", sum(run.lives for run in list_active_runs(view)))
     yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
     yield _single("failing", "Connections whose last run was no success.", len(health.failing))
-    yield _single("mail_owed", "Mails that wait to be sent.", len(standing.owed))
-    yield _single("mail_dead", "Mails that were given up.", len(standing.dead))
+    yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
+    yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():
         room = os.statvfs(view.state.root)
         yield _single("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
@@ -112,12 +112,16 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
 
 
 def _read_figures(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
-    standing = view.standing
-    runs = run_files.history(view.state, name)
+    journal_state = view.journal_state
+    runs = run_files.read_history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)
-    promise, waiting, started = standing.promises.get(name), standing.waiting.get(name), standing.started.get(name)
+    promise, waiting, started = (
+        journal_state.promises.get(name),
+        journal_state.waiting.get(name),
+        journal_state.started.get(name),
+    )
     return ConnectionFigures(
         name=name,
         last=last,

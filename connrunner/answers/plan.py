@@ -16,17 +16,18 @@ from typing import Any
 from connrunner.answers import plan_warnings
 from connrunner.answers.plan_warnings import PlanWarning
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.config import compiled, load, place, resolved, secret_words, zones
+from connrunner.config import compiled, load, place, secret_words, zones
 from connrunner.config.versions import revision
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
 from connrunner.core.planning import forecast
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
 from connrunner.core.planning.forecast import LaneDay, PredictedRun, RunDurations
-from connrunner.core.planning.preview import Preview, WorkspacePreview, preview
+from connrunner.core.planning.preview import Preview, WorkspacePreview, preview_change
 from connrunner.core.schedules import notation
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
+from connrunner.text.durations import parse
 from connrunner.text.nesting import parse_json
 
 
@@ -86,10 +87,10 @@ def read_plan(view: WorkspaceView, request: PlanRequest) -> Plan:
     with ExitStack() as stack:
         base, head = _versions(stack, view, request)
         names = {*base.workspace.connections, *head.workspace.connections}
-        found = preview(
+        found = preview_change(
             base.workspace,
             head.workspace,
-            promises=view.standing.promises,
+            promises=view.journal_state.promises,
             durations=_durations(view, names, request.durations, _seconds(request.guess)),
             now=instant.minute(view.now or datetime.now(UTC)),
             days=request.days,
@@ -162,7 +163,8 @@ def _durations(view: WorkspaceView, names: set[str], file: Path | None, guess: f
     """Return how long runs take: as *file* says, else as the histories of the state folder say, else *guess*."""
     known = dict(_from_file(file)) if file is not None else {}
     return {
-        name: known.get(name) or forecast.usual(run_files.durations(view.state, name), guess=guess) for name in names
+        name: known.get(name) or forecast.summarize_durations(run_files.read_durations(view.state, name), guess=guess)
+        for name in names
     }
 
 
@@ -182,8 +184,8 @@ def _from_file(file: Path) -> Iterator[tuple[str, RunDurations]]:
 
 def _seconds(guess: str) -> float:
     try:
-        seconds = resolved.seconds(guess)
-    except (ValueError, KeyError, IndexError):
+        seconds = parse(guess)
+    except ValueError:
         seconds = 0
     if seconds <= 0:
         raise ArgumentError(f"--guess takes a duration such as 90s, 5m or 2h, not {guess!r}")

@@ -12,6 +12,8 @@ from connrunner.core.model import Workspace
 from connrunner.core.planning.forecast import LaneDay, TightSchedule
 from connrunner.core.planning.preview import Preview
 from connrunner.text import durations
+from connrunner.text.durations import in_minutes
+from connrunner.text.words import plural
 
 DAY = 86400  # seconds
 
@@ -48,7 +50,7 @@ def _short_schedule(tight: TightSchedule, workspace: Workspace, *, is_new: bool)
     path, line = place_of(workspace.folder, tight.connection, ("schedule",))
     guess = "a guessed run of" if not tight.usual.runs else "p95"
     message = (
-        f"the schedule is shorter than the run: gap {_minutes(gap)}, {guess} {_minutes(p95)}; "
+        f"the schedule is shorter than the run: gap {in_minutes(gap)}, {guess} {in_minutes(p95)}; "
         "slots that fall due while it runs are merged; give it fewer slots"
     )
     facts = (("gap_seconds", gap), ("p95_seconds", p95), ("at", instant.text(tight.at)))
@@ -61,7 +63,7 @@ def _short_timeout(name: str, found: Preview, workspace: Workspace) -> Iterator[
         return
     path, line = place_of(workspace.folder, name, ("timeout",))
     message = (
-        f"the timeout is shorter than the run: {_minutes(after.timeout)}, p95 {_minutes(usual.p95)}; "
+        f"the timeout is shorter than the run: {in_minutes(after.timeout)}, p95 {in_minutes(usual.p95)}; "
         "such runs are ended as failed"
     )
     facts = (("timeout_seconds", after.timeout), ("p95_seconds", usual.p95))
@@ -70,12 +72,12 @@ def _short_timeout(name: str, found: Preview, workspace: Workspace) -> Iterator[
 
 def _full_days(lane: str, days: list[LaneDay], *, is_new: bool) -> PlanWarning:
     worst = max(days, key=lambda day: (day.seconds, day.merged))
-    count, day = count_of(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
+    count, day = plural(len(days), "day"), f"{worst.day:%a %Y-%m-%d}"
     if worst.seconds > DAY:
         work = durations.in_words(worst.seconds)
         message = f"lane {lane} has more work than fits on {count}: {work} on {day}"
     else:
-        slots = count_of(worst.merged, "slot")
+        slots = plural(worst.merged, "slot")
         message = f"in lane {lane} slots fall due while the run before waits or works, on {count}: {slots} on {day}"
     message += "; give some connections a lane of their own, another hour or fewer slots"
     facts = (("days", [str(day.day) for day in days]), ("seconds", worst.seconds), ("merged", worst.merged))
@@ -93,12 +95,3 @@ def as_dict(warning: PlanWarning) -> dict[str, Any]:
         "new": warning.is_new,
         **dict(warning.facts),
     }
-
-
-def count_of(number: int, noun: str) -> str:
-    """Return `1 day`, `2 days`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{round(seconds / 60):,} min" if seconds >= 120 else durations.in_words(seconds)

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connrunner.answers.plan import Plan, mask
-from connrunner.answers.plan_warnings import count_of
 from connrunner.core import instant
 from connrunner.core.model import Connection
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
 from connrunner.core.schedules import notation
+from connrunner.text.words import plural
 
 WORDS = {"added": "added", "mended": "fixed", "switched-on": "switched on"}
 LISTED = 3  # slots of one connection that are written out
@@ -22,7 +22,7 @@ WIDE = 90  # characters of a value
 def describe_span(plan: Plan) -> str:
     """Return which versions are compared, and over which days."""
     found = plan.preview
-    days = count_of(max(1, round((found.until - found.start) / timedelta(days=1))), "day")
+    days = plural(max(1, round((found.until - found.start) / timedelta(days=1))), "day")
     return f"{plan.base} -> {plan.head}; {days} from {instant.local_minute(found.start, plan.zone)}"
 
 
@@ -74,11 +74,11 @@ def _value(difference: KeyDifference, value: Any) -> str:
 def _slot_lines(slots: Slots, zone: str) -> Iterator[str]:
     if slots.moved:
         pairs = [_move(before, after, zone) for before, after in slots.moved[:LISTED]]
-        yield _listed(f"{count_of(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
+        yield _listed(f"{plural(len(slots.moved), 'slot')} moved", pairs, len(slots.moved))
     for times, words in ((slots.added, "more"), (slots.removed, "less")):
         if times:
             listed = [short_time(slot, zone) for slot in times[:LISTED]]
-            yield _listed(f"{count_of(len(times), 'slot')} {words}", listed, len(times))
+            yield _listed(f"{plural(len(times), 'slot')} {words}", listed, len(times))
 
 
 def short_time(slot: datetime, zone: str) -> str:

@@ -12,6 +12,7 @@ from connrunner.core.instant import minute
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder, Verdict
 from connrunner.core.schedules import notation
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 
 def summarize(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str]]:
@@ -257,7 +258,7 @@ def _late(decision: Decision) -> str:
 
 
 def _later(count: int) -> str:
-    return f"{count:,} later slot{'' if count == 1 else 's'}"
+    return plural(count, "later slot")
 
 
 def _gap(decision: Decision, zone: str) -> str:

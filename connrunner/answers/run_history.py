@@ -10,10 +10,9 @@ from typing import Any, Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import instant, schedules
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Run
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +48,7 @@ def read_history(view: WorkspaceView, name: str, *, limit: int, since: datetime 
 
 def list_ended(view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
     """Return the last *limit* ended runs of *name*, newest first, those that ended before *since* left out."""
-    newest = takewhile(lambda run: since is None or run.ended_at >= since, run_files.history(view.state, name))
+    newest = takewhile(lambda run: since is None or run.ended_at >= since, run_files.read_history(view.state, name))
     return tuple(islice(newest, limit))
 
 
@@ -61,12 +60,12 @@ def list_matching(view: WorkspaceView, pattern: str, *, limit: int, since: datet
 
 def find_next_run(view: WorkspaceView, name: str) -> NextRun:
     """Return the run of *name* that waits, or the promised one, or the reason why there is none."""
-    waiting = view.standing.waiting.get(name)
+    waiting = view.journal_state.waiting.get(name)
     if waiting:
         since = instant.local(waiting.queued_at, view.zone(name))
         return NextRun(state="waiting", due_at=waiting.due_at, words=f"in the queue since {since}")
     connection = view.workspace.connections.get(name)
-    promise = view.standing.promises.get(name)
+    promise = view.journal_state.promises.get(name)
     if connection is None:
         is_broken = name in view.workspace.broken
         why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
@@ -74,11 +73,11 @@ def find_next_run(view: WorkspaceView, name: str) -> NextRun:
     if not connection.enabled:
         return NextRun(state="promised", due_at=None, words="switched off")
     words = schedules.describe(connection.schedule)
-    if promise is None or promise.schedule != schedules.document(connection.schedule):
+    if promise is None or promise.schedule != schedules.as_document(connection.schedule):
         return NextRun(state="promised", due_at=None, words=f"{words}; the next tick will promise an instant")
     return NextRun(state="promised", due_at=promise.next_due, words=words)
 
 
 def as_list(ended: tuple[Run, ...]) -> list[dict[str, Any]]:
     """Return ended runs as `runs --format json` shows them."""
-    return [runs.as_dict(run) for run in ended]
+    return [run_records.as_dict(run) for run in ended]

@@ -10,7 +10,7 @@ from typing import Any
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.errors import ArgumentError
-from connrunner.state import runs as run_files
+from connrunner.state import run_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class RefusedRows:
 def choose_run(view: WorkspaceView, name: str, number: int | None) -> int:
     """Return *number* if there is such a run, or the newest run's number, the running one's included."""
     view.require(name)
-    last = run_files.last_run(view.state, name)
+    last = run_files.read_last_run(view.state, name)
     newest = max(find_running(view, name) or 0, last.run if last else 0)
     if not newest:
         raise ArgumentError(f"{name} has not run yet", hint=f"`connrunner run {name}` runs it now")
     if number is None:
         return newest
     if not view.state.run(name, number).is_dir():
-        if run_files.recorded(view.state, name, number):
+        if run_files.read_run(view.state, name, number):
             raise ArgumentError(
                 f"the log of {name} #{number} is not kept any more", hint="see `keep`, or an archive of it"
             )
@@ -42,20 +42,20 @@ def choose_run(view: WorkspaceView, name: str, number: int | None) -> int:
 
 def find_running(view: WorkspaceView, name: str) -> int | None:
     """Return the number of the run of *name* that has started and not ended."""
-    started = view.standing.started.get(name)
+    started = view.journal_state.started.get(name)
     return started.run if started else None
 
 
 def read_log(view: WorkspaceView, name: str, run: int, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each event of the log that begins at or after *offset* bytes, with the offset behind it."""
-    return run_files.events_from(view.state.log(name, run), offset)
+    return run_files.read_events_from(view.state.log(name, run), offset)
 
 
 def read_refused(view: WorkspaceView, name: str, run: int, *, limit: int, code: str | None = None) -> RefusedRows:
     """Return the first *limit* rows that the run refused, only those with *code* where it is given."""
     total = 0
     rows: list[dict[str, Any]] = []
-    for row in run_files.events(view.state.rejects(name, run)):
+    for row in run_files.read_events(view.state.rejects(name, run)):
         if code is None or row.get("code") == code:
             total += 1
             if len(rows) < limit:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Run
 
@@ -36,7 +36,7 @@ def as_csv(found: Iterable[Run]) -> str:
     writer = csv.writer(page)
     writer.writerow(COLUMNS)
     for run in found:
-        facts: dict[str, Any] = {**runs.as_dict(run), **run.counts.as_dict()}
+        facts: dict[str, Any] = {**run_records.as_dict(run), **run.counts.as_dict()}
         facts["detail"] = json.dumps(facts["detail"], ensure_ascii=False) if facts["detail"] else None
         writer.writerow([facts.get(column) for column in COLUMNS])
     return page.getvalue()

@@ -13,15 +13,15 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast
 from connrunner.core.planning.due import QueuedRun
 from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
 from connrunner.scheduler import idle
-from connrunner.state import runs as run_files
-from connrunner.state.standing import JournalState
+from connrunner.state import run_files
+from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
 
 FAILING = {str(outcome) for outcome in Outcome if outcome.is_failure}
@@ -132,13 +132,13 @@ class Health:
 
 def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:
     """Return what is late, failing or broken, with the last run of the first *last_runs* failing connections."""
-    standing = view.standing
-    failed = (name for name, outcome in standing.last_outcome.items() if outcome in FAILING)
+    journal_state = view.journal_state
+    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
     chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),
-        failing=tuple(_failing(view, standing, name, place < last_runs) for place, name in enumerate(chosen)),
+        failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
         late=tuple(_late(view, choice)),
         broken=tuple(choice.select(view, view.workspace.broken)),
         trouble=view.workspace.trouble,
@@ -147,18 +147,18 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
 
 def find_last_tick(view: WorkspaceView) -> datetime | None:
     """Return when a tick last looked; None when none ever did."""
-    ticked = idle.last_tick(str(view.state.root))
+    ticked = idle.find_last_look(str(view.state.root))
     return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
 
 
-def _failing(view: WorkspaceView, standing: JournalState, name: str, with_last_run: bool) -> FailingConnection:
-    streak = alert_state.streak(standing.told, name, alert_state.USUAL)
+def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_last_run: bool) -> FailingConnection:
+    streak = alert_state.current_streak(journal_state.alerts, name, alert_state.USUAL)
     return FailingConnection(
         connection=name,
-        outcome=standing.last_outcome[name],
+        outcome=journal_state.last_outcome[name],
         since=instant.parse(streak["since"]) if streak else None,
         failures=streak["failures"] if streak else 1,
-        last=run_files.last_run(view.state, name) if with_last_run else None,
+        last=run_files.read_last_run(view.state, name) if with_last_run else None,
     )
 
 
@@ -243,8 +243,8 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         ),
         uncommitted=tuple(view.uncommitted),
         commit=view.workspace.commit,
-        mail_owed=len(view.standing.owed),
-        mail_dead=len(view.standing.dead),
+        mail_owed=len(view.journal_state.owed),
+        mail_dead=len(view.journal_state.dead),
     )
 
 
@@ -255,7 +255,7 @@ def lane_of(view: WorkspaceView, name: str) -> str:
 
 
 def _queue(view: WorkspaceView) -> list[QueuedRun]:
-    return planning.in_order(view.standing.waiting.values())
+    return planning.sort_queue(view.journal_state.waiting.values())
 
 
 def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, int, QueuedRun]]:
@@ -267,7 +267,7 @@ def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, 
 
 
 def _promises(view: WorkspaceView) -> list[tuple[datetime, str]]:
-    promises = view.standing.promises.items()
+    promises = view.journal_state.promises.items()
     return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
 
 
@@ -287,7 +287,9 @@ def _expect(
     busy = {
         run.lane: (f"{run.connection} #{run.run}", run.ends_at or now + timedelta(seconds=MINUTE)) for run in living
     }
-    usual = {name: forecast.usual(run_files.durations(view.state, name), guess=0) for name, _ in ahead}
+    usual = {
+        name: forecast.summarize_durations(run_files.read_durations(view.state, name), guess=0) for name, _ in ahead
+    }
     unknown |= {lane_of(view, name) for name in usual if not usual[name].runs}
     visits = forecast.simulate(arrivals, {name: usual[name].median for name in usual}, now=now, busy=busy)
     return {(visit.connection, visit.due_at): _expected(visit, unknown) for visit in visits}

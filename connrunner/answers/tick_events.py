@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from connrunner.answers.run_summary import describe_result
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome
 from connrunner.text import durations
 
@@ -49,7 +48,7 @@ def _started(event: Event) -> str:
 def _ended(event: Event) -> str:
     parts = [
         f"{event['outcome']} after {durations.in_words(event['seconds'])}",
-        describe_result(runs.from_mapping(event)),
+        describe_result(run_records.from_mapping(event)),
     ]
     return f"{_subject(event)}: {'; '.join(part for part in parts if part)}"
 

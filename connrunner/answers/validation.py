@@ -16,6 +16,7 @@ from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.notify.check import check_templates
+from connrunner.text.words import plural
 
 
 def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
@@ -65,14 +66,14 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
 def summarize(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
     """Return the last line: how many problems in how many files, or what was found sound."""
     if problems:
-        in_files = _count(len({problem.path for problem in problems}), "file")
-        return f"{_count(len(problems), 'problem')} in {in_files}"
+        in_files = plural(len({problem.path for problem in problems}), "file")
+        return f"{plural(len(problems), 'problem')} in {in_files}"
     files = [path for path in stamps(folder) if path.endswith(".yaml")]
     if paths:
         wanted = [_in_workspace(folder, path) for path in paths]
-        return f"{_count(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
-    connections = _count(sum(path.startswith("connections/") for path in files), "connection")
-    schedules = _count(sum(path.startswith("schedules/") for path in files), "schedule")
+        return f"{plural(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
+    connections = plural(sum(path.startswith("connections/") for path in files), "connection")
+    schedules = plural(sum(path.startswith("schedules/") for path in files), "schedule")
     return f"{connections}, {schedules}: all sound"
 
 
@@ -91,10 +92,6 @@ def _in_workspace(folder: Path, path: Path) -> str:
 
 def _is_below(path: str, wanted: Sequence[str]) -> bool:
     return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in wanted)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def as_list(problems: Sequence[Problem]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState
 from connrunner.text import words
 
 
@@ -43,7 +43,7 @@ class WorkspaceView:
         return journal
 
     @property
-    def standing(self) -> JournalState:
+    def journal_state(self) -> JournalState:
         return self.journal.read()
 
     def clock(self) -> datetime:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from connrunner.answers.calendar import as_icalendar, read_events
-from connrunner.cli.metrics import replace_file
+from connrunner.cli.metrics import write_page
 from connrunner.cli.options import CommandContext, with_context
 
 
@@ -27,4 +27,4 @@ def calendar_command(context: CommandContext, names: tuple[str, ...], days: int,
     if path is None:
         click.echo(page, nl=False)
     else:
-        replace_file(path, page)
+        write_page(path, page)

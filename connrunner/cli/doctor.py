@@ -9,6 +9,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.doctor import Check
 from connrunner.errors import ArgumentError
+from connrunner.text.words import plural
 
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
@@ -37,13 +38,9 @@ def doctor_command(context: CommandContext, names: tuple[str, ...], partnered: b
     if context.json:
         context.echo_json(as_dict(context.view.clock(), found))
     else:
-        click.echo(f"\n{len(found):,} checks: {_counted(failures, 'failure')}, {_counted(warnings, 'warning')}")
+        click.echo(f"\n{len(found):,} checks: {plural(failures, 'failure')}, {plural(warnings, 'warning')}")
     if failures:
         leave(1)
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def _show(check: Check) -> None:

@@ -32,10 +32,10 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     It is written, read back and compared before anything is removed. The last run of each connection stays. Unpacked
     into an empty folder, the archive is a state folder for `runs` and `log --state FOLDER`.
     """
-    chosen = [context.view.require(name) for name in names] or retention.names(context.view.state)
+    chosen = [context.view.require(name) for name in names] or retention.list_connections(context.view.state)
     limit = _instant(before) if before else context.view.clock() - OLD
-    started = {name: run.run for name, run in context.view.standing.started.items()}
-    done = archive.archive(context.view.state, chosen, to, before=limit, started=started)
+    started = {name: run.run for name, run in context.view.journal_state.started.items()}
+    done = archive.archive_runs(context.view.state, chosen, to, before=limit, started=started)
     if context.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
         context.echo_json({"before": instant.text(limit), "file": str(to) if done.runs else None, **facts})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ from connrunner.answers.metrics import read_metrics
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core.formats import prometheus
 from connrunner.errors import ArgumentError
+from connrunner.text.files import replace_file
 
 
 @click.command()
@@ -22,20 +22,16 @@ def metrics_command(context: CommandContext, path: Path | None) -> None:
     Of the workspace: ticks, queue, what fails and is late, mail. Of each connection: its last run, failures in a row,
     the next slot.
     """
-    page = prometheus.text(read_metrics(context.view))
+    page = prometheus.format_metrics(read_metrics(context.view))
     if path is None:
         click.echo(page, nl=False)
         return
-    replace_file(path, page)
+    write_page(path, page)
 
 
-def replace_file(path: Path, content: str, *, mode: int = 0o644) -> None:
+def write_page(path: Path, content: str, *, mode: int = 0o644) -> None:
     """Put *content* at *path* in one step; programs of other users may read it unless *mode* says otherwise."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(content, encoding="utf-8", newline="")
-        beside.chmod(mode)
-        beside.replace(path)
+        replace_file(path, content.encode(), mode=mode, durable=False)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ArgumentError(f"{path} cannot be written: {error.strerror}") from error

@@ -14,7 +14,7 @@ from connrunner.cli.requester import user_name
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.letters import Delivery, chosen, letters
+from connrunner.state.deliveries import Delivery, list_deliveries, select_deliveries
 from connrunner.text import words
 
 
@@ -91,12 +91,12 @@ def _settle(context: CommandContext, what: str, ids: tuple[str, ...], *, to: str
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
     view.state.prepare()
-    with locks.changing(view.state):
+    with locks.hold_state_lock(view.state):
         view.journal.open()
-        known = list(letters(view.standing, view.clock()))
-        found = chosen(known, ids, to=to)
+        known = list(list_deliveries(view.journal_state, view.clock()))
+        found = select_deliveries(known, ids, to=to)
         for name in ids:
-            if not chosen(known, [name]):
+            if not select_deliveries(known, [name]):
                 hint = words.hint(name, {delivery.notice.id for delivery in known})
                 raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
         at = instant.text(view.clock())

@@ -16,13 +16,12 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.requester import user_and_host, user_name
 from connrunner.cli.runs import HEAD, run_row
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 from connrunner.text import durations
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
@@ -51,13 +50,13 @@ def run_command(context: CommandContext, name: str, detach: bool, dry_run: bool)
     view.state.prepare()
     progress = ProgressLine(view, name) if sys.stderr.isatty() and not context.json else None
     watch = RunWatcher(view, name, line=progress)
-    requests.ask_run(view.state, name, at=view.clock(), by=user_name())
+    requests.request_run(view.state, name, at=view.clock(), by=user_name())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return
     run = watch.until_it_ended()
     if context.json:
-        context.echo_json(runs.as_dict(run))
+        context.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
         if run.counts.refused:
@@ -98,25 +97,27 @@ class RunWatcher:
                 self.line.clear()
             self.tick.settle()
             self.tick.rest()
-        return next(run for run in run_files.history(self.view.state, self.name) if run.run == self._number())
+        return next(run for run in run_files.read_history(self.view.state, self.name) if run.run == self._number())
 
     def _number(self) -> int | None:
         """The number of our run: the first above those that there were. None while it waits."""
         started = self.tick.journal.read().started.get(self.name)
-        newer = itertools.takewhile(lambda run: run.run > self.before, run_files.history(self.view.state, self.name))
+        newer = itertools.takewhile(
+            lambda run: run.run > self.before, run_files.read_history(self.view.state, self.name)
+        )
         numbers = [run.run for run in newer]
         if started is not None and started.run > self.before:
             numbers.append(started.run)
         return min(numbers, default=None)  # there can be gaps: a number is taken before its run is recorded
 
     def _has_ended(self) -> bool:
-        standing = self.tick.journal.read()
+        journal_state = self.tick.journal.read()
         number = self._number()
         if number is None:
-            if self.name not in standing.waiting:
+            if self.name not in journal_state.waiting:
                 raise ArgumentError(f"{self.name} was taken out of the queue", hint="see `connrunner status`")
             return False
-        started = standing.started.get(self.name)
+        started = journal_state.started.get(self.name)
         return started is None or started.run != number
 
     def _show(self) -> None:
@@ -166,7 +167,7 @@ class ProgressLine:
         click.echo("\r\x1b[K", nl=False, err=True)
 
     def _read(self, log: Path) -> None:
-        for offset, event in run_files.events_from(log, self.offset):
+        for offset, event in run_files.read_events_from(log, self.offset):
             self.offset = offset
             if event.get("type") == "progress":
                 if event["stage"] != self.stage:

@@ -12,7 +12,7 @@ from connrunner.answers.active_runs import ActiveRun, describe_progress
 from connrunner.answers.run_history import NextRun, as_list, list_ended, list_matching, read_history
 from connrunner.answers.run_summary import describe_run
 from connrunner.cli import text
-from connrunner.cli.metrics import replace_file
+from connrunner.cli.metrics import write_page
 from connrunner.cli.options import CommandContext, Instant, with_context
 from connrunner.core import instant
 from connrunner.core.model import Run
@@ -59,7 +59,7 @@ def _write(found: tuple[Run, ...], path: Path | None, *, form: str) -> None:
         if path is None:
             click.echo(page, nl=False)
         else:
-            replace_file(path, page, mode=0o600)
+            write_page(path, page, mode=0o600)
         return
     if path is None:
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")

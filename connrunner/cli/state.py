@@ -62,6 +62,6 @@ def reset_command(context: CommandContext, name: str, yes: bool) -> None:
         with open_profiles(view, view.workspace.profile, read_only=False) as store:
             store.forget(name)
     finally:
-        lane.let_go()
-        supervisor.let_go()
+        lane.release()
+        supervisor.release()
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")

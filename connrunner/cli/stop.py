@@ -15,14 +15,13 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.requester import user_and_host
 from connrunner.cli.runs import HEAD, run_row
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
-from connrunner.state import requests
-from connrunner.state import runs as run_files
+from connrunner.state import requests, run_files
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
 LONGEST = 300  # characters of a reason
@@ -47,13 +46,13 @@ def stop_command(context: CommandContext, name: str, reason: str, number: int | 
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
     stop = choose_stop(view, name, number, asked_by=user_and_host(), reason=reason)
     view.state.prepare()
-    stop = requests.ask_stop(view.state, stop)
+    stop = requests.request_stop(view.state, stop)
     if detach:
         _say_asked(context, stop)
         return
     run = StopWatcher(view, stop).until_it_ended()
     if context.json:
-        context.echo_json(runs.as_dict(run))
+        context.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
     leave(0 if run.outcome is Outcome.STOPPED else 1)
@@ -100,7 +99,7 @@ class StopWatcher:
 
     def _found(self) -> Run | None:
         """Return the record of the run that was named, once there is one."""
-        for run in run_files.history(self.view.state, self.stop.connection):
+        for run in run_files.read_history(self.view.state, self.stop.connection):
             if self.stop.run is None and run.due_at == self.stop.due_at:
                 return run
             if run.run == self.stop.run:

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 import textwrap
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import click
 
 from connrunner.core.model import Outcome
+from connrunner.text.words import is_safe_in_terminal, replace_unsafe
 
 GAP = "  "
 WIDE = 120  # columns of a terminal that does not say, a pipe or a file
 NARROWEST = 24  # columns that the last column of a table keeps however narrow the terminal is
-
-HOSTILE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, lone surrogates, line and paragraph separators
 
 COLOURS = {
     Outcome.SUCCEEDED: "green",
@@ -33,17 +31,19 @@ COLOURS = {
 
 def clean(text: str) -> str:
     """Return *text* without anything that moves a terminal's cursor or changes its colours."""
-    return "".join(char if char in "\n\t" or unicodedata.category(char) not in HOSTILE else "\ufffd" for char in text)
+    return replace_unsafe(text, keep="\n\t", is_safe=is_safe_in_terminal)
 
 
 def as_json(data: Any, *, indent: int | None = None) -> str:
     """Return *data* as JSON that a terminal can show: what `clean` replaces becomes an escape."""
     lines = json.dumps(data, ensure_ascii=False, indent=indent).split("\n")
-    return "\n".join(line if line.isprintable() else _escaped(line) for line in lines)
+    return "\n".join(map(_escaped, lines))
 
 
 def _escaped(line: str) -> str:
-    return "".join(json.dumps(char)[1:-1] if unicodedata.category(char) in HOSTILE else char for char in line)
+    if line.isprintable():
+        return line
+    return "".join(char if is_safe_in_terminal(char) else json.dumps(char)[1:-1] for char in line)
 
 
 def terminal_width() -> int:

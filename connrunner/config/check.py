@@ -19,7 +19,6 @@ from connrunner.config.wording import did_you_mean, show
 
 Data = Mapping[str, Any]
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
@@ -123,7 +122,7 @@ def schedule(data: Data, path: Path = ()) -> Iterator[Finding]:
     if found or _holds_none(data) or not schedules.is_complete(data):
         return
     try:
-        schedules.check(schedules.parse(data, "UTC"))
+        schedules.check_fires(schedules.parse(data, "UTC"))
     except schedules.ScheduleError as error:
         yield Finding((*path, *error.path), str(error), code="bad-schedule")
 
@@ -158,13 +157,15 @@ def _timezone(data: Data, path: Path) -> Iterator[Finding]:
 
     name = data.get("timezone")
     # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.
-    if isinstance(name, str) and name not in zone.names():
-        hint = did_you_mean(name, zone.names()) or "write an IANA name such as Europe/Amsterdam"
+    if isinstance(name, str) and name not in zone.list_zones():
+        hint = did_you_mean(name, zone.list_zones()) or "write an IANA name such as Europe/Amsterdam"
         yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", hint, "unknown-timezone")
 
 
 def _server(server: str) -> Iterator[Finding]:
     from urllib.parse import urlsplit
+
+    from connrunner.text.hosts import is_loopback
 
     path = ("mail", "server")
     if secret_words.has_credentials(server):
@@ -182,7 +183,7 @@ def _server(server: str) -> Iterator[Finding]:
     if not sound or parts.scheme not in ("smtp", "smtps", "smtp+plain"):
         hint = "write smtp://host:port, smtps://host:port or file:FOLDER"
         yield Finding(path, f"{show(server)} is not a mail server", hint, "bad-mail-server")
-    elif parts.scheme == "smtp+plain" and host not in LOOPBACK:
+    elif parts.scheme == "smtp+plain" and not is_loopback(host or ""):
         message = f"smtp+plain:// sends mail readable to everybody on the way to {host}"
         hint = f"write smtp://{parts.netloc} (STARTTLS) or smtps://{parts.netloc}; without TLS only localhost"
         yield Finding(path, message, hint, "bad-mail-server")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import marshal
-import os
 import sys
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import connrunner
+from connrunner.text.files import replace_file
 
 NAME = "workspace"
 MAGIC = b"connrunner compiled 1\n"
@@ -99,13 +99,9 @@ def write_file(path: Path, signature: bytes, payload: bytes) -> None:
     content = _header(signature) + _checksum(payload) + payload
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_behind in path.parent.glob(f"{path.name}.*.tmp"):  # by a process that was killed here
+        for left_behind in path.parent.glob(f"*{path.name}.*.tmp"):  # by a process that was killed here
             left_behind.unlink(missing_ok=True)
-        new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        new.replace(path)
+        replace_file(path, content, durable=False)
 
 
 def signature(schemas: Path) -> bytes:

@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Iterable
 from posixpath import basename, splitext
 
-from connrunner.config.wording import printable, show
+from connrunner.config.wording import show
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 _NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
 _SUFFIXES = (".yaml", ".yml")
@@ -27,21 +28,21 @@ def listed(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Proble
     for path in files:
         name, suffix = splitext(basename(path))
         if suffix != ".yaml":
-            wrong.append((printable(name), wrong_suffix(path)))
+            wrong.append((escape(name), wrong_suffix(path)))
         elif not _NAME.fullmatch(name):
-            wrong.append((printable(name), _wrong_name(path, name, twins.get(_folded(name)))))
+            wrong.append((escape(name), _wrong_name(path, name, twins.get(_folded(name)))))
     return sound, wrong
 
 
 def wrong_suffix(path: str) -> Problem:
     """Return the problem of a file that ends in .yml."""
-    better = printable(basename(path)).removesuffix(".yml") + ".yaml"
+    better = escape(basename(path)).removesuffix(".yml") + ".yaml"
     return whole_file(path, "files end in .yaml here", f"rename it to {better}", "wrong-suffix")
 
 
 def whole_file(path: str, message: str, hint: str, code: str) -> Problem:
     """Return a problem of a file as such."""
-    return Problem(path=printable(path), line=1, column=1, message=message, hint=hint, code=code)
+    return Problem(path=escape(path), line=1, column=1, message=message, hint=hint, code=code)
 
 
 def _wrong_name(path: str, name: str, twin: str | None) -> Problem:

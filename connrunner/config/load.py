@@ -35,9 +35,9 @@ from connrunner.config.versions import git, last_good
 from connrunner.config.versions.commit import repository
 from connrunner.config.versions.git import VersionError
 from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
-from connrunner.config.wording import printable
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
 from connrunner.errors import Problem, WorkspaceError
+from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]
 
@@ -119,12 +119,12 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
         if sources.remembered == known or version.is_whole():
             return workspace, sources.remembered
     hint = "a tick reads them once they stay as they are; with `source: git` it reads commits, which never change"
-    raise MovingError(f"the files of {printable(str(folder))} change while they are read", hint=hint)
+    raise MovingError(f"the files of {escape(str(folder))} change while they are read", hint=hint)
 
 
 def _refuse_unseen(sources: SourceFiles) -> None:
     """Refuse what would make connections look removed when they only cannot be seen."""
-    folder = printable(sources.folder)
+    folder = escape(sources.folder)
     if not os.path.isdir(sources.folder):  # noqa: PTH112 - the path is text already
         raise WorkspaceError(f"there is no folder {folder}", hint="name the workspace with --workspace")
     if "connrunner.yaml" not in sources.found:
@@ -147,7 +147,7 @@ def _workspace(sources: SourceFiles) -> Workspace:
     connections, broken, problems = _connections(sources, shared)
     problems = sorted([*problems, *shared.problems, *_strays(sources)])
     if shared.top.problems or shared.wrong_state:
-        message = f"connrunner.yaml in {printable(sources.folder)} cannot be used"
+        message = f"connrunner.yaml in {escape(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
     around = shared.around
     from_commit = isinstance(sources.version, CommitVersion) and shared.top.data.get("source") == "git"

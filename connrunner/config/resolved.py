@@ -38,10 +38,10 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules import blackout
 from connrunner.core.schedules.fields import WEEKDAYS
+from connrunner.text import durations
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def resolve(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def _schedule_document(when: Any, around: WorkspaceContext) -> dict[str, Any]:
     mapping = {"type": "any_of", "schedules": mappings} if len(mappings) > 1 else mappings[0]
     schedule = schedules.parse(mapping, around.timezone)
     if around.blackout and not isinstance(schedule, Manual):
-        schedule = schedules.excepting(schedule, blackout.parse(around.blackout, around.timezone))
-    return schedules.document(schedule)
+        schedule = schedules.add_blackouts(schedule, blackout.parse(around.blackout, around.timezone))
+    return schedules.as_document(schedule)
 
 
 def connection_from(
@@ -98,8 +98,8 @@ def built(
         work=_work(document),
         notify=notify_from(document["notify"], targets),
         heartbeat=heartbeat_from(document.get("heartbeat")),
-        timeout=seconds(document["timeout"]),
-        start_within=seconds(document["start_within"]) if "start_within" in document else None,
+        timeout=durations.parse(document["timeout"]),
+        start_within=durations.parse(document["start_within"]) if "start_within" in document else None,
         retry=_retry(document["retry"]) if "retry" in document else None,
         keep=keep_from(document.get("keep", {})),
         document=document,
@@ -117,7 +117,7 @@ def notify_from(entries: Any, targets: Mapping[str, Target]) -> tuple[Notify, ..
             to.append(Target(to=addresses))
         if to:
             said = {key: value for key, value in entry.items() if key != "to"}
-            said |= {key: seconds(said[key]) for key in ("reminder", "late_after") if key in said}
+            said |= {key: durations.parse(said[key]) for key in ("reminder", "late_after") if key in said}
             found.append(Notify(to=tuple(to), **said))
     return tuple(found)
 
@@ -126,7 +126,7 @@ def heartbeat_from(data: Mapping[str, Any] | None) -> Heartbeat | None:
     """Return where signs of life go, when *data* says it."""
     if data is None:
         return None
-    return Heartbeat(url=data["url"], **({"every": seconds(data["every"])} if "every" in data else {}))
+    return Heartbeat(url=data["url"], **({"every": durations.parse(data["every"])} if "every" in data else {}))
 
 
 def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
@@ -153,7 +153,7 @@ def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:
 def _retry(data: Mapping[str, Any]) -> Retry | None:
     if not data["times"]:
         return None
-    said = {**data, "delay": seconds(data["delay"])} if "delay" in data else dict(data)
+    said = {**data, "delay": durations.parse(data["delay"])} if "delay" in data else dict(data)
     return Retry(**{**said, "on_exit": tuple(data["on_exit"])} if "on_exit" in data else said)
 
 
@@ -184,11 +184,6 @@ def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:
             for name, one in document.get("objectives", {}).items()
         },
     )
-
-
-def seconds(duration: str) -> int:
-    """Return how long `90s`, `15m`, `6h` or `2d` is."""
-    return int(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 def fingerprint(document: Mapping[str, Any]) -> str:

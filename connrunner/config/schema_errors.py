@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from connrunner.config import secret_words
 from connrunner.config.finding import Finding, Path
-from connrunner.config.wording import describe, did_you_mean, listed, show
-from connrunner.text.words import nearest
+from connrunner.config.wording import describe, did_you_mean, show
+from connrunner.text.words import listed, nearest
 
 
 class SchemaError(Protocol):
@@ -142,7 +142,7 @@ def _alternatives(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Findi
             yield Finding(
                 _path(error),
                 message,
-                f"add it, like `type: {kinds[0]}`; known: {listed(kinds, 'and')}",
+                f"add it, like `type: {kinds[0]}`; known: {listed(kinds)}",
                 "missing-key",
                 at_key=True,
             )
@@ -159,9 +159,9 @@ def _one_of_keys(error: SchemaError) -> Finding:
     keys = [str(branch["required"][0]) for branch in error.validator_value]
     present = [key for key in error.instance if key in keys] if isinstance(error.instance, dict) else []
     if not present:
-        message = f"{_title(error)} needs {listed(f'`{key}`' for key in keys)}"
+        message = f"{_title(error)} needs {listed((f'`{key}`' for key in keys), 'or')}"
         return Finding(_path(error), message, "add one of them", "missing-key", at_key=True)
-    message = f"{listed((f'`{key}`' for key in present), 'and')} cannot stand together"
+    message = f"{listed(f'`{key}`' for key in present)} cannot stand together"
     hint = "leave one of them out" if _path(error) else "give each a file of its own"
     return Finding((*_path(error), present[1]), message, hint, "several-kinds", at_key=True)
 
@@ -198,7 +198,7 @@ def _wrong_type(error: SchemaError) -> Finding:
         return Finding(path, f"{_label(error)} has no value", hint, "missing-value", at_key=True)
     wanted = _wanted(error)
     seen = "" if _is_secret(error) else f", not {describe(value)}"
-    message = f"{_label(error)} must be {listed(_TYPES[name] for name in wanted)}{seen}"
+    message = f"{_label(error)} must be {listed((_TYPES[name] for name in wanted), 'or')}{seen}"
     return Finding(path, message, _type_hint(error, wanted), "wrong-type")
 
 
@@ -237,7 +237,7 @@ def _not_allowed(error: SchemaError) -> Finding:
     hint = (
         f"did you mean {show(near)}?"
         if near
-        else f"write {listed(str(one) if isinstance(one, str) else show(one) for one in allowed)}"
+        else f"write {listed((str(one) if isinstance(one, str) else show(one) for one in allowed), 'or')}"
     )
     return Finding(_path(error), message, hint, "not-allowed-value")
 

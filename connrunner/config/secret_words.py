@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from connrunner.text.words import similar
+
 _NAMES = (
     "password",
     "passwd",
@@ -29,9 +31,7 @@ def looks_secret(name: str) -> bool:
     if any(known in lowered for known in _NAMES):
         return True
 
-    from difflib import get_close_matches
-
-    return any(get_close_matches(word, _NAMES, n=1, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
+    return any(similar(word, _NAMES, cutoff=0.8) for word in _WORD.findall(lowered) if len(word) > 4)
 
 
 def has_credentials(address: str) -> bool:

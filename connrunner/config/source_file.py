@@ -13,8 +13,8 @@ from connrunner.config.documents import workspace_file
 from connrunner.config.file_names import whole_file
 from connrunner.config.finding import Finding
 from connrunner.config.versions.version import Version
-from connrunner.config.wording import printable
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 if TYPE_CHECKING:
     from connrunner.config.documents.document import Document
@@ -49,9 +49,9 @@ class SourceFile:
             from connrunner.config.documents.document import parse
 
             try:
-                self.document = parse(self.version.read(self.path), printable(self.path))
+                self.document = parse(self.version.read(self.path), escape(self.path))
             except workspace_file.UnreadableFile:  # removed a moment ago
-                self.document = parse(b"", printable(self.path))
+                self.document = parse(b"", escape(self.path))
         return tuple(self.document.problem(finding) for finding in findings)
 
 
@@ -98,7 +98,7 @@ class SourceFiles:
         from connrunner.config import schema
         from connrunner.config.documents.document import parse
 
-        document = parse(content, printable(path))
+        document = parse(content, escape(path))
         source = SourceFile(self.version, path, digest, problems=document.problems, document=document)
         if document.places is not None:
             found = schema.findings(kind, document.data, document.refused)

@@ -10,8 +10,9 @@ from connrunner.config import stamps
 from connrunner.config.documents import workspace_file
 from connrunner.config.documents.document import parse
 from connrunner.config.finding import Finding
-from connrunner.config.wording import did_you_mean, printable, show
+from connrunner.config.wording import did_you_mean, show
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 NEEDS = {"apprise": ("apprise", "apprise"), "language": ("babel", "languages")}  # key -> package, extra
 
@@ -26,7 +27,7 @@ def missing(folder: Path) -> Iterator[Problem]:
         if not (path.startswith("notifications/") and path.endswith(".yaml")):
             continue
         try:
-            document = parse(workspace_file.read(str(folder), path), printable(path))
+            document = parse(workspace_file.read(str(folder), path), escape(path))
         except workspace_file.UnreadableFile:
             continue  # told by the check of the file itself
         said = document.data if isinstance(document.data, dict) else {}

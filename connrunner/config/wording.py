@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from connrunner.text.words import nearest
+from connrunner.text.words import escape, nearest
 
 SHOWN = 60  # characters of a value
 
@@ -18,7 +18,7 @@ def show(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return f"'{printable(value if len(value) <= SHOWN else value[:SHOWN] + '...')}'"
+            return f"'{escape(value if len(value) <= SHOWN else value[:SHOWN] + '...')}'"
         case Mapping():
             return "a mapping"
         case list():
@@ -29,21 +29,6 @@ def show(value: Any) -> str:
 def describe(value: Any) -> str:
     """Return what kind of thing *value* is, and the thing itself where it is short."""
     return f"the text {show(value)}" if isinstance(value, str) else show(value)
-
-
-def printable(text: str) -> str:
-    """Return *text* with everything that is not printable as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
-    )
-
-
-def listed(names: Iterable[str], conjunction: str = "or") -> str:
-    """Return `a`, `a or b`, `a, b or c`."""
-    *first, last = list(names) or [""]
-    return f"{', '.join(first)} {conjunction} {last}" if first else last
 
 
 def did_you_mean(word: str, known: Collection[str]) -> str:

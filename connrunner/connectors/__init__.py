@@ -7,7 +7,6 @@ own, so it is no row of these tables.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
+from connrunner.text.words import nearest
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -93,15 +93,15 @@ class SendResult:
 class Source(Protocol):
     """A module that brings files of rows to this machine."""
 
-    def fetch(self, settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
+    def fetch(self, settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:
         """Return the files to import; RunError when there are none and there should be some.
 
         A file that is *known* needs no download: it is returned with an empty `path`, and its rows count as skipped.
         *mark* is what the last successful run returned, or None. Nothing that a source returns may change while the
-        run works, so a source that cannot rely on that copies into `errand.spool`.
+        run works, so a source that cannot rely on that copies into `context.spool`.
         """
 
-    def settle(self, settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+    def settle(self, settings: Settings, context: RunContext, fetched: FetchResult) -> None:
         """Do what remains at the source once the rows are durable: move or delete files, say.
 
         *fetched* has only the files of which no row was refused: the others are to be offered again.
@@ -114,21 +114,21 @@ class Destination(Protocol):
     def form(self, settings: Settings, wanted: Format) -> Format:
         """Return how the rows are to stand in the file that `deliver` gets; *wanted* is what the connection says."""
 
-    def target(self, settings: Settings, errand: RunContext) -> str:
+    def target(self, settings: Settings, context: RunContext) -> str:
         """Return the name under which the rows of this run will arrive; RunError when that cannot be.
 
         It is asked before any row is written, so that a mistake in the settings costs nothing, and so that the
         suffix (.csv.gz) is known.
         """
 
-    def deliver(self, settings: Settings, errand: RunContext, local: Path) -> SendResult:
+    def deliver(self, settings: Settings, context: RunContext, local: Path) -> SendResult:
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
 
 
 class ProbingConnector(Protocol):
     """A connector that can say whether its partner is there; it may do without."""
 
-    def probe(self, settings: Settings, errand: RunContext, *, writes: bool) -> str:
+    def probe(self, settings: Settings, context: RunContext, *, writes: bool) -> str:
         """Return what was reached, in words; RunError when a run of today would not get so far.
 
         The name resolves, the partner is who it should be, and takes our credentials; nothing is fetched or changed.
@@ -146,12 +146,12 @@ def destination(name: str) -> Destination:
     return cast("Destination", _module(name, DESTINATIONS))
 
 
-def probe(kind: str, settings: Settings, errand: RunContext, *, writes: bool) -> str | None:
+def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -> str | None:
     """Return what the connector of `type:` *kind* reaches, see `ProbingConnector`; None when it cannot say."""
     module = _module(kind, DESTINATIONS if writes else SOURCES)
     if not hasattr(module, "probe"):
         return None
-    return cast("ProbingConnector", module).probe(settings, errand, writes=writes)
+    return cast("ProbingConnector", module).probe(settings, context, writes=writes)
 
 
 def _module(name: str, table: Mapping[str, str]) -> object:
@@ -160,8 +160,8 @@ def _module(name: str, table: Mapping[str, str]) -> object:
 
         for point in metadata.entry_points(group=OUTSIDE, name=name):
             return _outside(point)
-        near = difflib.get_close_matches(name, table, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(table))}"
+        near = nearest(name, table)
+        advice = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(table))}"
         raise RunError(f"no connector of type {name!r}", hint=advice, code="unknown-connector")
     return importlib.import_module(table[name])
 

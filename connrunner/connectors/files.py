@@ -28,43 +28,40 @@ missing folder there is often a disk that is not mounted.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import os
-import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.files import replacing, sync_folder
 
-WILDCARD = re.compile(r"[*?\[]")
-UNFINISHED = (".part", ".filepart", ".tmp")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return the files that `path` names, in the order of their names, where they are."""
-    workspace = errand.workspace
+    workspace = context.workspace
     pattern = _path(settings)
     with _readable(pattern):
         if not WILDCARD.search(pattern) or os.path.lexists(workspace / pattern):
             found = [_single(pattern, workspace)]
         else:
-            found = _matching(pattern, workspace, errand.report)
+            found = _matching(pattern, workspace, context.report)
     return FetchResult(files=tuple(_local_file(path, workspace) for path in found))
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Leave the files where they are."""
 
 
@@ -73,10 +70,10 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the path of the file, its placeholders filled in; RunError when no file can be there."""
-    workspace = errand.workspace
-    name = os.path.normpath(fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at))
+    workspace = context.workspace
+    name = os.path.normpath(fill(_path(settings), connection=context.connection, run=context.run, at=context.at))
     path = workspace / name
     with _writable(name):
         _check_folder(path.parent, workspace)
@@ -86,12 +83,12 @@ def target(settings: Settings, errand: RunContext) -> str:
     return name
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return the folder, which is there and may be read, or written."""
     if writes:
-        return f"files may be written at {target(settings, errand)}"
-    pattern, workspace = _path(settings), errand.workspace
-    folder = workspace / (_split(pattern)[0] if WILDCARD.search(pattern) else os.path.dirname(pattern))  # noqa: PTH120
+        return f"files may be written at {target(settings, context)}"
+    pattern, workspace = _path(settings), context.workspace
+    folder = workspace / split(pattern)[0]
     if not folder.is_dir():
         raise _nothing_there(pattern, folder)
     if not os.access(folder, os.R_OK | os.X_OK):
@@ -99,32 +96,21 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
     return f"the folder {_name(folder, workspace)}"
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
-    name = target(settings, errand)
-    path = errand.workspace / name
-    part = path.with_name(f".{path.name}.part")
+    name = target(settings, context)
+    path = context.workspace / name
     with _writable(name):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # A left-over of a crash may be a link somebody planted: O_EXCL on a free name never writes through one.
-            part.unlink(missing_ok=True)
-            with local.open("rb") as rows, part.open("xb") as copy:
-                shutil.copyfileobj(rows, copy, 1 << 20)
-                copy.flush()
-                os.fsync(copy.fileno())
-                if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
-                    raise RunError(
-                        f"cannot write {name}: another run is writing it",
-                        hint="set another `path`",
-                        code="unwritable",
-                    )
-                part.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
-        _sync_folder(path.parent)
+        with replacing(path, suffix="part", durable=False) as part, local.open("rb") as rows, part.open("xb") as copy:
+            shutil.copyfileobj(rows, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+            if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
+                raise RunError(
+                    f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
+                )
+        sync_folder(path.parent)
     return SendResult(where=name)
 
 
@@ -163,13 +149,13 @@ def _single(pattern: str, workspace: Path) -> Path:
 
 def _matching(pattern: str, workspace: Path, report: Report) -> list[Path]:
     """Return the files that match, sorted by name; warn about those that cannot be taken."""
-    folder, parts = _split(pattern)
+    folder, parts = split(pattern)
     root = workspace / folder
     if not root.is_dir():
         raise _nothing_there(pattern, root)
     taken = []
     left_out = []
-    for path in sorted(set(_walk(root, parts))):
+    for path in sorted({Path(entry.path) for entry in walk(root, parts, entries=_entries, enter=_enter)}):
         shown = _name(path, workspace)
         found = _kind(path)
         if found == "symbolic link":
@@ -192,40 +178,15 @@ def _matching(pattern: str, workspace: Path, report: Report) -> list[Path]:
     return taken
 
 
-def _split(pattern: str) -> tuple[str, list[str]]:
-    """Return the folder before the first wildcard, and the parts of the path behind it."""
-    parts = pattern.split("/")
-    fixed = next(index for index, part in enumerate(parts) if WILDCARD.search(part))
-    return "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."), [
-        part for part in parts[fixed:] if part
-    ]
-
-
-def _walk(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Yield what matches *parts* under *folder*.
-
-    Unlike `glob` this is not silent about a folder that cannot be read, and its `**` enters no symbolic link, so that
-    a loop of links does not yield the same file forty times.
-    """
-    part, *rest = parts
+def _entries(folder: Path) -> list[tuple[str, os.DirEntry[str]]]:
+    # Unlike `glob` this is not silent about a folder that cannot be read.
     with os.scandir(folder) as scan:
-        entries = list(scan)
-    for entry in entries:
-        if entry.name.startswith(".") and not part.startswith("."):
-            continue
-        path = folder / entry.name
-        if part == "**":
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(path, parts)
-            elif not rest:
-                yield path
-        elif fnmatch.fnmatchcase(entry.name, part):
-            if not rest:
-                yield path
-            elif path.is_dir():
-                yield from _walk(path, rest)
-    if part == "**" and rest:
-        yield from _walk(folder, rest)
+        return [(entry.name, entry) for entry in scan]
+
+
+def _enter(entry: os.DirEntry[str], follow: bool) -> Path | None:
+    path = Path(entry.path)
+    return path if (path.is_dir() if follow else entry.is_dir(follow_symlinks=False)) else None
 
 
 def _stays_in(path: Path, folder: Path) -> bool:
@@ -240,17 +201,8 @@ def _nothing_there(pattern: str, folder: Path, *, left_out: int = 0) -> RunError
             hint="make it, mount it, or correct `path`",
             code="no-folder",
         )
-    wanted = pattern.rsplit("/", 1)[-1]
-    names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    if left_out:
-        advice = f"{left_out} that match are no files to import, see the warnings"
-    elif near:
-        advice = f"near it: {', '.join(near)}"
-    elif names:
-        advice = f"it has {len(names)} others, like {', '.join(names[:3])}"
-    else:
-        advice = "the folder is empty"
+    names = [name for name, _ in _entries(folder) if not name.startswith(".")]
+    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
     return RunError(f"no file {pattern!r} in {folder}", hint=advice, code="no-files", waiting_helps=True)
 
 
@@ -286,14 +238,6 @@ def _check_folder(folder: Path, workspace: Path) -> None:
             hint="make it or mount it; connrunner makes folders inside the workspace only",
             code="no-folder",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- both --------------------------------------------------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, datetime
 
 from connrunner.errors import RunError
+from connrunner.text.words import nearest
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -25,9 +25,9 @@ def fill(pattern: str, *, connection: str, run: int, at: datetime) -> str:
     def value(found: re.Match[str]) -> str:
         word = found[1]
         if word not in values:
-            near = difflib.get_close_matches(word, values, n=1)
+            near = nearest(word, values)
             known = ", ".join(f"{{{name}}}" for name in values)
-            advice = f"did you mean {{{near[0]}}}?" if near else f"there is {known}"
+            advice = f"did you mean {{{near}}}?" if near else f"there is {known}"
             raise RunError(
                 f"unknown placeholder {found[0]} in path {pattern!r}", hint=advice, code="unknown-placeholder"
             )

@@ -30,7 +30,7 @@ control-character       A character that no editor shows stands in a file or in 
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
-duplicate-name          Two files have names that differ only in how they are spelt.  Rename or remove one.
+duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
 identifier-many         A property is an identifier and `many`; an identifier must find one profile.  Leave out `many` or `identifier`.
 import-only             A format that can be read and not written is asked for in an export.  Use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
@@ -56,11 +56,11 @@ separator-does-not-fit  `separator` stands at a property that holds one value.  
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
 tag                     YAML tags (!name) are not used here.  Write the value as it is; in quotes to make it a text.
-template                A template of templates/ cannot be rendered.  Mend it at the place in the message; until then mail goes out in our own form.
+template                A template of templates/ cannot be rendered.  Fix it at the place in the message; until then mail goes out in our own form.
 too-deep                A file has more levels than are read.  Write it flatter.
 too-long                A value is longer than its place can hold.  Shorten it, or make room for it there.
 too-many-nodes          A file has more parts than are read.  Split it.
-too-many-problems       A file has so many problems that the rest is not listed.  Mend the first ones.
+too-many-problems       A file has so many problems that the rest is not listed.  Fix the first ones.
 too-short               A text or a list is empty that must hold something.  Write at least one entry.
 unknown-encoding        There is no encoding of this name.  Write utf-8, latin-1 or cp1252.
 unknown-key             A key that nobody reads: a misspelling, or one that stands at the wrong level.  The message names the nearest one.
@@ -77,17 +77,17 @@ _RUNS = """
 bug                     connrunner itself failed.  Report it with the traceback that `connrunner log NAME RUN` shows.
 busy                    Another connrunner does the same at this moment.  Wait for it, or try again in a minute.
 cannot-start            A program or the worker could not be started.  Check that it is installed, may be executed, and is on the PATH of cron.
-config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is mended.
+config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is fixed.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
 disk-full               The disk of the profile store is full.  Make room; the run left the store as it was.
-does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Mend what they wait for, or restart the machine; the lane stays closed until they are gone.
+does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Fix what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
 expectation             What `expect` says does not hold, so nothing was changed.  Look at the data; if it is right, change `expect`.
 failed                  The run failed for a reason without a code of its own.  The message says what.
 interrupted             The run was cut off (power, kill, a crash), and nobody knows how far it came. It is not started again by itself.  Look at the effects, then `connrunner run NAME`.
 left-behind             The program ended, and something that it started still holds its output.  Let the program wait for its children.
 not-permitted           The account may not do what the run asks for.  Give it the right, or use another account.
-operating-system        The operating system refused something: the message has its words.  Mend what it names (space, rights, limits).
+operating-system        The operating system refused something: the message has its words.  Fix what it names (space, rights, limits).
 out-of-memory           The work needs more memory or temporary space than it may use.  Give the machine more, or split the file.
 secret-literal          A secret is no reference.  Write env:NAME, or file:/path.
 secret-missing          The variable or the file that a reference names is not there, or not readable for connrunner.  Set it for the user that cron runs as.
@@ -96,13 +96,13 @@ signal                  A signal ended the program.  Signal 9 is often the kerne
 stopped                 Somebody stopped the run; the message says who and why.  Nothing; its next slot runs.
 timeout                 The run took longer than `timeout`.  Find out why it is slow, or raise `timeout`; `connrunner explain NAME` shows how long it usually takes.
 too-late                The run could not start within `start_within` after it was due: no tick came, or it waited in the queue.  See what held the lane (`connrunner explain NAME`) and whether cron calls tick; the next slot runs.
-unbalanced              The counters do not add up, so nobody knows what became of some rows.  Of a command: mend what it prints; else report it as a bug.
+unbalanced              The counters do not add up, so nobody knows what became of some rows.  Of a command: fix what it prints; else report it as a bug.
 """
 
 _STORE = """
 already-recorded        The profile store has this run already.  The state folder and the store are of different backups: restore both from one.
 foreign-store           The file is no profile store of this version.  Name another `state`, or use the version that wrote it.
-identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Mend the values first.
+identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Fix the values first.
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.
 mapping                 The fields, objectives or consent of the connection do not fit profile.yaml.  `connrunner validate`, then correct the one in the message.
 no-consent              The profile has not consented to any objective of the connection.  Nothing, unless the consent is wrong: import it.
@@ -119,21 +119,21 @@ where                   `where` of the export is no expression over the properti
 """
 
 _FORMATS = """
-ambiguous               A row finds more than one profile.  Match by an identifier that is unique, or mend the profiles.
+ambiguous               A row finds more than one profile.  Match by an identifier that is unique, or fix the profiles.
 bad-header              The header of the file cannot be read.  Look at its first line: delimiter, quotes, encoding.
 bad-json                A record is not one JSON object.  Write one object a line, or name the list with `rows`.
 bad-quoting             The quotes of a row do not pair up.  Write a quote inside a quoted value twice.
 binary-column           A column holds bytes, which are no text.  Leave it out of the query, or encode it there.
 damaged-file            The file is cut off or damaged.  Ask for it again; it is read again when it changes.
 duplicate-column        Two columns have the same name.  Rename one where the data comes from.
-formula-error           A cell of a workbook holds an error such as #N/A.  Mend the formula there.
+formula-error           A cell of a workbook holds an error such as #N/A.  Fix the formula there.
 line-too-long           A program printed a line longer than any record can be.  Let it print one record a line.
-malformed-json          The file is no sound JSON.  Mend it at the line in the message.
+malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
 missing-rows            The path of `rows` leads to no list.  Correct `format.rows`.
-not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or mend the sender.
+not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or fix the sender.
 not-unpacked            The file is packed in a way that cannot be unpacked with its encoding.  Ask for gzip, or for UTF-8.
-not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or mend the sender.
+not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or fix the sender.
 too-few-columns         A row has fewer columns than the header.  Often a line break or a delimiter in a value without quotes.
 too-many-columns        A row has more columns than the header.  Often a delimiter in a value without quotes.
 unknown-sheet           The workbook has no such sheet.  Correct `format.sheet`.
@@ -153,7 +153,7 @@ archived                The object is in an archive and has to be restored first
 bad-answer              The partner answers with something that is not what the connector reads.  Look at the address and at the message; ask the partner.
 bad-batch               A Singer tap sent a batch that cannot be read.  Ask its author, or switch batches off in its `config`.
 bad-catalog             The catalog of a Singer tap cannot be read.  Let `connrunner connectors` find it anew, or correct the file.
-bad-certificate         The server's certificate is refused: expired, of another name, or of an unknown authority.  Mend it at the server, or name the authority with `ca`.
+bad-certificate         The server's certificate is refused: expired, of another name, or of an unknown authority.  Fix it at the server, or name the authority with `ca`.
 bad-duration            A duration is none.  Write 90s, 15m, 6h or 2d.
 bad-endpoint            `endpoint_url` is no endpoint, or one without TLS.  Write https://host.
 bad-host-key            `host_key` is no host key.  Copy a line of `ssh-keyscan HOST` without the name.
@@ -169,7 +169,7 @@ bad-table               `table` is no name of a table.  Write schema.table or ta
 bad-url                 `url` is no address that can be asked.  Write https://host/path without a password in it.
 bad-value               The database does not take a value.  Correct it at its source.
 bad-watermark           The values of the watermark cannot be compared.  Use a column of dates, times or numbers that only grow.
-broken-connector        The package of a connector cannot be loaded.  Mend its installation.
+broken-connector        The package of a connector cannot be loaded.  Fix its installation.
 broken-off              The connection broke off in the middle of an answer.  The next run tries again; if it stays, ask the partner.
 cannot-install          The program of a connector cannot be installed.  The message has the installer's last words.
 changed-host-key        The server has another host key than the known one: it was set up anew, or somebody is in between.  Ask the owner by another way, then correct the known key.

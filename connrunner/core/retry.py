@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from connrunner.core.model import Outcome, Retry
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 
 
-def next_wait(retry: Retry | None, attempt: int, result: Result, *, left: float) -> float | None:
+def decide_wait(retry: Retry | None, attempt: int, result: Result, *, left: float) -> float | None:
     """Return the seconds to wait after *attempt* (1, 2, ...) ended with *result*; None when it was the last one.
 
     Only failures that waiting helps against are tried again, as often as *retry* says, and never so late that the wait
@@ -18,7 +18,7 @@ def next_wait(retry: Retry | None, attempt: int, result: Result, *, left: float)
     return wait if wait < left else None
 
 
-def told(retry: Retry | None, attempt: int, result: Result) -> str:
+def describe_attempts(retry: Retry | None, attempt: int, result: Result) -> str:
     """Return the message of the last *result*, with the attempts that it took."""
     if retry is None or (attempt == 1 and not result.waiting_helps):
         return result.message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 Level = Literal["ok", "warning", "failure"]
@@ -32,12 +31,3 @@ def warning(name: str, found: str, fix: str) -> Check:
 
 def failure(name: str, found: str, fix: str) -> Check:
     return Check(name=name, level="failure", found=found, fix=fix)
-
-
-def words(span: timedelta) -> str:
-    """Return a span as people say it."""
-    seconds = int(span.total_seconds())
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds // size:,} {unit}"
-    return f"{seconds} seconds"

@@ -18,8 +18,9 @@ from connrunner import __version__
 from connrunner.config import zones
 from connrunner.connectors.extras import missing
 from connrunner.core.model import Workspace
-from connrunner.doctor import Check, failure, ok, warning, words
+from connrunner.doctor import Check, failure, ok, warning
 from connrunner.notify.channel import is_channel
+from connrunner.text import durations
 
 FLOOR = re.compile(r"([A-Za-z0-9._-]+)(?:\[.*?\])?.*?>=([0-9.]+)")
 TIME_ERROR = 5  # what adjtimex(2) returns while nothing keeps the clock right
@@ -85,7 +86,8 @@ def clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
         yield warning("clock", found, "`timedatectl set-ntp true`; in a container the host's clock counts")
     else:
         slept = asleep()
-        nap = f"; since it started, this machine slept for {words(slept)}: no tick came then" if slept > SLACK else ""
+        span = durations.roughly(slept.total_seconds())
+        nap = f"; since it started, this machine slept for {span}: no tick came then" if slept > SLACK else ""
         yield ok("clock", f"{_minute(now)}{', kept right by NTP' if kept else ''}{nap}")
 
 

@@ -70,7 +70,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
             if isinstance(connection.work, Command):
                 found: str | None = command.probe(connection.work, workspace=here)
             else:
-                errand = RunContext(
+                context = RunContext(
                     connection=connection.name,
                     run=0,
                     at=now,
@@ -81,7 +81,7 @@ def partner(connection: Connection, here: Path, state: StateFolder, now: datetim
                 )
                 settings = secrets.filled(connection.settings, plain)
                 writes = isinstance(connection.work, Export)
-                found = connectors.probe(settings["type"], settings, errand, writes=writes)
+                found = connectors.probe(settings["type"], settings, context, writes=writes)
     except _SlowError:
         said = f"no answer within {PATIENCE:g} s" + (f"; {report.last}" if report.last else "")
         return failure(name, mask(said), "is the way there open?")

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connrunner.core import instant
-from connrunner.doctor import Check, failure, ok, warning, words
+from connrunner.doctor import Check, failure, ok, warning
+from connrunner.text import durations
 
 LATE = timedelta(minutes=3)  # without a tick: cron has missed two
 DAY = timedelta(days=1)
@@ -20,17 +21,18 @@ def called(last: datetime | None, records: Iterable[Mapping[str, Any]], now: dat
         yield failure("ticks", "no tick ever looked: nothing runs by its schedule", INSTALL)
         return
     age = max(timedelta(0), now - last)
+    ago = f"{durations.roughly(age.total_seconds())} ago"
     if age > LATE:
-        yield failure("ticks", f"the last tick was {words(age)} ago: nothing runs by its schedule now", INSTALL)
+        yield failure("ticks", f"the last tick was {ago}: nothing runs by its schedule now", INSTALL)
         return
     holes = list(gaps(records, now))
     if holes:
         shown = ", ".join(f"{start:%H:%M} to {end:%H:%M}" for start, end in holes[-5:])
-        lost = sum((end - start for start, end in holes), timedelta(0))
-        found = f"the last one {words(age)} ago; of the last day none came for {words(lost)}: {shown} UTC"
+        lost = durations.roughly(sum((end - start).total_seconds() for start, end in holes))
+        found = f"the last one {ago}; of the last day none came for {lost}: {shown} UTC"
         yield warning("ticks", found, "see whether the machine, cron or the timer was off then: `journalctl --since`")
     else:
-        yield ok("ticks", f"the last one {words(age)} ago, no gap in the last day")
+        yield ok("ticks", f"the last one {ago}, no gap in the last day")
 
 
 def gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:

@@ -13,6 +13,7 @@ from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
 from connrunner.notify.channel import PREFIX, is_channel
 from connrunner.notify.check import check_templates
+from connrunner.text.words import plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
 FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notifications", "templates")
@@ -114,4 +115,4 @@ def _seen_by_others(reference: str) -> int:
 
 
 def _counted(problems: tuple[Problem, ...]) -> str:
-    return "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+    return plural(len(problems), "problem")

@@ -20,7 +20,7 @@ class Worker(Protocol):
     """The process of one run."""
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         """Tell whether it works."""
 
     @property
@@ -46,7 +46,7 @@ class WorkerProcess:
         self._ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     @property
@@ -65,7 +65,7 @@ class WorkerProcess:
             self._ended = None
 
 
-class OrphanedWorker:
+class AdoptedWorker:
     """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
 
     exit_status = None  # nobody can ask for it but its parent
@@ -74,7 +74,7 @@ class OrphanedWorker:
         self.lock, self._is_held = lock, is_held
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self._is_held()
 
     def tell(self, number: signal.Signals) -> None:
@@ -95,7 +95,7 @@ class OrphanedWorker:
         """There is nothing to give back."""
 
 
-def start(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
+def start_worker(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
     """Start the worker for *job*, in a session of its own, with the mark of the *family* in its environment.
 
     It inherits the descriptors of the *family*, which it passes on, and *worker_lock*, which it does not. What its
@@ -117,7 +117,7 @@ def start(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: int, erro
     return WorkerProcess(process)
 
 
-def wait(workers: Iterable[Worker], seconds: float) -> None:
+def wait_for_workers(workers: Iterable[Worker], seconds: float) -> None:
     """Return when one of *workers* has ended, or after *seconds*: not of all of them the kernel can tell."""
     poll = select.poll()
     for worker in workers:

@@ -20,11 +20,10 @@ from connrunner.notify import facts, outbox
 from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
-from connrunner.state import locks
-from connrunner.state import runs as run_files
+from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import JournalState, OwedNotice
+from connrunner.state.journal_state import JournalState, OwedNotice
 
 PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
@@ -34,7 +33,7 @@ def send_owed_mail(folder: Path, state: StateFolder) -> None:
     """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
     deadline = time.monotonic() + PASS
     try:
-        with locks.exclusive(state, "mail", wait=0):
+        with locks.hold_lock(state, "mail", wait=0):
             _deliver(folder, state, deadline)
     except BusyError:
         return  # another one is at it
@@ -43,15 +42,15 @@ def send_owed_mail(folder: Path, state: StateFolder) -> None:
 def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
     workspace = load.load(folder, cache=state.compiled)
     journal = Journal(state)
-    stands = journal.read()
+    journal_state = journal.read()
     at = datetime.now(UTC)
-    ledgers = ((owed, notice.ledger(owed.notice, owed.deliveries, at)) for owed in stands.owed.values())
+    ledgers = ((owed, notice.fold_deliveries(owed.notice, owed.deliveries, at)) for owed in journal_state.owed.values())
     due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
     patience = time.monotonic() + ASKING
-    pending = [_pending(owed, who, workspace, stands, state, patience) for owed, who in due[: outbox.AT_ONCE]]
+    pending = [_pending(owed, who, workspace, journal_state, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
     def record(delivery: DeliveryRecord) -> None:
-        with locks.changing(state):
+        with locks.hold_state_lock(state):
             journal.append({"type": "delivered", **delivery})
 
     with load.templates(workspace) as templates:
@@ -86,22 +85,23 @@ def _pending(
     owed: OwedNotice,
     recipients: tuple[str, ...],
     workspace: Workspace,
-    stands: JournalState,
+    journal_state: JournalState,
     state: StateFolder,
     patience: float,
 ) -> PendingNotice:
     name, run = owed.notice.connection, owed.run
     connection = workspace.connections.get(name)
-    promise = stands.promises.get(name)
+    promise = journal_state.promises.get(name)
     target = workspace.targets.get(owed.notice.target, Target(timezone=workspace.timezone))
     about = owed.notice
-    recent = run_files.recent(state, name, facts.RECENT, until=about.run) if name else []
+    recent = run_files.read_recent(state, name, facts.RECENT, until=about.run) if name else []
     if run is None:  # a reminder, or a notice that somebody wants sent again
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
-        history = partial(run_files.history, state)
-        found = digest_facts(about.target, workspace.connections, stands.promises, history, start=start, end=end)
+        history = partial(run_files.read_history, state)
+        promises = journal_state.promises
+        found = digest_facts(about.target, workspace.connections, promises, history, start=start, end=end)
         about = replace(about, facts={**about.facts, **found})
     own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(

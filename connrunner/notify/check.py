@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from connrunner.errors import Problem
 from connrunner.notify import samples
 from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, ask_sandbox, choose_template
 from connrunner.notify.variables import NAMES, VARIABLES
+from connrunner.text.words import nearest
 
 SECONDS = 30.0
 USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in ALL)})
@@ -64,8 +64,8 @@ def _stranger(folder: Path, name: str) -> Problem | None:
     known = [path.stem for path in (folder / PLACES[kind]).glob("*.yaml")]
     if owner in known:
         return None
-    close = get_close_matches(owner, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there is no {PLACES[kind]}/{owner}.yaml"
+    meant = nearest(owner, known)
+    hint = f"did you mean {meant!r}?" if meant else f"there is no {PLACES[kind]}/{owner}.yaml"
     message = f"this template is for {owner!r}, which does not exist"
     return Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
 
@@ -108,15 +108,15 @@ def _hint(message: str) -> str:
     if not found:
         return ""
     name = found[1] or found[2]
-    if close := get_close_matches(name, sorted(NAMES), n=1):
-        return f"did you mean {close[0]!r}?"
+    if meant := nearest(name, sorted(NAMES)):
+        return f"did you mean {meant!r}?"
     return f"a template sees {', '.join(sorted(name for name in VARIABLES if name.isidentifier()))}" if found[1] else ""
 
 
 def _unused(name: str) -> Problem:
-    close = get_close_matches(name, sorted(USED), n=1)
+    meant = nearest(name, sorted(USED))
     names = ", ".join(f"run.{part}" for part in PARTS)
-    hint = f"did you mean {close[0]!r}?" if close else f"the templates of a mail about a run are {names}"
+    hint = f"did you mean {meant!r}?" if meant else f"the templates of a mail about a run are {names}"
     if name.rpartition("/")[2] in USED:
         hint = "mails look into templates/, templates/targets/NAME/ and templates/connections/NAME/"
     message = "this template is used by nothing"

@@ -26,15 +26,15 @@ def digest_facts(
     *history* gives the ended runs of a connection, newest first.
     """
     found = []
-    for name in digest.covered(target, connections):
+    for name in digest.list_covered(target, connections):
         connection, promise = connections[name], promises.get(name)
         runs = list(_since(start, history(name)))
-        late_after = digest.late_after(connection.notify)
+        late_after = digest.find_late_after(connection.notify)
         found.append(
             {
                 "name": name,
                 "title": connection.title,
-                **digest.summary(runs, start=start, end=end, late_after=late_after),
+                **digest.summarize_runs(runs, start=start, end=end, late_after=late_after),
                 "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
             }
         )

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from connrunner.core.schedules import zone
+from connrunner.core.schedules.fields import DAYS
+from connrunner.text import durations
 
 if TYPE_CHECKING:
     from babel import Locale
-
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # the host's language is not the reader's
 
 
 class Language(Protocol):
@@ -35,7 +35,7 @@ class NeutralLanguage:
     def instant(self, instant: datetime, timezone: str) -> str:
         there = _there(instant, timezone)
         text = there.isoformat(sep=" ", timespec="seconds")
-        return f"{DAYS[there.weekday()]} {text[:19]} {text[19:]}"
+        return f"{DAYS[there.weekday()][:3]} {text[:19]} {text[19:]}"
 
     def day(self, instant: datetime, timezone: str) -> str:
         return self.instant(instant, timezone)[:14]
@@ -44,13 +44,7 @@ class NeutralLanguage:
         return f"{number:,}"
 
     def duration(self, seconds: float) -> str:
-        if seconds < 10:
-            return f"{max(0.0, seconds):.1f} s"
-        whole = round(seconds)
-        for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-            if whole >= size:
-                return f"{whole // size} {large} {whole % size // part} {small}"
-        return f"{whole} s"
+        return durations.in_two_units(seconds)
 
 
 class CldrLanguage:
@@ -88,8 +82,8 @@ class CldrLanguage:
             parts = [(round(max(0.0, seconds), 1), "second")]
         else:
             left = timedelta(seconds=round(seconds))
-            for name, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-                amount, left = divmod(left, timedelta(seconds=size))
+            for name in ("day", "hour", "minute", "second"):
+                amount, left = divmod(left, timedelta(seconds=durations.SECONDS[name[0]]))
                 if parts or amount:
                     parts.append((amount, name))
         return " ".join(format_unit(amount, name, length="short", locale=self._locale) for amount, name in parts[:2])
@@ -111,6 +105,6 @@ def language_of(tag: str) -> Language:
 
 def _there(instant: datetime, timezone: str) -> datetime:
     try:
-        return instant.astimezone(zone.load(timezone))
+        return instant.astimezone(zone.load_zone(timezone))
     except ValueError:  # a zone that is gone must not keep a mail back
-        return instant.astimezone(zone.load("UTC"))
+        return instant.astimezone(zone.load_zone("UTC"))

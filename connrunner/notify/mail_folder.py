@@ -7,9 +7,7 @@ Mail into a folder, one `.eml` file for each mail: for a first look, for tests, 
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +16,7 @@ from urllib.parse import unquote
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Outcome
 from connrunner.notify.transport import DeliveryResult
+from connrunner.text.files import replace_file
 
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 
@@ -39,7 +38,7 @@ class Folder:
         name = file_name(notice, recipient, self._at[notice.id])
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(self._path / name, data)
+            replace_file(self._path / name, data, suffix="new")
         except OSError as error:
             reason = f"{self._path / name} cannot be written: {error.strerror or error}; free or repair the folder"
             return DeliveryResult(result="deferred", reason=reason)
@@ -58,23 +57,3 @@ def file_name(notice: Notice, recipient: str, at: datetime) -> str:
     if not name.endswith(f"-{recipient}"):  # something was replaced or cut
         name += f"-{sha256(recipient.encode()).hexdigest()[:8]}"
     return f"{name}.eml"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write *path* so that a reader sees the whole mail or none, also after a power cut."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        with suppress(OSError):
-            new.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -31,7 +31,7 @@ class PendingNotice:
     """A notice with recipients who are due now, and what its mail tells."""
 
     notice: Notice
-    recipients: tuple[str, ...]  # `core.notice.ledger(...).due`
+    recipients: tuple[str, ...]  # `core.alerts.notice.fold_deliveries(...).due`
     at: datetime  # when it became owed
     run: Run | None  # the run that it is about, if any
     background: Background = Background()  # noqa: RUF009 - frozen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import queue
 import smtplib
 import socket
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from connrunner.notify.sanitize import clean_line
 from connrunner.notify.transport import ServerError
+from connrunner.text.hosts import is_loopback
 
 PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 PATIENCE = 10.0  # seconds for the connection, and for each answer but the last
@@ -138,7 +138,7 @@ def _addresses(server: MailServer, seconds: float) -> list[Any]:
         reason = found.strerror if isinstance(found, OSError) else "not a host name"
         raise OSError(None, f"the host name is not found ({reason})")
     if server.scheme == "smtp+plain":
-        found = [each for each in found if ipaddress.ip_address(each[4][0].partition("%")[0]).is_loopback]
+        found = [each for each in found if is_loopback(each[4][0])]
         if not found:
             raise OSError(None, "smtp+plain:// is for this machine only, clear text never leaves it")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Any, cast, get_args
 from connrunner.core.counts import CHECKED, NAMES, Counts
 from connrunner.core.report import Level
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import nearest
 
 KEYS = {"counts", "message", "level"}
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -75,8 +75,8 @@ def _counts(data: object) -> Counts:
 
 
 def _near(word: object, words: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, words, n=1) if isinstance(word, str) else []
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(words)}"
+    meant = nearest(word, words) if isinstance(word, str) else None
+    return f"; did you mean {meant!r}?" if meant else f"; there is {', '.join(words)}"
 
 
 def _shown(value: Any) -> str:

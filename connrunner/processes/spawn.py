@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import BinaryIO
 from connrunner.core.model import Command
 from connrunner.errors import RunError
 from connrunner.processes.tree import MARK, ProcessTree
+from connrunner.text.words import nearest
 
 # And LC_*. The worker sets TRACEPARENT to its run.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE")
@@ -86,8 +86,8 @@ def _cannot_start(error: OSError, program: str, folder: Path, path: str) -> RunE
             code="no-program",
         )
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        near = difflib.get_close_matches(program.rsplit("/", 1)[-1], _names_beside(program, folder, path), n=1)
-        advice = f"did you mean {near[0]!r}?" if near else "install it, or write where it is in `run`"
+        near = nearest(program.rsplit("/", 1)[-1], _names_beside(program, folder, path))
+        advice = f"did you mean {near!r}?" if near else "install it, or write where it is in `run`"
         place = f"in {folder}" if "/" in program else "on the PATH"
         return RunError(f"there is no program {program!r} {place}", hint=advice, code="no-program")
     if error.errno == errno.EACCES:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from connrunner.core.model import Expect
 from connrunner.errors import RunError
+from connrunner.text.words import nearest
 
 
 def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> None:
@@ -78,8 +78,8 @@ def check_columns(expect: Expect, file: str, names: Collection[str]) -> None:
     """RunError unless the *file*, whose columns have these *names*, has all that are expected."""
     missing = [name for name in expect.columns if name not in names]
     if missing:
-        near = difflib.get_close_matches(missing[0], names, 1)
-        guess = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(missing[0], names)
+        guess = f"did you mean {near!r}? " if near else ""
         raise RunError(
             f"{file} has no column {', '.join(map(repr, missing))}, which the import expects",
             hint=f"nothing was imported; {guess}its columns: {', '.join(list(names)[:20]) or 'none'}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from connrunner.errors import ArgumentError
 from connrunner.profiles import sql, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
+from connrunner.text.words import nearest
 
 BATCH = 1000  # profiles that are fetched at a time
 
@@ -92,8 +92,8 @@ def _made(session: StoreSession, condition: str | None) -> str:
 def _property(session: StoreSession, name: str) -> Property:
     properties = session.layout.properties
     if name not in properties:
-        near = difflib.get_close_matches(name, properties, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"properties: {', '.join(properties) or 'none'}"
+        near = nearest(name, properties)
+        hint = f"did you mean {near!r}?" if near else f"properties: {', '.join(properties) or 'none'}"
         raise ArgumentError(f"there is no property {name!r} in profile.yaml", hint=hint)
     return properties[name]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import duckdb
 
 from connrunner.errors import ArgumentError
 from connrunner.profiles import sql
+from connrunner.text.files import replacing
 
 
 def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
@@ -18,7 +18,6 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
 
     *columns* names each column and its type in SQL; an empty cell is no value.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     types = ", ".join(f"{sql.text(name)}: {sql.text(kind)}" for name, kind in columns.items())
     with tempfile.NamedTemporaryFile(
         "w", suffix=".csv", encoding="utf-8", errors="backslashreplace", newline=""
@@ -27,13 +26,11 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
         file.flush()
         how = f"columns = {{{types}}}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
         try:
-            with duckdb.connect() as made:
+            with replacing(path, durable=False) as new, duckdb.connect() as made:
                 made.execute(
                     f"COPY (SELECT * FROM read_csv({sql.text(file.name)}, {how}, nullstr = '', parallel = false)) "
-                    f"TO {sql.text(str(beside))} (FORMAT parquet, COMPRESSION zstd)"
+                    f"TO {sql.text(str(new))} (FORMAT parquet, COMPRESSION zstd)"
                 )
-            beside.chmod(0o600)
-            beside.replace(path)
+                new.chmod(0o600)
         except (OSError, duckdb.IOException) as error:
-            beside.unlink(missing_ok=True)
             raise ArgumentError(f"{path} cannot be written: {error}") from error

@@ -8,7 +8,6 @@ setting or subquery passes.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import duckdb
 from connrunner.errors import RunError
 from connrunner.profiles.session import StoreSession
 from connrunner.text.nesting import TooDeepError, parse_json
+from connrunner.text.words import nearest
 
 DEEPEST = 256  # as DuckDB takes back of what its parser returns: an operator within another is three levels more
 
@@ -155,8 +155,8 @@ def _column(session: StoreSession, names: list[str], expression: str) -> list[st
 
 
 def _near(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), 1, 0.7)
-    return f"did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, names, cutoff=0.7)
+    return f"did you mean {near!r}?" if near else ""
 
 
 def _mistake(expression: str, reason: str, hint: str = "") -> RunError:

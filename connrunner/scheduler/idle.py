@@ -63,7 +63,7 @@ def nothing_to_do(arguments: list[str]) -> bool:
     return True
 
 
-def remember(
+def write_note(
     folder: str, state: str, seen: dict[str, int], repository: tuple[str, str] | None, zones: str, wake: float
 ) -> None:
     """Note that nothing is to be done before *wake* (seconds since 1970) unless a file changes.
@@ -73,7 +73,7 @@ def remember(
     """
     now = time.time()
     if any(stamp > (now - RACY) * 1e9 for stamp in seen.values()):
-        return forget(state)
+        return remove_note(state)
     note = {
         "header": _header(folder),
         "at": now,
@@ -95,7 +95,7 @@ def remember(
     return None
 
 
-def forget(state: str) -> None:
+def remove_note(state: str) -> None:
     """Make the next tick a full one."""
     try:
         os.unlink(_note(state))
@@ -103,7 +103,7 @@ def forget(state: str) -> None:
         pass
 
 
-def ticked(state: str, at: float) -> None:
+def note_look(state: str, at: float) -> None:
     """Remember that a tick looked at *at*, in seconds since 1970: the time stamp of an empty file says it."""
     try:
         os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -112,7 +112,7 @@ def ticked(state: str, at: float) -> None:
         pass  # a state that cannot be written is told by what records there
 
 
-def last_tick(state: str) -> float | None:
+def find_last_look(state: str) -> float | None:
     """Return when a tick last looked, quiet ones too, in seconds since 1970; None when none ever did."""
     try:
         return os.stat(_last_tick(state)).st_mtime

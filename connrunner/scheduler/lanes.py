@@ -11,27 +11,25 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.model import Connection, Outcome, Run, Workspace
 from connrunner.core.planning import due
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, described, holders
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
-from connrunner.state import locks, requests
-from connrunner.state import runs as run_files
+from connrunner.state import locks, requests, run_files
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
-from connrunner.state.standing import StartedRun
 
 Say = Callable[[dict[str, Any]], None]
 
 UNKNOWN_TIMEOUT = 7 * 24 * 3600  # seconds: of a run whose connection is gone; its own process knows better
-GLANCE = 0.5  # seconds between two looks at signals, at wishes and at the clock while a run works
+GLANCE = 0.5  # seconds between two looks at signals, at requests and at the clock while a run works
 
 
 class EndedError(ConnrunnerError):
@@ -84,11 +82,11 @@ class Lanes:
                 enough = until()
                 if not enough:
                     self._fill(start=start)
-                elif all(working.adopted and not working.is_told for working in self._working.values()):
+                elif all(working.adopted and not working.is_asked_to_end for working in self._working.values()):
                     self._leave()
                 if not self._working:
                     return
-                local.wait([working.worker for working in self._working.values()], GLANCE)
+                local.wait_for_workers([working.worker for working in self._working.values()], GLANCE)
                 idle()
                 self._look()
                 if minute != (minute := self._minute()):
@@ -109,11 +107,13 @@ class Lanes:
 
     def _fill(self, *, start: bool) -> None:
         """Start a run in every lane that has work and that nobody holds; adopt runs whose connrunner died."""
-        stands = self.records.journal.read()
-        if not stands.waiting and not stands.started:
+        journal_state = self.records.journal.read()
+        if not journal_state.waiting and not journal_state.started:
             return
         self.workspace = self.refresh()
-        lanes = {self.lane_of(name) for name in stands.waiting} | {run.lane for run in stands.started.values()}
+        lanes = {self.lane_of(name) for name in journal_state.waiting} | {
+            run.lane for run in journal_state.started.values()
+        }
         for name in sorted(lanes - set(self._working) - self._busy):
             working = self._fill_lane(name, start=start)
             if working is not None:
@@ -135,13 +135,13 @@ class Lanes:
                     self._busy.add(name)
                     self._say_busy(name)
                     return None
-                orphan = self._adopt(started, lane, supervisor)
-                if not orphan.has_ended():
+                adopted = self._adopt(started, lane, supervisor)
+                if not adopted.has_ended():
                     about = {"connection": started.connection, "run": started.run}
-                    self.say({"event": "adopted", **about, "lives": orphan.worker.lives})
-                    working = orphan
+                    self.say({"event": "adopted", **about, "lives": adopted.worker.is_alive})
+                    working = adopted
                     return working
-                if not self._record(orphan):
+                if not self._record(adopted):
                     return None
             if not lane.take():
                 self._say_left(name, [described(pid) for pid in holders(lane.path)])
@@ -150,8 +150,8 @@ class Lanes:
             return working
         finally:
             if working is None:
-                lane.let_go()
-                supervisor.let_go()
+                lane.release()
+                supervisor.release()
 
     def _unfinished(self, lane: str) -> StartedRun | None:
         """Return a run of *lane* that nobody saw end: its connrunner is dead, for we hold the right to act."""
@@ -166,7 +166,7 @@ class Lanes:
             lane=lane,
             supervisor=supervisor,
             started=started,
-            worker=local.OrphanedWorker(lock.path, lambda: lock.is_busy),
+            worker=local.AdoptedWorker(lock.path, lambda: lock.is_busy),
             timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
             notify=connection.notify if connection else self.workspace.default_notify,
             errors=self._errors(started),
@@ -178,13 +178,13 @@ class Lanes:
         """Start the first waiting run of a lane that we hold; None when none waits."""
         records = self.records
         while True:
-            with locks.changing(records.state):
-                stands = records.journal.open()
+            with locks.hold_state_lock(records.state):
+                journal_state = records.journal.open()
                 # A connection that was moved to this lane may still run in its old one.
                 fits = (
                     entry
-                    for entry in due.in_order(stands.waiting.values())
-                    if self.lane_of(entry.connection) == name and entry.connection not in stands.started
+                    for entry in due.sort_queue(journal_state.waiting.values())
+                    if self.lane_of(entry.connection) == name and entry.connection not in journal_state.started
                 )
                 entry = next(fits, None)
                 if entry is None:
@@ -194,11 +194,11 @@ class Lanes:
                 connection = self.workspace.connections.get(entry.connection)
                 if connection is None:
                     skipped = records.skip(entry, self.workspace, dequeued=True)
-                    self.say({"event": "ended", **runs.as_dict(skipped)})
+                    self.say({"event": "ended", **run_records.as_dict(skipped)})
                     continue
                 if due.is_too_late(entry, connection, records.clock()):
-                    missed = records.miss(entry, due.waited_too_long(connection), self.workspace, dequeued=True)
-                    self.say({"event": "ended", **runs.as_dict(missed)})
+                    missed = records.miss(entry, due.explain_expiry(connection), self.workspace, dequeued=True)
+                    self.say({"event": "ended", **run_records.as_dict(missed)})
                     continue
                 started = records.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
@@ -226,14 +226,14 @@ class Lanes:
         held = alive.take()
         assert held, "a worker of a lane that we hold lives"
         try:
-            return local.start(
+            return local.start_worker(
                 self._job(started, connection, lane),
                 family=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
                 worker_lock=alive.descriptor,
                 errors=self._errors(started),
             )
         finally:
-            alive.let_go()
+            alive.release()
 
     def _job(self, started: StartedRun, connection: Connection, lane: LaneLock) -> dict[str, Any]:
         return {
@@ -256,36 +256,38 @@ class Lanes:
     def _obey(self) -> None:
         """Stop what somebody wants stopped: a run of ours is told to end, a waiting one is taken out of the queue."""
         state = self.records.state
-        wishes = requests.stops(state)
-        if not wishes:
+        stops = requests.read_stop_requests(state)
+        if not stops:
             return
-        stands = self.records.journal.read()
+        journal_state = self.records.journal.read()
         for working in self._working.values():
             run = working.started
-            stop = due.stop_of_running(wishes, run.connection, run.run, run.waiting.due_at)
-            if stop is not None and not working.is_told:
+            stop = due.find_stop_of_run(stops, run.connection, run.run, run.waiting.due_at)
+            if stop is not None and not working.is_asked_to_end:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
-                    before, stop = stop, requests.ask_stop(state, replace(stop, run=run.run))
-                    requests.forget(state, before)
-                self.say({"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.told})
-                working.tell_to_end(stop=stop)
-        for stop in wishes:
-            entry = stands.waiting.get(stop.connection)
-            if entry is not None and due.stop_of_waiting([stop], entry):
+                    before, stop = stop, requests.request_stop(state, replace(stop, run=run.run))
+                    requests.remove_request(state, before)
+                self.say(
+                    {"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.description}
+                )
+                working.ask_to_end(stop=stop)
+        for stop in stops:
+            entry = journal_state.waiting.get(stop.connection)
+            if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
-            elif (started := stands.started.get(stop.connection)) is None or not due.stop_of_running(
+            elif (started := journal_state.started.get(stop.connection)) is None or not due.find_stop_of_run(
                 [stop], stop.connection, started.run, started.waiting.due_at
             ):
-                requests.forget(state, stop)  # the run has ended
+                requests.remove_request(state, stop)  # the run has ended
 
     def _take_out(self, stop: StopRequest) -> None:
-        with locks.changing(self.records.state):
+        with locks.hold_state_lock(self.records.state):
             entry = self.records.journal.open().waiting.get(stop.connection)
-            if entry is None or not due.stop_of_waiting([stop], entry):
+            if entry is None or not due.find_stop_of_entry([stop], entry):
                 return  # somebody else was faster
             run = self.records.take_out(entry, stop, self.workspace)
-            requests.forget(self.records.state, stop)
-        self.say({"event": "ended", **runs.as_dict(run)})
+            requests.remove_request(self.records.state, stop)
+        self.say({"event": "ended", **run_records.as_dict(run)})
 
     def _look(self) -> None:
         """Record the runs whose processes are gone."""
@@ -298,7 +300,7 @@ class Lanes:
         """Record the end of a run and let its lane go."""
         try:
             if self._record(working):
-                working.lane.let_go()
+                working.lane.release()
                 if working.lane.is_busy:
                     self._say_left(working.started.lane, working.left)
         finally:
@@ -313,11 +315,11 @@ class Lanes:
         if working.adopted:
             run = records.recover(started, working.notify, working.result)
         else:
-            story = run_files.story(records.state, started.connection, started.run)
+            story = run_files.read_log_summary(records.state, started.connection, started.run)
             result = working.result(story)
             run = records.finish(started, result, seconds=working.seconds, notify=working.notify)
         if working.stop:
-            requests.forget(records.state, working.stop)
+            requests.remove_request(records.state, working.stop)
         connection = self.workspace.connections.get(started.connection)
         self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
         return True
@@ -330,17 +332,17 @@ class Lanes:
 
     def _end_all(self) -> None:
         for working in self._working.values():
-            working.tell_to_end(stop=self._stop_by_hand(working))
+            working.ask_to_end(stop=self._stop_by_hand(working))
         while self._working:
-            local.wait([working.worker for working in self._working.values()], GLANCE)
+            local.wait_for_workers([working.worker for working in self._working.values()], GLANCE)
             self._look()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
-        """Return the wish to stop that Ctrl-C means for the run that somebody watches; left for its worker as well."""
+        """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
         by_hand = self.by_hand
         if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
             return None
-        return requests.ask_stop(self.records.state, replace(by_hand, run=working.started.run))
+        return requests.request_stop(self.records.state, replace(by_hand, run=working.started.run))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -357,7 +359,7 @@ class Lanes:
                 signal.signal(number, handler)
 
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
-        self.say({"event": event, **runs.as_dict(run)})
+        self.say({"event": event, **run_records.as_dict(run)})
         said = f": {run.message}" if run.message else ""
         self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
 
@@ -374,9 +376,9 @@ class Lanes:
         self.say({"event": "left-over", "lane": lane, "processes": processes})
 
     def _say_busy(self, lane: str) -> None:
-        stands = self.records.journal.read()
-        working = next((started for started in stands.started.values() if started.lane == lane), None)
-        waits = [entry.connection for entry in due.in_order(stands.waiting.values())]
+        journal_state = self.records.journal.read()
+        working = next((started for started in journal_state.started.values() if started.lane == lane), None)
+        waits = [entry.connection for entry in due.sort_queue(journal_state.waiting.values())]
         self.say(
             {
                 "event": "busy",

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
 from connrunner.core.counts import Counts
 from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
 from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.errors import Problem
-from connrunner.state import ground, locks, standing
-from connrunner.state import runs as run_files
+from connrunner.state import filesystem, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
-from connrunner.state.standing import StartedRun
+from connrunner.state.journal_state import TOO_LATE, StartedRun, started_as_dict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +35,7 @@ class RunRecorder:
         StateError when there is no room: nothing starts whose end cannot be recorded.
         """
         with recording(self.state.root):
-            ground.refuse_full(self.state.root)
+            filesystem.refuse_full(self.state.root)
         started = StartedRun(
             run=self._number(connection.name),
             lane=connection.lane,
@@ -49,16 +47,16 @@ class RunRecorder:
             title=connection.title,
             mark=uuid.uuid4().hex,
         )
-        self.journal.append({"type": "started", "at": started.started_at, **standing.started_as_dict(started)})
+        self.journal.append({"type": "started", "at": started.started_at, **started_as_dict(started)})
         return started
 
     def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
         """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
             # Slots that became due meanwhile were merged into the record of its start.
-            started = self.journal.standing.started.get(started.connection, started)
+            started = self.journal.state.started.get(started.connection, started)
             run = _ended(started, result, ended_at=self.clock(), seconds=seconds)
             self._end(run, notify)
         return run
@@ -71,15 +69,15 @@ class RunRecorder:
         Its own log says how it ended, when it came so far; else *result* does, or nobody knows.
         """
         name = started.connection
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
-            started = self.journal.standing.started.get(name, started)
-            known = run_files.recorded(self.state, name, started.run)
+            started = self.journal.state.started.get(name, started)
+            known = run_files.read_run(self.state, name, started.run)
             if known is not None:
                 run = known  # the crash came between history and journal: what history says is what people saw
             else:
-                story = run_files.story(self.state, name, started.run)
+                story = run_files.read_log_summary(self.state, name, started.run)
                 ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
                 seconds = (ended_at - instant.parse(started.started_at)).total_seconds()
                 outcome = (result or _unknown)(story)
@@ -92,7 +90,7 @@ class RunRecorder:
         now = self.journal.open().started.get(started.connection)
         if now is not None and now.run == started.run:
             return None
-        return run_files.recorded(self.state, started.connection, started.run)
+        return run_files.read_run(self.state, started.connection, started.run)
 
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
@@ -102,25 +100,26 @@ class RunRecorder:
         name = entry.connection
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
-        told = digest(problems)
-        news = self.journal.standing.broken_mailed.get(name) != told
-        self._end(run, workspace.default_notify if news else (), broken=told, dequeued=dequeued)
+        content = hash_problems(problems)
+        is_new = self.journal.state.broken_mailed.get(name) != content
+        self._end(run, workspace.default_notify if is_new else (), broken=content, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
-        result = Result(outcome=Outcome.SKIPPED, message=reason, code=standing.TOO_LATE)
+        result = Result(outcome=Outcome.SKIPPED, message=reason, code=TOO_LATE)
         run = self._not_started(entry, result, workspace)
         notify = connection.notify if connection else workspace.default_notify
-        known = on_time.is_held_up(entry, self.journal.standing.told)  # an outage is one mail, not one for each slot
+        # An outage is one mail, not one for each slot.
+        known = on_time.is_part_of_outage(entry, self.journal.state.alerts)
         self._end(run, () if known else notify, dequeued=dequeued)
         return run
 
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
         """Record a waiting run that somebody stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
-        result = runs.stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
+        result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
         self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
         return run
@@ -153,12 +152,12 @@ class RunRecorder:
 
     def _adopted(self, entry: QueuedRun) -> Run | None:
         """Return the run that history has of *entry* when a crash came between history and journal."""
-        last = run_files.last_run(self.state, entry.connection)
-        known = self.journal.standing.numbers.get(entry.connection, 0)
+        last = run_files.read_last_run(self.state, entry.connection)
+        known = self.journal.state.numbers.get(entry.connection, 0)
         return last if last is not None and last.run > known and last.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
-        return run_files.create_run(self.state, name, after=self.journal.standing.numbers.get(name, 0))
+        return run_files.create_run(self.state, name, after=self.journal.state.numbers.get(name, 0))
 
     def _end(self, run: Run, notify: tuple[Notify, ...], *, broken: str = "", dequeued: bool = False) -> None:
         """Make the end of *run* durable, with the mail it owes.
@@ -166,15 +165,15 @@ class RunRecorder:
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
         run_files.append_history(self.state, run)
-        told = self.journal.standing.told
-        notices = on_run_end.about_run(notify, run, told, token=token())
+        alerts = self.journal.state.alerts
+        notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
-        owing = rate_limit.calm(notices, told, limits=limits, at=run.ended_at, message=run.message)
+        owing = rate_limit.split_notices(notices, alerts, limits=limits, at=run.ended_at, message=run.message)
         self.journal.append(
             {
                 "type": "ended",
                 "at": instant.text(run.ended_at),
-                "run": runs.as_dict(run),
+                "run": run_records.as_dict(run),
                 **owing.as_record(),
                 "broken": broken,
                 "dequeued": dequeued,
@@ -186,8 +185,8 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
     if problems:
         message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
     else:
-        mended = name in workspace.connections
-        message = f"connections/{name}.yaml {'could not be used when it was due' if mended else 'is gone'}"
+        is_known = name in workspace.connections
+        message = f"connections/{name}.yaml {'could not be used when it was due' if is_known else 'is gone'}"
     return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 
@@ -219,7 +218,7 @@ def _ended(started: StartedRun, result: Result, *, ended_at: datetime, seconds: 
     )
 
 
-def token() -> str:
+def make_token() -> str:
     """Return a text that nobody else has, for the Message-IDs of what is owed together."""
     return uuid.uuid4().hex[:12]
 
@@ -233,6 +232,6 @@ def _unknown(story: LogSummary) -> Result:
     )
 
 
-def digest(problems: tuple[Problem, ...]) -> str:
+def hash_problems(problems: tuple[Problem, ...]) -> str:
     """Return a short word for the content of *problems*: the same mistakes give the same word."""
     return sha256("\n".join(map(str, problems)).encode("utf-8", "backslashreplace")).hexdigest()[:16]

@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.core.model import Notify, Outcome
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run import LogSummary, Result
+from connrunner.core.run_records import LogSummary, Result
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
+from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
-from connrunner.state.standing import StartedRun
 
 OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
 KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end
@@ -36,7 +36,7 @@ class SupervisedRun:
     adopted: bool = False
     stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
-    _told_at: float | None = None
+    _asked_at: float | None = None
     _ending: Termination | None = None  # of what the worker left behind
 
     @property
@@ -49,23 +49,23 @@ class SupervisedRun:
         return self._ending.left if self._ending else []
 
     @property
-    def is_told(self) -> bool:
-        return self._told_at is not None
+    def is_asked_to_end(self) -> bool:
+        return self._asked_at is not None
 
-    def tell_to_end(self, *, stop: StopRequest | None = None) -> None:
+    def ask_to_end(self, *, stop: StopRequest | None = None) -> None:
         """Ask the worker to end its program and itself; once is enough."""
-        if self._told_at is None:
+        if self._asked_at is None:
             self.stop = stop
-            self._told_at = time.monotonic()
+            self._asked_at = time.monotonic()
             self.worker.tell(signal.SIGTERM)
 
     def has_ended(self) -> bool:
         """Do what is due now; True once the worker and all that it started are gone, or nobody can end them."""
         if self._ending is None:
-            if self.worker.lives:
+            if self.worker.is_alive:
                 self._watch()
                 return False
-            self._ending = Termination(self._left_behind(), grace=0 if self.is_told else GRACE)
+            self._ending = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else GRACE)
         return not self._ending.goes_on()
 
     def close(self) -> None:
@@ -73,19 +73,19 @@ class SupervisedRun:
         self.worker.close()
         if self._ending is not None:
             self._ending.close()
-        self.lane.let_go()
-        self.supervisor.let_go()
+        self.lane.release()
+        self.supervisor.release()
 
     def result(self, story: LogSummary) -> Result:
         """Return how the run went: as its log says, or as we know when it does not say."""
         complaint = self._complaint()
         said = story.result
-        told = said is not None and said.outcome is Outcome.INTERRUPTED and bool(self.stop or self.timed_out)
-        if said is not None and not told:
+        asked_for = said is not None and said.outcome is Outcome.INTERRUPTED and bool(self.stop or self.timed_out)
+        if said is not None and not asked_for:
             return said
         counts = said.counts if said is not None else story.counts
         if self.stop:
-            return runs.stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
+            return run_records.mark_stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
         if self.timed_out:
             text = f"it did not end at its timeout of {self.timeout:,} s and was ended"
             return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="timeout")
@@ -101,15 +101,15 @@ class SupervisedRun:
     def _left_behind(self) -> ProcessTree:
         """Return who belongs to the run of a worker that is gone: by its mark, or since it holds the lane."""
         # Without our own copy the lane is held by what is left of the run, or free: the right to act for it is ours.
-        self.lane.let_go()
+        self.lane.release()
         return ProcessTree(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
 
     def _watch(self) -> None:
         now = time.monotonic()
-        if self._told_at is None and now - self.began > self.timeout + OVERTIME:
+        if self._asked_at is None and now - self.began > self.timeout + OVERTIME:
             self.timed_out = True
-            self.tell_to_end()
-        elif self._told_at is not None and now - self._told_at > KILL_AFTER:
+            self.ask_to_end()
+        elif self._asked_at is not None and now - self._asked_at > KILL_AFTER:
             self.worker.tell(signal.SIGKILL)
 
     def _complaint(self) -> str:

@@ -25,11 +25,11 @@ from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
 from connrunner.scheduler import idle as quiet
 from connrunner.scheduler.lanes import Lanes, Say
-from connrunner.scheduler.recorder import RunRecorder, digest, token
-from connrunner.state import locks, requests, retention, standing
+from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
+from connrunner.state import locks, requests, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.standing import OwedNotice
+from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -63,7 +63,7 @@ class Tick:
     def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
         state.prepare()
         self.folder, self.state, self.say = folder, state, say
-        self.clock = clock_from(now)
+        self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
         self.journal = Journal(state)
         records = RunRecorder(state=state, journal=self.journal, clock=self.clock)
@@ -104,35 +104,36 @@ class Tick:
     # --- what is due -------------------------------------------------------------------------------------------
 
     def take_in(self, *, due: bool = True) -> None:
-        """Record what is due and what people wish, with the new promises, in one durable append.
+        """Record what is due and what people asked for, with the new promises, in one durable append.
 
-        Without *due* only the wishes are taken in: `run` starts what it was asked for and nothing else.
+        Without *due* only the requests are taken in: `run` starts what it was asked for and nothing else.
         """
-        with locks.changing(self.state):
-            stands = self.journal.open()
+        with locks.hold_state_lock(self.state):
+            journal_state = self.journal.open()
             self._tell_damage()
-            self._record_skipped(stands)  # of a tick that was killed
-            wishes = requests.pending(self.state)
-            decided = self._plan(stands, [wish for wish in wishes if wish.id not in stands.answered], due=due)
-            broken = {name: digest(problems) for name, problems in self.workspace.broken.items()}
+            self._record_skipped(journal_state)  # of a tick that was killed
+            run_requests = requests.read_run_requests(self.state)
+            unanswered = [request for request in run_requests if request.id not in journal_state.answered]
+            decided = self._plan(journal_state, unanswered, due=due)
+            broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
-            owed = self._overdue(stands, decided) if due else {}
+            owed = self._overdue(journal_state, decided) if due else {}
             if due:
-                self._tell_gone(stands)
-            if decided.promises or decided.slots or broken != stands.broken_seen or owed:
-                self._tell_broken(stands.broken_seen, broken)
-                record = standing.plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
-                mended = sorted({*stands.broken_seen} - {*broken})
+                self._tell_gone(journal_state)
+            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
+                self._tell_broken(journal_state.broken_seen, broken)
+                record = plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                fixed = sorted({*journal_state.broken_seen} - {*broken})
                 self.journal.append(
-                    {**record, "broken": broken, "mended": mended, "commit": self.workspace.commit, **owed},
+                    {**record, "broken": broken, "mended": fixed, "commit": self.workspace.commit, **owed},
                 )
-            for wish in wishes:
-                requests.forget(self.state, wish)
-            self._record_skipped(self.journal.standing)
+            for request in run_requests:
+                requests.remove_request(self.state, request)
+            self._record_skipped(self.journal.state)
             self._planned = self._stamps if due else None
         if due:
-            quiet.ticked(str(self.state.root), self.clock().timestamp())
+            quiet.note_look(str(self.state.root), self.clock().timestamp())
             self._ping()
         for slot in decided.slots:
             self.say(
@@ -145,63 +146,63 @@ class Tick:
                 }
             )
 
-    def _record_skipped(self, stands: standing.JournalState) -> None:
+    def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
-        for entry in list(stands.skipped.values()):
+        for entry in list(journal_state.skipped.values()):
             self.lanes.records.skip(entry, self.workspace, dequeued=False)
-        for entry, reason in list(stands.missed.values()):
+        for entry, reason in list(journal_state.missed.values()):
             self.lanes.records.miss(entry, reason, self.workspace, dequeued=False)
 
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: slots since then were seen by nobody."""
-        looked = quiet.last_tick(str(self.state.root))
+        looked = quiet.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, stands: standing.JournalState, wishes: list[plan.RunRequest], *, due: bool) -> TickPlan:
+    def _plan(self, journal_state: JournalState, run_requests: list[plan.RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
-        if stands.promises and not workspace.connections and not workspace.broken:
+        if journal_state.promises and not workspace.connections and not workspace.broken:
             raise WorkspaceError(
-                f"{self.folder} has no connections any more, but {len(stands.promises)} are switched on",
+                f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
                 hint="bring them back, or set `enabled: false` in each to switch them off",
             )
-        return plan.plan(
-            promises=stands.promises,
-            waiting=stands.waiting,
-            running=stands.started,
+        return plan.plan_tick(
+            promises=journal_state.promises,
+            waiting=journal_state.waiting,
+            running=journal_state.started,
             connections=workspace.connections,
             broken=workspace.broken,
-            wishes=wishes,
+            requests=run_requests,
             at=self.clock(),
             zones=zones.version(),
             due=due,
         )
 
-    def _overdue(self, stands: standing.JournalState, decided: TickPlan) -> dict[str, Any]:
+    def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
-        if since is not None and stands.told.outage_until:  # a tick that told of it may have died right after
-            since = max(since, min(now, instant.parse(stands.told.outage_until)))
-        missed = on_time.hole(decided.slots, since=since, now=now)
+        if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
+            since = max(since, min(now, instant.parse(journal_state.alerts.outage_until)))
+        missed = on_time.count_slots_in_outage(decided.slots, since=since, now=now)
         if missed and since is not None:
             self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
-        notices, digests = on_time.notices_at(
+        notices, digests = on_time.decide_timed_notices(
             now,
             workspace=self.workspace,
-            told=stands.told,
+            alerts=journal_state.alerts,
             promised=[
-                *(PromisedSlot(entry=started.waiting, run=started.run) for started in stands.started.values()),
-                *(PromisedSlot(entry=entry) for name, entry in stands.waiting.items() if name not in dropped),
+                *(PromisedSlot(entry=started.waiting, run=started.run) for started in journal_state.started.values()),
+                *(PromisedSlot(entry=entry) for name, entry in journal_state.waiting.items() if name not in dropped),
                 *(PromisedSlot(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
             ],
             slots=decided.slots,
             since=since,
-            token=token(),
+            token=make_token(),
         )
         if not notices and not digests:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.calm(notices, stands.told, limits=limits, at=now)
+        owing = rate_limit.split_notices(notices, journal_state.alerts, limits=limits, at=now)
         return {**owing.as_record(), "digests": digests}
 
     # --- the queue ---------------------------------------------------------------------------------------------
@@ -238,22 +239,24 @@ class Tick:
                 self._mail.kill()
         self._say_mail(owed)
         self._keep_the_past_short()
-        with locks.changing(self.state):
+        with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
-            stands = self.journal.open()
-            unsettled = stands.waiting or stands.started or self._newest.trouble
+            journal_state = self.journal.open()
+            unsettled = journal_state.waiting or journal_state.started or self._newest.trouble
             if unsettled or self.what_if or self._planned is None:
-                quiet.forget(str(self.state.root))
+                quiet.remove_note(str(self.state.root))
                 return
-            wakes = [at for each in stands.promises.values() for at in (each.next_due, each.left_out) if at]
-            wakes += on_time.wakes(self.workspace.connections, self.workspace.default_notify, (), stands.told)
-            wakes += [at for owed in stands.owed.values() if (at := standing.next_mail(owed, self.clock()))]
+            wakes = [at for each in journal_state.promises.values() for at in (each.next_due, each.left_out) if at]
+            wakes += on_time.find_wake_times(
+                self.workspace.connections, self.workspace.default_notify, (), journal_state.alerts
+            )
+            wakes += [at for owed in journal_state.owed.values() if (at := next_attempt(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(pings.next_ping(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
             if self._limits_the_past():
-                wakes.append(retention.due_at(self.state) or self.clock())
+                wakes.append(retention.find_next_pass(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.remember(
+            quiet.write_note(
                 str(self.folder),
                 str(self.state.root),
                 self._planned,
@@ -267,8 +270,8 @@ class Tick:
         if self.what_if or not self._limits_the_past():
             return
         sound, otherwise = self.workspace.connections, self.workspace.default_keep
-        stands = self.journal.read()
-        started = {name: started.run for name, started in stands.started.items()}
+        journal_state = self.journal.read()
+        started = {name: started.run for name, started in journal_state.started.items()}
 
         def keep(name: str) -> Keep:
             if name in self.workspace.broken:  # nobody knows what its file means to say
@@ -276,7 +279,7 @@ class Tick:
             return sound[name].keep if name in sound else otherwise
 
         try:
-            retention.work(self.state, keep, started, now=self.clock())
+            retention.prune_runs(self.state, keep, started, now=self.clock())
         except BusyError:
             return
         except StateError as error:
@@ -291,7 +294,7 @@ class Tick:
         if self._mail is not None and self._mail.poll() is None:
             return
         now = self.clock()
-        if not any(standing.next_mail(owed, now) == now for owed in self.journal.read().owed.values()):
+        if not any(next_attempt(owed, now) == now for owed in self.journal.read().owed.values()):
             return
         try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -303,11 +306,13 @@ class Tick:
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
 
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
-        stands = self.journal.read()
-        dead = {(letter.get("notice", {}).get("id"), letter["recipient"]): letter["reason"] for letter in stands.dead}
+        journal_state = self.journal.read()
+        dead = {
+            (letter.get("notice", {}).get("id"), letter["recipient"]): letter["reason"] for letter in journal_state.dead
+        }
         for identity, owed in before.items():
             about = {"connection": owed.notice.connection, "run": owed.notice.run, "about": owed.notice.event}
-            now = stands.owed.get(identity)
+            now = journal_state.owed.get(identity)
             if now is not None:
                 reasons = [delivery["reason"] for delivery in now.deliveries if delivery["reason"]]
                 self.say({"event": "mail-waits", **about, "reason": reasons[-1] if reasons else "not tried yet"})
@@ -328,9 +333,10 @@ class Tick:
             self.state.heartbeat.touch(mode=0o600)
             at = instant.minute(now).timestamp()  # a tick comes a moment earlier or later in its minute
             os.utime(self.state.heartbeat, (at, at))
-        stands = self.journal.standing
+        journal_state = self.journal.state
         known_ones = len(self.workspace.connections)
-        body = f"connections: {known_ones}, running: {len(stands.started)}, waiting: {len(stands.waiting)}"
+        running, waiting = len(journal_state.started), len(journal_state.waiting)
+        body = f"connections: {known_ones}, running: {running}, waiting: {waiting}"
         self.pings.send(known.url, "success", about="the workspace", body=body)
 
     def fail(self, reason: str) -> None:
@@ -352,13 +358,13 @@ class Tick:
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
 
-    def _tell_gone(self, stands: standing.JournalState) -> None:
-        """Say that most connections went at once: that is obeyed, and is more often an accident than a wish."""
+    def _tell_gone(self, journal_state: JournalState) -> None:
+        """Say that most connections went at once: that is obeyed, and is more often an accident than intended."""
         workspace = self.workspace
-        gone = sorted(set(stands.promises) - set(workspace.connections) - set(workspace.broken))
-        if len(gone) > 1 and 2 * len(gone) > len(stands.promises):
+        gone = sorted(set(journal_state.promises) - set(workspace.connections) - set(workspace.broken))
+        if len(gone) > 1 and 2 * len(gone) > len(journal_state.promises):
             names = ", ".join(gone[:5]) + (", ..." if len(gone) > 5 else "")
-            what = f"{len(gone):,} of {len(stands.promises):,} connections are gone from the workspace"
+            what = f"{len(gone):,} of {len(journal_state.promises):,} connections are gone from the workspace"
             self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
@@ -373,7 +379,7 @@ class Tick:
                 self.say({"event": "problem", "connection": name, "message": str(problem)})
 
 
-def clock_from(now: datetime | None) -> Callable[[], datetime]:
+def make_clock(now: datetime | None) -> Callable[[], datetime]:
     """Return the clock: the system's, or one that starts at *now* and goes on from there."""
     if now is None:
         return lambda: datetime.now(UTC)

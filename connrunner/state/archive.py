@@ -19,8 +19,9 @@ from typing import IO, Any, cast
 from connrunner.core.model import Keep
 from connrunner.errors import ArgumentError, StateError
 from connrunner.state import locks, retention
-from connrunner.state.folder import StateFolder, sync_folder
+from connrunner.state.folder import StateFolder
 from connrunner.state.retention import CutOff
+from connrunner.text.files import replacing
 
 GZIP, ZSTD = (".tar.gz", ".tgz"), (".tar.zst",)
 WAIT = 5.0  # seconds for a tick that removes old runs just now
@@ -35,7 +36,7 @@ class ArchiveSummary:
     bytes: int = 0  # of the archive; 0 when there was nothing to archive, and no file was written
 
 
-def archive(
+def archive_runs(
     folder: StateFolder, names: Iterable[str], to: Path, *, before: datetime, started: Mapping[str, int]
 ) -> ArchiveSummary:
     """Move the runs of *names* that ended before *before* to the new file *to*, but never the last run of any.
@@ -47,29 +48,28 @@ def archive(
     if to.exists():
         raise ArgumentError(f"{to} is there already", hint="name another file; nothing is written over")
     folder.prepare()
-    with locks.exclusive(folder, retention.LOCK, wait=WAIT):
+    with locks.hold_lock(folder, retention.LOCK, wait=WAIT):
         # A run that ended at the very instant stays.
-        cuts = [cut for name in names if (cut := retention.cut(folder, name, Keep(days=0), now=before))]
-        runs = {cut.connection: retention.going(folder, cut, working=started.get(cut.connection)) for cut in cuts}
+        cuts = [cut for name in names if (cut := retention.find_cut_off(folder, name, Keep(days=0), now=before))]
+        runs = {
+            cut.connection: retention.list_expired_runs(folder, cut, working=started.get(cut.connection))
+            for cut in cuts
+        }
         if not cuts:
             return ArchiveSummary()
-        part = to.with_name(f".{to.name}.part")
         try:
-            written = _write(folder, cuts, runs, part, like=to)
-            if _read_back(part, like=to) != written:
-                raise StateError(
-                    f"{part} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
-                )
-            part.rename(to)
-            sync_folder(to.parent)
+            with replacing(to, suffix="part") as part:
+                written = _write(folder, cuts, runs, part, like=to)
+                if _read_back(part, like=to) != written:
+                    raise StateError(
+                        f"{part} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
+                    )
         except OSError as error:
             raise ArgumentError(f"{error.filename or to}: {error.strerror}", hint="nothing was removed") from error
-        finally:
-            part.unlink(missing_ok=True)
         for cut in cuts:
             for number in runs[cut.connection]:
                 shutil.rmtree(folder.run(cut.connection, number))
-            retention.forget(folder, cut)
+            retention.rewrite_history(folder, cut)
         return ArchiveSummary(connections=len(cuts), runs=sum(map(len, runs.values())), bytes=to.stat().st_size)
 
 
@@ -90,8 +90,6 @@ def _write(
                         with each.open("rb") as content:
                             name = f"runs/{cut.connection}/{number}/{each.name}"
                             _add(tar, name, content, os.fstat(content.fileno()).st_size, written)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
     return written
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.errors import StateError
-from connrunner.state import ground
+from connrunner.state import filesystem
+from connrunner.text.files import replace_file
 
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
@@ -85,16 +86,16 @@ class StateFolder:
         return self.root / "format"
 
     def prepare(self) -> None:
-        """Create what is missing. StateError when the folder cannot be written, or must not be (see `ground`)."""
+        """Create what is missing. StateError when the folder cannot be written, or must not be (see `filesystem`)."""
         with recording(self.root):
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.refuse_newer()
-            ground.refuse_without_locks(self.root)
+            filesystem.refuse_without_locks(self.root)
             if not os.access(self.root, os.W_OK | os.X_OK):
                 read_only = os.statvfs(self.root).f_flag & os.ST_RDONLY
                 code = errno.EROFS if read_only else errno.EACCES
                 raise OSError(code, os.strerror(code), str(self.root))
-            ground.make_private(self.root)
+            filesystem.make_private(self.root)
             for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
                 folder.mkdir(mode=0o700, exist_ok=True)
             if not self.format.exists():
@@ -127,33 +128,5 @@ def recording(path: Path) -> Iterator[None]:
         reason = f"{error.strerror or error}{word}"
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
-            hint="make room or mend the file system; the next tick goes on from here",
+            hint="make room or fix the file system; the next tick goes on from here",
         ) from error
-
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte of *data*: a short write is how a full disk begins."""
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Put *data* at *path* so that a crash leaves the old file or the new one, durably."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    beside.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in *folder* durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.errors import StateError
-from connrunner.state import standing
-from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
-from connrunner.state.standing import JournalState
+from connrunner.state.folder import StateFolder, recording
+from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
+from connrunner.text.files import replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 VERSION = 1
@@ -46,7 +46,7 @@ class Journal:
         self.path = folder.journal
         self.aside = folder.root / "journal.damaged"
         self._copy = folder.root / "journal.snapshot"  # of the snapshot that the journal begins with
-        self.standing = JournalState()
+        self.state = JournalState()
         self.damage: list[Damage] = []  # what `open` found for the first time, to be told
         self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
         self._offset = 0  # where the next record begins
@@ -66,17 +66,17 @@ class Journal:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
-                    self.standing, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
+                    self.state, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
-            return self.standing
+            return self.state
         except OSError as error:
             raise StateError(f"the journal {self.path} cannot be read: {error.strerror}") from error
         end = data.rfind(b"\n") + 1
         for line in data[:end].split(b"\n")[:-1]:
             self._take(line)
-        return self.standing
+        return self.state
 
     def open(self) -> JournalState:
         """Read to the end; keep bytes that are no record aside, and tell each once. Hold the state lock."""
@@ -124,11 +124,11 @@ class Journal:
         self.open()
         if self._offset - self._snapshot < max(size, 2 * self._snapshot):
             return False
-        from connrunner.state import decisions  # a tick that rotates nothing needs no compression
+        from connrunner.state import journal_segments  # a tick that rotates nothing needs no compression
 
         with recording(self.path):
-            decisions.keep(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
-            snapshot = _line({"type": "snapshot", "at": at, **standing.as_dict(self.standing)})
+            journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
         self.read()
@@ -147,23 +147,23 @@ class Journal:
             record = _record(line)
             if record.get("type") == "snapshot":
                 self._snapshot = self._offset
-            standing.apply(self.standing, record)
+            apply_record(self.state, record)
         except NewerError as error:
             raise StateError(
                 f"{self.path}: a newer connrunner wrote the record at byte {offset} (version {error})",
                 hint="use that version again; nothing was changed",
             ) from None
-        except runs.MALFORMED:
+        except run_records.MALFORMED:
             self._damaged.append((offset, line))
             if offset == 0:
                 self._stand_in(line)
 
     def _stand_in(self, line: bytes) -> None:
         """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
-        with suppress(OSError, NewerError, *runs.MALFORMED):
+        with suppress(OSError, NewerError, *run_records.MALFORMED):
             copy = self._copy.read_bytes().rstrip(b"\n")
             if len(copy) == len(line):
-                standing.apply(self.standing, _record(copy))
+                apply_record(self.state, _record(copy))
                 self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
@@ -182,7 +182,7 @@ class Journal:
     def _set_aside_lines(self) -> None:
         """Keep copies of damaged lines, and record that they are known; they stay where they are."""
         for offset, line in self._damaged:
-            if offset not in self.standing.damaged:
+            if offset not in self.state.damaged:
                 self._keep(line)
                 self._write({"type": "damaged", "offset": offset, "length": len(line) + 1})
                 self.damage.append(Damage(offset, len(line) + 1, self.aside))
@@ -202,7 +202,7 @@ class NewerError(Exception):
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the record that *line* is; one of `runs.MALFORMED` when it is none, NewerError when we cannot know."""
+    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when it is of a newer one."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
         if b"%08x" % zlib.crc32(body) != crc:

@@ -18,7 +18,7 @@ WAIT = 5.0  # seconds for the state lock, which others hold for milliseconds
 
 
 @contextmanager
-def exclusive(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
+def hold_lock(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
     """Hold the lock *name* of the state folder; BusyError when it is not free within *wait* seconds."""
     path = folder.locks / name
     lock = filelock.FileLock(path, timeout=wait, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
@@ -34,12 +34,12 @@ def exclusive(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
 
 
 @contextmanager
-def changing(folder: StateFolder) -> Iterator[None]:
+def hold_state_lock(folder: StateFolder) -> Iterator[None]:
     """Hold the short state lock: every append to the journal happens inside.
 
     The journal itself is locked too: whoever deletes `locks/state` while it is held lets nobody else in.
     """
-    with exclusive(folder, "state", wait=WAIT), _barrier(folder.journal, wait=WAIT):
+    with hold_lock(folder, "state", wait=WAIT), _barrier(folder.journal, wait=WAIT):
         yield
 
 
@@ -87,7 +87,7 @@ class LaneLock:
             self._descriptor = _flock(self.path)
         return self._descriptor is not None
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Close this process's copy. The lane is free once nobody else has one."""
         if self._descriptor is not None:
             os.close(self._descriptor)

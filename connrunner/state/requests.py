@@ -8,23 +8,23 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.planning.due import RunRequest, StopRequest
-from connrunner.state.folder import StateFolder, recording, replace_file
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def ask_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
-    """Leave the wish that *connection* runs now, durably; return its id."""
+def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
+    """Leave the request that *connection* runs now, durably; return its id."""
     return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
 
 
-def ask_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
-    """Leave the wish to stop one run, durably; return it with its id."""
-    wish = {
+def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
+    """Leave the request to stop one run, durably; return it with its id."""
+    request = {
         "wish": "stop",
         "connection": stop.connection,
         "run": stop.run,
@@ -33,25 +33,25 @@ def ask_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
         "asked_by": stop.asked_by[:LONGEST],
         "reason": stop.reason[:LONGEST],
     }
-    return _stop_from(_leave(folder, wish), wish)
+    return _stop_from(_leave(folder, request), request)
 
 
-def _leave(folder: StateFolder, wish: Mapping[str, Any]) -> str:
-    name = f"{wish['wish']}-{uuid.uuid4().hex}"
+def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
+    name = f"{request['wish']}-{uuid.uuid4().hex}"
     path = folder.requests / f"{name}.json"
     with recording(path):
-        replace_file(path, json.dumps(wish).encode() + b"\n")
+        replace_file(path, json.dumps(request).encode() + b"\n")
     return name
 
 
-def pending(folder: StateFolder) -> list[RunRequest]:
-    """Return the wishes to run that nobody has answered yet, oldest first. A file that is no wish is set aside."""
-    found = (_wish_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
-    return sorted(found, key=lambda wish: (wish.asked_at, wish.id))
+def read_run_requests(folder: StateFolder) -> list[RunRequest]:
+    """Return the requests to run that nobody has answered yet, oldest first. A file that is no request is set aside."""
+    found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
+    return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
-def stops(folder: StateFolder) -> list[StopRequest]:
-    """Return the wishes to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
+def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
+    """Return the requests to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
     found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
@@ -64,18 +64,18 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
                 _check(path.stem, data)
             except FileNotFoundError:
                 continue
-            except runs.MALFORMED:
+            except run_records.MALFORMED:
                 path.rename(path.with_suffix(".unreadable"))
                 continue
             yield path.stem, data
 
 
 def _check(name: str, data: Mapping[str, Any]) -> None:
-    """Raise whatever is raised when *data* is no wish."""
-    (_stop_from if data.get("wish") == "stop" else _wish_from)(name, data)
+    """Raise whatever is raised when *data* is no request."""
+    (_stop_from if data.get("wish") == "stop" else _run_request_from)(name, data)
 
 
-def _wish_from(name: str, data: Mapping[str, Any]) -> RunRequest:
+def _run_request_from(name: str, data: Mapping[str, Any]) -> RunRequest:
     return RunRequest(
         id=name,
         connection=str(data["connection"]),
@@ -96,8 +96,8 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
     )
 
 
-def forget(folder: StateFolder, wish: RunRequest | StopRequest) -> None:
-    """Remove a wish that the journal has taken in."""
-    path = folder.requests / f"{wish.id}.json"
+def remove_request(folder: StateFolder, request: RunRequest | StopRequest) -> None:
+    """Remove a request that the journal has taken in."""
+    path = folder.requests / f"{request.id}.json"
     with recording(path):
         path.unlink(missing_ok=True)

@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from connrunner.core import instant, retention
+from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
-from connrunner.state import locks
-from connrunner.state import runs as run_files
-from connrunner.state.folder import StateFolder, recording, replace_file, sync_folder, write_all
+from connrunner.state import locks, run_files
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import put_in_place, replace_file, write_all
 from connrunner.text.nesting import parse_json
 
 EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
@@ -43,7 +43,7 @@ class CutOff:
     first: int  # the runs below this number go
 
 
-def due_at(folder: StateFolder) -> datetime | None:
+def find_next_pass(folder: StateFolder) -> datetime | None:
     """Return when the next part of a pass is to be done; None for at once."""
     try:
         said = parse_json(_marker(folder).read_bytes())
@@ -52,7 +52,7 @@ def due_at(folder: StateFolder) -> datetime | None:
         return None
 
 
-def work(
+def prune_runs(
     folder: StateFolder, keeps: Keeps, started: Mapping[str, int], *, now: datetime, budget: float = BUDGET
 ) -> None:
     """Do as much of a pass as *budget* seconds allow, going on where the last call stopped.
@@ -60,13 +60,13 @@ def work(
     *keeps* tells how much is kept of a connection by its name, *started* the runs that work now. BusyError when
     somebody else is at it; StateError, once a pass, for what cannot be removed: the rest is done all the same.
     """
-    due = due_at(folder)
+    due = find_next_pass(folder)
     if due is not None and now < due <= now + EVERY:  # one that ended in the future was done by a wrong clock
         return
     deadline = time.monotonic() + budget
     trouble: OSError | None = None
-    with locks.exclusive(folder, LOCK, wait=0), recording(folder.runs):
-        for name in names(folder, start=_next(folder)):
+    with locks.hold_lock(folder, LOCK, wait=0), recording(folder.runs):
+        for name in list_connections(folder, start=_next(folder)):
             try:
                 if (keep := keeps(name)) != Keep() and not _prune(folder, name, keep, started.get(name), now, deadline):
                     _remember(folder, now, then=name)
@@ -81,7 +81,7 @@ def work(
             raise trouble
 
 
-def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff | None:
+def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff | None:
     """Return where the past of *name* is cut off by *keep*; None when all of it stays.
 
     Costs what goes, and with a limit of bytes a look at each run's folder.
@@ -99,17 +99,17 @@ def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff 
         offset = 0
         seen: list[tuple[int, int]] = []  # offset and number of each run that was looked at
 
-        def past() -> Iterator[retention.Past]:
+        def past() -> Iterator[retention_policy.Past]:
             nonlocal offset
             for line in file:
-                run = run_files.run_of(line)
+                run = run_files.parse_run(line)
                 if run is not None:
                     seen.append((offset, run.run))
                     yield run.ended_at, sizes.get(run.run, 0)
                 offset += len(line)
 
         looking = past()
-        goes = retention.gone(looking, keep, runs=count, size=sum(sizes.values()), now=now)
+        goes = retention_policy.count_expired(looking, keep, runs=count, size=sum(sizes.values()), now=now)
         goes = min(goes, len(seen) - 1)  # lines that are no record count as runs, and cannot be the last one
         if goes <= 0:
             return None
@@ -118,12 +118,12 @@ def cut(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff 
     return CutOff(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
 
 
-def going(folder: StateFolder, at: CutOff, *, working: int | None) -> list[int]:
+def list_expired_runs(folder: StateFolder, at: CutOff, *, working: int | None) -> list[int]:
     """Return the numbers of the runs that go and still have a folder, oldest first; *working* is one that stays."""
     return [number for number in _numbers(folder, at.connection) if number < at.first and number != working]
 
 
-def forget(folder: StateFolder, at: CutOff) -> None:
+def rewrite_history(folder: StateFolder, at: CutOff) -> None:
     """Write the history anew without what lies before the cut; takes the state lock for its last lines only."""
     path = folder.history(at.connection)
     beside = path.with_name(f".{path.name}.tmp")
@@ -134,24 +134,23 @@ def forget(folder: StateFolder, at: CutOff) -> None:
         stack.callback(os.close, new)
         behind = _copy(old, new, at.offset)
         os.fsync(new)
-        with locks.changing(folder):
+        with locks.hold_state_lock(folder):
             if _copy(old, new, behind) > behind:
                 os.fsync(new)
-            beside.replace(path)
-            sync_folder(path.parent)
+            put_in_place(beside, path)
 
 
 def _prune(folder: StateFolder, name: str, keep: Keep, working: int | None, now: datetime, deadline: float) -> bool:
     """Remove what goes of the past of *name*; False when the time was over before all was done."""
-    at = cut(folder, name, keep, now=now)
+    at = find_cut_off(folder, name, keep, now=now)
     if at is None:
         return True
-    for count, number in enumerate(going(folder, at, working=working)):
+    for count, number in enumerate(list_expired_runs(folder, at, working=working)):
         if count and time.monotonic() > deadline:  # one at least, or there would be no end
             return False
         shutil.rmtree(folder.run(name, number))
     if at.offset * WORTH >= folder.history(name).stat().st_size:
-        forget(folder, at)
+        rewrite_history(folder, at)
     return True
 
 
@@ -175,7 +174,7 @@ def _numbers(folder: StateFolder, name: str) -> list[int]:
         return sorted(int(entry.name) for entry in scan if entry.name.isascii() and entry.name.isdigit())
 
 
-def names(folder: StateFolder, *, start: str = "") -> list[str]:
+def list_connections(folder: StateFolder, *, start: str = "") -> list[str]:
     """Return the connections that have a past, from the name *start* on."""
     with os.scandir(folder.runs) as scan:
         return sorted(entry.name for entry in scan if entry.name >= start and entry.is_dir(follow_symlinks=False))

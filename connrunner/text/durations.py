@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_WRITTEN = re.compile(r"([0-9]{1,6})([smhd])")
+
+
+def parse(text: str) -> int:
+    """Return how many seconds `90s`, `15m`, `6h` or `2d` are; ValueError for anything else."""
+    found = _WRITTEN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a duration: a whole number and s, m, h or d, like 15m")
+    return int(found[1]) * SECONDS[found[2]]
+
 
 def in_words(seconds: float) -> str:
     """Return a run time as people say it: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
@@ -13,3 +26,34 @@ def in_words(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def in_two_units(seconds: float) -> str:
+    """Return a duration of any length in its two largest units: 0.4 s, 12 s, 3 min 5 s, 1 h 2 min, 2 d 3 h."""
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    for large, small, size, part in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            return f"{whole // size} {large} {whole % size // part} {small}"
+    return f"{whole} s"
+
+
+def roughly(seconds: float) -> str:
+    """Return a duration in the largest unit of which it has two, rounded down: 90 seconds, 59 minutes, 3 days."""
+    whole = int(seconds)
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if whole >= 2 * size:
+            return f"{whole // size:,} {unit}"
+    return f"{whole} seconds"
+
+
+def exactly(seconds: int) -> str:
+    """Return a duration in the largest unit that leaves nothing over: 90 s, 15 min, 6 h, 2 d."""
+    size, unit = next(pair for pair in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
+    return f"{seconds // size} {unit}"
+
+
+def in_minutes(seconds: float) -> str:
+    """Return durations that a reader compares in one unit: 2 min, 1,440 min; below two minutes as `in_words`."""
+    return f"{round(seconds / 60):,} min" if seconds >= 120 else in_words(seconds)

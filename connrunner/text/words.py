@@ -2,13 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Callable, Iterable
 
 LONGEST = 60  # characters of a misspelt word that are compared
 
+_TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # the reading direction
 
-def nearest(word: str, known: Collection[str]) -> str | None:
-    """Return the one of *known* that a person who wrote *word* most likely meant."""
+
+# --- what strangers wrote, in messages ---------------------------------------------------------------------------
+
+
+def one_line(
+    text: str, limit: int | None = None, *, more: str = "...", is_safe: Callable[[str], bool] = str.isprintable
+) -> str:
+    """Return *text* as one line of at most *limit* characters, with *more* for what is cut off.
+
+    What is not safe becomes a space, and spaces stand alone. So nobody's words can move a terminal's cursor, turn the
+    reading direction, or look like a second line of a log.
+    """
+    line = " ".join(replace_unsafe(text, " ", is_safe=is_safe).split())
+    if limit is None or len(line) <= limit:
+        return line
+    return line[: limit - len(more)].rstrip() + more
+
+
+def replace_unsafe(
+    text: str, by: str = "\ufffd", *, keep: str = "", is_safe: Callable[[str], bool] = str.isprintable
+) -> str:
+    """Return *text* with *by* for each character that is neither safe nor in *keep*."""
+    if text.isprintable():
+        return text
+    return "".join(char if char in keep or is_safe(char) else by for char in text)
+
+
+def escape(text: str) -> str:
+    """Return *text* with everything that is not printable as an escape, such as `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def is_safe_in_terminal(char: str) -> bool:
+    """Return whether *char* is no control, format or separating character and no lone surrogate."""
+    return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def is_safe_in_mail(char: str) -> bool:
+    """Return whether *char* may be in a mail: as in a terminal, and what joins letters in many languages too."""
+    is_joining = unicodedata.category(char) == "Cf" and char not in _TURNING and char != "\ufeff"
+    return is_joining or is_safe_in_terminal(char)
+
+
+# --- sentences ---------------------------------------------------------------------------------------------------
+
+
+def listed(names: Iterable[str], conjunction: str = "and") -> str:
+    """Return `a`, `a and b`, `a, b and c`; an empty text for no names."""
+    *others, last = list(names) or [""]
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def plural(count: int, noun: str) -> str:
+    """Return how many there are of what *noun* is one: `1 file`, `2,000 files`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# --- did you mean ------------------------------------------------------------------------------------------------
+
+
+def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the one of *known* that a person who wrote *word* most likely meant.
+
+    That is the same but for capitals, hyphens and spaces; or the only one that begins with it; or the most similar one,
+    by a ratio of at least *cutoff*.
+    """
     folded = {_fold(name): name for name in known}
     wanted = _fold(word)
     if wanted in folded:
@@ -17,14 +87,18 @@ def nearest(word: str, known: Collection[str]) -> str | None:
         longer = [name for key, name in folded.items() if key.startswith(wanted)]
         if len(longer) == 1:
             return longer[0]
-
-    from difflib import get_close_matches
-
-    close = get_close_matches(wanted[:LONGEST], list(folded), n=1, cutoff=0.6)
+    close = similar(wanted, folded, cutoff=cutoff)
     return folded[close[0]] if close else None
 
 
-def hint(word: str, known: Collection[str]) -> str:
+def similar(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return at most *most* of *known* that look like *word*, the most similar one first."""
+    from difflib import get_close_matches  # expensive, and needed after a mistake only
+
+    return get_close_matches(word[:LONGEST], list(known), n=most, cutoff=cutoff)
+
+
+def hint(word: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` when one of *known* is near to *word*, else an empty text."""
     near = nearest(word, known)
     return f"; did you mean {near!r}?" if near is not None else ""

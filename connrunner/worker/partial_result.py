@@ -9,7 +9,7 @@ from typing import Any
 from connrunner.core.counts import Counts
 from connrunner.core.report import Level, Report
 
-OFTEN = 1.0  # seconds between two words to the log about the counters
+WRITE_EVERY = 1.0  # seconds between two words to the log about the counters
 
 
 class PartialResult:
@@ -17,7 +17,7 @@ class PartialResult:
 
     def __init__(self, tell: Callable[[Counts], None] = lambda _: None) -> None:
         self._tell = tell
-        self._told_at = -OFTEN
+        self._written_at = -WRITE_EVERY
         self.begin()
 
     def begin(self) -> None:
@@ -35,8 +35,8 @@ class PartialResult:
         """Note what a program says that it has counted."""
         self.counts = counts
         now = time.monotonic()
-        if now - self._told_at >= OFTEN:
-            self._told_at = now
+        if now - self._written_at >= WRITE_EVERY:
+            self._written_at = now
             self._tell(counts)
 
     def imported(self, counts: Counts | None) -> None:

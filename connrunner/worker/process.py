@@ -21,18 +21,17 @@ from typing import Any
 from connrunner import connectors, profiles
 from connrunner.config import load, secrets
 from connrunner.connectors import RunContext, command
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
 from connrunner.core.report import Level, Report
-from connrunner.core.run import Result, outcome_of
+from connrunner.core.run_records import Result, outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
-from connrunner.state.runs import RunLog
+from connrunner.state.run_files import RunLog
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
@@ -147,11 +146,11 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     name = job.connection.name
     source = connectors.source(work.source["type"])
     settings = secrets.filled(work.source, plain)
-    errand = _errand(job, report)
+    context = _run_context(job, report)
     with _private(), _store(job, report) as store:
         known, mark = store.known(work, connection=name), store.mark(connection=name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
-    fetched = source.fetch(settings, errand, known=known, mark=mark)
+    fetched = source.fetch(settings, context, known=known, mark=mark)
     with _private(), _store(job, report) as store:
         try:
             done = store.import_files(
@@ -177,7 +176,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     try:
         refused = {file.name for file in done.files if file.counts.refused}
         accepted = tuple(file for file in fetched.files if file.name not in refused)
-        source.settle(settings, errand, replace(fetched, files=accepted))
+        source.settle(settings, context, replace(fetched, files=accepted))
     except RunError as error:
         message = f"the rows are imported, but not all is done at the source: {error}"
         return replace(result, outcome=Outcome.PARTIAL, message=message, code=error.code)
@@ -188,9 +187,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     facts: dict[str, Any] = {"connection": job.connection.name, "run": job.run, "at": job.started_at}
     destination = connectors.destination(work.destination["type"])
     settings = secrets.filled(work.destination, plain)
-    errand = _errand(job, report)
+    context = _run_context(job, report)
     # Asked before a row is written: a mistake in the settings costs nothing.
-    target = destination.target(settings, errand)
+    target = destination.target(settings, context)
     form = destination.form(settings, work.format)
     local = job.spool / f"export{_packing(target, form)}"
     with _store(job, report) as store:
@@ -201,7 +200,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
         if not done.written:
             return _counted(store.exported(**facts), "there was nothing to send")
         so_far.delivering(done.counts, done.rows_written, target)
-        delivered = destination.deliver(settings, errand, local)
+        delivered = destination.deliver(settings, context, local)
         so_far.delivered(delivered.where)
         with _private():
             counts = store.exported(**facts, refused=delivered.refused, rejects=job.rejects)
@@ -216,7 +215,7 @@ def _packing(target: str, form: Format) -> str:
     return next((suffix for suffix in (".gz", ".zst") if target.endswith(suffix)), "")
 
 
-def _errand(job: Job, report: Report) -> RunContext:
+def _run_context(job: Job, report: Report) -> RunContext:
     return RunContext(
         connection=job.connection.name,
         run=job.run,
@@ -251,7 +250,7 @@ def _command(
     if done.timed_out:
         failure = f"it was ended after its timeout of {job.connection.timeout:,} s", "timeout"
     elif done.signal is not None:
-        failure = f"a signal ended the program: {signal_name(done.signal)}{said}", "signal"
+        failure = f"a signal ended the program: {describe_signal(done.signal)}{said}", "signal"
     elif done.exit_status:
         failure = f"the program ended with exit status {done.exit_status}{said}", "exit-status"
     else:
@@ -304,7 +303,7 @@ class MaskedReport:
         self._report.progress(stage, done, of)
 
 
-def signal_name(number: int) -> str:
+def describe_signal(number: int) -> str:
     """Return SIGKILL for 9, and the number itself for signals without a name."""
     try:
         return signal.Signals(number).name
@@ -315,7 +314,7 @@ def signal_name(number: int) -> str:
 def _begin_trace() -> trace.Trace:
     """Give the run its place in a trace, for every program that it starts."""
     said = os.environ.get("TRACEPARENT", "")
-    found = trace.of_run(said, trace=token_hex(16), span=token_hex(8))
+    found = trace.continue_trace(said, trace=token_hex(16), span=token_hex(8))
     os.environ["TRACEPARENT"] = found.parent
     if not found.continues:
         os.environ.pop("TRACESTATE", None)  # it belongs to another trace
@@ -376,10 +375,12 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
         case Terminated():
             done = Result(outcome=Outcome.INTERRUPTED, counts=so_far.counts, message=so_far.words, code="shutdown")
             with suppress(ConnrunnerError):
-                stops = (stop for stop in requests.stops(job.state) if stop.connection == job.connection.name)
+                stops = (
+                    stop for stop in requests.read_stop_requests(job.state) if stop.connection == job.connection.name
+                )
                 if stop := next((stop for stop in stops if stop.run == job.run), None):
-                    log.message(stop.told, level="warning")
-                    return runs.stopped(stop, done)
+                    log.message(stop.description, level="warning")
+                    return run_records.mark_stopped(stop, done)
             said = f"; {so_far.words}" if so_far.words else ""
             return replace(done, message=f"connrunner was told to end (SIGTERM){said}")
         case RunError():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from connrunner.core import retry as retries
 from connrunner.core.model import Retry
 from connrunner.core.report import Report
-from connrunner.core.run import Result
+from connrunner.core.run_records import Result
 
 
 @dataclass(kw_only=True)
@@ -28,9 +28,9 @@ class Attempts:
         while True:
             self.number += 1
             result = work()
-            wait = retries.next_wait(self.retry, self.number, result, left=self.deadline - self.clock())
+            wait = retries.decide_wait(self.retry, self.number, result, left=self.deadline - self.clock())
             if wait is None or self.retry is None:
-                return replace(result, message=retries.told(self.retry, self.number, result))
+                return replace(result, message=retries.describe_attempts(self.retry, self.number, result))
             text = (
                 f"attempt {self.number} of {self.retry.times + 1} failed: {result.message}; the next one in {wait:g} s"
             )

@@ -41,8 +41,8 @@ SCHEMA = {
 }
 
 
-def fetch(settings: Mapping[str, Any], errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
-    path = errand.spool / "letters.jsonl"
+def fetch(settings: Mapping[str, Any], context: RunContext, *, known: Known, mark: Any) -> FetchResult:
+    path = context.spool / "letters.jsonl"
     first = mark or 0
     rows = [{"id": chr(97 + place), "name": str(place)} for place in range(first, first + settings["letters"])]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -52,18 +52,18 @@ def fetch(settings: Mapping[str, Any], errand: RunContext, *, known: Known, mark
     return FetchResult(files=(file,), mark=first + len(rows))
 
 
-def settle(settings: Mapping[str, Any], errand: RunContext, fetched: FetchResult) -> None:
-    errand.report.message(f"settled {len(fetched.files)} file")
+def settle(settings: Mapping[str, Any], context: RunContext, fetched: FetchResult) -> None:
+    context.report.message(f"settled {len(fetched.files)} file")
 
 
 def form(settings: Mapping[str, Any], wanted: Format) -> Format:
     return Format(type="jsonl")
 
 
-def target(settings: Mapping[str, Any], errand: RunContext) -> str:
+def target(settings: Mapping[str, Any], context: RunContext) -> str:
     return "letters-out.jsonl"
 
 
-def deliver(settings: Mapping[str, Any], errand: RunContext, local: Path) -> SendResult:
-    shutil.copyfile(local, errand.workspace / "letters-out.jsonl")
+def deliver(settings: Mapping[str, Any], context: RunContext, local: Path) -> SendResult:
+    shutil.copyfile(local, context.workspace / "letters-out.jsonl")
     return SendResult(where="letters-out.jsonl")

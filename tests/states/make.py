@@ -403,6 +403,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def with_descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(one for child in children for one in with_descendants(int(child)))]
+
+
 def declare(scene: Scene) -> None:
     scene.write("connrunner.yaml", SETTINGS)
     scene.write("profile.yaml", PROFILE)
@@ -518,8 +523,7 @@ def last_hours(scene: Scene, mail: Callable[[], None]) -> None:
         tick.Tick(Path({str(PLACE)!r}), StateFolder(root), say=print).take_in()
         """,
     )
-    children = Path(f"/proc/{worker}/task/{worker}/children").read_text().split()
-    for pid in (worker, *map(int, children)):
+    for pid in with_descendants(worker):
         os.kill(pid, signal.SIGKILL)
     scene.type("2026-01-15T11:52:00Z", "stop", "slow", "--reason", "the machine is slow", "--detach")
     scene.type("2026-01-15T11:53:00Z", "run", "wish", "--detach")

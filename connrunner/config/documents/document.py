@@ -26,8 +26,9 @@ from yaml.events import (
 from connrunner.config.documents import redact, syntax, workspace_file
 from connrunner.config.documents.events import Event, Places
 from connrunner.config.finding import Finding, Path
-from connrunner.config.wording import describe, printable, show
+from connrunner.config.wording import describe, show
 from connrunner.errors import Problem
+from connrunner.text.words import escape
 
 MAX_BYTES = workspace_file.LIMIT
 MAX_DEPTH = 32
@@ -180,7 +181,7 @@ def _read(document: Document) -> Document:
         said = syntax.explain(error, document.text)
         reading.found.append((said.line + 1, said.column + 1, said.message, said.hint, "syntax"))
     except yaml.YAMLError as error:
-        reading.found.append((1, 1, "this is not YAML", printable(str(error).partition("\n")[0]), "syntax"))
+        reading.found.append((1, 1, "this is not YAML", escape(str(error).partition("\n")[0]), "syntax"))
     refused = frozenset(_path(chain) for chain in reading.refused)
     document = replace(document, data=data, places=places, refused=refused)
     return replace(document, problems=tuple(document.problem_at(*found) for found in reading.found))

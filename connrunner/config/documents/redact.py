@@ -6,6 +6,7 @@ import re
 
 from connrunner.config.documents.events import Event, Places
 from connrunner.config.secret_words import IN_ADDRESS, is_reference, looks_secret
+from connrunner.text.words import replace_unsafe
 
 _KEY = re.compile(r"""([\w.-]+)["']?\s*:\s+["']?""")
 
@@ -22,7 +23,7 @@ def lines(shown: list[str], places: Places | None) -> list[str]:
             _blank(shown, event)
     shown = [IN_ADDRESS.sub(lambda found: "*" * len(found.group()), line) for line in shown]
     shown = [_IN_QUERY.sub(_blank_parameter, line) for line in shown]
-    return ["".join(char if char.isprintable() or char == "\t" else "\ufffd" for char in line) for line in shown]
+    return [replace_unsafe(line, keep="\t") for line in shown]
 
 
 def _blank_parameter(found: re.Match[str]) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.config.documents import workspace_file
-from connrunner.config.wording import printable
 from connrunner.errors import WorkspaceError
+from connrunner.text.words import escape
 
 PATIENCE = 20.0  # seconds for all that one load asks of git
 LARGEST_TREE = 64 * 1024 * 1024  # bytes of the list of one folder; some 700,000 files
@@ -179,7 +179,7 @@ def _entries(tree: bytes, width: int) -> Iterator[tuple[str, TreeEntry]]:
 
 def _explained(said: str, folder: str) -> VersionError:
     """Return what git's complaint means to the person who can act."""
-    shown = printable(folder)
+    shown = escape(folder)
     if "dubious ownership" in said:
         message = f"git does not trust {shown}, for another user owns it"
         hint = f"as the user who runs connrunner, type `git config --global --add safe.directory {shown}`"
@@ -188,6 +188,6 @@ def _explained(said: str, folder: str) -> VersionError:
         return VersionError(
             f"{shown} is in no git repository", hint="repair its .git, clone it there, or take `source: git` out"
         )
-    lines = [printable(line.strip()) for line in said.splitlines() if line.strip()]
+    lines = [escape(line.strip()) for line in said.splitlines() if line.strip()]
     why = f": {lines[0][:300]}" if lines else ": git gave no answer in time"
     return VersionError(f"git cannot read the commit of {shown}{why}", hint="`git fsck` says what is damaged")

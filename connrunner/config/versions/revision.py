@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 from connrunner.errors import ArgumentError
+from connrunner.text.words import nearest
 
 PARTS = (
     "connrunner.yaml",
@@ -48,8 +48,8 @@ def resolve(folder: Path, revision: str) -> str:
     if done.returncode == 0:
         return done.stdout.decode().strip()
     names = _git(folder, "for-each-ref", "--format=%(refname:short)").stdout.decode().split()
-    close = get_close_matches(revision, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "`git log --oneline` lists what there is"
+    meant = nearest(revision, names)
+    hint = f"did you mean {meant!r}?" if meant else "`git log --oneline` lists what there is"
     if _git(folder, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
         hint += " (this clone is shallow: fetch the whole history, with `fetch-depth: 0` in a GitHub workflow)"
     raise ArgumentError(f"there is no commit {revision!r}", hint=hint)

@@ -12,7 +12,7 @@ from connrunner.config import stamps
 from connrunner.config.documents import workspace_file
 from connrunner.config.versions import commit, git
 from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
-from connrunner.config.wording import printable
+from connrunner.text.words import escape
 
 Stamp = tuple[int, int] | tuple[str]
 UNKNOWN: Stamp = (0, 0)
@@ -133,12 +133,12 @@ class CommitVersion:
         if head is None and (lost := commit.commit(Path(folder))):
             raise _damaged(lost, "its own object")
         if head is None:
-            raise VersionError(f"{printable(folder)} has no commit yet", hint="`git commit` makes the first version")
+            raise VersionError(f"{escape(folder)} has no commit yet", hint="`git commit` makes the first version")
         self.commit: str | None = head[0]
         self.obeyed = head[0]
         top = objects.entries(f"{head[0]}:./")
         if top is None:
-            message = f"{printable(folder)} is not in commit {head[0][:12]}"
+            message = f"{escape(folder)} is not in commit {head[0][:12]}"
             raise VersionError(message, hint="`git add` and `git commit` put it there")
         self._found = {name: top[name] for name in stamps.FILES if name in top}
         for name in stamps.FOLDERS:
@@ -194,4 +194,4 @@ class CommitVersion:
 
 def _damaged(identity: str, what: str) -> VersionError:
     hint = "`git fsck` says what is damaged; a fresh clone has everything"
-    return VersionError(f"commit {identity[:12]} lacks {printable(what)}", hint=hint)
+    return VersionError(f"commit {identity[:12]} lacks {escape(what)}", hint=hint)

@@ -46,27 +46,27 @@ PROTOCOL = "airbyte"
 MANIFEST_PROGRAM = "source-declarative-manifest"
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the source and return the rows of the stream, and its last state as the mark."""
-    manifest = _manifest(settings, errand)
-    program = programs.find(settings, errand, default=MANIFEST_PROGRAM if manifest else "")
+    manifest = _manifest(settings, context)
+    program = programs.find(settings, context, default=MANIFEST_PROGRAM if manifest else "")
     stream: str = settings["stream"]
-    state = resume.state(mark, PROTOCOL, stream, errand.report)
+    state = resume.state(mark, PROTOCOL, stream, context.report)
     with ExitStack() as stack:
 
         def private(name: str, data: Any) -> str:
-            return stack.enter_context(programs.private(errand, name, data))
+            return stack.enter_context(programs.private(context, name, data))
 
-        arguments = ["--config", private("config.json", programs.config(settings, errand)), *manifest]
-        _check(program, arguments, errand, settings)
-        chosen = _configured(_streams(program, arguments, errand, settings), stream, settings.get("cursor", ""))
+        arguments = ["--config", private("config.json", programs.config(settings, context)), *manifest]
+        _check(program, arguments, context, settings)
+        chosen = _configured(_streams(program, arguments, context, settings), stream, settings.get("cursor", ""))
         is_incremental = chosen["sync_mode"] == "incremental"
         arguments += ["--catalog", private("catalog.json", {"streams": [chosen]})]
         if state is not None and is_incremental:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(errand, f"{program.name}: {stream}"))
-        source = AirbyteSource(program.name, errand, stream=stream, rows=rows)
-        _run(program, ["read", *arguments], errand, settings, source)
+        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        source = AirbyteSource(program.name, context, stream=stream, rows=rows)
+        _run(program, ["read", *arguments], context, settings, source)
         source.finish()
         found = source.state if is_incremental else None
         return FetchResult(
@@ -75,31 +75,31 @@ def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) ->
         )
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Do nothing: the mark tells the source the next time what it need not send again."""
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:  # noqa: ARG001
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
-    program = programs.find(settings, errand, default=MANIFEST_PROGRAM if _manifest(settings, errand) else "")
-    return f"{program.name} is there: {programs.place(program, errand)}"
+    program = programs.find(settings, context, default=MANIFEST_PROGRAM if _manifest(settings, context) else "")
+    return f"{program.name} is there: {programs.place(program, context)}"
 
 
 def _run(
-    program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings, source: AirbyteSource
+    program: Program, arguments: Sequence[str], context: RunContext, settings: Settings, source: AirbyteSource
 ) -> None:
     """Run the program with *source* taking what it says; RunError unless all went well."""
     rows = source.rows
-    ended = programs.run(program, arguments, errand, settings, take=source.take, meanwhile=rows.tell if rows else None)
+    ended = programs.run(program, arguments, context, settings, take=source.take, meanwhile=rows.tell if rows else None)
     if source.error is not None:
         raise source.error
     if ended.failure is not None:
         raise ended.failure
 
 
-def _check(program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings) -> None:
-    source = AirbyteSource(program.name, errand)
-    _run(program, ["check", *arguments], errand, settings, source)
+def _check(program: Program, arguments: Sequence[str], context: RunContext, settings: Settings) -> None:
+    source = AirbyteSource(program.name, context)
+    _run(program, ["check", *arguments], context, settings, source)
     match source.found.get("CONNECTION_STATUS"):
         case {"connectionStatus": {"status": "SUCCEEDED"}}:
             return
@@ -113,10 +113,10 @@ def _check(program: Program, arguments: Sequence[str], errand: RunContext, setti
 
 
 def _streams(
-    program: Program, arguments: Sequence[str], errand: RunContext, settings: Settings
+    program: Program, arguments: Sequence[str], context: RunContext, settings: Settings
 ) -> list[Mapping[str, Any]]:
-    source = AirbyteSource(program.name, errand)
-    _run(program, ["discover", *arguments], errand, settings, source)
+    source = AirbyteSource(program.name, context)
+    _run(program, ["discover", *arguments], context, settings, source)
     match source.found.get("CATALOG"):
         case {"catalog": {"streams": list() as streams}} if all(isinstance(each, Mapping) for each in streams):
             return streams
@@ -147,11 +147,11 @@ def _configured(streams: Sequence[Mapping[str, Any]], name: str, cursor: str) ->
     }
 
 
-def _manifest(settings: Settings, errand: RunContext) -> list[str]:
+def _manifest(settings: Settings, context: RunContext) -> list[str]:
     """Return the arguments that name the manifest; RunError when there is no such file."""
     if "manifest" not in settings:
         return []
-    path = errand.workspace.absolute() / settings["manifest"]
+    path = context.workspace.absolute() / settings["manifest"]
     if not path.is_file():
         raise RunError(f"there is no manifest {settings['manifest']}", hint="correct `manifest`", code="no-manifest")
     return ["--manifest-path", str(path)]

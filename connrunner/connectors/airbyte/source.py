@@ -35,11 +35,11 @@ SHOWN = 2000  # characters of a source's own words in one line of the log
 class AirbyteSource:
     """Takes the messages of the source *name*; records of *stream* go into *rows* when it reads."""
 
-    def __init__(self, name: str, errand: RunContext, *, stream: str = "", rows: RowSpool | None = None) -> None:
+    def __init__(self, name: str, context: RunContext, *, stream: str = "", rows: RowSpool | None = None) -> None:
         self.error: RunError | None = None
         self.found: dict[str, Any] = {}  # the last message of each other type: CONNECTION_STATUS, CATALOG
         self._name = name
-        self._errand = errand
+        self._context = context
         self._stream = stream
         self._quoted = {json.dumps(stream).encode(), json.dumps(stream, ensure_ascii=False).encode()}
         self.rows = rows
@@ -102,9 +102,9 @@ class AirbyteSource:
                 waiting_helps=True,
             )
         rows = self.rows.rows if self.rows else 0
-        self._errand.report.message(f"{self._name} sent {rows:,} records of the stream {self._stream!r}")
+        self._context.report.message(f"{self._name} sent {rows:,} records of the stream {self._stream!r}")
         if self._others:
-            self._errand.report.message(f"left out: {self._others:,} records of other streams", level="warning")
+            self._context.report.message(f"left out: {self._others:,} records of other streams", level="warning")
 
     def _record(self, stream: str, data: Mapping[str, Any]) -> None:
         if self.rows is not None and stream == self._stream:

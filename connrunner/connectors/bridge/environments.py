@@ -24,6 +24,7 @@ from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
+from connrunner.text.files import replace_file
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
@@ -152,9 +153,7 @@ def _make(wanted: Package, place: Path, report: Report) -> None:
             "at": instant.text(datetime.now(UTC)),
             **found,
         }
-        beside = place / f".{MARKER}"
-        beside.write_text(json.dumps(made, indent=2) + "\n")
-        beside.replace(place / MARKER)
+        replace_file(place / MARKER, (json.dumps(made, indent=2) + "\n").encode(), mode=0o644, durable=False)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise

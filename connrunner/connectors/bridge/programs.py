@@ -13,37 +13,36 @@ from connrunner.connectors import RunContext, Settings, bridge
 from connrunner.connectors.bridge import Program, ProgramExit, Take, environments
 from connrunner.errors import RunError
 from connrunner.processes import spawn
+from connrunner.text import durations
 from connrunner.text.nesting import parse_json
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
-
-def find(settings: Settings, errand: RunContext, *, default: str = "") -> Program:
+def find(settings: Settings, context: RunContext, *, default: str = "") -> Program:
     """Return the program that *settings* name; RunError when it is not installed.
 
     That is `command` as it stands, else `program` of the installed `package`; *default* is what `program` is when left
     out, and without a default the program that the package brought.
     """
-    environment = {"TMPDIR": str(_folder(errand, "temporary"))}  # what it forgets there goes with the spool
+    environment = {"TMPDIR": str(_folder(context, "temporary"))}  # what it forgets there goes with the spool
     wanted = environments.package(settings)
     if wanted is None:
         command = tuple(settings["command"])
         return Program(name=Path(command[0]).name, arguments=command, environment=environment)
     name = settings.get("program", default)
-    path = environments.program(wanted, name, errand.programs.absolute(), connection=errand.connection)
+    path = environments.program(wanted, name, context.programs.absolute(), connection=context.connection)
     search = f"{path.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return Program(name=path.name, arguments=(str(path),), environment={**environment, "PATH": search})
 
 
-def place(program: Program, errand: RunContext) -> str:
+def place(program: Program, context: RunContext) -> str:
     """Return where the file of *program* is; RunError when it cannot be started."""
-    return spawn.place(program.arguments[0], errand.workspace, os.environ.get("PATH", os.defpath))
+    return spawn.place(program.arguments[0], context.workspace, os.environ.get("PATH", os.defpath))
 
 
 def run(
     program: Program,
     arguments: Sequence[str],
-    errand: RunContext,
+    context: RunContext,
     settings: Settings,
     *,
     take: Take,
@@ -51,25 +50,25 @@ def run(
     stdin: BinaryIO | None = None,
     meanwhile: Callable[[], None] | None = None,
 ) -> ProgramExit:
-    """Run *program* for *errand*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
+    """Run *program* for *context*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
     return bridge.run(
         program,
         arguments,
-        workspace=errand.workspace,
-        report=errand.report,
+        workspace=context.workspace,
+        report=context.report,
         take=take,
         hear=hear,
-        idle=_seconds(settings["idle"]) if "idle" in settings else bridge.IDLE,
+        idle=durations.parse(settings["idle"]) if "idle" in settings else bridge.IDLE,
         stdin=stdin,
         meanwhile=meanwhile,
-        family=errand.family,
+        family=context.family,
     )
 
 
 @contextmanager
-def private(errand: RunContext, name: str, data: Any) -> Iterator[str]:
+def private(context: RunContext, name: str, data: Any) -> Iterator[str]:
     """Write *data* as JSON into a new file of the spool that only we can read, yield its path, and remove it."""
-    path = errand.spool.absolute() / name
+    path = context.spool.absolute() / name
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor has no path
@@ -79,9 +78,9 @@ def private(errand: RunContext, name: str, data: Any) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def config(settings: Settings, errand: RunContext) -> Any:
+def config(settings: Settings, context: RunContext) -> Any:
     """Return what the program is to know, with a folder of the spool for `{spool}`."""
-    return _filled(settings.get("config", {}), str(_folder(errand, "files")))
+    return _filled(settings.get("config", {}), str(_folder(context, "files")))
 
 
 def _filled(value: Any, folder: str) -> Any:
@@ -116,11 +115,7 @@ def broken(name: str, line: int) -> RunError:
     )
 
 
-def _folder(errand: RunContext, name: str) -> Path:
-    folder = errand.spool.absolute() / name
+def _folder(context: RunContext, name: str) -> Path:
+    folder = context.spool.absolute() / name
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
-
-
-def _seconds(duration: str) -> float:
-    return int(duration[:-1]) * UNITS[duration[-1]]

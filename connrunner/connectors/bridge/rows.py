@@ -49,9 +49,9 @@ _parsed = json.JSONDecoder().raw_decode
 class RowSpool:
     """The rows of one stream, in files in the order in which they came."""
 
-    def __init__(self, errand: RunContext, name: str) -> None:
+    def __init__(self, context: RunContext, name: str) -> None:
         self.rows = 0
-        self._errand = errand
+        self._context = context
         self._name = name
         self._files: list[tuple[Path, Format]] = []
         self._open: BinaryIO | None = None
@@ -95,7 +95,7 @@ class RowSpool:
 
     def tell(self) -> None:
         """Say how many rows there are so far."""
-        self._errand.report.progress("read", self.rows)
+        self._context.report.progress("read", self.rows)
 
     def close(self, *, once: bool) -> tuple[LocalFile, ...]:
         """Return the files; *once* tells whether the source will not hand over the same rows again."""
@@ -105,7 +105,7 @@ class RowSpool:
                 path=str(path),
                 name=self._name if number == 1 else f"{self._name} ({number})",
                 size=path.stat().st_size,
-                modified=instant.text(self._errand.at),
+                modified=instant.text(self._context.at),
                 format=form,
                 once=once,
             )
@@ -120,7 +120,7 @@ class RowSpool:
         return self._open
 
     def _next(self, suffix: str) -> Path:
-        return self._errand.spool.absolute() / f"rows-{len(self._files) + 1}{suffix}"
+        return self._context.spool.absolute() / f"rows-{len(self._files) + 1}{suffix}"
 
     def _shut(self) -> None:
         if self._open is not None:
@@ -132,7 +132,7 @@ class RowSpool:
 
     def _unwritable(self, error: OSError) -> RunError:
         return RunError(
-            f"cannot keep the rows in {self._errand.spool}: {error.strerror}",
+            f"cannot keep the rows in {self._context.spool}: {error.strerror}",
             hint="make room there",
             code="unwritable",
             waiting_helps=True,

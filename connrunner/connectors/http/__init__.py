@@ -81,25 +81,25 @@ LARGEST_FILE = 10 << 30  # bytes
 _API = ("rows", "paging", "watermark")
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:
     """Return the file at `url`, or the records of the API there as a file of JSON lines."""
     try:
-        with _client(settings, errand) as client:
+        with _client(settings, context) as client:
             if any(key in settings for key in _API):
                 from connrunner.connectors.http import pages
 
-                return pages.fetch(client, settings, errand, mark)
-            return _file(client, errand, known, mark)
+                return pages.fetch(client, settings, context, mark)
+            return _file(client, context, known, mark)
     except OSError as error:  # of the disk: the network's have become a RunError of their own
         raise RunError(
-            f"cannot keep the rows in {errand.spool}: {error.strerror or error}",
+            f"cannot keep the rows in {context.spool}: {error.strerror or error}",
             hint="make room there",
             code="unwritable",
             waiting_helps=True,
         ) from error
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Leave everything as it is: a server keeps what it has."""
 
 
@@ -108,7 +108,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the address without its query; RunError when it, or a setting, cannot be."""
     if settings.get("body") == "row" and settings.get("batch", 1) != 1:
         raise RunError(
@@ -116,24 +116,24 @@ def target(settings: Settings, errand: RunContext) -> str:
             hint="leave out `batch`, or write another `body`",
             code="bad-setting",
         )
-    with _client(settings, errand) as client:
+    with _client(settings, context) as client:
         return str(client.address)
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Send the rows of the file *local* in batches, in their order."""
-    with _client(settings, errand) as client:
+    with _client(settings, context) as client:
         from connrunner.connectors.http import batches
 
-        return batches.deliver(client, settings, errand, local)
+        return batches.deliver(client, settings, context, local)
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return how the server answers to GET, which changes nothing; its answer is not read.
 
     For an export, an address that takes rows only has the right to know no GET: 404, 405 and the like are fine.
     """
-    with _client({**settings, "retries": 0}, errand) as client:
+    with _client({**settings, "retries": 0}, context) as client:
         told = f"{client.address} answers "
         refused = range(400, 500) if writes else ()
         return client.ask(
@@ -144,7 +144,7 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
         )
 
 
-def _client(settings: Settings, errand: RunContext) -> Client:
+def _client(settings: Settings, context: RunContext) -> Client:
     """Return who asks for this run; nothing goes out yet."""
     try:
         from connrunner.connectors.http.client import Client
@@ -154,9 +154,9 @@ def _client(settings: Settings, errand: RunContext) -> Client:
         raise RunError(
             "the connector http needs the extra `http`", hint="pip install 'connrunner[http]'", code="missing-extra"
         ) from None
-    url = fill(str(settings["url"]), connection=errand.connection, run=errand.run, at=errand.at)
+    url = fill(str(settings["url"]), connection=context.connection, run=context.run, at=context.at)
     query = {name: _text(value) for name, value in settings.get("query", {}).items()}
-    return Client(settings, parse(url).asking(query), errand.report)
+    return Client(settings, parse(url).asking(query), context.report)
 
 
 def _text(value: object) -> str:
@@ -166,11 +166,11 @@ def _text(value: object) -> str:
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-def _file(client: Client, errand: RunContext, known: Known, mark: Any) -> FetchResult:
+def _file(client: Client, context: RunContext, known: Known, mark: Any) -> FetchResult:
     """Fetch the file; one that is known already is neither sent nor read again."""
     address = client.address
     name = str(address)
-    path = errand.spool / "fetched"
+    path = context.spool / "fetched"
     before = mark if _is_known(mark, name, known) else {}
     conditions = {
         header: before[key]
@@ -194,7 +194,7 @@ def _file(client: Client, errand: RunContext, known: Known, mark: Any) -> FetchR
         stamp = stamp or f"sha256:{digest}"
         if known(name, size, stamp):
             return LocalFile(path="", name=name, size=size, modified=stamp, digest=digest)
-        errand.report.message(f"fetched {name}: {size:,} bytes")
+        context.report.message(f"fetched {name}: {size:,} bytes")
         return LocalFile(path=str(path), name=name, size=size, modified=stamp, digest=digest)
 
     def take_with_mark(answer: Response) -> FetchResult:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_plus, urlencode, urljoin, urlsplit
 
-from connrunner.connectors.http.data import one_line
 from connrunner.errors import RunError
+from connrunner.text.hosts import is_loopback
+from connrunner.text.words import one_line
 
 PORTS = {"http": 80, "https": 443}
 LONGEST = 200  # characters of an address in a message
@@ -122,14 +123,6 @@ def check_step(origin: HttpAddress, to: HttpAddress, *, listed: Collection[str],
             hint=f"if that is right, add `redirect_hosts: [{to.place}]`; credentials are not sent there",
             code="foreign-host",
         )
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or address that always means this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_ipv6(host: str) -> bool:

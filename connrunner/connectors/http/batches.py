@@ -37,7 +37,7 @@ class Batch:
         return range(self.first, self.first + len(self.lines))
 
 
-def deliver(client: Client, settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(client: Client, settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Send the JSON lines of *local*; see the manual of the connector for what a failure in the middle means."""
     refused: list[Refusal] = []
     accepted = 0
@@ -45,12 +45,12 @@ def deliver(client: Client, settings: Settings, errand: RunContext, local: Path)
         batches = _batches(file, 1 if settings.get("body") == "row" else int(settings.get("batch", BATCH)))
         for batch in batches:
             try:
-                found = _send(client, settings, errand, batch)
+                found = _send(client, settings, context, batch)
             except RunError as error:
                 if not accepted:
                     raise
                 # What has arrived must not be sent again, so the run is not a failure: the rest is refused.
-                errand.report.message(f"{accepted:,} rows have arrived, the rest has not: {error}", level="error")
+                context.report.message(f"{accepted:,} rows have arrived, the rest has not: {error}", level="error")
                 code = "not-sent" if error.code in SURELY_NOT_TAKEN else "unconfirmed"
                 refused += (Refusal(row=row, code=code, message=error.message) for row in batch.rows)
                 for later in batches:
@@ -59,7 +59,7 @@ def deliver(client: Client, settings: Settings, errand: RunContext, local: Path)
                 break
             refused += found
             accepted += len(batch.lines) - len(found)
-            errand.report.progress("sending", batch.rows.stop)
+            context.report.progress("sending", batch.rows.stop)
     return SendResult(where=str(client.address), refused=tuple(refused))
 
 
@@ -71,11 +71,11 @@ def _batches(lines: Iterator[bytes], size: int) -> Iterator[Batch]:
         first += len(batch)
 
 
-def _send(client: Client, settings: Settings, errand: RunContext, batch: Batch) -> list[Refusal]:
+def _send(client: Client, settings: Settings, context: RunContext, batch: Batch) -> list[Refusal]:
     """Return the rows of *batch* that the partner refused; RunError when the request itself failed."""
     body = _body(batch.lines, settings.get("body", "list"))
     # The content is part of the key: a state folder that starts anew counts its runs from 1 again.
-    key = f"{errand.connection}-{errand.run}-{batch.number}-{hashlib.sha256(body).hexdigest()[:16]}"
+    key = f"{context.connection}-{context.run}-{batch.number}-{hashlib.sha256(body).hexdigest()[:16]}"
     kind = "application/x-ndjson" if settings.get("body") == "lines" else "application/json"
     mapping = settings.get("refused")
 

@@ -21,11 +21,13 @@ import connrunner
 from connrunner.connectors import Settings
 from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.auth import credentials, sound
-from connrunner.connectors.http.data import one_line, words
+from connrunner.connectors.http.data import words
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text import durations
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import one_line
 
 SILENCE = "60s"  # that a server may send nothing
 RETRIES = 4
@@ -43,7 +45,6 @@ RESERVED = ("host", "content-length", "transfer-encoding", "connection", "accept
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # A float would change the digits of an amount; those who read the rows take text as well.
 _loads = partial(json.loads, parse_float=str, parse_constant=str)
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ class Client:
         self._headers = _headers(settings.get("headers", {}), authorized="auth" in settings)
         self._credentials = credentials(settings["auth"], self._token) if "auth" in settings else None
         self._wire = ConnectionPool(
-            silence=_seconds(str(settings.get("timeout", SILENCE))),
+            silence=float(durations.parse(str(settings.get("timeout", SILENCE)))),
             allow_link_local=settings.get("allow_link_local") is True,
         )
 
@@ -267,10 +268,6 @@ class Client:
             f"{problem.message}; try {tried + 1} of {self._retries + 1} in {wait:.1f} s", level="warning"
         )
         time.sleep(wait)
-
-
-def _seconds(duration: str) -> float:
-    return float(int(duration[:-1]) * _UNITS[duration[-1]])
 
 
 def _headers(headers: Mapping[str, Any], *, authorized: bool) -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from connrunner.text.words import one_line
+
 ABSENT = object()
 _SENTENCES = ("error_description", "message", "detail", "title", "error", "errors", "reason")
 
@@ -55,9 +57,3 @@ def words(data: Any) -> str:
         else:
             break
     return str(data) if isinstance(data, str | int) else ""
-
-
-def one_line(text: str, limit: int) -> str:
-    """Return *text* as one line of at most *limit* printable characters."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[: 4 * limit]).split())
-    return line if len(line) <= limit else f"{line[:limit]}..."

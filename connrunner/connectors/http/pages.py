@@ -34,11 +34,11 @@ class Page:
     records: list[Any]
 
 
-def fetch(client: Client, settings: Settings, errand: RunContext, mark: Any) -> FetchResult:
+def fetch(client: Client, settings: Settings, context: RunContext, mark: Any) -> FetchResult:
     """Bring the records of all pages into one file, one JSON text a line."""
-    watermark = Watermark(settings["watermark"], mark, errand.at) if "watermark" in settings else None
+    watermark = Watermark(settings["watermark"], mark, context.at) if "watermark" in settings else None
     start = client.address.asking(watermark.asks() if watermark else {})
-    path = errand.spool / "records.jsonl"
+    path = context.spool / "records.jsonl"
     count = 0
     digest = hashlib.sha256()
     with path.open("xb") as file:
@@ -50,15 +50,15 @@ def fetch(client: Client, settings: Settings, errand: RunContext, mark: Any) -> 
                 file.write(line)
                 digest.update(line)
             count += len(page.records)
-            errand.report.progress("fetching", count)
-    new_mark = watermark.mark(errand.report) if watermark else None
+            context.report.progress("fetching", count)
+    new_mark = watermark.mark(context.report) if watermark else None
     if not count:
         return FetchResult(files=(), mark=new_mark)
     records = LocalFile(
         path=str(path),
         name=str(client.address),
         size=path.stat().st_size,
-        modified=instant.text(errand.at),
+        modified=instant.text(context.at),
         digest=digest.hexdigest(),
         format=Format(type="jsonl", compression="none"),
         once=True,

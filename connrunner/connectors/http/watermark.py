@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from connrunner.connectors.http.data import look_up, one_line
+from connrunner.connectors.http.data import look_up
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 FUTURE = timedelta(days=1)  # a value later than this after the start of the run is a mistake in the data
 

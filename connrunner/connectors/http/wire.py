@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
@@ -23,17 +22,9 @@ from urllib3.exceptions import (
 
 from connrunner.connectors.http.address import HttpAddress
 from connrunner.errors import RunError
+from connrunner.text.hosts import is_link_local, is_loopback
 
 CONNECT = 10.0  # seconds until a connection stands
-
-# Link-local addresses, and those outside of them where clouds tell a machine its credentials (AWS, Google, Alibaba).
-_LINK_LOCAL = tuple(
-    map(
-        ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32")
-    )
-)
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.ip_network("::/96")
 
 
 class BrokenError(RunError):
@@ -111,18 +102,6 @@ class ConnectionPool:
         return self._pools[key]
 
 
-def is_link_local(address: str) -> bool:
-    """True for an IP address, in any of its forms, at which no partner is and a cloud may tell its secrets."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and (ip in _NAT64 or ip in _COMPATIBLE):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
-        if inner is not None and is_link_local(str(inner)):
-            return True
-    return any(ip in network for network in _LINK_LOCAL)
-
-
 class _HTTPConnection(HTTPConnection):
     def __init__(self, *arguments: Any, allow_link_local: bool, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -187,7 +166,7 @@ def _check_place(host: str, address: str, *, allow_link_local: bool, only_here: 
             hint="correct `url`; set `allow_link_local: true` if the server really is there",
             code="link-local",
         )
-    if only_here and not ipaddress.ip_address(address).is_loopback:
+    if only_here and not is_loopback(address):
         raise RunError(
             f"{host} has the address {address}, which is not this machine", hint="write https://", code="no-tls"
         )

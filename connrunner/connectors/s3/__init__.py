@@ -49,14 +49,12 @@ to export.
 from __future__ import annotations
 
 import asyncio
-import difflib
-import fnmatch
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings, matching
 from connrunner.connectors.naming import fill
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -64,21 +62,20 @@ from connrunner.errors import RunError
 if TYPE_CHECKING:
     from connrunner.connectors.s3.bucket import Bucket, S3Object
 
-WILDCARD = re.compile(r"[*?\[]")
 LONGEST_KEY = 1024  # bytes, S3's limit
 VERSIONS = 3  # of an object that are tried when each is overwritten while it is read
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Bring the objects that `path` names into the spool, in the order of their keys, and let known ones be."""
     # In a loop, so that a signal ends a transfer at once; obstore's blocking calls would not let it through.
-    return asyncio.run(_fetch(settings, errand, known))
+    return asyncio.run(_fetch(settings, context, known))
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Move or delete the objects whose rows are durable, when `after` says so."""
     if settings.get("after", "leave") != "leave":
-        asyncio.run(_settle(settings, errand, fetched))
+        asyncio.run(_settle(settings, context, fetched))
 
 
 def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
@@ -86,13 +83,13 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the address of the object, its placeholders filled in; RunError when none can be written there.
 
     It looks there, for a wrong bucket, key or region is better known before the work than after it.
     """
-    key = _key_to_write(settings, errand)
-    bucket = _bucket(settings, errand)
+    key = _key_to_write(settings, context)
+    bucket = _bucket(settings, context)
     try:
         there = asyncio.run(bucket.look(key, verb="write"))
     except RunError as error:
@@ -104,26 +101,26 @@ def target(settings: Settings, errand: RunContext) -> str:
     return bucket.address(key)
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Make the file *local* the object that `path` names; the object appears whole or not at all."""
     from connrunner.connectors.s3.bucket import ObjectExistsError
 
-    key = _key_to_write(settings, errand)
-    bucket = _bucket(settings, errand)
+    key = _key_to_write(settings, context)
+    bucket = _bucket(settings, context)
     write = bucket.write_new if settings.get("overwrite") == "never" else bucket.write
     try:
         asyncio.run(write(key, local))
     except ObjectExistsError:
         raise _taken(bucket.address(key)) from None
-    errand.report.message(f"wrote {bucket.address(key)} ({local.stat().st_size:,} bytes)")
+    context.report.message(f"wrote {bucket.address(key)} ({local.stat().st_size:,} bytes)")
     return SendResult(where=bucket.address(key))
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return the bucket and the keys' answer: what can be listed, or the place where an object may go."""
     if writes:
-        return f"{target(settings, errand)}: the bucket is there, and the keys are known"
-    bucket = _bucket(settings, errand)
+        return f"{target(settings, context)}: the bucket is there, and the keys are known"
+    bucket = _bucket(settings, context)
     folder, _ = _split(_key(settings["path"]))
     asyncio.run(bucket.folder(folder))
     return f"{bucket.address(folder)} may be listed"
@@ -132,9 +129,9 @@ def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
 # --- import ------------------------------------------------------------------------------------------------------
 
 
-async def _fetch(settings: Settings, errand: RunContext, known: Known) -> FetchResult:
+async def _fetch(settings: Settings, context: RunContext, known: Known) -> FetchResult:
     pattern = _key(settings["path"])
-    bucket = _bucket(settings, errand)
+    bucket = _bucket(settings, context)
     found = sorted(await _matching(bucket, pattern), key=lambda each: each.key)
     if settings.get("after") == "move":
         moved = _folder_after(settings)
@@ -152,10 +149,10 @@ async def _fetch(settings: Settings, errand: RunContext, known: Known) -> FetchR
         if known(name, each.size, each.stamp):
             files.append(LocalFile(path="", name=name, size=each.size, modified=each.stamp))
             continue
-        path = errand.spool / f"{number:06}{_suffix(each.key)}"
-        read = await _read(bucket, each, path, errand)
+        path = context.spool / f"{number:06}{_suffix(each.key)}"
+        read = await _read(bucket, each, path, context)
         if read is not None:
-            errand.report.message(f"fetched {name} ({read.size:,} bytes)")
+            context.report.message(f"fetched {name} ({read.size:,} bytes)")
             files.append(LocalFile(path=str(path), name=name, size=read.size, modified=read.stamp))
     if not files:
         raise await _nothing_there(bucket, pattern)
@@ -174,11 +171,8 @@ async def _matching(bucket: Bucket, pattern: str) -> list[S3Object]:
 
 def _split(pattern: str) -> tuple[str, list[str]]:
     """Return the folder before the first wildcard, and the parts of the pattern behind it; none without a wildcard."""
-    parts = pattern.split("/")
-    fixed = next((index for index, part in enumerate(parts) if WILDCARD.search(part)), len(parts))
-    if fixed == len(parts):
-        return "".join(f"{part}/" for part in parts[:-1]), []
-    return "".join(f"{part}/" for part in parts[:fixed]), parts[fixed:]
+    folder, parts = matching.split(pattern)
+    return "" if folder == "." else f"{folder}/", parts if matching.WILDCARD.search(pattern) else []
 
 
 async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncIterator[S3Object]:
@@ -189,7 +183,7 @@ async def _walk(bucket: Bucket, folder: str, parts: Sequence[str]) -> AsyncItera
             if _fits(each.key.removeprefix(folder).split("/"), parts):
                 yield each
         return
-    if rest and not WILDCARD.search(part):
+    if rest and not matching.WILDCARD.search(part):
         async for each in _walk(bucket, f"{folder}{part}/", rest):
             yield each
         return
@@ -228,11 +222,10 @@ def _fits(names: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def _fits_part(name: str, part: str) -> bool:
-    hidden = name.startswith(".") and not part.startswith(".")
-    return name == part or (not hidden and fnmatch.fnmatchcase(name, part))
+    return name == part or matching.fits(name, part)
 
 
-async def _read(bucket: Bucket, seen: S3Object, path: Path, errand: RunContext) -> S3Object | None:
+async def _read(bucket: Bucket, seen: S3Object, path: Path, context: RunContext) -> S3Object | None:
     """Bring the object *seen* to *path*, or the one that took its place; None when there is none any more."""
     from connrunner.connectors.s3.bucket import ObjectChangedError
 
@@ -241,7 +234,7 @@ async def _read(bucket: Bucket, seen: S3Object, path: Path, errand: RunContext) 
         try:
             return await bucket.read(seen, path)
         except ObjectChangedError:
-            errand.report.message(f"{name} was overwritten while it was read; it is read again", level="warning")
+            context.report.message(f"{name} was overwritten while it was read; it is read again", level="warning")
         except RunError as error:
             if error.code != "no-files":
                 raise
@@ -249,7 +242,7 @@ async def _read(bucket: Bucket, seen: S3Object, path: Path, errand: RunContext) 
         now = await bucket.look(seen.key)
         if now is None:
             if seen.size:  # an empty one is a folder that somebody made by hand
-                errand.report.message(f"left out: {name} is gone since it was listed", level="warning")
+                context.report.message(f"left out: {name} is gone since it was listed", level="warning")
             return None
         seen = now
     raise RunError(
@@ -268,15 +261,9 @@ async def _nothing_there(bucket: Bucket, pattern: str) -> RunError:
         objects, folders = await bucket.folder(folder)
     except RunError:  # it may be allowed to read, and not to list
         objects, folders = [], []
-    names = sorted(each.removeprefix(folder) for each in (*(found.key for found in objects), *folders))
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    names = [each.removeprefix(folder) for each in (*(found.key for found in objects), *folders)]
     where = bucket.address(folder)
-    if near:
-        advice = f"near it: {', '.join(near)}"
-    elif names:
-        advice = f"{where} has {len(names):,} others, like {', '.join(names[:3])}"
-    else:
-        advice = f"nothing can be seen in {where}; correct `path`"
+    advice = matching.instead(wanted, names, where=where, nothing=f"nothing can be seen in {where}; correct `path`")
     return RunError(f"no object {bucket.address(pattern)}", hint=advice, code="no-files", waiting_helps=True)
 
 
@@ -289,23 +276,23 @@ def _suffix(key: str) -> str:
 # --- after an import ---------------------------------------------------------------------------------------------
 
 
-async def _settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
-    bucket = _bucket(settings, errand)
+async def _settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
+    bucket = _bucket(settings, context)
     pattern = _key(settings["path"])
     for file in fetched.files:
         key = file.name.removeprefix(bucket.address(""))
         there = await bucket.look(key)
         if there is None:
-            errand.report.message(f"{file.name} is gone already")
+            context.report.message(f"{file.name} is gone already")
         elif there.stamp != file.modified:
-            errand.report.message(f"{file.name} was overwritten since it was read; it stays", level="warning")
+            context.report.message(f"{file.name} was overwritten since it was read; it stays", level="warning")
         elif settings["after"] == "delete":
             await bucket.delete(key)
-            errand.report.message(f"deleted {file.name}")
+            context.report.message(f"deleted {file.name}")
         else:
             place = _folder_after(settings) + key.removeprefix(_split(pattern)[0])
-            place = await _move(bucket, there, place, run=errand.run)
-            errand.report.message(f"moved {file.name} to {bucket.address(place)}")
+            place = await _move(bucket, there, place, run=context.run)
+            context.report.message(f"moved {file.name} to {bucket.address(place)}")
 
 
 async def _move(bucket: Bucket, seen: S3Object, place: str, *, run: int) -> str:
@@ -342,14 +329,14 @@ def _check_sizes(bucket: Bucket, found: Sequence[S3Object]) -> None:
 # --- both --------------------------------------------------------------------------------------------------------
 
 
-def _bucket(settings: Settings, errand: RunContext) -> Bucket:
+def _bucket(settings: Settings, context: RunContext) -> Bucket:
     from connrunner.connectors.s3.bucket import Bucket
 
-    return Bucket(settings, session=f"connrunner-{errand.connection}"[:64])
+    return Bucket(settings, session=f"connrunner-{context.connection}"[:64])
 
 
-def _key_to_write(settings: Settings, errand: RunContext) -> str:
-    return _key(fill(settings["path"], connection=errand.connection, run=errand.run, at=errand.at))
+def _key_to_write(settings: Settings, context: RunContext) -> str:
+    return _key(fill(settings["path"], connection=context.connection, run=context.run, at=context.at))
 
 
 def _key(text: str, *, setting: str = "path") -> str:
@@ -361,7 +348,7 @@ def _key(text: str, *, setting: str = "path") -> str:
         wrong, hint = "begins with a slash", "leave it out: a key begins with a name"
     elif any(part in ("", ".", "..") for part in parts):
         wrong, hint = "has an empty part, or . or .. as one", "name an object, with one / between its folders"
-    elif any(not char.isprintable() for char in text):
+    elif not text.isprintable():
         wrong, hint = "has a control character", "take it out"
     elif len(text.encode()) > LONGEST_KEY:
         wrong, hint = f"is longer than {LONGEST_KEY} bytes", "shorten it"

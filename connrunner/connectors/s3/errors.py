@@ -9,6 +9,7 @@ import ssl
 from dataclasses import dataclass
 
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 LONGEST = 300  # characters of a server's own words
 
@@ -143,8 +144,8 @@ def said(text: str) -> ErrorFacts:
     status = re.search(r"status code: (\d{3})", text)
     tries = re.search(r"after (\d+) retries", text)
     inside = re.search(r"External AWS credential provider: (?:\w+: )?(.*)", text)
-    clocks = [_clean(tag(text, name)) for name in ("RequestTime", "ServerTime")]
-    code = _clean(tag(text, "Code"))
+    clocks = [one_line(tag(text, name), LONGEST) for name in ("RequestTime", "ServerTime")]
+    code = one_line(tag(text, "Code"), LONGEST)
     moved = "redirect without LOCATION" in text
     answered = status or code or moved or inside
     transport = "" if answered else _transport(text)
@@ -155,8 +156,8 @@ def said(text: str) -> ErrorFacts:
     return ErrorFacts(
         status=int(status[1]) if status else None,
         code=code,
-        message=_clean(message),
-        region=_clean(tag(text, "Region")),
+        message=one_line(message, LONGEST),
+        region=one_line(tag(text, "Region"), LONGEST),
         tries=1 + int(tries[1]) if tries else 1,
         transport=transport,
         sent="kind: Connect" not in text,
@@ -258,9 +259,3 @@ def tag(text: str, name: str) -> str:
     """Return what stands in the XML element *name* of *text*; empty when there is none."""
     found = re.search(f"<{name}>([^<]*)</{name}>", text)
     return html.unescape(found[1]) if found else ""
-
-
-def _clean(words: str) -> str:
-    """Return the words of a server as one short line without control characters."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in words).split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import difflib
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,8 @@ from urllib.parse import urlsplit
 from connrunner.connectors import Settings
 from connrunner.connectors.s3.role import Provider, Role, Service, SigningKeys
 from connrunner.errors import RunError
+from connrunner.text.hosts import is_loopback
+from connrunner.text.words import nearest
 
 ELSEWHERE = ("credential_process", "credential_source", "login_session", "sso_session", "sso_start_url")
 
@@ -77,20 +77,13 @@ def _trustworthy(url: str) -> str:
         raise RunError(
             f"{host or 'what `endpoint_url` says'} is no endpoint", hint="write https://HOST", code="bad-endpoint"
         )
-    if address.scheme == "https" or (address.scheme == "http" and _is_here(host)):
+    if address.scheme == "https" or (address.scheme == "http" and is_loopback(host)):
         return url.rstrip("/")
     raise RunError(
         f"the endpoint {url} is not safe: everybody on the way could read along",
         hint="write https://; http:// is for this machine (localhost) only",
         code="bad-endpoint",
     )
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _provider(
@@ -181,8 +174,8 @@ class Profiles:
     def _profile(self, name: str) -> Mapping[str, str]:
         found = self._all()
         if name not in found:
-            near = difflib.get_close_matches(name, found, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(sorted(found)) or 'none at all'}"
+            near = nearest(name, found)
+            hint = f"did you mean {near!r}?" if near else f"there is {', '.join(sorted(found)) or 'none at all'}"
             raise RunError(
                 f"no profile {name!r} in {self._credentials} or {self._config}", hint=hint, code="bad-profile"
             )

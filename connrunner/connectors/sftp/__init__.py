@@ -61,8 +61,9 @@ from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.files import EPOCH
+from connrunner.connectors.matching import split
 from connrunner.connectors.naming import fill
-from connrunner.connectors.sftp.listing import find, split
+from connrunner.connectors.sftp.listing import find
 from connrunner.connectors.sftp.login import account
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.connectors.sftp.session import SftpSession
@@ -71,24 +72,26 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text import durations
+from connrunner.text.words import plural
 
 SURELY_OLD = 86_400  # seconds; no clock and no time zone of a server is off by more
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
 SUFFIXES = re.compile(r"(\.[A-Za-z0-9]{1,10}){1,2}$")
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return the files that `path` names, in the order of their names; those that are not known are in the spool."""
     path = _path(settings)
-    with _server(settings, errand) as server:
+    with _server(settings, context) as server:
         closed = _closed(server, settings, path)
-        found = find(server, path, errand.report, marker=settings.get("done", ""), closed=closed)
+        found = find(server, path, context.report, marker=settings.get("done", ""), closed=closed)
         files = {entry.path: _local_file(settings, entry) for entry in found}
         new = [entry for entry in found if not known(*_version(files[entry.path]))]
-        whole = _whole(server, settings, new, errand.report)
+        whole = _whole(server, settings, new, context.report)
         for number, entry in enumerate(new):
-            local = errand.spool / f"{number:06}{_suffixes(entry.name)}"
-            if entry in whole and _copied(server, entry, local, errand.report):
+            local = context.spool / f"{number:06}{_suffixes(entry.name)}"
+            if entry in whole and _copied(server, entry, local, context.report):
                 files[entry.path] = replace(files[entry.path], path=str(local))
             else:
                 del files[entry.path]
@@ -102,27 +105,27 @@ def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) ->
     return FetchResult(files=tuple(files.values()))
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Move or delete the files as `after` says, but none that changed since it was fetched."""
     after = settings.get("after", "leave")
     if after == "leave" or not fetched.files:
         return
-    with _server(settings, errand) as server:
+    with _server(settings, context) as server:
         for file in fetched.files:
             path = _path_of(settings, file)
             there = server.look(path, follow=True)
             if there is None:
                 continue
             if _version(_local_file(settings, there)) != _version(file):
-                errand.report.message(f"{file.name} stays: it changed since it was fetched", level="warning")
+                context.report.message(f"{file.name} stays: it changed since it was fetched", level="warning")
                 continue
             # The marker first: left alone, it would say of the next file of that name that it is whole.
             for each in [path + settings["done"], path] if "done" in settings else [path]:
                 if after == "delete":
                     server.remove(each)
                 else:
-                    _move(server, each, settings["move_to"], errand.run)
-            errand.report.message(f"{file.name} {'deleted' if after == 'delete' else 'moved'}")
+                    _move(server, each, settings["move_to"], context.run)
+            context.report.message(f"{file.name} {'deleted' if after == 'delete' else 'moved'}")
 
 
 def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
@@ -130,30 +133,30 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return wanted
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the URL of the file; RunError when the server does not let us in, or no file can be there."""
-    path = _target(settings, errand)
-    with _server(settings, errand) as server:
+    path = _target(settings, context)
+    with _server(settings, context) as server:
         _check_target(server, settings, path)
     return _url(settings, path)
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
-    path = _target(settings, errand)
-    with _server(settings, errand) as server:
+    path = _target(settings, context)
+    with _server(settings, context) as server:
         if not _check_target(server, settings, path):
             server.make_folder(posixpath.dirname(path))
         server.store(local, path)
     return SendResult(where=_url(settings, path))
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return who let us in: the host key is the right one, the login was accepted, the folder is there."""
-    with _server(settings, errand) as server:
+    with _server(settings, context) as server:
         if writes:
-            _check_target(server, settings, _target(settings, errand))
-            folder = posixpath.dirname(_target(settings, errand)) or "."
+            _check_target(server, settings, _target(settings, context))
+            folder = posixpath.dirname(_target(settings, context)) or "."
         else:
             folder, _ = split(_path(settings))
             server.list(folder)
@@ -167,12 +170,12 @@ def _whole(server: RemoteFiles, settings: Settings, new: Sequence[RemoteEntry], 
     """Return those of *new* that nobody writes any more; warn about the others."""
     if "done" in settings:
         return {entry for entry in new if _is_marked(server, entry, settings["done"], report)}
-    wait = _seconds(settings.get("settle", "30s"))
+    wait = durations.parse(settings.get("settle", "30s"))
     long_ago = time.time() - SURELY_OLD - wait
     old = {entry for entry in new if entry.modified is not None and entry.modified < long_ago}
     young = [entry for entry in new if entry not in old]
     if young:
-        files = "1 file" if len(young) == 1 else f"{len(young):,} files"
+        files = plural(len(young), "file")
         report.message(f"waiting {wait} s to see that nobody writes to {files} on {server.address}")
         time.sleep(wait)
     return old | {entry for entry in young if _stands_still(server, entry, report)}
@@ -260,15 +263,11 @@ def _suffixes(name: str) -> str:
     return found[0] if found else ""
 
 
-def _seconds(duration: str) -> int:
-    return int(duration[:-1]) * SECONDS[duration[-1]]
-
-
 # --- export ------------------------------------------------------------------------------------------------------
 
 
-def _target(settings: Settings, errand: RunContext) -> str:
-    return fill(_path(settings), connection=errand.connection, run=errand.run, at=errand.at)
+def _target(settings: Settings, context: RunContext) -> str:
+    return fill(_path(settings), connection=context.connection, run=context.run, at=context.at)
 
 
 def _check_target(server: RemoteFiles, settings: Settings, path: str) -> bool:
@@ -295,8 +294,8 @@ def _check_target(server: RemoteFiles, settings: Settings, path: str) -> bool:
 
 
 @contextmanager
-def _server(settings: Settings, errand: RunContext) -> Iterator[RemoteFiles]:
-    with SftpSession(account(settings, errand.workspace), errand.report) as session:
+def _server(settings: Settings, context: RunContext) -> Iterator[RemoteFiles]:
+    with SftpSession(account(settings, context.workspace), context.report) as session:
         yield RemoteFiles(session)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from connrunner.connectors.files import UNFINISHED, WILDCARD
+from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.core.report import Report
 from connrunner.errors import RunError
@@ -29,7 +27,8 @@ def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "",
     if there is None or there.kind != "folder":
         raise _no_folder(server, pattern, root)
     taken, left_out = {}, []
-    for entry, linked in _walk(server, root, parts, closed):
+    for match in _walk(server, root, parts, closed):
+        entry = match.entry
         if entry.name.endswith(UNFINISHED) or (marker and entry.name.endswith(marker)) or entry.path in taken:
             continue
         found = _followed(server, entry)
@@ -39,7 +38,7 @@ def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "",
             continue
         elif found.kind != "file":
             left_out.append(f"{shown(entry.path)} is a {found.kind}")
-        elif linked and not _stays_in(server, entry.path, root):
+        elif match.linked and not _stays_in(server, entry.path, root):
             left_out.append(f"{shown(entry.path)} leads out of {root} by a symbolic link")
         else:
             taken[entry.path] = found
@@ -48,13 +47,6 @@ def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "",
     if not taken:
         raise _nothing_there(server, pattern, root, left_out=len(left_out))
     return [_named(entry) for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
-
-
-def split(pattern: str) -> tuple[str, list[str]]:
-    """Return the folder before the first wildcard, and the parts of *pattern* behind it; the last part without any."""
-    parts = pattern.split("/")
-    fixed = next((index for index, part in enumerate(parts) if WILDCARD.search(part)), len(parts) - 1)
-    return "/".join(parts[:fixed]) or ("/" if pattern.startswith("/") else "."), parts[fixed:]
 
 
 def shown(path: str) -> str:
@@ -98,33 +90,36 @@ def _single(server: RemoteFiles, path: str) -> RemoteEntry:
     return found
 
 
-def _walk(
-    server: RemoteFiles, folder: str, parts: Sequence[str], closed: str, *, linked: bool = False
-) -> Iterator[tuple[RemoteEntry, bool]]:
-    """Yield what matches *parts* under *folder*, and whether a symbolic link is on the way there; `**` enters none."""
-    if len(folder) > LONGEST:
-        raise RunError(f"{folder[:80]}... on {server.address} has no end", hint="narrow `path`", code="bad-name")
-    part, *rest = parts
-    for entry in server.list(folder):
-        path = posixpath.normpath(entry.path)
-        if path == closed or (entry.name.startswith(".") and not part.startswith(".")):
-            continue
-        entry = replace(entry, path=path)
-        through = linked or entry.kind == "symbolic link"
-        if part == "**":
-            if entry.kind == "folder":
-                yield from _walk(server, path, parts, closed, linked=linked)
-            elif not rest:
-                yield entry, through
-        elif fnmatch.fnmatchcase(entry.name, part):
-            if not rest:
-                yield entry, through
-            else:
-                inner = _followed(server, entry)
-                if inner and inner.kind == "folder":
-                    yield from _walk(server, path, rest, closed, linked=through)
-    if part == "**" and rest:
-        yield from _walk(server, folder, rest, closed, linked=linked)
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    linked: bool = False  # a symbolic link is on the way here
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    entry: RemoteEntry
+    linked: bool  # it is a symbolic link, or one is on the way to it
+
+
+def _walk(server: RemoteFiles, root: str, parts: Sequence[str], closed: str) -> Iterator[_Match]:
+    """Yield what matches *parts* under *root*, but for the folder *closed* and what is in it."""
+
+    def entries(folder: _Folder) -> Iterator[tuple[str, _Match]]:
+        if len(folder.path) > LONGEST:
+            where = f"{folder.path[:80]}... on {server.address}"
+            raise RunError(f"{where} has no end", hint="narrow `path`", code="bad-name")
+        for entry in server.list(folder.path):
+            path = posixpath.normpath(entry.path)
+            if path != closed:
+                linked = folder.linked or entry.kind == "symbolic link"
+                yield entry.name, _Match(replace(entry, path=path), linked)
+
+    def enter(match: _Match, follow: bool) -> _Folder | None:
+        found = _followed(server, match.entry) if follow else match.entry
+        return _Folder(match.entry.path, match.linked) if found and found.kind == "folder" else None
+
+    return walk(_Folder(root), parts, entries=entries, enter=enter)
 
 
 def _followed(server: RemoteFiles, entry: RemoteEntry) -> RemoteEntry | None:
@@ -159,16 +154,8 @@ def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:
 
 def _nothing_there(server: RemoteFiles, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
     """Return the error for a pattern that finds no file, with what is there instead."""
-    names = sorted(shown(entry.name) for entry in server.list(folder) if not entry.name.startswith("."))
-    near = difflib.get_close_matches(pattern.rsplit("/", 1)[-1], names, n=3, cutoff=0.5)
-    if left_out:
-        advice = f"{left_out} that match are no files to import, see the warnings"
-    elif near:
-        advice = f"near it: {', '.join(near)}"
-    elif names:
-        advice = f"it has {len(names)} others, like {', '.join(names[:3])}"
-    else:
-        advice = "the folder is empty"
+    names = [shown(entry.name) for entry in server.list(folder) if not entry.name.startswith(".")]
+    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
     return RunError(
         f"no file {pattern!r} in {folder} on {server.address}", hint=advice, code="no-files", waiting_helps=True
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from connrunner.connectors import Settings
 from connrunner.connectors.sftp.trust import ALL_KINDS, HostKey, TrustedHostKeys, address, trust
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 if TYPE_CHECKING:
     import asyncssh
@@ -50,10 +51,10 @@ class TrustFailure:
     offered: HostKey | None = None
 
 
-def one_line(error: BaseException) -> str:
-    """Return what *error* says; a server may have written it, so only the printable part of it, and not too long."""
+def describe(error: BaseException) -> str:
+    """Return what *error* says, which a server may have written, as one line."""
     text = str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error or type(error).__name__)
-    return "".join(char if char.isprintable() else " " for char in text)[:200].strip()
+    return one_line(text, 200, more="")
 
 
 def account(settings: Settings, workspace: Path) -> Account:
@@ -169,21 +170,21 @@ async def log_in(
                 keepalive_interval=KEEP_ALIVE,
             )
     except asyncssh.HostKeyNotVerifiable as error:
-        return TrustFailure(reason=one_line(error), offered=offered[0] if offered else None)
+        return TrustFailure(reason=describe(error), offered=offered[0] if offered else None)
     except asyncssh.KeyExchangeFailed as error:
-        return TrustFailure(reason=one_line(error))
+        return TrustFailure(reason=describe(error))
     except asyncssh.PermissionDenied as error:
         raise _refused(account) from error
     except (asyncssh.ProtocolError, asyncssh.ProtocolNotSupported) as error:
         if "authentication failures" in error.reason:  # what OpenSSH says after too many keys
             raise _refused(account) from error
         raise RunError(
-            f"what answers at {account.address} does not speak SSH as it should: {one_line(error)}",
+            f"what answers at {account.address} does not speak SSH as it should: {describe(error)}",
             hint="see that `host` and `port` are right",
             code="not-ssh",
         ) from error
     except (asyncssh.DisconnectError, OSError) as error:
-        if "timeout" in one_line(error):
+        if "timeout" in describe(error):
             raise RunError(
                 f"{account.address} did not finish the login within {LOGIN:g} s",
                 hint="see that `port` is that of an SSH server, or try later",
@@ -191,9 +192,9 @@ async def log_in(
                 waiting_helps=True,
             ) from error
         if algorithms != ALL_KINDS:  # a server without such a key hangs up, and its reason does not always arrive
-            return TrustFailure(reason=one_line(error))
+            return TrustFailure(reason=describe(error))
         raise RunError(
-            f"{account.address} broke off the login: {one_line(error)}",
+            f"{account.address} broke off the login: {describe(error)}",
             hint="see that `port` is right and that the server lets this machine in, or try later",
             code="connection-lost",
             waiting_helps=True,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from connrunner.connectors.sftp.login import Account, TrustFailure, dial, log_in, one_line
+from connrunner.connectors.sftp.login import Account, TrustFailure, describe, dial, log_in
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
@@ -103,7 +103,7 @@ class SftpSession:
             ) from error
         except asyncssh.SFTPError as error:
             raise RunError(
-                f"{host} cannot {doing}: {one_line(error)}",
+                f"{host} cannot {doing}: {describe(error)}",
                 hint="see that the path is right and the server's disk has room, or ask its owner",
                 code="server-error",
                 waiting_helps=True,
@@ -118,7 +118,7 @@ class SftpSession:
         if self._stalled:
             text = f"{host} sent nothing for {SILENCE:g} s when asked to {doing}"
             return RunError(text, hint=hint, code="stalled", waiting_helps=True)
-        text = f"the connection to {host} broke when asked to {doing}: {one_line(error)}"
+        text = f"the connection to {host} broke when asked to {doing}: {describe(error)}"
         return RunError(text, hint=hint, code="connection-lost", waiting_helps=True)
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -189,7 +189,7 @@ class SftpSession:
                 raise self._broken("start SFTP", error) from error
             self._drop()
             raise RunError(
-                f"{self.account.address} let {self.account.user} in, but gives no SFTP: {one_line(error)}",
+                f"{self.account.address} let {self.account.user} in, but gives no SFTP: {describe(error)}",
                 hint="ask the server's owner to allow SFTP for this user",
                 code="no-sftp",
             ) from error

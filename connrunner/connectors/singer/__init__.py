@@ -56,33 +56,33 @@ from connrunner.text.nesting import parse_json
 PROTOCOL = "singer"
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the tap and return the rows of the stream, and its last STATE as the mark."""
-    program = programs.find(settings, errand)
+    program = programs.find(settings, context)
     stream: str = settings["stream"]
-    state = resume.state(mark, PROTOCOL, stream, errand.report)
+    state = resume.state(mark, PROTOCOL, stream, context.report)
     with ExitStack() as stack:
 
         def private(name: str, data: Any) -> str:
-            return stack.enter_context(programs.private(errand, name, data))
+            return stack.enter_context(programs.private(context, name, data))
 
-        config = private("config.json", programs.config(settings, errand))
+        config = private("config.json", programs.config(settings, context))
         arguments = ["--config", config]
         match settings.get("catalog"):
             case None:
-                catalog = discover(program, config, errand, settings)
+                catalog = discover(program, config, context, settings)
             case False:
                 catalog = None
             case path:
-                catalog = _catalog_file(errand.workspace, path)
+                catalog = _catalog_file(context.workspace, path)
         if catalog is not None:
             catalog = catalogs.select(catalog, stream, cursor=settings.get("cursor", ""))
             arguments += ["--catalog", private("catalog.json", catalog)]
         if state is not None:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(errand, f"{program.name}: {stream}"))
-        tap = Tap(program.name, stream, rows, errand)
-        ended = programs.run(program, arguments, errand, settings, take=tap.take, meanwhile=rows.tell)
+        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        tap = Tap(program.name, stream, rows, context)
+        ended = programs.run(program, arguments, context, settings, take=tap.take, meanwhile=rows.tell)
         if ended.failure is not None:
             raise ended.failure
         tap.finish(stream_is_known=catalog is not None)
@@ -93,7 +93,7 @@ def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) ->
         )
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Do nothing: the mark tells the tap the next time what it need not send again."""
 
 
@@ -102,32 +102,32 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return the name of the stream; RunError when the target is not installed."""
-    programs.find(settings, errand)
+    programs.find(settings, context)
     return f"{settings['stream']}.jsonl"
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Send the rows to the target, all of them or, as far as anybody can know, none."""
-    program = programs.find(settings, errand)
+    program = programs.find(settings, context)
     stream = settings["stream"]
     where = f"the stream {stream!r} of {program.name}"
-    receipt = {"connection": errand.connection, "run": errand.run}
-    path = errand.spool / "messages.singer"
+    receipt = {"connection": context.connection, "run": context.run}
+    path = context.spool / "messages.singer"
     rows = targets.messages(local, path, stream, keys=settings.get("keys", ()), receipt=receipt)
     if not rows:
-        errand.report.message(f"there are no rows, so {program.name} was not started")
+        context.report.message(f"there are no rows, so {program.name} was not started")
         return SendResult(where=where)
-    with programs.private(errand, "config.json", programs.config(settings, errand)) as config:
-        targets.send(program, path, errand, settings, config=config, rows=rows, receipt=receipt)
+    with programs.private(context, "config.json", programs.config(settings, context)) as config:
+        targets.send(program, path, context, settings, config=config, rows=rows, receipt=receipt)
     return SendResult(where=where)
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:  # noqa: ARG001
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
-    program = programs.find(settings, errand)
-    return f"{program.name} is there: {programs.place(program, errand)}"
+    program = programs.find(settings, context)
+    return f"{program.name} is there: {programs.place(program, context)}"
 
 
 def _catalog_file(workspace: Path, name: str) -> Any:

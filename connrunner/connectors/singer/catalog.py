@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from connrunner.errors import RunError
+from connrunner.text.words import nearest
 
 
 def select(catalog: Any, stream: str, *, cursor: str = "") -> dict[str, Any]:
@@ -44,8 +44,8 @@ def reads_all(catalog: Mapping[str, Any] | None, stream: str) -> bool:
 def missing(stream: str, known: Iterable[str]) -> RunError:
     """Return the error for a stream that is not among the *known* ones."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(stream, names, n=1)
-    advice = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names[:8])}" if names else "it has none"
+    near = nearest(stream, names)
+    advice = f"did you mean {near!r}?" if near else f"there is {', '.join(names[:8])}" if names else "it has none"
     return RunError(f"there is no stream {stream!r}", hint=advice, code="no-stream")
 
 

@@ -34,13 +34,13 @@ BATCHES = {
 class Tap:
     """Takes the messages of the tap *name* and puts the records of *stream* into *rows*."""
 
-    def __init__(self, name: str, stream: str, rows: RowSpool, errand: RunContext) -> None:
+    def __init__(self, name: str, stream: str, rows: RowSpool, context: RunContext) -> None:
         self.state: Any = None  # the last one; all records that it speaks of stood before it
         self._name = name
         self._stream = stream
         self._quoted = {json.dumps(stream).encode(), json.dumps(stream, ensure_ascii=False).encode()}
         self._rows = rows
-        self._errand = errand
+        self._context = context
         self._others: dict[str, int] = {}  # streams that are not wanted, and their records
         self._lines = 0
         self._batches = 0
@@ -80,7 +80,7 @@ class Tap:
 
     def finish(self, *, stream_is_known: bool) -> None:
         """Say what came and what was left out; RunError when that cannot be all there is."""
-        report = self._errand.report
+        report = self._context.report
         if not self._spoke and not stream_is_known:
             raise RunError(
                 f"{self._name} ended without one Singer message",
@@ -112,7 +112,7 @@ class Tap:
             self._described = True
             columns = schema.get("properties") if isinstance(schema, dict) else None
             if isinstance(columns, dict):
-                self._errand.report.message(f"the stream {stream!r} has the columns {', '.join(columns)}")
+                self._context.report.message(f"the stream {stream!r} has the columns {', '.join(columns)}")
 
     def _batch(self, said: Mapping[str, Any]) -> None:
         encoding, manifest = said.get("encoding"), said.get("manifest")
@@ -129,7 +129,7 @@ class Tap:
             scheme, found, place = str(url).rpartition("://")
             if found and scheme != "file":
                 raise self._bad_batch(f"its files are at {url}", "a folder of this machine, as file:///...")
-            path = self._errand.workspace / place
+            path = self._context.workspace / place
             if not path.is_file():
                 raise self._bad_batch(f"there is no file {path}", "a folder that stays until the run has ended")
             self._rows.adopt(path, form)
@@ -147,7 +147,7 @@ class _NoCatalogError(Exception):
     """The tap does not know what it was asked, and began to read."""
 
 
-def discover(program: Program, config: str, errand: RunContext, settings: Settings) -> Any:
+def discover(program: Program, config: str, context: RunContext, settings: Settings) -> Any:
     """Ask the tap for its catalog and return it; None when it has none. RunError when it fails over something else."""
     said: list[bytes] = []
     size = 0
@@ -166,7 +166,7 @@ def discover(program: Program, config: str, errand: RunContext, settings: Settin
             )
 
     try:
-        ended = programs.run(program, ["--config", config, "--discover"], errand, settings, take=take)
+        ended = programs.run(program, ["--config", config, "--discover"], context, settings, take=take)
     except _NoCatalogError:
         found = None
     else:
@@ -174,7 +174,7 @@ def discover(program: Program, config: str, errand: RunContext, settings: Settin
             raise ended.failure
         found = _catalog(said)
     if found is None:
-        errand.report.message(f"{program.name} has no catalog: it reads all its streams, and the others are left out")
+        context.report.message(f"{program.name} has no catalog: it reads all its streams, and the others are left out")
     return found
 
 

@@ -50,7 +50,7 @@ def messages(local: Path, path: Path, stream: str, *, keys: Sequence[str], recei
 
 
 def send(
-    program: Program, path: Path, errand: RunContext, settings: Settings, *, config: str, rows: int, receipt: Any
+    program: Program, path: Path, context: RunContext, settings: Settings, *, config: str, rows: int, receipt: Any
 ) -> None:
     """Let the target read *path*; RunError unless it gave the receipt, and counted *rows* if it counted at all."""
     stream = settings["stream"]
@@ -74,12 +74,12 @@ def send(
         ended = programs.run(
             program,
             ["--config", config],
-            errand,
+            context,
             settings,
             take=take,
             hear=hear,
             stdin=stdin,
-            meanwhile=lambda: errand.report.progress("sent", rows * stdin.tell() // size, rows),
+            meanwhile=lambda: context.report.progress("sent", rows * stdin.tell() // size, rows),
         )
     if ended.failure is not None:
         raise ended.failure

@@ -84,22 +84,22 @@ from connrunner.errors import RunError
 BATCH = 10_000  # rows
 
 
-def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
+def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Return one file with the rows of the table or query; none when there are no rows."""
-    database = address_of(settings, errand.workspace)
+    database = address_of(settings, context.workspace)
     wanted = _wanted(settings)
     of = reading.fingerprint(wanted, database.url)
-    since = reading.last(mark, wanted, of, errand.report)
-    path = errand.spool.absolute() / "rows"
+    since = reading.last(mark, wanted, of, context.report)
+    path = context.spool.absolute() / "rows"
     reader = _module(database, "read")
 
     def read() -> RowsFile:
-        found: RowsFile = reader.read(database, wanted, since, of, path, errand)
+        found: RowsFile = reader.read(database, wanted, since, of, path, context)
         return found
 
-    found = persistently(read, errand.report)
+    found = persistently(read, context.report)
     behind = f", from {wanted.column} {since.value} on and a little before" if since else ""
-    errand.report.message(f"{found.rows:,} rows of {wanted}{behind}")
+    context.report.message(f"{found.rows:,} rows of {wanted}{behind}")
     kept = found.mark.as_json() if found.mark else None
     if not found.rows:
         return FetchResult(files=(), mark=kept)
@@ -107,14 +107,14 @@ def fetch(settings: Settings, errand: RunContext, *, known: Known, mark: Any) ->
         path=str(path),
         name=str(wanted),
         size=path.stat().st_size,
-        modified=instant.text(errand.at),
+        modified=instant.text(context.at),
         format=found.form,
         once=wanted.column is not None,  # without a watermark the next run reads all rows again
     )
     return FetchResult(files=(file,), mark=kept)
 
 
-def settle(settings: Settings, errand: RunContext, fetched: FetchResult) -> None:
+def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:
     """Leave the rows where they are."""
 
 
@@ -123,27 +123,27 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
     return Format(type="jsonl", compression="none")
 
 
-def target(settings: Settings, errand: RunContext) -> str:
+def target(settings: Settings, context: RunContext) -> str:
     """Return how people call the table, after a look at it; RunError when rows cannot arrive there."""
-    database = address_of(settings, errand.workspace)
+    database = address_of(settings, context.workspace)
     load = _load(settings)
     writer = _module(database, "write")
-    return str(persistently(lambda: writer.check(database, load), errand.report))
+    return str(persistently(lambda: writer.check(database, load), context.report))
 
 
-def deliver(settings: Settings, errand: RunContext, local: Path) -> SendResult:
+def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Bring the rows of *local* into the table, those that it refuses left out."""
-    database = address_of(settings, errand.workspace)
+    database = address_of(settings, context.workspace)
     load = _load(settings)
-    where, refused = _module(database, "write").write(database, load, local, errand.report)
+    where, refused = _module(database, "write").write(database, load, local, context.report)
     return SendResult(where=where, refused=refused)
 
 
-def probe(settings: Settings, errand: RunContext, *, writes: bool) -> str:
+def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Return the database that lets us in; for an export, the table that takes its rows."""
     if writes:
-        return f"{target(settings, errand)}: the table takes the rows"
-    database = address_of(settings, errand.workspace)
+        return f"{target(settings, context)}: the table takes the rows"
+    database = address_of(settings, context.workspace)
     wanted = _wanted(settings)
     if database.is_postgres:
         _module(database, "read")  # says which extra is missing

@@ -9,12 +9,13 @@ from urllib.parse import unquote_plus
 
 from connrunner.connectors import Settings
 from connrunner.errors import RunError
+from connrunner.text import durations
+from connrunner.text.hosts import is_loopback
 
 CONNECT = 10  # seconds for making a connection
 SILENCE = 60  # seconds without a byte, beyond the time that a statement may take
 STATEMENT = "30m"  # the default of `statement_timeout`
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SECRET = re.compile(r"(?:^|[?&;])[^=&;]*(?:passw|pwd|secret|token)[^=&;]*=", re.IGNORECASE)
 
 
@@ -64,17 +65,16 @@ def address_of(settings: Settings, workspace: Path) -> DatabaseAddress:
 
 def seconds(duration: str) -> int:
     """Return how many seconds 90s, 15m, 6h or 2d are."""
-    found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(duration))
-    if not found:
-        raise RunError(
-            f"{duration!r} is no duration", hint="write a whole number and s, m, h or d, like 15m", code="bad-duration"
-        )
-    return int(found[1]) * _SECONDS[found[2]]
+    try:
+        return durations.parse(str(duration))
+    except ValueError:
+        hint = "write a whole number and s, m, h or d, like 15m"
+        raise RunError(f"{duration!r} is not a duration", hint=hint, code="bad-duration") from None
 
 
 def is_here(host: str | None) -> bool:
-    """True for this machine: no host, the folder of a Unix socket, or a loopback address."""
-    return not host or host.startswith(("/", "@", "127.")) or host.lower() in ("localhost", "::1", "[::1]")
+    """Return whether *host* is this machine: none at all, the folder of a Unix socket, or a loopback address."""
+    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def _has_password(url: str) -> bool:

@@ -19,6 +19,7 @@ from connrunner.connectors.sql import failure
 from connrunner.connectors.sql.address import DatabaseAddress, is_here
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 _READ_ONLY = {
     "sqlite": "PRAGMA query_only = ON",
@@ -45,7 +46,7 @@ def connection(address: DatabaseAddress, *, read_only: bool = False) -> Iterator
             except exc.DBAPIError as error:
                 raise _explained(error, where) from None
             except exc.SQLAlchemyError as error:
-                raise RunError(f"{where}: {failure.one_line(str(error))}", code="refused") from None
+                raise RunError(f"{where}: {one_line(str(error), failure.LONGEST)}", code="refused") from None
     finally:
         engine.dispose()
 

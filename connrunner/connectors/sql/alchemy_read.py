@@ -34,7 +34,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?") 
 
 
 def read(
-    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, errand: RunContext
+    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, context: RunContext
 ) -> RowsFile:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
     where = alchemy.named(address)
@@ -60,9 +60,9 @@ def read(
                     highest = _higher(highest, row[place], wanted)
                 rows += 1
                 if rows % OFTEN == 0:
-                    errand.report.progress("reading", rows)
-        errand.report.progress("reading", rows, rows)
-        return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, errand.at))
+                    context.report.progress("reading", rows)
+        context.report.progress("reading", rows, rows)
+        return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, context.at))
 
 
 def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause:

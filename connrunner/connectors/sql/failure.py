@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 TRIES = 3  # how often work is done again after a failure that waiting may heal, unless it got on meanwhile
 PAUSE = 1.0  # seconds; the pause before the first repetition is at most twice that, and doubles
@@ -51,12 +52,6 @@ def is_about_a_row(state: str | None) -> bool:
 def refusal_code(state: str) -> str:
     """Return the stable word for SQLSTATE *state*, by the state itself or by its class."""
     return _REFUSALS.get(state) or _REFUSALS.get(state[:2]) or "refused"
-
-
-def one_line(text: str) -> str:
-    """Return the words of a database as one short line without control characters."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def persistently(work: Callable[[], T], report: Report, *, so_far: Callable[[], int] = lambda: 0) -> T:
@@ -146,7 +141,7 @@ _ON_THE_WAY = {
 def explained(state: str | None, words: str, where: str) -> RunError:
     """Return the error for what the database *where* said about a statement; *state* is its SQLSTATE, if any."""
     reason = _STATES.get(state or "08") or _STATES.get((state or "08")[:2])
-    told = f"{where}: {one_line(words)}"
+    told = f"{where}: {one_line(words, LONGEST)}"
     if reason is None:
         return RunError(told, code="refused")
     return RunError(told, hint=reason.hint, code=reason.code, waiting_helps=reason.waits)
@@ -154,7 +149,7 @@ def explained(state: str | None, words: str, where: str) -> RunError:
 
 def unreachable(words: str, where: str) -> RunError:
     """Return the error for a connection that was not made; no state is told then, only *words*."""
-    said = one_line(words.partition("\n")[0].rpartition(" failed: ")[2])
+    said = one_line(words.partition("\n")[0].rpartition(" failed: ")[2], LONGEST)
     sign = next((sign for pattern, sign in _SIGNS if re.search(pattern, said, re.IGNORECASE)), None)
     reason = _ON_THE_WAY.get(sign or "silent") or _STATES[sign or "08"]
     # A server that answered and refused is not asked again and again: some lock the user out.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from connrunner.errors import RunError
+from connrunner.text.words import nearest
 
 SHOWN = 20  # names that a message lists
 _PART = r'"(?:[^"\x00]|"")+"|[^".\x00]+'
@@ -40,9 +40,7 @@ def table_name(text: str) -> TableName:
 def near(name: str, names: Iterable[str], kind: str) -> str:
     """Return the advice for *name*, which is none of *names*: the one that is meant, or what there is."""
     names = sorted(names)
-    alike = [one for one in names if one.lower() == name.lower()]
-    close = alike or difflib.get_close_matches(name.lower(), [one.lower() for one in names], 1)
-    meant = next((one for one in names if close and one.lower() == close[0].lower()), None)
+    meant = nearest(name, names)
     if meant is not None:
         return f"did you mean {meant!r}?"
     if not names:

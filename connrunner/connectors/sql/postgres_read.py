@@ -57,7 +57,7 @@ _JSON = ("int2", "int4", "int8", "numeric", "json", "jsonb", "timestamp")  # wha
 
 
 def read(
-    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, errand: RunContext
+    address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, context: RunContext
 ) -> RowsFile:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
     with session(address, read_only=True) as here:
@@ -70,7 +70,7 @@ def read(
         mark = _Watermark(here, wanted, columns, since, of) if wanted.column is not None else None
         if mark is not None:
             selected += mark.condition()
-        rows, last = _copy(here, selected, form, path, errand.report)
+        rows, last = _copy(here, selected, form, path, context.report)
         return RowsFile(rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None)
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from connrunner.connectors import Refusal
-from connrunner.connectors.sql.failure import MOST_REFUSED, one_line, refusal_code
+from connrunner.connectors.sql.failure import LONGEST, MOST_REFUSED, refusal_code
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
+from connrunner.text.words import one_line
 
 LARGEST = 16 << 20  # bytes of a batch, whatever the number of its rows
 
@@ -159,7 +160,7 @@ def refusal(line: Line, state: str, words: str, column: str | None = None) -> Re
             if text not in (None, ""):
                 words = words.replace(f'"{text}"', '"…"')
     told = f"{column}: {words}" if column else words
-    return Refusal(row=line[0], code=refusal_code(state), message=one_line(told))
+    return Refusal(row=line[0], code=refusal_code(state), message=one_line(told, LONGEST))
 
 
 def no_key(line: Line, key: tuple[str, ...]) -> Refusal:

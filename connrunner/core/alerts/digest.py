@@ -12,7 +12,7 @@ from connrunner.core.model import Connection, Notify, Run
 TREND = 10  # runs
 
 
-def covered(target: str, connections: Mapping[str, Connection]) -> list[str]:
+def list_covered(target: str, connections: Mapping[str, Connection]) -> list[str]:
     """Return the connections that a digest to *target* is about: those that name it, or all when none does."""
 
     def names(rules: Iterable[Notify]) -> bool:
@@ -22,12 +22,12 @@ def covered(target: str, connections: Mapping[str, Connection]) -> list[str]:
     return named or sorted(connections)
 
 
-def late_after(rules: Iterable[Notify]) -> int:
+def find_late_after(rules: Iterable[Notify]) -> int:
     """Return after how many seconds a run is late, by the strictest of *rules*; 0 when none says so."""
     return min((rule.late_after for rule in rules if rule.late_after), default=0)
 
 
-def summary(newest_first: Sequence[Run], *, start: datetime, end: datetime, late_after: int) -> dict[str, Any]:
+def summarize_runs(newest_first: Sequence[Run], *, start: datetime, end: datetime, late_after: int) -> dict[str, Any]:
     """Return how the runs that ended after *start* and by *end* went, as plain JSON, with a trend."""
     known = [run for run in newest_first if run.ended_at <= end]
     runs = [run for run in known if run.ended_at > start]

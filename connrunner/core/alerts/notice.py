@@ -25,7 +25,7 @@ Event = Literal[
     # what no run says by itself
     "late",
     "digest",
-    "folded",  # a storm: many notices in one
+    "folded",  # over the limit of an hour: many notices in one
     "outage",  # no tick for a while, and slots missed
 ]
 
@@ -114,7 +114,7 @@ def from_mapping(data: Mapping[str, Any]) -> Notice:
     )
 
 
-def ledger(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) -> Ledger:
+def fold_deliveries(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) -> Ledger:
     """Return how *notice* stands at *now*, from those of *records* (oldest first) that are about it."""
     attempts: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:

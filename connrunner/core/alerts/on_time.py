@@ -7,36 +7,42 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connrunner.core import instant, schedules
-from connrunner.core.alerts import rate_limit
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state, rate_limit
+from connrunner.core.alerts.alert_state import WINDOW, Alarm, AlertState, Digest
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.recipients import RecipientChoice, following, notice_id, notices, streak_facts, told_to
-from connrunner.core.alerts.state import WINDOW, Alarm, AlertState, Digest
+from connrunner.core.alerts.recipients import (
+    RecipientChoice,
+    choose_recipient,
+    describe_streak,
+    follow_alarm,
+    group_notices,
+    make_notice_id,
+)
 from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
 from connrunner.core.planning.due import QueuedRun, Slot
 
-HOLE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
+OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 
 
-def reminders(
-    connections: Mapping[str, Connection], told: AlertState, *, now: datetime, token: str
+def find_reminders(
+    connections: Mapping[str, Connection], alerts: AlertState, *, now: datetime, token: str
 ) -> Iterator[Notice]:
     """Yield the reminders that are due: something has been broken for long, and its people were told long ago."""
-    for name in sorted(told.alarms):
-        picks: dict[str, RecipientChoice] = {}
-        for rule, alarm, at in _reminded(connections.get(name), told):
+    for name in sorted(alerts.alarms):
+        choices: dict[str, RecipientChoice] = {}
+        for rule, alarm, at in _reminded(connections.get(name), alerts):
             if at <= now:
-                facts = streak_facts(alert_state.streak(told, name, alert_state.sense(rule)))
-                picks[alarm["recipient"]] = following("reminder", alarm, facts)
-        run = max((streak["last_run"] for streak in told.streaks.get(name, {}).values()), default=0)
-        yield from notices(picks.values(), connection=name, run=run, token=token)
+                facts = describe_streak(alert_state.current_streak(alerts, name, alert_state.sense_of(rule)))
+                choices[alarm["recipient"]] = follow_alarm("reminder", alarm, facts)
+        run = max((streak["last_run"] for streak in alerts.streaks.get(name, {}).values()), default=0)
+        yield from group_notices(choices.values(), connection=name, run=run, token=token)
 
 
-def _reminded(connection: Connection | None, told: AlertState) -> Iterator[tuple[Notify, Alarm, datetime]]:
+def _reminded(connection: Connection | None, alerts: AlertState) -> Iterator[tuple[Notify, Alarm, datetime]]:
     """Yield who is reminded of a connection that fails, and when."""
     if connection is None or not connection.enabled:
         return
-    alarms = told.alarms.get(connection.name, {})
+    alarms = alerts.alarms.get(connection.name, {})
     for rule in connection.notify:
         if rule.when == "change" and rule.reminder:
             for target in rule.to:
@@ -53,11 +59,11 @@ class PromisedSlot:
     run: int = 0
 
 
-def lates(
+def find_late_notices(
     promised: Iterable[PromisedSlot],
     connections: Mapping[str, Connection],
     default: tuple[Notify, ...],
-    told: AlertState,
+    alerts: AlertState,
     *,
     now: datetime,
     token: str,
@@ -65,10 +71,10 @@ def lates(
     """Yield a notice for each slot whose run is not over `late_after` it, once for each slot and recipient."""
     for one in promised:
         name, due_at = one.entry.connection, one.entry.due_at
-        known = told.late.get(name)
+        known = alerts.late.get(name)
         seen = set(known["recipients"]) if known and known["due_at"] == instant.text(due_at) else set()
-        picks: dict[str, RecipientChoice] = {}
-        for rule, at in _deadlines(one, connections, default, told):
+        choices: dict[str, RecipientChoice] = {}
+        for rule, at in _deadlines(one, connections, default, alerts):
             if now < at:
                 continue
             facts = {
@@ -80,34 +86,34 @@ def lates(
             for target in rule.to:
                 for recipient in target.recipients:
                     if recipient not in seen:
-                        picks.setdefault(mailbox(recipient), told_to("late", recipient, target, facts))
-        yield from notices(picks.values(), connection=name, run=one.run, token=token)
+                        choices.setdefault(mailbox(recipient), choose_recipient("late", recipient, target, facts))
+        yield from group_notices(choices.values(), connection=name, run=one.run, token=token)
 
 
 def _deadlines(
-    one: PromisedSlot, connections: Mapping[str, Connection], default: tuple[Notify, ...], told: AlertState
+    one: PromisedSlot, connections: Mapping[str, Connection], default: tuple[Notify, ...], alerts: AlertState
 ) -> Iterator[tuple[Notify, datetime]]:
     """Yield when a slot is late, for each rule that asks for it. A manual run was promised to nobody."""
     if one.entry.trigger != "schedule":
         return
     connection = connections.get(one.entry.connection)
     since = one.entry.due_at
-    if is_held_up(one.entry, told):  # it was told with the others: the time counts from the end of the outage
-        since = instant.parse(told.outage_until)
+    if is_part_of_outage(one.entry, alerts):  # it was told with the others: the time counts from the end of the outage
+        since = instant.parse(alerts.outage_until)
     for rule in connection.notify if connection else default:
         if rule.late_after:
             yield rule, since + timedelta(seconds=rule.late_after)
 
 
-def is_held_up(entry: QueuedRun, told: AlertState) -> bool:
+def is_part_of_outage(entry: QueuedRun, alerts: AlertState) -> bool:
     """Tell whether *entry* is one of those that people were told of together: no tick came when it was due."""
-    if not told.outage_until:
+    if not alerts.outage_until:
         return False
-    until = instant.parse(told.outage_until)
+    until = instant.parse(alerts.outage_until)
     return entry.due_at < until and instant.minute(entry.queued_at) >= instant.minute(until)
 
 
-def outage(
+def make_outage_notices(
     rules: Iterable[Notify], slots: Iterable[Slot], *, since: datetime | None, now: datetime, token: str
 ) -> tuple[Notice, ...]:
     """
@@ -115,7 +121,7 @@ def outage(
 
     *slots* are those that this tick found due; *rules* the workspace's own.
     """
-    missed = hole(slots, since=since, now=now)
+    missed = count_slots_in_outage(slots, since=since, now=now)
     if not missed or since is None:
         return ()
     facts = {
@@ -123,17 +129,17 @@ def outage(
         "to": instant.text(now),
         "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
     }
-    picks: dict[str, RecipientChoice] = {}
+    choices: dict[str, RecipientChoice] = {}
     for rule in rules:
         for target in rule.to:
             for recipient in target.recipients:
-                picks.setdefault(mailbox(recipient), told_to("outage", recipient, target, facts))
-    return notices(picks.values(), connection="", run=0, token=token)
+                choices.setdefault(mailbox(recipient), choose_recipient("outage", recipient, target, facts))
+    return group_notices(choices.values(), connection="", run=0, token=token)
 
 
-def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, int]:
+def count_slots_in_outage(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, int]:
     """Return how many slots of each connection passed in a time without ticks; nothing when there was no such time."""
-    if since is None or instant.minute(now) - instant.minute(since) <= HOLE:
+    if since is None or instant.minute(now) - instant.minute(since) <= OUTAGE:
         return {}
     missed: dict[str, int] = {}
     minute = instant.minute(now)
@@ -145,27 +151,27 @@ def hole(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dic
     return {name: number for name, number in missed.items() if number}
 
 
-def digests(
-    targets: Mapping[str, Target], told: AlertState, *, now: datetime, token: str
+def plan_digests(
+    targets: Mapping[str, Target], alerts: AlertState, *, now: datetime, token: str
 ) -> tuple[dict[str, Digest | None], tuple[Notice, ...]]:
     """Return the promises of digests that changed (None: forgotten), and the digests that are due, however late."""
     changed: dict[str, Digest | None] = {}
     due = []
-    for name in sorted({*told.digests, *targets}):
-        promise, target = told.digests.get(name), targets.get(name)
+    for name in sorted({*alerts.digests, *targets}):
+        promise, target = alerts.digests.get(name), targets.get(name)
         if target is None or target.digest is None:
             if promise:
                 changed[name] = None
             continue
         coming = _next(target.digest, now)
-        document = schedules.document(target.digest)
+        document = schedules.as_document(target.digest)
         if promise is None or instant.parse(promise["since"]) > now:
             changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
         elif instant.parse(promise["next"]) <= now:
             facts = {"from": promise["since"], "to": instant.text(now)}
             due.append(
                 Notice(
-                    id=notice_id("digest", name, token),
+                    id=make_notice_id("digest", name, token),
                     connection="",
                     run=0,
                     event="digest",
@@ -187,11 +193,11 @@ def _next(digest: DaysOfWeek, now: datetime) -> str:
     return instant.text(coming)
 
 
-def notices_at(
+def decide_timed_notices(
     now: datetime,
     *,
     workspace: Workspace,
-    told: AlertState,
+    alerts: AlertState,
     promised: Iterable[PromisedSlot],
     slots: Iterable[Slot],
     since: datetime | None,
@@ -201,30 +207,30 @@ def notices_at(
 
     *slots* are those that it found due, *since* is when the last tick looked.
     """
-    outages = outage(workspace.default_notify, slots, since=since, now=now, token=token)
+    outages = make_outage_notices(workspace.default_notify, slots, since=since, now=now, token=token)
     if outages:
-        told = replace(told, outage_until=instant.text(now))
-    promises, due = digests(workspace.targets, told, now=now, token=token)
-    late = lates(promised, workspace.connections, workspace.default_notify, told, now=now, token=token)
+        alerts = replace(alerts, outage_until=instant.text(now))
+    promises, due = plan_digests(workspace.targets, alerts, now=now, token=token)
+    late = find_late_notices(promised, workspace.connections, workspace.default_notify, alerts, now=now, token=token)
     return (
         *outages,
-        *rate_limit.folded(told, now=now, token=token),
+        *rate_limit.make_folded_notices(alerts, now=now, token=token),
         *late,
-        *reminders(workspace.connections, told, now=now, token=token),
+        *find_reminders(workspace.connections, alerts, now=now, token=token),
         *due,
     ), promises
 
 
-def wakes(
+def find_wake_times(
     connections: Mapping[str, Connection],
     default: tuple[Notify, ...],
     promised: Iterable[PromisedSlot],
-    told: AlertState,
+    alerts: AlertState,
 ) -> Iterator[datetime]:
     """Yield when there will be something to tell although nothing happens."""
-    for name in told.alarms:
-        yield from (at for _, _, at in _reminded(connections.get(name), told))
+    for name in alerts.alarms:
+        yield from (at for _, _, at in _reminded(connections.get(name), alerts))
     for one in promised:
-        yield from (at for _, at in _deadlines(one, connections, default, told))
-    yield from (instant.parse(promise["next"]) for promise in told.digests.values())
-    yield from (instant.parse(window["since"]) + WINDOW for window in told.windows.values() if window["folded"])
+        yield from (at for _, at in _deadlines(one, connections, default, alerts))
+    yield from (instant.parse(promise["next"]) for promise in alerts.digests.values())
+    yield from (instant.parse(window["since"]) + WINDOW for window in alerts.windows.values() if window["folded"])

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts import alert_state
+from connrunner.core.alerts.alert_state import WINDOW, AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.recipients import notice_id
-from connrunner.core.alerts.state import WINDOW, AlertState
+from connrunner.core.alerts.recipients import make_notice_id
 from connrunner.core.model import Target
 
 LIMIT = Target().limit
@@ -20,7 +20,7 @@ SUMMARY = 200  # characters of a message in a list of notices
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoticeSplit:
-    """What becomes of some notices: owed each by itself, or folded into one that comes when the storm is over."""
+    """What becomes of some notices: owed each by itself, or folded into one that comes when the hour is over."""
 
     owes: tuple[Notice, ...] = ()
     folds: tuple[tuple[Notice, str], ...] = ()  # with the message that stands beside it in the list
@@ -33,37 +33,37 @@ class NoticeSplit:
         return data
 
 
-def calm(
-    notices: Iterable[Notice], told: AlertState, *, limits: Mapping[str, int], at: datetime, message: str = ""
+def split_notices(
+    notices: Iterable[Notice], alerts: AlertState, *, limits: Mapping[str, int], at: datetime, message: str = ""
 ) -> NoticeSplit:
     """Return which of *notices* are owed by themselves: no more to one target within an hour than its limit."""
     owes: list[Notice] = []
     folds: list[tuple[Notice, str]] = []
-    after = AlertState(windows=dict(told.windows))
+    after = AlertState(windows=dict(alerts.windows))
     when = instant.text(at)
     for notice in notices:
-        window = after.windows.get(alert_state.key(notice))
+        window = after.windows.get(alert_state.rate_key(notice))
         full = (
             notice.event not in ("digest", "outage", "folded")
             and window is not None
-            and alert_state.is_open(window, at)
+            and alert_state.is_window_open(window, at)
             and window["mails"] >= limits.get(notice.target, LIMIT)
         )
         if full:
             folds.append((notice, message[:SUMMARY]))
         else:
             owes.append(notice)
-        alert_state.noticed(after, notice, when, folded=full, message=message[:SUMMARY])
+        alert_state.record_notice(after, notice, when, folded=full, message=message[:SUMMARY])
     return NoticeSplit(owes=tuple(owes), folds=tuple(folds))
 
 
-def folded(told: AlertState, *, now: datetime, token: str) -> Iterator[Notice]:
-    """Yield one notice for each storm that is over: an hour after its first mail."""
-    for number, (_, window) in enumerate(sorted(told.windows.items())):
+def make_folded_notices(alerts: AlertState, *, now: datetime, token: str) -> Iterator[Notice]:
+    """Yield one notice for each target whose hour with too many notices is over."""
+    for number, (_, window) in enumerate(sorted(alerts.windows.items())):
         since = instant.parse(window["since"])
         if window["folded"] and not since <= now < since + WINDOW:
             yield Notice(
-                id=notice_id("folded", f"{token}-{number}" if number else token),
+                id=make_notice_id("folded", f"{token}-{number}" if number else token),
                 connection="",
                 run=0,
                 event="folded",

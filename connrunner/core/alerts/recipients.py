@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connrunner.core.alerts.alert_state import Alarm, Streak
 from connrunner.core.alerts.notice import Event, Notice
-from connrunner.core.alerts.state import Alarm, Streak
 from connrunner.core.model import Target
 
 
@@ -28,12 +28,12 @@ class RecipientChoice:
         return self.event in ("failing", "recovered")
 
 
-def told_to(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> RecipientChoice:
+def choose_recipient(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> RecipientChoice:
     copy = recipient in target.cc and recipient not in target.to
     return RecipientChoice(event=event, recipient=recipient, target=target.name, copy=copy, facts=facts)
 
 
-def following(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> RecipientChoice:
+def follow_alarm(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> RecipientChoice:
     return RecipientChoice(
         event=event,
         recipient=alarm["recipient"],
@@ -44,20 +44,20 @@ def following(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Recipient
     )
 
 
-def streak_facts(streak: Streak | None) -> dict[str, Any]:
+def describe_streak(streak: Streak | None) -> dict[str, Any]:
     if streak is None:  # an alarm in a sense of failure that its rule no longer has
         return {"since": None, "failures": 0, "first_run": 0, "between": {}}
     return {key: streak[key] for key in ("since", "failures", "first_run", "between")}
 
 
-def notices(picks: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
+def group_notices(choices: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
     """Return one notice for all who are told the same as one target."""
     groups: dict[tuple[Any, ...], list[RecipientChoice]] = {}
-    for pick in picks:
-        groups.setdefault((pick.event, pick.target, pick.replies_to, repr(pick.facts)), []).append(pick)
+    for choice in choices:
+        groups.setdefault((choice.event, choice.target, choice.replies_to, repr(choice.facts)), []).append(choice)
     return tuple(
         Notice(
-            id=notice_id(
+            id=make_notice_id(
                 *filter(None, (connection, str(run or ""))),
                 group[0].event,
                 f"{token}-{number}" if number else token,
@@ -65,9 +65,9 @@ def notices(picks: Iterable[RecipientChoice], *, connection: str, run: int, toke
             connection=connection,
             run=run,
             event=group[0].event,
-            recipients=tuple(pick.recipient for pick in group),
+            recipients=tuple(choice.recipient for choice in group),
             target=group[0].target,
-            cc=tuple(pick.recipient for pick in group if pick.copy),
+            cc=tuple(choice.recipient for choice in group if choice.copy),
             replies_to=group[0].replies_to,
             facts=group[0].facts,
         )
@@ -75,6 +75,6 @@ def notices(picks: Iterable[RecipientChoice], *, connection: str, run: int, toke
     )
 
 
-def notice_id(*parts: str) -> str:
+def make_notice_id(*parts: str) -> str:
     """Only what may stand between the dots of a Message-ID."""
     return ".".join(re.sub(r"[^A-Za-z0-9_-]", "-", part) or "-" for part in parts)

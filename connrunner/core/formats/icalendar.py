@@ -24,7 +24,7 @@ class CalendarEvent:
     revision: int = 0
 
 
-def calendar(title: str, events: Iterable[CalendarEvent], *, product: str) -> str:
+def format_calendar(title: str, events: Iterable[CalendarEvent], *, product: str) -> str:
     """Return the calendar file; calendars that subscribe to it look again every hour (RFC 7986)."""
     lines = ["BEGIN:VCALENDAR", "VERSION:2.0", f"PRODID:{_text(product)}", "CALSCALE:GREGORIAN"]
     lines += [f"NAME:{_text(title)}", f"X-WR-CALNAME:{_text(title)}", "REFRESH-INTERVAL;VALUE=DURATION:PT1H"]

@@ -15,7 +15,7 @@ class Metric:
     samples: tuple[tuple[Mapping[str, str], float], ...]
 
 
-def text(metrics: Iterable[Metric]) -> str:
+def format_metrics(metrics: Iterable[Metric]) -> str:
     """Return *metrics*, all of them gauges, as the page that Prometheus reads; one without samples is left out."""
     return "".join(line for metric in metrics if metric.samples for line in _lines(metric))
 

@@ -29,7 +29,7 @@ class Trace:
         return f"00-{self.trace}-{self.span}-{self.flags}"
 
 
-def of_run(said: str, *, trace: str, span: str) -> Trace:
+def continue_trace(said: str, *, trace: str, span: str) -> Trace:
     """Return the trace of a run: that of *said*, the `TRACEPARENT` of whoever started us, else the new one *trace*.
 
     One that is malformed is left alone, as the standard asks for: then a new trace begins.

@@ -45,7 +45,7 @@ class Slots:
         return bool(self.added or self.removed or self.moved)
 
 
-def changes(base: Workspace, head: Workspace) -> tuple[ConnectionChange, ...]:
+def find_changes(base: Workspace, head: Workspace) -> tuple[ConnectionChange, ...]:
     """Return what becomes of each connection that is not the same in *base* and *head*, by name."""
     names = sorted({*base.connections, *base.broken, *head.connections, *head.broken})
     return tuple(change for name in names if (change := _change(name, base, head)))
@@ -56,7 +56,7 @@ def _change(name: str, base: Workspace, head: Workspace) -> ConnectionChange | N
     if before is None or after is None:
         kind = _came_or_went(name, base, head)
         return ConnectionChange(connection=name, kind=kind) if kind else None
-    keys = differences(_said(before), _said(after))
+    keys = find_differences(_said(before), _said(after))
     if before.enabled != after.enabled:
         return ConnectionChange(connection=name, kind="switched-on" if after.enabled else "switched-off", keys=keys)
     return ConnectionChange(connection=name, kind="changed", keys=keys) if keys else None
@@ -75,7 +75,7 @@ def _said(connection: Connection) -> Mapping[str, Any]:
     return {key: value for key, value in connection.document.items() if key != "enabled"}
 
 
-def around(base: Workspace, head: Workspace) -> tuple[KeyDifference, ...]:
+def find_shared_differences(base: Workspace, head: Workspace) -> tuple[KeyDifference, ...]:
     """Return what differs in what connections share and no document of theirs shows: profile, mail, targets, state."""
 
     def shared(workspace: Workspace) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def around(base: Workspace, head: Workspace) -> tuple[KeyDifference, ...]:
             "profile": dict(workspace.profile_document),
         }
 
-    return differences(shared(base), shared(head))
+    return find_differences(shared(base), shared(head))
 
 
 def _target(target: Target) -> dict[str, Any]:
@@ -97,13 +97,13 @@ def _target(target: Target) -> dict[str, Any]:
         "cc": list(target.cc),
         "reply_to": target.reply_to,
         "language": target.language,
-        "digest": schedules.document(target.digest) if target.digest else None,
+        "digest": schedules.as_document(target.digest) if target.digest else None,
         "limit": target.limit,
     }
     return {key: value for key, value in said.items() if value}
 
 
-def differences(before: Any, after: Any, key: str = "") -> tuple[KeyDifference, ...]:
+def find_differences(before: Any, after: Any, key: str = "") -> tuple[KeyDifference, ...]:
     """Return the keys by which two plain values differ, each as deep as both sides have mappings."""
     return tuple(_differences(before, after, key))
 
@@ -120,9 +120,9 @@ def _differences(before: Any, after: Any, key: str) -> Iterator[KeyDifference]:
         yield KeyDifference(key=key, before=before, after=after)
 
 
-def slots(before: Sequence[datetime], after: Sequence[datetime], *, timezone: str) -> Slots:
+def compare_slots(before: Sequence[datetime], after: Sequence[datetime], *, timezone: str) -> Slots:
     """Return what becomes of slots. One is *moved* when its day, in *timezone*, keeps its number of slots."""
-    tz = zone.load(timezone)
+    tz = zone.load_zone(timezone)
     gone, come = sorted({*before} - {*after}), sorted({*after} - {*before})
     counts = [Counter(slot.astimezone(tz).date() for slot in side) for side in (before, after)]
     partners: defaultdict[date, list[datetime]] = defaultdict(list)

@@ -83,7 +83,7 @@ class Decision:
         return self.due_at is not None and self.missed_until is not None and self.due_at < slot <= self.missed_until
 
 
-def about(records: Iterable[Mapping[str, Any]], name: str) -> tuple[Decision, ...]:
+def read_decisions(records: Iterable[Mapping[str, Any]], name: str) -> tuple[Decision, ...]:
     """Return what *records*, oldest first, say about the connection *name*."""
     return tuple(_about(records, name))
 
@@ -174,7 +174,7 @@ OF_SLOTS = ("queued", "merged", "skipped", "dropped", "missed", "left_out")
 WITHOUT_A_RUN: Mapping[str, Verdict] = {"missed": "too-late", "left_out": "left-out"}
 
 
-def answer(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Explanation:
+def explain_instant(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Explanation:
     """Return why it ran, or did not, at *at*: what was decided about the slot of that minute, else about its run.
 
     *now* parts what nobody has looked at yet from what was not looked at.
@@ -297,7 +297,7 @@ class LaneHolder:
     ended_at: datetime | None
 
 
-def holders(
+def find_lane_holders(
     records: Iterable[Mapping[str, Any]], lane: str, *, start: datetime, end: datetime
 ) -> tuple[LaneHolder, ...]:
     """Return the runs that held *lane* between two instants, by their start: what a waiting run waited for."""

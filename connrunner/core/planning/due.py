@@ -10,6 +10,7 @@ from typing import Any, Literal
 from connrunner.core import schedules
 from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Schedule, Trigger
+from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)
 SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
@@ -89,7 +90,7 @@ def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> 
 
 def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zones: str) -> Promise:
     """Return the promise that holds before anything falls due: made anew where [R6] and [R7] ask for it."""
-    document = schedules.document(schedule)
+    document = schedules.as_document(schedule)
     if promise is None:
         first = schedules.next_after(schedule, now - MINUTE, on_since=now)
         new = Promise(on_since=now, schedule=document, next_due=first, zones=zones)
@@ -142,10 +143,10 @@ class QueuedRun:
     missed: int = 0
     merged: int = 0
     asked_by: str = ""
-    request: str = ""  # the wish that asked for it
+    request: str = ""  # the request that asked for it
 
 
-def in_order(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
+def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
     """Return the queue in the order in which it is run: oldest slot first, then by name."""
     return sorted(waiting, key=lambda entry: (entry.due_at, entry.connection))
 
@@ -183,13 +184,16 @@ class StopRequest:
     id: str = ""  # once it is left in the state folder
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Who asked for it, and why, in words."""
         return f"stopped by {self.asked_by}" + (f": {self.reason}" if self.reason else "")
 
 
-def stop_of_running(stops: Iterable[StopRequest], connection: str, run: int, due_at: datetime) -> StopRequest | None:
-    """Return the first wish to stop the started *run*; a wish for a run that waited finds it when it has started."""
+def find_stop_of_run(stops: Iterable[StopRequest], connection: str, run: int, due_at: datetime) -> StopRequest | None:
+    """Return the first request to stop the started *run*.
+
+    One that names a run which waited finds it when it has started.
+    """
     return next((stop for stop in stops if stop.connection == connection and _names(stop, run, due_at)), None)
 
 
@@ -197,15 +201,15 @@ def _names(stop: StopRequest, run: int, due_at: datetime) -> bool:
     return stop.due_at == due_at if stop.run is None else stop.run == run
 
 
-def stop_of_waiting(stops: Iterable[StopRequest], entry: QueuedRun) -> StopRequest | None:
-    """Return the first wish to take *entry* out of the queue."""
+def find_stop_of_entry(stops: Iterable[StopRequest], entry: QueuedRun) -> StopRequest | None:
+    """Return the first request to take *entry* out of the queue."""
     mine = (stop for stop in stops if stop.connection == entry.connection and stop.run is None)
     return next((stop for stop in mine if stop.due_at == entry.due_at), None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """What became of one due slot or wish: recorded once [P1]."""
+    """What became of one due slot or request: recorded once [P1]."""
 
     connection: str
     result: Result
@@ -222,21 +226,21 @@ class TickPlan:
     slots: tuple[Slot, ...]
 
 
-def plan(
+def plan_tick(
     *,
     promises: Mapping[str, Promise],
     waiting: Mapping[str, QueuedRun],
     running: Collection[str],
     connections: Mapping[str, Connection],
     broken: Collection[str],
-    wishes: Sequence[RunRequest],
+    requests: Sequence[RunRequest],
     at: datetime,
     zones: str,
     due: bool = True,
 ) -> TickPlan:
-    """Decide what is due at *at* for every connection that is known, was known, or is wished for.
+    """Decide what is due at *at* for every connection that is known, was known, or is asked for.
 
-    Without *due* only the wishes are answered.
+    Without *due* only the requests are answered.
     """
     now = minute(at)
     changed: dict[str, Promise | None] = {}
@@ -262,7 +266,7 @@ def plan(
         if expired:
             queued.discard(name)
         if step.left_out is not None and schedule is not None:
-            reason = schedules.why_not(schedule, step.left_out.due_at)
+            reason = schedules.explain_left_out(schedule, step.left_out.due_at)
             slots.append(_slot("left_out", name, step.left_out, at, reason=reason))
         too_late, due_now = _in_time(step, schedule, connection, now)
         late = _missed(name, connection, waiting[name] if expired else None, too_late, at)
@@ -282,15 +286,15 @@ def plan(
             queued.add(name)
         slots.append(slot)
 
-    for wish in wishes:
-        name, connection = wish.connection, connections.get(wish.connection)
+    for request in requests:
+        name, connection = request.connection, connections.get(request.connection)
         entry = QueuedRun(
             connection=name,
-            due_at=wish.asked_at,
+            due_at=request.asked_at,
             queued_at=at,
             trigger="manual",
-            asked_by=wish.asked_by,
-            request=wish.id,
+            asked_by=request.asked_by,
+            request=request.id,
         )
         slot = Slot(connection=name, result="queued", entry=entry)
         if connection is None or not connection.enabled:
@@ -311,9 +315,9 @@ def is_too_late(entry: QueuedRun, connection: Connection | None, at: datetime) -
     return at - entry.due_at > timedelta(seconds=connection.start_within)
 
 
-def waited_too_long(connection: Connection) -> str:
+def explain_expiry(connection: Connection) -> str:
     """Return why a run that waits may not start any more."""
-    return f"it waited in the queue for more than {_words(connection)}"
+    return f"it waited in the queue for more than {durations.exactly(connection.start_within or 0)}"
 
 
 def _missed(
@@ -324,12 +328,12 @@ def _missed(
         return None
     if expired is None:
         assert late is not None
-        reason = f"no tick came within {_words(connection)} after it was due"
+        reason = f"no tick came within {durations.exactly(connection.start_within or 0)} after it was due"
         return _slot("missed", name, late, at, reason=reason)
     if late is not None:
         expired = replace(expired, missed=expired.missed + 1 + late.missed)
     until = (late.missed_until or late.due_at) if late else None
-    reason = waited_too_long(connection)
+    reason = explain_expiry(connection)
     return Slot(connection=name, result="missed", entry=expired, missed_until=until, reason=reason)
 
 
@@ -361,9 +365,3 @@ def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetim
 def _slot(result: Result, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
     entry = QueuedRun(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)
-
-
-def _words(connection: Connection) -> str:
-    seconds = connection.start_within or 0
-    size, unit = next(pair for pair in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
-    return f"{seconds // size} {unit}"

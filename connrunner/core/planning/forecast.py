@@ -23,7 +23,7 @@ class RunDurations:
     runs: int
 
 
-def usual(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
+def summarize_durations(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
     """Return what *seconds*, the run times of the past, have in common: median and 95th percentile (nearest rank)."""
     if not seconds:
         return RunDurations(median=guess, p95=guess, runs=0)
@@ -33,7 +33,7 @@ def usual(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
     return RunDurations(median=median, p95=known[-(-95 * len(known) // 100) - 1], runs=len(known))
 
 
-def remaining(usual: RunDurations, elapsed: float) -> float | None:
+def estimate_remaining(usual: RunDurations, elapsed: float) -> float | None:
     """Return how many seconds a run that works for *elapsed* seconds will go on; None when it is slower than p95."""
     for expected in (usual.median, usual.p95):
         if elapsed < expected:
@@ -151,11 +151,11 @@ class LaneDay:
         return self.seconds > 86400 or self.merged > 0
 
 
-def days(
+def summarize_days(
     visits: Iterable[PredictedRun], durations: Mapping[str, RunDurations], *, timezone: str
 ) -> tuple[LaneDay, ...]:
     """Return the days of each lane, in their order."""
-    tz = zone.load(timezone)
+    tz = zone.load_zone(timezone)
     parts: defaultdict[tuple[date, str], list[PredictedRun]] = defaultdict(list)
     for visit in visits:
         parts[visit.due_at.astimezone(tz).date(), visit.lane].append(visit)
@@ -184,7 +184,9 @@ class TightSchedule:
     usual: RunDurations
 
 
-def tight(slots: Mapping[str, Sequence[datetime]], durations: Mapping[str, RunDurations]) -> tuple[TightSchedule, ...]:
+def find_tight_schedules(
+    slots: Mapping[str, Sequence[datetime]], durations: Mapping[str, RunDurations]
+) -> tuple[TightSchedule, ...]:
     """Return the connections whose slots come closer together than their slow runs (p95) take."""
     found = []
     for name in sorted(slots):

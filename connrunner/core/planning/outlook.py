@@ -20,12 +20,15 @@ from connrunner.core.model import (
 from connrunner.core.planning import due
 from connrunner.core.planning.due import Promise
 from connrunner.core.schedules import local_times, zone
+from connrunner.text import durations
 
 DAY = timedelta(days=1)
 WEEK = 7
 
 
-def coming(connection: Connection, promise: Promise | None, *, now: datetime, zones: str) -> Iterator[datetime]:
+def iter_upcoming_slots(
+    connection: Connection, promise: Promise | None, *, now: datetime, zones: str
+) -> Iterator[datetime]:
     """Yield the slots to come: the promise first, or what the next tick would promise. None for one that is off."""
     if not connection.enabled:
         return
@@ -39,19 +42,19 @@ def coming(connection: Connection, promise: Promise | None, *, now: datetime, zo
         slot = schedules.next_after(connection.schedule, slot, on_since=step.promise.on_since)
 
 
-def note(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
+def explain_clock_change(schedule: Schedule, slot: datetime, *, timezone: str) -> str:
     """Return what clocks do to *slot* on its day, or an empty text."""
     notes = (_note(one, slot, timezone) for one in _parts(schedule) if _fires(one, slot))
     return next(filter(None, notes), "")
 
 
 def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
-    tz = zone.load(getattr(schedule, "timezone", timezone))
+    tz = zone.load_zone(getattr(schedule, "timezone", timezone))
     local = slot.astimezone(tz)
     times = (
         ()
         if isinstance(schedule, Manual | TimesPerDay | AnyOf | ScheduleWithBlackouts)
-        else local_times.times(schedule)
+        else local_times.times_of(schedule)
     )
     wanted = times[0] if len(times) == 1 else None
     if wanted is not None and local.time() != wanted:
@@ -60,8 +63,7 @@ def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
         return f"the clocks go back: {wanted:%H:%M} comes twice, the first one counts [R2]"
     shift = (local.utcoffset() or timedelta(0)) - ((slot - DAY).astimezone(tz).utcoffset() or timedelta(0))
     if shift:
-        minutes = abs(int(shift.total_seconds())) // 60
-        span = f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+        span = durations.exactly(abs(int(shift.total_seconds())) // 60 * 60)
         return f"the clocks went {'forward' if shift > timedelta(0) else 'back'} by {span} since the day before"
     return ""
 
@@ -84,12 +86,12 @@ def _fires(schedule: Schedule, slot: datetime) -> bool:
     return slot in schedules.between(schedule, slot - timedelta(minutes=1), slot)
 
 
-def lacking(schedule: Schedule, start: datetime, end: datetime) -> tuple[date, ...]:
+def find_lacking_months(schedule: Schedule, start: datetime, end: datetime) -> tuple[date, ...]:
     """Return the first day of each month between two instants in which *schedule* lacks its date [R3]."""
     (schedule, *others) = _parts(schedule)
     if others or not isinstance(schedule, DayOfMonth | WeekdayOfMonth):
         return ()
-    tz = zone.load(schedule.timezone)
+    tz = zone.load_zone(schedule.timezone)
     month, last = start.astimezone(tz).date().replace(day=1), end.astimezone(tz).date().replace(day=1)
     found = []
     while month < last:

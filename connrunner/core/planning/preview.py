@@ -53,7 +53,7 @@ class Preview:
         return [name for name in sorted(self.after.slots) if self.after.slots[name] and not self.durations[name].runs]
 
 
-def preview(
+def preview_change(
     base: Workspace,
     head: Workspace,
     *,
@@ -80,14 +80,14 @@ def preview(
     moved = {
         name: found
         for name in names
-        if (found := changes.slots(first.get(name, ()), second.get(name, ()), timezone=head.timezone))
+        if (found := changes.compare_slots(first.get(name, ()), second.get(name, ()), timezone=head.timezone))
     }
     known = {(problem.path, problem.message) for problem in base.problems}
     return Preview(
         start=start,
         until=until,
-        changes=changes.changes(base, head),
-        around=changes.around(base, head),
+        changes=changes.find_changes(base, head),
+        around=changes.find_shared_differences(base, head),
         slots=moved,
         problems=tuple(problem for problem in head.problems if (problem.path, problem.message) not in known),
         before=_played(base, first, durations, now, head.timezone),
@@ -103,7 +103,7 @@ def _coming(
 
     def named(connection: Connection) -> Iterator[tuple[datetime, str]]:
         promise = promises.get(connection.name)
-        for slot in outlook.coming(connection, promise, now=start, zones=zones):
+        for slot in outlook.iter_upcoming_slots(connection, promise, now=start, zones=zones):
             yield slot, connection.name
 
     slots: defaultdict[str, list[datetime]] = defaultdict(list)
@@ -132,6 +132,6 @@ def _played(
     return WorkspacePreview(
         slots=slots,
         visits=visits,
-        days=forecast.days(visits, durations, timezone=timezone),
-        tight=forecast.tight(slots, durations),
+        days=forecast.summarize_days(visits, durations, timezone=timezone),
+        tight=forecast.find_tight_schedules(slots, durations),
     )

@@ -1,18 +1,18 @@
 """Schedules: when a connection is due, and how that is written."""
 
 from connrunner.core.schedules.fields import ScheduleError
-from connrunner.core.schedules.notation import describe, document, excepting, is_complete, parse
+from connrunner.core.schedules.notation import add_blackouts, as_document, describe, is_complete, parse
 from connrunner.core.schedules.schedule import (
     FIRST,
     LAST,
     between,
-    check,
+    check_fires,
     count_between,
+    explain_left_out,
     left_out_between,
     longest_gap,
     next_after,
     next_left_out,
-    why_not,
     zone_of,
 )
 
@@ -20,18 +20,18 @@ __all__ = [
     "FIRST",
     "LAST",
     "ScheduleError",
+    "add_blackouts",
+    "as_document",
     "between",
-    "check",
+    "check_fires",
     "count_between",
     "describe",
-    "document",
-    "excepting",
+    "explain_left_out",
     "is_complete",
     "left_out_between",
     "longest_gap",
     "next_after",
     "next_left_out",
     "parse",
-    "why_not",
     "zone_of",
 ]

@@ -13,7 +13,8 @@ from typing import Any
 
 from connrunner.core.model import Blackout
 from connrunner.core.schedules import fields, zone
-from connrunner.core.schedules.fields import WEEKDAYS, ScheduleError, part, shown
+from connrunner.core.schedules.fields import DAYS, WEEKDAYS, ScheduleError, locate_errors, shown
+from connrunner.text.words import listed
 
 DAY = timedelta(days=1)
 KEYS = ("reason", "dates", "days", "from", "to", "timezone")
@@ -28,7 +29,7 @@ def parse(entries: Any, timezone: str) -> tuple[Blackout, ...]:
         raise ValueError(f"`blackout` is a list of 1 to {MOST} entries like {{dates: [...]}}, not {shown(entries)}")
     found = []
     for position, entry in enumerate(entries):
-        with part(position):
+        with locate_errors(position):
             found.append(_blackout(entry, timezone))
     return tuple(dict.fromkeys(found))
 
@@ -41,8 +42,8 @@ def _blackout(data: Any, timezone: str) -> Blackout:
             raise ValueError(f"unknown key {shown(key)} in a blackout; its keys are {', '.join(KEYS)}")
     if not set(data) & {"dates", "days", "from", "to"}:
         raise ValueError("a blackout says when: `dates`, `days`, or `from` and `to`")
-    with part("timezone"):
-        zone_name = fields.timezone(data.get("timezone", timezone))
+    with locate_errors("timezone"):
+        zone_name = fields.parse_timezone(data.get("timezone", timezone))
     reason = data.get("reason", "")
     if not isinstance(reason, str):
         raise ScheduleError(f"`reason` is text, not {shown(reason)}", ("reason",))
@@ -64,49 +65,49 @@ def _blackout(data: Any, timezone: str) -> Blackout:
 
 
 def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
-    walls = []
+    local_times = []
     for key, value in (("from", begin), ("to", end)):
-        with part(key):
+        with locate_errors(key):
             if value is None:
                 raise ScheduleError(f"from one instant to another needs `{key}`; add it")
             if not isinstance(value, str) or not _INSTANT.fullmatch(value):
                 raise ValueError(f'`{key}` is a quoted local time such as "2026-12-24T18:00", not {shown(value)}')
             try:
-                walls.append(datetime.fromisoformat(value))
+                local_times.append(datetime.fromisoformat(value))
             except ValueError:
                 raise ValueError(f"`{key}` names a time that does not exist: {value}") from None
-    if walls[0] >= walls[1]:
+    if local_times[0] >= local_times[1]:
         raise ScheduleError("`to` is not later than `from`", ("to",))
-    return walls[0], walls[1]
+    return local_times[0], local_times[1]
 
 
 def _hour(key: str, value: Any) -> time:
-    with part(key):
-        return time.min if value is None else fields.time_of_day(value, key)
+    with locate_errors(key):
+        return time.min if value is None else fields.parse_time(value, key)
 
 
 def _days(value: Any) -> tuple[int, ...]:
-    with part("days"):
-        return fields.weekdays(value)
+    with locate_errors("days"):
+        return fields.parse_weekdays(value)
 
 
 def _dates(value: Any) -> tuple[str, ...]:
-    with part("dates"):
+    with locate_errors("dates"):
         if not isinstance(value, list | tuple) or not 0 < len(value) <= 10 * MOST:
             raise ValueError(f"`dates` is a list of 1 to {10 * MOST} dates, not {shown(value)}")
         for position, one in enumerate(value):
-            with part(position):
+            with locate_errors(position):
                 if isinstance(one, str) and re.fullmatch("[0-9]{2}-[0-9]{2}", one):
                     try:
                         date.fromisoformat(f"2024-{one}")  # a leap year
                     except ValueError:
                         raise ValueError(f"`dates` names a date that does not exist: {one}") from None
                 else:
-                    fields.day(one, "dates")
+                    fields.parse_date(one, "dates")
     return tuple(sorted(set(value)))
 
 
-def document(blackout: Blackout) -> dict[str, Any]:
+def as_document(blackout: Blackout) -> dict[str, Any]:
     """Return the one mapping of plain values that stands for *blackout*; `parse` turns it back."""
     found: dict[str, Any] = {}
     if blackout.reason:
@@ -123,27 +124,27 @@ def document(blackout: Blackout) -> dict[str, Any]:
     return {**found, "timezone": blackout.timezone}
 
 
-def at(blackouts: Sequence[Blackout], instant: datetime) -> Blackout | None:
+def find_blackout(blackouts: Sequence[Blackout], instant: datetime) -> Blackout | None:
     """Return the first of *blackouts* that *instant* lies in."""
-    return next((each for each in blackouts if over_at(each, instant) is not None), None)
+    return next((each for each in blackouts if find_end(each, instant) is not None), None)
 
 
-def over_at(blackout: Blackout, instant: datetime) -> datetime | None:
+def find_end(blackout: Blackout, instant: datetime) -> datetime | None:
     """Return when *blackout* is over, seen from *instant* inside of it; None outside.
 
     Around a change of the clock the answer can be too early, even *instant* itself, and never too late.
     """
-    tz = zone.load(blackout.timezone)
+    tz = zone.load_zone(blackout.timezone)
     if blackout.span is not None:
-        begin, end = (wall.replace(tzinfo=tz).astimezone(UTC) for wall in blackout.span)
+        begin, end = (each.replace(tzinfo=tz).astimezone(UTC) for each in blackout.span)
         return end if begin <= instant < end else None
-    wall = instant.astimezone(tz).replace(tzinfo=None, fold=0)
-    for day in (wall, wall - DAY):
+    local = instant.astimezone(tz).replace(tzinfo=None, fold=0)
+    for day in (local, local - DAY):
         begin = datetime.combine(day, blackout.begin)
         end = datetime.combine(day, blackout.end)
         if blackout.end <= blackout.begin:
             end += DAY
-        if begin <= wall < end and _is_on(blackout, day):
+        if begin <= local < end and _is_on(blackout, day):
             over = end.replace(tzinfo=tz)
             return max(instant, min(over.astimezone(UTC), over.replace(fold=1).astimezone(UTC)))
     return None
@@ -165,11 +166,10 @@ def _when(blackout: Blackout) -> str:
     if blackout.span is not None:
         begin, end = blackout.span
         return f"from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    names = [WEEKDAYS[day].capitalize() for day in blackout.days]
+    names = [DAYS[day] for day in blackout.days]
     more = [f"{len(blackout.dates) - 4} more dates"] if len(blackout.dates) > 5 else []
     names += [*blackout.dates[:4], *more] if more else blackout.dates
-    *others, last = names or ["every day"]
-    days = f"{', '.join(others)} and {last}" if others else last
+    days = listed(names or ["every day"])
     if blackout.begin == blackout.end:
         return days
     return f"{days} from {blackout.begin:%H:%M} to {blackout.end:%H:%M}"

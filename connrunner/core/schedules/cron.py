@@ -13,6 +13,9 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
+from connrunner.core.schedules.fields import DAYS
+from connrunner.text.words import nearest, plural
+
 if TYPE_CHECKING:
     from cronsim import CronSim
 
@@ -34,13 +37,13 @@ FIELDS = {  # what each takes
 }
 NAMES = {
     "month": "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(),
-    "day-of-week": "SUN MON TUE WED THU FRI SAT".split(),
+    "day-of-week": [day[:3].upper() for day in (DAYS[-1], *DAYS[:-1])],  # SUN to SAT,
 }
 LONGEST = 200  # characters
 
 
 @lru_cache(maxsize=1024)
-def canonical(text: str) -> str:
+def canonicalize(text: str) -> str:
     """Return *text*, five fields or a word such as `@daily`, as its five fields; ValueError for anything else."""
     if len(text) > LONGEST:
         raise ValueError(f"a cron expression has at most {LONGEST} characters, not {len(text):,}")
@@ -51,7 +54,7 @@ def canonical(text: str) -> str:
             raise ValueError(f"unknown word {text!r}; the words are {known}")
         fields = WORDS[fields[0]].split()
     if len(fields) != len(FIELDS):
-        many = "1 field" if len(fields) == 1 else f"{len(fields)} fields"
+        many = plural(len(fields), "field")
         extra = "; seconds and years have none" if len(fields) > len(FIELDS) else ""
         raise ValueError(f"{text!r} has {many}, and a cron expression five: {', '.join(FIELDS)}{extra}")
     if not _is_sound(fields):
@@ -80,12 +83,11 @@ def _is_sound(fields: list[str]) -> bool:
 
 def _near(field: str, value: str) -> str:
     import re
-    from difflib import get_close_matches
 
     for word in re.findall("[A-Z]{2,}", value):
-        near = get_close_matches(word, NAMES.get(field, ()), n=1, cutoff=0.3)
-        if word not in NAMES.get(field, ()) and near:
-            return f"did you mean {near[0]}?"
+        meant = nearest(word, NAMES.get(field, ()), cutoff=0.3)
+        if meant not in (None, word):
+            return f"did you mean {meant}?"
     return ""
 
 
@@ -97,13 +99,13 @@ def _fields(expression: str) -> CronSim:
 
 
 @lru_cache(maxsize=1024)
-def times(expression: str) -> tuple[time, ...]:
+def times_of(expression: str) -> tuple[time, ...]:
     """Return the times of day at which *expression* fires, ascending."""
     fields = _fields(expression)
     return tuple(time(hour, minute) for hour, minute in product(sorted(fields.hours), sorted(fields.minutes)))
 
 
-def dates(expression: str, since: date) -> Iterator[date]:
+def dates_since(expression: str, since: date) -> Iterator[date]:
     """Yield the dates from *since* on; none when there is none for 50 years."""
     from cronsim import CronSim
 
@@ -116,7 +118,7 @@ def dates(expression: str, since: date) -> Iterator[date]:
         return
 
 
-def words(expression: str) -> str:
+def describe(expression: str) -> str:
     """Return when *expression* fires, such as `at 06:00 on Monday through Friday`."""
     said = _fields(expression).explain()
     return said[0].lower() + said[1:]

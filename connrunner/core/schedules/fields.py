@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from datetime import date, time
 
 from connrunner.core.schedules import zone
+from connrunner.text.words import listed
 
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # datetime's order
+DAYS = tuple(day.capitalize() for day in WEEKDAYS)  # as people read them; the host's language is not theirs
 
 Path = tuple[str | int, ...]
 
@@ -24,7 +26,7 @@ class ScheduleError(ValueError):
 
 
 @contextmanager
-def part(*path: str | int) -> Iterator[None]:
+def locate_errors(*path: str | int) -> Iterator[None]:
     """Let every ValueError inside be about the part at *path*."""
     try:
         yield
@@ -34,13 +36,13 @@ def part(*path: str | int) -> Iterator[None]:
         raise ScheduleError(str(error), path) from None
 
 
-def times_a_day(value: object) -> int:
+def parse_times_per_day(value: object) -> int:
     if type(value) is int and 1 <= value <= 1440:  # not isinstance: True is no number here
         return value
     raise ValueError(f"`times` is a whole number from 1 to 1440, not {shown(value)}")
 
 
-def day_of_month(value: object) -> int:
+def parse_day_of_month(value: object) -> int:
     if value == "last":
         return -1
     if type(value) is int and 1 <= value <= 31:
@@ -48,23 +50,23 @@ def day_of_month(value: object) -> int:
     raise ValueError(f"`day` is a whole number from 1 to 31, or last, not {shown(value)}")
 
 
-def weekdays(value: object) -> tuple[int, ...]:
+def parse_weekdays(value: object) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"`days` is a list of one or more weekdays, not {shown(value)}")
-    days = [WEEKDAYS.index(word("days", day, WEEKDAYS)) for day in value]
+    days = [WEEKDAYS.index(parse_word("days", day, WEEKDAYS)) for day in value]
     for day in days:
         if days.count(day) > 1:
             raise ValueError(f"`days` has {WEEKDAYS[day]} twice; leave one out")
     return tuple(sorted(days))
 
 
-def time_of_day(value: object, key: str = "time") -> time:
+def parse_time(value: object, key: str = "time") -> time:
     if isinstance(value, str) and re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
         return time.fromisoformat(value)
     raise ValueError(f'`{key}` is quoted text from "00:00" to "23:59", such as "06:30", not {shown(value)}')
 
 
-def day(value: object, key: str) -> date:
+def parse_date(value: object, key: str) -> date:
     if isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         try:
             return date.fromisoformat(value)
@@ -73,22 +75,17 @@ def day(value: object, key: str) -> date:
     raise ValueError(f'`{key}` is a quoted date such as "2026-12-25", not {shown(value)}')
 
 
-def timezone(value: object) -> str:
+def parse_timezone(value: object) -> str:
     if isinstance(value, str):
-        zone.load(value)
+        zone.load_zone(value)
         return value
     raise ValueError(f"`timezone` is an IANA name such as Europe/Amsterdam, not {shown(value)}")
 
 
-def word(key: str, value: object, known: Collection[str]) -> str:
+def parse_word(key: str, value: object, known: Collection[str]) -> str:
     if isinstance(value, str) and value in known:
         return value
-    raise ValueError(f"`{key}` takes {listed(known)}, not {shown(value)}")
-
-
-def listed(words: Collection[str], conjunction: str = "or") -> str:
-    *others, last = words
-    return f"{', '.join(others)} {conjunction} {last}" if others else last
+    raise ValueError(f"`{key}` takes {listed(known, 'or')}, not {shown(value)}")
 
 
 def shown(value: object) -> str:

@@ -18,21 +18,21 @@ DAY = timedelta(days=1)
 MINUTES = 1440  # of a day
 
 
-def walls(schedule: Calendar, since: datetime) -> Iterator[datetime]:
+def local_times_since(schedule: Calendar, since: datetime) -> Iterator[datetime]:
     """Yield every local time (naive, whole minutes) from *since* on, ascending."""
-    each = times(schedule)
-    last = last_wall(schedule)
+    each = times_of(schedule)
+    last = find_last_local_time(schedule)
     if last is not None and since > last:
         return
-    for day in dates(schedule, since.date()):
+    for day in dates_since(schedule, since.date()):
         for at in each[bisect_left(each, since.time()) :] if day == since.date() else each:
-            wall = datetime.combine(day, at)
-            if last is not None and wall > last:
+            local = datetime.combine(day, at)
+            if last is not None and local > last:
                 return
-            yield wall
+            yield local
 
 
-def times(schedule: Calendar) -> tuple[time, ...]:
+def times_of(schedule: Calendar) -> tuple[time, ...]:
     """Return the times of day at which *schedule* fires on each of its dates, ascending."""
     match schedule:
         case DaysOfWeek() | DayOfMonth() | WeekdayOfMonth():
@@ -44,29 +44,29 @@ def times(schedule: Calendar) -> tuple[time, ...]:
                 for at in sorted((first - -k * MINUTES // number) % MINUTES for k in range(number))
             )
         case Cron(expression=expression):
-            return cron.times(expression)
+            return cron.times_of(expression)
         case Recurrence(rule=rule, time=at):
-            return recurrence.times(rule, at)
+            return recurrence.times_of(rule, at)
 
 
-def dates(schedule: Calendar, since: date) -> Iterator[date]:
+def dates_since(schedule: Calendar, since: date) -> Iterator[date]:
     """Yield the dates of *schedule* from *since* on, ascending."""
     match schedule:
         case AnchoredTimes():
             return _every_day(since)
         case Cron(expression=expression):
-            return _every_day(since) if cron.is_daily(expression) else cron.dates(expression, since)
+            return _every_day(since) if cron.is_daily(expression) else cron.dates_since(expression, since)
         case Recurrence(rule=rule, start=start):
-            return recurrence.dates(rule, start, since)
+            return recurrence.dates_since(rule, start, since)
         case _:
             return (found.date() for found in _rule(schedule, since))
 
 
-def last_wall(schedule: Calendar) -> datetime | None:
+def find_last_local_time(schedule: Calendar) -> datetime | None:
     """Return the local time after which *schedule* never fires; None when it goes on for ever."""
     if not isinstance(schedule, Recurrence):
         return None
-    return recurrence.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
+    return recurrence.find_last_local_time(schedule.rule, schedule.start, schedule.time, schedule.timezone)
 
 
 def _every_day(since: date) -> Iterator[date]:

@@ -22,19 +22,20 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules import blackout, cron, rrule
 from connrunner.core.schedules.fields import (
+    DAYS,
     WEEKDAYS,
     ScheduleError,
-    day,
-    day_of_month,
-    listed,
-    part,
+    locate_errors,
+    parse_date,
+    parse_day_of_month,
+    parse_time,
+    parse_times_per_day,
+    parse_weekdays,
+    parse_word,
     shown,
-    time_of_day,
-    times_a_day,
-    weekdays,
-    word,
 )
-from connrunner.core.schedules.fields import timezone as zone_name
+from connrunner.core.schedules.fields import parse_timezone as zone_name
+from connrunner.text.words import listed
 
 KEYS = {  # what each type needs; every type also takes those of ANYWHERE
     "times_per_day": ("times",),
@@ -72,9 +73,9 @@ def parse(data: Mapping[str, Any], timezone: str) -> Schedule:
             schedule = _single(kind, data, timezone)
     if "blackout" not in data:
         return schedule
-    with part("blackout"):
+    with locate_errors("blackout"):
         blackouts = blackout.parse(data["blackout"], timezone)
-    return schedule if isinstance(schedule, Manual) else excepting(schedule, blackouts)
+    return schedule if isinstance(schedule, Manual) else add_blackouts(schedule, blackouts)
 
 
 def is_complete(data: Mapping[str, Any]) -> bool:
@@ -86,9 +87,9 @@ def _kind(data: Mapping[str, Any]) -> str:
     if not isinstance(data, Mapping):
         raise ScheduleError(f"a schedule is a mapping with a `type`, not {shown(data)}")
     if "type" not in data:
-        raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS)}")
-    with part("type"):
-        kind = word("type", data["type"], KEYS)
+        raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS, 'or')}")
+    with locate_errors("type"):
+        kind = parse_word("type", data["type"], KEYS)
     known = ("type", *KEYS[kind], *OPTIONAL.get(kind, ()), *ANYWHERE)
     for key in data:
         if key not in known:
@@ -104,61 +105,63 @@ def _kind(data: Mapping[str, Any]) -> str:
 def _single(kind: str, data: Mapping[str, Any], timezone: str) -> Single:
     match kind:
         case "times_per_day":
-            times = times_a_day(data["times"])
+            times = parse_times_per_day(data["times"])
             if "anchor" not in data:
                 return TimesPerDay(times=times)
-            anchor = time_of_day(data["anchor"], "anchor")
+            anchor = parse_time(data["anchor"], "anchor")
             return AnchoredTimes(times=times, anchor=anchor, timezone=zone_name(timezone))
         case "days_of_week":
-            return DaysOfWeek(days=weekdays(data["days"]), time=time_of_day(data["time"]), timezone=zone_name(timezone))
+            return DaysOfWeek(
+                days=parse_weekdays(data["days"]), time=parse_time(data["time"]), timezone=zone_name(timezone)
+            )
         case "day_of_month":
-            at = day_of_month(data["day"])
-            return DayOfMonth(day=at, time=time_of_day(data["time"]), timezone=zone_name(timezone))
+            at = parse_day_of_month(data["day"])
+            return DayOfMonth(day=at, time=parse_time(data["time"]), timezone=zone_name(timezone))
         case "weekday_of_month":
             return WeekdayOfMonth(
-                week=WEEKS[word("week", data["week"], WEEKS)],
-                weekday=WEEKDAYS.index(word("weekday", data["weekday"], WEEKDAYS)),
-                time=time_of_day(data["time"]),
+                week=WEEKS[parse_word("week", data["week"], WEEKS)],
+                weekday=WEEKDAYS.index(parse_word("weekday", data["weekday"], WEEKDAYS)),
+                time=parse_time(data["time"]),
                 timezone=zone_name(timezone),
             )
         case "cron":
-            with part("expression"):
-                expression = cron.canonical(_text("expression", data["expression"]))
+            with locate_errors("expression"):
+                expression = cron.canonicalize(_text("expression", data["expression"]))
             return Cron(expression=expression, timezone=zone_name(timezone))
         case _:
             return _recurrence(data, timezone)
 
 
 def _recurrence(data: Mapping[str, Any], timezone: str) -> Recurrence:
-    with part("time"):
-        time = time_of_day(data["time"]) if "time" in data else None
-    with part("start"):
-        start = day(data["start"], "start") if "start" in data else None
-    with part("rule"):
-        rule = rrule.canonical(_text("rule", data["rule"]), start=start, at=time)
+    with locate_errors("time"):
+        time = parse_time(data["time"]) if "time" in data else None
+    with locate_errors("start"):
+        start = parse_date(data["start"], "start") if "start" in data else None
+    with locate_errors("rule"):
+        rule = rrule.canonicalize(_text("rule", data["rule"]), start=start, at=time)
     return Recurrence(rule=rule, start=start, time=time, timezone=zone_name(timezone))
 
 
 def _any_of(entries: Any, timezone: str) -> AnyOf:
-    with part("schedules"):
+    with locate_errors("schedules"):
         if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
             raise ValueError(f"`schedules` is a list of 1 to {MOST} schedules, not {shown(entries)}")
         found: list[Single | ScheduleWithBlackouts] = []
         for position, entry in enumerate(entries):
-            with part(position):
+            with locate_errors(position):
                 match parse(entry, timezone):
                     case Manual():
                         raise ValueError("manual is no schedule among others: leave it out")
                     case AnyOf(schedules=several):
                         found += several
                     case ScheduleWithBlackouts(schedule=AnyOf(schedules=several), blackouts=blackouts):
-                        found += [excepting(each, blackouts) for each in several]
+                        found += [add_blackouts(each, blackouts) for each in several]
                     case one:
                         found.append(one)
         return AnyOf(schedules=tuple(dict.fromkeys(found)))
 
 
-def excepting(
+def add_blackouts(
     schedule: Single | AnyOf | ScheduleWithBlackouts, blackouts: tuple[Blackout, ...]
 ) -> ScheduleWithBlackouts:
     """Return *schedule* with *blackouts* besides its own."""
@@ -174,7 +177,7 @@ def _text(key: str, value: object) -> str:
     raise ValueError(f"`{key}` is text, not {shown(value)}")
 
 
-def document(schedule: Schedule) -> dict[str, Any]:
+def as_document(schedule: Schedule) -> dict[str, Any]:
     """Return the one mapping of plain values that stands for *schedule*: its fingerprint [R6].
 
     `parse` turns it back into an equal schedule, whatever the default zone is.
@@ -185,9 +188,9 @@ def document(schedule: Schedule) -> dict[str, Any]:
         case TimesPerDay(times=times):
             return {"type": "times_per_day", "times": times}
         case AnyOf(schedules=schedules):
-            return {"type": "any_of", "schedules": [document(each) for each in schedules]}
+            return {"type": "any_of", "schedules": [as_document(each) for each in schedules]}
         case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
-            return {**document(inner), "blackout": [blackout.document(each) for each in blackouts]}
+            return {**as_document(inner), "blackout": [blackout.as_document(each) for each in blackouts]}
         case AnchoredTimes(times=times, anchor=anchor):
             when: dict[str, Any] = {"type": "times_per_day", "times": times, "anchor": f"{anchor:%H:%M}"}
             return {**when, "timezone": schedule.timezone}
@@ -231,7 +234,7 @@ def describe(schedule: Schedule) -> str:
         case DayOfMonth(day=number, time=at):
             when = f"day {number} of each month{' that has one' if number > 28 else ''} at {at:%H:%M}"
         case WeekdayOfMonth(week=week, weekday=weekday, time=at):
-            when = f"the {WEEK_NAMES[week]} {WEEKDAYS[weekday].capitalize()} of each month"
+            when = f"the {WEEK_NAMES[week]} {DAYS[weekday]} of each month"
             when += f"{' that has one' if week == 5 else ''} at {at:%H:%M}"
     return f"{when} ({schedule.timezone})"
 
@@ -241,17 +244,17 @@ def _times(times: int) -> str:
 
 
 def _weekdays(days: tuple[int, ...]) -> str:
-    return "every day" if len(days) == 7 else listed([WEEKDAYS[day].capitalize() for day in days], "and")
+    return "every day" if len(days) == 7 else listed(DAYS[day] for day in days)
 
 
 def _cron(schedule: Cron) -> str:
     """Return when a cron line fires, by cronsim's words for it; they end with a full stop, and may name UTC."""
-    return f"cron {schedule.expression}: {cron.words(schedule.expression)}"
+    return f"cron {schedule.expression}: {cron.describe(schedule.expression)}"
 
 
 def _rule(schedule: Recurrence) -> str:
-    rule = rrule.words(schedule.rule, schedule.time)
+    rule = rrule.describe(schedule.rule, schedule.time)
     since = f", from {schedule.start.isoformat()} on" if schedule.start else ""
-    last = rrule.last_wall(schedule.rule, schedule.start, schedule.time, schedule.timezone)
+    last = rrule.find_last_local_time(schedule.rule, schedule.start, schedule.time, schedule.timezone)
     until = f", until {last:%Y-%m-%d}" if last else ""
     return f"{rule}{since}{until}"

@@ -13,9 +13,11 @@ from itertools import islice
 from typing import Any, Literal
 
 from connrunner.core.schedules import zone
+from connrunner.core.schedules.fields import DAYS
+from connrunner.text.words import listed, nearest
 
 DAY = timedelta(days=1)
-WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+WEEKDAYS = tuple(day[:2].upper() for day in DAYS)  # MO to SU
 FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY")
 TOO_OFTEN = ("HOURLY", "MINUTELY", "SECONDLY")
 NUMBERS = {  # part -> smallest, largest, and whether it may count from the end
@@ -54,7 +56,7 @@ class Rule:
 
 
 @lru_cache(maxsize=1024)
-def canonical(text: str, *, start: date | None, at: time | None) -> str:
+def canonicalize(text: str, *, start: date | None, at: time | None) -> str:
     """Return the rule *text* with its parts in one order; ValueError when it is none.
 
     *start* is its DTSTART, *at* the time of day of a rule without BYHOUR.
@@ -85,10 +87,8 @@ def _parts(text: str) -> dict[str, str]:
 
 
 def _near(word: str, known: Collection[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(word[:40], known, n=1)
-    return f" did you mean {close[0]}?" if close else f" known: {', '.join(known)}"
+    meant = nearest(word, known)
+    return f" did you mean {meant}?" if meant else f" known: {', '.join(known)}"
 
 
 def _rule(parts: dict[str, str]) -> Rule:
@@ -194,7 +194,7 @@ def _read(text: str) -> Rule:
 
 
 @lru_cache(maxsize=1024)
-def times(text: str, at: time | None) -> tuple[time, ...]:
+def times_of(text: str, at: time | None) -> tuple[time, ...]:
     """Return the times of day at which the canonical rule *text* fires, ascending."""
     return _times(_read(text), at)
 
@@ -205,7 +205,7 @@ def _times(rule: Rule, at: time | None) -> tuple[time, ...]:
     return tuple(time(hour, minute) for hour in hours for minute in minutes)
 
 
-def dates(text: str, start: date | None, since: date) -> Iterator[date]:
+def dates_since(text: str, start: date | None, since: date) -> Iterator[date]:
     """Yield the dates of the canonical rule *text* from *since* on, as if it had neither COUNT nor UNTIL."""
     rule = _read(text)
     since = max(since, start) if start else since
@@ -272,18 +272,18 @@ def _search(rule: Rule, start: date | None, first: date) -> Iterator[date]:
 
 
 @lru_cache(maxsize=1024)
-def last_wall(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
+def find_last_local_time(text: str, start: date | None, at: time | None, timezone: str) -> datetime | None:
     """Return the last local time by COUNT or UNTIL of the canonical rule *text*; None when it goes on for ever."""
     rule = _read(text)
     if isinstance(rule.until, datetime):
-        return rule.until.astimezone(zone.load(timezone)).replace(tzinfo=None)
+        return rule.until.astimezone(zone.load_zone(timezone)).replace(tzinfo=None)
     if rule.until is not None:
         return datetime.combine(rule.until, time.max)
     if rule.count is None or start is None:
         return None
     each = _times(rule, at)
     whole, rest = divmod(rule.count - 1, len(each))
-    last = next(islice(dates(text, start, start), whole, None), None)
+    last = next(islice(dates_since(text, start, start), whole, None), None)
     return datetime.combine(last, each[rest]) if last else None
 
 
@@ -291,27 +291,26 @@ def last_wall(text: str, start: date | None, at: time | None, timezone: str) -> 
 
 _PERIODS = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
 _MONTHS = "January February March April May June July August September October November December".split()
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 
-def words(text: str, at: time | None) -> str:
+def describe(text: str, at: time | None) -> str:
     """Return when the canonical rule *text* fires, without its start and end: `every 2 weeks on Monday at 06:30`."""
     rule = _read(text)
     period = _PERIODS[rule.frequency]
     said = [f"every {period}" if rule.interval == 1 else f"every {rule.interval} {period}s"]
     if numbers := rule.numbers.get("BYMONTH"):
-        said.append(f"in {_listed([_MONTHS[number - 1] for number in numbers])}")
+        said.append(f"in {listed([_MONTHS[number - 1] for number in numbers])}")
     for part, noun in (("BYWEEKNO", "week"), ("BYYEARDAY", "day of the year"), ("BYMONTHDAY", "day")):
         if numbers := rule.numbers.get(part):
-            said.append(f"on {_listed([_counted(noun, number) for number in numbers])}")
+            said.append(f"on {listed([_counted(noun, number) for number in numbers])}")
     if rule.weekdays:
-        days = [_DAYS[day] if not number else f"the {_nth(number)} {_DAYS[day]}" for day, number in rule.weekdays]
-        said.append(f"on {_listed(days)}")
+        days = [DAYS[day] if not number else f"the {_nth(number)} {DAYS[day]}" for day, number in rule.weekdays]
+        said.append(f"on {listed(days)}")
     if numbers := rule.numbers.get("BYSETPOS"):
-        said.append(f"(of these {_listed([f'the {_nth(number)}' for number in numbers])})")
+        said.append(f"(of these {listed([f'the {_nth(number)}' for number in numbers])})")
     shown = _times(rule, at)
     more = [f"{len(shown) - 5} more"] if len(shown) > 6 else []
-    said.append(f"at {_listed([f'{one:%H:%M}' for one in (shown[:5] if more else shown)] + more)}")
+    said.append(f"at {listed([f'{one:%H:%M}' for one in (shown[:5] if more else shown)] + more)}")
     return " ".join(said)
 
 
@@ -326,8 +325,3 @@ def _nth(number: int) -> str:
     if number > 0:
         return name
     return "last" if number == -1 else f"{name} to last"
-
-
-def _listed(words: list[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last

@@ -29,7 +29,7 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules import blackout, cron, zone
 from connrunner.core.schedules.fields import ScheduleError
-from connrunner.core.schedules.local_times import walls
+from connrunner.core.schedules.local_times import local_times_since
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -94,19 +94,19 @@ def next_left_out(
     return found if found is not None and found < before else None
 
 
-def why_not(schedule: Schedule, instant: datetime) -> str:
+def explain_left_out(schedule: Schedule, instant: datetime) -> str:
     """Return the blackout in words that keeps *schedule* from firing at *instant*; empty when there is none."""
     match schedule:
         case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
-            found = blackout.at(blackouts, instant)
-            return f"blackout: {blackout.describe(found)}" if found else why_not(inner, instant)
+            found = blackout.find_blackout(blackouts, instant)
+            return f"blackout: {blackout.describe(found)}" if found else explain_left_out(inner, instant)
         case AnyOf(schedules=schedules):
-            return next(filter(None, (why_not(each, instant) for each in schedules)), "")
+            return next(filter(None, (explain_left_out(each, instant) for each in schedules)), "")
         case _:
             return ""
 
 
-def check(schedule: Schedule) -> None:
+def check_fires(schedule: Schedule) -> None:
     """Raise ScheduleError when *schedule* says that it fires and never does.
 
     A rule that is over is none of these; neither are blackouts of certain dates.
@@ -117,9 +117,9 @@ def check(schedule: Schedule) -> None:
             return
         case AnyOf(schedules=schedules):
             for each in schedules:
-                check(each)
+                check_fires(each)
         case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
-            check(inner)
+            check_fires(inner)
             always = tuple(each for each in blackouts if each.span is None and not each.dates)
             if always and next_after(replace(schedule, blackouts=always), start, on_since=start) is None:
                 raise ScheduleError("its blackouts leave out every slot that it has", ("blackout",))
@@ -226,7 +226,7 @@ def _free_slots(
     slots = _slots_after(schedule.schedule, after, until, on_since)
     leaps = 0
     while (slot := next(slots, None)) is not None and slot <= until:
-        over = [end for each in schedule.blackouts if (end := blackout.over_at(each, slot)) is not None]
+        over = [end for each in schedule.blackouts if (end := blackout.find_end(each, slot)) is not None]
         if not over:
             leaps = 0
             yield slot
@@ -251,7 +251,7 @@ def _passed(schedule: TimesPerDay, on_since: datetime, instant: datetime) -> int
 
 
 def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
-    tz = zone.load(schedule.timezone)
+    tz = zone.load_zone(schedule.timezone)
     begin = after.astimezone(tz)
     since = begin.replace(tzinfo=None, second=0, microsecond=0, fold=0)
     if begin.utcoffset() != (after - ZONE_CHANGES).astimezone(tz).utcoffset():
@@ -259,8 +259,8 @@ def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
         since -= DAY
     latest = after
     moved: list[datetime] = []  # slots of times in a gap: the times just behind the gap come before them
-    for wall in walls(schedule, since):
-        slot, is_moved = _instant(wall, tz)
+    for local in local_times_since(schedule, since):
+        slot, is_moved = _instant(local, tz)
         if is_moved:
             heappush(moved, slot)
             continue
@@ -277,13 +277,13 @@ def _calendar_slots(schedule: Calendar, after: datetime) -> Iterator[datetime]:
             yield slot
 
 
-def _instant(wall: datetime, tz: tzinfo) -> tuple[datetime, bool]:
+def _instant(local: datetime, tz: tzinfo) -> tuple[datetime, bool]:
     """Return the slot of a local time [R2], and whether the clock skips that time."""
-    shown = wall.replace(tzinfo=tz, fold=0)
+    shown = local.replace(tzinfo=tz, fold=0)
     before, behind = shown.utcoffset(), shown.replace(fold=1).utcoffset()
     assert before is not None
     assert behind is not None
-    return _whole_minute((wall - before).replace(tzinfo=UTC)), before < behind
+    return _whole_minute((local - before).replace(tzinfo=UTC)), before < behind
 
 
 def _whole_minute(instant: datetime) -> datetime:

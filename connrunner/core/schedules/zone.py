@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from connrunner.text.words import nearest
+
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 
 @cache
-def names() -> frozenset[str]:
+def list_zones() -> frozenset[str]:
     """Return every IANA name, as the `tzdata` package lists them.
 
     `ZoneInfo` alone would also take what one host happens to have: `localtime`, `posixrules`, `right/...`, on some
@@ -24,9 +26,9 @@ def names() -> frozenset[str]:
 
 
 @cache  # ZoneInfo itself keeps only the last eight alive
-def load(name: str) -> ZoneInfo:
+def load_zone(name: str) -> ZoneInfo:
     """Return the zone called *name*; ValueError when there is no such IANA name."""
-    if name not in names():
+    if name not in list_zones():
         raise ValueError(f"unknown timezone {name!r:.60}; {_advice(name)}")
 
     from zoneinfo import ZoneInfo
@@ -35,7 +37,5 @@ def load(name: str) -> ZoneInfo:
 
 
 def _advice(name: str) -> str:
-    from difflib import get_close_matches
-
-    closest = get_close_matches(name, sorted(names()), n=1, cutoff=0.75)
-    return f"did you mean {closest[0]!r}?" if closest else "write an IANA name such as Europe/Amsterdam"
+    meant = nearest(name, sorted(list_zones()), cutoff=0.75)
+    return f"did you mean {meant!r}?" if meant else "write an IANA name such as Europe/Amsterdam"

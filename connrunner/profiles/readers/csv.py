@@ -13,7 +13,6 @@ the rest of the file. Empty lines are no records.
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from connrunner.profiles import sql
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
 from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.text.words import nearest
 
 if TYPE_CHECKING:
     import _csv
@@ -218,8 +218,7 @@ def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None
 
 def missing_column(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:
     """Return the error for columns that the mapping names and the file lacks."""
-    near = difflib.get_close_matches(missing[0].strip().lower(), [name.strip().lower() for name in names], 1)
-    meant = next((name for name in names if near and name.strip().lower() == near[0]), None)
+    meant = nearest(missing[0].strip(), names)
     there = ", ".join(map(_short, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     return RunError(
         f"{file} has no column {', '.join(map(repr, missing))}",

@@ -8,7 +8,6 @@ spelt with the 15 digits that Excel shows.
 
 from __future__ import annotations
 
-import difflib
 import json
 import warnings
 import zipfile
@@ -25,6 +24,7 @@ from connrunner.profiles import sql
 from connrunner.profiles.readers import compression, jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private
 from connrunner.profiles.readers.rows import Rows, whole
+from connrunner.text.words import nearest
 
 TOLD = 10_000  # rows between two words about how far it is
 IN_MEMORY = 256_000_000  # bytes, unpacked, of the parts that openpyxl keeps in memory: texts and styles
@@ -144,9 +144,9 @@ def _sheet(book: Any, wanted: str, name: str) -> Any:
     if not wanted:
         return next(iter(sheets.values()))
     if wanted not in sheets:
-        near = difflib.get_close_matches(wanted, sheets, 1)
+        near = nearest(wanted, sheets)
         there = f"its sheets: {', '.join(sheets)}"
-        hint = f"did you mean {near[0]!r}? {there}" if near else there
+        hint = f"did you mean {near!r}? {there}" if near else there
         raise RunError(f"{name} has no sheet {wanted!r}", hint=hint, code="unknown-sheet")
     return sheets[wanted]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, free, private, undecodable
 from connrunner.text.nesting import is_too_deep
+from connrunner.text.words import nearest
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
@@ -104,9 +104,9 @@ class _Document:
                 return
             seen.append(key)
             self._skip()
-        near = difflib.get_close_matches(wanted, seen, 1)
+        near = nearest(wanted, seen)
         there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
-        raise self._lacking(f"{place} has no {wanted!r}", f"did you mean {near[0]!r}?" if near else there)
+        raise self._lacking(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
 
     def _lacking(self, reason: str, hint: str) -> RunError:
         return RunError(

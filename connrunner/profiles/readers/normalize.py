@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import hashlib
 import io
 import os
@@ -16,6 +15,7 @@ from typing import BinaryIO
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles.readers import compression
+from connrunner.text.words import nearest
 
 CHUNK = 1 << 20
 ZIP = b"PK\x03\x04"
@@ -81,8 +81,8 @@ def encoding(name: str) -> str:
         "".encode(name)
         codecs.getincrementaldecoder(name)
     except (LookupError, UnicodeError):
-        near = difflib.get_close_matches(name.lower(), ("utf-8", "utf-16", "latin-1", "cp1252", "ascii"), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "use a name like utf-8, latin-1, cp1252 or utf-16"
+        near = nearest(name, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii"))
+        hint = f"did you mean {near!r}?" if near else "use a name like utf-8, latin-1, cp1252 or utf-16"
         raise RunError(f"unknown encoding {name!r}", hint=hint, code="unknown-encoding") from None
     return codecs.lookup(name).name
 

@@ -10,13 +10,13 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.core.report import Level
-from connrunner.core.run import LogSummary, Result
-from connrunner.state.folder import StateFolder, recording, sync_folder, write_all
+from connrunner.core.run_records import LogSummary, Result
+from connrunner.state.folder import StateFolder, recording
+from connrunner.text.files import sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 BLOCK = 1 << 16
@@ -36,7 +36,7 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
         newest = max(
             (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
         )
-        last = last_run(folder, connection)
+        last = read_last_run(folder, connection)
         number = max(after, newest, last.run if last else 0) + 1
         while True:
             try:
@@ -52,14 +52,14 @@ def append_history(folder: StateFolder, run: Run) -> None:
     """Add an ended run to its connection's history, durably, unless it is there already."""
     path = folder.history(run.connection)
     with recording(path):
-        if recorded(folder, run.connection, run.run) is not None:
+        if read_run(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            write_all(descriptor, (b"\n" if torn else b"") + _line(runs.as_dict(run)))
+            write_all(descriptor, (b"\n" if torn else b"") + _line(run_records.as_dict(run)))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -67,18 +67,18 @@ def append_history(folder: StateFolder, run: Run) -> None:
             sync_folder(path.parent)
 
 
-def last_run(folder: StateFolder, connection: str) -> Run | None:
+def read_last_run(folder: StateFolder, connection: str) -> Run | None:
     """Return the newest ended run in the history of *connection*."""
-    return next(history(folder, connection), None)
+    return next(read_history(folder, connection), None)
 
 
-def recorded(folder: StateFolder, connection: str, number: int) -> Run | None:
+def read_run(folder: StateFolder, connection: str, number: int) -> Run | None:
     """Return run *number* of *connection* when it has ended and history says so; None else."""
-    newest = takewhile(lambda run: run.run >= number, history(folder, connection))
+    newest = takewhile(lambda run: run.run >= number, read_history(folder, connection))
     return next((run for run in newest if run.run == number), None)
 
 
-def history(folder: StateFolder, connection: str) -> Iterator[Run]:
+def read_history(folder: StateFolder, connection: str) -> Iterator[Run]:
     """Yield the ended runs of *connection*, newest first, reading the file from its end only as far as asked.
 
     Lines that are no record (a crash in the middle of a write) are left out.
@@ -89,37 +89,37 @@ def history(folder: StateFolder, connection: str) -> Iterator[Run]:
         return
     try:
         for line in _lines_backward(descriptor):
-            run = run_of(line)
+            run = parse_run(line)
             if run is not None:
                 yield run
     finally:
         os.close(descriptor)
 
 
-def durations(folder: StateFolder, connection: str) -> list[float]:
+def read_durations(folder: StateFolder, connection: str) -> list[float]:
     """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
 
     Only the newest are looked at, so that a year of runs costs no more than a month.
     """
-    recent = [run for run in islice(history(folder, connection), LOOKED_AT) if run.started_at]
+    recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
     return (ended or [run.seconds for run in recent])[:MEASURED]
 
 
-def recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
+def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
     """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
 
     Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
     """
-    newest = islice(history(folder, connection), 1000)
+    newest = islice(read_history(folder, connection), 1000)
     return list(islice((run for run in newest if not until or run.run <= until), count))
 
 
-def run_of(line: bytes) -> Run | None:
+def parse_run(line: bytes) -> Run | None:
     """Return the run that a line of history tells of; None when it is no record."""
     try:
-        return runs.from_mapping(parse_json(line))
-    except runs.MALFORMED:
+        return run_records.from_mapping(parse_json(line))
+    except run_records.MALFORMED:
         return None
 
 
@@ -165,7 +165,7 @@ class RunLog:
 
     def ended(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._write({"type": "ended", **runs.result_as_dict(result)})
+        self._write({"type": "ended", **run_records.result_as_dict(result)})
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -189,13 +189,13 @@ class RunLog:
         self._lost = 0
 
 
-def events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
+def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the whole events of a log or rejects file, oldest first. A file that is not there has none."""
-    for _, event in events_from(path, offset):
+    for _, event in read_events_from(path, offset):
         yield event
 
 
-def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
     try:
         file = path.open("rb")
@@ -215,9 +215,9 @@ def events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]
                 yield offset, event
 
 
-def story(folder: StateFolder, connection: str, number: int) -> LogSummary:
+def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
     """Return what the log of a run tells so far."""
-    return runs.fold(events(folder.log(connection, number)))
+    return run_records.fold_log(read_events(folder.log(connection, number)))
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

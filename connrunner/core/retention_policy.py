@@ -10,7 +10,7 @@ from connrunner.core.model import Keep
 Past = tuple[datetime, int]  # when a run ended, and the bytes of its log and refused rows
 
 
-def gone(oldest_first: Iterable[Past], keep: Keep, *, runs: int, size: int, now: datetime) -> int:
+def count_expired(oldest_first: Iterable[Past], keep: Keep, *, runs: int, size: int, now: datetime) -> int:
     """Return how many of the oldest of so many *runs*, *size* bytes together, are beyond a limit; never the last one.
 
     Looks no further than at the first run that stays.

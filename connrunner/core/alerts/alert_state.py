@@ -90,12 +90,12 @@ def from_mapping(data: Mapping[str, Any]) -> AlertState:
     return AlertState(**{key: value for key, value in data.items() if key in known})
 
 
-def sense(rule: Notify) -> Sense:
+def sense_of(rule: Notify) -> Sense:
     """Return what *rule* takes for a failure."""
     return rule.partial, rule.stopped
 
 
-def verdict(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]:
+def judge_outcome(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]:
     """Return what *outcome* says of its connection. A stopped run says nothing unless it counts as a failure."""
     partial, stopped = sense
     match outcome:
@@ -109,15 +109,15 @@ def verdict(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "neither"]
             return "bad"
 
 
-def streak(told: AlertState, connection: str, sense: Sense) -> Streak | None:
+def current_streak(alerts: AlertState, connection: str, sense: Sense) -> Streak | None:
     """Return the failures in a row that *connection* has behind it; None when it works."""
-    known = told.streaks.get(connection, {})
+    known = alerts.streaks.get(connection, {})
     return known.get(ANY) or known.get(_word(sense))
 
 
-def grown(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
+def extend_streak(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
     """Return the streak after *run*."""
-    says = verdict(run.outcome, sense)
+    says = judge_outcome(run.outcome, sense)
     if says == "good" or (says == "neither" and before is None):
         return None
     word, bad = str(run.outcome), int(says == "bad")
@@ -133,69 +133,69 @@ def grown(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
     )
 
 
-def ended(told: AlertState, run: Run) -> None:
+def record_run(alerts: AlertState, run: Run) -> None:
     """Note that *run* has ended."""
     streaks = {
         _word(sense): after
         for sense in SENSES
-        if (after := grown(streak(told, run.connection, sense), run, sense)) is not None
+        if (after := extend_streak(current_streak(alerts, run.connection, sense), run, sense)) is not None
     }
     if len(streaks) == len(SENSES) and all(one == streaks[_word(USUAL)] for one in streaks.values()):
-        told.streaks[run.connection] = {ANY: streaks[_word(USUAL)]}
+        alerts.streaks[run.connection] = {ANY: streaks[_word(USUAL)]}
     elif streaks:
-        told.streaks[run.connection] = streaks
+        alerts.streaks[run.connection] = streaks
     else:
-        told.streaks.pop(run.connection, None)
+        alerts.streaks.pop(run.connection, None)
 
 
-def noticed(told: AlertState, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
-    """Note that *notice* is owed since *at*, or that it was *folded* into the one that ends a storm."""
-    _count(told, notice, at, folded=folded, message=message)
+def record_notice(alerts: AlertState, notice: Notice, at: str, *, folded: bool = False, message: str = "") -> None:
+    """Note that *notice* is owed since *at*, or *folded* into the one that is sent when the hour is over."""
+    _count(alerts, notice, at, folded=folded, message=message)
     match notice.event:
         case "failing" | "reminder":
-            alarms = told.alarms.setdefault(notice.connection, {})
+            alarms = alerts.alarms.setdefault(notice.connection, {})
             for recipient in notice.recipients:
                 first = notice.replies_to if notice.event == "reminder" else "" if folded else notice.id
                 alarms[mailbox(recipient)] = Alarm(
                     notice=first, recipient=recipient, target=notice.target, copy=recipient in notice.cc, at=at
                 )
         case "recovered":
-            alarms = told.alarms.get(notice.connection, {})
+            alarms = alerts.alarms.get(notice.connection, {})
             for recipient in notice.recipients:
                 alarms.pop(mailbox(recipient), None)
             if not alarms:
-                told.alarms.pop(notice.connection, None)
+                alerts.alarms.pop(notice.connection, None)
         case "late":
             due_at = notice.facts["due_at"]
-            known = told.late.get(notice.connection)
+            known = alerts.late.get(notice.connection)
             recipients = known["recipients"] if known and known["due_at"] == due_at else []
-            told.late[notice.connection] = LateAlarm(due_at=due_at, recipients=[*recipients, *notice.recipients])
+            alerts.late[notice.connection] = LateAlarm(due_at=due_at, recipients=[*recipients, *notice.recipients])
         case "outage":
-            told.outage_until = notice.facts["to"]
+            alerts.outage_until = notice.facts["to"]
 
 
-def key(notice: Notice) -> str:
+def rate_key(notice: Notice) -> str:
     """Return whose mails are counted together with *notice*: its target's, or those of the same addresses."""
     return notice.target or " ".join(sorted(mailbox(recipient) for recipient in notice.recipients))
 
 
-def is_open(window: RateWindow, at: datetime) -> bool:
+def is_window_open(window: RateWindow, at: datetime) -> bool:
     """Tell whether mails at *at* still count into *window*; one that holds back mail is open until that has left."""
     since = instant.parse(window["since"])
     return bool(window["folded"]) or since <= at < since + WINDOW
 
 
-def _count(told: AlertState, notice: Notice, at: str, *, folded: bool, message: str) -> None:
+def _count(alerts: AlertState, notice: Notice, at: str, *, folded: bool, message: str) -> None:
     if notice.event in ("digest", "outage"):
         return  # they are one mail already
-    name = key(notice)
+    name = rate_key(notice)
     if notice.event == "folded":
-        told.windows.pop(name, None)
+        alerts.windows.pop(name, None)
         return
-    window = told.windows.get(name)
-    if window is None or not is_open(window, instant.parse(at)):
-        for old in [each for each, one in told.windows.items() if not is_open(one, instant.parse(at))]:
-            del told.windows[old]
+    window = alerts.windows.get(name)
+    if window is None or not is_window_open(window, instant.parse(at)):
+        for old in [each for each, one in alerts.windows.items() if not is_window_open(one, instant.parse(at))]:
+            del alerts.windows[old]
         window = RateWindow(since=at, mails=0, target=notice.target, recipients=[], cc=[], folded=[])
     if folded:
         line = {"connection": notice.connection, "run": notice.run, "event": notice.event, "at": at, "message": message}
@@ -209,7 +209,7 @@ def _count(told: AlertState, notice: Notice, at: str, *, folded: bool, message: 
         )
     else:
         window = {**window, "mails": window["mails"] + 1}
-    told.windows[name] = window
+    alerts.windows[name] = window
 
 
 def _word(sense: Sense) -> str:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from connrunner.core import instant
-from connrunner.core import run as runs
+from connrunner.core import instant, run_records
+from connrunner.core.alerts import alert_state
 from connrunner.core.alerts import notice as notices
-from connrunner.core.alerts import state as alert_state
+from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import AlertState
 from connrunner.core.model import Run
 from connrunner.core.planning.due import Promise, QueuedRun, TickPlan
 
@@ -73,76 +72,76 @@ class JournalState:
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
-    told: AlertState = field(default_factory=AlertState)
-    answered: list[str] = field(default_factory=list)  # the newest wishes taken in: none is taken in twice
+    alerts: AlertState = field(default_factory=AlertState)
+    answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
 
-def apply(standing: JournalState, record: Mapping[str, Any]) -> None:
+def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
     """Add one *record*. Unknown types are left out: they come from a newer version of the same format."""
     match record.get("type"):
         case "planned":
-            _planned(standing, record)
+            _planned(state, record)
         case "started":
             started = _started_from(record)
-            standing.started[started.connection] = started
-            standing.waiting.pop(started.connection, None)
-            standing.numbers[started.connection] = max(started.run, standing.numbers.get(started.connection, 0))
+            state.started[started.connection] = started
+            state.waiting.pop(started.connection, None)
+            state.numbers[started.connection] = max(started.run, state.numbers.get(started.connection, 0))
         case "ended":
-            _ended(standing, record)
+            _ended(state, record)
         case "delivered":
-            _delivered(standing, record)
+            _delivered(state, record)
         case "damaged":
-            standing.damaged.append(record["offset"])
+            state.damaged.append(record["offset"])
         case "retried":
-            _retried(standing, record)
-            _delivered(standing, record)
+            _retried(state, record)
+            _delivered(state, record)
         case "dropped":
-            _delivered(standing, record)
-            _forget_dead(standing, record)
+            _delivered(state, record)
+            _forget_dead(state, record)
         case "snapshot":
-            _restore(standing, record)
+            _restore(state, record)
 
 
-def _planned(standing: JournalState, record: Mapping[str, Any]) -> None:
+def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     for name, promise in record.get("promises", {}).items():
         if promise is None:
-            standing.promises.pop(name, None)
+            state.promises.pop(name, None)
         else:
-            standing.promises[name] = promise_from(promise)
+            state.promises[name] = promise_from(promise)
     if "broken" in record:
-        standing.broken_seen = record["broken"]
+        state.broken_seen = record["broken"]
     for name, digest in record.get("digests", {}).items():
         if digest is None:
-            standing.told.digests.pop(name, None)
+            state.alerts.digests.pop(name, None)
         else:
-            standing.told.digests[name] = digest
-    _owes(standing, record)
+            state.alerts.digests[name] = digest
+    _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
         if slot.get("request"):
-            standing.answered.append(slot["request"])
-            del standing.answered[:-KEPT_ANSWERS]
+            state.answered.append(slot["request"])
+            del state.answered[:-KEPT_ANSWERS]
         match slot["result"]:
             case "queued":
-                standing.waiting[name] = _waiting_from(slot)
-            case "merged" if name in standing.waiting:
-                standing.waiting[name] = _merge(standing.waiting[name], slot)
-            case "merged" if name in standing.started:
-                started = standing.started[name]
-                standing.started[name] = replace(started, waiting=_merge(started.waiting, slot))
+                state.waiting[name] = _waiting_from(slot)
+            case "merged" if name in state.waiting:
+                state.waiting[name] = _merge(state.waiting[name], slot)
+            case "merged" if name in state.started:
+                started = state.started[name]
+                state.started[name] = replace(started, waiting=_merge(started.waiting, slot))
             case "skipped":
-                standing.skipped[name] = _waiting_from(slot)
-            case "dropped" if _is_waiting(standing, slot):  # not a wish that came to nothing while another run waits
-                standing.waiting.pop(name)
+                state.skipped[name] = _waiting_from(slot)
+            case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
+                state.waiting.pop(name)
             case "missed":
-                if _is_waiting(standing, slot):
-                    standing.waiting.pop(name)
-                standing.missed[name] = MissedSlot(_waiting_from(slot), slot["reason"])
+                if _is_waiting(state, slot):
+                    state.waiting.pop(name)
+                state.missed[name] = MissedSlot(_waiting_from(slot), slot["reason"])
 
 
-def _is_waiting(standing: JournalState, slot: Mapping[str, Any]) -> bool:
+def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
     """Tell whether *slot* is the one in the queue: a newer or a manual run may wait instead."""
-    entry = standing.waiting.get(slot["connection"])
+    entry = state.waiting.get(slot["connection"])
     if entry is None:
         return False
     said = (slot["trigger"], slot["due_at"], slot.get("request", ""))
@@ -153,49 +152,49 @@ def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
     return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
 
 
-def _ended(standing: JournalState, record: Mapping[str, Any]) -> None:
-    run = runs.from_mapping(record["run"])
-    started = standing.started.get(run.connection)
+def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
+    run = run_records.from_mapping(record["run"])
+    started = state.started.get(run.connection)
     if started is not None and started.run == run.run:
-        del standing.started[run.connection]
+        del state.started[run.connection]
     elif record.get("dequeued"):  # it ended without a start: its connection could not be used
-        standing.waiting.pop(run.connection, None)
+        state.waiting.pop(run.connection, None)
     elif run.code == TOO_LATE:
-        standing.missed.pop(run.connection, None)
+        state.missed.pop(run.connection, None)
     else:
-        standing.skipped.pop(run.connection, None)
-    standing.numbers[run.connection] = max(run.run, standing.numbers.get(run.connection, 0))
-    standing.last_outcome[run.connection] = str(run.outcome)
+        state.skipped.pop(run.connection, None)
+    state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
+    state.last_outcome[run.connection] = str(run.outcome)
     if record.get("broken"):
-        standing.broken_mailed[run.connection] = record["broken"]
+        state.broken_mailed[run.connection] = record["broken"]
     else:
-        standing.broken_mailed.pop(run.connection, None)
-    _owes(standing, record, run)
-    alert_state.ended(standing.told, run)
+        state.broken_mailed.pop(run.connection, None)
+    _owes(state, record, run)
+    alert_state.record_run(state.alerts, run)
 
 
-def _owes(standing: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
+def _owes(state: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
     at = record["at"]
     for data in record.get("owes", ()):
         notice = notices.from_mapping(data)
-        standing.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run)
-        alert_state.noticed(standing.told, notice, at)
+        state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run)
+        alert_state.record_notice(state.alerts, notice, at)
     for data in record.get("folds", ()):
-        alert_state.noticed(standing.told, notices.from_mapping(data), at, folded=True, message=data["message"])
+        alert_state.record_notice(state.alerts, notices.from_mapping(data), at, folded=True, message=data["message"])
 
 
-def _delivered(standing: JournalState, record: Mapping[str, Any]) -> None:
-    owed = standing.owed.get(record["notice"])
+def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
+    owed = state.owed.get(record["notice"])
     if owed is None:
         return
     delivery = {key: value for key, value in record.items() if key not in ("v", "type")}
     delivery.setdefault("result", record["type"])
     owed = replace(owed, deliveries=(*owed.deliveries, delivery))
-    standing.owed[owed.notice.id] = owed
-    ledger = notices.ledger(owed.notice, owed.deliveries, instant.parse(record["at"]))
+    state.owed[owed.notice.id] = owed
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, instant.parse(record["at"]))
     if ledger.settled:
-        del standing.owed[owed.notice.id]
-        standing.dead.extend(
+        del state.owed[owed.notice.id]
+        state.dead.extend(
             {
                 "connection": owed.notice.connection,
                 "run": owed.notice.run,
@@ -208,80 +207,80 @@ def _delivered(standing: JournalState, record: Mapping[str, Any]) -> None:
             }
             for letter in ledger.dead
         )
-        del standing.dead[:-KEPT_DEAD_LETTERS]
+        del state.dead[:-KEPT_DEAD_LETTERS]
 
 
-def _retried(standing: JournalState, record: Mapping[str, Any]) -> None:
+def _retried(state: JournalState, record: Mapping[str, Any]) -> None:
     """Owe what was given up once more, to the one recipient."""
-    for letter in _forget_dead(standing, record):
-        if record["notice"] not in standing.owed:
+    for letter in _forget_dead(state, record):
+        if record["notice"] not in state.owed:
             notice = replace(notices.from_mapping(letter["notice"]), recipients=(letter["recipient"],))
-            standing.owed[notice.id] = OwedNotice(notice=notice, at=letter["owed_at"])
+            state.owed[notice.id] = OwedNotice(notice=notice, at=letter["owed_at"])
 
 
-def _forget_dead(standing: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _forget_dead(state: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     def meant(letter: Mapping[str, Any]) -> bool:
         identity = letter.get("notice", {}).get("id")
         return bool(identity == record["notice"] and letter["recipient"] == record["recipient"])
 
-    found = [letter for letter in standing.dead if meant(letter)]
-    standing.dead = [letter for letter in standing.dead if not meant(letter)]
+    found = [letter for letter in state.dead if meant(letter)]
+    state.dead = [letter for letter in state.dead if not meant(letter)]
     return found
 
 
-def next_mail(owed: OwedNotice, now: datetime) -> datetime | None:
+def next_attempt(owed: OwedNotice, now: datetime) -> datetime | None:
     """Return when the next attempt of an owed mail is due: *now* when one is due already."""
-    ledger = notices.ledger(owed.notice, owed.deliveries, now)
+    ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
     return now if ledger.due else ledger.next_at
 
 
-def as_dict(standing: JournalState) -> dict[str, Any]:
+def as_snapshot(state: JournalState) -> dict[str, Any]:
     """Return the standing as the snapshot that a journal can begin with."""
     return {
-        "promises": {name: promise_as_dict(promise) for name, promise in standing.promises.items()},
-        "waiting": [_waiting_as_dict(entry) for entry in standing.waiting.values()],
-        "started": [started_as_dict(entry) for entry in standing.started.values()],
-        "skipped": [_waiting_as_dict(entry) for entry in standing.skipped.values()],
-        "missed": [{**_waiting_as_dict(entry), "reason": reason} for entry, reason in standing.missed.values()],
-        "numbers": dict(standing.numbers),
+        "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
+        "waiting": [_waiting_as_dict(entry) for entry in state.waiting.values()],
+        "started": [started_as_dict(entry) for entry in state.started.values()],
+        "skipped": [_waiting_as_dict(entry) for entry in state.skipped.values()],
+        "missed": [{**_waiting_as_dict(entry), "reason": reason} for entry, reason in state.missed.values()],
+        "numbers": dict(state.numbers),
         "owed": [
             {
                 "notice": owed.notice.as_dict(),
                 "at": owed.at,
-                "run": owed.run and runs.as_dict(owed.run),
+                "run": owed.run and run_records.as_dict(owed.run),
                 "deliveries": [dict(delivery) for delivery in owed.deliveries],
             }
-            for owed in standing.owed.values()
+            for owed in state.owed.values()
         ],
-        "dead": list(standing.dead),
-        "broken_seen": dict(standing.broken_seen),
-        "broken_mailed": dict(standing.broken_mailed),
-        "last_outcome": dict(standing.last_outcome),
-        "told": standing.told.as_dict(),
-        "answered": list(standing.answered),
+        "dead": list(state.dead),
+        "broken_seen": dict(state.broken_seen),
+        "broken_mailed": dict(state.broken_mailed),
+        "last_outcome": dict(state.last_outcome),
+        "told": state.alerts.as_dict(),
+        "answered": list(state.answered),
     }
 
 
-def _restore(standing: JournalState, record: Mapping[str, Any]) -> None:
-    standing.promises = {name: promise_from(data) for name, data in record["promises"].items()}
-    standing.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
-    standing.started = {data["connection"]: _started_from(data) for data in record["started"]}
-    standing.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
+def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
+    state.promises = {name: promise_from(data) for name, data in record["promises"].items()}
+    state.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
+    state.started = {data["connection"]: _started_from(data) for data in record["started"]}
+    state.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
     missed = record.get("missed", ())
-    standing.missed = {data["connection"]: MissedSlot(_waiting_from(data), data["reason"]) for data in missed}
-    standing.numbers = dict(record["numbers"])
-    standing.owed = {}
+    state.missed = {data["connection"]: MissedSlot(_waiting_from(data), data["reason"]) for data in missed}
+    state.numbers = dict(record["numbers"])
+    state.owed = {}
     for data in record["owed"]:
         notice = notices.from_mapping(data["notice"])
-        run = runs.from_mapping(data["run"]) if data["run"] else None
+        run = run_records.from_mapping(data["run"]) if data["run"] else None
         at = data.get("at") or data["run"]["ended_at"]
-        standing.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
-    standing.dead = list(record["dead"])
-    standing.broken_seen = dict(record["broken_seen"])
-    standing.broken_mailed = dict(record["broken_mailed"])
-    standing.last_outcome = dict(record["last_outcome"])
-    standing.told = alert_state.from_mapping(record.get("told", {}))
-    standing.answered = list(record["answered"])
+        state.owed[notice.id] = OwedNotice(notice=notice, at=at, run=run, deliveries=tuple(data["deliveries"]))
+    state.dead = list(record["dead"])
+    state.broken_seen = dict(record["broken_seen"])
+    state.broken_mailed = dict(record["broken_mailed"])
+    state.last_outcome = dict(record["last_outcome"])
+    state.alerts = alert_state.from_mapping(record.get("told", {}))
+    state.answered = list(record["answered"])
 
 
 def promise_as_dict(promise: Promise) -> dict[str, Any]:

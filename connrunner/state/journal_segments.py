@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run as runs
+from connrunner.core import run_records
 from connrunner.errors import StateError
-from connrunner.state.folder import StateFolder, replace_file
+from connrunner.state.folder import StateFolder
+from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
 SUFFIX = ".jsonl.gz"
 
 
-def keep(folder: StateFolder, data: bytes, *, kept: int = KEPT) -> None:
+def add_segment(folder: StateFolder, data: bytes, *, kept: int = KEPT) -> None:
     """Keep *data*, whole lines of the journal, as a segment; remove the oldest segments beyond *kept* bytes.
 
     Called again after a crash it writes the same file: a segment is named after its first record.
@@ -44,7 +45,7 @@ def keep(folder: StateFolder, data: bytes, *, kept: int = KEPT) -> None:
             path.unlink()
 
 
-def records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]]:
+def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]]:
     """Yield what was recorded, oldest first; with *name* only the records in which that connection occurs.
 
     Snapshots are left out: the records before them say the same. So is what is no record.
@@ -62,13 +63,13 @@ def records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]]:
                 yield record
 
 
-def since(folder: StateFolder) -> str | None:
+def find_oldest_instant(folder: StateFolder) -> str | None:
     """Return the instant of the oldest record that is kept; None when nothing was recorded yet."""
     for lines in _parts(folder):
         for line in lines:
             try:
                 return str(parse_json(line)["at"])
-            except runs.MALFORMED:
+            except run_records.MALFORMED:
                 continue
     return None
 

@@ -24,7 +24,7 @@ def refuse_without_locks(root: Path) -> None:
         mounts = MOUNTS.read_text(errors="surrogateescape")
     except OSError:  # no /proc: nobody can say
         return
-    kind = file_system(os.path.realpath(root), mounts)
+    kind = find_filesystem_type(os.path.realpath(root), mounts)
     if kind in WITHOUT_LOCKS or kind.startswith("fuse."):
         raise StateError(
             f"the state folder {root} is on {kind}, where two connrunners could run the same connection at once",
@@ -32,7 +32,7 @@ def refuse_without_locks(root: Path) -> None:
         )
 
 
-def file_system(path: str, mounts: str) -> str:
+def find_filesystem_type(path: str, mounts: str) -> str:
     """Return the type of the file system that holds the real *path*, by the text of mountinfo; empty when unknown.
 
     See proc_pid_mountinfo(5): of two mounts on one point the later one counts.

@@ -63,7 +63,7 @@ class LogSummary:
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
-def fold(events: Iterable[Mapping[str, Any]]) -> LogSummary:
+def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted = None, "", None, "", Counts()
     for event in events:
@@ -101,9 +101,9 @@ def result_from(data: Mapping[str, Any]) -> Result:
     )
 
 
-def stopped(stop: StopRequest, result: Result) -> Result:
+def mark_stopped(stop: StopRequest, result: Result) -> Result:
     """Return *result* as that of a run that somebody stopped: with who and why, and what it had done by then."""
-    message = stop.told + (f"; {result.message}" if result.message else "")
+    message = stop.description + (f"; {result.message}" if result.message else "")
     detail = {**result.detail, "stopped_by": stop.asked_by, "reason": stop.reason}
     return replace(result, outcome=Outcome.STOPPED, message=message, code="stopped", detail=detail)
 

@@ -9,9 +9,9 @@ from typing import Literal
 
 from connrunner.core import instant
 from connrunner.core.alerts import notice as notices
+from connrunner.core.alerts.alert_state import WINDOW
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.state import WINDOW
-from connrunner.state.standing import JournalState
+from connrunner.state.journal_state import JournalState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,11 +28,11 @@ class Delivery:
     reason: str  # why the last attempt failed; empty before the first
 
 
-def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
+def list_deliveries(state: JournalState, now: datetime) -> Iterator[Delivery]:
     """Yield every letter: first what waits, oldest first, then what was given up."""
     dead = []
-    for owed in standing.owed.values():
-        ledger = notices.ledger(owed.notice, owed.deliveries, now)
+    for owed in state.owed.values():
+        ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
         given_up = {letter.recipient for letter in ledger.dead}
         for recipient in owed.notice.recipients:
             if recipient not in given_up and recipient not in ledger.waiting and recipient not in ledger.due:
@@ -54,7 +54,7 @@ def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
             else:
                 yield letter
     yield from dead
-    for entry in standing.dead:
+    for entry in state.dead:
         if "notice" in entry:  # an older version kept too little to send it again
             yield Delivery(
                 notice=notices.from_mapping(entry["notice"]),
@@ -70,23 +70,23 @@ def letters(standing: JournalState, now: datetime) -> Iterator[Delivery]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldedNotices:
-    """Notices that come in one mail when a storm is over."""
+    """Notices that come in one mail when the hour of the limit is over."""
 
     target: str  # or the addresses
     count: int
     until: datetime
 
 
-def held_back(standing: JournalState) -> list[FoldedNotices]:
+def list_folded(state: JournalState) -> list[FoldedNotices]:
     """Return whose notices are held back because there were too many in an hour."""
     return [
         FoldedNotices(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
-        for key, window in sorted(standing.told.windows.items())
+        for key, window in sorted(state.alerts.windows.items())
         if window["folded"]
     ]
 
 
-def chosen(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
+def select_deliveries(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
     """Return those of *found* whose notice one of *names* says, whole or by its first parts, and that go to *to*."""
 
     def is_named(letter: Delivery) -> bool:

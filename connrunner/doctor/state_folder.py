@@ -11,7 +11,7 @@ from pathlib import Path
 
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import StateError
-from connrunner.state import ground
+from connrunner.state import filesystem
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 
@@ -70,7 +70,7 @@ def _room(path: Path) -> Iterator[Check]:
     found = f"{free / 2**30:,.1f} GiB free" + (f", {inodes:,} inodes" if inodes is not None else "")
     fix = "make room, or keep less history: `keep` in connrunner.yaml"
     try:
-        ground.refuse_full(path)
+        filesystem.refuse_full(path)
     except StateError as error:
         yield failure("room", f"{error.message}: no run starts", fix)
         return
@@ -83,8 +83,10 @@ def _room(path: Path) -> Iterator[Check]:
 def _locks(folder: StateFolder) -> Iterator[Check]:
     kind = ""
     try:
-        kind = ground.file_system(os.path.realpath(folder.root), ground.MOUNTS.read_text(errors="surrogateescape"))
-        ground.refuse_without_locks(folder.root)
+        kind = filesystem.find_filesystem_type(
+            os.path.realpath(folder.root), filesystem.MOUNTS.read_text(errors="surrogateescape")
+        )
+        filesystem.refuse_without_locks(folder.root)
     except StateError as error:
         yield failure("locks", error.message, error.hint)
         return
@@ -99,9 +101,9 @@ def _locks(folder: StateFolder) -> Iterator[Check]:
     if not real:
         found = f"two locks {where} were held at once: runs could overlap"
         yield failure("locks", found, "put the state on a local disk")
-    elif os.environ.get(ground.FORCE) == "1":
-        found = f"{ground.FORCE}=1: nobody checks whether another host uses this folder, {where}"
-        yield warning("locks", found, f"unset {ground.FORCE} unless a single host uses it")
+    elif os.environ.get(filesystem.FORCE) == "1":
+        found = f"{filesystem.FORCE}=1: nobody checks whether another host uses this folder, {where}"
+        yield warning("locks", found, f"unset {filesystem.FORCE} unless a single host uses it")
     else:
         yield ok("locks", f"real ones {where}")
 
@@ -120,7 +122,7 @@ def _two_locks_exclude_each_other(root: Path) -> bool:
 def _journal(folder: StateFolder) -> Iterator[Check]:
     journal = Journal(folder)
     try:
-        stands = journal.read()
+        journal_state = journal.read()
     except StateError as error:
         yield failure("journal", error.message, error.hint)
         return
@@ -128,7 +130,7 @@ def _journal(folder: StateFolder) -> Iterator[Check]:
         yield ok("journal", "none yet")
         return
     damaged = sorted(path.name for path in folder.root.glob("journal.damaged*"))
-    found = f"{journal.size:,} bytes, {len(stands.numbers):,} connections have run"
+    found = f"{journal.size:,} bytes, {len(journal_state.numbers):,} connections have run"
     if damaged:
         fix = f"see what it was: {folder.root / damaged[0]}; move it away once you know why"
         yield warning("journal", f"{found}; bytes that are no record are kept aside in {', '.join(damaged)}", fix)
