@@ -94,7 +94,7 @@ bench: $(READY) ## measure: the speed of an import beside a plain read, of a qui
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -9 \
+	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -10 \
 	  | xargs build/floors/bin/python -m pip install --quiet --disable-pip-version-check
 	build/floors/bin/python -m pytest --numprocesses auto
 
