@@ -15,7 +15,18 @@ from connrunner.core.alerts.digest import find_late_after, list_covered, summari
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.counts import Counts
-from connrunner.core.model import Command, Connection, DaysOfWeek, Mail, Manual, Notify, ProfileModel, Target, Workspace
+from connrunner.core.model import (
+    Command,
+    Connection,
+    DaysOfWeek,
+    Mail,
+    Manual,
+    Notify,
+    Outcome,
+    ProfileModel,
+    Target,
+    Workspace,
+)
 from connrunner.core.planning.due import QueuedRun, Slot
 from tests.test_core_policy import RUN, Desk
 
@@ -276,7 +287,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         replace(
             RUN,
             run=number,
-            outcome=outcome,
+            outcome=Outcome(outcome),
             due_at=NOON - (20 - number) * HOUR - delay,
             ended_at=NOON - (20 - number) * HOUR,
             seconds=number,
@@ -289,7 +300,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         )
     ]  # fmt: skip
     told = summarize_runs(
-        [replace(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
+        runs[::-1],
         start=NOON - 6 * HOUR,
         end=NOON - 2 * HOUR,
         late_after=find_late_after((LATE, rule("b@x", late_after=3600))),
