@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from connrunner.config.resolved import connection_from
-from connrunner.core.model import Outcome, Retry
+from connrunner.core.model import Outcome, Result, Retry
 from connrunner.core.retry import decide_wait
-from connrunner.core.run_records import Result
 from connrunner.state import run_files
 from connrunner.state.run_files import RunLog
 from connrunner.worker.retries import Attempts
@@ -167,7 +166,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_ended_at_once(place: Place) ->
 
 def test_the_log_keeps_the_number_of_attempts(tmp_path: Any) -> None:
     log = RunLog(tmp_path / "log.jsonl")
-    log.ended(Result(outcome=Outcome.SUCCEEDED, attempts=3))
+    log.write_end(Result(outcome=Outcome.SUCCEEDED, attempts=3))
     log.close()
     (event,) = run_files.read_events(tmp_path / "log.jsonl")
     assert event["attempts"] == 3

@@ -16,6 +16,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.state import run_files
 from tests.conftest import Place
+from tests.made import ended_run
 
 README = Path(__file__).parent.parent / "README.md"
 COMMANDS = [name for names in cli.GROUPS.values() for name in names]
@@ -39,7 +40,7 @@ def ended(place: Place, name: str, number: int, **more: object) -> Run:
         "connection": name, "run": number, "outcome": Outcome.SUCCEEDED, "trigger": "schedule", "due_at": AT, "kind": "import",
         "queued_at": AT, "started_at": AT, "ended_at": AT, "seconds": 1.5, "counts": Counts(read=1200, checked=1200, created=1200),
     }  # fmt: skip
-    run = Run(**{**facts, **more})  # type: ignore[arg-type]
+    run = ended_run(**{**facts, **more})
     place.state.run(name, number).mkdir(parents=True)
     run_files.append_history(place.state, run)
     return run

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from connrunner.core import instant
-from connrunner.core.model import Outcome
+from connrunner.core import instant, run_records
+from connrunner.core.model import Outcome, RunIntent
 from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
 from connrunner.state.journal import Journal
@@ -53,7 +53,7 @@ def busy(place: Place) -> Iterator[Place]:
     tick.take_in()
     journal = Journal(place.state)
     waiting = journal.read().waiting["big"]
-    started = StartedRun(run=4, lane="main", started_at=instant.text(DUE), waiting=waiting)
+    started = StartedRun(entry=waiting, intent=RunIntent(run=4, started_at=DUE), lane="main")
     journal.append({"type": "started", "at": instant.text(DUE), **started_as_dict(started)})
     progress = [("06:00:00", 0), ("06:02:00", 6_000), ("06:04:00", 24_000)]
     place.state.run("big", 4).mkdir()
@@ -149,7 +149,6 @@ def test_late_and_failing(busy: Place) -> None:
         kind="command",
         code="unreachable",
     )
-    from connrunner.core import run_records
 
     Journal(busy.state).append({**record, "run": run_records.as_dict(run)})
 

@@ -431,18 +431,22 @@ def test_a_folder_is_not_read_while_git_writes_it(
     load(repo.folder, cache=cache)
     lock = repo.folder / ".git/index.lock"
     lock.write_text("")
+    now = time.time()
+    os.utime(lock, (now, now))
     repo.write(CONNECTION, program("half a checkout"))
     assert titles(repo.folder, cache) == {"one": "first"}
     os.utime(lock, (1, 1))  # left behind long ago
     assert titles(repo.folder, cache) == {"one": "half a checkout"}
 
 
-def test_a_moment_without_connrunner_yaml_begins_no_other_state(tmp_path: Path) -> None:
+def test_a_moment_without_connrunner_yaml_begins_no_other_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "connrunner.yaml"
     path.write_text("")
 
-    def write() -> None:
+    def write(_: float) -> None:
         path.write_text("version: 1\nstate: /var/lib/elsewhere\n")
 
-    threading.Timer(0.08, write).start()
+    monkeypatch.setattr("connrunner.config.place.time.sleep", write)
     assert declared_state(str(tmp_path)) == "/var/lib/elsewhere"

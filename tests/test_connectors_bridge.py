@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from connrunner.connectors import bridge
-from connrunner.connectors.bridge import Program, ProgramExit
+from connrunner.connectors.bridge import Dialogue, Program, ProgramExit
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
 
@@ -59,11 +59,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def run(
-    code: str, folder: Path, log: Log, take: Callable[[bytes], bytes | None] | None = None, **more: Any
+    code: str,
+    folder: Path,
+    log: Log,
+    take: Callable[[bytes], bytes | None] | None = None,
+    *,
+    tree: ProcessTree | None = None,
+    **more: Any,
 ) -> ProgramExit:
     program = Program(name="tap-test", arguments=(sys.executable, "-I", "-S", "-c", code))
-    more = {"family": ProcessTree.new(), **more}
-    return bridge.run(program, (), workspace=folder, report=log, take=take or (lambda line: line), **more)
+    dialogue = Dialogue(take=take or (lambda line: line), **more)
+    return bridge.run(program, (), dialogue, workspace=folder, report=log, tree=tree or ProcessTree.new())
 
 
 def lives(pid: int) -> bool:
@@ -134,7 +140,7 @@ def test_failures(code: str, message: str, reason: str, tmp_path: Path, log: Log
 def test_a_program_that_is_not_there(tmp_path: Path, log: Log) -> None:
     program = Program(name="tap-none", arguments=("tap-none",))
     with pytest.raises(RunError, match="no program 'tap-none' on the PATH"):
-        bridge.run(program, (), workspace=tmp_path, report=log, take=lambda line: line, family=ProcessTree.new())
+        bridge.run(program, (), Dialogue(take=bytes), workspace=tmp_path, report=log, tree=ProcessTree.new())
 
 
 @pytest.mark.slow
@@ -277,7 +283,7 @@ def test_a_line_of_many_pieces_is_put_together_once() -> None:
 def test_what_it_leaves_behind_must_not_hold_its_output(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bridge, "DRAIN", 0.2)
+    monkeypatch.setattr(bridge, "DRAIN_TIME", 0.2)
     code = "import os, signal\nchild = os.fork()\nif not child: signal.pause()\nprint(child)"
     with pytest.raises(RunError, match="a program that it started still holds its output"):
         run(code, tmp_path, log)
@@ -300,7 +306,7 @@ def test_a_descriptor_can_be_inherited(tmp_path: Path, log: Log) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     try:
         code = f"import os; print(os.fstat({descriptor}).st_ino)"
-        run(code, tmp_path, log, family=replace(ProcessTree.new(), inherit=(descriptor,)))
+        run(code, tmp_path, log, tree=replace(ProcessTree.new(), inherit=(descriptor,)))
     finally:
         os.close(descriptor)
     assert log.texts == [f"info: {tmp_path.stat().st_ino}"]

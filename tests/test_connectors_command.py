@@ -21,6 +21,7 @@ from connrunner.connectors.command import CommandResult
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.errors import RunError
+from connrunner.processes.output import Output
 from connrunner.processes.pipes import Pipes
 from connrunner.processes.tree import ProcessTree
 
@@ -61,21 +62,20 @@ def run(
 ) -> CommandResult:
     return command.run(
         Command(run=argv, **more),
+        Output(mask=mask, report=log),
         workspace=at,
         environment=environment or {},
-        mask=mask,
         timeout=timeout,
-        report=log,
         grace=grace,
-        family=replace(ProcessTree.new(), inherit=inherit),
+        tree=replace(ProcessTree.new(), inherit=inherit),
     )
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, log: Log) -> Clock:
     clock = Clock(log)
-    monkeypatch.setattr("connrunner.connectors.processes.time", clock)
-    monkeypatch.setattr("connrunner.family.time", clock)
+    monkeypatch.setattr("connrunner.processes.pipes.time", clock)
+    monkeypatch.setattr("connrunner.processes.tree.time", clock)
     return clock
 
 
@@ -259,7 +259,7 @@ def test_a_daemon_that_keeps_the_output_does_not_hold_the_run_and_is_ended(tmp_p
 def test_what_a_child_prints_soon_after_the_end_is_still_read(
     tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connrunner.connectors.processes.DRAIN", 600)
+    monkeypatch.setattr("connrunner.processes.pipes.DRAIN_TIME", 600)
     run("sh", "-c", "(sleep 0.4; echo late) & echo early", at=tmp_path, log=log)
     assert log.texts == ["early", "late"]
 
@@ -312,7 +312,8 @@ import signal, sys
 from pathlib import Path
 from connrunner.connectors import command
 from connrunner.core.model import Command
-from connrunner.processes.tree import Family
+from connrunner.processes.output import Output
+from connrunner.processes.tree import ProcessTree
 
 class Terminated(BaseException): ...
 
@@ -327,7 +328,7 @@ def terminated(*_):
 signal.signal(signal.SIGTERM, terminated)
 work = Command(run=("sh", "-c", "trap 'echo cleaned; exit' TERM; echo $$; sleep 60 & wait"))
 try:
-    command.run(work, workspace=Path("."), environment={}, mask=str, timeout=None, report=Log(), family=Family.new(), grace=5)
+    command.run(work, Output(mask=str, report=Log()), workspace=Path("."), environment={}, timeout=None, tree=ProcessTree.new(), grace=5)
 except Terminated:
     print("terminated", flush=True)
 """
@@ -404,7 +405,7 @@ def test_programs_that_cannot_start(tmp_path: Path, log: Log) -> None:
         (("./plain.sh",), {}, "cannot-start", "'./plain.sh' may not be executed; make it executable with `chmod +x`"),
         (("./folder",), {}, "cannot-start", "'./folder' may not be executed"),
         (("./no-line.sh",), {}, "cannot-start", "begin a script with a line like #!/bin/sh"),
-        (("./foreign",), {}, "cannot-start", "'./foreign' is no program that this machine can execute"),
+        (("./foreign",), {}, "cannot-start", "'./foreign' is not a program that this machine can execute"),
         (("./crlf.sh",), {}, "no-program", r"names a program that is not there: '#!/bin/sh\r'"),
         (("true",), {"folder": "nowhere"}, "no-folder", f"there is no folder {tmp_path}/nowhere to run in"),
         (("true",), {"folder": "plain.sh"}, "no-folder", "correct `folder`"),
@@ -448,7 +449,7 @@ def nobody_reaps() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("nobody_reaps")
-def test_orphans_that_have_ended_take_no_grace(tmp_path: Path, log: Log) -> None:
+def test_adopted_processes_that_have_ended_take_no_grace(tmp_path: Path, log: Log) -> None:
     result = run("sh", "-c", "sleep infinity & sleep infinity; :", at=tmp_path, log=log, timeout=1, grace=100_000)
     assert result.signal == signal.SIGTERM  # nobody waited for the end of the grace
 

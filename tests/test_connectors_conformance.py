@@ -281,7 +281,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
         raise process.Terminated
 
     def when_reached() -> None:
-        if partner.stand.reached.wait(20):
+        if partner.stand.reached.wait(120):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, stop)

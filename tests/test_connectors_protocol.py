@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core.counts import CHECKED, NAMES, Counts
-from connrunner.processes.protocol import ENOUGH, ProtocolError, ProtocolLine, parse
+from connrunner.processes.protocol import LARGEST_COUNTER, ProtocolError, ProtocolLine, parse
 
 SPEAKING: list[tuple[str, ProtocolLine]] = [
     ('{"message": "hello"}', ProtocolLine(message="hello")),
@@ -26,7 +26,7 @@ SPEAKING: list[tuple[str, ProtocolLine]] = [
     ('{"counts": {"created": 2, "updated": 1}}', ProtocolLine(counts=Counts(read=3, checked=3, created=2, updated=1))),
     ('{"counts": {"skipped": 5, "invalid": 1}}', ProtocolLine(counts=Counts(read=6, checked=1, skipped=5, invalid=1))),
     ('{"counts": {"read": 9, "created": 2}}', ProtocolLine(counts=Counts(read=9, checked=2, created=2))),
-    (f'{{"counts": {{"read": {ENOUGH}}}}}', ProtocolLine(counts=Counts(read=ENOUGH))),
+    (f'{{"counts": {{"read": {LARGEST_COUNTER}}}}}', ProtocolLine(counts=Counts(read=LARGEST_COUNTER))),
     (
         '{"message": "both", "counts": {"created": 1}}',
         ProtocolLine(message="both", counts=Counts(read=1, checked=1, created=1)),
@@ -60,7 +60,7 @@ WRONG = [
     ('{"counts": {"read": true}}', "counter read is true"),
     ('{"counts": {"read": "1"}}', 'counter read is "1"'),
     ('{"counts": {"read": NaN}}', "counter read is NaN"),
-    (f'{{"counts": {{"read": {ENOUGH + 1}}}}}', "not a whole number from 0 to 9007199254740991"),
+    (f'{{"counts": {{"read": {LARGEST_COUNTER + 1}}}}}', "not a whole number from 0 to 9007199254740991"),
     ('{"counts": {"read": ' + "9" * 4000 + "}}", "counter read is 999"),
     ('{"counts": {"read": 1}, "total": 1}', 'unknown key "total" beside `counts`'),
     ('{"message": 5}', "`message` is 5, not a text"),
@@ -111,4 +111,4 @@ def test_nothing_but_a_protocol_error_comes_out(data: Any) -> None:
     except ProtocolError:
         return
     if said is not None and said.counts is not None:
-        assert all(0 <= value <= ENOUGH * len(NAMES) for value in said.counts.as_dict().values())
+        assert all(0 <= value <= LARGEST_COUNTER * len(NAMES) for value in said.counts.as_dict().values())

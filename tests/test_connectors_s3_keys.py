@@ -70,19 +70,10 @@ source_profile = ring
 role_arn = arn:aws:iam::123456789012:role/lost
 source_profile = nobody
 
-[profile sso]
-sso_session = company
-
-[profile program]
-credential_process = /usr/bin/keys
-
 [profile mfa]
 role_arn = arn:aws:iam::123456789012:role/mfa
 source_profile = crm
 mfa_serial = arn:aws:iam::123456789012:mfa/me
-
-[sso-session company]
-sso_start_url = https://company.example.com
 
 [crn]
 aws_access_key_id = not a profile: the word is missing
@@ -162,9 +153,7 @@ WRONG = [
     ({"profile": "crn"}, {}, "no profile 'crn'"),
     ({}, {"AWS_PROFILE": "xyz"}, "no profile 'xyz' in .*; there is crm, default, "),
     ({"profile": "no-secret"}, {}, "gives no keys: it has no aws_access_key_id with its secret"),
-    ({"profile": "sso"}, {}, "'sso' gives no keys: it goes by sso_session, which connrunner cannot; put keys into"),
-    ({"profile": "program"}, {}, "it goes by credential_process"),
-    ({"profile": "mfa"}, {}, "it goes by mfa_serial"),
+    ({"profile": "mfa"}, {}, "'mfa' gives no keys: it goes by mfa_serial, which connrunner cannot; put keys into"),
     ({"profile": "ring"}, {}, "the profiles lead in a circle: ring -> gnir -> ring"),
     ({"profile": "lost"}, {}, "no profile 'nobody'"),
     ({"profile": "crm", **GIVEN}, {}, "there are `profile` and `access_key_id`; leave one out"),

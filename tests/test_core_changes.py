@@ -11,7 +11,7 @@ from connrunner.core import instant, schedules
 from connrunner.core.model import Target
 from connrunner.core.planning import changes, outlook
 from connrunner.core.planning.changes import KeyDifference, Slots
-from tests.test_core_overdue import workspace
+from tests.test_core_on_time import workspace
 
 KEYS = [
     # before                          after                            key, before, after

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts.notice import GIVE_UP, DeliveryRecord, Notice, Result, fold_deliveries, from_mapping
+from connrunner.core.alerts.notice import GIVE_UP, DeliveryRecord, DeliveryStatus, Notice, fold_deliveries, from_mapping
 
 START = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 NOTICE = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x", "b@x"))
@@ -34,7 +34,9 @@ def test_a_notice_survives_the_journal(notice: Notice) -> None:
 # --- the ledger --------------------------------------------------------------------------------------------------
 
 
-def record(minutes: float, recipient: str = "a@x", result: Result = "deferred", notice: str = "n") -> DeliveryRecord:
+def record(
+    minutes: float, recipient: str = "a@x", result: DeliveryStatus = "deferred", notice: str = "n"
+) -> DeliveryRecord:
     at = instant.text(START + timedelta(minutes=minutes))
     return {"notice": notice, "recipient": recipient, "result": result, "at": at, "reason": f"why {minutes}"}
 

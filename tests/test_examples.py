@@ -22,6 +22,7 @@ from connrunner.config import load
 from connrunner.connectors import command
 from connrunner.core import schedules
 from connrunner.core.model import Command, Export, Import, TimesPerDay
+from connrunner.processes.output import Output
 from connrunner.processes.tree import ProcessTree
 
 ROOT = Path(__file__).parent.parent
@@ -143,7 +144,7 @@ def run_segments(copy: Path, log: Log) -> command.CommandResult:
     work = load.load(copy).connections["refresh-segments"].work
     assert isinstance(work, Command)
     return command.run(
-        work, workspace=copy, environment=work.env, mask=str, timeout=30, report=log, family=ProcessTree.new()
+        work, Output(mask=str, report=log), workspace=copy, environment=work.env, timeout=30, tree=ProcessTree.new()
     )
 
 

@@ -45,6 +45,7 @@ BROKEN_BY = {
     "dateutil and cronsim only in schedules": ("cli/next.py", "import dateutil.rrule"),
     "asyncssh only in SFTP": ("doctor/partners.py", "import asyncssh"),
     "obstore only in S3": ("connectors/sftp/listing.py", "import obstore"),
+    "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
 }

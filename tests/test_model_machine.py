@@ -26,9 +26,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Workspace
+from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Result, Workspace
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import Result
 from connrunner.errors import Problem
 from connrunner.executors.local import AdoptedWorker
 from connrunner.processes.tree import ProcessTree
@@ -279,7 +278,7 @@ class Played:
             with self.machine.offstage():
                 if self.says is not None:
                     log = run_files.RunLog(self.machine.state.log(self.job["connection"], self.job["run"]))
-                    log.ended(Result(outcome=self.says, message="played"))
+                    log.write_end(Result(outcome=self.says, message="played"))
                     log.close()
                 for descriptor in self.descriptors:
                     os.close(descriptor)
@@ -299,11 +298,11 @@ class Played:
 class Nobody:
     """What a played worker leaves behind."""
 
-    left: tuple[str, ...] = ()
+    remaining: tuple[str, ...] = ()
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
-    def goes_on(self) -> bool:
+    def advance(self) -> bool:
         return False
 
     def close(self) -> None: ...
@@ -538,9 +537,9 @@ class Machine(RuleBasedStateMachine):
             problems=(),
         )
 
-    def start(self, job: dict[str, Any], *, family: ProcessTree, worker_lock: int, **_: Any) -> Played:
+    def start(self, job: dict[str, Any], *, tree: ProcessTree, worker_lock: int, **_: Any) -> Played:
         key = (job["connection"], job["run"])
-        (inherited,) = family.inherit
+        (inherited,) = tree.inherit
         lane = os.fstat(inherited).st_ino
         assert all(worker.lane != lane for worker in self.alive), "P3: two runs of one lane at once"
         self.began[key] += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from connrunner.notify.render import EVENTS, RenderProblem, fallback
 from connrunner.notify.samples import sample_facts as facts_of
 from connrunner.notify.samples import samples
 from connrunner.notify.sanitize import clean_line, clean_lines
+from tests.made import changed_run, ended_run
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-RUN = Run(
+RUN = ended_run(
     connection="crm",
     run=12,
     outcome=Outcome.PARTIAL,
@@ -129,7 +129,7 @@ def reject(line: int, code: str = "wrong-type", **more: Any) -> dict[str, Any]:
 
 def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
     seen = context_of(
-        replace(RUN, message="3 of 10 rows were refused", commit="3f2a9c1d", kind="import", asked_by="ann"),
+        changed_run(RUN, message="3 of 10 rows were refused", commit="3f2a9c1d", kind="import", asked_by="ann"),
         title="CRM contacts",
         description="Nightly\nlist.",
         owner="data-team",
@@ -166,7 +166,7 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "commit": "3f2a9c1d",
         "timezone": "Europe/Amsterdam",
     }
-    assert seen["counts"] == RUN.counts.as_dict()
+    assert seen["counts"] == RUN.result.counts.as_dict()
     assert seen["rejects"][1] == {
         "file": "a.csv",
         "line": 5,
@@ -189,7 +189,7 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
 
 
 def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
-    seen = context_of(replace(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
+    seen = context_of(changed_run(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
     assert seen["run"]["started_at"] is None
     assert seen["next_run"] is None
     assert seen["connection"]["title"] == "crm"
@@ -197,7 +197,7 @@ def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_each_outcome_has_a_meaning(outcome: Outcome) -> None:
-    assert context_of(replace(RUN, outcome=outcome), title="x")["run"]["meaning"].endswith(".")
+    assert context_of(changed_run(RUN, outcome=outcome), title="x")["run"]["meaning"].endswith(".")
 
 
 def test_ten_rejects_are_shown_and_all_are_counted(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
 
 
 def recent(*numbers: int, read: int = 10) -> list[Run]:
-    return [replace(RUN, run=number, seconds=number, counts=Counts(read=read, checked=read)) for number in numbers]
+    return [changed_run(RUN, run=number, seconds=number, counts=Counts(read=read, checked=read)) for number in numbers]
 
 
 def test_the_last_ten_runs_are_compared_oldest_first() -> None:

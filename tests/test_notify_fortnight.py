@@ -28,15 +28,17 @@ from connrunner.core.model import (
     Notify,
     Outcome,
     ProfileModel,
+    QueuedRun,
     Run,
     Target,
     Workspace,
 )
 from connrunner.core.planning import due
-from connrunner.core.planning.due import Promise, QueuedRun, Slot
+from connrunner.core.planning.due import Promise, Slot
 from connrunner.notify import outbox
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import PendingNotice
+from tests.made import ended_run
 
 BEGIN = datetime(2026, 11, 2, 0, 0, tzinfo=UTC)  # a Monday
 NIGHTLY = DaysOfWeek(days=tuple(range(7)), time=time(3), timezone="UTC")
@@ -236,7 +238,7 @@ class Story:
     def _run(self, number: int, entry: QueuedRun, at: datetime) -> Run:
         outcome = WORDS[NIGHTS[number - 1]]
         refused = 2 if outcome is Outcome.PARTIAL else 0
-        return Run(
+        return ended_run(
             connection="crm",
             run=number,
             outcome=outcome,

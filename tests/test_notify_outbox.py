@@ -16,16 +16,17 @@ import pytest
 from connrunner.config.secrets import Masker
 from connrunner.core.alerts.notice import DeliveryRecord, Notice, fold_deliveries
 from connrunner.core.counts import Counts
-from connrunner.core.model import Mail, Outcome, Run
+from connrunner.core.model import Mail, Outcome
 from connrunner.errors import StateError
 from connrunner.notify import outbox
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, put_off, send_pending
+from tests.made import changed_run, ended_run
 
 pytestmark = pytest.mark.slow  # templates render in a process of their own
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-RUN = Run(
+RUN = ended_run(
     connection="crm",
     run=12,
     outcome=Outcome.FAILED,
@@ -41,7 +42,7 @@ RUN = Run(
 
 
 def pending(*recipients: str, number: int = 12, title: str = "CRM contacts") -> PendingNotice:
-    run = replace(RUN, run=number)
+    run = changed_run(RUN, run=number)
     notice = Notice(id=f"crm.{number}.failed.t", connection="crm", run=number, event="failed", recipients=recipients)
     return PendingNotice(
         notice=notice,
@@ -62,7 +63,7 @@ class Box:
         self.recorded: list[DeliveryRecord] = []
 
     def deliver(
-        self, *pending: PendingNotice, mail: Mail | None = None, seconds: float = 30, **other: Any
+        self, *pending: PendingNotice, mail: Mail | None = None, seconds: float = 600, **other: Any
     ) -> list[Any]:
         done = send_pending(
             pending,
@@ -234,7 +235,7 @@ def test_who_is_not_reached_before_the_deadline_stays_due(box: Box, monkeypatch:
     def slow(record: DeliveryRecord) -> None:
         box.recorded.append(record)
         late.append(time.monotonic())
-        monkeypatch.setattr(time, "monotonic", lambda: late[0] + 60)
+        monkeypatch.setattr(time, "monotonic", lambda: late[0] + 3600)
 
     assert box.deliver(pending("a@x.example", "b@x.example"), record=slow) == [
         ("crm.12.failed.t", "a@x.example", "sent")

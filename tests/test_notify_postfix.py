@@ -22,9 +22,10 @@ import trustme
 
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
-from connrunner.core.model import Mail, Outcome, Run
+from connrunner.core.model import Mail, Outcome
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
+from tests.made import ended_run
 
 pytestmark = [
     pytest.mark.long,
@@ -138,7 +139,7 @@ smtpd_peername_lookup = no
 
 def test_a_postfix_takes_every_mail_and_they_are_what_was_meant(office: Office, tmp_path: Path) -> None:
     at = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
-    run = Run(
+    run = ended_run(
         connection="crm",
         run=12,
         outcome=Outcome.FAILED,

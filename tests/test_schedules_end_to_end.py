@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.planning.due import QueuedRun
+from connrunner.core.model import QueuedRun
 from connrunner.scheduler.tick import Tick
 from connrunner.state import locks, run_files
 from connrunner.state.journal import Journal
@@ -93,7 +93,12 @@ def test_a_tick_that_died_before_the_record_is_made_good(place: Place) -> None:
     for _ in range(2):
         Tick(place.folder, place.state, say=lambda _: None).take_in()
     (run,) = run_files.read_history(place.state, "a")
-    assert (run.outcome, run.code, run.message, run.merged) == ("skipped", "too-late", "it waited", 1)
+    assert (run.outcome, run.result.code, run.result.message, run.entry.merged) == (
+        "skipped",
+        "too-late",
+        "it waited",
+        1,
+    )
 
 
 def test_a_run_that_is_in_history_already_is_adopted(place: Place) -> None:

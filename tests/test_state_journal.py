@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connrunner.core import instant
-from connrunner.core.planning.due import QueuedRun
+from connrunner.core import instant, run_records
+from connrunner.core.model import QueuedRun
 from connrunner.errors import BusyError, StateError
 from connrunner.state import journal_segments, locks
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
-from connrunner.state.journal_state import _waiting_as_dict, as_snapshot
+from connrunner.state.journal_state import as_snapshot
 
 AT = "2026-11-22T06:00:00Z"
 
@@ -34,7 +34,7 @@ def state(tmp_path: Path) -> StateFolder:
 
 def queued(name: str) -> dict[str, Any]:
     entry = QueuedRun(connection=name, due_at=instant.parse(AT), queued_at=instant.parse(AT))
-    slot = {**_waiting_as_dict(entry), "result": "queued"}
+    slot = {**run_records.entry_as_dict(entry), "result": "queued"}
     return {"type": "planned", "at": AT, "promises": {}, "slots": [slot]}
 
 

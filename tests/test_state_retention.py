@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 from connrunner.config import load
 from connrunner.core import instant, retention_policy
 from connrunner.core.counts import Counts
-from connrunner.core.model import Keep, Outcome, Run
+from connrunner.core.model import Keep, Outcome
 from connrunner.errors import ArgumentError, BusyError, StateError
 from connrunner.scheduler import idle
 from connrunner.state import archive, locks, run_files
@@ -28,6 +27,7 @@ from connrunner.state import retention as keeping
 from connrunner.state.folder import StateFolder
 from connrunner.text import files
 from tests.conftest import Place
+from tests.made import changed_run, ended_run
 from tests.test_cli import typed
 
 NOW = instant.parse("2026-11-22T06:00:00Z")
@@ -66,7 +66,7 @@ def past(state: StateFolder, name: str, count: int, *, log: bytes = b"x" * 100) 
     """Let *name* have run once a day, the last time an hour ago."""
     for number in range(1, count + 1):
         at = NOW - (count - number) * DAY - timedelta(hours=1)
-        run = Run(
+        run = ended_run(
             connection=name, run=number, outcome=Outcome.SUCCEEDED, trigger="schedule", due_at=at, queued_at=at,
             started_at=at, ended_at=at, seconds=1, counts=Counts(),
         )  # fmt: skip
@@ -174,7 +174,7 @@ def test_a_run_that_ends_meanwhile_is_not_lost(state: StateFolder, monkeypatch: 
     def fsync(descriptor: int) -> None:
         real(descriptor)
         for number in ends:  # after the first copy, before the state lock is taken
-            run_files.append_history(state, replace(last, run=number))
+            run_files.append_history(state, changed_run(last, run=number))
 
     monkeypatch.setattr(os, "fsync", fsync)
     keeping.rewrite_history(state, at)

@@ -16,12 +16,12 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
-from connrunner.core.run_records import Result
+from connrunner.core.model import Outcome, Result, Run
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
 from connrunner.state.run_files import RunLog
+from tests.made import ended_run
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -38,7 +38,7 @@ def ended(number: int, **more: object) -> Run:
         "connection": "a", "run": number, "outcome": Outcome.SUCCEEDED, "trigger": "schedule", "due_at": AT,
         "queued_at": AT, "started_at": AT, "ended_at": AT, "seconds": 1.5, "counts": Counts(read=2, checked=2, created=2),
     }  # fmt: skip
-    return Run(**{**facts, **more})  # type: ignore[arg-type]
+    return ended_run(**{**facts, **more})
 
 
 def test_numbers_go_up_and_never_repeat(state: StateFolder) -> None:
@@ -105,7 +105,7 @@ def test_a_torn_history_line_costs_only_itself(state: StateFolder) -> None:
 def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> None:
     run_files.create_run(state, "a", after=0)
     log = RunLog(state.log("a", 1))
-    log.started({"connection": "a", "run": 1, "pid": 1})
+    log.write_start({"connection": "a", "run": 1, "pid": 1})
     log.progress("reading", 10, 20)
     log.message("half way\nthere \ud800", level="warning", rows=10)
 
@@ -114,7 +114,7 @@ def test_a_log_tells_how_far_a_run_is_and_how_it_ended(state: StateFolder) -> No
     assert (story.progress.stage, story.progress.done, story.progress.of) == ("reading", 10, 20)
     assert story.result is None
 
-    log.ended(Result(outcome=Outcome.PARTIAL, counts=Counts(read=2, checked=2, invalid=2), message="2 invalid"))
+    log.write_end(Result(outcome=Outcome.PARTIAL, counts=Counts(read=2, checked=2, invalid=2), message="2 invalid"))
     log.close()
     story = run_files.read_log_summary(state, "a", 1)
     assert story.result is not None
@@ -191,11 +191,11 @@ def test_a_log_on_a_full_disk_stops_nothing_and_says_what_it_lost(tmp_path: Path
         log.message("lost")
         log.progress("import", 1)
         with pytest.raises(OSError, match="File too large"):
-            log.ended(Result(outcome=Outcome.SUCCEEDED))
+            log.write_end(Result(outcome=Outcome.SUCCEEDED))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     log.message("after")
-    log.ended(Result(outcome=Outcome.SUCCEEDED))
+    log.write_end(Result(outcome=Outcome.SUCCEEDED))
     log.close()
 
     told = [event.get("message") for event in run_files.read_events(path)]

@@ -12,7 +12,6 @@ from itertools import chain, islice
 from connrunner import __version__
 from connrunner.answers.status import ConnectionFilter, Overview
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
@@ -38,11 +37,11 @@ class ConnectionFigures:
 OF_THE_LAST_RUN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
     ("last_run_number", "Number of the last ended run.", lambda run: run.run),
     ("last_run_success", "1 when the last ended run succeeded, else 0.", lambda run: run.outcome is Outcome.SUCCEEDED),
-    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.started_at)),
+    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.intent.started_at)),
     ("last_run_end_timestamp_seconds", "When the last run ended.", lambda run: _at(run.ended_at)),
-    ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.started_at else None),
-    ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.missed),
-    ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.merged),
+    ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.intent.started_at else None),
+    ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.entry.missed),
+    ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.entry.merged),
 )
 OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...] = (
     ("last_success_timestamp_seconds", "When the last run that succeeded ended.", lambda one: _at(one.succeeded_at)),
@@ -91,11 +90,11 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
     outcomes = [({"connection": one.name, "outcome": str(one.last.outcome)}, 1) for one in seen if one.last]
     yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
     rows = [
-        ({"connection": one.name, "counter": counter}, getattr(one.last.counts, counter))
+        ({"connection": one.name, "counter": counter}, getattr(one.last.result.counts, counter))
         for one in seen
-        if one.last and one.last.kind != "command"
+        if one.last and one.last.intent.kind != "command"
         for counter in NAMES
-        if counter == "read" or getattr(one.last.counts, counter)
+        if counter == "read" or getattr(one.last.result.counts, counter)
     ]
     words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
     yield Metric("connrunner_last_run_rows", words, tuple(rows))
@@ -119,7 +118,7 @@ def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
         failures=failures,
         next_due=promise.next_due if promise else None,
         waits_since=waiting.due_at if waiting else None,
-        started_at=instant.parse(started.started_at) if started else None,
+        started_at=started.started_at if started else None,
     )
 
 

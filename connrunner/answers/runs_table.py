@@ -35,7 +35,7 @@ def as_csv(found: Iterable[Run]) -> str:
     writer = csv.writer(page)
     writer.writerow(COLUMNS)
     for run in found:
-        facts: dict[str, Any] = {**run_records.as_dict(run), **run.counts.as_dict()}
+        facts: dict[str, Any] = {**run_records.as_dict(run), **run.result.counts.as_dict()}
         facts["detail"] = json.dumps(facts["detail"], ensure_ascii=False) if facts["detail"] else None
         writer.writerow([facts.get(column) for column in COLUMNS])
     return page.getvalue()

@@ -12,10 +12,9 @@ from itertools import chain
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as plan
 from connrunner.core.planning import forecast
-from connrunner.core.planning.due import QueuedRun
 from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations
 from connrunner.core.run_records import Progress
 from connrunner.scheduler import idle
@@ -70,7 +69,7 @@ def running_facts(view: WorkspaceView, name: str) -> ActiveRun | None:
     if started is None:
         return None
     progress = run_files.read_log_summary(view.state, name, started.run).progress
-    started_at = instant.parse(started.started_at)
+    started_at = started.started_at
     lives = locks.is_lane_busy(view.state, started.lane)
     usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())

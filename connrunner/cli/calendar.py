@@ -79,13 +79,15 @@ def _coming(home: Home, connection: Connection, *, until: datetime) -> Iterator[
 
 
 def _past(home: Home, run: Run) -> CalendarEvent:
-    start = run.started_at or run.due_at
-    by_schedule = run.trigger == "schedule"
+    start = run.intent.started_at or run.entry.due_at
+    by_schedule = run.entry.trigger == "schedule"
     return CalendarEvent(
-        id=_slot_id(home, run.connection, run.due_at) if by_schedule else _id(home, run.connection, f"run-{run.run}"),
+        id=_slot_id(home, run.connection, run.entry.due_at)
+        if by_schedule
+        else _id(home, run.connection, f"run-{run.run}"),
         start=start,
-        end=max(run.ended_at, start + SHORTEST) if run.started_at else start + SHORTEST,
-        summary=f"{run.title or run.connection} #{run.run}: {run.outcome}",
+        end=max(run.ended_at, start + SHORTEST) if run.intent.started_at else start + SHORTEST,
+        summary=f"{run.intent.title or run.connection} #{run.run}: {run.outcome}",
         description=text.told(run),
         category=run.connection,
         changed_at=run.ended_at,

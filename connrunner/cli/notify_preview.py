@@ -110,7 +110,7 @@ def seen(home: Home, name: str, runs: list[Run], told: Run | None, event: str, t
             next_run=promise.next_due if promise else None,
             rejects=home.state.rejects(name, told.run) if told else None,
             recent=() if lone else before if told or not run else samples.sample_recent(run),
-            commit=author(home.folder, told.commit) if told else None,
+            commit=author(home.folder, told.intent.commit) if told else None,
             target=target,
             timezone=to.timezone or home.zone() if lone else home.zone(name),
             language=to.language,

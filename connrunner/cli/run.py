@@ -55,7 +55,7 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
         home.echo_json(run_records.as_dict(run))
     else:
         click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
-        if run.counts.refused:
+        if run.result.counts.refused:
             click.echo(f"which rows and why: connrunner rejects {name} {run.run}")
     leave(0 if run.outcome in GOOD else 1)
 
@@ -79,7 +79,7 @@ class RunWatcher:
         )
         try:
             while not self._has_ended():
-                self.tick.drain(until=self._has_ended, idle=self._show)
+                self.tick.drain(until=self._has_ended, meanwhile=self._show)
                 if not self._has_ended():
                     self._show()
                     time.sleep(LOOK)

@@ -82,14 +82,14 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
 def run_row(run: Run, zone: str) -> list[text.Cell]:
     """Return the row of one ended run."""
     details = [text.told(run)]
-    if run.trigger == "manual":
-        details.append(f"asked for by {run.asked_by}")
-    if run.missed:
-        details.append(f"{run.missed:,} later slots were missed")
-    if run.merged:
-        details.append(f"{run.merged:,} slots merged into it")
-    start = instant.local(run.started_at, zone) if run.started_at else "-"
-    time = durations.in_words(run.seconds) if run.started_at else "-"
+    if run.entry.trigger == "manual":
+        details.append(f"asked for by {run.entry.asked_by}")
+    if run.entry.missed:
+        details.append(f"{run.entry.missed:,} later slots were missed")
+    if run.entry.merged:
+        details.append(f"{run.entry.merged:,} slots merged into it")
+    start = instant.local(run.intent.started_at, zone) if run.intent.started_at else "-"
+    time = durations.in_words(run.seconds) if run.intent.started_at else "-"
     return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
 
 

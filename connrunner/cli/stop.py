@@ -125,7 +125,7 @@ class StopWatcher:
     def _found(self) -> Run | None:
         """Return the record of the run that was named, once there is one."""
         for run in run_files.read_history(self.home.state, self.stop.connection):
-            if self.stop.run is None and run.due_at == self.stop.due_at:
+            if self.stop.run is None and run.entry.due_at == self.stop.due_at:
                 return run
             if run.run == self.stop.run:
                 return run

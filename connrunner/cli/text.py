@@ -101,8 +101,8 @@ def counters(counts: Counts) -> str:
 
 def told(run: Run) -> str:
     """Return a run's counters and its message; that of an import that went well says the same as its counters."""
-    message = "" if run.kind == "import" and not run.code else run.message
-    return "; ".join(part for part in (counters(run.counts), message) if part)
+    message = "" if run.intent.kind == "import" and not run.result.code else run.result.message
+    return "; ".join(part for part in (counters(run.result.counts), message) if part)
 
 
 def bar(done: int, of: int | None, width: int = 24) -> str:

@@ -62,7 +62,7 @@ class RunContext:
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
     programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
     report: Report
-    family: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is one of it
+    processes: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is in it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

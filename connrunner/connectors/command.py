@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
-from connrunner.core.report import Report
 from connrunner.processes.output import Output
-from connrunner.processes.pipes import GLANCE, Pipes, end, ends, leave_nothing
+from connrunner.processes.pipes import POLL_INTERVAL, Pipes, end_leftovers, terminate, wait_for_exit
 from connrunner.processes.spawn import place, start
 from connrunner.processes.tree import GRACE, ProcessTree
 
@@ -36,44 +35,41 @@ class CommandResult:
 
 def run(
     work: Command,
+    output: Output,
     *,
     workspace: Path,
     environment: Mapping[str, str],
-    mask: Callable[[str], str],
     timeout: int | None,
-    report: Report,
-    family: ProcessTree,
+    tree: ProcessTree,
     grace: float = GRACE,
-    counted: Callable[[Counts], None] | None = None,
 ) -> CommandResult:
-    """Run the program of *work* to its end, its output going to *report* line by line; RunError if it cannot start.
+    """Run the program of *work* to its end, *output* taking what it prints; RunError if it cannot start.
 
-    It gets *environment*, the mark of the *family* and a few plain variables of ours, and nothing on standard input.
+    It gets *environment*, the mark of the *tree* and a few ordinary variables of ours, and nothing on standard input.
     After *timeout* seconds, and when an exception leaves this function, it and all that it started are asked to end
-    (SIGTERM), and killed after *grace* seconds. Who outlives it by more than a moment is ended as well. *counted* is
-    told the counters each time that it reports them.
+    (SIGTERM), and killed after *grace* seconds. What outlives it by more than a moment is ended as well.
     """
-    output = Output(mask=mask, report=report, counted=counted)
+    report = output.report
     with Pipes(output) as pipes:
-        process = start(work, workspace=workspace, environment=environment, family=family)
+        process = start(work, workspace=workspace, environment=environment, tree=tree)
         try:
             pipes.watch(process)
-            timed_out = not ends(process, pipes, family, within=timeout)
+            timed_out = not wait_for_exit(process, pipes, tree, within=timeout)
             if timed_out:
                 report.message(f"not done after {timeout} s: asked to end", level="warning")
-                if not end(process, pipes, grace, family):
+                if not terminate(process, pipes, grace, tree):
                     report.message(f"still there {grace:g} s later: killed", level="warning")
-                pipes.drain(GLANCE)
-            elif left := leave_nothing(pipes, grace, family):
+                pipes.drain(POLL_INTERVAL)
+            elif left := end_leftovers(pipes, grace, tree):
                 names = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
                 report.message(f"the program left processes behind, and they were ended: {names}", level="warning")
         except BaseException:
             # A signal's handler or the report raised. Nothing stays behind, and its last words count.
             if process.returncode is None:
-                end(process, pipes, grace, family)
+                terminate(process, pipes, grace, tree)
             else:
-                leave_nothing(pipes, grace, family)
-            pipes.drain(GLANCE)
+                end_leftovers(pipes, grace, tree)
+            pipes.drain(POLL_INTERVAL)
             output.finish()
             raise
     output.finish()

@@ -47,7 +47,7 @@ class Counts:
 
     @property
     def refused(self) -> int:
-        """Rows that somebody has to look at: a run with any of them is `partial`."""
+        """Rows that a person has to look at: a run with any of them is `partial`."""
         return self.invalid + self.rejected + self.ambiguous
 
     def imbalance(self) -> str:

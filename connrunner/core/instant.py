@@ -43,6 +43,6 @@ def _offset(shown: datetime) -> str:
 
 
 def _in_zone(instant: datetime, zone: str) -> datetime:
-    from zoneinfo import ZoneInfo  # who only writes UTC does not pay for it
+    from zoneinfo import ZoneInfo  # a caller that only writes UTC does not pay for it
 
     return instant.astimezone(ZoneInfo(zone))

@@ -305,10 +305,10 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat:
-    """Where a sign of life goes, so that somebody outside notices when it stops."""
+    """Where pings go, so that a monitor outside notices when they stop."""
 
     url: str  # http:// or https://, or a reference to a secret
-    every: int = 300  # seconds between those of a workspace
+    every: int = 300  # seconds between the pings of a workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -429,7 +429,7 @@ class Outcome(StrEnum):
     PARTIAL = "partial"  # some rows were refused
     FAILED = "failed"
     STOPPED = "stopped"
-    INTERRUPTED = "interrupted"  # nobody knows how it ended
+    INTERRUPTED = "interrupted"  # how it ended is not known
     SKIPPED = "skipped"  # due, but it could not start
 
     @property
@@ -442,28 +442,63 @@ Trigger = Literal["schedule", "manual"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One ended execution, as history keeps it. Instants are aware UTC."""
+class QueuedRun:
+    """A run in the queue. Its number is given when it starts."""
 
     connection: str
-    run: int  # 1, 2, 3... for each connection
-    outcome: Outcome
-    trigger: Trigger
     due_at: datetime
     queued_at: datetime
-    started_at: datetime | None
-    ended_at: datetime
-    seconds: float  # from start to end; 0 when it never started
-    counts: Counts
-    message: str = ""
-    code: str = ""  # a stable word for the reason of a failure: timeout, exit-status, config-error, ...
-    commit: str | None = None
-    config: str = ""  # fingerprint of the connection's document
+    trigger: Trigger = "schedule"
     missed: int = 0  # slots that passed before this one was seen, and have no run of their own
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
+    request: str = ""  # the request that asked for it; history does not keep it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunIntent:
+    """What is recorded of a run before anything of it starts."""
+
+    run: int  # 1, 2, 3... for each connection
+    started_at: datetime | None  # None: it ended without a start
+    commit: str | None = None
+    config: str = ""  # fingerprint of the connection's document
     kind: str = ""  # import, export or command
     title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How the work of a run ended, in its own words."""
+
+    outcome: Outcome
+    counts: Counts = field(default_factory=Counts)
+    message: str = ""
+    code: str = ""  # a stable word for the reason of a failure: timeout, exit-status, config-error, ...
     exit_status: int | None = None  # of a command's program
     attempts: int = 1  # how often it was tried; the counters and the message are those of the last attempt
+    waiting_helps: bool = False  # a failure that may pass by itself; known to the worker alone
     detail: Mapping[str, Any] = field(default_factory=dict)  # more facts, for readers: files, output path, ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One ended execution, as history keeps it. Instants are aware UTC."""
+
+    entry: QueuedRun
+    intent: RunIntent
+    result: Result
+    ended_at: datetime
+    seconds: float = 0  # from start to end; 0 when it never started
+
+    @property
+    def connection(self) -> str:
+        return self.entry.connection
+
+    @property
+    def run(self) -> int:
+        return self.intent.run
+
+    @property
+    def outcome(self) -> Outcome:
+        return self.result.outcome

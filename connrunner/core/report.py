@@ -14,4 +14,4 @@ class Report(Protocol):
         """Add one line to the run's log; *facts* are plain JSON values that a program may read."""
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
-        """Say how far *stage* is: *done* rows of about *of* (None when nobody knows)."""
+        """Say how far *stage* is: *done* rows of about *of* (None when that is not known)."""

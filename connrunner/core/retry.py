@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from connrunner.core.model import Outcome, Retry
-from connrunner.core.run_records import Result
+from connrunner.core.model import Outcome, Result, Retry
 
 
 def decide_wait(retry: Retry | None, attempt: int, result: Result, *, left: float) -> float | None:

@@ -1,4 +1,4 @@
-"""What happened in a run, told by the events of its log."""
+"""Runs as plain data: their records in queue, journal, log and history, and what the events of a log say."""
 
 from __future__ import annotations
 
@@ -9,22 +9,8 @@ from typing import Any
 
 from connrunner.core import counts, instant
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.core.planning.due import StopRequest
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """How the work ended, in its own words."""
-
-    outcome: Outcome
-    counts: Counts = field(default_factory=Counts)
-    message: str = ""
-    code: str = ""
-    exit_status: int | None = None
-    attempts: int = 1  # what it says is about the last of them, the counters too
-    waiting_helps: bool = False  # a failure that may pass by itself
-    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +88,7 @@ def result_from(data: Mapping[str, Any]) -> Result:
 
 
 def mark_stopped(stop: StopRequest, result: Result) -> Result:
-    """Return *result* as that of a run that somebody stopped: with who and why, and what it had done by then."""
+    """Return *result* as that of a stopped run: with who asked for it and why, and what it had done by then."""
     message = stop.description + (f"; {result.message}" if result.message else "")
     detail = {**result.detail, "stopped_by": stop.asked_by, "reason": stop.reason}
     return replace(result, outcome=Outcome.STOPPED, message=message, code="stopped", detail=detail)
@@ -126,57 +112,84 @@ def outcome_of(totals: Counts) -> Outcome:
     return Outcome.PARTIAL if totals.refused else Outcome.SUCCEEDED
 
 
-def as_dict(run: Run) -> dict[str, Any]:
-    """Return *run* as the record that history and `--format json` show."""
+def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
+    """Return *entry* as plain data."""
     return {
-        "connection": run.connection,
-        "run": run.run,
-        "outcome": str(run.outcome),
-        "trigger": run.trigger,
-        "due_at": instant.text(run.due_at),
-        "queued_at": instant.text(run.queued_at),
-        "started_at": instant.text(run.started_at) if run.started_at else None,
-        "ended_at": instant.text(run.ended_at),
-        "seconds": run.seconds,
-        "counts": run.counts.as_dict(),
-        "message": run.message,
-        "code": run.code,
-        "commit": run.commit,
-        "config": run.config,
-        "missed": run.missed,
-        "merged": run.merged,
-        "asked_by": run.asked_by,
-        "kind": run.kind,
-        "title": run.title,
-        "exit_status": run.exit_status,
-        "attempts": run.attempts,
-        "detail": dict(run.detail),
+        "connection": entry.connection,
+        "due_at": instant.text(entry.due_at),
+        "queued_at": instant.text(entry.queued_at),
+        "trigger": entry.trigger,
+        "missed": entry.missed,
+        "merged": entry.merged,
+        "asked_by": entry.asked_by,
+        "request": entry.request,
     }
 
 
-def from_mapping(data: Mapping[str, Any]) -> Run:
-    """Return the run that a history record holds; keys that a newer version added are left out."""
-    return Run(
+def entry_from(data: Mapping[str, Any]) -> QueuedRun:
+    """Return the entry of the queue that plain data holds."""
+    return QueuedRun(
         connection=data["connection"],
-        run=int(data["run"]),
-        outcome=Outcome(data["outcome"]),
-        trigger=data["trigger"],
         due_at=instant.parse(data["due_at"]),
         queued_at=instant.parse(data["queued_at"]),
-        started_at=instant.parse(data["started_at"]) if data.get("started_at") else None,
-        ended_at=instant.parse(data["ended_at"]),
-        seconds=float(data["seconds"]),
-        counts=counts.from_mapping(data.get("counts", {})),
-        message=data.get("message", ""),
-        code=data.get("code", ""),
-        commit=data.get("commit"),
-        config=data.get("config", ""),
+        trigger=data["trigger"],
         missed=int(data.get("missed", 0)),
         merged=int(data.get("merged", 0)),
         asked_by=data.get("asked_by", ""),
+        request=data.get("request", ""),
+    )
+
+
+def intent_as_dict(intent: RunIntent) -> dict[str, Any]:
+    """Return *intent* as plain data."""
+    return {
+        "run": intent.run,
+        "started_at": instant.text(intent.started_at) if intent.started_at else None,
+        "commit": intent.commit,
+        "config": intent.config,
+        "kind": intent.kind,
+        "title": intent.title,
+    }
+
+
+def intent_from(data: Mapping[str, Any]) -> RunIntent:
+    """Return the intent that plain data holds."""
+    return RunIntent(
+        run=int(data["run"]),
+        started_at=instant.parse(data["started_at"]) if data.get("started_at") else None,
+        commit=data.get("commit"),
+        config=data.get("config", ""),
         kind=data.get("kind", ""),
         title=data.get("title", ""),
-        exit_status=data.get("exit_status"),
-        attempts=int(data.get("attempts", 1)),
-        detail=data.get("detail", {}),
+    )
+
+
+# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`.
+KEYS = (
+    *("connection", "run", "outcome", "trigger", "due_at", "queued_at", "started_at", "ended_at", "seconds"),
+    *("counts", "message", "code", "commit", "config", "missed", "merged", "asked_by", "kind", "title"),
+    *("exit_status", "attempts", "detail"),
+)
+
+
+def as_dict(run: Run) -> dict[str, Any]:
+    """Return *run* as the record that history and `--format json` show."""
+    parts = {
+        **entry_as_dict(run.entry),
+        **intent_as_dict(run.intent),
+        **result_as_dict(run.result),
+        "ended_at": instant.text(run.ended_at),
+        "seconds": run.seconds,
+    }
+    return {key: parts[key] for key in KEYS}
+
+
+def from_mapping(data: Mapping[str, Any]) -> Run:
+    """Return the run that a record of history holds; keys that a newer version added are left out."""
+    return Run(
+        entry=entry_from(data),
+        intent=intent_from(data),
+        result=result_from(data),
+        ended_at=instant.parse(data["ended_at"]),
+        seconds=float(data["seconds"]),
     )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from connrunner.processes.tree import MARK, ProcessTree, holders
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, find_lock_holders
 
 
 class Worker(Protocol):
@@ -68,7 +68,7 @@ class WorkerProcess:
 class AdoptedWorker:
     """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
 
-    exit_status = None  # nobody can ask for it but its parent
+    exit_status = None  # only its parent can ask for it
 
     def __init__(self, lock: Path, is_held: Callable[[], bool]) -> None:
         self.lock, self._is_held = lock, is_held
@@ -79,11 +79,11 @@ class AdoptedWorker:
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal, if it is to be seen from here: a worker in another container is not."""
-        for pid in holders(self.lock):
+        for pid in find_lock_holders(self.lock):
             with suppress(ProcessLookupError, PermissionError):
                 descriptor = os.pidfd_open(pid)
                 try:
-                    if holders(self.lock, among=(pid,)):  # still: the number is its own from here on
+                    if find_lock_holders(self.lock, among=(pid,)):  # still: the number is its own from here on
                         signal.pidfd_send_signal(descriptor, number)
                 finally:
                     os.close(descriptor)
@@ -95,10 +95,10 @@ class AdoptedWorker:
         """There is nothing to give back."""
 
 
-def start_worker(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
-    """Start the worker for *job*, in a session of its own, with the mark of the *family* in its environment.
+def start_worker(job: Mapping[str, Any], *, tree: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
+    """Start the worker for *job*, in a session of its own, with the mark of the *tree* in its environment.
 
-    It inherits the descriptors of the *family*, which it passes on, and *worker_lock*, which it does not. What its
+    It inherits the descriptors of the *tree*, which it passes on, and *worker_lock*, which it does not. What its
     interpreter says on standard error, when it crashes say, goes to the file *errors*.
     """
     with open(errors, "wb", opener=_private) as stderr:
@@ -107,8 +107,8 @@ def start_worker(job: Mapping[str, Any], *, family: ProcessTree, worker_lock: in
             stdin=subprocess.PIPE,
             stdout=stderr,
             stderr=stderr,
-            pass_fds=[*family.inherit, worker_lock],
-            env={**os.environ, MARK: family.mark},
+            pass_fds=[*tree.inherit, worker_lock],
+            env={**os.environ, RUN_ID_VARIABLE: tree.mark},
             start_new_session=True,
         )
     assert process.stdin is not None

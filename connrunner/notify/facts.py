@@ -69,7 +69,7 @@ def build_context(
         "timezone": timezone,
         "connection": _connection(name, run, background) if name else None,
         "run": _run(run, spoken, timezone) if run else None,
-        "counts": (run.counts if run else Counts()).as_dict(),
+        "counts": (run.result.counts if run else Counts()).as_dict(),
         "rejects": shown,
         "rejects_total": by_code,
         "rejects_more": more,
@@ -87,7 +87,7 @@ def _connection(name: str, run: Run | None, background: Background) -> dict[str,
         "title": clean_line(background.title or name),
         "description": clean_lines(background.description),
         "owner": clean_line(background.owner),
-        "kind": clean_line(run.kind) if run else "",
+        "kind": clean_line(run.intent.kind) if run else "",
     }
 
 
@@ -97,19 +97,19 @@ def _run(run: Run, spoken: Language, timezone: str) -> dict[str, Any]:
         "outcome": run.outcome.value,
         "is_failure": run.outcome.is_failure,
         "meaning": MEANING[run.outcome],
-        "trigger": run.trigger,
-        "asked_by": clean_line(run.asked_by),
-        "due_at": spoken.instant(run.due_at, timezone),
-        "started_at": None if run.started_at is None else spoken.instant(run.started_at, timezone),
+        "trigger": run.entry.trigger,
+        "asked_by": clean_line(run.entry.asked_by),
+        "due_at": spoken.instant(run.entry.due_at, timezone),
+        "started_at": None if run.intent.started_at is None else spoken.instant(run.intent.started_at, timezone),
         "ended_at": spoken.instant(run.ended_at, timezone),
         "seconds": run.seconds,
         "run_time": spoken.duration(run.seconds),
-        "message": clean_lines(run.message),
-        "code": clean_line(run.code),
-        "missed": run.missed,
-        "merged": run.merged,
-        "refused": run.counts.refused,
-        "commit": None if run.commit is None else clean_line(run.commit),
+        "message": clean_lines(run.result.message),
+        "code": clean_line(run.result.code),
+        "missed": run.entry.missed,
+        "merged": run.entry.merged,
+        "refused": run.result.counts.refused,
+        "commit": None if run.intent.commit is None else clean_line(run.intent.commit),
         "timezone": timezone,
     }
 
@@ -118,19 +118,19 @@ def _recent(recent: Sequence[Run], run: Run | None, spoken: Language, timezone: 
     """The last runs, oldest first, with how each compares to the largest of them."""
     runs = [one for one in recent if run is None or one.run <= run.run][:RECENT][::-1]
     longest = max((one.seconds for one in runs), default=0)
-    most = max((one.counts.read for one in runs), default=0)
+    most = max((one.result.counts.read for one in runs), default=0)
     return [
         {
             "number": one.run,
             "outcome": one.outcome.value,
             "is_failure": one.outcome.is_failure,
-            "day": spoken.day(one.started_at or one.ended_at, timezone),
+            "day": spoken.day(one.intent.started_at or one.ended_at, timezone),
             "seconds": one.seconds,
             "run_time": spoken.duration(one.seconds),
-            "read": one.counts.read,
-            "refused": one.counts.refused,
+            "read": one.result.counts.read,
+            "refused": one.result.counts.refused,
             "time_share": event_facts.percent_of(one.seconds, longest),
-            "rows_share": event_facts.percent_of(one.counts.read, most),
+            "rows_share": event_facts.percent_of(one.result.counts.read, most),
         }
         for one in runs
     ]

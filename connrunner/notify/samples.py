@@ -9,7 +9,7 @@ from typing import Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts
-from connrunner.core.model import Commit, Outcome, Run
+from connrunner.core.model import Commit, Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.notify.facts import Background, build_context
 from connrunner.notify.render import EVENTS, RUN_EVENTS
 
@@ -52,21 +52,17 @@ def sample_run(event: str, *, connection: str = "sample", title: str = "", kind:
     counts, message, code = TOLD[outcome]
     never = outcome is Outcome.SKIPPED
     return Run(
-        connection=connection,
-        run=42,
-        outcome=outcome,
-        trigger="schedule",
-        due_at=DUE,
-        queued_at=DUE,
-        started_at=None if never else DUE + timedelta(seconds=2),
+        entry=QueuedRun(connection=connection, due_at=DUE, queued_at=DUE),
+        intent=RunIntent(
+            run=42,
+            started_at=None if never else DUE + timedelta(seconds=2),
+            commit="3f2a9c1d0b8e4f6a7c5d2e1f9a8b7c6d5e4f3a2b",
+            kind=kind,
+            title=title,
+        ),
+        result=Result(outcome=outcome, counts=counts, message=message, code=code),
         ended_at=DUE + timedelta(seconds=75),
         seconds=0 if never else 73,
-        counts=counts,
-        message=message,
-        code=code,
-        commit="3f2a9c1d0b8e4f6a7c5d2e1f9a8b7c6d5e4f3a2b",
-        kind=kind,
-        title=title,
     )
 
 
@@ -79,11 +75,15 @@ def sample_recent(latest: Run) -> list[Run]:
     before = [
         replace(
             latest,
-            run=latest.run - 9 + number,
-            outcome=Outcome.SUCCEEDED if many else Outcome.FAILED,
-            started_at=latest.due_at - DAY * (9 - number),
+            intent=replace(
+                latest.intent, run=latest.run - 9 + number, started_at=latest.entry.due_at - DAY * (9 - number)
+            ),
+            result=replace(
+                latest.result,
+                outcome=Outcome.SUCCEEDED if many else Outcome.FAILED,
+                counts=Counts(read=many, checked=many, unchanged=many),
+            ),
             seconds=took,
-            counts=Counts(read=many, checked=many, unchanged=many),
         )
         for number, (took, many) in enumerate(zip(seconds, rows, strict=True))
     ]
@@ -127,7 +127,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             "missed": 2,
             "counts": REFUSING.as_dict(),
             "trend": [
-                {"run": one.run, "outcome": one.outcome.value, "seconds": one.seconds, "read": one.counts.read}
+                {"run": one.run, "outcome": one.outcome.value, "seconds": one.seconds, "read": one.result.counts.read}
                 for one in reversed(runs)
             ],
             "next_due": instant.text(DUE + DAY),
@@ -182,6 +182,12 @@ def _folded(connection: str) -> list[dict[str, Any]]:
     ]
 
 
+def _without_facts(run: Run) -> Run:
+    """Return *run* with as little in it as there can be."""
+    intent = replace(run.intent, commit=None, kind="")
+    return replace(run, intent=intent, result=Result(outcome=run.outcome), seconds=0)
+
+
 def sample(event: str, *, target: str = "", connection: str = "sample", full: bool = True) -> dict[str, Any]:
     """Return what the templates of *event* see: once all of it, or as little as there can be."""
     told = sample_run(event, connection=connection, title="Sample")
@@ -190,13 +196,13 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
     if not full:
         least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
         return build_context(
-            told and replace(told, counts=Counts(), message="", code="", commit=None, kind="", seconds=0),
+            told and _without_facts(told),
             Background(connection="" if lone else connection, target=target, workspace="crm"),
             event=event,
             facts={**told_facts, **{key: value for key, value in least.items() if key in told_facts}},
         )
     seen = build_context(
-        told and replace(told, trigger="manual", asked_by="ann", missed=2, merged=1),
+        told and replace(told, entry=replace(told.entry, trigger="manual", asked_by="ann", missed=2, merged=1)),
         Background(
             connection="" if lone else connection,
             title="" if lone else "Sample",
@@ -213,7 +219,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
         event=event,
         facts=told_facts,
     )
-    if not told or not told.counts.refused:
+    if not told or not told.result.counts.refused:
         return seen
     lines = [REJECT | {"line": line} for line in (2, 17, 40, 204, 311, 312, 1_870, 4_001, 8_765, 11_999)]
     return seen | {"rejects": lines, "rejects_total": {"wrong-type": 12, "missing-key": 2}, "rejects_more": True}

@@ -17,7 +17,7 @@ import ssl
 import time
 from contextlib import suppress
 
-from connrunner.core.alerts.notice import Notice, Result
+from connrunner.core.alerts.notice import DeliveryStatus, Notice
 from connrunner.errors import ConnrunnerError
 from connrunner.notify.sanitize import clean_line
 from connrunner.notify.smtp_connection import PATIENCE, MailServer, SmtpConnection
@@ -92,7 +92,7 @@ class SmtpSession:
             return self._answer(_verdict(code), "does not take the mail", code, said)
         return DeliveryResult(result="sent")
 
-    def _answer(self, result: Result, what: str, code: int, said: bytes, hint: str = "") -> DeliveryResult:
+    def _answer(self, result: DeliveryStatus, what: str, code: int, said: bytes, hint: str = "") -> DeliveryResult:
         advice = f"; {hint}" if hint else ""
         return DeliveryResult(result=result, reason=f"{self._server} {what}: {self._said((code, said))}{advice}")
 
@@ -201,7 +201,7 @@ class SmtpSession:
         return [*(base64.b64encode(text.encode()).decode() for text in encoded), self._password]
 
 
-def _verdict(code: int) -> Result:
+def _verdict(code: int) -> DeliveryStatus:
     return "refused" if 500 <= code < 600 else "deferred"
 
 

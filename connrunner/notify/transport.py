@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from connrunner.core.alerts.notice import Notice, Result
+from connrunner.core.alerts.notice import DeliveryStatus, Notice
 from connrunner.errors import ConnrunnerError
 
 
@@ -17,7 +17,7 @@ class ServerError(ConnrunnerError):
 class DeliveryResult:
     """What came of one mail to one recipient."""
 
-    result: Result
+    result: DeliveryStatus
     reason: str = ""  # empty when sent
 
 

@@ -15,9 +15,9 @@ MARGIN = 256 * 1024  # bytes behind them that the mask sees as well: more than a
 HEAD = 10_000_000  # bytes that a program's first lines may take in the log
 TAIL = 10_000_000  # bytes that its last lines may take besides
 ENVELOPE = 100  # bytes that a record of the log takes around its text, about
-EMPTY = 10  # bytes that an empty line counts as: it leaves nothing in the log, but millions of them take long
-COMPLAINT = 300  # characters of a reason that go into one message
-SAID = 100  # messages looked at, from the end, in what is left out
+EMPTY_LINE = 10  # bytes that an empty line counts as: it leaves nothing in the log, but millions of them take long
+REASON_LENGTH = 300  # characters of a reason that go into one message
+MESSAGES_READ = 100  # messages looked at, from the end, in what is left out
 
 
 class Output:
@@ -35,7 +35,7 @@ class Output:
         self.last_message = ""  # that the program sent
         self.last_complaint = ""  # its last message of level error, or line on standard error
         self._mask = mask
-        self._report = report
+        self.report = report
         self._counted = counted
         self._unended: defaultdict[str, bytearray] = defaultdict(bytearray)
         self._broken_off: list[tuple[str, bytes]] = []  # what came with a line that an exception left at
@@ -49,7 +49,7 @@ class Output:
 
     def feed(self, stream: str, data: bytes) -> None:
         """Take the next bytes of *stream*. A line ends at a line feed and nowhere else."""
-        self._mend()
+        self._resume()
         if self._room <= 0:
             self._feed_later(stream, data)
             return
@@ -73,7 +73,7 @@ class Output:
 
     def finish(self) -> None:
         """Take what stands behind the last line feeds, and tell what the log does not hold."""
-        self._mend()
+        self._resume()
         for stream, begun in self._unended.items():
             if self._room > 0:
                 self._take(stream, bytes(begun))
@@ -81,21 +81,21 @@ class Output:
                 self._over_lines += 1
                 self._over_bytes += 1  # as if it had ended
         self._unended.clear()
-        kept = self._last_lines()
-        lines = self._over_lines - len(kept)
+        last_lines = self._last_lines()
+        lines = self._over_lines - len(last_lines)
         if lines > 0:
-            size = self._over_bytes - sum(len(line) + 1 for _, line in kept)
-            self._report.message(
+            size = self._over_bytes - sum(len(line) + 1 for _, line in last_lines)
+            self.report.message(
                 f"left out here: {lines} lines, {max(size, 0)} bytes; the log holds the first {HEAD // 1_000_000} MB "
                 f"and the last {TAIL // 1_000_000} MB of what a program prints",
                 level="warning",
             )
-        for stream, line in kept:
+        for stream, line in last_lines:
             if line:
                 self._tell(stream, line)
         self._later.clear()
 
-    def _mend(self) -> None:
+    def _resume(self) -> None:
         while self._broken_off:
             self.feed(*self._broken_off.pop(0))
 
@@ -104,7 +104,7 @@ class Output:
             self._room -= min(len(line), LINE) + ENVELOPE
             self._tell(stream, line)
         else:
-            self._room -= EMPTY
+            self._room -= EMPTY_LINE
 
     # --- what the log has no room for --------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Output:
             if self._said("stdout", line) is not None and self.counts is not before:
                 break
         counts = self.counts
-        said = [self._said("stdout", line) for line in islice(_lines_with(b'"message"', lines), SAID)]
+        said = [self._said("stdout", line) for line in islice(_lines_with(b'"message"', lines), MESSAGES_READ)]
         self.counts = counts
         if said and self._counted is not None:
             self._counted(counts)
@@ -187,11 +187,11 @@ class Output:
         said = self._said(stream, line)
         if said is None:
             text = self._text(line)
-            self._report.message(text, stream=stream)
+            self.report.message(text, stream=stream)
             if stream == "stderr":
                 self.last_complaint = text
         elif said.message is not None:
-            self._report.message(self._note(said), level=said.level, stream=stream)
+            self.report.message(self._note(said), level=said.level, stream=stream)
 
     def _note(self, said: protocol.ProtocolLine) -> str:
         """Remember a message as the program's last one; return it as it can be shown."""
@@ -209,8 +209,8 @@ class Output:
         except protocol.ProtocolError as error:
             if not self._warned:
                 self._warned = True
-                reason = self._mask(_storable(str(error)))[:COMPLAINT]
-                self._report.message(f"a line is logged but not understood: {reason}", level="warning")
+                reason = self._mask(_storable(str(error)))[:REASON_LENGTH]
+                self.report.message(f"a line is logged but not understood: {reason}", level="warning")
             return None
         if said is not None and said.counts is not None:
             self.counts = said.counts

@@ -1,4 +1,4 @@
-"""A running program: read what it prints, see its end, end it with grace together with all that it started."""
+"""A running program: read what it prints, wait for its exit, end it with grace together with all that it started."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from functools import partial
 from typing import Protocol, Self
 
 from connrunner.errors import RunError
-from connrunner.processes.tree import KILLED, ProcessTree, Termination, described, reap_orphans
+from connrunner.processes.tree import KILL_WAIT, ProcessTree, Termination, describe_process, reap_adopted
 
 CHUNK = 1 << 20  # bytes; what a pipe holds, where the system lets us make it so large
-DRAIN = 2.0  # seconds after the program's end for what is in the pipes, and for those that it left behind
-OFTEN = 10.0  # seconds between two looks for orphans that have ended
-GLANCE = 0.05  # seconds between two looks at what cannot wake us
+DRAIN_TIME = 2.0  # seconds after the program's end for what is in the pipes, and for the processes that it left behind
+REAP_INTERVAL = 10.0  # seconds between two looks for adopted processes that have ended
+POLL_INTERVAL = 0.05  # seconds between two looks at what cannot wake us
 
 
 class Reader(Protocol):
@@ -62,7 +62,7 @@ class Pipes:
 
     def read(self, seconds: float) -> None:
         """Pass on what was printed; wait at most *seconds* for it, or for the end of the program."""
-        for key, _ in self._selector.select(seconds if self._exit is not None else min(seconds, GLANCE)):
+        for key, _ in self._selector.select(seconds if self._exit is not None else min(seconds, POLL_INTERVAL)):
             data = os.read(key.fd, CHUNK) if key.data else b""
             if data:
                 self._reader.feed(key.data, data)
@@ -75,18 +75,18 @@ class Pipes:
 
     @property
     def are_closed(self) -> bool:
-        """True when nobody can print any more."""
+        """Whether no process can print any more."""
         return not self._pipes
 
     def drain(self, seconds: float) -> bool:
-        """Read to the end of both pipes; False when somebody still holds one after *seconds*."""
+        """Read to the end of both pipes; False when a process still holds one after *seconds*."""
         deadline = time.monotonic() + seconds
         while self._pipes and time.monotonic() < deadline:
             self.read(deadline - time.monotonic())
         return self.are_closed
 
 
-def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: ProcessTree, *, within: float | None) -> bool:
+def wait_for_exit(process: subprocess.Popen[bytes], pipes: Pipes, tree: ProcessTree, *, within: float | None) -> bool:
     """Read until the program has ended; False when it has not *within* so many seconds.
 
     Its exit counts, not the end of its output: a daemon that it leaves behind may hold the pipes for ever, and a
@@ -97,61 +97,61 @@ def ends(process: subprocess.Popen[bytes], pipes: Pipes, family: ProcessTree, *,
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        pipes.read(min(left, OFTEN))
-        look_after(process, family)
+        pipes.read(min(left, REAP_INTERVAL))
+        reap_ended(process, tree)
     return True
 
 
-def look_after(process: subprocess.Popen[bytes], family: ProcessTree) -> None:
-    """Forget those orphans of the program that have ended, where we are the parent of its orphans."""
-    if family.below == os.getpid():
-        reap_orphans(but=process.pid)
+def reap_ended(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
+    """Reap the processes of the program's tree that have ended, where this process adopts them."""
+    if tree.below == os.getpid():
+        reap_adopted(but=process.pid)
 
 
-def end(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, family: ProcessTree) -> bool:
-    """Ask the program and its *family* to end, and kill who is left after *grace* seconds; False if it had to.
+def terminate(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, tree: ProcessTree) -> bool:
+    """End the program and its *tree*: SIGTERM, and SIGKILL after *grace* seconds; False when that was needed.
 
     All of them get their grace: of `sh -c "a | b"` the shell is gone at once, while `a` and `b` clean up.
     """
-    with Termination(replace(family, group=process.pid), grace=grace) as ending:
+    with Termination(replace(tree, group=process.pid), grace=grace) as termination:
         try:
-            while ending.goes_on():
-                pipes.read(GLANCE)  # or it would wait for a reader and never end
+            while termination.advance():
+                pipes.read(POLL_INTERVAL)  # or it would wait for a reader and never end
         finally:
-            ending.hurry()
+            termination.kill()
             _reap(process)
-        return not ending.killed
+        return not termination.had_to_kill
 
 
 def _reap(process: subprocess.Popen[bytes]) -> None:
     try:
-        process.wait(KILLED)
+        process.wait(KILL_WAIT)
     except subprocess.TimeoutExpired:
         raise RunError(
-            f"{described(process.pid)} was killed and does not end: it waits for a disk or a network",
+            f"{describe_process(process.pid)} was killed and does not end: it waits for a disk or a network",
             hint="see to the file systems that it uses",
             code="does-not-end",
         ) from None
 
 
-def leave_nothing(pipes: Pipes, grace: float, family: ProcessTree) -> tuple[str, ...]:
-    """See that nobody of a program that has ended lives on; return who had to be ended, for people.
+def end_leftovers(pipes: Pipes, grace: float, tree: ProcessTree) -> tuple[str, ...]:
+    """End what a program that has ended left behind; return what had to be ended, for people.
 
-    They have `DRAIN` seconds to end by themselves, and the usual grace after that.
+    They have `DRAIN_TIME` seconds to end by themselves, and the usual grace after that.
     """
-    # Not by its group: the number may be somebody else's by now.
-    deadline = time.monotonic() + DRAIN
-    while not pipes.drain(GLANCE) or family.members():
+    # Not by its group: the number may be another's by now.
+    deadline = time.monotonic() + DRAIN_TIME
+    while not pipes.drain(POLL_INTERVAL) or tree.members():
         left = deadline - time.monotonic()
         if left <= 0:
             break
         if pipes.are_closed:
-            time.sleep(min(left, GLANCE))
-    with Termination(family, grace=grace) as ending:
+            time.sleep(min(left, POLL_INTERVAL))
+    with Termination(tree, grace=grace) as termination:
         try:
-            while ending.goes_on():
-                pipes.read(GLANCE)
+            while termination.advance():
+                pipes.read(POLL_INTERVAL)
         finally:
-            ending.hurry()
-        pipes.drain(GLANCE)
-        return tuple(ending.asked)
+            termination.kill()
+        pipes.drain(POLL_INTERVAL)
+        return tuple(termination.terminated)

@@ -14,7 +14,7 @@ from connrunner.text.words import nearest
 
 KEYS = {"counts", "message", "level"}
 LEVELS: tuple[Level, ...] = get_args(Level)
-ENOUGH = 2**53 - 1  # the largest counter: every reader of JSON holds it exactly
+LARGEST_COUNTER = 2**53 - 1  # the largest counter: every reader of JSON holds it exactly
 
 
 class ProtocolError(ValueError):
@@ -33,8 +33,8 @@ class ProtocolLine:
 def parse(line: str) -> ProtocolLine | None:
     """Return what *line* says, or None for an ordinary line.
 
-    ProtocolError tells what is wrong with a line that means to speak to connrunner. A JSON object with a `message` and
-    keys that are not ours is somebody's own log record: an ordinary line.
+    ProtocolError tells what is wrong with a line that is meant for connrunner. A JSON object with a `message` and
+    keys that are not ours is a log record of the program's own: an ordinary line.
     """
     try:
         data = parse_json(line)
@@ -64,8 +64,8 @@ def _counts(data: object) -> Counts:
     for name, value in data.items():
         if name not in NAMES:
             raise ProtocolError(f"unknown counter {_shown(name)}{_near(name, NAMES)}")
-        if type(value) is not int or not 0 <= value <= ENOUGH:
-            raise ProtocolError(f"counter {name} is {_shown(value)}, not a whole number from 0 to {ENOUGH}")
+        if type(value) is not int or not 0 <= value <= LARGEST_COUNTER:
+            raise ProtocolError(f"counter {name} is {_shown(value)}, not a whole number from 0 to {LARGEST_COUNTER}")
     counts = Counts(**data)
     if "checked" not in data:
         counts = replace(counts, checked=sum(getattr(counts, name) for name in CHECKED))

@@ -13,12 +13,18 @@ from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.errors import RunError
-from connrunner.processes.tree import MARK, ProcessTree
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree
 from connrunner.text.words import nearest
 
 # And LC_*. The worker sets TRACEPARENT to its run.
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TRACEPARENT", "TRACESTATE")
-FOR_NOW = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)  # trying again later may help
+TRANSIENT = (
+    errno.EAGAIN,
+    errno.ENOMEM,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ETXTBSY,
+)  # errors of the system that may pass
 
 
 def start(
@@ -26,17 +32,17 @@ def start(
     *,
     workspace: Path,
     environment: Mapping[str, str],
-    family: ProcessTree,
+    tree: ProcessTree,
     stdin: int | BinaryIO = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start the program of *work* in a process group of its own, its output in pipes; RunError when that fails.
 
     It reads *stdin*. Of our own variables it gets `INHERITED` and no other: a secret of connrunner's is not its
-    business. By the mark of its *family* it is found again wherever it goes.
+    business. The mark of its *tree* finds it again wherever it goes.
     """
     folder = workspace / work.folder
-    plain = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
-    variables = {**plain, **environment, MARK: family.mark}
+    inherited = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith("LC_")}
+    variables = {**inherited, **environment, RUN_ID_VARIABLE: tree.mark}
     arguments = ["/bin/sh", "-c", *work.run] if work.shell else list(work.run)
     try:
         return subprocess.Popen(  # noqa: S603 - the workspace says what runs
@@ -48,7 +54,7 @@ def start(
             cwd=folder,
             env=variables,
             process_group=0,
-            pass_fds=family.inherit,
+            pass_fds=tree.inherit,
         )
     except ValueError as error:
         # Its text may hold a value, so it is not shown.
@@ -98,12 +104,12 @@ def _cannot_start(error: OSError, program: str, folder: Path, path: str) -> RunE
         )
     if error.errno == errno.ENOEXEC:
         return RunError(
-            f"{program!r} is no program that this machine can execute",
+            f"{program!r} is not a program that this machine can execute",
             hint="begin a script with a line like #!/bin/sh, or name its interpreter first in `run`",
             code="cannot-start",
         )
     return RunError(
-        f"cannot start {program!r}: {error.strerror}", code="cannot-start", waiting_helps=error.errno in FOR_NOW
+        f"cannot start {program!r}: {error.strerror}", code="cannot-start", waiting_helps=error.errno in TRANSIENT
     )
 
 

@@ -1,4 +1,4 @@
-"""All that a run started, wherever it went: found by the mark that it carries, and ended with grace."""
+"""The processes that a run started, wherever they went: found by the mark that they carry, and ended with grace."""
 
 from __future__ import annotations
 
@@ -13,74 +13,74 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-MARK = "CONNRUNNER_RUN_ID"  # the variable that every process of a run inherits
+RUN_ID_VARIABLE = "CONNRUNNER_RUN_ID"  # the variable that every process of a run inherits
 GRACE = 10.0  # seconds between asking to end and killing
-KILLED = 5.0  # seconds that the kernel gets to end what was killed
-LOOK = 0.1  # seconds between two looks for processes that were not there before, at least
-SELDOM = 5  # times what a look takes
+KILL_WAIT = 5.0  # seconds that the kernel gets to end what was killed
+LOOK_INTERVAL = 0.1  # seconds between two looks for processes that were not there before, at least
+LOOK_SHARE = 5  # looking at all processes takes at most one part in so many of the time
 
 _SET_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProcessTree:
-    """The processes of a run, or of one program: whoever is one of these, but never this process itself."""
+    """The processes of a run, or of one program: those for which one of these holds, but never this process itself."""
 
-    mark: str  # who has it in the environment that it was started with
-    inherit: tuple[int, ...] = ()  # descriptors that each of them is given
-    group: int | None = None  # who is in this process group
-    below: int | None = None  # who descends from this process
-    lock: Path | None = None  # who holds an exclusive flock of this file, by whatever descriptor
+    mark: str  # its environment at its start has this mark
+    inherit: tuple[int, ...] = ()  # descriptors that each of them is given; these select nothing
+    group: int | None = None  # it is in this process group
+    below: int | None = None  # it descends from this process
+    lock: Path | None = None  # it holds an exclusive flock of this file, by whatever descriptor
 
     @classmethod
     def new(cls) -> Self:
-        """Return a family of its own, with a mark that nobody has."""
+        """Return an empty tree, with a mark that no process has."""
         return cls(mark=uuid4().hex)
 
     def members(self) -> list[int]:
-        """Return the process numbers of those that live; a zombie does not."""
-        # Twice, before it is believed that nobody is there: one that is just being executed shows no environment.
+        """Return the process IDs of those that live; a zombie does not."""
+        # Twice, before it is believed that there are none: a process that is just being executed shows no environment.
         return self._look() or self._look()
 
     def has(self, pid: int) -> bool:
-        """Tell whether the process *pid* is one of them now."""
-        relatives = _relatives(pid)
+        """Return whether the process *pid* is one of them now."""
+        relatives = _parent_and_group(pid)
         if relatives is None or pid == os.getpid():
             return False
         if relatives[1] == self.group or _is_marked(pid, self.mark):
             return True
-        if self.lock is not None and pid in holders(self.lock, among=(pid,)):
+        if self.lock is not None and pid in find_lock_holders(self.lock, among=(pid,)):
             return True
         while self.below is not None and relatives is not None:
             if relatives[0] == self.below:
                 return True
-            relatives = _relatives(relatives[0])
+            relatives = _parent_and_group(relatives[0])
         return False
 
     def _look(self) -> list[int]:
-        alive = {pid: relatives for pid in _everybody() if (relatives := _relatives(pid))}
+        alive = {pid: relatives for pid in _process_ids() if (relatives := _parent_and_group(pid))}
         found = {pid for pid, (_, group) in alive.items() if group == self.group or _is_marked(pid, self.mark)}
         if self.below is not None:
             found |= _descendants(self.below, {pid: parent for pid, (parent, _) in alive.items()})
         if self.lock is not None:
-            found |= set(holders(self.lock, among=alive))
+            found |= set(find_lock_holders(self.lock, among=alive))
         return sorted(found - {os.getpid()})
 
 
 class Termination:
-    """The end of a family: each is asked (SIGTERM), and killed after *grace* seconds if it is still there.
+    """The end of a process tree: each process gets SIGTERM, and SIGKILL after *grace* seconds if it is still there.
 
-    It does not wait by itself: `goes_on` is called again and again by who has other things to do meanwhile.
+    It does not wait by itself: call `advance` again and again, and do other things meanwhile.
     """
 
-    def __init__(self, family: ProcessTree, *, grace: float) -> None:
-        self.killed = False  # somebody had to be
-        self.asked: list[str] = []  # who was there, for people
-        self.left: list[str] = []  # who could not be ended
-        self._family = family
+    def __init__(self, tree: ProcessTree, *, grace: float) -> None:
+        self.had_to_kill = False
+        self.terminated: list[str] = []  # what got SIGTERM, for people
+        self.remaining: list[str] = []  # what could not be ended, for people
+        self._tree = tree
         self._kill_at = time.monotonic() + grace
         self._look_at = 0.0
-        self._told: dict[int, int | None] = {}  # process number -> its pidfd, where there is such a thing
+        self._pidfds: dict[int, int | None] = {}  # of what got SIGTERM, by process ID; None where the system has none
 
     def __enter__(self) -> Self:
         return self
@@ -88,101 +88,101 @@ class Termination:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def goes_on(self) -> bool:
-        """Do what is due now; False once nobody is left, or only who cannot be ended."""
+    def advance(self) -> bool:
+        """Do what is due now; False once nothing is left, or only what cannot be ended."""
         now = time.monotonic()
-        if now < min(self._look_at, self._kill_at) and any(map(_is_running, self._told)):
+        if now < min(self._look_at, self._kill_at) and any(map(_is_running, self._pidfds)):
             return True
-        members = self._family.members()
+        members = self._tree.members()
         # Where there are thousands of processes, looking at them all must not be all we do.
-        self._look_at = now + max(LOOK, SELDOM * (time.monotonic() - now))
+        self._look_at = now + max(LOOK_INTERVAL, LOOK_SHARE * (time.monotonic() - now))
         for pid in members:
-            self._ask(pid)
+            self._terminate(pid)
         if members and now >= self._kill_at:
-            self.killed = True
+            self.had_to_kill = True
             for pid in members:
                 self._signal(pid, signal.SIGKILL)
-        if members and now >= self._kill_at + KILLED:
-            self.left = [described(pid) for pid in members]
+        if members and now >= self._kill_at + KILL_WAIT:
+            self.remaining = [describe_process(pid) for pid in members]
             return False
         return bool(members)
 
     def wait(self, seconds: float) -> None:
         """Return when one of them has ended, or after *seconds*."""
         poll = select.poll()
-        for descriptor in self._told.values():
+        for descriptor in self._pidfds.values():
             if descriptor is not None:
                 poll.register(descriptor, select.POLLIN)
         poll.poll(seconds * 1000)
 
     def finish(self) -> None:
-        """Wait until nobody is left that can be ended."""
-        while self.goes_on():
-            self.wait(LOOK)
+        """Wait until nothing is left that can be ended."""
+        while self.advance():
+            self.wait(LOOK_INTERVAL)
 
-    def hurry(self) -> None:
-        """Kill who is left, without further grace, and wait until they are gone."""
+    def kill(self) -> None:
+        """Kill what is left, without further grace, and wait until it is gone."""
         self._kill_at = min(self._kill_at, time.monotonic())
         self.finish()
 
     def close(self) -> None:
-        for descriptor in self._told.values():
+        for descriptor in self._pidfds.values():
             if descriptor is not None:
                 os.close(descriptor)
-        self._told.clear()
+        self._pidfds.clear()
 
-    def _ask(self, pid: int) -> None:
-        known = self._told.get(pid)
-        if pid in self._told:
+    def _terminate(self, pid: int) -> None:
+        known = self._pidfds.get(pid)
+        if pid in self._pidfds:
             if known is None or not _has_ended(known):
                 return
-            os.close(known)  # somebody else has this number by now
-            del self._told[pid]
+            os.close(known)  # another process has this number by now
+            del self._pidfds[pid]
         descriptor = _pidfd(pid)
-        # From here on the number cannot become another's unseen, so look once more who it is.
-        if not self._family.has(pid):
+        # From here on the number cannot become another process's unseen, so look once more which one it is.
+        if not self._tree.has(pid):
             if descriptor is not None:
                 os.close(descriptor)
             return
-        self._told[pid] = descriptor
-        self.asked.append(described(pid))
+        self._pidfds[pid] = descriptor
+        self.terminated.append(describe_process(pid))
         self._signal(pid, signal.SIGTERM)
-        self._signal(pid, signal.SIGCONT)  # one that is stopped would not hear of it
+        self._signal(pid, signal.SIGCONT)  # a stopped process would not get the SIGTERM
 
     def _signal(self, pid: int, number: signal.Signals) -> None:
-        descriptor = self._told.get(pid)
+        descriptor = self._pidfds.get(pid)
         with suppress(ProcessLookupError, PermissionError):
             if descriptor is not None:
                 signal.pidfd_send_signal(descriptor, number)
-            elif pid in self._told:
+            elif pid in self._pidfds:
                 os.kill(pid, number)
 
 
-def keep_orphans() -> None:
-    """Become the parent of every orphan among our descendants (Linux), so that none gets out of sight."""
+def become_subreaper() -> None:
+    """Adopt every descendant that loses its parent (Linux), so that none gets out of sight."""
     import ctypes
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_orphans(*, but: int) -> None:
-    """Forget the orphans that have ended, up to the child *but*, whose exit somebody else asks for."""
+def reap_adopted(*, but: int) -> None:
+    """Reap the adopted processes that have ended, up to the child *but*, whose exit status its starter asks for."""
     with suppress(ChildProcessError):
         while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != but:
             os.waitpid(ended.si_pid, 0)
 
 
-def holders(path: Path, *, among: Iterable[int] | None = None) -> list[int]:
-    """Return who holds an exclusive flock of the file *path*: its locker, and whoever inherited its descriptor."""
+def find_lock_holders(path: Path, *, among: Iterable[int] | None = None) -> list[int]:
+    """Return the processes that hold an exclusive flock of the file *path*: those that locked it or inherited it."""
     try:
         wanted = path.stat()
     except OSError:
         return []
-    return [pid for pid in (_everybody() if among is None else among) if _locks(pid, wanted)]
+    return [pid for pid in (_process_ids() if among is None else among) if _holds_lock(pid, wanted)]
 
 
-def described(pid: int) -> str:
+def describe_process(pid: int) -> str:
     """Return a process as people know it: `sleep (process 123)`."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text(errors="backslashreplace").strip()
@@ -191,12 +191,12 @@ def described(pid: int) -> str:
     return f"{name or '?'} (process {pid})"
 
 
-def _everybody() -> Iterator[int]:
+def _process_ids() -> Iterator[int]:
     return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-def _relatives(pid: int) -> tuple[int, int] | None:
-    """Return the parent and the process group of *pid*; None for one that has ended, also if nobody has asked how."""
+def _parent_and_group(pid: int) -> tuple[int, int] | None:
+    """Return the parent and the process group of *pid*; None for one that has ended, a zombie too."""
     try:
         # The name stands in parentheses and may hold some itself (proc_pid_stat(5)).
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -209,7 +209,7 @@ def _relatives(pid: int) -> tuple[int, int] | None:
 
 
 def _is_running(pid: int) -> bool:
-    return _relatives(pid) is not None
+    return _parent_and_group(pid) is not None
 
 
 def _is_marked(pid: int, mark: str) -> bool:
@@ -217,7 +217,7 @@ def _is_marked(pid: int, mark: str) -> bool:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:  # it has ended, or it is another user's
         return False
-    return f"{MARK}={mark}".encode() in environment.split(b"\0")
+    return f"{RUN_ID_VARIABLE}={mark}".encode() in environment.split(b"\0")
 
 
 def _descendants(ancestor: int, parents: dict[int, int]) -> set[int]:
@@ -229,12 +229,12 @@ def _descendants(ancestor: int, parents: dict[int, int]) -> set[int]:
     return found
 
 
-def _locks(pid: int, wanted: os.stat_result) -> bool:
+def _holds_lock(pid: int, wanted: os.stat_result) -> bool:
     try:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 if os.path.samestat(descriptor.stat(), wanted):
-                    # Somebody who only looks whether it is held shares it for a moment.
+                    # A process that only looks whether it is held shares it for a moment.
                     said = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text()
                     if any("FLOCK" in line and "WRITE" in line for line in said.splitlines()):
                         return True

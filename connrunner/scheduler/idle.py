@@ -109,7 +109,7 @@ def note_look(state: str, at: float) -> None:
         os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         os.utime(_last_tick(state), (at, at))
     except OSError:
-        pass  # a state that cannot be written is told by what records there
+        pass  # the full tick that records there reports it
 
 
 def find_last_look(state: str) -> float | None:

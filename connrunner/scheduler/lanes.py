@@ -12,14 +12,13 @@ from types import FrameType
 from typing import Any
 
 from connrunner.core import instant, run_records
-from connrunner.core.model import Connection, Outcome, Run, Workspace
+from connrunner.core.model import Connection, Outcome, Result, Run, Workspace
 from connrunner.core.planning import due
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import Result
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
-from connrunner.processes.tree import ProcessTree, described, holders
+from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
@@ -33,7 +32,7 @@ GLANCE = 0.5  # seconds between two looks at signals, at requests and at the clo
 
 
 class EndedError(ConnrunnerError):
-    """Somebody ended connrunner itself."""
+    """A signal ended connrunner itself."""
 
     exit_code = 130
 
@@ -48,13 +47,13 @@ class Lanes:
 
     folder: Path
     refresh: Callable[[], Workspace]
-    records: RunRecorder
+    recorder: RunRecorder
     say: Say
     pings: PingSender
     workspace: Workspace = field(init=False)
-    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the run that somebody watches
+    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the watched run
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
-    _busy: set[str] = field(default_factory=set)  # lanes that somebody else holds
+    _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
 
     def __post_init__(self) -> None:
@@ -65,30 +64,30 @@ class Lanes:
         *,
         until: Callable[[], bool],
         every_minute: Callable[[], None],
-        idle: Callable[[], None],
+        meanwhile: Callable[[], None],
         start: bool = True,
     ) -> None:
         """Run what waits until nothing does, or until *until* says that no more is to be started.
 
         Without *start* nothing is: only what works already, and whose connrunner died, is looked after. *every_minute*
-        is called when the clock comes to a new minute while runs work, *idle* twice a second. SIGTERM and SIGINT end
-        the runs that work, record them as interrupted, and raise EndedError.
+        is called when the clock comes to a new minute while runs work, *meanwhile* twice a second. SIGTERM and SIGINT
+        end the runs that work, record them as interrupted, and raise EndedError.
         """
         self._busy.clear()
         minute = self._minute()
         with self._signals():
             while not self._ending:
-                self._obey()
+                self._apply_stops()
                 enough = until()
                 if not enough:
                     self._fill(start=start)
                 elif all(working.adopted and not working.is_asked_to_end for working in self._working.values()):
-                    self._leave()
+                    self._release_adopted()
                 if not self._working:
                     return
                 local.wait_for_workers([working.worker for working in self._working.values()], GLANCE)
-                idle()
-                self._look()
+                meanwhile()
+                self._record_ended()
                 if minute != (minute := self._minute()):
                     self._busy.clear()
                     every_minute()
@@ -101,13 +100,13 @@ class Lanes:
         return known.lane if known else "main"
 
     def _minute(self) -> int:
-        return int(self.records.clock().timestamp() // 60)
+        return int(self.recorder.clock().timestamp() // 60)
 
     # --- starting ----------------------------------------------------------------------------------------------
 
     def _fill(self, *, start: bool) -> None:
-        """Start a run in every lane that has work and that nobody holds; adopt runs whose connrunner died."""
-        journal_state = self.records.journal.read()
+        """Start a run in every lane that has work and is free; adopt runs whose connrunner died."""
+        journal_state = self.recorder.journal.read()
         if not journal_state.waiting and not journal_state.started:
             return
         self.workspace = self.refresh()
@@ -121,7 +120,7 @@ class Lanes:
 
     def _fill_lane(self, name: str, *, start: bool) -> SupervisedRun | None:
         """Return the run that works in a lane from now on, under our locks; None when there is none, or not ours."""
-        lane, supervisor = LaneLock(self.records.state, name), SupervisorLock(self.records.state, name)
+        lane, supervisor = LaneLock(self.recorder.state, name), SupervisorLock(self.recorder.state, name)
         working = None
         try:
             if not supervisor.take():
@@ -144,7 +143,7 @@ class Lanes:
                 if not self._record(adopted):
                     return None
             if not lane.take():
-                self._say_left(name, [described(pid) for pid in holders(lane.path)])
+                self._say_leftovers(name, [describe_process(pid) for pid in find_lock_holders(lane.path)])
             elif start:
                 working = self._start_next(name, lane, supervisor)
             return working
@@ -154,14 +153,14 @@ class Lanes:
                 supervisor.release()
 
     def _unfinished(self, lane: str) -> StartedRun | None:
-        """Return a run of *lane* that nobody saw end: its connrunner is dead, for we hold the right to act."""
-        return next((run for run in self.records.journal.read().started.values() if run.lane == lane), None)
+        """Return a run of *lane* without a recorded end: its connrunner is dead, for we hold the right to act."""
+        return next((run for run in self.recorder.journal.read().started.values() if run.lane == lane), None)
 
     def _adopt(self, started: StartedRun, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun:
         """Look after a run whose connrunner is dead."""
         connection = self.workspace.connections.get(started.connection)
         lock = WorkerLock(self._errors(started))
-        elapsed = (self.records.clock() - instant.parse(started.started_at)).total_seconds()
+        elapsed = (self.recorder.clock() - started.started_at).total_seconds()
         return SupervisedRun(
             lane=lane,
             supervisor=supervisor,
@@ -176,10 +175,10 @@ class Lanes:
 
     def _start_next(self, name: str, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun | None:
         """Start the first waiting run of a lane that we hold; None when none waits."""
-        records = self.records
+        recorder = self.recorder
         while True:
-            with locks.hold_state_lock(records.state):
-                journal_state = records.journal.open()
+            with locks.hold_state_lock(recorder.state):
+                journal_state = recorder.journal.open()
                 # A connection that was moved to this lane may still run in its old one.
                 fits = (
                     entry
@@ -193,14 +192,14 @@ class Lanes:
                     self.workspace = self.refresh()  # a tick with a newer version may have queued it just now
                 connection = self.workspace.connections.get(entry.connection)
                 if connection is None:
-                    skipped = records.skip(entry, self.workspace, dequeued=True)
+                    skipped = recorder.skip(entry, self.workspace, dequeued=True)
                     self.say({"event": "ended", **run_records.as_dict(skipped)})
                     continue
-                if due.is_too_late(entry, connection, records.clock()):
-                    missed = records.miss(entry, due.explain_expiry(connection), self.workspace, dequeued=True)
+                if due.is_too_late(entry, connection, recorder.clock()):
+                    missed = recorder.miss(entry, due.explain_expiry(connection), self.workspace, dequeued=True)
                     self.say({"event": "ended", **run_records.as_dict(missed)})
                     continue
-                started = records.start(entry, connection, commit=self.workspace.commit)
+                started = recorder.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             self._ping(connection, "start", started, f"run {started.run} has started")
             try:
@@ -208,7 +207,7 @@ class Lanes:
             except OSError as error:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
-                run = records.finish(started, result, seconds=0, notify=connection.notify)
+                run = recorder.finish(started, result, seconds=0, notify=connection.notify)
                 self._ended(run, started, connection)
                 continue
             return SupervisedRun(
@@ -228,7 +227,7 @@ class Lanes:
         try:
             return local.start_worker(
                 self._job(started, connection, lane),
-                family=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
+                tree=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
                 worker_lock=alive.descriptor,
                 errors=self._errors(started),
             )
@@ -238,31 +237,31 @@ class Lanes:
     def _job(self, started: StartedRun, connection: Connection, lane: LaneLock) -> dict[str, Any]:
         return {
             "workspace": str(self.folder),
-            "state": str(self.records.state.root),
+            "state": str(self.recorder.state.root),
             "connection": connection.name,
             "document": connection.document,
             "profile": self.workspace.profile_document,
             "run": started.run,
-            "started_at": started.started_at,
+            "started_at": instant.text(started.started_at),
             "lane_descriptor": lane.descriptor,
         }
 
     def _errors(self, started: StartedRun) -> Path:
         """Where the worker's interpreter complains when it cannot say more: empty, and removed, in good times."""
-        return self.records.state.run(started.connection, started.run) / "worker.txt"
+        return self.recorder.state.run(started.connection, started.run) / "worker.txt"
 
     # --- ending ------------------------------------------------------------------------------------------------
 
-    def _obey(self) -> None:
-        """Stop what somebody wants stopped: a run of ours is told to end, a waiting one is taken out of the queue."""
-        state = self.records.state
+    def _apply_stops(self) -> None:
+        """Obey the requests to stop: tell a run of ours to end, take a waiting one out of the queue."""
+        state = self.recorder.state
         stops = requests.read_stop_requests(state)
         if not stops:
             return
-        journal_state = self.records.journal.read()
+        journal_state = self.recorder.journal.read()
         for working in self._working.values():
             run = working.started
-            stop = due.find_stop_of_run(stops, run.connection, run.run, run.waiting.due_at)
+            stop = due.find_stop_of_run(stops, run.connection, run.run, run.entry.due_at)
             if stop is not None and not working.is_asked_to_end:
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
                     before, stop = stop, requests.request_stop(state, replace(stop, run=run.run))
@@ -276,20 +275,20 @@ class Lanes:
             if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
             elif (started := journal_state.started.get(stop.connection)) is None or not due.find_stop_of_run(
-                [stop], stop.connection, started.run, started.waiting.due_at
+                [stop], stop.connection, started.run, started.entry.due_at
             ):
                 requests.remove_request(state, stop)  # the run has ended
 
     def _take_out(self, stop: StopRequest) -> None:
-        with locks.hold_state_lock(self.records.state):
-            entry = self.records.journal.open().waiting.get(stop.connection)
+        with locks.hold_state_lock(self.recorder.state):
+            entry = self.recorder.journal.open().waiting.get(stop.connection)
             if entry is None or not due.find_stop_of_entry([stop], entry):
-                return  # somebody else was faster
-            run = self.records.take_out(entry, stop, self.workspace)
-            requests.remove_request(self.records.state, stop)
+                return  # another process was faster
+            run = self.recorder.take_out(entry, stop, self.workspace)
+            requests.remove_request(self.recorder.state, stop)
         self.say({"event": "ended", **run_records.as_dict(run)})
 
-    def _look(self) -> None:
+    def _record_ended(self) -> None:
         """Record the runs whose processes are gone."""
         for name, working in list(self._working.items()):
             if working.has_ended():
@@ -302,29 +301,29 @@ class Lanes:
             if self._record(working):
                 working.lane.release()
                 if working.lane.is_busy:
-                    self._say_left(working.started.lane, working.left)
+                    self._say_leftovers(working.started.lane, working.left)
         finally:
             working.close()
 
     def _record(self, working: SupervisedRun) -> bool:
-        """Record the end of a run; False while an adopted one holds its lane, by processes that nobody can end."""
-        started, records = working.started, self.records
+        """Record the end of a run; False while processes of an adopted one hold its lane and cannot be ended."""
+        started, recorder = working.started, self.recorder
         if not working.lane.take():
-            self._say_left(started.lane, working.left)
+            self._say_leftovers(started.lane, working.left)
             return False
         if working.adopted:
-            run = records.recover(started, working.notify, working.result)
+            run = recorder.recover(started, working.notify, working.result)
         else:
-            story = run_files.read_log_summary(records.state, started.connection, started.run)
+            story = run_files.read_log_summary(recorder.state, started.connection, started.run)
             result = working.result(story)
-            run = records.finish(started, result, seconds=working.seconds, notify=working.notify)
+            run = recorder.finish(started, result, seconds=working.seconds, notify=working.notify)
         if working.stop:
-            requests.remove_request(records.state, working.stop)
+            requests.remove_request(recorder.state, working.stop)
         connection = self.workspace.connections.get(started.connection)
         self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
         return True
 
-    def _leave(self) -> None:
+    def _release_adopted(self) -> None:
         """Let go of adopted runs: the next tick looks after them."""
         for working in self._working.values():
             working.close()
@@ -335,14 +334,14 @@ class Lanes:
             working.ask_to_end(stop=self._stop_by_hand(working))
         while self._working:
             local.wait_for_workers([working.worker for working in self._working.values()], GLANCE)
-            self._look()
+            self._record_ended()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
         """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
         by_hand = self.by_hand
         if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
             return None
-        return requests.request_stop(self.records.state, replace(by_hand, run=working.started.run))
+        return requests.request_stop(self.recorder.state, replace(by_hand, run=working.started.run))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -360,23 +359,24 @@ class Lanes:
 
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
         self.say({"event": event, **run_records.as_dict(run)})
-        said = f": {run.message}" if run.message else ""
+        said = f": {run.result.message}" if run.result.message else ""
         self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
 
     def _ping(self, connection: Connection | None, sign: Ping, started: StartedRun, body: str) -> None:
-        """Have somebody outside told, when the connection says whom."""
+        """Send a ping about a run, when its connection has a `heartbeat`."""
         if connection is not None and connection.heartbeat is not None:
-            rid = run_ping_id(self.records.state.root, connection.name, started.run, started.started_at)
+            started_at = instant.text(started.started_at)
+            rid = run_ping_id(self.recorder.state.root, connection.name, started.run, started_at)
             self.pings.send(connection.heartbeat.url, sign, about=connection.name, rid=rid, body=body)
 
     # --- telling -----------------------------------------------------------------------------------------------
 
-    def _say_left(self, lane: str, processes: list[str]) -> None:
+    def _say_leftovers(self, lane: str, processes: list[str]) -> None:
         self._busy.add(lane)
         self.say({"event": "left-over", "lane": lane, "processes": processes})
 
     def _say_busy(self, lane: str) -> None:
-        journal_state = self.records.journal.read()
+        journal_state = self.recorder.journal.read()
         working = next((started for started in journal_state.started.values() if started.lane == lane), None)
         waits = [entry.connection for entry in due.sort_queue(journal_state.waiting.values())]
         self.say(
@@ -385,7 +385,7 @@ class Lanes:
                 "lane": lane,
                 "connection": working.connection if working else None,
                 "run": working.run if working else None,
-                "since": working.started_at if working else None,
+                "since": instant.text(working.started_at) if working else None,
                 "waiting": [name for name in waits if self.lane_of(name) == lane],
             }
         )

@@ -10,10 +10,9 @@ from hashlib import sha256
 
 from connrunner.core import instant, run_records
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
-from connrunner.core.counts import Counts
-from connrunner.core.model import Connection, Notify, Outcome, Run, Workspace
-from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result, Run, RunIntent, Workspace
+from connrunner.core.planning.due import StopRequest
+from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
 from connrunner.state import filesystem, locks, run_files
 from connrunner.state.folder import StateFolder, recording
@@ -36,37 +35,41 @@ class RunRecorder:
         """
         with recording(self.state.root):
             filesystem.refuse_full(self.state.root)
+        started_at = instant.text(self.clock())
         started = StartedRun(
-            run=self._number(connection.name),
+            entry=entry,
+            intent=RunIntent(
+                run=self._number(connection.name),
+                started_at=instant.parse(started_at),  # no finer than its record: memory and journal agree
+                commit=commit,
+                config=connection.fingerprint,
+                kind=connection.kind,
+                title=connection.title,
+            ),
             lane=connection.lane,
-            started_at=instant.text(self.clock()),
-            waiting=entry,
-            commit=commit,
-            config=connection.fingerprint,
-            kind=connection.kind,
-            title=connection.title,
             mark=uuid.uuid4().hex,
         )
-        self.journal.append({"type": "started", "at": started.started_at, **started_as_dict(started)})
+        self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
 
     def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
-        """Record that the run that *started* has ended so, unless somebody has; takes the state lock."""
+        """Record that the run that *started* has ended so, unless another process has; takes the state lock."""
         with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
                 return known
             # Slots that became due meanwhile were merged into the record of its start.
             started = self.journal.state.started.get(started.connection, started)
-            run = _ended(started, result, ended_at=self.clock(), seconds=seconds)
+            entry, intent = started.entry, started.intent
+            run = Run(entry=entry, intent=intent, result=result, ended_at=self.clock(), seconds=seconds)
             self._end(run, notify)
         return run
 
     def recover(
         self, started: StartedRun, notify: tuple[Notify, ...], result: Callable[[LogSummary], Result] | None = None
     ) -> Run:
-        """Record the end of a run that nobody saw end; takes the state lock. Hold its lane: nothing of it lives.
+        """Record the end of a run whose connrunner died; takes the state lock. Hold its lane: nothing of it lives.
 
-        Its own log says how it ended, when it came so far; else *result* does, or nobody knows.
+        Its own log says how it ended, when it came so far; else *result* does, or it is not known.
         """
         name = started.connection
         with locks.hold_state_lock(self.state):
@@ -79,9 +82,13 @@ class RunRecorder:
             else:
                 story = run_files.read_log_summary(self.state, name, started.run)
                 ended_at = instant.parse(story.ended_at) if story.ended_at else self.clock()
-                seconds = (ended_at - instant.parse(started.started_at)).total_seconds()
-                outcome = (result or _unknown)(story)
-                run = _ended(started, outcome, ended_at=ended_at, seconds=max(0.0, round(seconds, 3)))
+                run = Run(
+                    entry=started.entry,
+                    intent=started.intent,
+                    result=(result or _unknown)(story),
+                    ended_at=ended_at,
+                    seconds=max(0.0, round((ended_at - started.started_at).total_seconds(), 3)),
+                )
             self._end(run, notify)
         return run
 
@@ -95,7 +102,7 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        Somebody is told once for each content of the problems, not for each slot.
+        There is one notice for each content of the problems, not for each slot.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
@@ -117,7 +124,7 @@ class RunRecorder:
         return run
 
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
-        """Record a waiting run that somebody stopped before it started. Hold the state lock."""
+        """Record a waiting run that was stopped before it started. Hold the state lock."""
         connection = workspace.connections.get(entry.connection)
         result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
@@ -127,34 +134,24 @@ class RunRecorder:
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
         """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
         connection = workspace.connections.get(entry.connection)
-        return self._adopted(entry) or Run(
-            connection=entry.connection,
+        known = self._adopted(entry)
+        if known is not None:
+            return known
+        intent = RunIntent(
             run=self._number(entry.connection),
-            outcome=result.outcome,
-            trigger=entry.trigger,
-            due_at=entry.due_at,
-            queued_at=entry.queued_at,
             started_at=None,
-            ended_at=self.clock(),
-            seconds=0,
-            counts=Counts(),
-            message=result.message,
-            code=result.code,
             commit=workspace.commit,
             config=connection.fingerprint if connection else "",
-            missed=entry.missed,
-            merged=entry.merged,
-            asked_by=entry.asked_by,
             kind=connection.kind if connection else "",
             title=connection.title if connection else "",
-            detail=result.detail,
         )
+        return Run(entry=entry, intent=intent, result=result, ended_at=self.clock())
 
     def _adopted(self, entry: QueuedRun) -> Run | None:
         """Return the run that history has of *entry* when a crash came between history and journal."""
         last = run_files.read_last_run(self.state, entry.connection)
         known = self.journal.state.numbers.get(entry.connection, 0)
-        return last if last is not None and last.run > known and last.due_at == entry.due_at else None
+        return last if last is not None and last.run > known and last.entry.due_at == entry.due_at else None
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.state.numbers.get(name, 0))
@@ -168,7 +165,7 @@ class RunRecorder:
         alerts = self.journal.state.alerts
         notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
-        owing = rate_limit.split_notices(notices, alerts, limits=limits, at=run.ended_at, message=run.message)
+        owing = rate_limit.split_notices(notices, alerts, limits=limits, at=run.ended_at, message=run.result.message)
         self.journal.append(
             {
                 "type": "ended",
@@ -190,36 +187,8 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
     return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 
-def _ended(started: StartedRun, result: Result, *, ended_at: datetime, seconds: float) -> Run:
-    entry = started.waiting
-    return Run(
-        connection=entry.connection,
-        run=started.run,
-        outcome=result.outcome,
-        trigger=entry.trigger,
-        due_at=entry.due_at,
-        queued_at=entry.queued_at,
-        started_at=instant.parse(started.started_at),
-        ended_at=ended_at,
-        seconds=seconds,
-        counts=result.counts,
-        message=result.message,
-        code=result.code,
-        commit=started.commit,
-        config=started.config,
-        missed=entry.missed,
-        merged=entry.merged,
-        asked_by=entry.asked_by,
-        kind=started.kind,
-        title=started.title,
-        exit_status=result.exit_status,
-        attempts=result.attempts,
-        detail=result.detail,
-    )
-
-
 def make_token() -> str:
-    """Return a text that nobody else has, for the Message-IDs of what is owed together."""
+    """Return a unique text for the Message-IDs of what is owed together."""
     return uuid.uuid4().hex[:12]
 
 

@@ -1,4 +1,4 @@
-"""One run at work: told to end when it has to, and seen to its end with all that it started."""
+"""One run at work: it is asked to end when it has to, and watched until all that it started is gone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core import run_records
-from connrunner.core.model import Notify, Outcome
+from connrunner.core.model import Notify, Outcome, Result
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
 from connrunner.state.journal_state import StartedRun
@@ -37,7 +37,7 @@ class SupervisedRun:
     stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
     _asked_at: float | None = None
-    _ending: Termination | None = None  # of what the worker left behind
+    _termination: Termination | None = None  # of what the worker left behind
 
     @property
     def seconds(self) -> float:
@@ -45,8 +45,8 @@ class SupervisedRun:
 
     @property
     def left(self) -> list[str]:
-        """Who lives on though everything was tried, for people."""
-        return self._ending.left if self._ending else []
+        """The processes that live on though everything was tried, for people."""
+        return self._termination.remaining if self._termination else []
 
     @property
     def is_asked_to_end(self) -> bool:
@@ -60,19 +60,19 @@ class SupervisedRun:
             self.worker.tell(signal.SIGTERM)
 
     def has_ended(self) -> bool:
-        """Do what is due now; True once the worker and all that it started are gone, or nobody can end them."""
-        if self._ending is None:
+        """Do what is due now; True once the worker and all that it started are gone, or cannot be ended."""
+        if self._termination is None:
             if self.worker.is_alive:
                 self._watch()
                 return False
-            self._ending = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else GRACE)
-        return not self._ending.goes_on()
+            self._termination = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else GRACE)
+        return not self._termination.advance()
 
     def close(self) -> None:
         """Let go of everything, of the lane before the right to act for it."""
         self.worker.close()
-        if self._ending is not None:
-            self._ending.close()
+        if self._termination is not None:
+            self._termination.close()
         self.lane.release()
         self.supervisor.release()
 
@@ -99,8 +99,8 @@ class SupervisedRun:
         return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
 
     def _left_behind(self) -> ProcessTree:
-        """Return who belongs to the run of a worker that is gone: by its mark, or since it holds the lane."""
-        # Without our own copy the lane is held by what is left of the run, or free: the right to act for it is ours.
+        """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane."""
+        # Close our own descriptor first: then only left-over processes can hold the lane.
         self.lane.release()
         return ProcessTree(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
 

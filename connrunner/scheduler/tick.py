@@ -18,12 +18,11 @@ from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.planning import due as plan
-from connrunner.core.planning.due import TickPlan
+from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
-from connrunner.scheduler import idle as quiet
+from connrunner.scheduler import idle
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
 from connrunner.state import locks, requests, retention
@@ -38,7 +37,7 @@ IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promi
 
 
 def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
-    """Do one tick: everything that is due is recorded, run and told, or somebody else's tick is doing it.
+    """Do one tick: record, run and notify all that is due, unless another tick is doing it.
 
     *now* is taken for the clock, for tests and what-if.
     """
@@ -66,14 +65,14 @@ class Tick:
         self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
         self.journal = Journal(state)
-        records = RunRecorder(state=state, journal=self.journal, clock=self.clock)
+        recorder = RunRecorder(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
         self._repository: tuple[str, str] | None = None  # with which the stamps were taken
         self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.pings = PingSender(folder)
-        self.lanes = Lanes(folder, self._refresh, records, say, self.pings)
+        self.lanes = Lanes(folder, self._refresh, recorder, say, self.pings)
         self._mail: subprocess.Popen[bytes] | None = None
 
     @property
@@ -133,7 +132,7 @@ class Tick:
             self._record_skipped(self.journal.state)
             self._planned = self._stamps if due else None
         if due:
-            quiet.note_look(str(self.state.root), self.clock().timestamp())
+            idle.note_look(str(self.state.root), self.clock().timestamp())
             self._ping()
         for slot in decided.slots:
             self.say(
@@ -149,33 +148,32 @@ class Tick:
     def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(journal_state.skipped.values()):
-            self.lanes.records.skip(entry, self.workspace, dequeued=False)
+            self.lanes.recorder.skip(entry, self.workspace, dequeued=False)
         for entry, reason in list(journal_state.missed.values()):
-            self.lanes.records.miss(entry, reason, self.workspace, dequeued=False)
+            self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
 
     def _last_look(self) -> datetime | None:
-        """Return when a tick last looked before this one: slots since then were seen by nobody."""
-        looked = quiet.find_last_look(str(self.state.root))
+        """Return when a tick last looked before this one: no tick has seen the slots since then."""
+        looked = idle.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, journal_state: JournalState, run_requests: list[plan.RunRequest], *, due: bool) -> TickPlan:
+    def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
         if journal_state.promises and not workspace.connections and not workspace.broken:
             raise WorkspaceError(
                 f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
                 hint="bring them back, or set `enabled: false` in each to switch them off",
             )
-        return plan.plan_tick(
+        facts = TickFacts(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
             running=journal_state.started,
             connections=workspace.connections,
             broken=workspace.broken,
-            requests=run_requests,
             at=self.clock(),
             zones=zones.version(),
-            due=due,
         )
+        return plan_tick(facts, run_requests, due=due)
 
     def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
@@ -191,7 +189,7 @@ class Tick:
             workspace=self.workspace,
             alerts=journal_state.alerts,
             promised=[
-                *(PromisedSlot(entry=started.waiting, run=started.run) for started in journal_state.started.values()),
+                *(PromisedSlot(entry=started.entry, run=started.run) for started in journal_state.started.values()),
                 *(PromisedSlot(entry=entry) for name, entry in journal_state.waiting.items() if name not in dropped),
                 *(PromisedSlot(entry=slot.entry) for slot in decided.slots if slot.result == "queued"),
             ],
@@ -211,11 +209,11 @@ class Tick:
         self,
         *,
         until: Callable[[], bool] = lambda: False,
-        idle: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = lambda: None,
         start: bool = True,
     ) -> None:
         """Run what waits until nothing does, or no more than *until* allows; see `Lanes.drain`."""
-        self.lanes.drain(until=until, every_minute=self._look_again, idle=idle, start=start)
+        self.lanes.drain(until=until, every_minute=self._look_again, meanwhile=meanwhile, start=start)
 
     def _look_again(self) -> None:
         """Record newly due slots while runs work. Trouble with the workspace must not end the runs that work."""
@@ -244,7 +242,7 @@ class Tick:
             journal_state = self.journal.open()
             unsettled = journal_state.waiting or journal_state.started or self._newest.trouble
             if unsettled or self.what_if or self._planned is None:
-                quiet.remove_note(str(self.state.root))
+                idle.remove_note(str(self.state.root))
                 return
             wakes = [at for each in journal_state.promises.values() for at in (each.next_due, each.left_out) if at]
             wakes += on_time.find_wake_times(
@@ -256,7 +254,7 @@ class Tick:
             if self._limits_the_past():
                 wakes.append(retention.find_next_pass(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
-            quiet.write_note(
+            idle.write_note(
                 str(self.folder),
                 str(self.state.root),
                 self._planned,
@@ -266,7 +264,7 @@ class Tick:
             )
 
     def _keep_the_past_short(self) -> None:
-        """Do a part of what `keep` asks for. Never by a clock that somebody made up: what goes is gone."""
+        """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
         if self.what_if or not self._limits_the_past():
             return
         sound, otherwise = self.workspace.connections, self.workspace.default_keep
@@ -274,7 +272,7 @@ class Tick:
         started = {name: started.run for name, started in journal_state.started.items()}
 
         def keep(name: str) -> Keep:
-            if name in self.workspace.broken:  # nobody knows what its file means to say
+            if name in self.workspace.broken:  # what its file means to say is not known
                 return Keep()
             return sound[name].keep if name in sound else otherwise
 
@@ -308,7 +306,8 @@ class Tick:
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         journal_state = self.journal.read()
         dead = {
-            (letter.get("notice", {}).get("id"), letter["recipient"]): letter["reason"] for letter in journal_state.dead
+            (dead_letter.get("notice", {}).get("id"), dead_letter["recipient"]): dead_letter["reason"]
+            for dead_letter in journal_state.dead
         }
         for identity, owed in before.items():
             about = {"connection": owed.notice.connection, "run": owed.notice.run, "about": owed.notice.event}
@@ -325,7 +324,7 @@ class Tick:
     # --- signs of life -----------------------------------------------------------------------------------------
 
     def _ping(self) -> None:
-        """Have somebody outside told that this tick looked and recorded what it saw, unless it is too soon."""
+        """Send a ping that this tick looked and recorded what it saw, unless it is too soon."""
         known, now = self.workspace.heartbeat, self.clock()
         if known is None or pings.next_ping(self.state.heartbeat, known, now) > now:
             return
@@ -340,7 +339,7 @@ class Tick:
         self.pings.send(known.url, "success", about="the workspace", body=body)
 
     def fail(self, reason: str) -> None:
-        """Have somebody outside told that this tick could not do its work."""
+        """Send a ping that this tick could not do its work."""
         if self.workspace.heartbeat is not None:
             self.pings.send(self.workspace.heartbeat.url, "fail", about="the workspace", body=reason)
 

@@ -1,4 +1,4 @@
-"""Mail that waits or was given up: one letter for each recipient of a notice."""
+"""Mail that waits or was given up: one delivery for each recipient of a notice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connrunner.state.journal_state import JournalState
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Delivery:
-    """What one recipient is still to be told, or will not be."""
+    """The delivery of one notice to one recipient, which waits or was given up."""
 
     notice: Notice
     recipient: str
@@ -29,17 +29,17 @@ class Delivery:
 
 
 def list_deliveries(state: JournalState, now: datetime) -> Iterator[Delivery]:
-    """Yield every letter: first what waits, oldest first, then what was given up."""
+    """Yield every delivery: first those that wait, oldest first, then those that were given up."""
     dead = []
     for owed in state.owed.values():
         ledger = notices.fold_deliveries(owed.notice, owed.deliveries, now)
-        given_up = {letter.recipient for letter in ledger.dead}
+        given_up = {delivery.recipient for delivery in ledger.dead}
         for recipient in owed.notice.recipients:
             if recipient not in given_up and recipient not in ledger.waiting and recipient not in ledger.due:
                 continue
             tries = [each for each in owed.deliveries if each["recipient"] == recipient]
             attempts = [each for each in tries if each["result"] in ("deferred", "refused")]
-            letter = Delivery(
+            delivery = Delivery(
                 notice=owed.notice,
                 recipient=recipient,
                 state="dead" if recipient in given_up else "waiting",
@@ -49,10 +49,10 @@ def list_deliveries(state: JournalState, now: datetime) -> Iterator[Delivery]:
                 next_at=None if recipient in given_up else ledger.waiting.get(recipient, now),
                 reason=attempts[-1]["reason"] if attempts else "",
             )
-            if letter.state == "dead":
-                dead.append(letter)
+            if delivery.state == "dead":
+                dead.append(delivery)
             else:
-                yield letter
+                yield delivery
     yield from dead
     for entry in state.dead:
         if "notice" in entry:  # an older version kept too little to send it again
@@ -78,7 +78,7 @@ class FoldedNotices:
 
 
 def list_folded(state: JournalState) -> list[FoldedNotices]:
-    """Return whose notices are held back because there were too many in an hour."""
+    """Return the targets whose notices are held back because there were too many in an hour."""
     return [
         FoldedNotices(target=key, count=len(window["folded"]), until=instant.parse(window["since"]) + WINDOW)
         for key, window in sorted(state.alerts.windows.items())
@@ -87,27 +87,31 @@ def list_folded(state: JournalState) -> list[FoldedNotices]:
 
 
 def select_deliveries(found: Collection[Delivery], names: Collection[str], *, to: str = "") -> list[Delivery]:
-    """Return those of *found* whose notice one of *names* says, whole or by its first parts, and that go to *to*."""
+    """Return those of *found* that go to *to* and whose notice one of *names* names, whole or by its first parts."""
 
-    def is_named(letter: Delivery) -> bool:
-        return not names or any(f"{letter.notice.id}.".startswith(f"{name.rstrip('.')}.") for name in names)
+    def is_named(delivery: Delivery) -> bool:
+        return not names or any(f"{delivery.notice.id}.".startswith(f"{name.rstrip('.')}.") for name in names)
 
-    return [letter for letter in found if is_named(letter) and (not to or to.casefold() in letter.recipient.casefold())]
+    return [
+        delivery
+        for delivery in found
+        if is_named(delivery) and (not to or to.casefold() in delivery.recipient.casefold())
+    ]
 
 
-def as_dict(letter: Delivery) -> dict[str, object]:
-    """Return *letter* as `notify list --format json` shows it."""
+def as_dict(delivery: Delivery) -> dict[str, object]:
+    """Return *delivery* as `notify list --format json` shows it."""
     return {
-        "id": letter.notice.id,
-        "state": letter.state,
-        "connection": letter.notice.connection or None,
-        "run": letter.notice.run or None,
-        "event": letter.notice.event,
-        "target": letter.notice.target or None,
-        "recipient": letter.recipient,
-        "owed_at": letter.owed_at,
-        "attempts": letter.attempts,
-        "tried_at": letter.tried_at,
-        "next_at": instant.text(letter.next_at) if letter.next_at else None,
-        "reason": letter.reason,
+        "id": delivery.notice.id,
+        "state": delivery.state,
+        "connection": delivery.notice.connection or None,
+        "run": delivery.notice.run or None,
+        "event": delivery.notice.event,
+        "target": delivery.notice.target or None,
+        "recipient": delivery.recipient,
+        "owed_at": delivery.owed_at,
+        "attempts": delivery.attempts,
+        "tried_at": delivery.tried_at,
+        "next_at": instant.text(delivery.next_at) if delivery.next_at else None,
+        "reason": delivery.reason,
     }

@@ -1,4 +1,4 @@
-"""What a state folder may stand on: a file system with real locks and some room, and a folder that is ours alone."""
+"""Is the file system fit for a state folder? It needs real locks and some room, and the folder must be ours alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def refuse_without_locks(root: Path) -> None:
         return
     try:
         mounts = MOUNTS.read_text(errors="surrogateescape")
-    except OSError:  # no /proc: nobody can say
+    except OSError:  # no /proc: the type cannot be known
         return
     kind = find_filesystem_type(os.path.realpath(root), mounts)
     if kind in WITHOUT_LOCKS or kind.startswith("fuse."):
@@ -56,7 +56,7 @@ def _unescaped(text: str) -> str:
 
 
 def make_private(root: Path) -> None:
-    """Take *root* from the eyes and hands of others; StateError when anybody may write there, or it is not ours.
+    """Close *root* to other users; StateError when every user may write there, or it is not ours.
 
     Kubernetes gives a volume to the group of its pod anew each time it mounts it (`fsGroup`), so that is corrected.
     """

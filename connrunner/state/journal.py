@@ -98,7 +98,7 @@ class Journal:
         return self.read()
 
     def _settle(self) -> None:
-        """Make durable what a process that was killed wrote and did not sync: nobody may act on what can still go."""
+        """Make durable what a killed process wrote and did not sync: no process may act on what can still go."""
         if self._is_settled:
             return
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -202,7 +202,7 @@ class NewerError(Exception):
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError when it is of a newer one."""
+    """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError of a newer version."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]
         if b"%08x" % zlib.crc32(body) != crc:

@@ -1,4 +1,4 @@
-"""Where everything stands: promises, the queue, what runs, what mail is owed; the journal's records folded."""
+"""The state that the records of the journal fold into: promises, the queue, started runs, owed mail, alerts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from connrunner.core.alerts import alert_state
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.model import Run
-from connrunner.core.planning.due import Promise, QueuedRun, TickPlan
+from connrunner.core.model import QueuedRun, Run, RunIntent
+from connrunner.core.planning.due import Promise, TickPlan
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -22,21 +22,25 @@ TOO_LATE = "too-late"  # the code of a run that was not started for that reason
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartedRun:
-    """A run whose intent is recorded and whose end is not. Whether it lives is told by its lane's lock."""
+    """A run whose intent is recorded and whose end is not. The lock of its lane says whether it lives."""
 
-    run: int
+    entry: QueuedRun
+    intent: RunIntent
     lane: str
-    started_at: str
-    waiting: QueuedRun
-    commit: str | None = None
-    config: str = ""
-    kind: str = ""
-    title: str = ""
     mark: str = ""  # what every process of the run carries in its environment
 
     @property
     def connection(self) -> str:
-        return self.waiting.connection
+        return self.entry.connection
+
+    @property
+    def run(self) -> int:
+        return self.intent.run
+
+    @property
+    def started_at(self) -> datetime:
+        assert self.intent.started_at is not None, "its record has been read"
+        return self.intent.started_at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +62,7 @@ class MissedSlot(NamedTuple):
 
 @dataclass(slots=True)
 class JournalState:
-    """The sum of all records of the journal."""
+    """The state after all records of the journal."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
     waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
@@ -69,9 +73,9 @@ class JournalState:
     owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
-    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a mail told
+    broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that were mailed
     last_outcome: dict[str, str] = field(default_factory=dict)
-    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was told
+    damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
@@ -123,20 +127,20 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
             del state.answered[:-KEPT_ANSWERS]
         match slot["result"]:
             case "queued":
-                state.waiting[name] = _waiting_from(slot)
+                state.waiting[name] = run_records.entry_from(slot)
             case "merged" if name in state.waiting:
                 state.waiting[name] = _merge(state.waiting[name], slot)
             case "merged" if name in state.started:
                 started = state.started[name]
-                state.started[name] = replace(started, waiting=_merge(started.waiting, slot))
+                state.started[name] = replace(started, entry=_merge(started.entry, slot))
             case "skipped":
-                state.skipped[name] = _waiting_from(slot)
+                state.skipped[name] = run_records.entry_from(slot)
             case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
                 state.waiting.pop(name)
             case "missed":
                 if _is_waiting(state, slot):
                     state.waiting.pop(name)
-                state.missed[name] = MissedSlot(_waiting_from(slot), slot["reason"])
+                state.missed[name] = MissedSlot(run_records.entry_from(slot), slot["reason"])
 
 
 def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
@@ -159,7 +163,7 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
         del state.started[run.connection]
     elif record.get("dequeued"):  # it ended without a start: its connection could not be used
         state.waiting.pop(run.connection, None)
-    elif run.code == TOO_LATE:
+    elif run.result.code == TOO_LATE:
         state.missed.pop(run.connection, None)
     else:
         state.skipped.pop(run.connection, None)
@@ -198,33 +202,33 @@ def _delivered(state: JournalState, record: Mapping[str, Any]) -> None:
             {
                 "connection": owed.notice.connection,
                 "run": owed.notice.run,
-                "recipient": letter.recipient,
-                "reason": letter.reason,
-                "at": instant.text(letter.at),
-                "attempts": letter.attempts,
+                "recipient": dead_letter.recipient,
+                "reason": dead_letter.reason,
+                "at": instant.text(dead_letter.at),
+                "attempts": dead_letter.attempts,
                 "owed_at": owed.at,
                 "notice": owed.notice.as_dict(),
             }
-            for letter in ledger.dead
+            for dead_letter in ledger.dead
         )
         del state.dead[:-KEPT_DEAD_LETTERS]
 
 
 def _retried(state: JournalState, record: Mapping[str, Any]) -> None:
-    """Owe what was given up once more, to the one recipient."""
-    for letter in _forget_dead(state, record):
+    """Owe a notice that was given up once more, to the one recipient."""
+    for dead_letter in _forget_dead(state, record):
         if record["notice"] not in state.owed:
-            notice = replace(notices.from_mapping(letter["notice"]), recipients=(letter["recipient"],))
-            state.owed[notice.id] = OwedNotice(notice=notice, at=letter["owed_at"])
+            notice = replace(notices.from_mapping(dead_letter["notice"]), recipients=(dead_letter["recipient"],))
+            state.owed[notice.id] = OwedNotice(notice=notice, at=dead_letter["owed_at"])
 
 
 def _forget_dead(state: JournalState, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    def meant(letter: Mapping[str, Any]) -> bool:
-        identity = letter.get("notice", {}).get("id")
-        return bool(identity == record["notice"] and letter["recipient"] == record["recipient"])
+    def is_meant(dead_letter: Mapping[str, Any]) -> bool:
+        identity = dead_letter.get("notice", {}).get("id")
+        return bool(identity == record["notice"] and dead_letter["recipient"] == record["recipient"])
 
-    found = [letter for letter in state.dead if meant(letter)]
-    state.dead = [letter for letter in state.dead if not meant(letter)]
+    found = [dead_letter for dead_letter in state.dead if is_meant(dead_letter)]
+    state.dead = [dead_letter for dead_letter in state.dead if not is_meant(dead_letter)]
     return found
 
 
@@ -235,13 +239,13 @@ def next_attempt(owed: OwedNotice, now: datetime) -> datetime | None:
 
 
 def as_snapshot(state: JournalState) -> dict[str, Any]:
-    """Return the standing as the snapshot that a journal can begin with."""
+    """Return *state* as the snapshot that a journal can begin with."""
     return {
         "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
-        "waiting": [_waiting_as_dict(entry) for entry in state.waiting.values()],
+        "waiting": [run_records.entry_as_dict(entry) for entry in state.waiting.values()],
         "started": [started_as_dict(entry) for entry in state.started.values()],
-        "skipped": [_waiting_as_dict(entry) for entry in state.skipped.values()],
-        "missed": [{**_waiting_as_dict(entry), "reason": reason} for entry, reason in state.missed.values()],
+        "skipped": [run_records.entry_as_dict(entry) for entry in state.skipped.values()],
+        "missed": [{**run_records.entry_as_dict(entry), "reason": reason} for entry, reason in state.missed.values()],
         "numbers": dict(state.numbers),
         "owed": [
             {
@@ -263,11 +267,11 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
 
 def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.promises = {name: promise_from(data) for name, data in record["promises"].items()}
-    state.waiting = {data["connection"]: _waiting_from(data) for data in record["waiting"]}
+    state.waiting = {data["connection"]: run_records.entry_from(data) for data in record["waiting"]}
     state.started = {data["connection"]: _started_from(data) for data in record["started"]}
-    state.skipped = {data["connection"]: _waiting_from(data) for data in record.get("skipped", ())}
+    state.skipped = {data["connection"]: run_records.entry_from(data) for data in record.get("skipped", ())}
     missed = record.get("missed", ())
-    state.missed = {data["connection"]: MissedSlot(_waiting_from(data), data["reason"]) for data in missed}
+    state.missed = {data["connection"]: MissedSlot(run_records.entry_from(data), data["reason"]) for data in missed}
     state.numbers = dict(record["numbers"])
     state.owed = {}
     for data in record["owed"]:
@@ -305,32 +309,6 @@ def promise_from(data: Mapping[str, Any]) -> Promise:
     )
 
 
-def _waiting_as_dict(entry: QueuedRun) -> dict[str, Any]:
-    return {
-        "connection": entry.connection,
-        "due_at": instant.text(entry.due_at),
-        "queued_at": instant.text(entry.queued_at),
-        "trigger": entry.trigger,
-        "missed": entry.missed,
-        "merged": entry.merged,
-        "asked_by": entry.asked_by,
-        "request": entry.request,
-    }
-
-
-def _waiting_from(data: Mapping[str, Any]) -> QueuedRun:
-    return QueuedRun(
-        connection=data["connection"],
-        due_at=instant.parse(data["due_at"]),
-        queued_at=instant.parse(data["queued_at"]),
-        trigger=data["trigger"],
-        missed=data.get("missed", 0),
-        merged=data.get("merged", 0),
-        asked_by=data.get("asked_by", ""),
-        request=data.get("request", ""),
-    )
-
-
 def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
     """Return the one record that holds all that a tick decided: slots and new promises cannot part.
 
@@ -343,7 +321,7 @@ def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {
-                **_waiting_as_dict(slot.entry),
+                **run_records.entry_as_dict(slot.entry),
                 "result": slot.result,
                 "reason": slot.reason,
                 "missed_until": instant.text(slot.missed_until) if slot.missed_until else None,
@@ -355,28 +333,24 @@ def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -
 
 def started_as_dict(started: StartedRun) -> dict[str, Any]:
     """Return the intent as its record says it."""
+    intent = run_records.intent_as_dict(started.intent)
+    run = intent.pop("run")
     return {
-        **_waiting_as_dict(started.waiting),
-        "run": started.run,
+        **run_records.entry_as_dict(started.entry),
+        "run": run,
         "lane": started.lane,
-        "started_at": started.started_at,
-        "commit": started.commit,
-        "config": started.config,
-        "kind": started.kind,
-        "title": started.title,
+        **intent,
         "mark": started.mark,
     }
 
 
 def _started_from(data: Mapping[str, Any]) -> StartedRun:
+    intent = run_records.intent_from(data)
+    if intent.started_at is None:
+        raise ValueError("a run that has started says when")
     return StartedRun(
-        run=data["run"],
+        entry=run_records.entry_from(data),
+        intent=intent,
         lane=data["lane"],
-        started_at=data["started_at"],
-        waiting=_waiting_from(data),
-        commit=data.get("commit"),
-        config=data.get("config", ""),
-        kind=data.get("kind", ""),
-        title=data.get("title", ""),
         mark=data.get("mark", ""),
     )

@@ -1,4 +1,4 @@
-"""Who may change the state, who runs a lane: locks that the kernel frees when their holders die."""
+"""Locks of the state, of lanes and of workers: the kernel frees them when their holders die."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import filelock
 from connrunner.errors import BusyError, StateError
 from connrunner.state.folder import StateFolder, recording
 
-WAIT = 5.0  # seconds for the state lock, which others hold for milliseconds
+WAIT = 5.0  # seconds for the state lock, which other processes hold for milliseconds
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def hold_lock(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
 def hold_state_lock(folder: StateFolder) -> Iterator[None]:
     """Hold the short state lock: every append to the journal happens inside.
 
-    The journal itself is locked too: whoever deletes `locks/state` while it is held lets nobody else in.
+    The journal itself is locked too: deleting `locks/state` while it is held lets no other process in.
     """
     with hold_lock(folder, "state", wait=WAIT), _barrier(folder.journal, wait=WAIT):
         yield
@@ -88,21 +88,21 @@ class LaneLock:
         return self._descriptor is not None
 
     def release(self) -> None:
-        """Close this process's copy. The lane is free once nobody else has one."""
+        """Close this process's copy. The lane is free once no other process has one."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     @property
     def is_busy(self) -> bool:
-        """True while somebody holds it, we among them."""
+        """True while a process holds it, this one among them."""
         return _is_locked(self.path)
 
 
 class SupervisorLock(LaneLock):
-    """The right to act for a lane, taken before the lane's own lock and inherited by nobody.
+    """The right to act for a lane, taken before the lane's own lock and never inherited.
 
-    Who gets it while the lane is held knows that the connrunner that started the run there is dead.
+    A process that gets it while the lane is held knows that the connrunner that started the run there is dead.
     """
 
     part = "supervisor"
@@ -111,7 +111,7 @@ class SupervisorLock(LaneLock):
 class WorkerLock(LaneLock):
     """What the worker of a run holds as long as it lives, and nothing that it starts: the file of its complaints.
 
-    It lies with the run, not in `locks/`: who empties that folder makes no run look dead.
+    It lies with the run, not in `locks/`: emptying that folder makes no run look dead.
     """
 
     def __init__(self, complaints: Path) -> None:
@@ -120,7 +120,7 @@ class WorkerLock(LaneLock):
 
 
 def is_lane_busy(folder: StateFolder, lane: str) -> bool:
-    """Tell whether somebody holds *lane* now. The lock is shared for a moment to find out."""
+    """Tell whether a process holds *lane* now. The lock is shared for a moment to find out."""
     return LaneLock(folder, lane).is_busy
 
 
@@ -139,7 +139,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _flock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:
-    """Return a locked descriptor of *path*, or None when somebody else holds it."""
+    """Return a locked descriptor of *path*, or None when another process holds it."""
     glances = 3  # is_lane_busy() holds the lock for microseconds; that must not look like a run
     while True:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -158,7 +158,7 @@ def _flock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:
                 f"{path} cannot be locked: {error.strerror}",
                 hint="put the state folder on a local file system that has flock",
             ) from error
-        # Somebody may have deleted or replaced the file between the open and the lock: such a lock guards no name.
+        # The file may have been deleted or replaced between the open and the lock: such a lock guards no name.
         try:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

@@ -45,13 +45,13 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 
 
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
-    """Return the requests to run that nobody has answered yet, oldest first. A file that is no request is set aside."""
+    """Return the requests to run that are not answered yet, oldest first. A file that is no request is set aside."""
     found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
 def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
-    """Return the requests to stop a run that nobody has fulfilled yet, oldest first. Cheap when there are none."""
+    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none."""
     found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 

@@ -58,7 +58,7 @@ def prune_runs(
     """Do as much of a pass as *budget* seconds allow, going on where the last call stopped.
 
     *keeps* tells how much is kept of a connection by its name, *started* the runs that work now. BusyError when
-    somebody else is at it; StateError, once a pass, for what cannot be removed: the rest is done all the same.
+    another process is at it; StateError, once a pass, for what cannot be removed: the rest is done all the same.
     """
     due = find_next_pass(folder)
     if due is not None and now < due <= now + EVERY:  # one that ended in the future was done by a wrong clock

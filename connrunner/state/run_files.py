@@ -12,9 +12,9 @@ from typing import Any
 
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.run_records import LogSummary
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import sync_folder, write_all
 from connrunner.text.nesting import parse_json
@@ -101,7 +101,7 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
 
     Only the newest are looked at, so that a year of runs costs no more than a month.
     """
-    recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.started_at]
+    recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
     return (ended or [run.seconds for run in recent])[:MEASURED]
 
@@ -156,14 +156,14 @@ class RunLog:
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
         self._add({"type": "progress", "stage": stage, "done": done, "of": of})
 
-    def counted(self, counts: Counts) -> None:
-        """Add what the program has counted so far: it is known then even if nobody lives to tell the end."""
+    def write_counts(self, counts: Counts) -> None:
+        """Add what the program has counted so far: it is known then even if no process lives to log the end."""
         self._add({"type": "counts", "counts": counts.as_dict()})
 
-    def started(self, facts: Mapping[str, Any]) -> None:
+    def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})
 
-    def ended(self, result: Result) -> None:
+    def write_end(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended."""
         self._write({"type": "ended", **run_records.result_as_dict(result)})
         os.fsync(self._descriptor)

@@ -9,11 +9,11 @@ from typing import Any
 from connrunner.core.counts import Counts
 from connrunner.core.report import Level, Report
 
-WRITE_EVERY = 1.0  # seconds between two words to the log about the counters
+WRITE_EVERY = 1.0  # seconds between two events about the counters in the log
 
 
 class PartialResult:
-    """Remembers how far the work came. *tell* gets the counters now and then, for nobody may live to tell the end."""
+    """Remembers how far the work came. *tell* gets the counters now and then: no process may live to log the end."""
 
     def __init__(self, tell: Callable[[Counts], None] = lambda _: None) -> None:
         self._tell = tell
@@ -27,11 +27,11 @@ class PartialResult:
         self._rows: int | None = None  # that are being delivered
         self._is_settled = False
 
-    def watching(self, report: Report) -> Report:
+    def observe(self, report: Report) -> Report:
         """Return a report that tells us how far the work is, and passes everything on to *report*."""
         return _ObservedReport(report, self._came)
 
-    def counted(self, counts: Counts) -> None:
+    def note_counts(self, counts: Counts) -> None:
         """Note what a program says that it has counted."""
         self.counts = counts
         now = time.monotonic()
@@ -39,19 +39,19 @@ class PartialResult:
             self._written_at = now
             self._tell(counts)
 
-    def imported(self, counts: Counts | None) -> None:
+    def note_import(self, counts: Counts | None) -> None:
         """Note that the rows of an import are in the store; None when they are not."""
         if counts is not None:
             self.counts, self.words, self._is_settled = counts, "its rows are imported all the same", True
 
-    def delivering(self, counts: Counts, rows: int, target: str) -> None:
+    def begin_delivery(self, counts: Counts, rows: int, target: str) -> None:
         """Note that an export begins to deliver *rows*: until all have arrived, none counts as sent."""
         self.counts = Counts(read=counts.read, filtered=counts.filtered, not_attempted=counts.read - counts.filtered)
         self._rows = rows
         self._target = target
         self.words = f"it was delivering {rows:,} rows to {target}; the next run delivers them again"
 
-    def delivered(self, where: str) -> None:
+    def note_delivery(self, where: str) -> None:
         """Note that all rows have arrived, which is not durable yet."""
         self._is_settled = True
         self.words = f"all rows were delivered to {where}, but nobody noted it; the next run delivers them again"

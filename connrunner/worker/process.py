@@ -24,11 +24,12 @@ from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
-from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel
+from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel, Result
 from connrunner.core.report import Level, Report
-from connrunner.core.run_records import Result, outcome_of
+from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.processes.tree import GRACE, MARK, ProcessTree, Termination, keep_orphans
+from connrunner.processes.output import Output
+from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.state import requests
@@ -63,7 +64,7 @@ class Job:
     model: ProfileModel
     run: int
     started_at: datetime
-    family: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is one of it
+    processes: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is in it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
@@ -94,7 +95,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        family=ProcessTree(mark=os.environ[MARK], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        processes=ProcessTree(mark=os.environ[RUN_ID_VARIABLE], inherit=(data["lane_descriptor"],), below=os.getpid()),
     )
 
 
@@ -110,7 +111,7 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     try:
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
-        report = so_far.watching(MaskedReport(report, mask))
+        report = so_far.observe(MaskedReport(report, mask))
         match job.connection.work:
             case Import() as work:
                 result = _import(job, work, plain, report, so_far)
@@ -138,7 +139,7 @@ def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: others read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -169,9 +170,9 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             )
         except BaseException:
             with suppress(Exception):  # told to end in the very moment in which all became durable
-                so_far.imported(store.read_counts(connection=name, run=job.run))
+                so_far.note_import(store.read_counts(connection=name, run=job.run))
             raise
-    so_far.imported(done.counts)
+    so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
     result = _counted(done.counts, _import_message(done.counts), files=files)
     if job.rehearsal:
@@ -203,9 +204,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
             return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
-        so_far.delivering(done.counts, done.rows_written, target)
+        so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
-        so_far.delivered(delivered.where)
+        so_far.note_delivery(delivered.where)
         with _private():
             counts = store.confirm_export(_stamp(job), refused=delivered.refused, rejects=job.rejects)
     arrived = done.rows_written - len(delivered.refused)
@@ -231,7 +232,7 @@ def _run_context(job: Job, report: Report) -> RunContext:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
-        family=job.family,
+        processes=job.processes,
         report=report,
     )
 
@@ -241,6 +242,7 @@ def _command(
 ) -> Result:
     done = command.run(
         work,
+        Output(mask=mask, report=report, counted=so_far.note_counts),
         workspace=job.workspace,
         environment={
             **secrets.filled(work.env, plain),
@@ -248,11 +250,8 @@ def _command(
             "CONNRUNNER_RUN": str(job.run),
             "CONNRUNNER_WORKSPACE": str(job.workspace),
         },
-        mask=mask,
         timeout=job.time_left,
-        report=report,
-        family=job.family,
-        counted=so_far.counted,
+        tree=job.processes,
     )
     said = f": {done.message}" if done.message else ""
     if done.timed_out:
@@ -331,14 +330,14 @@ def _begin_trace() -> trace.Trace:
 
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
-    keep_orphans()
+    become_subreaper()
     job = job_from(json.loads(sys.stdin.buffer.read()))
     deadline = time.monotonic() + job.connection.timeout
     job = replace(job, deadline=deadline)
     log = RunLog(job.state.log(job.connection.name, job.run))
     orders = SignalOrders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
-    so_far = PartialResult(tell=log.counted)
+    so_far = PartialResult(tell=log.write_counts)
     result = None
 
     def attempt() -> Result:
@@ -350,7 +349,7 @@ def main() -> int:
 
     found = _begin_trace()
     facts = {"trace_id": found.trace, "span_id": found.span}
-    log.started({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
+    log.write_start({"connection": job.connection.name, "run": job.run, "pid": os.getpid(), **facts})
     try:
         if not isinstance(job.connection.work, Command):  # a program has its own clock
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
@@ -360,21 +359,22 @@ def main() -> int:
     finally:
         orders.close()
     _leave_nothing(job, log)
-    log.ended(replace(result, attempts=max(1, attempts.number)))
+    log.write_end(replace(result, attempts=max(1, attempts.number)))
     log.close()
     return 0
 
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Termination(job.family, grace=GRACE) as ending:
-        ending.finish()
-        if ending.asked:
+    with Termination(job.processes, grace=GRACE) as termination:
+        termination.finish()
+        if termination.terminated:
             log.message(
-                f"the run left processes behind, and they were ended: {', '.join(ending.asked)}", level="warning"
+                f"the run left processes behind, and they were ended: {', '.join(termination.terminated)}",
+                level="warning",
             )
-        if ending.left:
-            log.message(f"nobody can end {', '.join(ending.left)}; the lane waits for them", level="error")
+        if termination.remaining:
+            log.message(f"nobody can end {', '.join(termination.remaining)}; the lane waits for them", level="error")
 
 
 def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog) -> Result:

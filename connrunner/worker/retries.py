@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from connrunner.core import retry as retries
-from connrunner.core.model import Retry
+from connrunner.core.model import Result, Retry
 from connrunner.core.report import Report
-from connrunner.core.run_records import Result
 
 
 @dataclass(kw_only=True)

@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
         self.wfile.flush()
         if reply.stall:
-            self.server.over.wait(20)
+            self.server.over.wait(600)
         self.close_connection = reply.cut is not None or reply.stall
 
     do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815

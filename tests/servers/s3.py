@@ -144,10 +144,10 @@ def says(status: int, code: str = "", more: str = "", **headers: str) -> Callabl
     return fault
 
 
-def gives(text: str) -> Callable[[Handler], bool]:
+def gives(text: str, status: int = 200) -> Callable[[Handler], bool]:
     def fault(handler: Handler) -> bool:
         handler.body()
-        handler.answer(200, [("Content-Type", "application/json")], text.encode())
+        handler.answer(status, [("Content-Type", "application/json")], text.encode())
         return True
 
     return fault

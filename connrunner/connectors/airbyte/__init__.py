@@ -37,7 +37,7 @@ from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, Settings
 from connrunner.connectors.airbyte.source import AirbyteSource
-from connrunner.connectors.bridge import Program, programs, resume
+from connrunner.connectors.bridge import Dialogue, Program, programs, resume
 from connrunner.connectors.bridge.rows import RowSpool
 from connrunner.connectors.singer.catalog import missing
 from connrunner.errors import RunError
@@ -90,7 +90,8 @@ def _run(
 ) -> None:
     """Run the program with *source* taking what it says; RunError unless all went well."""
     rows = source.rows
-    ended = programs.run(program, arguments, context, settings, take=source.take, meanwhile=rows.tell if rows else None)
+    dialogue = Dialogue(take=source.take, meanwhile=rows.tell if rows else None)
+    ended = programs.run(program, arguments, context, settings, dialogue)
     if source.error is not None:
         raise source.error
     if ended.failure is not None:

@@ -17,7 +17,7 @@ from connrunner.core.model import Command
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.output import Output
-from connrunner.processes.pipes import DRAIN, Pipes, end, leave_nothing, look_after
+from connrunner.processes.pipes import DRAIN_TIME, Pipes, end_leftovers, reap_ended, terminate
 from connrunner.processes.spawn import start
 from connrunner.processes.tree import GRACE, ProcessTree
 
@@ -69,28 +69,33 @@ class ProgramExit:
         return None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialogue:
+    """What is done with a program's output while it works, what it is given to read, and how long it may be silent."""
+
+    take: Take  # gets each line of its standard output
+    hear: Callable[[bytes], None] | None = None  # gets each line of its standard error, which the log has anyway
+    stdin: BinaryIO | None = None  # a file
+    idle: float = IDLE  # seconds in which it may print nothing and read nothing of *stdin*
+    meanwhile: Callable[[], None] | None = None  # called now and then
+
+
 def run(
     program: Program,
     arguments: Sequence[str],
+    dialogue: Dialogue,
     *,
     workspace: Path,
     report: Report,
-    take: Take,
-    hear: Callable[[bytes], None] | None = None,
-    idle: float = IDLE,
-    stdin: BinaryIO | None = None,
-    meanwhile: Callable[[], None] | None = None,
-    family: ProcessTree,
+    tree: ProcessTree,
 ) -> ProgramExit:
     """Run *program* in *workspace* to its end and return how it ended; RunError when it cannot start or stalls.
 
-    *take* gets each line of its standard output. What stands on standard error goes into the log, and *hear* gets each
-    line of it too. A program from which nothing was
-    heard for *idle* seconds, and that read nothing of the file *stdin* either, is ended; so it is with its *family*
-    when an exception leaves this function. *meanwhile* is called now and then while it works.
+    A program that is idle for too long is ended, with all of its *tree*; so is every program when an exception leaves
+    this function.
     """
     output = Output(mask=str, report=report)
-    listener = _Listener(program.name, output, take, hear)
+    listener = _Listener(program.name, output, dialogue)
     network = {name: os.environ[name] for each in NETWORK for name in (each, each.lower()) if name in os.environ}
     network |= {name: os.environ[name] for name in CERTIFICATES if name in os.environ}
     with Pipes(listener) as pipes:
@@ -98,13 +103,13 @@ def run(
             Command(run=(*program.arguments, *arguments)),
             workspace=workspace,
             environment={**network, **program.environment},
-            family=family,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            tree=tree,
+            stdin=subprocess.DEVNULL if dialogue.stdin is None else dialogue.stdin,
         )
         try:
             pipes.watch(process)
-            _follow(process, pipes, listener, program.name, family, idle=idle, stdin=stdin, meanwhile=meanwhile)
-            if not pipes.drain(DRAIN):
+            _follow(process, pipes, listener, dialogue, tree)
+            if not pipes.drain(DRAIN_TIME):
                 raise RunError(
                     f"{program.name} ended, and a program that it started still holds its output",
                     hint="it must wait for what it starts, or nobody knows whether all rows came",
@@ -113,9 +118,9 @@ def run(
         except BaseException:
             listener.is_deaf = True
             if process.returncode is None:
-                end(process, pipes, GRACE, family)
+                terminate(process, pipes, GRACE, tree)
             else:
-                leave_nothing(pipes, GRACE, family)
+                end_leftovers(pipes, GRACE, tree)
             output.finish()
             raise
         listener.finish()
@@ -125,36 +130,28 @@ def run(
 
 
 def _follow(
-    process: subprocess.Popen[bytes],
-    pipes: Pipes,
-    listener: _Listener,
-    name: str,
-    family: ProcessTree,
-    *,
-    idle: float,
-    stdin: BinaryIO | None,
-    meanwhile: Callable[[], None] | None,
+    process: subprocess.Popen[bytes], pipes: Pipes, listener: _Listener, dialogue: Dialogue, tree: ProcessTree
 ) -> None:
-    """Read until the program has ended; RunError when it gives no sign of life for *idle* seconds."""
+    """Read until the program has ended; RunError when it is idle for too long."""
     taken = 0
     told = time.monotonic()
     while process.poll() is None:
         before = listener.bytes
-        pipes.read(min(OFTEN, idle))
-        look_after(process, family)
+        pipes.read(min(OFTEN, dialogue.idle))
+        reap_ended(process, tree)
         if 0 < listener.bytes - before < LITTLE:
             time.sleep(PAUSE)
-        if meanwhile is not None and time.monotonic() - told >= OFTEN:
+        if dialogue.meanwhile is not None and time.monotonic() - told >= OFTEN:
             told = time.monotonic()
-            meanwhile()
-        if stdin is not None:
+            dialogue.meanwhile()
+        if dialogue.stdin is not None:
             # The position is the program's own: the open file is one for both of us.
-            position = os.lseek(stdin.fileno(), 0, os.SEEK_CUR)
+            position = os.lseek(dialogue.stdin.fileno(), 0, os.SEEK_CUR)
             if position != taken:
                 taken, listener.heard = position, time.monotonic()
-        if time.monotonic() - listener.heard > idle:
+        if time.monotonic() - listener.heard > dialogue.idle:
             raise RunError(
-                f"{name} stalled: nothing was heard from it for {idle:g} s",
+                f"{listener.name} stalled: nothing was heard from it for {dialogue.idle:g} s",
                 hint="raise `idle` if it needs more time",
                 code="stalled",
                 waiting_helps=True,
@@ -164,14 +161,14 @@ def _follow(
 class _Listener:
     """Takes what a program prints, line by line."""
 
-    def __init__(self, name: str, output: Output, take: Take, hear: Callable[[bytes], None] | None) -> None:
+    def __init__(self, name: str, output: Output, dialogue: Dialogue) -> None:
+        self.name = name
         self.heard = time.monotonic()
         self.bytes = 0  # that came so far
         self.is_deaf = False  # a run that failed reads on only so that the program can end
         self.errors: deque[str] = deque(maxlen=3)  # those after which the log says nothing else
         self._output = output
-        self._take = take
-        self._hear = hear
+        self._dialogue = dialogue
         self._messages = _Lines(name)
         self._log = _Lines(name)
 
@@ -184,7 +181,7 @@ class _Listener:
             return
         if stream == "stdout":
             for line in self._messages.of(data):
-                shown = self._take(line)
+                shown = self._dialogue.take(line)
                 if shown is not None:
                     self._output.feed(stream, shown + b"\n")
         else:
@@ -192,8 +189,8 @@ class _Listener:
                 self._note(line)
 
     def _note(self, line: bytes) -> None:
-        if self._hear is not None:
-            self._hear(line)
+        if self._dialogue.hear is not None:
+            self._dialogue.hear(line)
         found = ERROR.match(line)
         if found is None:
             self.errors.clear()

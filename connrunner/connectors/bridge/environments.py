@@ -179,12 +179,10 @@ def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -
         ended = bridge.run(
             bridge.Program(name=arguments[0], arguments=tuple(arguments[:1]), environment=plain),
             arguments[1:],
+            bridge.Dialogue(take=take, hear=hear, idle=PATIENCE),
             workspace=folder,
             report=report,
-            take=take,
-            hear=hear,
-            idle=PATIENCE,
-            family=ProcessTree.new(),
+            tree=ProcessTree.new(),
         )
     except RunError as error:
         raise RunError(

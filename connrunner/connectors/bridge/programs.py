@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from connrunner.connectors import RunContext, Settings, bridge
-from connrunner.connectors.bridge import Program, ProgramExit, Take, environments
+from connrunner.connectors.bridge import Dialogue, Program, ProgramExit, environments
 from connrunner.errors import RunError
 from connrunner.processes import spawn
 from connrunner.text import durations
@@ -40,28 +41,18 @@ def place(program: Program, context: RunContext) -> str:
 
 
 def run(
-    program: Program,
-    arguments: Sequence[str],
-    context: RunContext,
-    settings: Settings,
-    *,
-    take: Take,
-    hear: Callable[[bytes], None] | None = None,
-    stdin: BinaryIO | None = None,
-    meanwhile: Callable[[], None] | None = None,
+    program: Program, arguments: Sequence[str], context: RunContext, settings: Settings, dialogue: Dialogue
 ) -> ProgramExit:
     """Run *program* for *context*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
+    if "idle" in settings:
+        dialogue = replace(dialogue, idle=durations.parse(settings["idle"]))
     return bridge.run(
         program,
         arguments,
+        dialogue,
         workspace=context.workspace,
         report=context.report,
-        take=take,
-        hear=hear,
-        idle=durations.parse(settings["idle"]) if "idle" in settings else bridge.IDLE,
-        stdin=stdin,
-        meanwhile=meanwhile,
-        family=context.family,
+        tree=context.processes,
     )
 
 

@@ -40,7 +40,8 @@ The keys come from `access_key_id` and `secret_access_key` (and `session_token`)
 without these, as for AWS's own tools: from the environment, a web identity (AWS_WEB_IDENTITY_TOKEN_FILE), the profile
 AWS_PROFILE or default, a container (ECS, EKS), the instance. `role` (and `external_id`) assumes a role with keys of the
 settings, the environment or a profile; it does not with those of a web identity, container or instance. A profile may
-have keys, or role_arn with source_profile; SSO, credential_process and MFA are not known here.
+have keys, or role_arn with source_profile, or, with the extra `aws`, SSO (log in with `aws sso login`) or a
+credential_process; MFA is not known here.
 
 It takes s3:ListBucket and s3:GetObject to import, s3:DeleteObject to delete, s3:PutObject too to move, and s3:PutObject
 to export.

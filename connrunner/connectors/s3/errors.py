@@ -127,7 +127,7 @@ _NAME = "no address is known by that name"
 _REFUSED = "the connection was refused"
 _SILENT = "it gave no answer in time"
 _BROKEN = "the connection broke"
-_SIGNS = {
+_MEANINGS = {
     # in the errors of obstore and what it is made of; the first one counts
     "InvalidCertificate": _CERTIFICATE,
     "dns error": _NAME,
@@ -186,27 +186,37 @@ def explained(fact: ErrorFacts, doing: S3Operation) -> RunError:
     """Return the error that says in words what *fact* means for what was being done."""
     trying = f"cannot {doing.verb} {doing.what}"
     times = f" ({fact.tries} tries)" if fact.tries > 1 else ""
-    if fact.asked and _host(fact.asked) != _host(doing.host):
-        why = fact.transport or " ".join(str(part) for part in (fact.status, fact.code, fact.message) if part)
-        return RunError(
-            f"{trying}: no keys came from {fact.asked}: {why}{times}",
-            hint="give `access_key_id` and `secret_access_key` as references, or a `profile`, or let the container or "
-            "instance have a role",
-            code="no-credentials",
-            waiting_helps=bool(fact.transport) or _reason(fact, doing) is _BUSY,
-        )
-    if fact.transport:
-        hint = "see that `endpoint_url` and `region` are right and that the network lets connrunner there"
-        if fact.transport.startswith(_CERTIFICATE):
-            hint = "for a certificate of your own authority, set SSL_CERT_FILE to a file with the authority's"
-            return RunError(f"{trying}: {doing.host}: {fact.transport}", hint=hint, code="bad-certificate")
-        found = f"{trying}: {doing.host}: {fact.transport}{times}"
-        return RunError(found, hint=hint, code="unreachable", waiting_helps=True)
     reason = _reason(fact, doing)
+    if fact.asked and _host(fact.asked) != _host(doing.host):
+        return _without_keys(fact, trying, times, waits=bool(fact.transport) or reason is _BUSY)
+    if fact.transport:
+        return _unreachable(fact, f"{trying}: {doing.host}: {fact.transport}", times)
     if reason is None:
-        words = " ".join(str(part) for part in (fact.status, fact.code) if part)
-        found = ": ".join(part for part in (words, fact.message) if part)
+        found = ": ".join(part for part in (_words(fact.status, fact.code), fact.message) if part)
         return RunError(f"{trying}: {doing.host} answered {found}{times}", code="refused")
+    return _refused(reason, fact, doing, trying, times)
+
+
+def _without_keys(fact: ErrorFacts, trying: str, times: str, *, waits: bool) -> RunError:
+    why = fact.transport or _words(fact.status, fact.code, fact.message)
+    return RunError(
+        f"{trying}: no keys came from {fact.asked}: {why}{times}",
+        hint="give `access_key_id` and `secret_access_key` as references, or a `profile`, or let the container or "
+        "instance have a role",
+        code="no-credentials",
+        waiting_helps=waits,
+    )
+
+
+def _unreachable(fact: ErrorFacts, message: str, times: str) -> RunError:
+    if fact.transport.startswith(_CERTIFICATE):
+        hint = "for a certificate of your own authority, set SSL_CERT_FILE to a file with the authority's"
+        return RunError(message, hint=hint, code="bad-certificate")
+    hint = "see that `endpoint_url` and `region` are right and that the network lets connrunner there"
+    return RunError(f"{message}{times}", hint=hint, code="unreachable", waiting_helps=True)
+
+
+def _refused(reason: _ErrorReason, fact: ErrorFacts, doing: S3Operation, trying: str, times: str) -> RunError:
     facts = {
         "host": doing.host,
         "bucket": doing.bucket,
@@ -217,15 +227,17 @@ def explained(fact: ErrorFacts, doing: S3Operation) -> RunError:
         "missing": "; where s3:ListBucket is not, this is also said of what is missing" if doing.verb == "read" else "",
     }
     found = reason.found.format_map(facts)
-    if reason in (_DENIED, _BUSY):
-        own = " ".join(str(part) for part in (fact.status if reason is _BUSY else "", fact.message) if part)
-        found += f": {own}" if own else ""
+    own = {_DENIED: _words(fact.message), _BUSY: _words(fact.status, fact.message)}.get(reason, "")
     return RunError(
-        f"{trying}: {found}{times}",
+        f"{trying}: {found}{f': {own}' if own else ''}{times}",
         hint=reason.hint.format_map(facts),
         code=reason.code,
         waiting_helps=reason.waits,
     )
+
+
+def _words(*parts: object) -> str:
+    return " ".join(str(part) for part in parts if part)
 
 
 def _reason(fact: ErrorFacts, doing: S3Operation) -> _ErrorReason | None:
@@ -250,7 +262,7 @@ def _host(address: str) -> str:
 
 def _transport(text: str) -> str:
     """Return why there was no answer; empty when there was one, and it is not understood."""
-    found = next((meaning for sign, meaning in _SIGNS.items() if sign in text), "")
+    found = next((meaning for mark, meaning in _MEANINGS.items() if mark in text), "")
     flaw = re.search(r"InvalidCertificate\(\s*(\w+)", text)
     return f"{found} ({flaw[1]})" if flaw else found
 

@@ -10,11 +10,12 @@ from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
 from connrunner.connectors.s3.role import Provider, Role, Service, SigningKeys
+from connrunner.connectors.s3.sdk_keys import SETTINGS, SdkKeys
 from connrunner.errors import RunError
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import nearest
 
-ELSEWHERE = ("credential_process", "credential_source", "login_session", "sso_session", "sso_start_url")
+UNKNOWN = ("credential_source", "login_session", "mfa_serial", "web_identity_token_file")  # other ways to keys
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +164,10 @@ class Profiles:
     def _keys(self, name: str, data: Mapping[str, str]) -> Provider:
         if "aws_access_key_id" in data and "aws_secret_access_key" in data:
             return _always(data["aws_access_key_id"], data["aws_secret_access_key"], data.get("aws_session_token"))
-        other = next((key for key in (*ELSEWHERE, "mfa_serial", "web_identity_token_file") if key in data), "")
+        for setting in SETTINGS:
+            if data.get(setting) and "role_arn" not in data:
+                return SdkKeys(name, setting=setting, config=self._config, credentials=self._credentials)
+        other = next((key for key in UNKNOWN if key in data), "")
         why = f"it goes by {other}, which connrunner cannot" if other else "it has no aws_access_key_id with its secret"
         raise RunError(
             f"the profile {name!r} gives no keys: {why}",

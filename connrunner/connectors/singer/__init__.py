@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
-from connrunner.connectors.bridge import programs, resume
+from connrunner.connectors.bridge import Dialogue, programs, resume
 from connrunner.connectors.bridge.rows import RowSpool
 from connrunner.connectors.singer import catalog as catalogs
 from connrunner.connectors.singer import target as targets
@@ -82,7 +82,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
             arguments += ["--state", private("state.json", state)]
         rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
         tap = Tap(program.name, stream, rows, context)
-        ended = programs.run(program, arguments, context, settings, take=tap.take, meanwhile=rows.tell)
+        ended = programs.run(program, arguments, context, settings, Dialogue(take=tap.take, meanwhile=rows.tell))
         if ended.failure is not None:
             raise ended.failure
         tap.finish(stream_is_known=catalog is not None)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connrunner.connectors import RunContext, Settings, bridge
-from connrunner.connectors.bridge import Program, programs
+from connrunner.connectors.bridge import Dialogue, Program, programs
 from connrunner.connectors.bridge.programs import broken, message
 from connrunner.connectors.bridge.rows import RecordForm, RowSpool
 from connrunner.connectors.singer.catalog import missing
@@ -166,7 +166,7 @@ def discover(program: Program, config: str, context: RunContext, settings: Setti
             )
 
     try:
-        ended = programs.run(program, ["--config", config, "--discover"], context, settings, take=take)
+        ended = programs.run(program, ["--config", config, "--discover"], context, settings, Dialogue(take=take))
     except _NoCatalogError:
         found = None
     else:

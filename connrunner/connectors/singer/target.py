@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import RunContext, Settings
-from connrunner.connectors.bridge import Program, programs
+from connrunner.connectors.bridge import Dialogue, Program, programs
 from connrunner.errors import RunError
 from connrunner.text.nesting import parse_json
 
@@ -76,10 +76,12 @@ def send(
             ["--config", config],
             context,
             settings,
-            take=take,
-            hear=hear,
-            stdin=stdin,
-            meanwhile=lambda: context.report.progress("sent", rows * stdin.tell() // size, rows),
+            Dialogue(
+                take=take,
+                hear=hear,
+                stdin=stdin,
+                meanwhile=lambda: context.report.progress("sent", rows * stdin.tell() // size, rows),
+            ),
         )
     if ended.failure is not None:
         raise ended.failure

@@ -1,1 +1,1 @@
-"""Whom to tell what, and when: decided from what was told before."""
+"""Which notices are sent to which recipients, and when: decided from those sent before."""

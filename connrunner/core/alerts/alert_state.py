@@ -1,4 +1,4 @@
-"""What has been told, and what has gone wrong since: the facts that the next notice is decided from.
+"""Alert state folded from the journal: open alarms, failure streaks, late slots, rate-limit windows, digest cursors.
 
 All of it is plain JSON, folded from the records of the journal: a crash between two of them loses nothing and doubles
 nothing.
@@ -34,7 +34,7 @@ class Streak(TypedDict):
 
 
 class Alarm(TypedDict):
-    """Somebody was told that a connection fails, and not yet that it has recovered."""
+    """A recipient got the notice that a connection fails, and not yet that it has recovered."""
 
     notice: str  # the id of that notice; empty when it was folded into another one
     recipient: str
@@ -44,7 +44,7 @@ class Alarm(TypedDict):
 
 
 class LateAlarm(TypedDict):
-    """Who was told that a slot is late."""
+    """The recipients that got the notice that a slot is late."""
 
     due_at: str
     recipients: list[str]
@@ -71,14 +71,14 @@ class Digest(TypedDict):
 
 @dataclass(slots=True)
 class AlertState:
-    """The sum of what the journal says about notices."""
+    """The alert state after all records of the journal."""
 
     streaks: dict[str, dict[str, Streak]] = field(default_factory=dict)  # by connection and sense
     alarms: dict[str, dict[str, Alarm]] = field(default_factory=dict)  # by connection and recipient
     late: dict[str, LateAlarm] = field(default_factory=dict)  # by connection
     windows: dict[str, RateWindow] = field(default_factory=dict)  # by target
     digests: dict[str, Digest] = field(default_factory=dict)  # by target
-    outage_until: str = ""  # when the newest outage that somebody was told of was over
+    outage_until: str = ""  # when the newest outage was over that had a notice
 
     def as_dict(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}

@@ -31,15 +31,15 @@ def summarize_runs(newest_first: Sequence[Run], *, start: datetime, end: datetim
     """Return how the runs that ended after *start* and by *end* went, as plain JSON, with a trend."""
     known = [run for run in newest_first if run.ended_at <= end]
     runs = [run for run in known if run.ended_at > start]
-    counts = {name: total for name in NAMES if (total := sum(getattr(run.counts, name) for run in runs))}
+    counts = {name: total for name in NAMES if (total := sum(getattr(run.result.counts, name) for run in runs))}
     return {
         "runs": len(runs),
         "failed": sum(run.outcome.is_failure for run in runs),
         "late": sum(_is_late(run, late_after) for run in runs),
-        "missed": sum(run.missed for run in runs),
+        "missed": sum(run.entry.missed for run in runs),
         "counts": counts,
         "trend": [
-            {"run": run.run, "outcome": run.outcome.value, "seconds": run.seconds, "read": run.counts.read}
+            {"run": run.run, "outcome": run.outcome.value, "seconds": run.seconds, "read": run.result.counts.read}
             for run in known[:TREND][::-1]
         ],
         "last_outcome": known[0].outcome.value if known else None,
@@ -47,5 +47,5 @@ def summarize_runs(newest_first: Sequence[Run], *, start: datetime, end: datetim
 
 
 def _is_late(run: Run, late_after: int) -> bool:
-    took = run.ended_at - run.due_at
-    return bool(late_after) and run.trigger == "schedule" and took >= timedelta(seconds=late_after)
+    took = run.ended_at - run.entry.due_at
+    return bool(late_after) and run.entry.trigger == "schedule" and took >= timedelta(seconds=late_after)

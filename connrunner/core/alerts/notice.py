@@ -1,4 +1,4 @@
-"""What somebody is owed: how it stands with each recipient, and when is it time to try again?"""
+"""A notice to its recipients: how far is its delivery to each, and when is the next attempt due?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict, cast
 
 from connrunner.core import instant
 
-Result = Literal["sent", "deferred", "refused", "retried", "dropped"]
+DeliveryStatus = Literal["sent", "deferred", "refused", "retried", "dropped"]
 Event = Literal[
     # what one run did, for `always` and `failure`
     "succeeded",
@@ -35,7 +35,7 @@ GIVE_UP = timedelta(days=5)  # after the first attempt, as mail servers do among
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Notice:
-    """What somebody is owed: everybody in *recipients* is told once."""
+    """What its *recipients* have to get, each once."""
 
     id: str  # the stable local part of the Message-ID
     connection: str  # empty for a notice about several: digest, folded, outage
@@ -43,7 +43,7 @@ class Notice:
     event: Event
     recipients: tuple[str, ...]
     target: str = ""  # the name of the target; empty when the addresses stand in `notify` itself
-    cc: tuple[str, ...] = ()  # those of the recipients who are in copy, and may be seen by the others
+    cc: tuple[str, ...] = ()  # those of the recipients that are in copy; the others may see them
     replies_to: str = ""  # the id of the notice that this one follows: the failure of a recovery
     facts: Mapping[str, Any] = field(default_factory=dict)  # plain JSON, by event: see docs/state.md
 
@@ -60,18 +60,19 @@ class Notice:
 
 
 class DeliveryRecord(TypedDict):
-    """What came of one attempt to tell one recipient; plain JSON for the journal."""
+    """What came of one attempt to reach one recipient; plain JSON for the journal."""
 
     notice: str
     recipient: str
-    result: Result  # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
+    # deferred: another attempt may succeed; refused: none will; the others are what a person asked for
+    result: DeliveryStatus
     at: str  # RFC 3339, UTC
     reason: str  # empty when sent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """Somebody who could not be told, and why."""
+    """A recipient that could not be reached, and why."""
 
     recipient: str
     reason: str
@@ -81,7 +82,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ledger:
-    """How a notice stands: each recipient is in exactly one of these, unless somebody dropped it."""
+    """The delivery of a notice: each recipient is in exactly one of these, unless a person dropped it."""
 
     due: tuple[str, ...]
     waiting: Mapping[str, datetime]  # recipient -> when the next attempt is due
@@ -95,7 +96,7 @@ class Ledger:
 
     @property
     def next_at(self) -> datetime | None:
-        """When the next attempt of those who wait is due."""
+        """When the next attempt for one that waits is due."""
         return min(self.waiting.values(), default=None)
 
 
@@ -115,7 +116,7 @@ def from_mapping(data: Mapping[str, Any]) -> Notice:
 
 
 def fold_deliveries(notice: Notice, records: Iterable[Mapping[str, Any]], now: datetime) -> Ledger:
-    """Return how *notice* stands at *now*, from those of *records* (oldest first) that are about it."""
+    """Return how far the delivery of *notice* is at *now*, from those of *records* (oldest first) that are about it."""
     attempts: dict[str, list[Mapping[str, Any]]] = {}
     for record in records:
         if record["notice"] == notice.id:
@@ -144,7 +145,7 @@ def fold_deliveries(notice: Notice, records: Iterable[Mapping[str, Any]], now: d
 
 
 def _since_last_asked(tries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Somebody who asks for another attempt begins anew; what was sent stays sent."""
+    """Return the attempts since a person last asked for another one; what was sent stays sent."""
     asked = max((place for place, record in enumerate(tries) if record["result"] == "retried"), default=-1)
     return [record for place, record in enumerate(tries) if place > asked or record["result"] == "sent"]
 

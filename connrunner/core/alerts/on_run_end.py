@@ -1,4 +1,4 @@
-"""Who is told about an ended run?"""
+"""Which notices does the end of a run owe, and to which recipients?"""
 
 from __future__ import annotations
 
@@ -10,42 +10,40 @@ from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
-    describe_streak,
     follow_alarm,
+    gather_streak_facts,
     group_notices,
+    iter_recipients,
 )
 from connrunner.core.model import Notify, Run, mailbox
 
 
 def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, token: str) -> tuple[Notice, ...]:
     """
-    Return what *run*, which has just ended, gives reason to tell; *alerts* is what was known before it.
+    Return the notices that *run*, which has just ended, owes; *alerts* is the state before it.
 
-    Each address is told once about a run: of what changed rather than of the run, and else by the first rule that
-    names it. Who was told of a failure is told of the recovery, also when no rule names them any more.
+    Each address gets one notice about a run: of the change, if there is one, else by the first rule that names the
+    address. Recipients of a failure also get its recovery, even when no rule names them any more.
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
     """
     choices: dict[str, RecipientChoice] = {}
     watching: set[str] = set()
     alarms = alerts.alarms.get(run.connection, {})
-    for rule in rules:
-        for target in rule.to:
-            for recipient in target.recipients:
-                name = mailbox(recipient)
-                if rule.when == "change":
-                    watching.add(name)
-                event = _event(rule, run, alerts, alarmed=name in alarms)
-                if event == "recovered":
-                    choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
-                elif event is not None:
-                    facts = (
-                        describe_streak(_after(run, alerts, alert_state.sense_of(rule))) if event == "failing" else {}
-                    )
-                    choice = choose_recipient(event, recipient, target, facts)
-                else:
-                    continue
-                if name not in choices or (choice.tells_change and not choices[name].tells_change):
-                    choices[name] = choice
+    for rule, target, recipient in iter_recipients(rules):
+        name = mailbox(recipient)
+        if rule.when == "change":
+            watching.add(name)
+        event = _event(rule, run, alerts, alarmed=name in alarms)
+        if event == "recovered":
+            choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
+        elif event is not None:
+            after = _after(run, alerts, alert_state.sense_of(rule))
+            facts = gather_streak_facts(after) if event == "failing" else {}
+            choice = choose_recipient(event, recipient, target, facts)
+        else:
+            continue
+        if name not in choices or (choice.tells_change and not choices[name].tells_change):
+            choices[name] = choice
     if alert_state.judge_outcome(run.outcome, USUAL) == "good":
         for name, alarm in alarms.items():
             if name not in watching:
@@ -54,7 +52,7 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
 
 
 def _recovery(alarm: Alarm, connection: str, alerts: AlertState, sense: Sense) -> RecipientChoice:
-    return follow_alarm("recovered", alarm, describe_streak(alert_state.current_streak(alerts, connection, sense)))
+    return follow_alarm("recovered", alarm, gather_streak_facts(alert_state.current_streak(alerts, connection, sense)))
 
 
 def _after(run: Run, alerts: AlertState, sense: Sense) -> Streak | None:

@@ -1,4 +1,4 @@
-"""What has to be told because time went by: reminders, late slots, digests, and that nobody looked for a while."""
+"""Notices that are due because time went by: reminders, late slots, digests, and times without ticks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
-    describe_streak,
     follow_alarm,
+    gather_streak_facts,
     group_notices,
+    iter_recipients,
     make_notice_id,
 )
-from connrunner.core.model import Connection, DaysOfWeek, Notify, Target, Workspace, mailbox
-from connrunner.core.planning.due import QueuedRun, Slot
+from connrunner.core.model import Connection, DaysOfWeek, Notify, QueuedRun, Target, Workspace, mailbox
+from connrunner.core.planning.due import Slot
 
 OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 
@@ -27,28 +28,25 @@ OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machi
 def find_reminders(
     connections: Mapping[str, Connection], alerts: AlertState, *, now: datetime, token: str
 ) -> Iterator[Notice]:
-    """Yield the reminders that are due: something has been broken for long, and its people were told long ago."""
+    """Yield the reminders that are due: a connection has failed for long, and its last notice is old."""
     for name in sorted(alerts.alarms):
         choices: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), alerts):
             if at <= now:
-                facts = describe_streak(alert_state.current_streak(alerts, name, alert_state.sense_of(rule)))
+                facts = gather_streak_facts(alert_state.current_streak(alerts, name, alert_state.sense_of(rule)))
                 choices[alarm["recipient"]] = follow_alarm("reminder", alarm, facts)
         run = max((streak["last_run"] for streak in alerts.streaks.get(name, {}).values()), default=0)
         yield from group_notices(choices.values(), connection=name, run=run, token=token)
 
 
 def _reminded(connection: Connection | None, alerts: AlertState) -> Iterator[tuple[Notify, Alarm, datetime]]:
-    """Yield who is reminded of a connection that fails, and when."""
+    """Yield the alarms of a connection that fails, with the rule that reminds of each, and when."""
     if connection is None or not connection.enabled:
         return
     alarms = alerts.alarms.get(connection.name, {})
-    for rule in connection.notify:
-        if rule.when == "change" and rule.reminder:
-            for target in rule.to:
-                for recipient in target.recipients:
-                    if alarm := alarms.get(mailbox(recipient)):
-                        yield rule, alarm, instant.parse(alarm["at"]) + timedelta(seconds=rule.reminder)
+    for rule, _, recipient in iter_recipients(connection.notify):
+        if rule.when == "change" and rule.reminder and (alarm := alarms.get(mailbox(recipient))):
+            yield rule, alarm, instant.parse(alarm["at"]) + timedelta(seconds=rule.reminder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,25 +78,24 @@ def find_late_notices(
             facts = {
                 "due_at": instant.text(due_at),
                 "late_seconds": int((now - due_at).total_seconds()),
-                # Queued when it was late already: until then nobody looked.
+                # Queued when it was late already: until then no tick looked.
                 "state": "running" if one.run else "waiting" if one.entry.queued_at < at else "not-started",
             }
-            for target in rule.to:
-                for recipient in target.recipients:
-                    if recipient not in seen:
-                        choices.setdefault(mailbox(recipient), choose_recipient("late", recipient, target, facts))
+            for _, target, recipient in iter_recipients((rule,)):
+                if recipient not in seen:
+                    choices.setdefault(mailbox(recipient), choose_recipient("late", recipient, target, facts))
         yield from group_notices(choices.values(), connection=name, run=one.run, token=token)
 
 
 def _deadlines(
     one: PromisedSlot, connections: Mapping[str, Connection], default: tuple[Notify, ...], alerts: AlertState
 ) -> Iterator[tuple[Notify, datetime]]:
-    """Yield when a slot is late, for each rule that asks for it. A manual run was promised to nobody."""
+    """Yield when a slot is late, for each rule that asks for it. A manual run has no promised time."""
     if one.entry.trigger != "schedule":
         return
     connection = connections.get(one.entry.connection)
     since = one.entry.due_at
-    if is_part_of_outage(one.entry, alerts):  # it was told with the others: the time counts from the end of the outage
+    if is_part_of_outage(one.entry, alerts):  # its outage was one notice: the time counts from the end of that
         since = instant.parse(alerts.outage_until)
     for rule in connection.notify if connection else default:
         if rule.late_after:
@@ -106,7 +103,7 @@ def _deadlines(
 
 
 def is_part_of_outage(entry: QueuedRun, alerts: AlertState) -> bool:
-    """Tell whether *entry* is one of those that people were told of together: no tick came when it was due."""
+    """Tell whether *entry* belongs to the last outage, which had one notice for all: no tick came when it was due."""
     if not alerts.outage_until:
         return False
     until = instant.parse(alerts.outage_until)
@@ -130,10 +127,8 @@ def make_outage_notices(
         "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
     }
     choices: dict[str, RecipientChoice] = {}
-    for rule in rules:
-        for target in rule.to:
-            for recipient in target.recipients:
-                choices.setdefault(mailbox(recipient), choose_recipient("outage", recipient, target, facts))
+    for _, target, recipient in iter_recipients(rules):
+        choices.setdefault(mailbox(recipient), choose_recipient("outage", recipient, target, facts))
     return group_notices(choices.values(), connection="", run=0, token=token)
 
 
@@ -203,7 +198,7 @@ def decide_timed_notices(
     since: datetime | None,
     token: str,
 ) -> tuple[tuple[Notice, ...], dict[str, Digest | None]]:
-    """Return all that the tick at *now* has to tell of by itself, and the promises of digests that change.
+    """Return all notices that the tick at *now* owes by itself, and the promises of digests that change.
 
     *slots* are those that it found due, *since* is when the last tick looked.
     """
@@ -227,7 +222,7 @@ def find_wake_times(
     promised: Iterable[PromisedSlot],
     alerts: AlertState,
 ) -> Iterator[datetime]:
-    """Yield when there will be something to tell although nothing happens."""
+    """Yield when a notice will be due although nothing happens."""
     for name in alerts.alarms:
         yield from (at for _, _, at in _reminded(connections.get(name), alerts))
     for one in promised:

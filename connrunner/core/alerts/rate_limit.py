@@ -20,7 +20,7 @@ SUMMARY = 200  # characters of a message in a list of notices
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NoticeSplit:
-    """What becomes of some notices: owed each by itself, or folded into one that comes when the hour is over."""
+    """What becomes of some notices: each is sent by itself, or folded into one that comes when the hour is over."""
 
     owes: tuple[Notice, ...] = ()
     folds: tuple[tuple[Notice, str], ...] = ()  # with the message that stands beside it in the list
@@ -36,7 +36,7 @@ class NoticeSplit:
 def split_notices(
     notices: Iterable[Notice], alerts: AlertState, *, limits: Mapping[str, int], at: datetime, message: str = ""
 ) -> NoticeSplit:
-    """Return which of *notices* are owed by themselves: no more to one target within an hour than its limit."""
+    """Split *notices* into those sent now and those folded because a target reached its hourly limit."""
     owes: list[Notice] = []
     folds: list[tuple[Notice, str]] = []
     after = AlertState(windows=dict(alerts.windows))

@@ -1,20 +1,20 @@
-"""What each recipient is told, and the notices that this makes."""
+"""What each recipient gets, and the notices that this makes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.core.alerts.alert_state import Alarm, Streak
 from connrunner.core.alerts.notice import Event, Notice
-from connrunner.core.model import Target
+from connrunner.core.model import Notify, Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecipientChoice:
-    """What one recipient is told."""
+    """What one recipient gets."""
 
     event: Event
     recipient: str
@@ -26,6 +26,14 @@ class RecipientChoice:
     @property
     def tells_change(self) -> bool:
         return self.event in ("failing", "recovered")
+
+
+def iter_recipients(rules: Iterable[Notify]) -> Iterator[tuple[Notify, Target, str]]:
+    """Yield each recipient of *rules*, with the rule and the target that name it."""
+    for rule in rules:
+        for target in rule.to:
+            for recipient in target.recipients:
+                yield rule, target, recipient
 
 
 def choose_recipient(event: Event, recipient: str, target: Target, facts: Mapping[str, Any]) -> RecipientChoice:
@@ -44,14 +52,14 @@ def follow_alarm(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Recipi
     )
 
 
-def describe_streak(streak: Streak | None) -> dict[str, Any]:
+def gather_streak_facts(streak: Streak | None) -> dict[str, Any]:
     if streak is None:  # an alarm in a sense of failure that its rule no longer has
         return {"since": None, "failures": 0, "first_run": 0, "between": {}}
     return {key: streak[key] for key in ("since", "failures", "first_run", "between")}
 
 
 def group_notices(choices: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:
-    """Return one notice for all who are told the same as one target."""
+    """Return one notice for all recipients that get the same as part of one target."""
     groups: dict[tuple[Any, ...], list[RecipientChoice]] = {}
     for choice in choices:
         groups.setdefault((choice.event, choice.target, choice.replies_to, repr(choice.facts)), []).append(choice)

@@ -45,7 +45,7 @@ def _event(event: CalendarEvent) -> Iterator[str]:
     if event.description:
         yield f"DESCRIPTION:{_text(event.description)}"
     yield f"CATEGORIES:{_text(event.category)}"
-    yield "TRANSP:TRANSPARENT"  # it keeps nobody busy
+    yield "TRANSP:TRANSPARENT"  # it blocks no time
     yield "END:VEVENT"
 
 

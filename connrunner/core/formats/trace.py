@@ -21,7 +21,7 @@ class Trace:
     trace: str  # 32 hex digits
     span: str  # 16 hex digits
     flags: str = SAMPLED
-    continues: bool = False  # a trace that somebody else began
+    continues: bool = False  # a trace that another program began
 
     @property
     def parent(self) -> str:
@@ -30,7 +30,7 @@ class Trace:
 
 
 def continue_trace(said: str, *, trace: str, span: str) -> Trace:
-    """Return the trace of a run: that of *said*, the `TRACEPARENT` of whoever started us, else the new one *trace*.
+    """Return the trace of a run: that of *said*, the `TRACEPARENT` that we were started with, else the new one *trace*.
 
     One that is malformed is left alone, as the standard asks for: then a new trace begins.
     """

@@ -12,7 +12,7 @@ from connrunner.core import schedules
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.core.schedules import zone
 
-Kind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
+ChangeKind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class ConnectionChange:
     """What becomes of one connection."""
 
     connection: str
-    kind: Kind
+    kind: ChangeKind
     keys: tuple[KeyDifference, ...] = ()
 
 
@@ -62,7 +62,7 @@ def _change(name: str, base: Workspace, head: Workspace) -> ConnectionChange | N
     return ConnectionChange(connection=name, kind="changed", keys=keys) if keys else None
 
 
-def _came_or_went(name: str, base: Workspace, head: Workspace) -> Kind | None:
+def _came_or_went(name: str, base: Workspace, head: Workspace) -> ChangeKind | None:
     if name in head.broken:
         # One that is broken on both sides is no change, whatever is wrong with it.
         return None if name in base.broken else "broken"

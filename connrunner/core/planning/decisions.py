@@ -11,7 +11,7 @@ from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
 from connrunner.core.planning import due
 
-Kind = Literal[
+DecisionKind = Literal[
     "on",
     "schedule",
     "off",
@@ -50,7 +50,7 @@ class Decision:
     """One thing that was decided, or that happened, at an instant."""
 
     at: datetime
-    kind: Kind
+    kind: DecisionKind
     due_at: datetime | None = None
     missed: int = 0  # slots after *due_at* that passed unseen
     missed_until: datetime | None = None
@@ -110,7 +110,7 @@ def _about(records: Iterable[Mapping[str, Any]], name: str) -> Iterator[Decision
                     elif promise["schedule"] != known:
                         on_since = instant.parse(promise["on_since"])
                         is_new = on_since == minute(facts["at"])
-                        kind: Kind = "on" if is_new or known is None else "schedule"
+                        kind: DecisionKind = "on" if is_new or known is None else "schedule"
                         yield Decision(kind=kind, schedule=promise["schedule"], on_since=on_since, **facts)
                     known = promise and promise["schedule"]
                 for slot in record.get("slots", ()):
@@ -177,7 +177,7 @@ WITHOUT_A_RUN: Mapping[str, Verdict] = {"missed": "too-late", "left_out": "left-
 def explain_instant(decisions: Iterable[Decision], at: datetime, *, now: datetime) -> Explanation:
     """Return why it ran, or did not, at *at*: what was decided about the slot of that minute, else about its run.
 
-    *now* parts what nobody has looked at yet from what was not looked at.
+    *now* tells slots to come from those that no tick has looked at.
     """
     known = list(decisions)
     slot = minute(at)
@@ -245,7 +245,7 @@ def _run_of(known: list[Decision], decision: Decision) -> tuple[Decision | None,
     return None, None
 
 
-def _first(known: list[Decision], decision: Decision, kind: Kind) -> Decision | None:
+def _first(known: list[Decision], decision: Decision, kind: DecisionKind) -> Decision | None:
     """Return the first *kind* behind *decision* that is about the same entry of the queue."""
     later = known[known.index(decision) + 1 :]
     return next((one for one in later if one.kind == kind and one.due_at == decision.due_at), None)

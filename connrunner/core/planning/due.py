@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connrunner.core import schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, Schedule, Trigger
+from connrunner.core.model import Connection, QueuedRun, Schedule
 from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)
@@ -132,20 +132,6 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
     return found[-1] if found else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueuedRun:
-    """A run in the queue. Its number is given when it starts."""
-
-    connection: str
-    due_at: datetime
-    queued_at: datetime
-    trigger: Trigger = "schedule"
-    missed: int = 0
-    merged: int = 0
-    asked_by: str = ""
-    request: str = ""  # the request that asked for it
-
-
 def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
     """Return the queue in the order in which it is run: oldest slot first, then by name."""
     return sorted(waiting, key=lambda entry: (entry.due_at, entry.connection))
@@ -153,7 +139,7 @@ def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
-    """Somebody asked for a run now."""
+    """A person asked for a run now."""
 
     id: str
     connection: str
@@ -161,7 +147,7 @@ class RunRequest:
     asked_by: str
 
 
-Result = Literal[
+SlotResult = Literal[
     "queued",
     "merged",  # into the run that waits or works
     "skipped",  # the connection cannot be used
@@ -173,7 +159,7 @@ Result = Literal[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopRequest:
-    """Somebody asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
+    """A person asked for the end of one run: of number *run*, or of the one that waited, due at *due_at*."""
 
     connection: str
     run: int | None = None
@@ -212,7 +198,7 @@ class Slot:
     """What became of one due slot or request: recorded once [P1]."""
 
     connection: str
-    result: Result
+    result: SlotResult
     entry: QueuedRun  # as it stands in the queue, or would have stood
     reason: str = ""
     missed_until: datetime | None = None
@@ -226,86 +212,109 @@ class TickPlan:
     slots: tuple[Slot, ...]
 
 
-def plan_tick(
-    *,
-    promises: Mapping[str, Promise],
-    waiting: Mapping[str, QueuedRun],
-    running: Collection[str],
-    connections: Mapping[str, Connection],
-    broken: Collection[str],
-    requests: Sequence[RunRequest],
-    at: datetime,
-    zones: str,
-    due: bool = True,
-) -> TickPlan:
-    """Decide what is due at *at* for every connection that is known, was known, or is asked for.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TickFacts:
+    """All that a tick decides from."""
 
-    Without *due* only the requests are answered.
+    promises: Mapping[str, Promise]
+    waiting: Mapping[str, QueuedRun]
+    running: Collection[str]
+    connections: Mapping[str, Connection]  # the sound ones
+    broken: Collection[str]
+    at: datetime
+    zones: str  # version of the time-zone database in use [R7]
+
+
+def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = True) -> TickPlan:
+    """Decide what is due for every connection that is known, was known, or is asked for.
+
+    Without *due* only the *requests* are answered.
     """
-    now = minute(at)
     changed: dict[str, Promise | None] = {}
     slots: list[Slot] = []
-    queued = set(waiting)
+    queued = set(facts.waiting)
 
-    for name in sorted({*promises, *connections}) if due else ():
-        promise, connection = promises.get(name), connections.get(name)
-        if name in broken:
-            if promise is None:
-                continue
-            schedule: Schedule | None = schedules.parse(promise.schedule, "UTC")  # the last good one [R8]
-        else:
-            schedule = connection.schedule if connection is not None and connection.enabled else None
-        step = advance(promise, schedule, now=now, zones=zones)
+    for name in sorted({*facts.promises, *facts.connections}) if due else ():
+        promise = facts.promises.get(name)
+        if promise is None and name in facts.broken:
+            continue
+        schedule = _schedule_of(name, facts)
+        step = advance(promise, schedule, now=minute(facts.at), zones=facts.zones)
         if step.promise != promise:
             changed[name] = step.promise
-        if schedule is None and name in waiting:
-            why = "switched off while it waited" if connection else "removed while it waited"
-            slots.append(Slot(connection=name, result="dropped", entry=waiting[name], reason=why))
-            queued.discard(name)
-        expired = schedule is not None and name in waiting and is_too_late(waiting[name], connection, at)
-        if expired:
-            queued.discard(name)
-        if step.left_out is not None and schedule is not None:
-            reason = schedules.explain_left_out(schedule, step.left_out.due_at)
-            slots.append(_slot("left_out", name, step.left_out, at, reason=reason))
-        too_late, due_now = _in_time(step, schedule, connection, now)
-        late = _missed(name, connection, waiting[name] if expired else None, too_late, at)
-        if late is not None:
-            slots.append(late)
-        if due_now is None:
-            continue
-        slot = _slot("queued", name, due_now, at)
-        # Before its file is asked for: a run that is under way is not ended by a second one that never started.
-        if name in queued:
-            slot = replace(slot, result="merged", reason="it waits already")
-        elif name in running:
-            slot = replace(slot, result="merged", reason="it runs")
-        elif name in broken:
-            slot = replace(slot, result="skipped", reason="its file has problems")
-        else:
-            queued.add(name)
-        slots.append(slot)
+        slots += _plan_connection(name, schedule, step, facts, queued)
 
     for request in requests:
-        name, connection = request.connection, connections.get(request.connection)
-        entry = QueuedRun(
-            connection=name,
-            due_at=request.asked_at,
-            queued_at=at,
-            trigger="manual",
-            asked_by=request.asked_by,
-            request=request.id,
-        )
-        slot = Slot(connection=name, result="queued", entry=entry)
-        if connection is None or not connection.enabled:
-            why = "its file has problems" if name in broken else "switched off" if connection else "no such connection"
-            slot = replace(slot, result="dropped", reason=why)
-        elif name in queued:
-            slot = replace(slot, result="merged", reason="it waits already")
-        else:
-            queued.add(name)  # while it runs, too: a person wants the data of now
-        slots.append(slot)
+        slots.append(_answer(request, facts, queued))
     return TickPlan(promises=changed, slots=tuple(slots))
+
+
+def _schedule_of(name: str, facts: TickFacts) -> Schedule | None:
+    """Return the schedule by which the connection *name* is due; None when it is OFF or gone."""
+    if name in facts.broken:
+        return schedules.parse(facts.promises[name].schedule, "UTC")  # the last good one [R8]
+    connection = facts.connections.get(name)
+    return connection.schedule if connection is not None and connection.enabled else None
+
+
+def _plan_connection(
+    name: str, schedule: Schedule | None, step: Step, facts: TickFacts, queued: set[str]
+) -> Iterator[Slot]:
+    """Yield what becomes of the run of *name* that waits, and of each slot of *step*; *queued* follows the queue."""
+    connection, entry = facts.connections.get(name), facts.waiting.get(name)
+    if schedule is None:
+        if entry is not None:
+            queued.discard(name)
+            why = "switched off while it waited" if connection else "removed while it waited"
+            yield Slot(connection=name, result="dropped", entry=entry, reason=why)
+        return
+    expired = entry if entry is not None and is_too_late(entry, connection, facts.at) else None
+    if expired is not None:
+        queued.discard(name)
+    if step.left_out is not None:
+        reason = schedules.explain_left_out(schedule, step.left_out.due_at)
+        yield _slot("left_out", name, step.left_out, facts.at, reason=reason)
+    too_late, due_now = _in_time(step, schedule, connection, minute(facts.at))
+    missed = _missed(name, connection, expired, too_late, facts.at)
+    if missed is not None:
+        yield missed
+    if due_now is not None:
+        yield _queue(_slot("queued", name, due_now, facts.at), facts, queued)
+
+
+def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
+    """Return *slot* as it is queued, merged or skipped."""
+    name = slot.connection
+    # Before its file is asked for: a run that is under way is not ended by a second one that never started.
+    if name in queued:
+        return replace(slot, result="merged", reason="it waits already")
+    if name in facts.running:
+        return replace(slot, result="merged", reason="it runs")
+    if name in facts.broken:
+        return replace(slot, result="skipped", reason="its file has problems")
+    queued.add(name)
+    return slot
+
+
+def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
+    """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now."""
+    name, connection = request.connection, facts.connections.get(request.connection)
+    entry = QueuedRun(
+        connection=name,
+        due_at=request.asked_at,
+        queued_at=facts.at,
+        trigger="manual",
+        asked_by=request.asked_by,
+        request=request.id,
+    )
+    if connection is None or not connection.enabled:
+        why = "switched off" if connection else "no such connection"
+        reason = "its file has problems" if name in facts.broken else why
+        return Slot(connection=name, result="dropped", entry=entry, reason=reason)
+    if name in queued:
+        return Slot(connection=name, result="merged", entry=entry, reason="it waits already")
+    queued.add(name)
+    return Slot(connection=name, result="queued", entry=entry)
 
 
 def is_too_late(entry: QueuedRun, connection: Connection | None, at: datetime) -> bool:
@@ -362,6 +371,6 @@ def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetim
     return DueSlot(due_at=first, missed=missed, missed_until=until)
 
 
-def _slot(result: Result, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
+def _slot(result: SlotResult, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:
     entry = QueuedRun(connection=name, due_at=due.due_at, queued_at=at, missed=due.missed)
     return Slot(connection=name, result=result, entry=entry, missed_until=due.missed_until, reason=reason)

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from connrunner.core.schedules import zone
 
-GUESS = 300.0  # seconds that a run is taken to last when nobody has seen one
+GUESS = 300.0  # seconds that a run is taken to last when none has been seen
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +52,7 @@ class PredictedSlot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictedRun:
-    """A predicted run: when it starts and ends, and whom it waits for."""
+    """A predicted run: when it starts and ends, and which one it waits for."""
 
     connection: str
     lane: str
@@ -139,7 +139,7 @@ class LaneDay:
     lane: str
     day: date  # in the workspace's zone, by due instant
     runs: int
-    seconds: float  # of work, with median run times; that of merged slots counts, though nobody does it
+    seconds: float  # of work, with median run times; that of merged slots counts, though it is not done
     seconds_p95: float  # of work, when every run is slow
     overlaps: int  # slots that fall due while the lane works or others wait
     merged: int  # slots that get no run of their own

@@ -49,7 +49,7 @@ class Preview:
 
     @property
     def guessed(self) -> list[str]:
-        """Connections that will run and whose run times nobody has seen."""
+        """Connections that will run and whose run times are not known yet."""
         return [name for name in sorted(self.after.slots) if self.after.slots[name] and not self.durations[name].runs]
 
 

@@ -63,7 +63,7 @@ def canonicalize(text: str, *, start: date | None, at: time | None) -> str:
     """
     parts = _parts(text)
     rule = _rule(parts)
-    _check(rule, parts, start, at)
+    _check(rule, start, at)
     return ";".join(f"{name}={parts[name]}" for name in PARTS if name in parts)
 
 
@@ -140,32 +140,43 @@ def _until(text: str) -> date | datetime:
         raise ValueError(f"UNTIL takes no {text!r:.40}; {advice}") from None
 
 
-def _check(rule: Rule, parts: dict[str, str], start: date | None, at: time | None) -> None:
+FREQUENCIES_OF = {  # part -> the frequencies that it goes with
+    "BYWEEKNO": ("YEARLY",),
+    "BYYEARDAY": ("YEARLY",),
+    "BYMONTHDAY": ("YEARLY", "MONTHLY", "DAILY"),
+}
+
+
+def _check(rule: Rule, start: date | None, at: time | None) -> None:
     """Raise ValueError for parts that RFC 5545 lets not stand together, and for what is missing."""
-    frequency, numbered = rule.frequency, [number for _, number in rule.weekdays if number]
     if rule.count is not None and rule.until is not None:
         raise ValueError("COUNT and UNTIL cannot stand together; leave one out")
-    for part, fits in (
-        ("BYWEEKNO", ("YEARLY",)),
-        ("BYYEARDAY", ("YEARLY",)),
-        ("BYMONTHDAY", ("YEARLY", "MONTHLY", "DAILY")),
-    ):
-        if part in parts and frequency not in fits:
-            raise ValueError(f"{part} does not go with FREQ={frequency}, only with {' or '.join(fits)}")
-    if numbered and (frequency not in ("MONTHLY", "YEARLY") or rule.says("BYWEEKNO")):
+    for part, fits in FREQUENCIES_OF.items():
+        if rule.says(part) and rule.frequency not in fits:
+            raise ValueError(f"{part} does not go with FREQ={rule.frequency}, only with {' or '.join(fits)}")
+    _check_weekdays(rule)
+    _check_times(rule, at)
+    if start is None:
+        _check_startless(rule)
+
+
+def _check_weekdays(rule: Rule) -> None:
+    numbered = [number for _, number in rule.weekdays if number]
+    if numbered and (rule.frequency not in ("MONTHLY", "YEARLY") or rule.says("BYWEEKNO")):
         raise ValueError("a weekday with a number, like 2TU, goes with FREQ=MONTHLY or YEARLY, without BYWEEKNO")
-    if any(abs(number) > 5 for number in numbered) and (frequency == "MONTHLY" or rule.says("BYMONTH")):
+    if any(abs(number) > 5 for number in numbered) and (rule.frequency == "MONTHLY" or rule.says("BYMONTH")):
         raise ValueError("a month has at most five of each weekday")
     if rule.says("BYWEEKNO") and not rule.weekdays:
         raise ValueError("BYWEEKNO needs BYDAY beside it")
     if rule.says("BYSETPOS") and not rule.says("BYDAY", "BYMONTHDAY", "BYYEARDAY", "BYMONTH", "BYWEEKNO"):
         raise ValueError("BYSETPOS needs a part that it can choose from, like BYDAY")
+
+
+def _check_times(rule: Rule, at: time | None) -> None:
     if not rule.says("BYHOUR") and at is None:
         raise ValueError('a rule without BYHOUR needs `time`, like `time: "06:30"`')
     if rule.says("BYSETPOS") and len(_times(rule, at)) > 1:
         raise ValueError("BYSETPOS does not go with several times a day")
-    if start is None:
-        _check_startless(rule)
 
 
 def _check_startless(rule: Rule) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from connrunner.core.counts import Counts
 from connrunner.core.model import Export, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import expectations, run_records, values
+from connrunner.profiles import expectations, recorded_runs, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
 from connrunner.profiles.jobs import ExportJob
@@ -75,7 +75,7 @@ def confirm_export(
     job = pending.job
     connection = quote_text(job.stamp.connection)
     with session.transaction():
-        number = run_records.start_record(session, job.stamp, "export")
+        number = recorded_runs.start_record(session, job.stamp, "export")
         if refused:
             refusals.mark_refused(session, job.work, refused, rows=pending.rows)
         counts = delta.count_delta(session)
@@ -94,7 +94,7 @@ def confirm_export(
             INSERT INTO store.sent BY NAME
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
-        run_records.finish_record(session, number, counts)
+        recorded_runs.finish_record(session, number, counts)
         if refused and rejects:
             refusals.write_refusals(session, rejects, file=job.path.name)
     return counts

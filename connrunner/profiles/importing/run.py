@@ -10,7 +10,7 @@ from pathlib import Path
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import connection_state, expectations, rejects, run_records
+from connrunner.profiles import connection_state, expectations, recorded_runs, rejects
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify_rows
 from connrunner.profiles.importing.ledger import LedgerEntry
@@ -109,7 +109,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
     found: list[Difference] = []
     rejects.create_rejects(session)
     with session.transaction(keep=not job.dry_run):
-        run = run_records.start_record(session, job.stamp, "import")
+        run = recorded_runs.start_record(session, job.stamp, "import")
         stored = int(session.one("SELECT count(*) FROM store.profiles"))
         staged = _count_staged(tasks)
         session.report.progress("checking", 0, staged)
@@ -119,7 +119,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        run_records.finish_record(session, run, total)
+        recorded_runs.finish_record(session, run, total)
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.

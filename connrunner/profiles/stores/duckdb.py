@@ -16,7 +16,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, run_records, selection, tables
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger
@@ -94,7 +94,7 @@ class DuckDBStore:
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():
-            return run_records.read_counts(self._session, connection, run)
+            return recorded_runs.read_counts(self._session, connection, run)
 
     def count(self, where: str | None = None) -> int:
         with self._translation():

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Schedule
+from connrunner.core.model import Command, Connection, QueuedRun, Schedule
 from connrunner.core.planning.due import (
     Promise,
-    QueuedRun,
     RunRequest,
     StopRequest,
+    TickFacts,
     advance,
     find_stop_of_entry,
     find_stop_of_run,
@@ -189,9 +189,10 @@ def waiting(name: str, due: str = "22T05:00") -> QueuedRun:
 
 def decide(now: str = "22T06:00", **facts: Any) -> Any:
     known: dict[str, Any] = {
-        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "requests": (), "zones": "",
+        "promises": {}, "waiting": {}, "running": (), "connections": {}, "broken": (), "zones": "",
     }  # fmt: skip
-    return plan_tick(**{**known, **facts}, at=at(now))
+    requests, due = facts.pop("requests", ()), facts.pop("due", True)
+    return plan_tick(TickFacts(**{**known, **facts}, at=at(now)), requests, due=due)
 
 
 def results(decided: Any) -> list[tuple[str, str]]:

@@ -24,11 +24,13 @@ from connrunner.core.model import (
     Notify,
     Outcome,
     ProfileModel,
+    QueuedRun,
     Target,
     Workspace,
 )
-from connrunner.core.planning.due import QueuedRun, Slot
-from tests.test_core_policy import RUN, Desk
+from connrunner.core.planning.due import Slot
+from tests.made import changed_run
+from tests.test_core_on_run_end import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
@@ -284,7 +286,7 @@ def test_a_digest_covers_the_connections_that_name_its_target_or_all() -> None:
 
 def test_what_a_digest_tells_of_a_connection() -> None:
     runs = [
-        replace(
+        changed_run(
             RUN,
             run=number,
             outcome=Outcome(outcome),

@@ -1,4 +1,4 @@
-"""Records of the runs that changed the store: each once, with its counters, in the transaction of its changes."""
+"""The runs that changed the store: each recorded once, with its counters, in the transaction of its changes."""
 
 from __future__ import annotations
 

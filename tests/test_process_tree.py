@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.processes.tree import MARK, ProcessTree, Termination, holders
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, find_lock_holders
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def begin() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     begun: list[subprocess.Popen[bytes]] = []
 
     def start(program: str, *, mark: str = "", **more: Any) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, MARK: mark} if mark else dict(os.environ)
+        environment = {**os.environ, RUN_ID_VARIABLE: mark} if mark else dict(os.environ)
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", program], stdout=subprocess.PIPE, env=environment, **more
         )
@@ -49,18 +49,18 @@ Begin = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def test_by_its_mark_whatever_session_it_is_in(begin: Begin) -> None:
-    family = ProcessTree.new()
-    one, other = begin(SLEEP, mark=family.mark), begin(SLEEP, mark=family.mark, start_new_session=True)
+    tree = ProcessTree.new()
+    one, other = begin(SLEEP, mark=tree.mark), begin(SLEEP, mark=tree.mark, start_new_session=True)
     begin(SLEEP, mark=ProcessTree.new().mark)
     begin(SLEEP)
-    assert family.members() == sorted([one.pid, other.pid])
-    assert family.has(one.pid)
+    assert tree.members() == sorted([one.pid, other.pid])
+    assert tree.has(one.pid)
 
 
 def test_a_mark_that_only_begins_alike_is_another(begin: Begin) -> None:
-    family = ProcessTree.new()
-    process = begin(SLEEP, mark=family.mark + "0")
-    assert not family.has(process.pid)
+    tree = ProcessTree.new()
+    process = begin(SLEEP, mark=tree.mark + "0")
+    assert not tree.has(process.pid)
 
 
 def test_by_group_by_descent_and_by_lock(begin: Begin, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_by_group_by_descent_and_by_lock(begin: Begin, tmp_path: Path) -> None:
     os.close(reader)
     parent = begin("import os, time; os.fork() or time.sleep(60); print('ready', flush=True); time.sleep(60)")
     assert replace(ProcessTree.new(), group=grouped.pid).members() == [grouped.pid]
-    assert holders(tmp_path / "lock") == [holder.pid]
+    assert find_lock_holders(tmp_path / "lock") == [holder.pid]
     assert replace(ProcessTree.new(), lock=tmp_path / "lock").members() == [holder.pid]
     assert replace(ProcessTree.new(), lock=tmp_path / "lock").has(holder.pid)
     assert not replace(ProcessTree.new(), lock=tmp_path / "lock").has(looker.pid)
@@ -84,49 +84,49 @@ def test_by_group_by_descent_and_by_lock(begin: Begin, tmp_path: Path) -> None:
 
 
 def test_a_zombie_is_nobody_and_we_are_not_one_of_them(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    family = ProcessTree.new()
-    process = begin(SLEEP, mark=family.mark)
+    tree = ProcessTree.new()
+    process = begin(SLEEP, mark=tree.mark)
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert Path(f"/proc/{process.pid}").exists()
-    assert family.members() == []
-    assert not replace(family, group=os.getpgrp()).has(os.getpid())
+    assert tree.members() == []
+    assert not replace(tree, group=os.getpgrp()).has(os.getpid())
 
 
 def test_who_obeys_is_not_killed(begin: Begin) -> None:
-    family = ProcessTree.new()
-    process = begin(SLEEP, mark=family.mark)
-    with Termination(family, grace=10) as ending:
-        ending.finish()
-        assert (ending.killed, ending.left, len(ending.asked)) == (False, [], 1)
+    tree = ProcessTree.new()
+    process = begin(SLEEP, mark=tree.mark)
+    with Termination(tree, grace=10) as termination:
+        termination.finish()
+        assert (termination.had_to_kill, termination.remaining, len(termination.terminated)) == (False, [], 1)
     assert process.wait() == -15
 
 
 def test_who_does_not_obey_is_killed_after_the_grace(begin: Begin) -> None:
-    family = ProcessTree.new()
-    process = begin(DEAF, mark=family.mark)
+    tree = ProcessTree.new()
+    process = begin(DEAF, mark=tree.mark)
     began = time.monotonic()
-    with Termination(family, grace=0.5) as ending:
-        ending.finish()
-        assert ending.killed
-    assert 0.5 <= time.monotonic() - began < 10
+    with Termination(tree, grace=0.5) as termination:
+        termination.finish()
+        assert termination.had_to_kill
+    assert time.monotonic() - began >= 0.5
     assert process.wait() == -9
 
 
 def test_one_that_stands_still_hears_it_too(begin: Begin) -> None:
-    family = ProcessTree.new()
+    tree = ProcessTree.new()
     process = begin(
-        "import os, signal; print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)", mark=family.mark
+        "import os, signal; print('ready', flush=True); os.kill(os.getpid(), signal.SIGSTOP)", mark=tree.mark
     )
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
-    with Termination(family, grace=10) as ending:
-        ending.finish()
-        assert not ending.killed
+    with Termination(tree, grace=10) as termination:
+        termination.finish()
+        assert not termination.had_to_kill
     assert process.wait() == -15
 
 
 def test_who_comes_later_is_ended_as_well(begin: Begin) -> None:
-    family = ProcessTree.new()
+    tree = ProcessTree.new()
     phoenix = """
 import os, signal, time
 def rise(*_):
@@ -135,21 +135,21 @@ signal.signal(signal.SIGTERM, rise)
 print('ready', flush=True)
 while True: time.sleep(0.05)
 """
-    begin(phoenix, mark=family.mark)
-    with Termination(family, grace=0.5) as ending:
-        ending.finish()
-        assert ending.killed
-    assert family.members() == []
+    begin(phoenix, mark=tree.mark)
+    with Termination(tree, grace=0.5) as termination:
+        termination.finish()
+        assert termination.had_to_kill
+    assert tree.members() == []
 
 
 def test_nobody_else_is_signalled_when_a_number_is_used_again(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that was found has ended, and its number is another's by the time of the signal."""
     innocent = begin(SLEEP)
     found = [[innocent.pid]]
-    monkeypatch.setattr(ProcessTree, "_look", lambda family: found.pop() if found else [])
-    with Termination(ProcessTree.new(), grace=0) as ending:
-        ending.finish()
-        assert ending.asked == []
+    monkeypatch.setattr(ProcessTree, "_look", lambda tree: found.pop() if found else [])
+    with Termination(ProcessTree.new(), grace=0) as termination:
+        termination.finish()
+        assert termination.terminated == []
     assert innocent.poll() is None
 
 
@@ -158,8 +158,8 @@ def test_without_pidfds(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("sandbox")
 
     monkeypatch.setattr(os, "pidfd_open", refused)
-    family = ProcessTree.new()
-    process = begin(DEAF, mark=family.mark)
-    with Termination(family, grace=0.3) as ending:
-        ending.finish()
+    tree = ProcessTree.new()
+    process = begin(DEAF, mark=tree.mark)
+    with Termination(tree, grace=0.3) as termination:
+        termination.finish()
     assert process.wait() == -9

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ import pytest
 from connrunner.core import instant, run_records
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
-from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, Target
-from connrunner.core.planning.due import QueuedRun
-from connrunner.core.run_records import Result
+from connrunner.core.model import Command, Connection, Manual, Notify, Outcome, QueuedRun, Result, Target
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.state import locks, run_files
 from connrunner.state.deliveries import list_deliveries, list_folded, select_deliveries
@@ -23,8 +20,9 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from tests.conftest import Place
+from tests.made import changed_run
 from tests.test_cli import typed
-from tests.test_core_policy import RUN
+from tests.test_core_on_run_end import RUN
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
@@ -34,7 +32,7 @@ def text(minutes: float = 0) -> str:
 
 
 def owes(*recipients: str, notice: str = "crm.1.failed.t", connection: str = "crm") -> dict[str, Any]:
-    run = replace(RUN, connection=connection, run=1, ended_at=AT)
+    run = changed_run(RUN, connection=connection, run=1, ended_at=AT)
     one = Notice(id=notice, connection=connection, run=1, event="failed", recipients=recipients)
     return {"type": "ended", "at": text(), "run": run_records.as_dict(run), "owes": [one.as_dict()]}
 
@@ -200,7 +198,7 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
             started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
         outcome = Outcome.FAILED if letter == "F" else Outcome.SUCCEEDED
         if number == crash:  # between the history and the journal
-            ended = replace(RUN, connection="crm", run=started.run, outcome=outcome, ended_at=at)
+            ended = changed_run(RUN, connection="crm", run=started.run, outcome=outcome, ended_at=at)
             run_files.append_history(state, ended)
             journal = Journal(state)
             RunRecorder(state=state, journal=journal, clock=lambda: AT).recover(started, RULES)

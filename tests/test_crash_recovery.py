@@ -1,4 +1,4 @@
-"""States that a crash leaves behind, and how the next tick or command mends each."""
+"""States that a crash leaves behind, and how the next tick or command recovers from each."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_run_that_is_stopped_before_it_starts_ends_once(place: Place, monkeypa
         patch.setattr(Journal, "append", _killed)
         one.journal.open()
         with pytest.raises(Killed):
-            one.lanes.records.take_out(entry, stop, one.workspace)
+            one.lanes.recorder.take_out(entry, stop, one.workspace)
 
     requests.request_stop(place.state, stop)
     one.drain()

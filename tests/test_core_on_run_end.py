@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,9 +17,10 @@ from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Notify, Outcome, Run, Target
+from tests.made import changed_run, ended_run
 
 START = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
-RUN = Run(
+RUN = ended_run(
     connection="crm-contacts",
     run=12,
     outcome=Outcome.FAILED,
@@ -67,12 +68,12 @@ class Desk:
         """Let a run end so, and return what is owed."""
         self.at += after
         self.run += 1
-        run = replace(
+        run = changed_run(
             RUN, connection=connection, run=self.run, outcome=OUTCOMES[outcome], ended_at=self.at, message="why"
         )
         notices = on_run_end.decide_notices(self.rules, run, self.alerts, token=f"t{self.run}")
         limits = {target.name: target.limit for rule in self.rules for target in rule.to}
-        owing = rate_limit.split_notices(notices, self.alerts, limits=limits, at=self.at, message=run.message)
+        owing = rate_limit.split_notices(notices, self.alerts, limits=limits, at=self.at, message=run.result.message)
         self.note(owing)
         alert_state.record_run(self.alerts, run)
         # what a journal's snapshot keeps must be all there is
@@ -129,16 +130,16 @@ def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> N
     first = ids(RUN)
     assert ids(RUN) == first
     others = [
-        *ids(replace(RUN, run=13)),
-        *ids(replace(RUN, connection="crm")),
-        *ids(replace(RUN, outcome=Outcome.SUCCEEDED)),
+        *ids(changed_run(RUN, run=13)),
+        *ids(changed_run(RUN, connection="crm")),
+        *ids(changed_run(RUN, outcome=Outcome.SUCCEEDED)),
         *ids(RUN, "t2"),
     ]
     assert len({*first, *others}) == 5
 
 
 def test_the_id_can_stand_in_a_header_whatever_the_names_are() -> None:
-    run = replace(RUN, connection="a b\r\nBcc: <x@y>..é")
+    run = changed_run(RUN, connection="a b\r\nBcc: <x@y>..é")
     (notice,) = on_run_end.decide_notices((always("a@x"),), run, AlertState(), token="<>")
     assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", notice.id)
 

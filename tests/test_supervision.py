@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome
-from connrunner.core.planning.due import QueuedRun, StopRequest
-from connrunner.core.run_records import LogSummary, Result
+from connrunner.core.model import Outcome, QueuedRun, Result, RunIntent
+from connrunner.core.planning.due import StopRequest
+from connrunner.core.run_records import LogSummary
 from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal_state import StartedRun
@@ -46,7 +46,10 @@ def working(tmp_path: Path, status: int | None = 0, **more: Any) -> SupervisedRu
         lane=LaneLock(state, "main"),
         supervisor=SupervisorLock(state, "main"),
         started=StartedRun(
-            run=1, lane="main", started_at="", waiting=QueuedRun(connection="a", due_at=NOW, queued_at=NOW), mark="m"
+            entry=QueuedRun(connection="a", due_at=NOW, queued_at=NOW),
+            intent=RunIntent(run=1, started_at=NOW),
+            lane="main",
+            mark="m",
         ),
         worker=Worker(status),
         timeout=60,
