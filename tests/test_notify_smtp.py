@@ -17,7 +17,7 @@ import trustme
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Mail, Outcome
-from connrunner.notify import smtp
+from connrunner.notify import smtp, smtp_connection
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 from connrunner.notify.smtp import SmtpSession
