@@ -84,12 +84,12 @@ def test_a_young_file_is_read_again_but_not_parsed_again(
     folder: Path, cache: Path, work: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = [stamp for path, stamp in stamps.stamps(folder).items() if path.endswith(".yaml")]
-    monkeypatch.setattr(version.time, "time_ns", lambda: min(changed) + version.RACY_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: min(changed) + version.RACY_NS)
     load(folder, cache=cache)
     did(work)
     load(folder, cache=cache)
     assert did(work) == {"read": FILES}
-    monkeypatch.setattr(version.time, "time_ns", lambda: max(changed) + version.RACY_NS + 1)
+    monkeypatch.setattr(time, "time_ns", lambda: max(changed) + version.RACY_NS + 1)
     load(folder, cache=cache)
     assert did(work) == {"read": FILES}
     load(folder, cache=cache)
