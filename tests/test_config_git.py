@@ -257,7 +257,7 @@ def test_the_last_good_version_goes_on_for_a_day(
     with pytest.raises(VersionError):
         load(repo.folder)  # nothing is kept without a cache
     now = time.time()
-    monkeypatch.setattr(last_good.time, "time", lambda: now + last_good.HOLDS)
+    monkeypatch.setattr(time, "time", lambda: now + last_good.HOLDS)
     with pytest.raises(VersionError):
         load(repo.folder, cache=cache)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def documents(kind: str) -> list[Any]:
     return [parse(path.read_bytes(), path.name).data for path in files]
 
 
-REPLACEMENTS = (
+REPLACEMENTS: tuple[Any, ...] = (
     None,
     True,
     0,
@@ -206,14 +206,14 @@ def _check_further(kind: str, data: Any, found: list[Any]) -> None:
         profile=parse((CASES / "workspace" / "profile.yaml").read_bytes(), "x").data,
         profile_missing=False,
     )
-    more = {
+    checks: dict[str, Callable[[], Iterable[Any]]] = {
         "workspace": lambda: check.workspace(sound),
         "profile": lambda: check.profile(sound),
         "schedule": lambda: check.schedule(sound),
         "connection": lambda: check.connection(sound, around),
         "notification": lambda: iter(()),
-    }[kind]()
-    _check_words(list(more))
+    }
+    _check_words(list(checks[kind]()))
 
 
 KINDS_OF_SCHEDULE = st.sampled_from([*schedules.parse.__globals__["KEYS"], "weekly"])

@@ -296,7 +296,8 @@ def test_a_watermark_that_cannot_be() -> None:
     with pytest.raises(RunError, match=r"`at` holds values that cannot be compared: '2026-11-20' \(instant\) and 'x'"):
         watermark.see({"at": "x"})
     watermark = Watermark({"field": "updatedAt", "parameter": "since"}, None, AT)
-    for value in ({}, {"updatedAt": None}, {"updatedAt": True}, {"updatedAt": {}}, "text"):
+    without: list[Any] = [{}, {"updatedAt": None}, {"updatedAt": True}, {"updatedAt": {}}, "text"]
+    for value in without:
         watermark.see(value)
     with pytest.raises(RunError, match="none of 5 records has a value under `updatedAt`; correct `field`"):
         watermark.mark(Log())

@@ -211,7 +211,12 @@ def test_no_key_makes_a_pattern_slow(key: str, fits: bool, monkeypatch: pytest.M
     names = key.split("/")
     parts = ("a/**/**/**/b*/**/**/**/c" if key.count("/") > 9 else "a/**/**/c").split("/")
     compared: list[tuple[str, str]] = []
-    monkeypatch.setattr(s3, "_fits_part", lambda name, part: compared.append((name, part)) or fits_part(name, part))
+
+    def noted(name: str, part: str) -> bool:
+        compared.append((name, part))
+        return fits_part(name, part)
+
+    monkeypatch.setattr(s3, "_fits_part", noted)
     assert s3._fits(names, parts) is fits
     assert 0 < len(compared) <= len(names) * len(parts)
 
@@ -259,7 +264,7 @@ def test_an_empty_object(objects: S3Backend, faulty: Faulty, context: RunContext
 @pytest.mark.parametrize("name", ["a b.csv", "a+b#?&=.csv", "€/ü.csv", "p%2Fq.csv", "q'\".csv", "<b>.csv", "back\\slash.csv", "$(rm).csv"])  # fmt: skip
 def test_odd_names(name: str, objects: S3Backend, faulty: Faulty, context: RunContext) -> None:
     objects.put_object("drop", f"in/{name}", name.encode())
-    more = {"after": "move", "move_to": "done"}
+    more: dict[str, Any] = {"after": "move", "move_to": "done"}
     fetched = fetch(faulty, context, "in/**", **more)
     assert [file.name for file in fetched.files] == [f"s3://drop/in/{name}"]
     assert Path(fetched.files[0].path).read_bytes() == name.encode()
@@ -350,7 +355,7 @@ def test_move_what_was_imported(objects: S3Backend, faulty: Faulty, context: Run
         objects.put_object("drop", key, key.encode())
     objects.put_object("drop", "in/done/a/1.csv.gz", b"of last week")
     objects.put_object("drop", "in/done/a/2.csv.gz", b"in/a/2.csv.gz")  # copied by a run that then died
-    more = {"after": "move", "move_to": "in/done/"}
+    more: dict[str, Any] = {"after": "move", "move_to": "in/done/"}
     fetched = fetch(faulty, context, "in/**/*.csv.gz", **more)
     assert [file.name for file in fetched.files] == [f"s3://drop/in/{name}.csv.gz" for name in ("1", "a/1", "a/2")]
     s3.settle(settings(faulty, "in/**/*.csv.gz", **more), context, fetched)
@@ -366,7 +371,7 @@ def test_move_what_was_imported(objects: S3Backend, faulty: Faulty, context: Run
 
 def test_a_copy_that_did_not_arrive_loses_nothing(objects: S3Backend, faulty: Faulty, context: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
-    more = {"after": "move", "move_to": "done"}
+    more: dict[str, Any] = {"after": "move", "move_to": "done"}
     fetched = fetch(faulty, context, "in/1.csv", **more)
     faulty.faults = [well, well, well, says(200, "")]  # look, look there (HEAD and GET), copy
     with pytest.raises(RunError, match="did not arrive whole"):
@@ -527,9 +532,9 @@ def guarded(objects: S3Backend) -> Iterator[dict[str, str]]:
         yield keys
 
 
-def test_keys_are_checked(guarded: dict[str, str], objects: S3Backend, faulty: Faulty, context: RunContext) -> None:
+def test_keys_are_checked(guarded: dict[str, Any], objects: S3Backend, faulty: Faulty, context: RunContext) -> None:
     objects.put_object("drop", "in/1.csv", b"id\n")
-    direct = {"endpoint_url": "http://{}:{}".format(*faulty.behind)}  # a signature holds for one host
+    direct: dict[str, Any] = {"endpoint_url": "http://{}:{}".format(*faulty.behind)}  # a signature holds for one host
     assert len(fetch(faulty, context, "in/*.csv", **guarded, **direct).files) == 1
     error = fails(faulty, context, "in/*.csv", **direct)
     assert (error.code, error.waiting_helps) == ("wrong-credentials", False)
@@ -759,7 +764,7 @@ def test_keys_of_a_container_and_of_an_instance(
 def test_a_role(objects: S3Backend, faulty: Faulty, context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     objects.put_object("drop", "1.csv", b"id\n")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", faulty.url)
-    role = {"role": "arn:aws:iam::123456789012:role/exports", "external_id": "partner"}
+    role: dict[str, Any] = {"role": "arn:aws:iam::123456789012:role/exports", "external_id": "partner"}
     faulty.faults = [says(503)]
     fetch(faulty, context, "1.csv", **role)
     assert [method for method, _ in faulty.asked] == ["POST", "POST", "HEAD", "GET"], "the role is assumed once"
@@ -804,7 +809,7 @@ def test_certificates_are_checked(
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            url = {"endpoint_url": f"https://127.0.0.1:{server.server_port}"}
+            url: dict[str, Any] = {"endpoint_url": f"https://127.0.0.1:{server.server_port}"}
             error = fails(faulty, context, "1.csv", **url)
             assert error.code == "bad-certificate"
             assert "its certificate cannot be trusted (UnknownIssuer); for a certificate of your own" in str(error)

@@ -1035,7 +1035,7 @@ async def forever(*_: Any) -> None:
     await asyncio.sleep(3600)
 
 
-def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     """Record each session; return what tells the newest one that its server has been silent for too long."""
     sessions: list[session.SftpSession] = []
     begin = session.SftpSession.__enter__
@@ -1045,7 +1045,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         return begin(self)
 
     monkeypatch.setattr(session.SftpSession, "__enter__", recorded)
-    return lambda: sessions[-1]._loop.call_soon_threadsafe(sessions[-1]._give_up) and None
+    return lambda: sessions[-1]._loop.call_soon_threadsafe(sessions[-1]._give_up)
 
 
 @pytest.mark.slow

@@ -51,10 +51,12 @@ MOVES = [
 def test_what_becomes_of_slots(before: str, after: str, found: tuple[str, str, str]) -> None:
     got = changes.compare_slots(times(*before.split()), times(*after.split()), timezone="Europe/Amsterdam")
 
-    pairs = [tuple(times(*pair.split(">"))) for pair in found[2].split()]
+    pairs = [times(*pair.split(">")) for pair in found[2].split()]
     assert got == Slots(
-        added=tuple(times(*found[0].split())), removed=tuple(times(*found[1].split())), moved=tuple(pairs)
-    )  # type: ignore[arg-type]
+        added=tuple(times(*found[0].split())),
+        removed=tuple(times(*found[1].split())),
+        moved=tuple((old, new) for old, new in pairs),
+    )
 
 
 NOTES = [

@@ -22,6 +22,7 @@ from connrunner.core.model import (
     Mail,
     Manual,
     Notify,
+    Outcome,
     ProfileModel,
     QueuedRun,
     Target,
@@ -288,7 +289,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         changed_run(
             RUN,
             run=number,
-            outcome=outcome,
+            outcome=Outcome(outcome),
             due_at=NOON - (20 - number) * HOUR - delay,
             ended_at=NOON - (20 - number) * HOUR,
             seconds=number,
@@ -301,7 +302,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         )
     ]  # fmt: skip
     told = summarize_runs(
-        [changed_run(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
+        runs[::-1],
         start=NOON - 6 * HOUR,
         end=NOON - 2 * HOUR,
         late_after=find_late_after((LATE, rule("b@x", late_after=3600))),

@@ -20,8 +20,9 @@ from connrunner.state import filesystem as state_ground
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from tests.conftest import Place
+from tests.servers.smtp import PASSWORD, Start
 from tests.test_cli import typed
-from tests.test_notify_smtp import PASSWORD, Start, start  # noqa: F401 - a fixture
+from tests.test_notify_smtp import start  # noqa: F401 - a fixture
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -576,7 +576,7 @@ def test_the_deadline_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_process_knows_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "hunter2-hunter2")
     started: list[dict[str, str]] = []
-    popen = subprocess.Popen
+    popen: Any = subprocess.Popen
 
     def spy(*args: Any, env: dict[str, str], **kwargs: Any) -> Any:
         started.append(env)

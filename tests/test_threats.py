@@ -389,8 +389,8 @@ def test_no_command_prints_what_moves_a_cursor(place: Place, capfd: pytest.Captu
     for command in typed:
         for form in ([], ["--format", "json"]):
             cli.main([*command, *where, *form])
-    for form in ("text", "json", "github", "sarif"):
-        cli.main(["validate", *where, "--format", form])
+    for name in ("text", "json", "github", "sarif"):
+        cli.main(["validate", *where, "--format", name])
     cli.main(["profiles", "x'\x1b", *where])
     said = capfd.readouterr()
 
