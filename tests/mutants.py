@@ -103,6 +103,15 @@ def read_equivalents(text: str) -> tuple[Equivalent, ...]:
     )
 
 
+def judge(
+    survivors: Sequence[Mutant], known: Sequence[Equivalent], *, complete: bool
+) -> tuple[list[Mutant], list[Equivalent]]:
+    """Return the survivors that nothing explains, and the entries that are about none of them, when all were tried."""
+    unexplained = [one for one in survivors if not any(each.covers(one) for each in known)]
+    stale = [each for each in known if not any(each.covers(one) for one in survivors)] if complete else []
+    return unexplained, stale
+
+
 def make_and_test(seconds: float) -> float:
     """Let mutmut work for as long, and return how many seconds of processor that took."""
     shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # it would believe what it found out about other tests
@@ -142,23 +151,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = dict(line.strip().split(": ", 1) for line in mutmut("results", "--all", "true").splitlines())
     survivors = [parse_mutant(name, mutmut("show", name)) for name, result in results.items() if result in UNNOTICED]
     known = read_equivalents((ROOT / "tests" / "mutants.toml").read_text())
-    unexplained = [one for one in survivors if not any(each.covers(one) for each in known)]
+    count = Counter(results.values())
+    late = sum(count[result] for result in TOO_LATE)
+    unexplained, stale = judge(survivors, known, complete=not late)
+
     for one in unexplained:
         line = find_line((ROOT / one.file).read_text(), one)
         write(f"{one.file}:{line}: {one.function}\n  - {one.removed}\n  + {one.added}")
-
-    count = Counter(results.values())
-    late = sum(count[result] for result in TOO_LATE)
-    # Those that the time did not reach may be what an entry is about.
-    stale = [] if late else [each for each in known if not any(each.covers(one) for one in survivors)]
     for each in stale:
-        write(f"tests/mutants.toml: no mutant survives that is like this; take it out: {each.function}: {each.removed}")
+        write(f"tests/mutants.toml: no mutant like this survives; take it out: {each.function}: {each.removed}")
     write(
         f"{len(results)} mutants: {count['caught by type check']} refused by mypy, {count['killed']} killed, "
         f"{len(unexplained)} survived, {len(survivors) - len(unexplained)} survived and change nothing, "
         f"{count['timeout']} took too long, {late} not tried; {seconds:.0f} seconds of processor"
     )
-    return 1 if unexplained or stale else 0
+    if not count["killed"]:
+        write("not one was killed: mutmut did not come to test them; give it more --minutes")
+    return 1 if unexplained or stale or not count["killed"] else 0
 
 
 if __name__ == "__main__":
