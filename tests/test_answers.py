@@ -18,6 +18,7 @@ from connrunner.answers.run_summary import describe_run
 from connrunner.answers.status import ConnectionFilter, ExpectedStart, FailingConnection, Health, LateSlot, NextSlot
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
+from connrunner.core.alerts.notice import Notice
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.changes import KeyDifference
@@ -360,8 +361,15 @@ def test_a_plan_shows_no_secret(key: str, value: Any, shown: Any) -> None:
 def test_when_a_mail_is_tried_again(view: WorkspaceView) -> None:
     outbox = read_outbox(view)
     delivery = Delivery(
-        notice=None, recipient="a", state="waiting", owed_at=AT, attempts=0, tried_at=None, next_at=NOW, reason=""
-    )  # type: ignore[arg-type]
+        notice=Notice(id="n", connection="crm", run=1, event="failed", recipients=("a",)),
+        recipient="a",
+        state="waiting",
+        owed_at=AT,
+        attempts=0,
+        tried_at=None,
+        next_at=NOW,
+        reason="",
+    )
     assert outbox.deliveries == ()
     assert describe_next_try(delivery, outbox) == "with the next tick"
     assert describe_next_try(replace(delivery, next_at=NOW + MINUTE), outbox) == "again at 13:01"
