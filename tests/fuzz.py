@@ -260,12 +260,12 @@ def state_targets(folder: Path) -> Iterator[Target]:
         idle.nothing_to_do(["--workspace", str(workspace), "--state", str(state.root)])
 
     kept = compiled.CompiledWorkspace({"a": compiled.File((1, 2), b"d", compiled.pack({}))}, {})
-    compiled.write(state.compiled, b"s" * 32, kept)
+    compiled.write_cache(state.compiled, b"s" * 32, kept)
     cache = (state.compiled / compiled.NAME).read_bytes()
 
     def read_cache(data: bytes) -> None:
         (state.compiled / compiled.NAME).write_bytes(data)
-        assert compiled.read(state.compiled, b"s" * 32).files in ({}, kept.files), "a damaged cache was believed"
+        assert compiled.read_cache(state.compiled, b"s" * 32).files in ({}, kept.files), "a damaged cache was believed"
 
     state.decisions.mkdir(exist_ok=True)
     journal_segments.add_segment(state, b"\n".join(lines) + b"\n")

@@ -107,7 +107,7 @@ VERDICTS: list[tuple[Explanation, Circumstances, list[str]]] = [
 
 @pytest.mark.parametrize(("answer", "known", "sentences"), VERDICTS, ids=[case[0].verdict for case in VERDICTS])
 def test_each_verdict_in_sentences(answer: Explanation, known: Circumstances, sentences: list[str]) -> None:
-    assert reasons.explain(answer, known) == sentences
+    assert reasons.explain_decision(answer, known) == sentences
 
 
 def test_every_verdict_has_sentences() -> None:
@@ -134,7 +134,7 @@ DECISIONS = [
 
 @pytest.mark.parametrize(("decision", "words"), DECISIONS, ids=[case[0].kind for case in DECISIONS])
 def test_each_decision_in_words(decision: Decision, words: str) -> None:
-    assert reasons.describe(decision, "UTC") == words
+    assert reasons.describe_decision(decision, "UTC") == words
 
 
 # --- what a tick says --------------------------------------------------------------------------------------------

@@ -47,9 +47,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return call
 
-    monkeypatch.setattr(workspace_file, "read", counted("read", workspace_file.read))
+    monkeypatch.setattr(workspace_file, "read_workspace_file", counted("read", workspace_file.read_workspace_file))
     monkeypatch.setattr(document, "parse", counted("parse", document.parse))
-    monkeypatch.setattr(schema, "findings", counted("check", schema.findings))
+    monkeypatch.setattr(schema, "check_schema", counted("check", schema.check_schema))
     return done
 
 
@@ -333,7 +333,7 @@ def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> Non
     cache.mkdir(parents=True)
     packed = compiled.pack(payload)
     (cache / "workspace").write_bytes(compiled._header(b"s" * 32) + compiled._checksum(packed) + packed)
-    assert compiled.read(cache, b"s" * 32) == compiled.CompiledWorkspace()
+    assert compiled.read_cache(cache, b"s" * 32) == compiled.CompiledWorkspace()
 
 
 def test_a_cache_of_another_schema_or_version_is_not_used(

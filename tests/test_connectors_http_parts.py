@@ -357,5 +357,5 @@ def test_settings_that_are_not(way: str, settings: dict[str, Any], key: str) -> 
 
 
 def checker(way: str) -> Draft202012Validator:
-    contents = schema._written_out(schema.load("connector-http")["$defs"][way], "connector-http")
+    contents = schema._written_out(schema.load_schema("connector-http")["$defs"][way], "connector-http")
     return Draft202012Validator(contents)

@@ -173,7 +173,7 @@ def test_what_may_be_set(direction: str, change: dict[str, Any], message: str) -
     plain = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
     importing = {"from": plain, "match": ["a"], "fields": {"a": "A"}}
     work = importing if direction == "import" else {"to": plain, "fields": {"A": "a"}}
-    found = schema.findings("connection", {"schedule": {"type": "manual"}, direction: work})
+    found = schema.check_schema("connection", {"schedule": {"type": "manual"}, direction: work})
     assert [finding.message for finding in found] == ([message] if message else [])
 
 

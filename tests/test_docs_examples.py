@@ -87,7 +87,7 @@ def test_yaml_is_valid(block: Block) -> None:
         document = parse(text.encode(), block.place)
         assert [str(problem) for problem in document.problems] == []
         found = {
-            kind: [finding for finding in schema.findings(kind, document.data) if finding.code != "missing-key"]
+            kind: [finding for finding in schema.check_schema(kind, document.data) if finding.code != "missing-key"]
             for kind in block.kinds()
         }
         assert [] in found.values(), found

@@ -23,33 +23,33 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     With *names* also the other side of each connection that they mean; of all when there are none among them.
     """
     now = view.clock()
-    yield from machine.python()
-    yield from machine.packages()
+    yield from machine.check_python()
+    yield from machine.check_packages()
     last = find_last_tick(view)
-    yield from machine.clock(now, seen=last)
+    yield from machine.check_clock(now, seen=last)
     try:
         workspace = view.workspace
     except WorkspaceError as error:
-        yield from machine.zone_data((), now)
-        yield from state_folder.state(view.state)
+        yield from machine.check_zone_data((), now)
+        yield from state_folder.check_state_folder(view.state)
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
-    yield from machine.extras(workspace)
+    yield from machine.check_extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
-    yield from machine.zone_data({workspace.timezone, *used}, now)
-    yield from state_folder.state(view.state)
+    yield from machine.check_zone_data({workspace.timezone, *used}, now)
+    yield from state_folder.check_state_folder(view.state)
     try:
-        yield from ticks.called(last, journal_segments.read_records(view.state), now)
+        yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
-    yield from files.files(workspace)
-    yield from files.commit(workspace)
-    yield from files.templates(workspace)
-    yield from files.secret_references(workspace)
-    yield from partners.mail(workspace, view.state)
+    yield from files.check_files(workspace)
+    yield from files.check_commit(workspace)
+    yield from files.check_mail_templates(workspace)
+    yield from files.check_secret_references(workspace)
+    yield from partners.check_mail(workspace, view.state)
     for connection in [] if names is None else _chosen(view, names):
-        yield partners.partner(connection, view.folder, view.state, now)
+        yield partners.check_partner(connection, view.folder, view.state, now)
 
 
 def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:

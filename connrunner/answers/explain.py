@@ -108,7 +108,7 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         next=find_next_run(view, name),
         last=run_files.read_last_run(view.state, name),
         decisions=decided,
-        lately=tuple(reasons.summarize(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
+        lately=tuple(reasons.summarize_decisions(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
     )
 
 
@@ -206,7 +206,7 @@ def explain_instant(view: WorkspaceView, name: str, at: datetime) -> InstantExpl
         zone=zone,
         at=at,
         answer=answer,
-        sentences=tuple(reasons.explain(answer, known)),
+        sentences=tuple(reasons.explain_decision(answer, known)),
     )
 
 

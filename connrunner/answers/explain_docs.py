@@ -29,7 +29,7 @@ def find_documentation(topic: str, connections: Sequence[str]) -> Documentation:
 
     ArgumentError, with the nearest of the keys, the codes and *connections*, for anything else.
     """
-    keys, code = reference.find(topic), codes.known().get(topic)
+    keys, code = reference.find_keys(topic), codes.known().get(topic)
     if keys or code is not None:
         return Documentation(tuple(keys), code)
     every = [*connections, *codes.known(), *reference.topics()]

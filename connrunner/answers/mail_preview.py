@@ -45,7 +45,7 @@ def preview_mail(
     """
     view.require(name)
     runs = run_files.read_recent(view.state, name, LOOKED_AT)
-    run, event = choose_run(name, runs, number, event)
+    run, event = choose_previewed_run(name, runs, number, event)
     targets = view.workspace.targets
     if target and target not in targets:
         known = ", ".join(sorted(targets)) or "none"
@@ -60,7 +60,9 @@ def preview_mail(
     return MailPreview(event=event, mail=mail, made_up=made_up, goes_to_channels=any(map(is_channel, recipients)))
 
 
-def choose_run(name: str, runs: Sequence[Run], number: int | None, event: str | None) -> tuple[Run | None, str]:
+def choose_previewed_run(
+    name: str, runs: Sequence[Run], number: int | None, event: str | None
+) -> tuple[Run | None, str]:
     """Return the run that the mail is about, None for a made-up one, and the event that it tells."""
     if number is None:
         if event is None:

@@ -127,8 +127,10 @@ def _versions(stack: ExitStack, view: WorkspaceView, request: PlanRequest) -> tu
         return _written(base_folder, str(base_folder), cache), _written(folder, "files", cache)
     base, dots, head = _split(request.versions or "HEAD")
     if not dots:
-        return _committed(stack, folder, revision.resolve(folder, base), cache), _written(folder, "files", cache)
-    first, second = revision.resolve(folder, base or "HEAD"), revision.resolve(folder, head or "HEAD")
+        return _committed(stack, folder, revision.resolve_revision(folder, base), cache), _written(
+            folder, "files", cache
+        )
+    first, second = revision.resolve_revision(folder, base or "HEAD"), revision.resolve_revision(folder, head or "HEAD")
     if dots == "...":
         first = revision.fork(folder, first, second)
     return _committed(stack, folder, first, cache), _committed(stack, folder, second, cache)

@@ -15,27 +15,27 @@ from connrunner.text import durations
 from connrunner.text.words import plural
 
 
-def summarize(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str]]:
+def summarize_decisions(decisions: Sequence[Decision], zone: str) -> list[tuple[datetime, str]]:
     """Return decisions in words, oldest first: what became of one entry of the queue is one line."""
     found: list[tuple[datetime, str]] = []
     taken: set[Decision] = set()
     for place, decision in enumerate(decisions):
         if decision in taken:
             continue
-        words = [describe(decision, zone)]
+        words = [describe_decision(decision, zone)]
         if decision.kind in ("queued", "skipped", "started"):
             for later in decisions[place + 1 :]:
                 if later.due_at != decision.due_at or later.kind not in ("started", "ended", "dropped", "missed"):
                     continue
                 taken.add(later)
                 if later.kind != "started":
-                    words.append(describe(later, zone))
+                    words.append(describe_decision(later, zone))
                     break
         found.append((decision.at, "; ".join(words)))
     return found
 
 
-def describe(decision: Decision, zone: str) -> str:
+def describe_decision(decision: Decision, zone: str) -> str:
     """Return one decision in words."""
     match decision.kind:
         case "queued":
@@ -89,7 +89,7 @@ class Circumstances:
     holders: tuple[LaneHolder, ...] = ()  # the runs that it waited for
 
 
-def explain(answer: Explanation, known: Circumstances) -> list[str]:
+def explain_decision(answer: Explanation, known: Circumstances) -> list[str]:
     """Return the answer to "why did it run, or not?" in sentences, the shortest first."""
     of_verdict = SENTENCES.get(answer.verdict)
     found = list(of_verdict(answer, known)) if of_verdict else []

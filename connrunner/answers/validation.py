@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from connrunner.answers.workspace_view import describe_uncommitted, uncommitted
+from connrunner.answers.workspace_view import describe_uncommitted, read_uncommitted
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
-from connrunner.config.target_extras import missing
+from connrunner.config.target_extras import find_missing_extras
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
@@ -35,7 +35,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check_templates(folder), *lacking, *missing(folder)))
+    problems = sorted((*problems, *check_templates(folder), *lacking, *find_missing_extras(folder)))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -45,7 +45,7 @@ def describe_unobeyed(folder: Path) -> str:
         workspace = load(folder)
     except WorkspaceError as error:  # of the folder, and told; or of the commit, and new
         return "" if error.problems or not declares_git(str(folder)) else str(error)
-    paths = uncommitted(workspace)
+    paths = read_uncommitted(workspace)
     return describe_uncommitted(workspace.commit, paths) if paths else ""
 
 
@@ -63,7 +63,7 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
         yield parse((folder / path).read_bytes(), path).problem(Finding(extra.path, message, hint, "missing-extra"))
 
 
-def summarize(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
+def summarize_problems(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
     """Return the last line: how many problems in how many files, or what was found sound."""
     if problems:
         in_files = plural(len({problem.path for problem in problems}), "file")

@@ -34,7 +34,7 @@ class WorkspaceView:
     @functools.cached_property
     def uncommitted(self) -> list[str]:
         """The files of the workspace that differ from the commit that is obeyed."""
-        return uncommitted(self.workspace)
+        return read_uncommitted(self.workspace)
 
     @functools.cached_property
     def journal(self) -> Journal:
@@ -84,10 +84,10 @@ def open_view(folder: Path, state: Path | None = None, *, now: datetime | None =
     return WorkspaceView(folder, StateFolder(Path(root)), now=now)
 
 
-def uncommitted(workspace: Workspace) -> list[str]:
+def read_uncommitted(workspace: Workspace) -> list[str]:
     """Return the files that differ from the commit that is obeyed; none when that cannot be found out."""
     try:
-        return load.uncommitted(workspace)
+        return load.list_uncommitted(workspace)
     except WorkspaceError:
         return []
 

@@ -38,18 +38,20 @@ class YamlInForce:
 def read_committed(folder: Path, name: str, commit: str | None) -> CommittedFile | None:
     """Return the file of connection *name* as *commit* has it; None when git does not have it."""
     path = f"connections/{name}.yaml"
-    known = revision.commit(folder, commit) if commit else None
+    known = revision.describe_commit(folder, commit) if commit else None
     if known is None:
         return None
-    text = revision.text(folder, known.hash, path)
-    return None if text is None else CommittedFile(path, known, tuple(places.shown(text, path)))
+    text = revision.read_file_at(folder, known.hash, path)
+    return None if text is None else CommittedFile(path, known, tuple(places.redact_lines(text, path)))
 
 
 def read_current(folder: Path, name: str) -> tuple[str, ...]:
     """Return the lines of the file of connection *name* as they are in the folder, secrets blanked."""
     path = f"connections/{name}.yaml"
     try:
-        return tuple(places.shown(workspace_file.read(str(folder), path).decode(errors="replace"), path))
+        return tuple(
+            places.redact_lines(workspace_file.read_workspace_file(str(folder), path).decode(errors="replace"), path)
+        )
     except workspace_file.UnreadableFile:
         return ()
 

@@ -12,7 +12,7 @@ import click
 
 from connrunner import __version__
 from connrunner.cli.options import CommandContext, with_context
-from connrunner.clocks import TickCall, cron, kubernetes, systemd
+from connrunner.clocks import TickCall, crontab, kubernetes, systemd
 from connrunner.errors import ArgumentError
 
 ENVIRONMENT = click.option(
@@ -40,10 +40,10 @@ def cron_command(context: CommandContext, environment: Path | None, write: bool,
     """Print the line for a crontab, or put it into yours."""
     call = call_for(context, environment)
     if not write and not remove:
-        click.echo(f"{cron.mark(call)}\n{cron.line(call)}")
+        click.echo(f"{crontab.comment_of(call)}\n{crontab.line(call)}")
         return
     before = _crontab("-l")
-    after = cron.without_line(before, call) if remove else cron.with_line(before, call)
+    after = crontab.without_line(before, call) if remove else crontab.with_line(before, call)
     if after == before:
         click.echo("your crontab already says so" if write else "your crontab has no such line")
         return

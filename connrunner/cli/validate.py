@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from connrunner import __version__
-from connrunner.answers.validation import as_list, describe_unobeyed, summarize, validate_workspace
+from connrunner.answers.validation import as_list, describe_unobeyed, summarize_problems, validate_workspace
 from connrunner.cli.options import find_folder, leave
 from connrunner.cli.text import clean, display_width
 from connrunner.errors import Problem
@@ -43,7 +43,7 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     problems = validate_workspace(folder, paths)
     prefix = shown_prefix(folder, Path.cwd())
     if output == "text":
-        click.echo(as_text(problems, prefix, summarize(folder, paths, problems)))
+        click.echo(as_text(problems, prefix, summarize_problems(folder, paths, problems)))
         if unobeyed := describe_unobeyed(folder):
             click.echo(clean(unobeyed), err=True)
     else:

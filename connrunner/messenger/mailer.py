@@ -53,12 +53,12 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         with locks.hold_state_lock(state):
             journal.append({"type": "delivered", **delivery})
 
-    with load.templates(workspace) as templates:
+    with load.open_templates(workspace) as templates:
         outbox.send_pending(
             pending,
             account=_account(workspace, folder, state),
             channels=ChannelSecrets(
-                reveal=lambda reference: secrets.resolve(reference, folder=folder),
+                reveal=lambda reference: secrets.resolve_secret(reference, folder=folder),
                 hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
             ),
             workspace=folder,
@@ -126,7 +126,7 @@ def _pending(
 
 
 def _plain(value: str | None, folder: Path) -> str | None:
-    return secrets.resolve(value, folder=folder) if value and secrets.is_reference(value) else value
+    return secrets.resolve_secret(value, folder=folder) if value and secrets.is_reference(value) else value
 
 
 def main() -> int:
