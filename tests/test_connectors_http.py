@@ -23,6 +23,7 @@ from connrunner.connectors import FetchResult, RunContext, SendResult, http
 from connrunner.connectors.http import address, auth, client, pages, wire
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text import durations
 from connrunner.text.nesting import MAX_DEPTH
 from tests.servers.http import Act, Asked, Reply, Server, always, data, running
 
@@ -747,7 +748,7 @@ def test_a_server_that_does_not(
         ("", "422"),
         ("  ", "422"),
         (f"no\x1b[31m \x85{SECRET}", "422 no [31m ***"),
-        ("no " * 1000, "422 " + "no " * 26 + "no..."),
+        ("no " * 1000, "422 " + "no " * 25 + "no..."),
     ],
 )
 def test_a_status_is_called_what_the_server_calls_it(reason: str, said: str, server: Server, run: Run) -> None:
@@ -795,7 +796,7 @@ def test_a_server_that_hangs_up(server: Server, run: Run) -> None:
 
 @pytest.mark.parametrize("half", [None, 10])
 def test_a_server_that_stalls(half: int | None, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_seconds", lambda text: 0.1)
+    monkeypatch.setattr(durations, "parse", lambda text: 0.1)
 
     def act(asked: Asked) -> Reply:
         if half is None:
@@ -1161,7 +1162,7 @@ def test_rows_that_the_partner_refuses(server: Server, run: Run) -> None:
     ]
     server.act = lambda asked: data({"result": {"errors": errors if len(server.asked) == 2 else []}}, 207)
     done = run.deliver(server.url(), PEOPLE[:12], batch=5, refused=MAPPING)
-    assert rows_of(done) == [(5, "refused", "x" * 300 + "..."), (8, "no-mail", "no [31mmail")]
+    assert rows_of(done) == [(5, "refused", "x" * 297 + "..."), (8, "no-mail", "no [31mmail")]
 
 
 @pytest.mark.parametrize("index", [5, -1, "x", None, True, 1.5, "\u0665", 10**30])
