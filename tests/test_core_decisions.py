@@ -9,7 +9,7 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning import decisions
-from connrunner.core.planning.decisions import Decision
+from connrunner.core.planning.decisions import Decision, LaneHolder
 
 DAILY = {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
          "time": "06:00", "timezone": "UTC"}  # fmt: skip
@@ -181,6 +181,25 @@ def test_who_held_the_lane() -> None:
     )
 
     assert [(one.connection, one.run) for one in found] == [("long", 7), ("next", 8)]
+
+
+def test_a_lane_was_held_from_a_start_to_an_end() -> None:
+    records = [
+        ended("18T05:40", "18T05:00", 1, name="before the records"),
+        started("18T05:45", "18T05:45", 2, name="just over"),
+        ended("18T06:00", "18T05:45", 2, name="just over"),
+        started("18T06:10", "18T06:10", 4, name="second"),
+        started("18T06:05", "18T06:05", 3, name="first"),
+        ended("18T06:20", "18T06:05", 3, name="first"),
+        ended("18T06:30", "18T06:10", 5, name="second"),
+        {**started("18T06:06", "18T06:05", 6, name="no start"), "type": "other"},
+    ]
+    start, end = instant.parse(t("18T06:00")), instant.parse(t("18T07:00"))
+
+    assert decisions.find_lane_holders(records, "main", start=start, end=end) == (
+        LaneHolder(connection="first", run=3, started_at=start + 5 * MINUTE, ended_at=start + 20 * MINUTE),
+        LaneHolder(connection="second", run=4, started_at=start + 10 * MINUTE, ended_at=None),
+    )
 
 
 BLACKOUT = {**DAILY, "blackout": [{"dates": ["2026-11-19", "2026-11-20"], "reason": "Stocktaking", "timezone": "UTC"}]}
