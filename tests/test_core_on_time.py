@@ -34,7 +34,7 @@ from tests.made import changed_run
 from tests.test_core_on_run_end import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
 def rule(*to: str, when: str = "change", **more: Any) -> Notify:
@@ -454,3 +454,38 @@ def test_what_a_digest_tells_of_a_connection() -> None:
     }
     assert [one["run"] for one in trend] == list(range(9, 19))
     assert trend[-1] == {"run": 18, "outcome": "stopped", "seconds": 18, "read": 18}
+
+
+def test_a_digest_of_nothing() -> None:
+    assert summarize_runs([], start=NOON - DAY, end=NOON, late_after=60) == {
+        "runs": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None,
+    }  # fmt: skip
+
+
+LATE_RUNS = [
+    # late after   it took     trigger    is late
+    (60, 60, "schedule", 1),
+    (60, 59, "schedule", 0),
+    (60, 600, "manual", 0),
+    (0, 600, "schedule", 0),  # no rule asks for it
+]
+
+
+@pytest.mark.parametrize(("limit", "took", "trigger", "late"), LATE_RUNS)
+def test_which_runs_of_a_digest_were_late(limit: int, took: int, trigger: str, late: int) -> None:
+    run = changed_run(RUN, due_at=NOON - timedelta(seconds=took), ended_at=NOON, trigger=trigger)
+    assert summarize_runs([run], start=NOON - DAY, end=NOON, late_after=limit)["late"] == late
+
+
+def test_the_strictest_rule_says_when_a_run_is_late() -> None:
+    assert find_late_after((LATE, rule("b@x", late_after=3600), rule("c@x"))) == 1800
+    assert find_late_after((rule("c@x"),)) == 0
+    assert find_late_after(()) == 0
+
+
+def test_a_digest_is_about_what_ended_after_its_beginning_and_by_its_end() -> None:
+    runs = [
+        changed_run(RUN, run=number, ended_at=NOON - hours * HOUR) for number, hours in ((4, 0), (3, 1), (2, 5), (1, 6))
+    ]
+    found = summarize_runs(runs, start=NOON - 5 * HOUR, end=NOON - HOUR, late_after=0)
+    assert (found["runs"], [one["run"] for one in found["trend"]]) == (1, [1, 2, 3])
