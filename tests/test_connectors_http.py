@@ -21,6 +21,7 @@ from connrunner.connectors import FetchResult, RunContext, SendResult, http
 from connrunner.connectors.http import address, auth, client, pages, wire
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text import durations
 from connrunner.text.nesting import MAX_DEPTH
 from tests.servers.http import Act, Asked, Reply, Server, data, running
 
@@ -420,7 +421,7 @@ WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
         [{"id": 1}],
         {"paging": {"type": "page", "parameter": "p", "total": "total"}},
         "bad-paging",
-        "`total` in the answer of URL is no number of records",
+        "`total` in the answer of URL is not a number of records",
     ),
     (
         {"items": [], "next": {"href": "x"}},
@@ -790,7 +791,7 @@ def test_a_server_that_hangs_up(server: Server, run: Run) -> None:
 
 @pytest.mark.parametrize("half", [None, 10])
 def test_a_server_that_stalls(half: int | None, server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_seconds", lambda text: 0.1)
+    monkeypatch.setattr(durations, "parse", lambda text: 0.1)
 
     def act(asked: Asked) -> Reply:
         if half is None:
