@@ -282,7 +282,7 @@ def test_two_at_once(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     (tmp_path / "connectors").write_text("a file in the way")
-    with pytest.raises(RunError, match=r"cannot make .*; make room, or mend the state folder"):
+    with pytest.raises(RunError, match=r"cannot make .*; make room, or repair the state folder"):
         environments.install(TINY, tmp_path / "connectors", Log())
 
 

@@ -138,7 +138,7 @@ ERRORS: list[tuple[str, str, str]] = [
     ("in/pipe.csv", "not-a-file", "in/pipe.csv is a pipe (FIFO); only files can be imported"),
     ("in/socket.csv", "not-a-file", "in/socket.csv is a socket"),
     ("/dev/null", "not-a-file", "/dev/null is a device"),
-    ("in/pip?.csv", "no-files", "1 that match are no files to import, see the warnings"),
+    ("in/pip?.csv", "no-files", "1 that match are not files to import, see the warnings"),
     ("in/dangling.csv", "no-files", "is a symbolic link to nowhere.csv, which is not there"),
     ("in/loop.csv", "no-files", "is a symbolic link to loop.csv, which is not there"),
     ("in/out.csv", "outside-folder", "is a symbolic link to UP/elsewhere/secret.csv, outside its folder"),

@@ -424,7 +424,7 @@ WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
         [{"id": 1}],
         {"paging": {"type": "page", "parameter": "p", "total": "total"}},
         "bad-paging",
-        "`total` in the answer of URL is no number of records",
+        "`total` in the answer of URL is not a number of records",
     ),
     (
         {"items": [], "next": {"href": "x"}},

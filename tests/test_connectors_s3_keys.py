@@ -177,7 +177,7 @@ def test_keys_that_cannot_be(
     [
         (b"aws_secret_access_key = hunter2hunter2\n", "line 1 is not understood"),
         (b"[default]\nhunter2hunter2\n", "line 2 is not understood"),
-        (b"[default]\nx = \xff hunter2hunter2\n", "it is no text"),
+        (b"[default]\nx = \xff hunter2hunter2\n", "it is not text"),
     ],
 )
 def test_a_broken_file_shows_no_secret(content: bytes, why: str, home: Mapping[str, str]) -> None:
@@ -185,7 +185,7 @@ def test_a_broken_file_shows_no_secret(content: bytes, why: str, home: Mapping[s
     path.write_bytes(content)
     with pytest.raises(RunError) as caught:
         s3_keys.identity({}, home, session="x")
-    assert str(caught.value) == f"cannot read {path}: {why}; mend it"
+    assert str(caught.value) == f"cannot read {path}: {why}; correct it"
     assert caught.value.__cause__ is None, "it has the line"
 
 
@@ -296,9 +296,9 @@ SERVERS = [
     ({"endpoint_url": "http://169.254.169.254"}, {}, "is not safe"),
     ({}, {"AWS_ENDPOINT_URL": "http://minio.example.com"}, "is not safe"),
     ({"endpoint_url": "ftp://c.example.com"}, {}, "is not safe"),
-    ({"endpoint_url": "https://me:hunter2hunter2@c.example.com"}, {}, "c.example.com is no endpoint"),
-    ({"endpoint_url": "https://c.example.com:99999"}, {}, "is no endpoint"),
-    ({"endpoint_url": "minio:9000"}, {}, "is no endpoint"),
+    ({"endpoint_url": "https://me:hunter2hunter2@c.example.com"}, {}, "c.example.com is not an endpoint"),
+    ({"endpoint_url": "https://c.example.com:99999"}, {}, "is not an endpoint"),
+    ({"endpoint_url": "minio:9000"}, {}, "is not an endpoint"),
 ]  # fmt: skip
 
 

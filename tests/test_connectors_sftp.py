@@ -274,7 +274,7 @@ ERRORS: list[tuple[str, str, str]] = [
     ("in", "not-a-file", "in on 127.0.0.1:PORT is a folder; write 'in/*' to take the files in it"),
     ("in/", "not-a-file", "in on 127.0.0.1:PORT is a folder"),
     ("in/pipe.csv", "not-a-file", "is a pipe (FIFO); only files can be imported"),
-    ("in/pip?.csv", "no-files", "1 that match are no files to import, see the warnings"),
+    ("in/pip?.csv", "no-files", "1 that match are not files to import, see the warnings"),
     ("in/dangling.csv", "no-files", "is a symbolic link to nothing"),
     ("in/out.csv", "outside-folder", "is a symbolic link that leads out of its folder"),
     ("", "bad-name", "`path` is ''"),
@@ -345,7 +345,7 @@ def test_a_server_that_lists_paths_for_names(fetch: Any, monkeypatch: pytest.Mon
         yield asyncssh.SFTPName(b"../../etc/passwd.csv", attrs=asyncssh.SFTPAttrs(size=1, permissions=0o100644))
 
     monkeypatch.setattr(Files, "scandir", scandir)
-    with pytest.raises(RunError, match=r"lists '../../etc/passwd.csv' in in, which is no name of a file"):
+    with pytest.raises(RunError, match=r"lists '../../etc/passwd.csv' in in, which is not the name of a file"):
         fetch("in/*.csv")
 
 
@@ -750,9 +750,9 @@ def test_keys(form: str, passphrase: str | None, fetch: Any, server: Running) ->
 BAD_KEYS: list[tuple[str, dict[str, Any], str]] = [
     ("pkcs8-pem", {}, "`key` is encrypted; set `passphrase`, as a reference"),
     ("pkcs8-pem", {"passphrase": "open barley"}, "`passphrase` does not open `key`"),
-    ("none", {"key": "c2VjcmV0 hunter2"}, "`key` is no private key"),
-    ("none", {"key": "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"}, "`key` is no private key"),
-    ("none", {"key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIhunter2"}, "`key` is no private key"),
+    ("none", {"key": "c2VjcmV0 hunter2"}, "`key` is not a private key"),
+    ("none", {"key": "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"}, "`key` is not a private key"),
+    ("none", {"key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIhunter2"}, "`key` is not a private key"),
 ]
 
 
@@ -842,7 +842,7 @@ def test_another_key_than_the_pinned_one(fetch: Any, server: Running) -> None:
 
 
 def test_what_is_no_host_key(fetch: Any) -> None:
-    assert "`host_key` 'ssh-ed25519 AAAA' is no host key" in str(refusal(fetch, host_key="ssh-ed25519 AAAA"))
+    assert "`host_key` 'ssh-ed25519 AAAA' is not a host key" in str(refusal(fetch, host_key="ssh-ed25519 AAAA"))
 
 
 def known(server: Running, path: Path, key: str | None = None) -> Path:

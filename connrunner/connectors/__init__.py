@@ -2,7 +2,7 @@
 
 A connector that imports is a `Source`, one that exports is a `Destination`; a module may be both. It is listed here by
 the `type:` that a connection's file says, and imported when a run needs it. `command` is a connection's work of its
-own, so it is no row of these tables.
+own, so it is not a row of these tables.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RunContext:
     at: datetime  # when the run started
     workspace: Path
     spool: Path  # an empty folder for downloads and for rows on their way, removed after the run
-    programs: Path  # where connectors that are programs of others are installed, each in an environment of its own
+    programs: Path  # where connectors that are third-party programs are installed, each in an environment of its own
     report: Report
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is in it
 
@@ -131,7 +131,7 @@ class ProbingConnector(Protocol):
     def probe(self, settings: Settings, context: RunContext, *, writes: bool) -> str:
         """Return what was reached, in words; RunError when a run of today would not get so far.
 
-        The name resolves, the partner is who it should be, and takes our credentials; nothing is fetched or changed.
+        The name resolves, the partner is the right one, and takes our credentials; nothing is fetched or changed.
         With *writes* it is about an export. Only `connrunner doctor` asks.
         """
 
@@ -156,7 +156,7 @@ def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -
 
 def _module(name: str, table: Mapping[str, str]) -> object:
     if name not in table:
-        from importlib import metadata  # dear, and needed by few
+        from importlib import metadata  # expensive, and rarely needed
 
         for point in metadata.entry_points(group=OUTSIDE, name=name):
             return _outside(point)
@@ -169,7 +169,7 @@ def _module(name: str, table: Mapping[str, str]) -> object:
 def _outside(point: EntryPoint) -> object:
     try:
         return point.load()
-    except Exception as error:  # whatever somebody else's package does at its import
+    except Exception as error:  # whatever a third-party package does at its import
         package = point.dist.name if point.dist else point.value
         raise RunError(
             f"the connector {point.name!r} of the package {package} cannot be loaded: {type(error).__name__}: {error}",

@@ -24,7 +24,7 @@ class CommandResult:
 
     exit_status: int | None  # None when a signal ended it
     signal: int | None  # the number of that signal
-    counts: Counts  # what the program reported last; nobody has checked their balance
+    counts: Counts  # what the program reported last; their balance is not checked
     message: str  # its own last words: its last complaint when it failed, else the last message that it sent
     timed_out: bool = False
 

@@ -7,9 +7,9 @@ Import:
 
 `path` is relative to the workspace, or absolute. `*`, `?` and `[..]` match within a name, `**` matches folders of any
 depth. The files are taken in the order of their names, so let a name carry its date: members-2026-11-22.csv. Left out
-are hidden files, unfinished ones (.part, .filepart, .tmp) and whatever is no file. A file or folder that is a symbolic
-link counts when it leads to a place inside the folder that `path` names before its first wildcard, and is left out with
-a warning when it leads out of it: whoever may drop a file there must not choose what else on this machine is read. No
+are hidden files, unfinished ones (.part, .filepart, .tmp) and whatever is not a file. A file or folder that is a
+symbolic link counts when it leads to a place inside the folder that `path` names before its first wildcard, and is left
+out with a warning when it leads out of it: whoever may drop a file there must not choose what else is read here. No
 file at all is an error.
 
 Write a file under another name and rename it when it is whole: the run reads whatever has arrived under its name.
@@ -71,7 +71,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
 
 
 def target(settings: Settings, context: RunContext) -> str:
-    """Return the path of the file, its placeholders filled in; RunError when no file can be there."""
+    """Return the path of the file, its placeholders filled in; RunError when a file cannot be there."""
     workspace = context.workspace
     name = os.path.normpath(fill(_path(settings), connection=context.connection, run=context.run, at=context.at))
     path = workspace / name
@@ -132,7 +132,7 @@ def _single(pattern: str, workspace: Path) -> Path:
         if not path.exists():
             raise RunError(
                 f"{pattern} is a symbolic link to {path.readlink()}, which is not there",
-                hint="mend the link, or name the file itself",
+                hint="fix the link, or name the file itself",
                 code="no-files",
             )
         if not _stays_in(path, path.parent):

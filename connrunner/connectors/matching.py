@@ -10,7 +10,7 @@ from typing import TypeVar
 from connrunner.text.words import similar
 
 WILDCARD = re.compile(r"[*?\[]")
-UNFINISHED = (".part", ".filepart", ".tmp")  # how the names of files end that somebody is still writing
+UNFINISHED = (".part", ".filepart", ".tmp")  # how the names of files end that are still being written
 
 Folder = TypeVar("Folder")
 Entry = TypeVar("Entry")
@@ -73,4 +73,4 @@ def instead(wanted: str, names: Iterable[str], *, where: str = "it", nothing: st
 
 def only_left_out(count: int) -> str:
     """Return the advice for a pattern of which all that fits was left out."""
-    return f"{count:,} that match are no files to import, see the warnings"
+    return f"{count:,} that match are not files to import, see the warnings"

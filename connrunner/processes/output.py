@@ -159,7 +159,7 @@ class Output:
             first -= 1
             data = self._later[first][1]
             room -= len(data) + (ENVELOPE - 1) * data.count(b"\n")
-        # What the pieces that are gone began, nobody can show: the end of a line may be half a secret.
+        # What the pieces that are gone began cannot be shown: the end of a line may be half a secret.
         gone = self._gone | {stream: data[-1:] for stream, data in islice(self._later, first)}
         whole = {stream: gone.get(stream, b"\n") == b"\n" for stream, _ in self._later}
         unended: defaultdict[str, list[bytes]] = defaultdict(list)

@@ -12,7 +12,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
     """Put *data* at *path* in one step; when *durable*, a power cut leaves the old file or the new one.
 
     It is written beside *path* first, under a name that ends in *suffix*: give one where a crash must not leave more
-    than one such file, and nobody writes the same *path* at the same time.
+    than one such file, and only one process at a time writes *path*.
     """
     new = _beside(path, suffix)
     try:

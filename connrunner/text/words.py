@@ -16,15 +16,13 @@ _TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u
 def one_line(
     text: str, limit: int | None = None, *, more: str = "...", is_safe: Callable[[str], bool] = str.isprintable
 ) -> str:
-    """Return *text* as one line of at most *limit* characters, with *more* for what is cut off.
+    """Return *text* as one line, of which at most *limit* characters stay, with *more* for the others.
 
     What is not safe becomes a space, and spaces stand alone. So nobody's words can move a terminal's cursor, turn the
     reading direction, or look like a second line of a log.
     """
     line = " ".join(replace_unsafe(text, " ", is_safe=is_safe).split())
-    if limit is None or len(line) <= limit:
-        return line
-    return line[: limit - len(more)].rstrip() + more
+    return line if limit is None or len(line) <= limit else line[:limit] + more
 
 
 def replace_unsafe(
@@ -46,7 +44,7 @@ def escape(text: str) -> str:
 
 
 def is_safe_in_terminal(char: str) -> bool:
-    """Return whether *char* is no control, format or separating character and no lone surrogate."""
+    """Return whether *char* is neither a control, format or separating character nor a lone surrogate."""
     return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

@@ -1,4 +1,4 @@
-"""Sources of Airbyte, programs of others that bring rows, and APIs that a declarative manifest describes.
+"""Sources of Airbyte, third-party programs that bring rows, and APIs that a declarative manifest describes.
 
 Import:
 

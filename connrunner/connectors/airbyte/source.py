@@ -84,8 +84,8 @@ class AirbyteSource:
             case {"type": "LOG", "log": dict() as log}:
                 return _shown(log.get("message"), LEVELS.get(str(log.get("level")), "info"))
             case {"type": "CONTROL"}:
-                wish = "it wants its config changed, a renewed token perhaps; what the file says stays"
-                return _shown(wish, "warning")
+                advice = "it wants its config changed, a renewed token perhaps; what the file says stays"
+                return _shown(advice, "warning")
             case {"type": "CONNECTION_STATUS" | "CATALOG" | "SPEC" as kind}:
                 self.found[kind] = said
             case _:

@@ -1,4 +1,4 @@
-"""Programs of others that speak in lines: start one, read its messages, keep its log, end it when it stalls."""
+"""Third-party programs that speak in lines: start one, read its messages, keep its log, end it when it stalls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDLE = 600.0  # seconds without a sign of life before a program is ended, unless
 LONGEST = 100_000_000  # bytes of one message
 OFTEN = 1.0  # seconds between two words about how far a program is
 PAUSE = 0.002  # seconds: many programs write one record at a time, and to wake up for each costs more than to read it
-LITTLE = 32_768  # bytes; who writes more at a time is not kept waiting
+LITTLE = 32_768  # bytes; a program that writes more at a time is not kept waiting
 WORDS = 300  # characters of what a program said last that are worth a place in the history
 
 # How taps and targets write a line of their log that tells an error: those of the SDK, and those of singer-python.

@@ -1,4 +1,4 @@
-"""Programs of others, each installed in a virtual environment of its own and pinned to one version.
+"""Third-party programs, each installed in a virtual environment of its own and pinned to one version.
 
 An environment is named by what is in it: another version is another folder, so nothing changes under a run that works
 with the old one. `connrunner connectors install` makes them; a run never does.
@@ -113,7 +113,7 @@ def install(wanted: Package, folder: Path, report: Report) -> Path:
     """Make the environment of *wanted* below *folder* unless it is there; return where it is.
 
     An environment cannot be moved, so it is made at its final place; a half made one, without its marker, is made
-    anew. RunError with the reason when the package cannot be installed, or somebody else is installing it now.
+    anew. RunError with the reason when the package cannot be installed, or another process is installing it now.
     """
     from filelock import FileLock, Timeout
 
@@ -174,10 +174,10 @@ def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -
         if line.startswith(b"ERROR:"):  # as pip says it; what follows is often advice
             errors.append(line.removeprefix(b"ERROR:").strip().decode("utf-8", "backslashreplace"))
 
-    plain = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    pip_settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     try:
         ended = bridge.run(
-            bridge.Program(name=arguments[0], arguments=tuple(arguments[:1]), environment=plain),
+            bridge.Program(name=arguments[0], arguments=tuple(arguments[:1]), environment=pip_settings),
             arguments[1:],
             bridge.Dialogue(take=take, hear=hear, idle=PATIENCE),
             workspace=folder,
@@ -206,7 +206,7 @@ def _told(place: Path) -> Iterator[None]:
     except OSError as error:
         raise RunError(
             f"cannot make {place}: {error.strerror or error}",
-            hint="make room, or mend the state folder",
+            hint="make room, or repair the state folder",
             code="unwritable",
             waiting_helps=True,
         ) from error

@@ -1,4 +1,4 @@
-"""Which program of others a connection means, what it finds when it starts, and what it is told in private."""
+"""The third-party program of a connection: where it is, what it finds when it starts, what it gets in private."""
 
 from __future__ import annotations
 

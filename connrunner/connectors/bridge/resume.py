@@ -1,4 +1,4 @@
-"""Where a program of others goes on the next time: its own state, kept with the stream that it belongs to."""
+"""Where a third-party program goes on the next time: its own state, kept with the stream that it belongs to."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def mark(protocol: str, stream: str, state: Any) -> dict[str, Any]:
     return {"protocol": protocol, "stream": stream, "state": state}
 
 
-def state(kept: Any, protocol: str, stream: str, report: Report) -> Any:
-    """Return the program's state out of the mark *kept*; None when there is none, or it belongs to something else."""
-    if kept is None:
+def state(mark: Any, protocol: str, stream: str, report: Report) -> Any:
+    """Return the program's state out of *mark*; None when there is none, or it belongs to something else."""
+    if mark is None:
         return None
-    if isinstance(kept, dict) and kept.get("protocol") == protocol and kept.get("stream") == stream:
-        return kept.get("state")
-    before = kept.get("stream") if isinstance(kept, dict) else kept
+    if isinstance(mark, dict) and mark.get("protocol") == protocol and mark.get("stream") == stream:
+        return mark.get("state")
+    before = mark.get("stream") if isinstance(mark, dict) else mark
     report.message(
         f"the state that the last run left is not one of the stream {stream!r} but of {before!r}: all rows are read",
         level="warning",

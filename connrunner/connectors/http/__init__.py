@@ -145,7 +145,7 @@ def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
 
 
 def _client(settings: Settings, context: RunContext) -> Client:
-    """Return who asks for this run; nothing goes out yet."""
+    """Return the client of this run; nothing goes out yet."""
     try:
         from connrunner.connectors.http.client import Client
     except ModuleNotFoundError as error:
@@ -206,7 +206,7 @@ def _file(client: Client, context: RunContext, known: Known, mark: Any) -> Fetch
             return FetchResult(files=(file,))
         return FetchResult(files=(file,), mark={"name": name, "size": file.size, "stamp": file.modified, **tags})
 
-    # A file arrives as it is: packed for the way, its length would tell nothing about it.
+    # A file arrives as it is: compressed for the way, its length would tell nothing about it.
     headers = {"Accept": "*/*", "Accept-Encoding": "identity", **conditions}
     return client.ask(
         "GET", address, take_with_mark, headers=headers, accept=lambda status: status == 304 and bool(conditions)

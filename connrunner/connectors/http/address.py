@@ -46,11 +46,11 @@ class HttpAddress:
 
     @property
     def whole(self) -> str:
-        """The URL with its query, for comparing and joining; it is no text for people."""
+        """The URL with its query, for comparing and joining; it is not for people."""
         return f"{self.scheme}://{self.place}{self.target}"
 
     def joined(self, link: str) -> HttpAddress:
-        """Return the address that *link*, found in an answer of this one, leads to; RunError when it is none."""
+        """Return the address that *link*, found in an answer of this one, leads to; RunError for anything else."""
         link = link.strip()
         if _CONTROL.search(link):  # joining would drop some of them in silence
             raise _bad(link)
@@ -61,8 +61,8 @@ class HttpAddress:
 
     def asking(self, values: Mapping[str, str]) -> HttpAddress:
         """Return this address with *values* in its query, in place of those of the same names."""
-        kept = [part for part in self.query.split("&") if part and unquote_plus(part.split("=", 1)[0]) not in values]
-        return replace(self, query="&".join([*kept, *([urlencode(values)] if values else [])]))
+        others = [part for part in self.query.split("&") if part and unquote_plus(part.split("=", 1)[0]) not in values]
+        return replace(self, query="&".join([*others, *([urlencode(values)] if values else [])]))
 
     def is_of(self, other: HttpAddress) -> bool:
         """True when credentials for *other* may be sent here: the same server, or its https side."""

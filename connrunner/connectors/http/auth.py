@@ -1,4 +1,4 @@
-"""Who we are, to an HTTP server: a token, a user with a password, or a token that has to be fetched first (OAuth 2)."""
+"""The credentials for an HTTP server: a token, a user with a password, or a token to be fetched first (OAuth 2)."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Response:
         self._response, self._wire = response, wire
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """Yield the body, unpacked; RunError when it is larger than *limit* bytes, BrokenError when it breaks off."""
+        """Yield the body, decompressed; RunError beyond *limit* bytes, BrokenError when it breaks off."""
         size = 0
         with self._wire.told(self.address):
             for chunk in self._response.stream(CHUNK, decode_content=True):
@@ -249,8 +249,8 @@ class Client:
         auth = self._settings["auth"]
         address = parse(str(auth["url"]))
         secrets = [auth["client_secret"], headers.get("Authorization", "").partition(" ")[2]]
-        plain = {name: self._settings[name] for name in ("retries", "timeout") if name in self._settings}
-        with Client(plain, address, self._report, secrets=secrets) as client:
+        own = {name: self._settings[name] for name in ("retries", "timeout") if name in self._settings}
+        with Client(own, address, self._report, secrets=secrets) as client:
             return client.ask("POST", address, Response.json, headers=headers, body=form)
 
     def _wait(self, problem: RunError, tried: int, asked: float | None) -> None:

@@ -181,7 +181,7 @@ def _numbered(paging: Mapping[str, Any], index: int) -> dict[str, str]:
 def _is_last(paging: Mapping[str, Any], page: Page, lengths: Sequence[int]) -> bool:
     """Tell whether no page follows.
 
-    A page is short when it is shorter than the first one. `size` is no measure: a server may have a smaller limit of
+    A page is short when it is shorter than the first one. `size` is not a measure: a server may have a smaller limit of
     its own, and everything behind the first page would be lost without a word.
     """
     if not page.records:
@@ -190,7 +190,7 @@ def _is_last(paging: Mapping[str, Any], page: Page, lengths: Sequence[int]) -> b
         return lengths[-1] < lengths[0]
     total = look_up(page.data, paging["total"])
     if not (isinstance(total, str | int) and str(total).isascii() and str(total).isdigit()):
-        message = f"`{paging['total']}` in the answer of {page.address} is no number of records"
+        message = f"`{paging['total']}` in the answer of {page.address} is not a number of records"
         raise RunError(message, hint="correct `total` of `paging`", code="bad-paging")
     return sum(lengths) >= int(total)
 

@@ -79,7 +79,7 @@ class ConnectionPool:
             raise BrokenError(message, hint="set a longer `timeout` if it needs that", code="no-answer") from error
         except DecodeError as error:
             raise RunError(
-                f"{address} says that its answer is packed, and it cannot be unpacked",
+                f"{address} says that its answer is compressed, and it cannot be decompressed",
                 hint="tell the owner of the server",
                 code="bad-answer",
             ) from error
@@ -187,7 +187,7 @@ def _tls(address: HttpAddress, error: SSLError) -> RunError:
         return BrokenError(f"no TLS connection to {address.place}: {_reason(cause)}", code="no-tls")
     reason = str(cause.verify_message).rstrip(".")
     if cause.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH and _IP_ADDRESS_MISMATCH
-        hint = "correct the host in `url`, or have its owner mend the certificate"
+        hint = "correct the host in `url`, or have its owner renew the certificate"
     elif cause.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID and _CERT_HAS_EXPIRED
         hint = "have its owner renew the certificate; see that the clock of this machine is right"
     else:

@@ -94,7 +94,7 @@ def target(settings: Settings, context: RunContext) -> str:
     try:
         there = asyncio.run(bucket.look(key, verb="write"))
     except RunError as error:
-        if error.code != "access-denied":  # who may write need not be allowed to look
+        if error.code != "access-denied":  # keys that may write need not be allowed to look
             raise
         there = None
     if there is not None and settings.get("overwrite") == "never":
@@ -227,7 +227,7 @@ def _fits_part(name: str, part: str) -> bool:
 
 
 async def _read(bucket: Bucket, seen: S3Object, path: Path, context: RunContext) -> S3Object | None:
-    """Bring the object *seen* to *path*, or the one that took its place; None when there is none any more."""
+    """Bring the object *seen* to *path*, or the one that took its place; None when there is none left."""
     from connrunner.connectors.s3.bucket import ObjectChangedError
 
     name = bucket.address(seen.key)

@@ -109,7 +109,7 @@ class Bucket:
                 except (BaseError, FileNotFoundError) as error:
                     if not 400 <= (said(str(error)).status or 0) < 500:
                         raise
-                    # A refusal of HEAD is no more than a number; GET tells why.
+                    # A refusal of HEAD is only a number; GET tells why.
                     return _found((await obstore.get_async(self._reader, key)).meta)
         except RunError as error:
             if error.code == "no-files":
@@ -292,7 +292,7 @@ class Bucket:
         )
 
     def _right_region(self) -> str:
-        """Ask the server where the bucket is; it tells so to everybody. Empty when it does not."""
+        """Ask the server where the bucket is; it tells without keys. Empty when it does not."""
         from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         kind = HTTPSConnection if self._endpoint.startswith("https:") else HTTPConnection

@@ -20,7 +20,7 @@ UNKNOWN = ("credential_source", "login_session", "mfa_serial", "web_identity_tok
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Identity:
-    """Who asks, and in which region."""
+    """The keys that sign, and the region that they sign for."""
 
     provider: Provider | None  # None: obstore finds keys by a web identity, a container or an instance
     region: str
@@ -76,7 +76,7 @@ def _trustworthy(url: str) -> str:
         host = None
     if not host or address.username is not None or address.query or address.fragment:
         raise RunError(
-            f"{host or 'what `endpoint_url` says'} is no endpoint", hint="write https://HOST", code="bad-endpoint"
+            f"{host or 'what `endpoint_url` says'} is not an endpoint", hint="write https://HOST", code="bad-endpoint"
         )
     if address.scheme == "https" or (address.scheme == "http" and is_loopback(host)):
         return url.rstrip("/")
@@ -145,11 +145,13 @@ class Profiles:
         return self._all().get(name, {}).get("region", "")
 
     def provider(self, name: str, service: Service, *, through: tuple[str, ...] = ()) -> Provider:
-        """Return who gives the keys of the profile *name*, that of a role too; *through* led here."""
+        """Return the provider of the keys of the profile *name*, also of a role; the profiles *through* led here."""
         data = self._profile(name)
         if name in through:
             chain = " -> ".join((*through, name))
-            raise RunError(f"the profiles lead in a circle: {chain}", hint=f"mend {self._config}", code="bad-profile")
+            raise RunError(
+                f"the profiles lead in a circle: {chain}", hint=f"correct {self._config}", code="bad-profile"
+            )
         if "role_arn" in data and "source_profile" in data and "mfa_serial" not in data:
             source = data["source_profile"]
             if source == name:  # its own keys assume its role
@@ -214,7 +216,7 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
             if isinstance(error, OSError)
             else f"line {place} is not understood"
             if place
-            else "it is no text"
+            else "it is not text"
         )
-        raise RunError(f"cannot read {path}: {why}", hint="mend it", code="bad-profile") from None
+        raise RunError(f"cannot read {path}: {why}", hint="correct it", code="bad-profile") from None
     return {section: dict(parser[section]) for section in parser.sections()}

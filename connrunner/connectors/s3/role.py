@@ -24,7 +24,7 @@ EARLY = timedelta(minutes=6)  # before the end of keys; obstore asks for new one
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SigningKeys:
-    """What signs a request; temporary keys have a token and an end."""
+    """Keys that sign a request; temporary ones have a token and an end."""
 
     access_key_id: str
     secret_access_key: str = field(repr=False)

@@ -134,7 +134,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
 
 
 def target(settings: Settings, context: RunContext) -> str:
-    """Return the URL of the file; RunError when the server does not let us in, or no file can be there."""
+    """Return the URL of the file; RunError when the server does not let us in, or a file cannot be there."""
     path = _target(settings, context)
     with _server(settings, context) as server:
         _check_target(server, settings, path)
@@ -152,7 +152,7 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
 
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
-    """Return who let us in: the host key is the right one, the login was accepted, the folder is there."""
+    """Return the server that let us in: the host key is the right one, the login was accepted, the folder is there."""
     with _server(settings, context) as server:
         if writes:
             _check_target(server, settings, _target(settings, context))
@@ -167,7 +167,7 @@ def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
 
 
 def _whole(server: RemoteFiles, settings: Settings, new: Sequence[RemoteEntry], report: Report) -> set[RemoteEntry]:
-    """Return those of *new* that nobody writes any more; warn about the others."""
+    """Return those of *new* that are not being written any more; warn about the others."""
     if "done" in settings:
         return {entry for entry in new if _is_marked(server, entry, settings["done"], report)}
     wait = durations.parse(settings.get("settle", "30s"))
@@ -271,7 +271,7 @@ def _target(settings: Settings, context: RunContext) -> str:
 
 
 def _check_target(server: RemoteFiles, settings: Settings, path: str) -> bool:
-    """Return whether the folder of *path* is there; RunError when no file can be at *path*."""
+    """Return whether the folder of *path* is there; RunError when a file cannot be at *path*."""
     folder = posixpath.dirname(path) or "."
     there = server.look(folder, follow=True)
     if there is None:

@@ -17,7 +17,7 @@ LONGEST = 4096  # characters of a path; a server may pretend to have folders wit
 def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "", closed: str = "") -> list[RemoteEntry]:
     """Return the files that *pattern* names, in the order of their names; RunError without any.
 
-    Names that end in *marker* are no files to import, nor is anything in the folder *closed*. Of a symbolic link the
+    Names that end in *marker* are not files to import, nor is anything in the folder *closed*. Of a symbolic link the
     entry has the path of the link, and the size and time of where it leads.
     """
     if not WILDCARD.search(pattern) or server.look(pattern):
@@ -68,7 +68,7 @@ def _single(server: RemoteFiles, path: str) -> RemoteEntry:
     if found is None:
         raise RunError(
             f"{path} on {server.address} is a symbolic link to nothing",
-            hint="mend the link, or name the file itself",
+            hint="fix the link, or name the file itself",
             code="no-files",
         )
     if found.kind == "folder":

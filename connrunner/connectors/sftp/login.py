@@ -1,4 +1,4 @@
-"""Who we are for an SSH server, and the way in."""
+"""Logging in to an SSH server: accounts, keys, and what its host key is trusted by."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _key(settings: Settings) -> asyncssh.SSHKey | None:
         # A wrong passphrase decrypts to noise, whose error says anything.
         raise RunError(f"`passphrase` does not open `key`: {text}", hint="correct one of the two", code="bad-key")
     raise RunError(
-        f"`key` is no private key: {text}",
+        f"`key` is not a private key: {text}",
         hint="let it name a whole private key file, as ssh-keygen writes it: not the .pub file",
         code="bad-key",
     )
@@ -199,7 +199,7 @@ async def log_in(
             code="connection-lost",
             waiting_helps=True,
         ) from error
-    except ValueError as error:  # the text is none that a server may be given
+    except ValueError as error:  # a server may not be given such a text
         raise RunError(f"`username` cannot be used: {error}", hint="correct it", code="login-refused") from error
 
 

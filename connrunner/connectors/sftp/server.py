@@ -75,7 +75,7 @@ class RemoteFiles:
                     continue
                 if not name or "/" in name or "\0" in name:
                     raise RunError(
-                        f"{self.address} lists {name!r} in {folder}, which is no name of a file",
+                        f"{self.address} lists {name!r} in {folder}, which is not the name of a file",
                         hint="ask the server's owner",
                         code="bad-name",
                     )
@@ -177,7 +177,7 @@ class RemoteFiles:
         return self._session.do(f"move {path} to {to}", work)
 
     def remove(self, path: str) -> None:
-        """Remove the file *path*; one that is gone is no error."""
+        """Remove the file *path*; one that is gone is not an error."""
         import asyncssh
 
         async def work(client: asyncssh.SFTPClient, _: Alive) -> None:
@@ -203,7 +203,7 @@ def _entry(path: str, attributes: asyncssh.SFTPAttrs) -> RemoteEntry:
 
 
 async def _create(client: asyncssh.SFTPClient, path: str) -> asyncssh.SFTPClientFile:
-    """Return a new file to write, never one that is there: that may be a link which somebody planted."""
+    """Return a new file to write, never one that is there: that may be a planted link."""
     import asyncssh
 
     try:

@@ -27,14 +27,14 @@ SILENCE = 60.0  # seconds without a byte
 PATIENCE = 5.0  # seconds for cleaning up at the server when the run has to end
 ATTEMPTS = 3
 PAUSE = 2.0  # seconds before the second attempt at most, twice as long before the third
-AGAIN = ("unreachable", "connection-lost", "stalled")  # codes of the errors that a new connection may mend
+AGAIN = ("unreachable", "connection-lost", "stalled")  # codes of the errors that a new connection may cure
 
 
 class SftpSession:
     """A session with the server of an account, as long as the context lasts.
 
     It lives in a thread with an event loop of its own, for which the calling thread waits. A signal that ends the run
-    raises its exception in the main thread; inside an event loop it could be swallowed by somebody's callback.
+    raises its exception in the main thread; inside an event loop it could be swallowed by a callback.
     """
 
     def __init__(self, account: Account, report: Report) -> None:
@@ -132,7 +132,7 @@ class SftpSession:
 
         def end(task: asyncio.Task[T]) -> None:
             if not task.cancelled():
-                task.exception()  # seen, also when nobody waits any more
+                task.exception()  # seen, also when nothing waits for it any more
             ended.set()
 
         def cancel() -> None:

@@ -124,7 +124,7 @@ def _fingerprint(key: str) -> str:
         return str(asyncssh.import_public_key(key).get_fingerprint())
     except (asyncssh.KeyImportError, ValueError):
         raise RunError(
-            f"`host_key` {key[:80]!r} is no host key",
+            f"`host_key` {key[:80]!r} is not a host key",
             hint='write a fingerprint like "SHA256:...", or a public key like "ssh-ed25519 AAAA..."',
             code="bad-host-key",
         ) from None

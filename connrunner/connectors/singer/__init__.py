@@ -1,4 +1,4 @@
-"""Programs of others that speak Singer: taps bring rows, targets take them.
+"""Third-party programs that speak Singer: taps bring rows, targets take them.
 
 Import:
 

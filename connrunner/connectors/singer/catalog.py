@@ -15,7 +15,7 @@ def select(catalog: Any, stream: str, *, cursor: str = "") -> dict[str, Any]:
 
     Taps look in three places for what is selected: a stream's own `selected`, that of its schema, and its metadata; all
     of them are filled. *cursor* names the field by which only what is new is read. RunError when there is no such
-    stream, or the catalog is none.
+    stream, or what is given is not a catalog.
     """
     streams = catalog.get("streams") if isinstance(catalog, Mapping) else None
     if not isinstance(streams, list) or not all(isinstance(each, Mapping) for each in streams):

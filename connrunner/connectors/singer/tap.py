@@ -20,14 +20,14 @@ RECORD = RecordForm(
     head=re.compile(rb'\{"type": ?"RECORD", ?"stream": ?("(?:[^"\\]|\\.)*"), ?"record": ?'),
     tail=re.compile(r'(?:, ?"(?:time_extracted|version)": ?(?:"[^"\\]*"|\d+|null))*\}\s*'),
 )
-# A line with this in it that is no message: rows were lost in it, because two threads of the tap printed at once, say.
+# A line with this in it that is not a message: rows were lost in it, as when two threads of the tap print at once.
 LOST = re.compile(rb'"type"\s*:\s*"(?:RECORD|BATCH)"')
 BATCHES = {
     ("jsonl", "none"): Format(type="jsonl", compression="none"),
     ("jsonl", "gzip"): Format(type="jsonl", compression="gzip"),
     ("jsonl", "zstd"): Format(type="jsonl", compression="zstd"),
     ("parquet", "none"): Format(type="parquet", compression="none"),
-    ("parquet", "gzip"): Format(type="parquet", compression="none"),  # it is packed inside
+    ("parquet", "gzip"): Format(type="parquet", compression="none"),  # it is compressed inside
 }
 
 
@@ -48,7 +48,7 @@ class Tap:
         self._described = False
 
     def take(self, line: bytes) -> bytes | None:
-        """Take one line of its output, and return it when it is no message."""
+        """Take one line of its output, and return it when it is not a message."""
         self._lines += 1
         found = RECORD.stream(line)
         if found is not None and found[0] in self._quoted:
@@ -121,10 +121,10 @@ class Tap:
         if said.get("stream") != self._stream:
             self._others.setdefault(str(said.get("stream")), 0)
             return
-        packed = str(encoding.get("format")), str(encoding.get("compression") or "none")
-        form = BATCHES.get(packed)
+        encoded = str(encoding.get("format")), str(encoding.get("compression") or "none")
+        form = BATCHES.get(encoded)
         if form is None:
-            raise self._bad_batch(f"its files are {packed[0]} with {packed[1]} compression", "jsonl and gzip")
+            raise self._bad_batch(f"its files are {encoded[0]} with {encoded[1]} compression", "jsonl and gzip")
         for url in manifest:
             scheme, found, place = str(url).rpartition("://")
             if found and scheme != "file":

@@ -91,7 +91,7 @@ def send(
             hint="see its log; some may have arrived, and all are sent again",
             code="no-receipt",
         )
-    # Who drops rows by a map of their own wants other numbers.
+    # A target that drops rows by a map of its own counts fewer.
     if counted and sum(counted) != rows and "stream_maps" not in settings.get("config", {}):
         raise RunError(
             f"{program.name} counted {sum(counted):,.0f} rows, and {rows:,} were sent to it",

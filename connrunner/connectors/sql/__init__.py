@@ -100,9 +100,9 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
     found = persistently(read, context.report)
     behind = f", from {wanted.column} {since.value} on and a little before" if since else ""
     context.report.message(f"{found.rows:,} rows of {wanted}{behind}")
-    kept = found.mark.as_json() if found.mark else None
+    new_mark = found.mark.as_json() if found.mark else None
     if not found.rows:
-        return FetchResult(files=(), mark=kept)
+        return FetchResult(files=(), mark=new_mark)
     file = LocalFile(
         path=str(path),
         name=str(wanted),
@@ -111,7 +111,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         format=found.form,
         once=wanted.column is not None,  # without a watermark the next run reads all rows again
     )
-    return FetchResult(files=(file,), mark=kept)
+    return FetchResult(files=(file,), mark=new_mark)
 
 
 def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> None:

@@ -1,4 +1,4 @@
-"""Where a database is, who asks, and how long an answer may take."""
+"""Where a database is, the user who asks, and how long an answer may take."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECRET = re.compile(r"(?:^|[?&;])[^=&;]*(?:passw|pwd|secret|token)[^=&;]*=", re
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseAddress:
-    """A database and the one who asks. Its text is the URL, which holds no password."""
+    """A database and the user who asks. Its text is the URL, which holds no password."""
 
     url: str
     username: str | None = None
@@ -40,7 +40,7 @@ class DatabaseAddress:
 
 
 def address_of(settings: Settings, workspace: Path) -> DatabaseAddress:
-    """Return the database that *settings* name. RunError for a URL that is none, or that holds a password."""
+    """Return the database that *settings* name. RunError for what is not a URL, or holds a password."""
     url = str(settings["url"]).strip()
     if not re.match(r"[A-Za-z][A-Za-z0-9_+]*://", url) or re.search(r"[\x00-\x20\x7f]", url):
         raise RunError(

@@ -77,7 +77,7 @@ def is_about_a_row(error: exc.StatementError) -> bool:
     """True when the database refused values, not the statement."""
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True
-    # Not even sent: the driver has no form for a value.
+    # Not even sent: the driver cannot write a value.
     return not isinstance(error, exc.DBAPIError) or _number(error) in _ABOUT_A_ROW
 
 

@@ -68,7 +68,7 @@ def read(
 def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause:
     """Return what rows are selected from; RunError for what is not there."""
     if wanted.table is None:
-        # As a subquery it can be nothing but a query. Its colons are no parameters.
+        # As a subquery it can be nothing but a query. Its colons are not parameters.
         text = (wanted.query or "").rstrip("; \t\r\n").replace(":", r"\:")
         return sa.text(f"(\n{text}\n) origin")  # type: ignore[return-value]
     there = [column["name"] for column in alchemy.columns(made, wanted.table, where)]
@@ -124,7 +124,7 @@ def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
             return json.dumps(value, ensure_ascii=False, default=str)
         case bytes() | bytearray() | memoryview():
             raise RunError(
-                f"column {name!r} of {wanted} holds bytes, which are no text",
+                f"column {name!r} of {wanted} holds bytes, which are not text",
                 hint="leave it out with a `query`, or encode it there, for example with hex()",
                 code="binary-column",
             )

@@ -81,7 +81,7 @@ class _LoadStatements:
         self._made = made
         self._load = load
         self._columns = [_Column(name, kind, made.dialect.name) for name, kind in kinds.items()]
-        # Parameters have names of our own: those of columns may hold signs that a driver interprets.
+        # Parameters have names of our own: those of columns may hold characters that a driver interprets.
         self._label = {column.name: f"connrunner_{place}" for place, column in enumerate(self._columns)}
         self._table = table
         self._execute = self._by_update if load.key and made.dialect.name not in _UPSERTS else self._by_insert
@@ -209,7 +209,7 @@ class _Column:
             self._make, self.parameter = lambda text: str(_decimal(text)), sa.types.NullType()
 
     def value(self, given: Any) -> Any:
-        """Return the value that *given*, of a line of JSON, stands for; ValueError when it is none of this type."""
+        """Return the value that *given*, of a line of JSON, stands for; ValueError when it is not of this type."""
         if given is None or (self._is_json and isinstance(given, list)):
             return given
         if isinstance(given, bool | list):

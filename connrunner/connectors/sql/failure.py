@@ -94,7 +94,7 @@ _SYNTAX = _FailureReason(code="bad-query", hint="try the query in the database's
 _GRANT = _FailureReason(code="not-permitted", hint="grant it to the connection's user")
 _STATES = {
     "25006": _FailureReason(
-        code="read-only", hint="an import may only read; an export needs a database that is no read-only copy"
+        code="read-only", hint="an import may only read; an export needs a database that is not a read-only copy"
     ),
     "57014": _FailureReason(code="timeout", hint="raise `statement_timeout`, or give the statement less to do"),
     "42P01": _MISSING,
@@ -111,7 +111,7 @@ _STATES = {
     "42": _SYNTAX,
     "0A": _SYNTAX,  # what the database cannot do
 }
-_SIGNS = (  # in the words of a client library or server that tells no state
+_PATTERNS = (  # in the words of a client library or server that tells no state
     (r"password authentication failed|no password supplied|access denied|authentication failed", "28"),
     (r"database .* does not exist|unknown database|unable to open database file", "database"),
     (r"role .* does not exist|not permitted to log in|no pg_hba.conf entry", "28"),
@@ -150,8 +150,8 @@ def explained(state: str | None, words: str, where: str) -> RunError:
 def unreachable(words: str, where: str) -> RunError:
     """Return the error for a connection that was not made; no state is told then, only *words*."""
     said = one_line(words.partition("\n")[0].rpartition(" failed: ")[2], LONGEST)
-    sign = next((sign for pattern, sign in _SIGNS if re.search(pattern, said, re.IGNORECASE)), None)
-    reason = _ON_THE_WAY.get(sign or "silent") or _STATES[sign or "08"]
+    state = next((state for pattern, state in _PATTERNS if re.search(pattern, said, re.IGNORECASE)), None)
+    reason = _ON_THE_WAY.get(state or "silent") or _STATES[state or "08"]
     # A server that answered and refused is not asked again and again: some lock the user out.
-    waits = reason.waits and (sign is not None or "FATAL" not in said)
+    waits = reason.waits and (state is not None or "FATAL" not in said)
     return RunError(f"cannot connect to {where}: {said}", hint=reason.hint, code=reason.code, waiting_helps=waits)

@@ -38,7 +38,7 @@ def table_name(text: str) -> TableName:
 
 
 def near(name: str, names: Iterable[str], kind: str) -> str:
-    """Return the advice for *name*, which is none of *names*: the one that is meant, or what there is."""
+    """Return the advice for *name*, which is not one of *names*: the one that is meant, or what there is."""
     names = sorted(names)
     meant = nearest(name, names)
     if meant is not None:

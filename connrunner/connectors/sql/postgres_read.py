@@ -82,7 +82,7 @@ def _query(here: PostgresSession, wanted: ReadQuery) -> sql.Composable:
 
 
 def _columns(here: PostgresSession, wanted: ReadQuery, query: sql.Composable) -> Mapping[str, Column]:
-    """Return the columns of the result; RunError for what no file of rows can hold."""
+    """Return the columns of the result; RunError for what a file of rows cannot hold."""
     # With `binary` the server takes this for one statement only, whatever the query holds.
     here.execute(sql.SQL("PREPARE connrunner_query AS\n{}").format(query), binary=True)
     try:
@@ -106,7 +106,7 @@ def _columns(here: PostgresSession, wanted: ReadQuery, query: sql.Composable) ->
     binary = [name for name, column in columns.items() if "bytea" in (column.kind, column.element)]
     if binary:
         raise RunError(
-            f"column {binary[0]!r} of {wanted} of {here.where} holds bytes (bytea), which are no text",
+            f"column {binary[0]!r} of {wanted} of {here.where} holds bytes (bytea), which are not text",
             hint="leave it out with a `query`, or encode it there: encode(column, 'base64')",
             code="binary-column",
         )

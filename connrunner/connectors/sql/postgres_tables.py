@@ -60,9 +60,9 @@ class Column:
     name: str
     whole: str  # its type with length and scale, a domain by its own name; as SQL
     type: str  # the type below all domains, without length; as SQL
-    kind: str  # the plain word for that type: int4, timestamptz, _text
+    kind: str  # the common word for that type: int4, timestamptz, _text
     is_array: bool
-    element: str  # the plain word for the type of an array's elements
+    element: str  # the common word for the type of an array's elements
     is_composite: bool
 
 
@@ -85,8 +85,8 @@ def table(session: PostgresSession, name: TableName) -> Table:
     if found is not None:
         return Table(oid=found[0], name=TableName(schema=found[1], table=found[2]))
     there = [TableName(schema=schema, table=one) for schema, one in session.execute(_VISIBLE)]
-    plain = {str(TableName(table=one.table) if name.schema is None else one) for one in there}
-    hint = near(str(name), plain or map(str, there), "tables")
+    names = {str(TableName(table=one.table) if name.schema is None else one) for one in there}
+    hint = near(str(name), names or map(str, there), "tables")
     raise RunError(f"{session.where} has no table {str(name)!r}", hint=hint, code="missing-table")
 
 

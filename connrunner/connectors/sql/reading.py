@@ -73,11 +73,11 @@ def fingerprint(wanted: ReadQuery, url: str) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def last(kept: Any, wanted: ReadQuery, of: str, report: Report) -> Mark | None:
-    """Return the mark that the last run *kept*; None when there is none, or when something else is read now."""
-    if wanted.column is None or kept is None:
+def last(saved: Any, wanted: ReadQuery, of: str, report: Report) -> Mark | None:
+    """Return the mark that the last run *saved*; None when there is none, or when something else is read now."""
+    if wanted.column is None or saved is None:
         return None
-    if isinstance(kept, dict) and kept.get("of") == of:
-        return Mark(**kept)
+    if isinstance(saved, dict) and saved.get("of") == of:
+        return Mark(**saved)
     report.message(f"{wanted} or its watermark is another than in the last run: all rows are read")
     return None
