@@ -5,13 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := build/demo
-# One more than there are processors: many tests wait for servers and clocks.
-JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# No more than there are processors: each process imports and collects everything anew, which takes six seconds.
+JOBS   := $(shell getconf _NPROCESSORS_ONLN)
 
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test thorough torture pythons fuzz mutants coverage check format lint types imports docs docs-check site dist bench floors clean
+.PHONY: help demo test thorough future torture pythons fuzz mutants coverage check format lint types imports docs docs-check site dist bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -31,10 +31,21 @@ demo: ## install connrunner as a user would and run its main job from end to end
 	$(DEMO)/bin/connrunner demo
 
 test: $(READY) ## run the tests, in less than three minutes
-	$(BIN)/python -m pytest --numprocesses $(JOBS) -m 'not long and not thorough'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m 'not long and not thorough'
 
 thorough: $(READY) ## run the tests of a finer sieve
-	$(BIN)/python -m pytest --numprocesses $(JOBS) -m 'thorough and not long'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m 'thorough and not long'
+
+# libfaketime shifts what a program is told of the date, and neither the monotonic clock nor the time stamps of files.
+future: $(READY) ## run the tests that need no server as if today were in 200 days, and in three years
+	@preload=$$(faketime -f +0d printenv LD_PRELOAD 2>/dev/null) || \
+	  { echo "make future: skipped, for faketime is missing (Debian: apt-get install faketime)"; exit 0; }; \
+	for shift in +200d +3y; do \
+	  echo "make future: $$shift"; \
+	  env LD_PRELOAD=$$preload FAKETIME=$$shift FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 PYTHONPATH=tests/future \
+	    $(BIN)/python -m pytest --numprocesses $(JOBS) --ignore-glob 'tests/test_connectors_*' \
+	    -m 'not long and not thorough and not real_clock' || exit; \
+	done
 
 torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto

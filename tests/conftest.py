@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -11,18 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
 from connrunner.state.folder import StateFolder
+from tests.effort import examples
 
 if TYPE_CHECKING:
     from tests.servers import http, postgres, s3, sftp
 
 # How long an example takes says more about the machine than about the code.
-hypothesis.settings.register_profile("connrunner", deadline=None)
+hypothesis.settings.register_profile("connrunner", deadline=None, max_examples=examples(30, long=500))
 hypothesis.settings.load_profile("connrunner")
 
 SETTINGS = """\
@@ -143,6 +146,36 @@ def make_place(tmp_path: Path) -> Callable[[str], Place]:
         return here
 
     return make
+
+
+# --- tests that talk to a server ---------------------------------------------------------------------------------
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that share a server in one process, and those of any server from `make future`.
+
+    Their partner's clock is the real one, and so are the dates of its certificates.
+    """
+    for item in items:
+        if isinstance(item, pytest.Function):
+            servers = [name for name in _asked(item) if name.endswith("_server")]
+            if servers:
+                item.add_marker(pytest.mark.xdist_group(servers[0]))
+            if servers or _uses_servers(item.module):
+                item.add_marker("real_clock")
+
+
+def _asked(item: pytest.Function) -> Sequence[str]:
+    """Return the fixtures that a test asks for; of a conformance test also the server that its partner needs."""
+    partner = item.callspec.params.get("partner") if hasattr(item, "callspec") else None
+    server = item.module.TABLE[partner].server if isinstance(partner, str) else ""
+    return [*item.fixturenames, *([server] if server else [])]
+
+
+@functools.cache
+def _uses_servers(module: ModuleType) -> bool:
+    names = (str(getattr(value, "__module__", "") or getattr(value, "__name__", "")) for value in vars(module).values())
+    return any(name.startswith(("tests.servers", "tests.stands")) for name in names)
 
 
 # --- servers, one of each for all tests; what they are made of takes long to import ------------------------------
