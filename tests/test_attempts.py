@@ -138,6 +138,7 @@ sys.exit(75 if len(before) < 2 else 0)
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_program_that_asks_for_later_is_run_again_within_one_run(place: Place) -> None:
     place.command("flaky", FLAKY, more="retry: {times: 3, delay: 1s, backoff: 1}\n")
     place.run("run", "flaky")

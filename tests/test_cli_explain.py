@@ -127,6 +127,7 @@ def test_each_planned_record_knows_the_tick_before(week: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_run_of_what_was_not_committed_says_so(place: Place) -> None:
     place.write(".gitignore", ".connrunner\n")
     place.command("hello", "pass")

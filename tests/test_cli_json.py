@@ -221,6 +221,7 @@ def test_what_a_tick_seldom_says() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_comes_of_a_run_that_is_asked_for(lived: Place) -> None:
     _, out, _ = typed(lived, "run", "program", "--format", "json")
     assert complaints("run", json.loads(out)) == []

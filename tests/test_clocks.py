@@ -79,6 +79,7 @@ def test_a_crontab_is_written_and_mended(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.real_clock  # systemd starts no library of others
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("odd", [False, True])
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, odd: bool) -> None:
@@ -96,6 +97,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, odd: bool) -
 
 
 @pytest.mark.slow
+@pytest.mark.real_clock  # systemd starts no library of others
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd_finds_a_mistake_in_a_unit(tmp_path: Path) -> None:
     """The judge of the test above is awake."""

@@ -241,7 +241,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("settle", [True, False])
+@pytest.mark.parametrize("settle", [True, pytest.param(False, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_the_cache_never_changes_an_answer(
     folder: Path, cache: Path, request: pytest.FixtureRequest, settle: bool, change: Callable[[Path], object]

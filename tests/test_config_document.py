@@ -192,6 +192,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("content", BOMBS.values(), ids=BOMBS.keys())
+@pytest.mark.thorough
 def test_a_hostile_file_costs_little(content: bytes) -> None:
     read = parse(content, "x")
     assert 1 <= len(read.problems) <= document.MAX_PROBLEMS + 1
@@ -219,7 +220,7 @@ def test_parts_are_counted_exactly(items: int) -> None:
 YAML_ISH = st.text(st.sampled_from("ab01 \t\n:-?[]{}#&*!|>'\"%@`,<.~\\é\u2028\ufeff\x00=yn"), max_size=60)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50, long=7500), deadline=None)
 @given(
     st.one_of(
         YAML_ISH.map(str.encode),
@@ -243,7 +244,7 @@ def test_no_content_raises(content: bytes) -> None:
         assert problem.code != "invalid"
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(30, long=5000), deadline=None)
 @given(YAML_ISH)
 def test_both_parsers_agree(text: str) -> None:
     """The parser in Python stands in where PyYAML has no libyaml: what it accepts must mean the same."""
@@ -282,7 +283,7 @@ class Quoting(yaml.SafeDumper):
 Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(25, long=4000), deadline=None)
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=3), TREES, min_size=1, max_size=4), st.booleans())
 def test_what_another_program_writes_is_read_back(tree: dict[str, Any], flow: bool) -> None:
     text = yaml.dump(tree, Dumper=Quoting, default_flow_style=flow, allow_unicode=False, width=1000)

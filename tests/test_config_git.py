@@ -372,6 +372,7 @@ def reads_that_mix(repo: Repository, cache: Path, *, reads: int, files: int) -> 
     return bad
 
 
+@pytest.mark.thorough
 def test_no_read_mixes_two_commits(repo: Repository, cache: Path) -> None:
     assert reads_that_mix(repo, cache, reads=50, files=20) == 0
 

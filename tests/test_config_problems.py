@@ -6,7 +6,9 @@ says which. NAME.problems holds what must be said about it: `line:column: messag
 
 from __future__ import annotations
 
+import functools
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,14 @@ def problems_of(folder: Path) -> tuple[Problem, ...]:
         return error.problems
 
 
-def said_about(folder: Path, case: Path) -> list[Problem]:
+@functools.cache
+def said_about(case: Path) -> list[Problem]:
     """Return every problem of the workspace with *case* in it; the rest of the workspace has none."""
-    shutil.copytree(CASES / "workspace", folder, dirs_exist_ok=True)
     place = PLACES[case.name.partition("-")[0]]
-    (folder / place).write_bytes(case.read_bytes())
-    problems = problems_of(folder)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(CASES / "workspace", folder, dirs_exist_ok=True)
+        (Path(folder) / place).write_bytes(case.read_bytes())
+        problems = problems_of(Path(folder))
     about_case = [problem for problem in problems if problem.path == place]
     if place != "profile.yaml":  # the sound connections need the sound profile
         assert list(problems) == about_case
@@ -44,15 +48,15 @@ def said_about(folder: Path, case: Path) -> list[Problem]:
 
 
 @pytest.mark.parametrize("case", sorted((CASES / "invalid").glob("*.yaml")), ids=lambda case: case.stem)
-def test_each_mistake_is_explained_at_its_place(case: Path, tmp_path: Path) -> None:
-    problems = said_about(tmp_path, case)
+def test_each_mistake_is_explained_at_its_place(case: Path) -> None:
+    problems = said_about(case)
     lines = [str(problem).split(":", 1)[1] for problem in problems]
     assert lines == case.with_suffix(".problems").read_text().splitlines()
 
 
 @pytest.mark.parametrize("case", sorted((CASES / "invalid").glob("*.yaml")), ids=lambda case: case.stem)
-def test_nothing_that_looks_like_a_secret_is_shown(case: Path, tmp_path: Path) -> None:
-    for problem in said_about(tmp_path, case):
+def test_nothing_that_looks_like_a_secret_is_shown(case: Path) -> None:
+    for problem in said_about(case):
         assert "hunter" not in f"{problem} {problem.source}"
         assert problem.code != "invalid"
 

@@ -253,7 +253,7 @@ RULES = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(12, long=7500), deadline=None)
 @given(
     st.fixed_dictionaries(
         {"type": KINDS_OF_SCHEDULE},

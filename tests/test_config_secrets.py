@@ -120,7 +120,7 @@ def test_without_secrets_nothing_changes() -> None:
     assert Masker([""]).mask("text") == "text"
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(25, long=4000), deadline=None)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=8, max_size=30),
     st.binary(max_size=5),

@@ -127,6 +127,7 @@ STATES = [
 
 
 @pytest.mark.parametrize(("said", "state"), STATES)
+@pytest.mark.thorough
 def test_every_kind_of_state(said: str, state: Any, home: Home) -> None:
     fetched = home.fetch(f"record({{'state': state}}); {said}", mark=kept("before"))
     assert rows(fetched) == [{"state": "before"}]
@@ -144,6 +145,7 @@ MODES = [
 
 
 @pytest.mark.parametrize(("stream", "cursor", "mode", "field"), MODES)
+@pytest.mark.thorough
 def test_how_a_stream_is_read(stream: str, cursor: str, mode: str, field: list[str], home: Home) -> None:
     more = {"cursor": cursor} if cursor else {}
     source = "record({'catalog': json.load(open(args.catalog)), 'state': state}, 'STREAM'); saw(1)"
@@ -197,6 +199,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("code", "message", "reason", "waiting_helps"), FAILURES)
+@pytest.mark.thorough
 def test_failures(code: str, message: str, reason: str, waiting_helps: bool, home: Home) -> None:
     with pytest.raises(RunError) as caught:
         home.fetch(code)
@@ -246,6 +249,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("line", ODD)
+@pytest.mark.thorough
 def test_however_a_record_is_written(line: str, home: Home) -> None:
     assert rows(home.fetch(f"print({line!r})")) == [{"id": 1}]
 

@@ -349,6 +349,7 @@ def test_sigterm_to_the_worker_ends_the_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_hundred_megabytes(tmp_path: Path, log: Log) -> None:
     script = "import sys; line = 'x' * 79 + '\\n'; [sys.stdout.write(line * 1000) for _ in range(1250)]; print('end')"
     result = run(PYTHON, "-c", script, at=tmp_path, log=log)

@@ -98,6 +98,7 @@ def run(place: Place, name: str, code: int = 0) -> dict[str, int]:
     return {key: number for key, number in json.loads(done.out)["counts"].items() if number}
 
 
+@pytest.mark.thorough
 def test_an_api_is_read_from_where_the_last_run_came_to(shop: Place, partner: Partner) -> None:
     partner.people = [
         {"id": "1", "name": "Ann", "age": "30", "changed": "2026-11-20T00:00:00Z"},
@@ -157,6 +158,7 @@ def test_a_reset_begins_at_the_beginning(shop: Place, partner: Partner) -> None:
     assert "since" not in partner.asked[-1]
 
 
+@pytest.mark.thorough
 def test_a_broken_expectation_leaves_everything_as_it_was(shop: Place) -> None:
     shop.write("in/a.csv", "id,age\n1,30\n2,x\n3,y\n")
     shop.write(

@@ -184,6 +184,7 @@ def test_what_was_installed_is_found_and_runs(programs: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_which_program_is_meant(programs: Path) -> None:
     def found(name: str) -> str:
         return environments.program(TINY, name, programs, connection="people").name
@@ -202,6 +203,7 @@ def test_a_package_whose_only_program_has_another_name(fake: str, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_installing_again_changes_nothing(programs: Path) -> None:
     before = (programs / TINY.folder / "installed.json").stat()
     log = Log()
@@ -334,6 +336,7 @@ def use(programs: Path, workspace: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_list_shows_what_is_there(programs: Path, workspace: Path) -> None:
     use(programs, workspace)
     (programs / "tap-old-0123456789").mkdir(exist_ok=True)

@@ -497,6 +497,7 @@ def test_records_keep_their_digits_and_their_hostile_texts(server: Server, run: 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_answer_larger_than_memory(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "LARGEST_JSON", 1_000_000)
     bomb = gzip.compress(b"[" + b" " * 50_000_000 + b"]")

@@ -66,6 +66,7 @@ def test_it_imports_from_where_it_was_and_exports(place: Place, installed: dict[
     assert [row["id"] for row in rows] == list("abcdef")
 
 
+@pytest.mark.thorough
 def test_its_settings_are_validated(place: Place, installed: dict[str, str]) -> None:
     place.write("connections/letters.yaml", IMPORT.replace("letters: 3", "lettres: 3"))
 

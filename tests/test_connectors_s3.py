@@ -14,11 +14,10 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from moto.s3.models import S3Backend
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, s3
 from connrunner.connectors.s3 import bucket as s3_bucket
@@ -43,6 +42,9 @@ from tests.servers.s3 import (
     there,
     well,
 )
+
+if TYPE_CHECKING:
+    from moto.s3.models import S3Backend
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 UNKNOWN: Known = lambda _name, _size, _stamp: False  # noqa: E731
@@ -225,6 +227,7 @@ fits_part = s3._fits_part
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_listing_of_several_pages(objects: S3Backend, faulty: Faulty, context: RunContext) -> None:
     for number in range(1, 2_002):
         objects.put_object("drop", f"in/{number:05}.csv", b"")

@@ -206,6 +206,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(("line", "row"), ODD)
+@pytest.mark.thorough
 def test_however_a_record_is_written(line: str, row: Any, home: Home) -> None:
     fetched = home.fetch(f"sys.stdout.write({line!r} + '\\n')")
     assert rows(fetched) == [row]
@@ -227,6 +228,7 @@ def test_however_a_record_is_written(line: str, row: Any, home: Home) -> None:
         '{"type": "BATCH", "stream": "people", "manifest"',
     ],
 )
+@pytest.mark.thorough
 def test_a_broken_message_fails_the_run_for_rows_may_be_lost(line: str, home: Home) -> None:
     with pytest.raises(RunError, match=r"program\.py printed a broken message in line 2 of its output") as caught:
         home.fetch(f"record({{'id': 0}}); print({line!r}); record({{'id': 2}})")
@@ -391,6 +393,7 @@ def test_batches_elsewhere_stay_there(home: Home) -> None:
         ({"encoding": {"format": "jsonl"}, "manifest": ["file:///dev/zero"]}, "there is no file /dev/zero"),
     ],
 )
+@pytest.mark.thorough
 def test_batches_that_cannot_be_read(message: Mapping[str, Any], said: str, home: Home) -> None:
     with pytest.raises(RunError, match=said) as caught:
         home.fetch(f"say('BATCH', stream='people', **{message!r})")

@@ -147,7 +147,8 @@ def everything(mark: str) -> Workspace:
         digest=DaysOfWeek(days=(0,), time=time(7, int(mark)), timezone="UTC"), limit=int(mark),
     )  # fmt: skip
     mail = Mail(server=f"server{mark}", sender=f"from{mark}@x", username=f"user{mark}", password=f"secret{mark}")
-    there = workspace(team=team, **{f"only{mark}": Target(name=f"only{mark}", to=("a@x",))})
+    targets = {"team": team, f"only{mark}": Target(name=f"only{mark}", to=("a@x",))}
+    there = replace(workspace(), targets=targets)
     return replace(there, timezone=mark, state=f"state{mark}", mail=mail, profile_document={"properties": mark})
 
 

@@ -236,7 +236,7 @@ def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, 
 
 # --- what each record says -------------------------------------------------------------------------------------------
 
-FACTS = {"at": instant.parse(t("18T06:01")), "commit": "c0", "before": instant.parse(t("18T05:59"))}
+FACTS: dict[str, Any] = {"at": instant.parse(t("18T06:01")), "commit": "c0", "before": instant.parse(t("18T05:59"))}
 SIX = instant.parse(t("18T06:00"))
 SAYS = [
     # a record, and what it says

@@ -51,7 +51,7 @@ def event(**more: str) -> CalendarEvent:
     return CalendarEvent(start=AT, end=AT + timedelta(hours=1), changed_at=AT, **facts)  # type: ignore[arg-type]
 
 
-@settings(max_examples=40)
+@settings(max_examples=10)
 @given(some.text(max_size=300), some.text(min_size=1, max_size=300))
 def test_a_calendar_says_what_it_was_told(description: str, summary: str) -> None:
     page = format_calendar("My, title", [event(description=description, summary=summary)], product="-//x//EN").encode()

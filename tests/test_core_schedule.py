@@ -432,6 +432,7 @@ def month_days(year: int, month: int) -> range:
 
 
 @pytest.mark.parametrize(("schedule", "days"), WALL_GAPS)
+@pytest.mark.thorough
 def test_the_longest_gap_on_the_calendar(schedule: Schedule, days: int) -> None:
     dates = named_dates(schedule, range(1999, 2405))  # the calendar repeats after 400 years
     assert max(later - day for day, later in pairwise(dates)) == days * DAY

@@ -318,7 +318,7 @@ def span(start: int, hours: int) -> dict[str, str]:
     return {"from": begin.isoformat(timespec="minutes"), "to": (begin + hours * HOUR).isoformat(timespec="minutes")}
 
 
-@settings(deadline=None, max_examples=examples(6))
+@settings(deadline=None, max_examples=examples(2, long=300))
 @given(
     zone=st.sampled_from([AMS, "America/Nuuk", "Australia/Lord_Howe"]),
     line=st.sampled_from(["*/30 * * * *", "30 2 * * *", "0 6 * * 1,7"]),

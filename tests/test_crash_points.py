@@ -19,7 +19,11 @@ from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
 from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.real_clock,  # strace counts calls that libfaketime makes too
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills"),
+]
 
 EVERY_MINUTE = "{type: times_per_day, times: 1440}"
 DAILY = '{type: days_of_week, days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday], time: "06:00"}'
@@ -161,6 +165,7 @@ FEW = [
 
 
 @pytest.mark.parametrize(("name", "point"), FEW, ids=[str(point) for _, point in FEW])
+@pytest.mark.thorough
 def test_a_crash_where_it_hurts(tmp_path: Path, name: str, point: Point) -> None:
     struck, wrong = attempt(PLOTS[name], stage(PLOTS[name], tmp_path), point)
 

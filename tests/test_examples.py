@@ -223,6 +223,7 @@ def plain_expectation() -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_tick_runs_the_whole_workspace(tmp_path: Path) -> None:
     here = tmp_path / "workspace"
     init.create(here)

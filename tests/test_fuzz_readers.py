@@ -36,6 +36,7 @@ def test_every_target_is_fed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.thorough
 def test_a_reader_answers(tmp_path: Path, name: str) -> None:
     assert found(tmp_path, name, 40) == []
 

@@ -92,6 +92,7 @@ def test_bad_rows_are_told_with_line_field_and_reason_and_the_others_arrive(peop
     assert json.loads(people.run("profiles", "--format", "json").out)["profiles"] == 2
 
 
+@pytest.mark.thorough
 def test_a_file_that_did_not_change_is_skipped_and_its_refused_rows_are_offered_again(people: Place) -> None:
     people.write("in/a.csv", HEADER + "1,a@example.com,Ann,30\n2,b@example.com,Bob,thirty\n")
 
@@ -104,6 +105,7 @@ def test_a_file_that_did_not_change_is_skipped_and_its_refused_rows_are_offered_
     assert counts(mended) == {"read": 2, "checked": 2, "created": 1, "updated": 1}
 
 
+@pytest.mark.thorough
 def test_an_export_sends_what_changed(people: Place) -> None:
     people.write("in/a.csv", HEADER + "1,a@example.com,Ann,30\n2,b@example.com,Bob,31\n")
     run(people, "people")
@@ -119,6 +121,7 @@ def test_an_export_sends_what_changed(people: Place) -> None:
     assert counts(second) == {"read": 3, "checked": 3, "created": 1, "updated": 1, "unchanged": 1}
 
 
+@pytest.mark.thorough
 def test_an_export_that_cannot_be_delivered_is_sent_again(people: Place) -> None:
     people.write("in/a.csv", HEADER + "1,a@example.com,Ann,30\n")
     run(people, "people")
@@ -132,6 +135,7 @@ def test_an_export_that_cannot_be_delivered_is_sent_again(people: Place) -> None
     assert counts(sent) == {"read": 1, "checked": 1, "created": 1}
 
 
+@pytest.mark.thorough
 def test_a_dry_run_shows_the_counters_and_writes_nothing(people: Place) -> None:
     people.write("in/a.csv", HEADER + "1,a@example.com,Ann,30\n2,b@example.com,Bob,31\n")
     run(people, "people")
@@ -172,6 +176,7 @@ def test_profiles_are_counted_shown_and_written(people: Place) -> None:
     assert "aeg" in people.run("profiles", "--where", "aeg > 30", check=1).err
 
 
+@pytest.mark.thorough
 def test_a_run_that_reads_too_long_is_ended_and_changes_nothing(people: Place) -> None:
     more = IMPORT.replace("schedule:", "timeout: 1s\nschedule:")
     people.write("connections/people.yaml", more)

@@ -130,6 +130,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(place: Place, monkeypatch: p
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_tick_tells_people_and_channels_and_tries_again_what_failed(place: Place, hook: Receiver) -> None:
     place.write("notifications/ops.yaml", "email: [a@example.com]\napprise: [env:HOOK, env:GONE]\n")
     place.command("crm", "raise SystemExit('no file')", more="notify: [{to: ops, when: failure}]\n")

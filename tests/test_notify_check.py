@@ -119,6 +119,7 @@ CASES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("files", "problems"), CASES)
+@pytest.mark.thorough
 def test_problems_have_a_place_and_a_remedy(tmp_path: Path, files: dict[str, str], problems: list[str]) -> None:
     for name in ("notifications/data-team.yaml", "connections/crm.yaml"):
         (tmp_path / name).parent.mkdir()

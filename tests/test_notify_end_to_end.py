@@ -33,6 +33,7 @@ def ticked(place: Place, at: str) -> tuple[list[dict[str, object]], dict[str, Em
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_failure_an_outage_a_recovery_and_a_digest(place: Place) -> None:
     place.write(
         "connrunner.yaml",

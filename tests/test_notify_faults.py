@@ -109,6 +109,7 @@ def test_everybody_is_told_once(days: Days) -> None:
     assert days.told == ONCE
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_down_for_two_days(days: Days) -> None:
     days.wire.down()
     days.go_on(until=lambda: days.now - days.began > 2 * DAY)

@@ -255,6 +255,7 @@ class Story:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_mails_of_a_fortnight(tmp_path: Path) -> None:
     (folder := tmp_path / "workspace").mkdir()
     pending: list[PendingNotice] = []

@@ -38,6 +38,7 @@ def test_an_unknown_language_keeps_no_mail_back(tag: str) -> None:
     assert isinstance(language_of(tag), NeutralLanguage)
 
 
+@pytest.mark.thorough
 def test_every_language_that_babel_knows_can_be_written() -> None:
     from babel.localedata import locale_identifiers
 

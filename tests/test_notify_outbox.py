@@ -242,6 +242,7 @@ def test_who_is_not_reached_before_the_deadline_stays_due(box: Box, monkeypatch:
     ]
 
 
+@pytest.mark.thorough
 def test_a_thousand_notices_are_taken_a_hundred_at_a_time(box: Box) -> None:
     done = box.deliver(*(pending("a@x.example", number=number) for number in range(1000)))
     assert len(done) == 100

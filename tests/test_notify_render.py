@@ -218,6 +218,7 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("outcome", Outcome)
 @pytest.mark.parametrize("rejects", [0, 1, 14])
+@pytest.mark.thorough
 def test_the_html_part_is_well_formed_and_loads_nothing(tmp_path: Path, outcome: Outcome, rejects: int) -> None:
     sees = seen(tmp_path, changed_run(RUN, outcome=outcome), rejects=rejects, next_run=START)
     (answer,) = here(tmp_path, sees, (HTML,))
@@ -522,17 +523,18 @@ def test_the_plain_mail_needs_no_more_than_the_least_of_a_run(tmp_path: Path) ->
 BOMBS = [
     ("\n{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", 2, "takes too long"),
     ("\n{{ 'a' * 10 ** 9 }}", 2, "needs too much memory"),
-    ("\n{% set x = 10 ** (run.number * 10 ** 9) %}", 2, "takes too long"),
+    pytest.param("\n{% set x = 10 ** (run.number * 10 ** 9) %}", 2, "takes too long", marks=pytest.mark.thorough),
     ("\n{{ '%099999999999d' % run.number }}", 2, "memory"),
-    ("{{ lipsum(n=10 ** 7) }}", 1, "takes too long"),
+    pytest.param("{{ lipsum(n=10 ** 7) }}", 1, "takes too long", marks=pytest.mark.thorough),
     # One comparison in C, of two to the power of 40 steps: no exception comes through, only the kernel ends it.
-    (
+    pytest.param(
         """
 {% set ns = namespace(a=[1], b=[1]) %}
 {% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}
 {{ ns.a == ns.b }}""",
         1,
         "takes too long",
+        marks=pytest.mark.thorough,
     ),
 ]
 

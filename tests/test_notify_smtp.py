@@ -589,6 +589,7 @@ def handed_over(tmp_path: Path, notice: Notice, post: Post, *, sender: str, repl
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_hundred_people_and_one_who_is_refused(start: Start, tmp_path: Path) -> None:
     post = start()
     people = tuple(f'"Nº {number}, \\"the\\" Reader" <reader-{number}@münchen.example>' for number in range(200))

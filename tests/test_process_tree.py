@@ -16,7 +16,7 @@ import pytest
 
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, find_lock_holders
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.real_clock]  # its programs start without our settings
 
 SLEEP = "import time; print('ready', flush=True); time.sleep(60)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEP

@@ -112,6 +112,7 @@ def test_an_import_that_is_killed_at_any_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_store_that_is_open_elsewhere_is_left_alone(tmp_path: Path) -> None:
     """A run of another lane waits for its turn, and both imports are there afterwards."""
     shelf = Shelf(tmp_path)

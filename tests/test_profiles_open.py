@@ -386,6 +386,7 @@ def test_but_for_the_one_sign_that_does(tmp_path: Path) -> None:
     assert error_of(Shelf(folder)).code == "store-path"
 
 
+@pytest.mark.thorough
 def test_a_hundred_properties(shelf: Shelf) -> None:
     """More than the bits of one flag column."""
     names = [f"p{number}" for number in range(100)]

@@ -275,8 +275,9 @@ def parsed_alike(rows: Sequence[Row], work: Import) -> list[Row]:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(2, long=150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(works(), st.lists(ROWS, max_size=9)), min_size=1, max_size=3))
+@pytest.mark.thorough
 def test_an_import_does_what_plain_python_does(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[Import, list[Row]]]
 ) -> None:

@@ -72,6 +72,7 @@ def comparison(known: dict[str, dict[str, object]], text: str) -> dict[str, int]
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_eight_dated_files_one_by_one(shelf: Shelf) -> None:
     work = import_of(*COLUMNS)
     known: dict[str, dict[str, object]] = {}
@@ -89,6 +90,7 @@ def test_eight_dated_files_one_by_one(shelf: Shelf) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_eight_dated_files_at_once(shelf: Shelf) -> None:
     """A glob hands them over in the order of their names; the sum is the same as one by one."""
     texts = [text_of(rows) for rows in people()]

@@ -120,7 +120,7 @@ def test_a_text_that_is_no_identifier_keeps_its_blanks(ask: duckdb.DuckDBPyConne
     assert value_of(ask, T.TEXT, "", trim=False) is None
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(15, long=2500), deadline=None)
 @given(
     kind=st.sampled_from([T.INTEGER, T.DECIMAL, T.DATE, T.DATETIME, T.BOOLEAN, T.EMAIL]),
     text=st.text("0123456789-+.:TZtze@ /x", max_size=22),

@@ -22,6 +22,7 @@ HOURLY = """
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_night_with_a_blackout_and_without_ticks(place: Place) -> None:
     place.write("connrunner.yaml", 'version: 1\nblackout: [{dates: ["12-25"], reason: Christmas}]\n')
     place.command("often", "print('hello')", schedule=HOURLY, more="start_within: 30m\n")

@@ -242,7 +242,7 @@ def test_a_damaged_record_costs_only_itself(state: StateFolder, garbage: bytes) 
     assert (state.root / "journal.damaged").read_bytes() == garbage + b"\n"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(data=st.data())
 def test_no_flipped_bit_passes_for_a_record(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     state = StateFolder(tmp_path_factory.mktemp("state"))

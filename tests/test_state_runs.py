@@ -66,6 +66,7 @@ def _number(root: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_numbers_of_many_processes_at_once_differ(state: StateFolder) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         numbers = pool.map(_number, [state.root] * 200)

@@ -72,6 +72,7 @@ def test_a_running_program_is_stopped_with_its_counters_who_and_why(place: Place
     assert list(place.state.requests.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_waiting_run_is_taken_out_of_the_queue_and_recorded(place: Place) -> None:
     waiter = Waiter(place, "long")
     place.command("other", HELLO, schedule="{type: times_per_day, times: 1}")
@@ -148,6 +149,7 @@ def test_a_detached_wish_is_fulfilled_later(place: Place) -> None:
     assert [run["outcome"] for run in place.runs("long")] == ["stopped"]
 
 
+@pytest.mark.thorough
 def test_ctrl_c_stops_the_run_that_one_watches(place: Place) -> None:
     place.command("count", COUNTING)
     run = place.start("run", "count")
@@ -162,6 +164,7 @@ def test_ctrl_c_stops_the_run_that_one_watches(place: Place) -> None:
     assert ended["counts"]["created"] == 3
 
 
+@pytest.mark.thorough
 def test_a_wish_that_is_no_wish_is_set_aside(place: Place) -> None:
     place.command("hello", HELLO, schedule="{type: times_per_day, times: 1}")
     place.state.prepare()

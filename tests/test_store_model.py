@@ -92,7 +92,9 @@ def expected(profiles: dict[str, dict[str, Any]], rows: list[tuple[str, ...]], *
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(3, long=300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(files=FILES, create=st.booleans(), asks=st.booleans())
 def test_an_import_does_what_plain_dicts_do(
     tmp_path_factory: pytest.TempPathFactory, files: list[list[tuple[str, ...]]], create: bool, asks: bool

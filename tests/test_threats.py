@@ -362,6 +362,7 @@ def hostile(text: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_no_command_prints_what_moves_a_cursor(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     """Hostile words wherever people who may not push to the workspace can put them, and where those who may can."""
     quoted = json.dumps(ODD)
@@ -400,6 +401,7 @@ def test_no_command_prints_what_moves_a_cursor(place: Place, capfd: pytest.Captu
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_program_forges_no_record(place: Place) -> None:
     lines = "".join(f"print({json.dumps(record)!r}, flush=True)\n" for record in FORGED)
     forge = f"{lines}print('x\\r\\n' + {json.dumps(FORGED[1])!r}, flush=True)\nimport sys\nsys.exit(1)"

@@ -117,6 +117,7 @@ def test_missed_days_give_one_run_and_are_counted(place: Place) -> None:
     assert [(slot["result"], slot["missed_until"]) for slot in slots] == [("queued", "2026-11-22T06:00:00Z")]
 
 
+@pytest.mark.thorough
 def test_a_failing_program_fails_its_run_and_not_the_tick(place: Place) -> None:
     place.command(
         "bad", "import sys; print('no disk', file=sys.stderr); sys.exit(3)", schedule="{type: times_per_day, times: 1}"
@@ -132,6 +133,7 @@ def test_a_failing_program_fails_its_run_and_not_the_tick(place: Place) -> None:
     assert [run["outcome"] for run in place.runs("good")] == ["succeeded"]
 
 
+@pytest.mark.thorough
 def test_a_program_that_does_not_exist_has_a_run_and_a_remedy(place: Place) -> None:
     place.write("connections/gone.yaml", 'schedule: {type: manual}\ncommand: {run: ["no-such-program"]}\n')
 
@@ -184,6 +186,7 @@ def test_lanes_run_side_by_side(place: Place) -> None:
     assert [run["outcome"] for name in ("one", "two") for run in place.runs(name)] == ["succeeded"] * 2
 
 
+@pytest.mark.thorough
 def test_two_ticks_at_once_start_a_run_once(place: Place) -> None:
     """[P1] [P3] Eight ticks race for the same slot."""
     place.command("hello", "import time; print('hello'); time.sleep(0.3)", schedule="{type: times_per_day, times: 1}")
@@ -244,6 +247,7 @@ def _children_of(process: int) -> list[int]:
     return [int(line) for line in found.split()]
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_killed_fails_its_run(place: Place) -> None:
     waiter = Waiter(place, "long")
     tick = place.start("tick")
@@ -281,6 +285,7 @@ def test_a_run_that_takes_too_long_is_ended(place: Place) -> None:
     assert (run["outcome"], run["code"]) == ("failed", "timeout")
 
 
+@pytest.mark.thorough
 def test_a_broken_file_stops_only_its_own_connection(place: Place) -> None:
     """[R8] [P7] It keeps its promise, its slots are recorded as skipped, and somebody is told once for each content."""
     place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: ops@example.com, when: failure}]}\n")
@@ -306,6 +311,7 @@ def test_a_broken_file_stops_only_its_own_connection(place: Place) -> None:
     assert place.runs("broken")[0]["run"] == 3
 
 
+@pytest.mark.thorough
 def test_switched_off_while_it_waits(place: Place) -> None:
     waiter = Waiter(place, "long")
     place.command("other", HELLO, schedule="{type: times_per_day, times: 1}")
@@ -510,6 +516,7 @@ def test_a_run_now_does_not_make_ticks_blind_to_new_files(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("settled")
+@pytest.mark.thorough
 def test_a_file_that_appears_while_a_run_works_is_planned_by_the_next_tick(place: Place) -> None:
     waiter = Waiter(place, "long")
 
@@ -528,6 +535,7 @@ def test_a_file_that_appears_while_a_run_works_is_planned_by_the_next_tick(place
     assert [run["run"] for run in place.runs("new")] == [1]
 
 
+@pytest.mark.thorough
 def test_run_now_waits_behind_what_runs(place: Place) -> None:
     waiter = Waiter(place, "long")
     place.command("hello", HELLO)

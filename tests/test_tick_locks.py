@@ -37,6 +37,7 @@ LONG = pytest.mark.long
     "take_away", [delete, pytest.param(replace, marks=LONG), pytest.param(delete_folder, marks=LONG)]
 )
 @pytest.mark.parametrize("killed", [False, True], ids=["both live", "its tick was killed"])
+@pytest.mark.thorough
 def test_locks_that_are_taken_away_let_no_second_run_start(
     place: Place, take_away: Callable[[Place], None], killed: bool
 ) -> None:

@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moto.moto_api._internal.models import moto_api_backend
-from moto.s3.models import S3Backend, s3_backends
-from moto.server import ThreadedMotoServer
+if TYPE_CHECKING:
+    from moto.s3.models import S3Backend
 
 ACCOUNT = "123456789012"
 KEYS = {"access_key_id": "AKIDEXAMPLE00001", "secret_access_key": "a-secret-of-the-test"}
@@ -22,6 +21,8 @@ KEYS = {"access_key_id": "AKIDEXAMPLE00001", "secret_access_key": "a-secret-of-t
 @contextmanager
 def running() -> Iterator[Faulty]:
     """Run the server, and before it the one that fails when it is told to."""
+    from moto.server import ThreadedMotoServer
+
     behind = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     behind.start()
     with Faulty(behind.get_host_and_port()) as server:
@@ -35,6 +36,9 @@ def running() -> Iterator[Faulty]:
 
 def empty() -> S3Backend:
     """Return the server's side of the wire, with an empty bucket `drop`."""
+    from moto.moto_api._internal.models import moto_api_backend
+    from moto.s3.models import s3_backends
+
     moto_api_backend.reset()
     backend: S3Backend = s3_backends[ACCOUNT]["aws"]
     backend.create_bucket("drop", "us-east-1")

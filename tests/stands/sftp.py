@@ -52,7 +52,7 @@ class Here:
         monkeypatch.setattr(sftp_server, "BLOCK", 1024)  # so that a file has a middle
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "SILENCE", 0.2)
+        monkeypatch.setattr(session, "SILENCE", 2)
 
     def trouble(self, kind: Kind, times: int) -> None:
         blocks: dict[Files, int] = {}
