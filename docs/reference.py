@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from connrunner.config.reference import Key, load, sections, shown, titles
+from connrunner.config.reference import Key, as_yaml, load_schemas, sections, titles
 from connrunner.core import codes
 
 FOLDER = Path(__file__).parent
@@ -39,7 +39,7 @@ offset; numbers are numbers, and `{{ run.refused | number }}` writes one in the 
 
 def page() -> str:
     """Return the whole page."""
-    schemas = load()
+    schemas = load_schemas()
     parts = [HEAD]
     by_title = {title: file for file, title in titles(schemas).items()}
     title = ""
@@ -69,7 +69,7 @@ def mail_page() -> str:
                 values[path] = value
     for path, words in VARIABLES.items():
         value = values[path]
-        example = "" if isinstance(value, dict | list) else f"`{shown(value)}`" if value not in (None, "") else ""
+        example = "" if isinstance(value, dict | list) else f"`{as_yaml(value)}`" if value not in (None, "") else ""
         parts.append(f"| `{path}` | {words} | {example.replace('|', chr(92) + '|')} |\n")
     return "".join(parts)
 

@@ -109,7 +109,8 @@ class Place:
 
     def runs(self, name: str) -> list[dict[str, Any]]:
         """Return the ended runs of *name*, newest first."""
-        return json.loads(self.run("runs", name, "--format", "json").out)
+        ended: list[dict[str, Any]] = json.loads(self.run("runs", name, "--format", "json").out)
+        return ended
 
     def journal(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.state.journal.read_text().splitlines()]

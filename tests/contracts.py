@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
@@ -16,15 +18,16 @@ class OnlyContract(Contract):
 
     type_name = "only"
 
-    source_modules = fields.ListField(subfield=fields.StringField())
-    allowed_modules = fields.ListField(subfield=fields.StringField())
-    except_modules = fields.ListField(subfield=fields.StringField(), required=False)
+    # The base class puts the values of pyproject.toml in the place of the fields.
+    source_modules: Any = fields.ListField(subfield=fields.StringField())
+    allowed_modules: Any = fields.ListField(subfield=fields.StringField())
+    except_modules: Any = fields.ListField(subfield=fields.StringField(), required=False)
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Return the imports that are not allowed, with their lines."""
-        allowed, left_out = set(self.allowed_modules), set(self.except_modules or ())  # type: ignore[call-overload]
+        allowed, left_out = set(self.allowed_modules), set(self.except_modules or ())
         found = []
-        for root in self.source_modules:  # type: ignore[attr-defined]
+        for root in self.source_modules:
             for module in sorted({root, *graph.find_descendants(root)} - left_out):
                 for imported in sorted(graph.find_modules_directly_imported_by(module)):
                     package = imported.partition(".")[0]

@@ -50,8 +50,8 @@ def environment(version: str, python: Path) -> Path | None:
         and _output([str(inside), "-c", _VERSION], 20)
     ):
         return inside
-    pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f"{ROOT}[dev]"]
-    for command in ([python, "-m", "venv", "--clear", folder], pip):
+    pip = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--editable", f"{ROOT}[dev]"]
+    for command in ([str(python), "-m", "venv", "--clear", str(folder)], pip):
         if subprocess.run(command, check=False).returncode:
             return None
     ready.touch()
@@ -73,7 +73,7 @@ def main(versions: Sequence[str], jobs: str) -> int:
             results.append((full, "FAILED: its packages cannot be installed", False))
             continue
         began = time.monotonic()
-        tests = [inside, "-m", "pytest", "--numprocesses", jobs, "-m", "not long and not thorough"]
+        tests = [str(inside), "-m", "pytest", "--numprocesses", jobs, "-m", "not long and not thorough"]
         passed = subprocess.run(tests, cwd=ROOT, check=False).returncode == 0
         results.append((full, f"{'passed' if passed else 'FAILED'} in {time.monotonic() - began:.0f} s", passed))
     _say("\n=== Pythons\n")

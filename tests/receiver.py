@@ -32,7 +32,7 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def wait(self, count: int, seconds: float = 20) -> list[Got]:
+    def wait(self, count: int, seconds: float = 120) -> list[Got]:
         """Return what came in, when it is *count* requests."""
         with self.came:
             assert self.came.wait_for(lambda: len(self.got) >= count, seconds), self.got
@@ -51,7 +51,7 @@ def receiving() -> Iterator[Receiver]:
                 receiver.got.append(Got(self.command, self.path, body))
                 receiver.came.notify_all()
             if receiver.hold is not None:
-                receiver.hold.wait(30)
+                receiver.hold.wait()
             self.send_response(receiver.status)
             self.send_header("content-length", "0")
             self.end_headers()

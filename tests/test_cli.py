@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from connrunner import cli
+from connrunner.answers.run_summary import describe_counts
 from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
@@ -272,8 +275,64 @@ def test_a_cell_moves_no_cursor() -> None:
 
 
 def test_counters_name_what_is_not_zero() -> None:
-    assert text.counters(Counts(read=1200, skipped=200, checked=1000, created=990, consent_blocked=10)) == (
+    assert describe_counts(Counts(read=1200, skipped=200, checked=1000, created=990, consent_blocked=10)) == (
         "1,200 read, 200 skipped, 1,000 checked, 990 created, 10 consent blocked"
     )
-    assert text.counters(Counts(read=3, checked=3, created=3)) == "3 read, 3 created"
-    assert text.counters(Counts()) == ""
+    assert describe_counts(Counts(read=3, checked=3, created=3)) == "3 read, 3 created"
+    assert describe_counts(Counts()) == ""
+
+
+# Each cell, and how many columns of a terminal it takes.
+WIDTHS = [
+    ("plain", 5),
+    ("漢字", 4),
+    ("ﾊﾝｶｸ", 4),  # half-width katakana
+    ("👍", 2),
+    ("👩🏽", 2),  # with a colour of skin
+    ("🇳🇱", 2),  # a flag: two letters that are one sign
+    ("e\u0301", 1),  # an accent of its own
+    ("नमस्ते", 4),
+    ("สวัสดี", 4),  # vowels above the letters
+    ("☃\ufe0f", 2),  # drawn as an emoji
+    ("", 0),
+]
+
+
+@pytest.mark.parametrize(("cell", "width"), WIDTHS, ids=[ascii(cell) for cell, _ in WIDTHS])
+def test_columns_line_up_behind_wide_characters(cell: str, width: int) -> None:
+    first, second = text.table(("A", "B"), [[cell, "x"]]).splitlines()
+
+    assert text.display_width(cell) == width
+    assert first == "A".ljust(max(width, 1)) + "  B"
+    assert second == cell + " " * max(1 - width, 0) + "  x"
+
+
+def test_a_column_that_is_set_to_the_right_counts_columns() -> None:
+    lines = text.table(("Rows", "B"), [["漢", "x"], ["1,200", "y"]], right={0}).splitlines()
+
+    assert lines == [" ROWS  B", "   漢  x", "1,200  y"]
+
+
+# A text for the last column, which has 24 columns, and its lines.
+WRAPPED = [
+    ("漢字漢字漢字漢字漢字漢字漢字", ["漢字漢字漢字漢字漢字漢字", "漢字"]),
+    ("カード番号 1234 は 使えません のです", ["カード番号 1234 は", "使えません のです"]),
+    ("e\u0301" * 24 + " f", ["e\u0301" * 24, "f"]),
+    ("👍" * 13, ["👍" * 12, "👍"]),
+    ("well-known-things-are-not broken", ["well-known-things-are-not"[:24], "t broken"]),
+]
+
+
+@pytest.mark.parametrize(("words", "lines"), WRAPPED, ids=[ascii(words)[:20] for words, _ in WRAPPED])
+def test_the_last_column_wraps_by_columns(words: str, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "terminal_width", lambda: 10)
+
+    _, *found = text.table(("A", "B"), [["x", words]]).splitlines()
+
+    assert found == [f"x  {lines[0]}", *(f"   {line}" for line in lines[1:])]
+    assert all(text.display_width(line) <= 3 + text.NARROWEST for line in found)
+
+
+def test_a_table_of_ascii_does_not_load_the_widths_of_the_others() -> None:
+    code = "import sys; from connrunner.cli import text; text.table(('A',), [['x y']]); print('wcwidth' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

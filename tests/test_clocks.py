@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connrunner.clocks import TickCall, cron, kubernetes, systemd
+from connrunner.clocks import TickCall, crontab, kubernetes, systemd
 from tests.conftest import Place
 
 PLAIN = TickCall(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
@@ -25,7 +25,7 @@ ODD = TickCall(
 
 
 def test_the_line_of_a_crontab() -> None:
-    assert cron.line(PLAIN) == "* * * * * /opt/connrunner/bin/connrunner tick --workspace /srv/crm >/dev/null"
+    assert crontab.line(PLAIN) == "* * * * * /opt/connrunner/bin/connrunner tick --workspace /srv/crm >/dev/null"
 
 
 def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
     environment = tmp_path / "the env"
     environment.write_text("SECRET=known\n")
     call = TickCall(program=program, workspace=ODD.workspace, state=ODD.state, environment=environment)
-    command = cron.line(call).removeprefix("* * * * * ").replace(r"\%", "%")
+    command = crontab.line(call).removeprefix("* * * * * ").replace(r"\%", "%")
 
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
 
@@ -45,14 +45,14 @@ def test_a_shell_reads_from_the_crontab_what_was_meant(tmp_path: Path) -> None:
 
 def test_only_our_own_line_of_a_crontab_changes() -> None:
     others = "MAILTO=ops@example.com\n5 4 * * * backup\n"
-    once = cron.with_line(others, PLAIN)
+    once = crontab.with_line(others, PLAIN)
     moved = TickCall(program=Path("/usr/bin/connrunner"), workspace=PLAIN.workspace)
 
-    assert cron.with_line(once, PLAIN) == once
-    assert cron.with_line(once, moved).count("connrunner tick for") == 1
-    assert "/usr/bin/connrunner" in cron.with_line(once, moved)
-    assert cron.with_line(once, ODD).count("connrunner tick for") == 2
-    assert cron.without_line(once, PLAIN) == others
+    assert crontab.with_line(once, PLAIN) == once
+    assert crontab.with_line(once, moved).count("connrunner tick for") == 1
+    assert "/usr/bin/connrunner" in crontab.with_line(once, moved)
+    assert crontab.with_line(once, ODD).count("connrunner tick for") == 2
+    assert crontab.without_line(once, PLAIN) == others
 
 
 @pytest.mark.slow

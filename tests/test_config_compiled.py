@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were read, parsed and checked, in the order of the work."""
     done: list[str] = []
 
@@ -47,9 +47,9 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         return call
 
-    monkeypatch.setattr(workspace_file, "read", counted("read", workspace_file.read))
+    monkeypatch.setattr(workspace_file, "read_workspace_file", counted("read", workspace_file.read_workspace_file))
     monkeypatch.setattr(document, "parse", counted("parse", document.parse))
-    monkeypatch.setattr(schema, "findings", counted("check", schema.findings))
+    monkeypatch.setattr(schema, "check_schema", counted("check", schema.check_schema))
     return done
 
 
@@ -57,7 +57,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is old enough for its stamp to be trusted."""
     now = time.time_ns
-    monkeypatch.setattr(version.time, "time_ns", lambda: now() + 10 * version.RACY_NS)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + 10 * version.RACY_NS)
 
 
 def did(work: list[str]) -> dict[str, int]:
@@ -80,11 +80,20 @@ def test_an_unchanged_workspace_costs_nothing(folder: Path, cache: Path, work: l
     assert sorted(path.name for path in cache.iterdir()) == ["version", "workspace"]
 
 
-def test_a_young_file_is_read_again_but_not_parsed_again(folder: Path, cache: Path, work: list[str]) -> None:
+def test_a_young_file_is_read_again_but_not_parsed_again(
+    folder: Path, cache: Path, work: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = [stamp for path, stamp in stamps.stamps(folder).items() if path.endswith(".yaml")]
+    monkeypatch.setattr(time, "time_ns", lambda: min(changed) + version.RACY_NS)
     load(folder, cache=cache)
     did(work)
     load(folder, cache=cache)
     assert did(work) == {"read": FILES}
+    monkeypatch.setattr(time, "time_ns", lambda: max(changed) + version.RACY_NS + 1)
+    load(folder, cache=cache)
+    assert did(work) == {"read": FILES}
+    load(folder, cache=cache)
+    assert did(work) == {}
 
 
 PATH = "connections/members.yaml"
@@ -108,11 +117,21 @@ def _copy_with_times(path: Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+def _rename_over_with_old_times(path: Path) -> None:
+    _rename_over(path)
+    os.utime(path, ns=(0, 0))
+
+
+def _rename_over_with_the_same(path: Path) -> None:
+    _rename_over(path)
+    path.write_bytes((SOUND / PATH).read_bytes())
+
+
 EDITS = {
     "in place": _write_in_place,
     "rename": _rename_over,
     "cp -p": _copy_with_times,
-    "rename with old times": lambda path: (_rename_over(path), os.utime(path, ns=(0, 0))),
+    "rename with old times": _rename_over_with_old_times,
 }
 
 
@@ -137,7 +156,7 @@ def test_every_kind_of_edit_is_seen(folder: Path, cache: Path, work: list[str], 
     [
         lambda path: path.chmod(0o600),
         lambda path: path.touch(),
-        lambda path: (_rename_over(path), path.write_bytes((SOUND / PATH).read_bytes())),
+        _rename_over_with_the_same,
     ],
 )
 def test_a_false_alarm_is_only_read(
@@ -192,6 +211,11 @@ def _break(folder: Path, path: str, text: str = "x") -> None:
     (folder / path).write_text(text)
 
 
+def _fifo_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a connection breaks": lambda folder: _break(folder, "connections/members.yaml"),
     "a connection goes": lambda folder: (folder / "connections/members.yaml").unlink(),
@@ -208,7 +232,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "a default target goes": lambda folder: _break(
         folder, "connrunner.yaml", "version: 1\ndefaults: {notify: [{to: x, when: always}]}"
     ),
-    "a file cannot be read": lambda folder: ((folder / PATH).unlink(), os.mkfifo(folder / PATH)),
+    "a file cannot be read": lambda folder: _fifo_instead(folder / PATH),
     "two connections change places": lambda folder: (
         (folder / "connections/shell.yaml").rename(folder / "connections/x.yaml"),
         (folder / "connections/program.yaml").rename(folder / "connections/shell.yaml"),
@@ -270,6 +294,11 @@ def _damage(at: int) -> Callable[[Path], object]:
     return damage
 
 
+def _folder_instead(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1]),
@@ -280,7 +309,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "signature": _damage(len(compiled.MAGIC) + 8),
     "checksum": _damage(len(compiled.MAGIC) + 8 + 32),
     "payload": _damage(-5),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": _folder_instead,
     "unreadable bytes": lambda path: path.write_bytes(os.urandom(1000)),
 }
 
@@ -304,7 +333,7 @@ def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> Non
     cache.mkdir(parents=True)
     packed = compiled.pack(payload)
     (cache / "workspace").write_bytes(compiled._header(b"s" * 32) + compiled._checksum(packed) + packed)
-    assert compiled.read(cache, b"s" * 32) == compiled.CompiledWorkspace()
+    assert compiled.read_cache(cache, b"s" * 32) == compiled.CompiledWorkspace()
 
 
 def test_a_cache_of_another_schema_or_version_is_not_used(
@@ -320,7 +349,7 @@ def test_a_cache_of_another_schema_or_version_is_not_used(
     monkeypatch.setattr("connrunner.__version__", "99")
     load(folder, cache=cache)
     assert did(work)["parse"] == FILES
-    monkeypatch.setattr(compiled.sys, "hexversion", 1)
+    monkeypatch.setattr(sys, "hexversion", 1)
     load(folder, cache=cache)
     assert did(work)["parse"] == FILES
     load(folder, cache=cache)

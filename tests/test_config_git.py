@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.config import stamps
-from connrunner.config.load import load, templates, uncommitted
+from connrunner.config.load import list_uncommitted, load, open_templates
 from connrunner.config.place import declared_state
 from connrunner.config.versions import git, last_good, version
 from connrunner.config.versions.commit import repository
@@ -77,12 +77,12 @@ def test_the_commit_is_obeyed_and_not_the_folder(repo: Repository, cache: Path) 
     for _ in range(2):
         assert titles(repo.folder, cache) == {"one": "first"}
         assert load(repo.folder, cache=cache).commit == first
-    assert uncommitted(load(repo.folder)) == [CONNECTION, "connections/two.yaml"]
+    assert list_uncommitted(load(repo.folder)) == [CONNECTION, "connections/two.yaml"]
 
     second = repo.commit()
     assert titles(repo.folder, cache) == {"one": "not committed", "two": "new"}
     assert load(repo.folder, cache=cache).commit == second
-    assert uncommitted(load(repo.folder)) == []
+    assert list_uncommitted(load(repo.folder)) == []
 
 
 def test_what_is_written_is_checked_as_it_is_written(repo: Repository) -> None:
@@ -108,7 +108,7 @@ def test_every_kind_of_file_comes_from_the_commit(repo: Repository) -> None:
 
     assert now == before
     assert now.connections["one"].notify[0].to[0].to == ("a@example.com",)
-    with templates(now) as folder:
+    with open_templates(now) as folder:
         assert (folder / "templates/run.txt.j2").read_text() == "committed"
         assert (folder / "templates/parts/more.j2").read_text() == "more"
     assert not folder.exists()
@@ -125,7 +125,7 @@ def test_a_workspace_further_down_in_its_repository(tmp_path: Path) -> None:
     workspace = load(repo.folder / "teams/crm")
 
     assert workspace.connections["one"].title == "further down"
-    assert uncommitted(workspace) == [CONNECTION]
+    assert list_uncommitted(workspace) == [CONNECTION]
 
 
 LINKS: list[tuple[str, Callable[[Path], object], str]] = [
@@ -198,7 +198,7 @@ def test_no_hook_runs(repo: Repository, tmp_path: Path) -> None:
     hook.chmod(0o755)
     repo.git("config", "core.fsmonitor", str(hook))
     repo.write(CONNECTION, program("edited"))
-    assert uncommitted(load(repo.folder)) == [CONNECTION]
+    assert list_uncommitted(load(repo.folder)) == [CONNECTION]
     assert not (tmp_path / "ran").exists()
 
 
@@ -257,7 +257,7 @@ def test_the_last_good_version_goes_on_for_a_day(
     with pytest.raises(VersionError):
         load(repo.folder)  # nothing is kept without a cache
     now = time.time()
-    monkeypatch.setattr(last_good.time, "time", lambda: now + last_good.HOLDS)
+    monkeypatch.setattr(time, "time", lambda: now + last_good.HOLDS)
     with pytest.raises(VersionError):
         load(repo.folder, cache=cache)
 
@@ -431,18 +431,22 @@ def test_a_folder_is_not_read_while_git_writes_it(
     load(repo.folder, cache=cache)
     lock = repo.folder / ".git/index.lock"
     lock.write_text("")
+    now = time.time()
+    os.utime(lock, (now, now))
     repo.write(CONNECTION, program("half a checkout"))
     assert titles(repo.folder, cache) == {"one": "first"}
     os.utime(lock, (1, 1))  # left behind long ago
     assert titles(repo.folder, cache) == {"one": "half a checkout"}
 
 
-def test_a_moment_without_connrunner_yaml_begins_no_other_state(tmp_path: Path) -> None:
+def test_a_moment_without_connrunner_yaml_begins_no_other_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "connrunner.yaml"
     path.write_text("")
 
-    def write() -> None:
+    def write(_: float) -> None:
         path.write_text("version: 1\nstate: /var/lib/elsewhere\n")
 
-    threading.Timer(0.08, write).start()
+    monkeypatch.setattr("connrunner.config.place.time.sleep", write)
     assert declared_state(str(tmp_path)) == "/var/lib/elsewhere"

@@ -13,7 +13,7 @@ import pytest
 
 from connrunner.config import resolved, schema
 from connrunner.config.load import connection_from, load, profile_model_from
-from connrunner.config.versions.commit import commit
+from connrunner.config.versions.commit import read_head
 from connrunner.core.model import Command, Export, Import, Mail, Workspace
 from connrunner.errors import WorkspaceError
 
@@ -167,6 +167,11 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _link_to_fifo(path: Path) -> None:
+    _fifo(path.parent / ".pipe")
+    path.symlink_to(".pipe")
+
+
 NOT_FILES = [
     (_fifo, "not-a-file"),
     (lambda path: path.mkdir(), "not-a-file"),
@@ -175,7 +180,7 @@ NOT_FILES = [
     (lambda path: path.symlink_to("../../outside.yaml"), "outside-workspace"),
     (lambda path: path.symlink_to("nowhere.yaml"), "unreadable"),
     (lambda path: path.symlink_to(path.name), "unreadable"),
-    (lambda path: (_fifo(path.parent / ".pipe"), path.symlink_to(".pipe")), "not-a-file"),
+    (_link_to_fifo, "not-a-file"),
 ]
 
 
@@ -241,7 +246,7 @@ def test_a_document_survives_json_and_is_a_sound_connection_itself(name: str) ->
     document = json.loads(json.dumps(connection.document))
     again = connection_from(name, document, timezone="Asia/Tokyo", targets=load(SOUND).targets)
     assert again == connection
-    assert schema.findings("connection", document) == []
+    assert schema.check_schema("connection", document) == []
 
 
 def test_the_profile_survives_json() -> None:
@@ -296,7 +301,7 @@ def test_the_order_of_exported_columns_is_a_meaning() -> None:
         "export": {**document["export"], "fields": dict(reversed(document["export"]["fields"].items()))},
     }
     assert resolved.fingerprint(swapped) != resolved.fingerprint(document)
-    other_order = dict(reversed(document.items()))
+    other_order = dict(reversed(list(document.items())))
     assert resolved.fingerprint(other_order) == resolved.fingerprint(document)
 
 
@@ -354,7 +359,7 @@ def test_the_commit_of_a_repository(tmp_path: Path, files: dict[str, str], found
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n", encoding="latin-1")
     (tmp_path / "sub/folder").mkdir(parents=True)
-    assert commit(tmp_path / "sub/folder") == found
+    assert read_head(tmp_path / "sub/folder") == found
 
 
 @pytest.mark.slow
@@ -366,14 +371,14 @@ def test_the_commit_is_what_git_says(tmp_path: Path) -> None:
         ).stdout.strip()
 
     git("init", "-q")
-    assert commit(tmp_path) is None
+    assert read_head(tmp_path) is None
     git("commit", "-q", "--allow-empty", "-m", "one")
-    assert commit(tmp_path) == git("rev-parse", "HEAD")
+    assert read_head(tmp_path) == git("rev-parse", "HEAD")
     git("commit", "-q", "--allow-empty", "-m", "two")
     git("pack-refs", "--all")
-    assert commit(tmp_path) == git("rev-parse", "HEAD")
+    assert read_head(tmp_path) == git("rev-parse", "HEAD")
     git("worktree", "add", "-q", "-b", "side/branch", "tree")
     git("commit", "-q", "--allow-empty", "-m", "three", cwd=tmp_path / "tree")
-    assert commit(tmp_path / "tree") == git("rev-parse", "side/branch") != commit(tmp_path)
+    assert read_head(tmp_path / "tree") == git("rev-parse", "side/branch") != read_head(tmp_path)
     git("checkout", "-q", "--detach")
-    assert commit(tmp_path) == git("rev-parse", "HEAD")
+    assert read_head(tmp_path) == git("rev-parse", "HEAD")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ STRUCTURE = {"$ref", "properties", "items", "additionalProperties", "propertyNam
 
 def parts(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every schema in the file *name*, with its pointer."""
-    yield from _parts(schema.load(name), name)
+    yield from _parts(schema.load_schema(name), name)
 
 
 def _parts(part: Any, pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -46,7 +46,7 @@ def _parts(part: Any, pointer: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def registry() -> Registry[Any]:
-    resources = [(f"{name}.json", Resource.from_contents(schema.load(name))) for name in FILES]
+    resources = [(f"{name}.json", Resource.from_contents(schema.load_schema(name))) for name in FILES]
     return Registry().with_resources(resources)
 
 
@@ -56,7 +56,7 @@ def test_there_is_a_schema_for_every_kind() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_schema_file(name: str) -> None:
-    contents = schema.load(name)
+    contents = schema.load_schema(name)
     Draft202012Validator.check_schema(contents)
     assert contents["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert contents["$id"] == f"{name}.json", "relative: an editor finds the neighbours wherever the folder is"
@@ -110,7 +110,7 @@ def test_what_is_called_like_a_secret_takes_references_only() -> None:
 
 
 def test_every_connector_can_be_used() -> None:
-    text = json.dumps(schema.load("connection"))
+    text = json.dumps(schema.load_schema("connection"))
     for name in FILES:
         if name.startswith("connector-"):
             assert f'"{name}.json#/$defs/' in text
@@ -128,7 +128,7 @@ def documents(kind: str) -> list[Any]:
     return [parse(path.read_bytes(), path.name).data for path in files]
 
 
-REPLACEMENTS = (
+REPLACEMENTS: tuple[Any, ...] = (
     None,
     True,
     0,
@@ -173,14 +173,14 @@ def _holders(data: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kind", schema.KINDS)
 def test_findings_are_there_when_jsonschema_has_errors_and_only_then(kind: str) -> None:
-    stock = Draft202012Validator(schema.load(kind), registry=registry())
+    stock = Draft202012Validator(schema.load_schema(kind), registry=registry())
     chance = random.Random(kind)
     tried = [data for data in documents(kind) if data is not None]
     while len(tried) < 400:
         tried.append(mutated(chance.choice(tried[:200]), chance))
     answers = set()
     for data in tried:
-        found = schema.findings(kind, data)
+        found = schema.check_schema(kind, data)
         assert bool(found) == (not stock.is_valid(data)), (data, found)
         answers.add(bool(found))
         _check_words(found)
@@ -206,14 +206,14 @@ def _check_further(kind: str, data: Any, found: list[Any]) -> None:
         profile=parse((CASES / "workspace" / "profile.yaml").read_bytes(), "x").data,
         profile_missing=False,
     )
-    more = {
+    checks: dict[str, Callable[[], Iterable[Any]]] = {
         "workspace": lambda: check.workspace(sound),
         "profile": lambda: check.profile(sound),
         "schedule": lambda: check.schedule(sound),
-        "connection": lambda: check.connection(sound, around),
+        "connection": lambda: check.check_connection(sound, around),
         "notification": lambda: iter(()),
-    }[kind]()
-    _check_words(list(more))
+    }
+    _check_words(list(checks[kind]()))
 
 
 KINDS_OF_SCHEDULE = st.sampled_from([*schedules.parse.__globals__["KEYS"], "weekly"])
@@ -281,7 +281,7 @@ RULES = st.sampled_from(
     )
 )
 def test_the_schema_and_the_scheduler_mean_the_same(data: dict[str, Any]) -> None:
-    found = schema.findings("schedule", data)
+    found = schema.check_schema("schedule", data)
     found += check.schedule(check.sound_parts(data, found))
     try:
         schedules.check_fires(schedules.parse(data, "UTC"))
@@ -300,7 +300,7 @@ def test_every_kind_of_schedule_can_be_written(kind: str) -> None:
         "schedules": [{"type": "times_per_day", "times": 1}],
     }
     data = {"type": kind, **{key: values[key] for key in schedules.parse.__globals__["KEYS"][kind]}}
-    assert schema.findings("schedule", data) == []
+    assert schema.check_schema("schedule", data) == []
     assert schedules.parse(data, "UTC")
 
 
@@ -308,11 +308,11 @@ def test_every_kind_of_schedule_can_be_written(kind: str) -> None:
 def test_comparing_items_is_not_quadratic() -> None:
     days = [number if number % 2 else str(number) for number in range(20_000)]
     data = {"type": "days_of_week", "days": [*days, "monday", "monday"], "time": "01:30"}
-    codes = {finding.code for finding in schema.findings("schedule", data)}
+    codes = {finding.code for finding in schema.check_schema("schedule", data)}
     assert "repeated-item" in codes
 
 
 @pytest.mark.parametrize("value", ["01:30\n", "01:30 ", "\u0660\u0661:\u0663\u0660", "1:30", "24:00", "23:60"])
 def test_a_time_is_exactly_a_time(value: str) -> None:
     data = {"type": "days_of_week", "days": ["monday"], "time": value}
-    assert [finding.code for finding in schema.findings("schedule", data)] == ["bad-pattern"]
+    assert [finding.code for finding in schema.check_schema("schedule", data)] == ["bad-pattern"]

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from connrunner.config import secret_words
 from connrunner.config.documents.literals import _is_secret_variable
-from connrunner.config.secrets import Masker, is_reference, resolve
+from connrunner.config.secrets import Masker, is_reference, resolve_secret
 from connrunner.errors import RunError
 from tests.effort import examples
 
 
 def test_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SMTP_PASSWORD", "correct horse\n")
-    assert resolve("env:SMTP_PASSWORD", folder=tmp_path) == "correct horse"
+    assert resolve_secret("env:SMTP_PASSWORD", folder=tmp_path) == "correct horse"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 )
 def test_a_secret_in_a_file(tmp_path: Path, content: bytes, value: str) -> None:
     (tmp_path / "secret").write_bytes(content)
-    assert resolve(f"file:{tmp_path}/secret", folder=tmp_path) == value
+    assert resolve_secret(f"file:{tmp_path}/secret", folder=tmp_path) == value
 
 
 def _nothing(_: Path) -> None: ...
@@ -70,7 +70,7 @@ def test_a_secret_that_cannot_be_used(
     make(tmp_path / "s")
     reference = reference.format(tmp_path)
     with pytest.raises(RunError, match=message) as caught:
-        resolve(reference, folder=tmp_path)
+        resolve_secret(reference, folder=tmp_path)
     assert "hunter2" not in str(caught.value)
     assert is_reference(reference) == (reference in str(caught.value))
     assert caught.value.code in ("secret-missing", "secret-literal")

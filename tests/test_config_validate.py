@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from connrunner.cli.validate import as_text, excerpt, shown_prefix, validate_command, validate_workspace
+from connrunner.answers.validation import validate_workspace
+from connrunner.cli.validate import as_text, excerpt, shown_prefix, validate_command
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 
 SOUND = Path(__file__).parent / "cases" / "config" / "workspace"

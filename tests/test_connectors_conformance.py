@@ -97,7 +97,7 @@ class Partner:
 
     def probe(self, way: str, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Check:
         job = self.runs.job(self.work(way, change))
-        return partners.partner(job.connection, self.runs.folder, self.runs.state, job.started_at)
+        return partners.check_partner(job.connection, self.runs.folder, self.runs.state, job.started_at)
 
     def fails(self, way: str, change: Callable[[dict[str, Any]], dict[str, Any]] = dict) -> Ran:
         """Run, and see it fail for a reason that is told, with nothing changed on the side that rows go to."""
@@ -159,7 +159,7 @@ def test_every_connector_is_in_the_table() -> None:
 @of("rows", *DIRECTIONS)
 def test_the_settings_of_the_suite_are_sound(partner: Partner, way: str) -> None:
     document = {"schedule": {"type": "manual"}, **partner.work(way)}
-    assert schema.findings("connection", document) == []
+    assert schema.check_schema("connection", document) == []
 
 
 # --- when all goes well ------------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
         raise process.Terminated
 
     def when_reached() -> None:
-        if partner.stand.reached.wait(20):
+        if partner.stand.reached.wait(120):
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -379,7 +379,7 @@ def test_install_takes_all_or_some(fake: str, workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("files", "files uses no program of others; leave it out"),
+        ("files", "files uses no third-party program; leave it out"),
         ("mine", "mine runs a program that is there already; leave it out"),
         ("peple", "there is no connection 'peple'; did you mean 'people'?"),
         ("broken", "broken cannot be used until its file is fixed"),
@@ -399,5 +399,5 @@ def test_a_workspace_without_such_connections(workspace: Path) -> None:
         code, text = type_in(workspace, command)
         assert (code, text.splitlines()[0 if command == "list" else -1]) == (
             0,
-            "no connection uses a program of others",
+            "no connection uses a third-party program",
         )

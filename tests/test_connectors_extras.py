@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.cli.validate import validate_workspace
+from connrunner.answers.validation import validate_workspace
 from connrunner.connectors import extras
 from tests.conftest import Place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -341,22 +342,22 @@ def test_a_full_disk_leaves_the_old_file(call: str, workspace: Path, log: Log, m
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.shutil if call == "copyfileobj" else os, call, full)
+    monkeypatch.setattr(shutil if call == "copyfileobj" else os, call, full)
     with pytest.raises(RunError, match=r"cannot write out/a.csv: No space left on device; see that the disk has room"):
         deliver(workspace, "out/a.csv", log, b"new")
     assert [(path.name, path.read_bytes()) for path in (workspace / "out").iterdir()] == [("a.csv", b"old")]
 
 
 def test_two_runs_that_write_one_file_do_not_mix(workspace: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = files.shutil.copyfileobj
+    real = shutil.copyfileobj
 
     def meanwhile(source: Any, copy: Any, size: int) -> None:
         real(source, copy, size)
-        monkeypatch.setattr(files.shutil, "copyfileobj", real)
+        monkeypatch.setattr(shutil, "copyfileobj", real)
         (workspace / "out" / ".a.csv.part").unlink()
         (workspace / "out" / ".a.csv.part").write_bytes(b"half of another ru")
 
-    monkeypatch.setattr(files.shutil, "copyfileobj", meanwhile)
+    monkeypatch.setattr(shutil, "copyfileobj", meanwhile)
     with pytest.raises(RunError, match="another run is writing it"):
         deliver(workspace, "out/a.csv", log)
     assert not (workspace / "out" / "a.csv").exists()

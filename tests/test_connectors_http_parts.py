@@ -296,7 +296,8 @@ def test_a_watermark_that_cannot_be() -> None:
     with pytest.raises(RunError, match=r"`at` holds values that cannot be compared: '2026-11-20' \(instant\) and 'x'"):
         watermark.see({"at": "x"})
     watermark = Watermark({"field": "updatedAt", "parameter": "since"}, None, AT)
-    for value in ({}, {"updatedAt": None}, {"updatedAt": True}, {"updatedAt": {}}, "text"):
+    without: list[Any] = [{}, {"updatedAt": None}, {"updatedAt": True}, {"updatedAt": {}}, "text"]
+    for value in without:
         watermark.see(value)
     with pytest.raises(RunError, match="none of 5 records has a value under `updatedAt`; correct `field`"):
         watermark.mark(Log())
@@ -356,5 +357,5 @@ def test_settings_that_are_not(way: str, settings: dict[str, Any], key: str) -> 
 
 
 def checker(way: str) -> Draft202012Validator:
-    contents = schema._written_out(schema.load("connector-http")["$defs"][way], "connector-http")
+    contents = schema._written_out(schema.load_schema("connector-http")["$defs"][way], "connector-http")
     return Draft202012Validator(contents)

@@ -78,7 +78,8 @@ def test_streams_do_not_mix() -> None:
 
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), min_size=1))
 def test_pieces_make_no_difference(data: bytes, sizes: list[int]) -> None:
-    pieces, start = [], 0
+    pieces: list[tuple[str, bytes]] = []
+    start = 0
     while start < len(data):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(("stdout", data[start : start + size]))

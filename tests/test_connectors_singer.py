@@ -446,7 +446,7 @@ print(json.dumps(state))
 
 
 def test_a_target_gets_schema_records_and_state(home: Home) -> None:
-    rows = [
+    rows: list[Mapping[str, Any]] = [
         {"Email": "zoë@example.com", "LTV": 10.50, "tags": ["a", "é"], "vip": True, "orders": 3},
         {"Email": 'q"uote@example.com', "LTV": None, "tags": None, "vip": False, "deleted": "true"},
     ]

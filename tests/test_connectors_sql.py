@@ -325,7 +325,7 @@ def test_what_is_said_about_a_file(settings: dict[str, Any], text: str) -> None:
     work: dict[str, Any] = {"import": {"from": settings, "match": ["email"], "fields": {"email": "email"}}}
     if "mode" in settings:
         work = {"export": {"to": settings, "fields": {"email": "email"}}}
-    found = schema.findings("connection", {"schedule": {"type": "manual"}, **work})
+    found = schema.check_schema("connection", {"schedule": {"type": "manual"}, **work})
     said = [f"{finding.message}; {finding.hint}" for finding in found]
     assert len(said) == bool(text), said
     assert text in "".join(said)

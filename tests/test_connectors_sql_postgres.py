@@ -869,17 +869,18 @@ def test_a_line_that_stalls(
     assert (caught.value.code, caught.value.waiting_helps) == ("no-answer", True)
 
 
+@pytest.mark.thorough
 def test_slow_statements_are_no_silence(
     db: psycopg.Connection[Any], send: Send, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.execute(PEOPLE)
     db.execute(
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$"
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END $$"
     )
     db.execute("CREATE TRIGGER slow BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION slow()")
-    monkeypatch.setattr(address, "SILENCE", -1)
-    people = [{"id": str(n), "email": None, "age": "1"} for n in range(4)]
-    assert send(people, batch=1, statement_timeout="2s").refused == ()
+    monkeypatch.setattr(address, "SILENCE", -57)  # so that three seconds are too long, and all of it takes four
+    people = [{"id": str(n), "email": None, "age": "1"} for n in range(8)]
+    assert send(people, batch=1, statement_timeout="60s").refused == ()
     assert log.texts == []
 
 

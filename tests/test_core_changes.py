@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from typing import Any
 
 import pytest
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Target
+from connrunner.core.model import DaysOfWeek, Mail, Target, Workspace
 from connrunner.core.planning import changes, outlook
 from connrunner.core.planning.changes import KeyDifference, Slots
 from tests.test_core_on_time import workspace
@@ -44,6 +45,12 @@ MOVES = [
     ("23T05:00 24T05:00",             "",                              ("", "23T05:00 24T05:00", "")),
     ("23T05:00 23T17:00",             "23T05:00 23T13:00 23T21:00",    ("23T13:00 23T21:00", "23T17:00", "")),  # twice to three times a day
     ("23T23:30",                      "23T22:30",                      ("", "", "23T23:30>23T22:30")),          # over midnight in the zone
+    ("23T23:30",                      "23T23:45",                      ("", "", "23T23:30>23T23:45")),          # of the next day in the zone
+    ("23T22:30",                      "23T23:30 25T12:00",             ("23T23:30 25T12:00", "23T22:30", "")),  # two days in the zone
+    ("24T05:00 23T05:00 23T05:00",    "24T06:00 23T06:00",             ("", "", "23T05:00>23T06:00 24T05:00>24T06:00")),
+    ("23T05:00 23T06:00",             "23T07:00 23T08:00",             ("", "", "23T05:00>23T07:00 23T06:00>23T08:00")),
+    ("23T05:00 23T06:00 24T05:00",    "23T07:00 24T06:00",             ("23T07:00", "23T05:00 23T06:00", "24T05:00>24T06:00")),
+    ("23T05:00 24T05:00",             "23T06:00 25T05:00",             ("", "", "23T05:00>23T06:00 24T05:00>25T05:00")),
 ]  # fmt: skip
 
 
@@ -51,10 +58,12 @@ MOVES = [
 def test_what_becomes_of_slots(before: str, after: str, found: tuple[str, str, str]) -> None:
     got = changes.compare_slots(times(*before.split()), times(*after.split()), timezone="Europe/Amsterdam")
 
-    pairs = [tuple(times(*pair.split(">"))) for pair in found[2].split()]
+    pairs = [times(*pair.split(">")) for pair in found[2].split()]
     assert got == Slots(
-        added=tuple(times(*found[0].split())), removed=tuple(times(*found[1].split())), moved=tuple(pairs)
-    )  # type: ignore[arg-type]
+        added=tuple(times(*found[0].split())),
+        removed=tuple(times(*found[1].split())),
+        moved=tuple((old, new) for old, new in pairs),
+    )
 
 
 NOTES = [
@@ -110,6 +119,18 @@ def test_months_without_a_slot_agree_with_the_schedule(data: dict[str, Any], mon
         assert {(month.year, month.month) for month in lacking} == all_months - have
 
 
+def test_months_are_those_of_the_schedule_s_zone() -> None:
+    """23:30 in UTC is the next day in Amsterdam, and 4:30 the day before in New York."""
+    for zone, start, end, months in (
+        ("Europe/Amsterdam", "2027-01-31T23:30:00Z", "2027-02-28T23:30:00Z", [2]),
+        ("America/New_York", "2027-02-01T04:30:00Z", "2027-03-01T04:30:00Z", []),
+        ("America/New_York", "2027-02-01T05:30:00Z", "2027-03-01T05:30:00Z", [2]),
+    ):
+        parsed = schedules.parse({"type": "day_of_month", "day": 30, "time": "12:00", "timezone": zone}, "UTC")
+        found = outlook.find_lacking_months(parsed, instant.parse(start), instant.parse(end))
+        assert [month.month for month in found] == months
+
+
 def test_who_is_told_by_a_target_is_a_change() -> None:
     before, after = (workspace(team=Target(name="team", to=("a@x", *more))) for more in ((), ("b@x",)))
 
@@ -117,3 +138,36 @@ def test_who_is_told_by_a_target_is_a_change() -> None:
         KeyDifference(key="notifications.team.to", before=["a@x"], after=["a@x", "b@x"]),
     )
     assert changes.find_shared_differences(before, before) == ()
+
+
+def everything(mark: str) -> Workspace:
+    """Return a workspace in which all that connections share has *mark* in it."""
+    team = Target(
+        name="team", to=(f"to{mark}@x",), cc=(f"cc{mark}@x",), reply_to=f"reply{mark}@x", language=mark,
+        digest=DaysOfWeek(days=(0,), time=time(7, int(mark)), timezone="UTC"), limit=int(mark),
+    )  # fmt: skip
+    mail = Mail(server=f"server{mark}", sender=f"from{mark}@x", username=f"user{mark}", password=f"secret{mark}")
+    there = workspace(team=team, **{f"only{mark}": Target(name=f"only{mark}", to=("a@x",))})
+    return replace(there, timezone=mark, state=f"state{mark}", mail=mail, profile_document={"properties": mark})
+
+
+def test_all_that_connections_share() -> None:
+    found = changes.find_shared_differences(everything("1"), everything("2"))
+
+    assert [(each.key, each.before, each.after) for each in found] == [
+        ("timezone", "1", "2"),
+        ("state", "state1", "state2"),
+        ("mail.server", "server1", "server2"),
+        ("mail.from", "from1@x", "from2@x"),
+        ("mail.username", "user1", "user2"),
+        ("mail.password", "secret1", "secret2"),
+        ("notifications.team.to", ["to1@x"], ["to2@x"]),
+        ("notifications.team.cc", ["cc1@x"], ["cc2@x"]),
+        ("notifications.team.reply_to", "reply1@x", "reply2@x"),
+        ("notifications.team.language", "1", "2"),
+        ("notifications.team.digest.time", "07:01", "07:02"),
+        ("notifications.team.limit", 1, 2),
+        ("notifications.only1", {"to": ["a@x"], "limit": Target().limit}, None),
+        ("notifications.only2", None, {"to": ["a@x"], "limit": Target().limit}),
+        ("profile.properties", "1", "2"),
+    ]

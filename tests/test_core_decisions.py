@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning import decisions
+from connrunner.core.planning.decisions import Decision, LaneHolder
 
 DAILY = {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
          "time": "06:00", "timezone": "UTC"}  # fmt: skip
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NOW = instant.parse("2026-11-23T12:00:00Z")
 
 
@@ -180,6 +183,25 @@ def test_who_held_the_lane() -> None:
     assert [(one.connection, one.run) for one in found] == [("long", 7), ("next", 8)]
 
 
+def test_a_lane_was_held_from_a_start_to_an_end() -> None:
+    records = [
+        ended("18T05:40", "18T05:00", 1, name="before the records"),
+        started("18T05:45", "18T05:45", 2, name="just over"),
+        ended("18T06:00", "18T05:45", 2, name="just over"),
+        started("18T06:10", "18T06:10", 4, name="second"),
+        started("18T06:05", "18T06:05", 3, name="first"),
+        ended("18T06:20", "18T06:05", 3, name="first"),
+        ended("18T06:30", "18T06:10", 5, name="second"),
+        {**started("18T06:06", "18T06:05", 6, name="no start"), "type": "other"},
+    ]
+    start, end = instant.parse(t("18T06:00")), instant.parse(t("18T07:00"))
+
+    assert decisions.find_lane_holders(records, "main", start=start, end=end) == (
+        LaneHolder(connection="first", run=3, started_at=start + 5 * MINUTE, ended_at=start + 20 * MINUTE),
+        LaneHolder(connection="second", run=4, started_at=start + 10 * MINUTE, ended_at=None),
+    )
+
+
 BLACKOUT = {**DAILY, "blackout": [{"dates": ["2026-11-19", "2026-11-20"], "reason": "Stocktaking", "timezone": "UTC"}]}
 LIMITED = [
     switched("16T09:00", BLACKOUT),
@@ -210,3 +232,130 @@ def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, 
     before = decisions.read_decisions(LIMITED[:-1], "a")
     if at == "20T06:00":  # before a tick told of it
         assert decisions.explain_instant(before, instant.parse(t(at)), now=NOW).verdict == verdict
+
+
+# --- what each record says -------------------------------------------------------------------------------------------
+
+FACTS = {"at": instant.parse(t("18T06:01")), "commit": "c0", "before": instant.parse(t("18T05:59"))}
+SIX = instant.parse(t("18T06:00"))
+SAYS = [
+    # a record, and what it says
+    (
+        planned(
+            "18T06:01",
+            slot("18T06:00", "missed", missed=2, missed_until=t("18T08:00"), reason="too late"),
+            slot("18T06:00", trigger="manual", asked_by="jane"),
+            slot("18T06:00", name="b"),
+            {"connection": "a", "result": "dropped", "due_at": t("18T06:00")},
+            before="18T05:59",
+        ),
+        [
+            Decision(
+                kind="missed", due_at=SIX, missed=2, missed_until=SIX + 2 * HOUR, reason="too late", **FACTS
+            ),
+            Decision(kind="queued", due_at=SIX, trigger="manual", asked_by="jane", **FACTS),
+            Decision(kind="dropped", due_at=SIX, **FACTS),
+        ],
+    ),
+    (
+        started("18T06:01", "18T06:00", 4, lane="side", trigger="manual", asked_by="jo", commit="c7", config="f0"),
+        [
+            Decision(
+                kind="started", at=SIX + MINUTE, due_at=SIX, run=4, lane="side", trigger="manual", asked_by="jo",
+                commit="c7", config="f0",
+            )
+        ],
+    ),
+    (
+        started("18T06:01", "18T06:00", 4),
+        [Decision(kind="started", at=SIX + MINUTE, due_at=SIX, run=4)],
+    ),
+    (
+        ended("18T06:01", "18T06:00", 4, "failed", message="why", trigger="manual", merged=3, commit="c7"),
+        [
+            Decision(
+                kind="ended", at=SIX + MINUTE, due_at=SIX, run=4, outcome="failed", message="why", trigger="manual",
+                merged=3, commit="c7",
+            )
+        ],
+    ),
+    (
+        ended("18T06:01", "18T06:00", 4),
+        [Decision(kind="ended", at=SIX + MINUTE, due_at=SIX, run=4, outcome="succeeded")],
+    ),
+    (
+        switched("18T06:01", since="18T06:01", before="18T05:59"),
+        [Decision(kind="on", schedule=DAILY, on_since=SIX + MINUTE, **FACTS)],
+    ),
+    (
+        switched("18T06:01", since="16T09:00", before="18T05:59"),  # when it was switched on is not known any more
+        [Decision(kind="on", schedule=DAILY, on_since=instant.parse(t("16T09:00")), **FACTS)],
+    ),
+    (switched("18T06:01", None, before="18T05:59"), [Decision(kind="off", **FACTS)]),
+    (planned("18T06:01", broken={"a": "w1"}, before="18T05:59"), [Decision(kind="broken", **FACTS)]),
+    (planned("18T06:01", broken={"b": "w1"}, mended=["b"]), []),
+    (planned("18T06:01", mended=["a"]), []),  # nobody said that it was broken
+    ({"type": "planned", "at": t("18T06:01")}, []),
+    (started("18T06:01", "18T06:00", 4, name="b"), []),
+    (ended("18T06:01", "18T06:00", 4, name="b"), []),
+    ({"type": "delivered", "connection": "a"}, []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("record", "says"), SAYS)
+def test_what_a_record_says(record: dict[str, Any], says: list[Decision]) -> None:
+    assert list(decisions.read_decisions([record], "a")) == says
+
+
+CHANGES = [
+    # what the records say one after the other                                       kinds
+    ([switched("18T06:00"), switched("19T06:00")],                                   "on"),  # the same schedule as before
+    ([switched("18T06:00"), switched("19T06:00", {**DAILY, "time": "07:00"})],       "on on"),  # off and on between two ticks
+    ([switched("18T06:00"), switched("19T06:00", {**DAILY, "time": "07:00"}, since="18T06:00")], "on schedule"),
+    ([switched("18T06:00"), switched("19T06:00", None), switched("20T06:00", since="18T06:00")], "on off on"),
+    ([planned("18T06:00", broken={"a": "w1"}), planned("19T06:00", broken={"a": "w1"})], "broken"),
+    ([planned("18T06:00", broken={"a": "w1"}), planned("19T06:00", broken={"a": "w2"})], "broken broken"),
+    ([planned("18T06:00", broken={"a": "w1"}), planned("19T06:00")],                 "broken"),  # the file is gone
+    ([planned("18T06:00", broken={"a": "w1"}), planned("19T06:00"), planned("20T06:00", mended=["a"])], "broken"),
+    ([planned("18T06:00", broken={"a": "w1"}), planned("19T06:00", mended=["b", "a"])], "broken mended"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "kinds"), CHANGES)
+def test_what_is_new_to_those_that_came_before(records: list[dict[str, Any]], kinds: str) -> None:
+    assert " ".join(one.kind for one in decisions.read_decisions(records, "a")) == kinds
+
+
+COVERED = [
+    # due      missed until   asked about   among those that passed unseen
+    ("18T06:00", "20T06:00", "18T06:00", False),
+    ("18T06:00", "20T06:00", "18T06:01", True),
+    ("18T06:00", "20T06:00", "20T06:00", True),
+    ("18T06:00", "20T06:00", "20T06:01", False),
+    ("18T06:00", None, "18T06:01", False),
+]
+
+
+@pytest.mark.parametrize(("due", "until", "at", "expected"), COVERED)
+def test_which_slots_passed_unseen(due: str, until: str | None, at: str, expected: bool) -> None:
+    (one,) = decisions.read_decisions([planned("21T06:00", slot(due, missed_until=until and t(until)))], "a")
+    assert one.covers(instant.parse(t(at))) is expected
+
+
+LATE = [
+    # seen       the tick before   trigger      is late   nobody looked
+    ("18T06:01", "18T05:00", "schedule", False, False),
+    ("18T06:02", "18T05:59", "schedule", True, True),
+    ("18T06:02", "18T06:00", "schedule", True, False),
+    ("18T06:02", None, "schedule", True, True),
+    ("18T09:00", "18T05:00", "manual", False, False),
+]
+
+
+@pytest.mark.parametrize(("seen", "before", "trigger", "late", "nobody"), LATE)
+def test_when_a_slot_was_seen_late(seen: str, before: str | None, trigger: str, late: bool, nobody: bool) -> None:
+    (one,) = decisions.read_decisions([planned(seen, slot("18T06:00", trigger=trigger), before=before)], "a")
+    assert (one.is_late, one.nobody_looked) == (late, nobody)
+    (other,) = decisions.read_decisions([switched("18T06:00", None)], "a")
+    assert not other.is_late
+    assert not other.nobody_looked

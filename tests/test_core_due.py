@@ -357,6 +357,15 @@ def test_a_wish_is_never_too_late() -> None:
     assert ("a", "missed") not in results(decide("22T08:00", connections=IN_TIME, waiting={"a": entry}))
 
 
+def test_a_run_that_waits_is_too_late_after_start_within_and_not_at_it() -> None:
+    entry, end = waiting("a", "22T05:00"), at("22T05:30")
+
+    assert not is_too_late(entry, IN_TIME["a"], end)
+    assert is_too_late(entry, IN_TIME["a"], end + timedelta(milliseconds=1))
+    assert not is_too_late(entry, A["a"], end + timedelta(days=9))
+    assert not is_too_late(entry, None, end + timedelta(days=9))
+
+
 STOPS = [
     # the request names           stops number 7, due 06:00    takes out what waits for 06:00
     (("a", 7, None),              True,                        False),

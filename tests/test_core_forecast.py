@@ -86,6 +86,8 @@ def test_every_slot_is_run_or_merged_and_no_two_runs_overlap(
 def test_what_run_times_have_in_common() -> None:
     assert forecast.summarize_durations([]) == RunDurations(median=300, p95=300, runs=0)
     assert forecast.summarize_durations([7]) == RunDurations(median=7, p95=7, runs=1)
+    assert forecast.summarize_durations([9, 1, 2]) == RunDurations(median=2, p95=9, runs=3)
+    assert forecast.summarize_durations([float(n) for n in range(200)]).p95 == 189
     assert forecast.summarize_durations([3, 1]) == RunDurations(median=2, p95=3, runs=2)
     assert forecast.summarize_durations([float(n) for n in range(100, 0, -1)]) == RunDurations(
         median=50.5, p95=95, runs=100
@@ -121,3 +123,18 @@ def test_a_day_that_does_not_fit() -> None:
     assert (first.seconds, first.seconds_p95, first.overlaps, first.is_too_full) == (25 * 3600, 26 * 3600, 1, True)
     assert (first.longest.connection, first.longest.wait) == ("b", timedelta(hours=8))
     assert (second.runs, second.is_too_full) == (1, False)
+
+
+def test_the_work_of_a_day_has_that_of_merged_slots_in_it_and_days_are_those_of_the_zone() -> None:
+    usual = {"a": RunDurations(median=90 * 60, p95=100 * 60, runs=5), "b": RunDurations(median=60, p95=120, runs=5)}
+    arrivals = [due("01:00", "a"), due("02:00", "a"), due("22:30", "b"), due("23:30", "b"), due("23:30", "a", "side")]
+    visits = forecast.simulate(arrivals, {name: one.median for name, one in usual.items()}, now=DAY)
+
+    days = forecast.summarize_days(visits, usual, timezone="Europe/Amsterdam")
+
+    assert [(one.lane, one.day.day, one.runs, one.merged, one.seconds, one.seconds_p95) for one in days] == [
+        ("main", 23, 2, 1, 3 * 3600 + 60, 200 * 60 + 120),
+        ("main", 24, 1, 0, 60, 120),
+        ("side", 24, 1, 0, 90 * 60, 100 * 60),
+    ]
+    assert [one.is_too_full for one in days] == [True, False, False]

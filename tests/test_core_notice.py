@@ -89,6 +89,8 @@ STANDS = [
     ([record(0, result="dropped")], ("b@x",), (), (), False),
     # a machine that was off for ten days: time alone does not kill a mail
     ([record(0), record(14400), B_SENT], ("a@x",), ("b@x",), (), False),
+    ([*(record(minute) for minute in (0, 1, 6, 14400)), B_SENT], ("a@x",), ("b@x",), (), False),
+    ([*(record(minute) for minute in (0, 1, 6, 21, 14400)), B_SENT], (), ("b@x",), ("a@x",), True),
 ]
 
 

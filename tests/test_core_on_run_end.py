@@ -227,6 +227,70 @@ def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() ->
     assert desk.alerts.alarms == {}
 
 
+# What one run says of somebody's alarm says nothing of another's, when their rules take different runs for failures.
+PARTIAL_IS_GOOD, PARTIAL_IS_BAD = rule("a@x", partial=False), rule("b@x")
+TOGETHER = [
+    # outcomes   what is told, run by run
+    ("FPS", "failing:a,b recovered:a recovered:b"),
+    ("FPPS", "failing:a,b recovered:a . recovered:b"),
+    ("FPFS", "failing:a,b recovered:a failing:a recovered:a recovered:b"),
+    ("PFPS", "failing:b failing:a recovered:a recovered:b"),
+    ("PSFS", "failing:b recovered:b failing:a,b recovered:a,b"),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "told"), TOGETHER)
+def test_when_the_alarm_of_one_ends_those_of_others_stay(outcomes: str, told: str) -> None:
+    desk = Desk((PARTIAL_IS_GOOD, PARTIAL_IS_BAD))
+    said = []
+    for outcome in outcomes:
+        notices = desk.end(outcome)
+        said += [f"{n.event}:{','.join(one.removesuffix('@x') for one in n.recipients)}" for n in notices] or ["."]
+    assert " ".join(said) == told
+    assert desk.alerts.alarms == {}
+
+
+def test_a_recovery_goes_to_the_target_of_the_failure_and_copies_stay_copies() -> None:
+    team = Target(name="team", to=("a@x",), cc=("b@x",))
+    desk = Desk((Notify(to=(team,), when="change"),))
+    (failing,) = desk.end("F")
+    desk.rules = ()
+    (recovered,) = desk.end("S")
+    for notice in (failing, recovered):
+        assert (notice.target, notice.recipients, notice.cc) == ("team", ("a@x", "b@x"), ("b@x",))
+
+
+WORDS = [
+    # outcomes   the senses of failure that a state folder has a streak in, as it spells them
+    ("F", {"any": {"failed": 1}}),
+    ("FFI", {"any": {"failed": 2, "interrupted": 1}}),
+    ("P", {"failed+partial": {"partial": 1}, "failed+partial+stopped": {"partial": 1}}),
+    ("X", {"failed+stopped": {"stopped": 1}, "failed+partial+stopped": {"stopped": 1}}),
+    ("FP", {"failed+partial": {"failed": 1, "partial": 1}, "failed+partial+stopped": {"failed": 1, "partial": 1}}),
+    (
+        "PF",
+        {
+            "failed": {"failed": 1},
+            "failed+stopped": {"failed": 1},
+            "failed+partial": {"partial": 1, "failed": 1},
+            "failed+partial+stopped": {"partial": 1, "failed": 1},
+        },
+    ),
+    ("FS", None),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "streaks"), WORDS)
+def test_a_state_folder_keeps_a_streak_for_each_sense_or_one_when_all_agree(
+    outcomes: str, streaks: dict[str, dict[str, int]] | None
+) -> None:
+    desk = Desk(())
+    for outcome in outcomes:
+        desk.end(outcome)
+    kept = desk.alerts.as_dict()["streaks"].get("crm")
+    assert (kept and {word: streak["between"] for word, streak in kept.items()}) == streaks
+
+
 def test_connections_fail_each_for_themselves() -> None:
     desk = Desk((CHANGE,))
     said = [desk.end(outcome, connection=name) for name, outcome in (("a", "F"), ("b", "F"), ("a", "S"), ("b", "F"))]
@@ -271,6 +335,26 @@ def test_as_many_as_the_limit_are_no_storm() -> None:
     assert len(desk.end("F", after=timedelta(hours=1))) == 1
 
 
+HOURS = [
+    # mails to a target whose limit is 1 come at these minutes   which are folded
+    ((0, 59), "01"),
+    ((0, 60), "00"),  # a new hour begins
+    ((0, 60, 61), "001"),
+    ((0, -1), "00"),  # the clock went back: an hour that begins in the future counts nothing
+    ((0, 1, 75), "011"),  # nobody looked: the hour goes on until what it holds back has left
+]
+
+
+@pytest.mark.parametrize(("minutes", "folded"), HOURS)
+def test_an_hour_begins_with_its_first_mail(minutes: tuple[int, ...], folded: str) -> None:
+    desk = Desk((Notify(to=(Target(name="team", to=("a@x",), limit=1),), when="always"),))
+    owed = []
+    for minute in minutes:
+        desk.at = START + minute * MINUTE
+        owed.append(desk.end("F", after=timedelta(0)))
+    assert "".join("0" if one else "1" for one in owed) == folded
+
+
 def test_what_comes_before_a_late_tick_has_ended_the_storm_joins_it() -> None:
     desk = Desk((TEAM,))
     for _ in range(4):
@@ -291,6 +375,24 @@ def test_each_target_has_its_own_count_and_addresses_count_together() -> None:
         notice.target: len(notice.facts["notices"])
         for notice in rate_limit.make_folded_notices(desk.alerts, now=desk.at + timedelta(hours=1), token="t")
     } == {"": 2, "team": 9}
+
+
+def test_addresses_without_a_target_are_known_by_their_mailboxes() -> None:
+    desk = Desk((always("Eve <E@x>", "d@x"),))
+    desk.end("F")
+    desk.rules = (always("c@x"),)
+    desk.end("F", after=MINUTE)
+    assert {name: window["mails"] for name, window in desk.alerts.windows.items()} == {"d@x e@x": 1, "c@x": 1}
+
+
+@pytest.mark.parametrize("event", ["digest", "outage"])
+def test_what_is_one_mail_for_many_counts_for_no_limit(event: Any) -> None:
+    notice = Notice(id="n", connection="", run=0, event=event, recipients=("a@x",), target="team", facts={"to": "t"})
+    alerts = AlertState()
+    for _ in range(3):
+        assert rate_limit.split_notices([notice], alerts, limits={"team": 1}, at=START).owes == (notice,)
+        alert_state.record_notice(alerts, notice, instant.text(START))
+    assert alerts.windows == {}
 
 
 def test_a_recovery_in_a_storm_follows_nothing_that_was_not_sent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from connrunner.core.model import (
     Mail,
     Manual,
     Notify,
+    Outcome,
     ProfileModel,
     QueuedRun,
     Target,
@@ -32,7 +34,7 @@ from tests.made import changed_run
 from tests.test_core_on_run_end import RUN, Desk
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 
 
 def rule(*to: str, when: str = "change", **more: Any) -> Notify:
@@ -122,6 +124,40 @@ def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connect
     assert tick(desk.alerts, workspace(*there), desk.at + HOUR) == []
 
 
+def test_reminders_come_by_connection_and_each_recipient_is_reminded_at_a_time_of_its_own() -> None:
+    rules = (rule("a@x", reminder=60), rule("b@x", reminder=120), rule("c@x"), rule("d@x", when="failure", reminder=60))
+    desk = Desk(rules)
+    for name in ("b", "a"):
+        desk.end("F", connection=name, after=timedelta(0))
+    place = workspace(connection("a", *rules), connection("b", *rules))
+    said = [
+        [(n.id, n.recipients) for n in tick(desk.alerts, place, desk.at + number * MINUTE)] for number in (0, 1, 2, 3)
+    ]
+    both = [[("a.2.reminder.t", (one,)), ("b.1.reminder.t", (one,))] for one in ("a@x", "b@x")]
+    two = [("a.2.reminder.t", ("a@x", "b@x")), ("b.1.reminder.t", ("a@x", "b@x"))]
+    assert said == [[], both[0], two, both[0]]
+
+
+def test_a_reminder_keeps_the_target_and_who_is_in_copy() -> None:
+    rules = (Notify(to=(Target(name="team", to=("a@x",), cc=("b@x",)),), when="change", reminder=60),)
+    desk = Desk(rules)
+    desk.end("F")
+    for minutes in (1, 2):
+        (notice,) = tick(desk.alerts, workspace(connection("crm", *rules)), desk.at + minutes * MINUTE)
+        assert (notice.target, notice.recipients, notice.cc) == ("team", ("a@x", "b@x"), ("b@x",))
+
+
+def test_a_reminder_of_what_the_rule_takes_for_no_failure_any_more_counts_nothing() -> None:
+    desk = Desk((rule("a@x"),))
+    desk.end("P")
+    place = workspace(connection("crm", rule("a@x", partial=False, reminder=60)))
+    (notice,) = tick(desk.alerts, place, desk.at + HOUR)
+    assert (notice.run, notice.facts) == (1, {"since": None, "failures": 0, "first_run": 0, "between": {}})
+    desk.alerts.streaks.clear()  # as if no run of it were known
+    (notice,) = tick(desk.alerts, place, desk.at + 2 * HOUR)
+    assert (notice.run, notice.id) == (0, "crm.reminder.t")
+
+
 # --- late --------------------------------------------------------------------------------------------------------
 
 LATE = rule("a@x", when="late", late_after=1800)
@@ -136,6 +172,8 @@ STATES = [
     (PromisedSlot(entry=waits(NOON)), "waiting"),
     (PromisedSlot(entry=waits(NOON), run=7), "running"),
     (PromisedSlot(entry=waits(NOON, queued_at=NOON + 40 * MINUTE)), "not-started"),
+    (PromisedSlot(entry=waits(NOON, queued_at=NOON + 30 * MINUTE)), "not-started"),
+    (PromisedSlot(entry=waits(NOON, queued_at=NOON + 30 * MINUTE - timedelta(seconds=1))), "waiting"),
 ]
 
 
@@ -166,13 +204,45 @@ def test_what_a_person_asked_for_is_never_late_and_a_broken_file_is_the_workspac
     assert notice.recipients == ("a@x",)
 
 
+def test_who_is_told_that_it_is_late() -> None:
+    team = Target(name="team", to=("a@x",), cc=("b@x",))
+    place = workspace(connection("crm", replace(LATE, to=(team, Target(to=("a@x", "c@x")))), rule("d@x")))
+    alerts, one = AlertState(), PromisedSlot(entry=waits(NOON), run=3)
+    said = tick(alerts, place, NOON + HOUR + timedelta(milliseconds=1900), promised=(one,))
+    assert [(n.id, n.target, n.recipients, n.cc, n.facts["late_seconds"]) for n in said] == [
+        ("crm.3.late.t", "team", ("a@x", "b@x"), ("b@x",), 3601),
+        ("crm.3.late.t-1", "", ("c@x",), (), 3601),
+    ]
+    assert alerts.late == {"crm": {"due_at": instant.text(NOON), "recipients": ["a@x", "b@x", "c@x"]}}
+    assert tick(alerts, place, NOON + 2 * HOUR, promised=(one,)) == []
+
+
+OUTAGE_ENTRIES = [
+    # due, queued, from the end of the outage                      is told with it
+    (-1 * HOUR, timedelta(0), True),
+    (-1 * HOUR, timedelta(seconds=-20), True),  # in the minute of the tick that ended it
+    (-1 * HOUR, timedelta(seconds=-31), False),
+    (-1 * HOUR, HOUR, True),
+    (timedelta(0), timedelta(0), False),
+    (timedelta(seconds=-1), timedelta(0), True),
+]
+
+
+@pytest.mark.parametrize(("due", "queued", "expected"), OUTAGE_ENTRIES)
+def test_which_runs_belong_to_an_outage(due: timedelta, queued: timedelta, expected: bool) -> None:
+    until = NOON + timedelta(seconds=30)
+    entry = waits(until + due, queued_at=until + queued)
+    assert on_time.is_part_of_outage(entry, AlertState(outage_until=instant.text(until))) is expected
+    assert not on_time.is_part_of_outage(entry, AlertState())
+
+
 # --- outages -----------------------------------------------------------------------------------------------------
 
 
 def slot(
-    name: str, due_at: datetime, *, missed: int = 0, until: datetime | None = None, result: Any = "queued"
+    name: str, due_at: datetime, *, missed: int = 0, until: datetime | None = None, result: Any = "queued", **more: Any
 ) -> Slot:
-    entry = QueuedRun(connection=name, due_at=due_at, queued_at=NOON, missed=missed)
+    entry = QueuedRun(connection=name, due_at=due_at, queued_at=NOON, missed=missed, **more)
     return Slot(connection=name, result=result, entry=entry, missed_until=until)
 
 
@@ -190,6 +260,12 @@ HOLES = [
     (3 * HOUR, (slot("a", NOON - HOUR, result="missed"),), {"a": 1}),
     (3 * HOUR, (slot("a", NOON - 4 * HOUR, result="missed", missed=2, until=NOON - HOUR),), {"a": 2}),  # it waited
     (3 * HOUR, (slot("a", NOON - HOUR, result="skipped"),), {"a": 1}),
+    (3 * HOUR, (slot("a", NOON - 2 * HOUR, result="missed"), slot("a", NOON - HOUR, missed=1)), {"a": 3}),
+    (3 * HOUR, (slot("a", NOON, missed=0), slot("b", NOON - HOUR), slot("a", NOON - MINUTE)), {"b": 1, "a": 1}),
+    (3 * HOUR, (slot("a", NOON - 3 * HOUR), slot("b", NOON - HOUR)), {"b": 1}),  # seen by the last tick
+    (3 * HOUR, (slot("a", NOON - HOUR, trigger="manual"),), {}),
+    (3 * HOUR, (slot("a", NOON - 2 * HOUR, result="dropped"), slot("b", NOON - HOUR)), {"b": 1}),
+    (timedelta(minutes=10, seconds=-30), (slot("a", NOON - 5 * MINUTE),), {}),  # ten minutes between the minutes
 ]
 
 
@@ -217,6 +293,23 @@ def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> 
     assert notice.facts["missed"][:2] == [{"connection": "c0", "missed": 2}, {"connection": "c1", "missed": 2}]
     assert tick(told, place, NOON + 29 * MINUTE, promised=promised, since=NOON) == []
     assert len(tick(told, place, NOON + 30 * MINUTE, promised=promised, since=NOON)) == 20
+
+
+def test_an_outage_is_told_to_each_address_once_and_each_target_by_itself() -> None:
+    team = Target(name="ops", to=("a@x",), cc=("b@x",))
+    place = workspace(default=(Notify(to=(team, Target(to=("A@x", "c@x"))), when="failure"),))
+    alerts = AlertState()
+    said = tick(alerts, place, NOON, slots=(slot("a", NOON - HOUR),), since=NOON - 3 * HOUR)
+    assert [(n.id, n.target, n.recipients, n.cc) for n in said] == [
+        ("outage.t", "ops", ("a@x", "b@x"), ("b@x",)),
+        ("outage.t-1", "", ("c@x",), ()),
+    ]
+    assert said[1].facts == {
+        "from": "2026-11-22T09:00:00Z",
+        "to": "2026-11-22T12:00:00Z",
+        "missed": [{"connection": "a", "missed": 1}],
+    }
+    assert alerts.outage_until == "2026-11-22T12:00:00Z"
 
 
 def test_without_anybody_to_tell_of_the_outage_late_is_late() -> None:
@@ -250,6 +343,22 @@ def test_a_digest_is_promised_sent_at_its_time_and_once_however_late() -> None:
     assert told.digests["team"]["next"] == "2026-11-27T06:00:00Z"
 
 
+def test_digests_come_by_name_and_each_has_an_id_of_its_own() -> None:
+    alerts = AlertState()
+    place = workspace(
+        b=Target(name="b", to=("b@x",), digest=daily(7)),
+        a=Target(name="a", to=("a@x",), cc=("c@x", "a@x"), digest=daily(7)),
+        quiet=Target(name="quiet", to=("q@x",)),
+    )
+    assert tick(alerts, place, NOON) == []
+    assert list(alerts.digests) == ["a", "b"]
+    said = tick(alerts, place, NOON + 18 * HOUR)
+    assert [(n.id, n.connection, n.run, n.recipients, n.cc) for n in said] == [
+        ("digest.a.t", "", 0, ("a@x", "c@x"), ("c@x",)),
+        ("digest.b.t", "", 0, ("b@x",), ()),
+    ]
+
+
 def test_an_edited_digest_moves_and_a_removed_one_is_forgotten() -> None:
     told = AlertState()
     tick(told, workspace(team=Target(name="team", to=("a@x",), digest=daily(7))), NOON)
@@ -275,6 +384,34 @@ def test_a_clock_that_went_back_begins_a_digest_anew() -> None:
     assert told.digests["team"]["next"] == "2026-11-23T06:00:00Z"
 
 
+# --- all of a tick -----------------------------------------------------------------------------------------------
+
+
+def test_what_one_tick_tells_comes_in_one_order_and_each_has_its_time() -> None:
+    team = Target(name="team", to=("t@x",), digest=daily(13, "UTC"), limit=1)
+    rules = (rule("a@x", reminder=3600), replace(LATE, to=(Target(to=("l@x",)),)))
+    place = workspace(connection("crm", *rules), default=(rule("ops@x"),), team=team)
+    desk = Desk(rules, at=NOON)
+    desk.end("F", after=timedelta(0))
+    tick(desk.alerts, place, NOON)
+    desk.rules = (Notify(to=(team,), when="always"),)
+    for _ in range(2):  # the second is one too many in this hour
+        desk.end("S", connection="other", after=timedelta(0))
+    waiting = PromisedSlot(entry=waits(NOON + 30 * MINUTE, queued_at=NOON + HOUR))
+    wakes = on_time.find_wake_times(place.connections, (), (waiting,), desk.alerts)
+    assert list(wakes) == [NOON + HOUR] * 4
+
+    facts: dict[str, Any] = {"promised": (waiting,), "since": NOON}
+    said = tick(alert_state.from_mapping(json.loads(json.dumps(desk.alerts.as_dict()))), place, NOON + HOUR, **facts)
+    assert [(n.event, n.recipients) for n in said] == [
+        ("folded", ("t@x",)), ("late", ("l@x",)), ("reminder", ("a@x",)), ("digest", ("t@x",)),
+    ]  # fmt: skip
+    # When it was an outage, people hear of that, and not yet that the run is late.
+    missed = (slot("crm", NOON + 30 * MINUTE),)
+    said = tick(desk.alerts, place, NOON + HOUR, slots=missed, **facts)
+    assert [n.event for n in said] == ["outage", "folded", "reminder", "digest"]
+
+
 def test_a_digest_covers_the_connections_that_name_its_target_or_all() -> None:
     named = rule("a@x")
     team = Notify(to=(Target(name="team", to=("a@x",)),), when="failure")
@@ -288,7 +425,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         changed_run(
             RUN,
             run=number,
-            outcome=outcome,
+            outcome=Outcome(outcome),
             due_at=NOON - (20 - number) * HOUR - delay,
             ended_at=NOON - (20 - number) * HOUR,
             seconds=number,
@@ -301,7 +438,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         )
     ]  # fmt: skip
     told = summarize_runs(
-        [changed_run(run, outcome=type(RUN.outcome)(run.outcome)) for run in reversed(runs)],
+        runs[::-1],
         start=NOON - 6 * HOUR,
         end=NOON - 2 * HOUR,
         late_after=find_late_after((LATE, rule("b@x", late_after=3600))),
@@ -317,3 +454,38 @@ def test_what_a_digest_tells_of_a_connection() -> None:
     }
     assert [one["run"] for one in trend] == list(range(9, 19))
     assert trend[-1] == {"run": 18, "outcome": "stopped", "seconds": 18, "read": 18}
+
+
+def test_a_digest_of_nothing() -> None:
+    assert summarize_runs([], start=NOON - DAY, end=NOON, late_after=60) == {
+        "runs": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None,
+    }  # fmt: skip
+
+
+LATE_RUNS = [
+    # late after   it took     trigger    is late
+    (60, 60, "schedule", 1),
+    (60, 59, "schedule", 0),
+    (60, 600, "manual", 0),
+    (0, 600, "schedule", 0),  # no rule asks for it
+]
+
+
+@pytest.mark.parametrize(("limit", "took", "trigger", "late"), LATE_RUNS)
+def test_which_runs_of_a_digest_were_late(limit: int, took: int, trigger: str, late: int) -> None:
+    run = changed_run(RUN, due_at=NOON - timedelta(seconds=took), ended_at=NOON, trigger=trigger)
+    assert summarize_runs([run], start=NOON - DAY, end=NOON, late_after=limit)["late"] == late
+
+
+def test_the_strictest_rule_says_when_a_run_is_late() -> None:
+    assert find_late_after((LATE, rule("b@x", late_after=3600), rule("c@x"))) == 1800
+    assert find_late_after((rule("c@x"),)) == 0
+    assert find_late_after(()) == 0
+
+
+def test_a_digest_is_about_what_ended_after_its_beginning_and_by_its_end() -> None:
+    runs = [
+        changed_run(RUN, run=number, ended_at=NOON - hours * HOUR) for number, hours in ((4, 0), (3, 1), (2, 5), (1, 6))
+    ]
+    found = summarize_runs(runs, start=NOON - 5 * HOUR, end=NOON - HOUR, late_after=0)
+    assert (found["runs"], [one["run"] for one in found["trend"]]) == (1, [1, 2, 3])

@@ -127,6 +127,7 @@ TIMES = "`times` is a whole number from 1 to 1440, not "
 DAY = "`day` is a whole number from 1 to 31, or last, not "
 IANA = "; write an IANA name such as Europe/Amsterdam"
 
+NOT_DAYS: tuple[Any, ...] = ("monday", [], None, {}, 1)
 MISTAKES: list[tuple[Any, str]] = [
     # the whole
     ("nightly", "a schedule is a mapping with a `type`, not 'nightly'"),
@@ -169,10 +170,7 @@ MISTAKES: list[tuple[Any, str]] = [
     # days
     *[(weekly(days=bad), f"`days` takes {DAYS}, not {bad[-1]!r}") for bad in (["fryday"], ["monday", 1], [["monday"]])],
     *[(weekly(days=bad), f"`days` takes {DAYS}, not {bad[-1]!r}") for bad in (["Monday"], ["mon"], [None], [True])],
-    *[
-        (weekly(days=bad), f"`days` is a list of one or more weekdays, not {bad!r}")
-        for bad in ("monday", [], None, {}, 1)
-    ],
+    *[(weekly(days=bad), f"`days` is a list of one or more weekdays, not {bad!r}") for bad in NOT_DAYS],
     (weekly(days=["friday", "monday", "friday"]), "`days` has friday twice; leave one out"),
     # day
     *[(monthly(day=bad), DAY + repr(bad)) for bad in (0, 32, -1, True, 1.0, "1", "Last", None, ["last"])],

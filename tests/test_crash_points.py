@@ -97,8 +97,8 @@ PLOTS = {
 }
 
 
-def stage(plot: Plot, folder: Path, **facts: str) -> Scene:
-    scene = Scene(folder, **facts)
+def stage(plot: Plot, folder: Path) -> Scene:
+    scene = Scene(folder)
     plot.begin(scene)
     scene.keep()
     return scene

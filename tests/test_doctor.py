@@ -20,8 +20,9 @@ from connrunner.state import filesystem as state_ground
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from tests.conftest import Place
+from tests.servers.smtp import PASSWORD, Start
 from tests.test_cli import typed
-from tests.test_notify_smtp import PASSWORD, Start, start  # noqa: F401 - a fixture
+from tests.test_notify_smtp import start  # noqa: F401 - a fixture
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -41,13 +42,13 @@ def levels(checks: Any) -> dict[str, str]:
 
 
 def test_this_python_and_its_packages() -> None:
-    assert levels([*machine.python(), *machine.packages()]) == {"Python": "ok", "packages": "ok"}
+    assert levels([*machine.check_python(), *machine.check_packages()]) == {"Python": "ok", "packages": "ok"}
 
 
 def test_a_package_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["click>=99.1", "no-such-package>=1", "duckdb<99,>=1.5.5", 'obstore>=0.12; extra == "s3"']
     monkeypatch.setattr("importlib.metadata.requires", lambda name: wanted)
-    check = said(machine.packages())["packages"]
+    check = said(machine.check_packages())["packages"]
     assert check.level == "failure"
     assert "and 99.1 is the oldest that will do; no-such-package is missing" in check.found
     assert "duckdb" not in check.found
@@ -65,19 +66,19 @@ CLOCKS = [
 
 @pytest.mark.parametrize(("kept", "seen", "level"), CLOCKS)
 def test_the_clock(kept: bool | None, seen: datetime | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "synchronised", lambda: kept)
-    monkeypatch.setattr(machine, "asleep", lambda: timedelta(hours=3))
-    assert levels(machine.clock(NOW, seen=seen)) == {"clock": level}
+    monkeypatch.setattr(machine, "is_synchronised", lambda: kept)
+    monkeypatch.setattr(machine, "time_asleep", lambda: timedelta(hours=3))
+    assert levels(machine.check_clock(NOW, seen=seen)) == {"clock": level}
 
 
 def test_the_kernel_can_be_asked_about_its_clock() -> None:
-    assert machine.synchronised() in (True, False, None)
+    assert machine.is_synchronised() in (True, False, None)
 
 
 def test_time_zones() -> None:
-    assert levels(machine.zone_data(["UTC", "Europe/Amsterdam"], NOW)) == {"time zones": "ok"}
-    assert levels(machine.zone_data(["UTC", "Europe/Nowhere"], NOW)) == {"time zones": "failure"}
-    assert levels(machine.zone_data(["UTC"], NOW + timedelta(days=4000))) == {"time zones": "warning"}
+    assert levels(machine.check_zone_data(["UTC", "Europe/Amsterdam"], NOW)) == {"time zones": "ok"}
+    assert levels(machine.check_zone_data(["UTC", "Europe/Nowhere"], NOW)) == {"time zones": "failure"}
+    assert levels(machine.check_zone_data(["UTC"], NOW + timedelta(days=4000))) == {"time zones": "warning"}
 
 
 # --- the state folder --------------------------------------------------------------------------------------------
@@ -93,47 +94,50 @@ def state(tmp_path: Path) -> StateFolder:
 
 def test_a_sound_state_folder(state: StateFolder) -> None:
     before = sorted(state.root.rglob("*"))
-    assert set(levels(state_folder.state(state)).values()) == {"ok"}
+    assert set(levels(state_folder.check_state_folder(state)).values()) == {"ok"}
     assert sorted(state.root.rglob("*")) == before, "nothing is left behind"
 
 
 def test_a_state_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    assert levels(state_folder.state(StateFolder(tmp_path / "a" / "b"))) == {"state folder": "warning", "room": "ok"}
+    assert levels(state_folder.check_state_folder(StateFolder(tmp_path / "a" / "b"))) == {
+        "state folder": "warning",
+        "room": "ok",
+    }
     (tmp_path / "file").touch()
-    assert levels(state_folder.state(StateFolder(tmp_path / "file"))) == {"state folder": "failure"}
+    assert levels(state_folder.check_state_folder(StateFolder(tmp_path / "file"))) == {"state folder": "failure"}
 
 
 @pytest.mark.parametrize(("mode", "level"), [(0o755, "warning"), (0o770, "failure")])
 def test_who_may_look_into_the_state(state: StateFolder, mode: int, level: str) -> None:
     state.root.chmod(mode)
-    check = said(state_folder.state(state))["state folder"]
+    check = said(state_folder.check_state_folder(state))["state folder"]
     assert (check.level, check.fix) == (level, f"chmod 700 {state.root}")
 
 
 def test_the_state_of_somebody_else(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: state.root.stat().st_uid + 1)
-    assert "sudo --user" in said(state_folder.state(state))["state folder"].fix
+    assert "sudo --user" in said(state_folder.check_state_folder(state))["state folder"].fix
 
 
 def test_room_and_locks(state: StateFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(state_ground, "ROOM", 1 << 60)
     (tmp_path / "mounts").write_text("30 21 0:40 / / rw,relatime shared:5 - nfs4 server:/export rw\n")
     monkeypatch.setattr(state_ground, "MOUNTS", tmp_path / "mounts")
-    found = said(state_folder.state(state))
+    found = said(state_folder.check_state_folder(state))
     assert (found["room"].level, found["locks"].level) == ("failure", "failure")
     assert "is on nfs4" in found["locks"].found
 
 
 def test_locks_that_lie(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
-    assert said(state_folder.state(state))["locks"].level == "failure"
+    assert said(state_folder.check_state_folder(state))["locks"].level == "failure"
 
 
 def test_a_damaged_and_a_newer_journal(state: StateFolder) -> None:
     (state.root / "journal.damaged").write_bytes(b"\0\0")
-    assert said(state_folder.state(state))["journal"].level == "warning"
+    assert said(state_folder.check_state_folder(state))["journal"].level == "warning"
     state.journal.write_text('{"v":99,"type":"planned","at":"2026-11-22T06:00:00Z"}\n')
-    assert said(state_folder.state(state))["journal"].level == "failure"
+    assert said(state_folder.check_state_folder(state))["journal"].level == "failure"
 
 
 # --- ticks -------------------------------------------------------------------------------------------------------
@@ -157,7 +161,7 @@ TICKS = [
 
 @pytest.mark.parametrize(("last", "records", "level", "words"), TICKS)
 def test_ticks(last: datetime | None, records: list[dict[str, str]], level: str, words: str) -> None:
-    check = said(ticks.called(last, records, NOW))["ticks"]
+    check = said(ticks.check_ticks(last, records, NOW))["ticks"]
     assert (check.level, words in check.found) == (level, True), check
 
 
@@ -166,19 +170,19 @@ def test_ticks(last: datetime | None, records: list[dict[str, str]], level: str,
 
 def test_files_commit_and_templates(place: Place) -> None:
     place.command("a", "print()")
-    assert levels(files.files(load.load(place.folder))) == {"workspace": "ok"}
-    assert levels(files.commit(load.load(place.folder))) == {"git": "warning"}
+    assert levels(files.check_files(load.load(place.folder))) == {"workspace": "ok"}
+    assert levels(files.check_commit(load.load(place.folder))) == {"git": "warning"}
     place.write("templates/run.txt.j2", "{{ nobody }}")
-    assert "templates/run.txt.j2:1:" in said(files.templates(load.load(place.folder)))["templates"].found
+    assert "templates/run.txt.j2:1:" in said(files.check_mail_templates(load.load(place.folder)))["templates"].found
     place.write("connections/b.yaml", "schedule: {type: manual}\n")
-    assert said(files.files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
+    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
     (place.folder / ".gitignore").write_text(".connrunner\n")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "x"]):
         who = ("-c", "user.name=Jane", "-c", "user.email=j@example.com", "-c", "commit.gpgsign=false")
         subprocess.run(["git", *who, *command], cwd=place.folder, check=True)
-    assert levels(files.commit(load.load(place.folder))) == {"git": "ok"}
+    assert levels(files.check_commit(load.load(place.folder))) == {"git": "ok"}
     place.write("connections/c.yaml", "schedule: {type: manual}\n")
-    check = said(files.commit(load.load(place.folder)))["git"]
+    check = said(files.check_commit(load.load(place.folder)))["git"]
     assert (check.level, "connections/c.yaml" in check.found) == ("warning", True)
 
 
@@ -190,7 +194,7 @@ def test_secrets_are_looked_at_and_not_shown(place: Place, tmp_path: Path, monke
     monkeypatch.delenv("MISSING", raising=False)
     env = f'env: {{A: "env:THERE", B: "env:MISSING", C: "file:{key}"}}'
     place.write("connections/a.yaml", f"schedule: {{type: manual}}\ncommand: {{run: [ls], {env}}}\n")
-    found = list(files.secret_references(load.load(place.folder)))
+    found = list(files.check_secret_references(load.load(place.folder)))
     assert [(check.level, check.found.split(" ")[0]) for check in found[:2]] == [
         ("failure", "env:MISSING"),
         ("warning", f"file:{key}"),
@@ -206,7 +210,7 @@ def mail_of(place: Place, text: str) -> Check:
     place.write(
         "connrunner.yaml", f"version: 1\nmail: {text}\ndefaults: {{notify: [{{to: a@example.com, when: always}}]}}\n"
     )
-    return said(partners.mail(load.load(place.folder), place.state))["mail"]
+    return said(partners.check_mail(load.load(place.folder), place.state))["mail"]
 
 
 @pytest.mark.slow
@@ -251,7 +255,7 @@ def test_programs_are_found_and_not_run(place: Place, run: str, level: str) -> N
     place.write("jobs/plain", "").chmod(0o644)
     place.write("connections/a.yaml", f"schedule: {{type: manual}}\ncommand: {{run: {run}}}\n")
     connection = load.load(place.folder).connections["a"]
-    check = partners.partner(connection, place.folder, place.state, NOW)
+    check = partners.check_partner(connection, place.folder, place.state, NOW)
     assert check.level == level, check
 
 
@@ -262,7 +266,7 @@ def test_what_hangs_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(partners, "PATIENCE", 0.05)
     monkeypatch.setattr("connrunner.connectors.command.probe", lambda *_, **__: threading.Event().wait(20))
     connection = load.load(place.folder).connections["a"]
-    check = partners.partner(connection, place.folder, place.state, NOW)
+    check = partners.check_partner(connection, place.folder, place.state, NOW)
     assert (check.level, check.found) == ("failure", "no answer within 0.05 s")
 
 
@@ -270,7 +274,7 @@ def test_what_hangs_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_command(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "synchronised", lambda: True)
+    monkeypatch.setattr(machine, "is_synchronised", lambda: True)
     place.command("a", "print()")
     place.command("b", "print()")
     code, out, _ = typed(place, "doctor")
@@ -300,8 +304,8 @@ def test_secrets_and_extras_of_those_who_are_told(place: Place, monkeypatch: pyt
     place.write("notifications/ops.yaml", 'apprise: ["env:CHAT"]\n')
     workspace = load.load(place.folder)
     assert workspace.problems == ()
-    found = [check.found.split(":")[:2] for check in files.secret_references(workspace)]
+    found = [check.found.split(":")[:2] for check in files.check_secret_references(workspace)]
     assert found == [["env", "BEAT (heartbeat)"], ["env", "CHAT (notifications/ops)"]]
-    assert levels(machine.extras(workspace)) == {"extras": "ok"}
+    assert levels(machine.check_extras(workspace)) == {"extras": "ok"}
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
-    assert said(machine.extras(workspace))["extras"].fix.endswith("-m pip install 'connrunner[apprise]'")
+    assert said(machine.check_extras(workspace))["extras"].fix.endswith("-m pip install 'connrunner[apprise]'")

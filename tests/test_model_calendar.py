@@ -178,7 +178,8 @@ def test_times_per_day_for_a_month(times: int) -> None:
     """[R4] Slot k is the first whole minute at or after k * 24 h / N."""
     since = datetime(2026, 3, 20, 11, 17, tzinfo=UTC)
     kind = schedules.parse({"type": "times_per_day", "times": times}, "UTC")
-    wanted, number = [], 0
+    wanted: list[datetime] = []
+    number = 0
     for minute in range(30 * 1440):
         while number * 1440 <= minute * times:
             if not wanted or wanted[-1] != since + minute * MINUTE:

@@ -329,6 +329,7 @@ class Machine(RuleBasedStateMachine):
         self.judged = 0  # how many records the model has seen
         self.alive: list[Played] = []
         self.unwanted: set[str] = set()  # whose runs somebody wanted stopped
+        self.numbers: dict[str, int] = {}  # the newest of each connection
         self.began: Counter[tuple[str, int]] = Counter()
         self.said: dict[tuple[str, int], Outcome | None] = {}
         self.plays: tuple[tuple[Outcome | None, int], ...] = ((Outcome.SUCCEEDED, 0),)
@@ -654,10 +655,6 @@ class Machine(RuleBasedStateMachine):
             assert name in self.unwanted, "nobody wanted it stopped"
         elif run["outcome"] not in ("interrupted", "failed"):
             assert run["outcome"] == said, "P5: it is not true"
-
-    @property
-    def numbers(self) -> dict[str, int]:
-        return self.__dict__.setdefault("_numbers", {})
 
     def newest(self, name: str) -> int:
         return self.numbers.get(name, 0)

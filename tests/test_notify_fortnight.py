@@ -232,7 +232,7 @@ class Story:
         start, end = instant.parse(notice.facts["from"]), instant.parse(notice.facts["to"])
         told = summarize_runs(runs[::-1], start=start, end=end, late_after=0)
         return replace(
-            notice, facts=notice.facts | {"connections": [{"name": "crm", "title": "crm", **told, "next_due": None}]}
+            notice, facts={**notice.facts, "connections": [{"name": "crm", "title": "crm", **told, "next_due": None}]}
         )
 
     def _run(self, number: int, entry: QueuedRun, at: datetime) -> Run:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from connrunner.cli import notify_preview
+from connrunner.answers import mail_preview
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
@@ -52,7 +52,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         jobs = [{"template": choose_template(workspace, contexts[0], part), "context": 0} for part in ALL]
         return [RenderedMessage(*(answer["text"] for answer in answer_jobs(workspace / "templates", jobs, contexts)))]
 
-    monkeypatch.setattr(notify_preview, "render", render)
+    monkeypatch.setattr(mail_preview, "render", render)
 
 
 # For an outcome sequence, newest last: what the options give.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,15 @@ def begin() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Start a Python text and wait until it is ready; it is ended after the test whatever happens."""
     begun: list[subprocess.Popen[bytes]] = []
 
-    def start(program: str, *, mark: str = "", **more: object) -> subprocess.Popen[bytes]:
+    def start(program: str, *, mark: str = "", **more: Any) -> subprocess.Popen[bytes]:
         environment = {**os.environ, RUN_ID_VARIABLE: mark} if mark else dict(os.environ)
-        process = subprocess.Popen(  # type: ignore[call-overload]
+        process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", program], stdout=subprocess.PIPE, env=environment, **more
         )
+        assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         begun.append(process)
-        return process  # type: ignore[no-any-return]
+        return process
 
     yield start
     for process in begun:
@@ -107,7 +109,7 @@ def test_who_does_not_obey_is_killed_after_the_grace(begin: Begin) -> None:
     with Termination(tree, grace=0.5) as termination:
         termination.finish()
         assert termination.had_to_kill
-    assert 0.5 <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.5
     assert process.wait() == -9
 
 

@@ -221,7 +221,7 @@ def ids(path: Path) -> str:
 
 
 def test_changed_is_counted_from_the_last_success(shelf: Shelf) -> None:
-    work = {"fields": {"id": "id", "name": "name"}}
+    work: dict[str, Any] = {"fields": {"id": "id", "name": "name"}}
     with shelf.open() as store:
         seeded(shelf, store)
         result, path = export(shelf, store, mark=False, **work)
@@ -268,7 +268,7 @@ def test_each_connection_sends_for_itself(shelf: Shelf) -> None:
 
 
 def test_who_leaves_and_comes_back_is_sent_again(shelf: Shelf) -> None:
-    work = {"fields": {"id": "id"}, "where": "visits > 0"}
+    work: dict[str, Any] = {"fields": {"id": "id"}, "where": "visits > 0"}
     with shelf.open() as store:
         seeded(shelf, store)
         result, path = export(shelf, store, **work)
@@ -290,7 +290,7 @@ def test_values_that_only_look_the_same_are_different(shelf: Shelf) -> None:
     columns = import_of(
         "id", *(Field(property=name, column=name, empty="clear") for name in "abc"), format=Format(type="jsonl")
     )
-    shapes = [
+    shapes: list[dict[str, Any]] = [
         {"a": "x", "b": None, "c": None}, {"a": None, "b": "x", "c": None}, {"a": "x\x1fy", "b": None, "c": None},
         {"a": "x", "b": "y", "c": None}, {"a": 'x","y', "b": None, "c": None}, {"a": None, "b": None, "c": ["x", "y"]},
         {"a": None, "b": None, "c": ["x"]}, {"a": "null", "b": None, "c": None}, {"a": None, "b": None, "c": None},

@@ -227,12 +227,13 @@ def test_the_mark_moves_with_the_rows(bench: Bench) -> None:
 
     good, bad = bench.file("a.csv", HEADER + "1,Ann,30\n"), bench.file("b.csv", "x,y\n1,2\n")
     seen = [mark()]
-    for files, more in [
+    takes: list[tuple[list[LocalFile], dict[str, Any]]] = [
         ([good], {"mark": {"cursor": 1, "list": [None, "é"]}}),
         ([good], {}),
         ([], {"mark": "dry", "dry_run": True}),
         ([], {"mark": 2}),
-    ]:
+    ]
+    for files, more in takes:
         bench.take(WORK, *files, **more)
         seen.append(mark())
     with pytest.raises(RunError):
@@ -543,6 +544,7 @@ def workbook(*sheets: list[tuple[Any, ...]]) -> bytes:
     import openpyxl
 
     book = openpyxl.Workbook()
+    assert book.active is not None
     book.remove(book.active)
     for number, rows in enumerate(sheets, 1):
         sheet = book.create_sheet(f"Sheet{number}")
@@ -994,7 +996,7 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
     others = bench.ask(lambda store: store.describe_connection("others"))
     bench.ask(lambda store: store.forget_connection("people"))
 
-    nothing = {"files": [], "mark": None, "kept_rows": 0, "sent": 0}
+    nothing: dict[str, Any] = {"files": [], "mark": None, "kept_rows": 0, "sent": 0}
     assert bench.ask(lambda store: store.describe_connection("people")) == nothing
     assert bench.ask(lambda store: store.describe_connection("others")) == others
     again = bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"))

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,26 +235,34 @@ def test_a_store_of_a_later_version_is_refused(shelf: Shelf) -> None:
 
 
 HOLD = """
-import sys, time, duckdb
+import sys, duckdb
 connection = duckdb.connect()
 connection.execute("ATTACH '" + sys.argv[1] + "' AS store")
 print("held", flush=True)
-time.sleep(float(sys.argv[2]))
+sys.stdin.readline()
 connection.close()
 """
+
+
+def hold(shelf: Shelf, code: str) -> subprocess.Popen[bytes]:
+    """Start a process that holds the store until its standard input is closed."""
+    arguments = [sys.executable, "-c", code, str(shelf.path)]
+    return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 @pytest.mark.slow
 def test_a_store_in_use_is_waited_for(shelf: Shelf) -> None:
     with shelf.open():
         pass
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(shelf.path), "2"], stdout=subprocess.PIPE)
+    holder = hold(shelf, HOLD)
     with holder:
+        assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         error = error_of(shelf, wait=0.3)
         assert (error.code, error.waiting_helps) == ("store-busy", True)
-        with shelf.open(wait=30) as store:
+        threading.Timer(0.3, holder.stdin.close).start()
+        with shelf.open(wait=600) as store:
             assert store.count() == 0
 
 
@@ -265,8 +274,8 @@ def test_one_process_does_not_open_a_store_twice(shelf: Shelf) -> None:
 @pytest.mark.slow
 def test_a_store_that_a_killed_process_held_is_open_to_readers(shelf: Shelf) -> None:
     shelf.take(import_of("id"), "id\n1\n")
-    code = HOLD.replace("time.sleep", "connection.execute('INSERT INTO store.about VALUES (1, 2)'); time.sleep")
-    with subprocess.Popen([sys.executable, "-c", code, str(shelf.path), "60"], stdout=subprocess.PIPE) as holder:
+    code = HOLD.replace("sys.stdin", "connection.execute('INSERT INTO store.about VALUES (1, 2)'); sys.stdin")
+    with hold(shelf, code) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         while not shelf.path.with_suffix(".duckdb.wal").exists():

@@ -12,7 +12,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -115,9 +115,9 @@ def model_import(profiles: list[Profile], rows: Sequence[Row], work: Import) -> 
             counts["invalid"] += 1
             continue
         person = Person(number, values)
-        for place, profile in enumerate(profiles):
-            if any(all(values[name] and profile[name] == values[name] for name in group) for group in work.match):
-                person.found.add(place)
+        for position, known in enumerate(profiles):
+            if any(all(values[name] and known[name] == values[name] for name in group) for group in work.match):
+                person.found.add(position)
         if len(person.found) > 1:
             counts["ambiguous"] += 1
         else:
@@ -154,9 +154,10 @@ def model_import(profiles: list[Profile], rows: Sequence[Row], work: Import) -> 
             counts["not_found"] += 1
         elif not acts(profile, person.values, work):
             counts["consent_blocked"] += 1
-            for objective in work.consent if profile is not None else ():
-                if person.values[objective] is False:
-                    profile[objective] = False  # type: ignore[index]
+            if profile is not None:
+                for objective in work.consent:
+                    if person.values[objective] is False:
+                        profile[objective] = False
         else:
             result = after(profile, person.values, work)
             if result == profile:
@@ -216,8 +217,10 @@ ROWS = st.fixed_dictionaries(
         "ads": st.sampled_from(["", "", "yes", "no"]),
     }
 )
-ONLY = st.sampled_from(["all", "all", "new", "existing"])
-EMPTY = st.sampled_from(["keep", "clear"])
+Only = Literal["all", "new", "existing"]
+ONLY: st.SearchStrategy[Only] = st.sampled_from(["all", "all", "new", "existing"])
+ALL_OR_NEW: st.SearchStrategy[Only] = st.sampled_from(["all", "new"])
+EMPTY: st.SearchStrategy[Literal["keep", "clear"]] = st.sampled_from(["keep", "clear"])
 
 
 @st.composite
@@ -231,7 +234,7 @@ def works(draw: st.DrawFn) -> Import:
             property=name,
             column=name,
             write=draw(st.sampled_from([Write.SET, Write.SET_IF_EMPTY])),
-            only=draw(st.sampled_from(["all", "new"]) if create else ONLY) if name in keys else draw(ONLY),
+            only=draw(ALL_OR_NEW if create else ONLY) if name in keys else draw(ONLY),
             empty=draw(EMPTY),
         )
         for name in IDENTIFIERS

@@ -93,7 +93,8 @@ def value_of(connection: duckdb.DuckDBPyConnection, kind: PropertyType, text: st
         f"SELECT {values.format_value(kind, 'v')} FROM (SELECT {value} AS v FROM texts)"
     ).fetchone()
     assert found is not None
-    return found[0]
+    value_as_text: str | None = found[0]
+    return value_as_text
 
 
 @pytest.mark.parametrize(("kind", "text", "value"), CASES, ids=[f"{kind}-{text[:30]!r}" for kind, text, _ in CASES])

@@ -155,13 +155,14 @@ def test_who_waited_through_a_rotation_holds_the_new_journal(tmp_path: Path) -> 
     held: list[bool] = []
 
     def wait() -> None:
+        entered.set()
         with locks._barrier(state.journal, wait=5):
             with pytest.raises(BusyError), locks._barrier(state.journal, wait=0):
                 pass
             held.append(True)
 
     with locks._barrier(state.journal, wait=0):
-        thread = threading.Thread(target=lambda: (entered.set(), wait()))
+        thread = threading.Thread(target=wait)
         thread.start()
         entered.wait()
         journal.rotate("2026-11-22T06:00:00Z", size=0)

@@ -86,7 +86,8 @@ def test_what_a_killed_process_did_not_sync_is_synced_before_anybody_acts_on_it(
     state: StateFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Journal(state).append(queued("a"))
-    journal, synced = Journal(state), []
+    journal = Journal(state)
+    synced: list[int] = []
     monkeypatch.setattr("os.fdatasync", synced.append)
 
     journal.open()

@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,7 @@ from connrunner.scheduler import idle
 from connrunner.state import archive, locks, run_files
 from connrunner.state import retention as keeping
 from connrunner.state.folder import StateFolder
+from connrunner.text import files
 from tests.conftest import Place
 from tests.made import changed_run, ended_run
 from tests.test_cli import typed
@@ -136,8 +139,8 @@ def test_a_crash_anywhere_leaves_work_for_the_next_pass_and_loses_nothing_else(
 
     left = calls
 
-    def crashing(real):  # type: ignore[no-untyped-def]
-        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+    def crashing(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: Any, **kwargs: Any) -> object:
             nonlocal left
             left -= 1
             if left == 0:
@@ -148,8 +151,8 @@ def test_a_crash_anywhere_leaves_work_for_the_next_pass_and_loses_nothing_else(
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", crashing(shutil.rmtree))
-        patch.setattr("os.fsync", crashing(__import__("os").fsync))
-        patch.setattr(keeping, "replace_file", crashing(keeping.replace_file))
+        patch.setattr("os.fsync", crashing(os.fsync))
+        patch.setattr(keeping, "replace_file", crashing(files.replace_file))
         with contextlib.suppress(Crash):
             keeping.prune_runs(state, lambda _: Keep(runs=2), {}, now=NOW)
     assert kept(state, "a") in ([6, 5, 4, 3, 2, 1], [6, 5])
@@ -295,7 +298,7 @@ def test_an_archive_that_is_not_sound_removes_nothing(
 
     real = archive._write
 
-    def damage(*args, **kwargs):  # type: ignore[no-untyped-def]
+    def damage(*args: Any, **kwargs: Any) -> Any:
         written = real(*args, **kwargs)
         path = args[3]
         data = bytearray(path.read_bytes())

@@ -33,7 +33,8 @@ def me() -> str:
 
 
 def stop(place: Place, *arguments: str, check: int = 0) -> dict[str, Any]:
-    return json.loads(place.run("stop", *arguments, "--format", "json", check=check).out)
+    said: dict[str, Any] = json.loads(place.run("stop", *arguments, "--format", "json", check=check).out)
+    return said
 
 
 def mark_of(place: Place, name: str) -> str:

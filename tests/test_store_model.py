@@ -103,7 +103,7 @@ def test_an_import_does_what_plain_dicts_do(
         objectives=("news",) if asks else (), consent={"news": "news"},
     )  # fmt: skip
     profiles: dict[str, dict[str, Any]] = {}
-    seed = [("1", "Ann", "3", "a", "yes"), ("2", "", "", "", "")]
+    seed: list[tuple[str, ...]] = [("1", "Ann", "3", "a", "yes"), ("2", "", "", "", "")]
     with open_store(folder / "profiles.duckdb", MODEL, temp=folder, report=Quiet()) as store:
         for run, rows in enumerate([seed, *files]):
             this = (

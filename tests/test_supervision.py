@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, RunIntent
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
-from connrunner.scheduler import supervision
 from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal_state import StartedRun
@@ -100,7 +100,7 @@ def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: P
 
 def test_one_that_outlives_its_timeout_is_told_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(supervision.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     run = working(tmp_path, began=now)
     worker = run.worker
     assert isinstance(worker, Worker)

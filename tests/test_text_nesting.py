@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connrunner.cli import plan as cli_plan
-from connrunner.cli import replay
+from connrunner.answers import plan, replay
 from connrunner.connectors.bridge import programs
 from connrunner.connectors.http import client
 from connrunner.connectors.singer import _catalog_file, tap
@@ -206,7 +205,7 @@ def _next_part(text: bytes, folder: Path) -> bool:
 def _coming_runs(text: bytes, folder: Path) -> bool:
     (folder / "next.json").write_bytes(text)
     try:
-        return bool(list(cli_plan._from_file(folder / "next.json")))
+        return bool(list(plan._from_file(folder / "next.json")))
     except ArgumentError as error:
         return "is no list of coming runs" not in str(error)
 

@@ -445,7 +445,9 @@ def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
     tick.take_in(due=False)  # `run` looks after one connection only
     assert idle.find_last_look(root) is None
     tick.take_in()
-    assert at.timestamp() <= idle.find_last_look(root) < at.timestamp() + 3600
+    looked = idle.find_last_look(root)
+    assert looked is not None
+    assert at.timestamp() <= looked < at.timestamp() + 3600
 
     tick = Tick(place.folder, place.state, say=lambda _: None)  # one by a made-up clock is never quiet
     tick.take_in()
@@ -456,7 +458,9 @@ def test_every_tick_that_looked_leaves_its_time(place: Place) -> None:
     before = clock.stat().st_mtime
     assert idle.nothing_to_do(["--workspace", str(place.folder)])
     clock.touch()
-    assert before <= idle.find_last_look(root) <= clock.stat().st_mtime
+    looked = idle.find_last_look(root)
+    assert looked is not None
+    assert before <= looked <= clock.stat().st_mtime
 
 
 @pytest.mark.usefixtures("settled")

@@ -1,4 +1,4 @@
-"""The figures that `connrunner metrics` shows: of the workspace, and a bounded number for each connection."""
+"""The answer of `connrunner metrics`: figures of the workspace, and a bounded number for each connection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from datetime import datetime
 from itertools import chain, islice
 
 from connrunner import __version__
-from connrunner.answers.status import ConnectionFilter, Overview
+from connrunner.answers.active_runs import list_active_runs
+from connrunner.answers.status import check_health, lane_of
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
@@ -34,73 +35,86 @@ class ConnectionFigures:
 
 
 # Each figure of a connection: its name, what it is, and where it comes from.
-OF_THE_LAST_RUN: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
+LAST_RUN_FIGURES: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
     ("last_run_number", "Number of the last ended run.", lambda run: run.run),
     ("last_run_success", "1 when the last ended run succeeded, else 0.", lambda run: run.outcome is Outcome.SUCCEEDED),
-    ("last_run_start_timestamp_seconds", "When the last ended run started.", lambda run: _at(run.intent.started_at)),
-    ("last_run_end_timestamp_seconds", "When the last run ended.", lambda run: _at(run.ended_at)),
+    (
+        "last_run_start_timestamp_seconds",
+        "When the last ended run started.",
+        lambda run: _timestamp(run.intent.started_at),
+    ),
+    ("last_run_end_timestamp_seconds", "When the last run ended.", lambda run: _timestamp(run.ended_at)),
     ("last_run_duration_seconds", "How long it took.", lambda run: run.seconds if run.intent.started_at else None),
     ("last_run_missed_slots", "Slots that passed unseen before the last run.", lambda run: run.entry.missed),
     ("last_run_merged_slots", "Slots that the last run stands for too.", lambda run: run.entry.merged),
 )
-OF_NOW: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...] = (
-    ("last_success_timestamp_seconds", "When the last run that succeeded ended.", lambda one: _at(one.succeeded_at)),
-    ("failures_in_a_row", "Failed runs since the last one that did not.", lambda one: one.failures),
-    ("next_due_timestamp_seconds", "The next slot that is promised.", lambda one: _at(one.next_due)),
-    ("waiting_since_timestamp_seconds", "Due, and in the queue since.", lambda one: _at(one.waits_since)),
-    ("running_since_timestamp_seconds", "Working since.", lambda one: _at(one.started_at)),
+CURRENT_FIGURES: tuple[tuple[str, str, Callable[[ConnectionFigures], float | None]], ...] = (
+    (
+        "last_success_timestamp_seconds",
+        "When the last run that succeeded ended.",
+        lambda figures: _timestamp(figures.succeeded_at),
+    ),
+    ("failures_in_a_row", "Failed runs since the last one that did not.", lambda figures: figures.failures),
+    ("next_due_timestamp_seconds", "The next slot that is promised.", lambda figures: _timestamp(figures.next_due)),
+    (
+        "waiting_since_timestamp_seconds",
+        "Due, and in the queue since.",
+        lambda figures: _timestamp(figures.waits_since),
+    ),
+    ("running_since_timestamp_seconds", "Working since.", lambda figures: _timestamp(figures.started_at)),
 )
 
 
-def figures(view: WorkspaceView) -> Iterator[Metric]:
+def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     """Yield the figures of the workspace, then those of its connections."""
-    shown = Overview(view, ConnectionFilter())
-    journal_state, workspace = shown.journal_state, view.workspace
-    yield _one("info", "The version of connrunner.", 1, version=__version__)
-    yield _one("last_tick_timestamp_seconds", "When a tick last looked.", _at(shown.last_tick))
-    states = Counter("on" if one.enabled else "off" for one in workspace.connections.values())
+    health, journal_state, workspace = check_health(view), view.journal_state, view.workspace
+    yield _single("info", "The version of connrunner.", 1, version=__version__)
+    yield _single("last_tick_timestamp_seconds", "When a tick last looked.", _timestamp(health.last_tick))
+    states = Counter("on" if connection.enabled else "off" for connection in workspace.connections.values())
     states["broken"] = len(workspace.broken)
-    yield _many("connections", "Connections by what can be done with them.", "state", states)
-    yield _one(
+    yield _by_label("connections", "Connections by what can be done with them.", "state", states)
+    yield _single(
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
-    lanes = Counter({one.lane: 0 for one in workspace.connections.values()})
-    lanes.update(shown.lane_of(name) for name in journal_state.waiting)
-    yield _many("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
-    yield _one("running", "Runs that work now.", sum(one.lives for one in shown.all_running))
-    yield _one("late", "Slots that no tick has seen, or that wait too long.", len(shown.late))
-    yield _one("failing", "Connections whose last run was no success.", len(shown.failing))
-    yield _one("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
-    yield _one("mail_dead", "Mails that were given up.", len(journal_state.dead))
+    lanes = Counter({connection.lane: 0 for connection in workspace.connections.values()})
+    lanes.update(lane_of(view, name) for name in journal_state.waiting)
+    yield _by_label("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
+    yield _single("running", "Runs that work now.", sum(run.lives for run in list_active_runs(view)))
+    yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
+    yield _single("failing", "Connections whose last run was no success.", len(health.failing))
+    yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
+    yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():
         room = os.statvfs(view.state.root)
-        yield _one("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
-    yield from _of_connections(view, {one.connection: one.failures for one in shown.failing})
+        yield _single("state_free_bytes", "Free on the file system of the state folder.", room.f_bavail * room.f_frsize)
+    yield from _of_connections(view, {failing.connection: failing.failures for failing in health.failing})
 
 
 def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[Metric]:
-    seen = [
-        _seen(view, name, failures.get(name, 0))
+    found = [
+        _read_figures(view, name, failures.get(name, 0))
         for name in sorted({*view.workspace.connections, *view.workspace.broken})
     ]
-    for name, words, of_run in OF_THE_LAST_RUN:
-        yield _each(name, words, [(one.name, of_run(one.last)) for one in seen if one.last])
-    for name, words, of_now in OF_NOW:
-        yield _each(name, words, [(one.name, of_now(one)) for one in seen])
-    outcomes = [({"connection": one.name, "outcome": str(one.last.outcome)}, 1) for one in seen if one.last]
+    for name, words, of_run in LAST_RUN_FIGURES:
+        yield _by_connection(name, words, [(figures.name, of_run(figures.last)) for figures in found if figures.last])
+    for name, words, of_now in CURRENT_FIGURES:
+        yield _by_connection(name, words, [(figures.name, of_now(figures)) for figures in found])
+    outcomes = [
+        ({"connection": figures.name, "outcome": str(figures.last.outcome)}, 1) for figures in found if figures.last
+    ]
     yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
     rows = [
-        ({"connection": one.name, "counter": counter}, getattr(one.last.result.counts, counter))
-        for one in seen
-        if one.last and one.last.intent.kind != "command"
+        ({"connection": figures.name, "counter": counter}, getattr(figures.last.result.counts, counter))
+        for figures in found
+        if figures.last and figures.last.intent.kind != "command"
         for counter in NAMES
-        if counter == "read" or getattr(one.last.result.counts, counter)
+        if counter == "read" or getattr(figures.last.result.counts, counter)
     ]
     words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
     yield Metric("connrunner_last_run_rows", words, tuple(rows))
 
 
-def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
+def _read_figures(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
     journal_state = view.journal_state
     runs = run_files.read_history(view.state, name)
     last = next(runs, None)
@@ -122,18 +136,18 @@ def _seen(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
     )
 
 
-def _at(moment: datetime | None) -> float | None:
+def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else round(moment.timestamp(), 3)
 
 
-def _each(name: str, words: str, values: list[tuple[str, float | None]]) -> Metric:
-    samples = tuple(({"connection": who}, value) for who, value in values if value is not None)
-    return Metric(f"connrunner_{name}", words, samples)
+def _by_connection(metric: str, words: str, values: list[tuple[str, float | None]]) -> Metric:
+    samples = tuple(({"connection": name}, value) for name, value in values if value is not None)
+    return Metric(f"connrunner_{metric}", words, samples)
 
 
-def _one(name: str, words: str, value: float | None, **labels: str) -> Metric:
+def _single(name: str, words: str, value: float | None, **labels: str) -> Metric:
     return Metric(f"connrunner_{name}", words, () if value is None else ((labels, value),))
 
 
-def _many(name: str, words: str, label: str, values: Counter[str]) -> Metric:
+def _by_label(name: str, words: str, label: str, values: Counter[str]) -> Metric:
     return Metric(f"connrunner_{name}", words, tuple(({label: key}, value) for key, value in sorted(values.items())))

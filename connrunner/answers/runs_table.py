@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from connrunner.core import run_records
@@ -39,3 +40,10 @@ def as_csv(found: Iterable[Run]) -> str:
         facts["detail"] = json.dumps(facts["detail"], ensure_ascii=False) if facts["detail"] else None
         writer.writerow([facts.get(column) for column in COLUMNS])
     return page.getvalue()
+
+
+def write_parquet(found: Iterable[Run], path: Path) -> None:
+    """Write the table as a Parquet file at *path*; ArgumentError when it cannot be written there."""
+    from connrunner.profiles import parquet_conversion  # DuckDB is slow to import
+
+    parquet_conversion.write_parquet(as_csv(found), COLUMNS, path)

@@ -1,46 +1,69 @@
-"""What runs, waits, comes next, is late or fails, and whether all is well: the facts of `connrunner status`."""
+"""What runs, waits, comes next, is late or fails, and whether all is well: the answer of `connrunner status`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from functools import cached_property
 from itertools import chain
+from typing import Any
 
+from connrunner.answers import active_runs
+from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
-from connrunner.core.planning import due as plan
+from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations
-from connrunner.core.run_records import Progress
+from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
 from connrunner.scheduler import idle
-from connrunner.state import locks, run_files
+from connrunner.state import run_files
+from connrunner.state.journal_state import JournalState
+from connrunner.text import durations
 
 FAILING = {str(outcome) for outcome in Outcome if outcome.is_failure}
-SEEN_WITHIN = timedelta(minutes=3)  # a slot that nobody has seen by then: no tick comes
+SEEN_WITHIN = timedelta(minutes=3)  # a slot that no tick has seen by then: no tick comes
 STARTED_WITHIN = timedelta(minutes=10)  # a run that waits longer is late
 TICK_WITHIN = timedelta(minutes=5)
 PREDICTED = 200  # runs whose start is predicted; each costs a look into a history
 MINUTE = 60.0  # seconds that a run is given which works longer than any before
+WORTH_TELLING = 60  # seconds that a run will wait
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ActiveRun:
-    """A run that works now, or whose end nobody has recorded yet."""
+class ConnectionFilter:
+    """Which connections are meant."""
 
-    connection: str
-    run: int
-    lane: str
-    started_at: datetime
-    seconds: float
-    lives: bool
-    progress: Progress | None
-    usual: RunDurations
-    ends_at: datetime | None  # expected; None when it is slower than ever, or was cut off
+    names: tuple[str, ...] = ()  # names or patterns; all when empty
+    owner: str = ""
+    labels: tuple[tuple[str, str | None], ...] = ()  # None: any value of the label
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.owner or self.labels)
+
+    def select(self, view: WorkspaceView, names: Iterable[str]) -> list[str]:
+        """Return those of *names* that are chosen, sorted."""
+        return sorted(name for name in names if self.includes(view, name))
+
+    def includes(self, view: WorkspaceView, name: str) -> bool:
+        """Tell whether *name* is chosen. Owner and labels are those of sound connections only."""
+        if self.names and not any(fnmatchcase(name, pattern) for pattern in self.names):
+            return False
+        if not (self.owner or self.labels):
+            return True
+        connection = view.workspace.connections.get(name)
+        if connection is None or (self.owner and connection.owner != self.owner):
+            return False
+        labels = connection.labels
+        return all(key in labels and value in (None, labels[key]) for key, value in self.labels)
+
+
+ALL = ConnectionFilter()
+
+
+# --- is all well? ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +74,7 @@ class FailingConnection:
     outcome: str
     since: datetime | None  # when the first failure in a row ended
     failures: int  # in a row
-    last: Run | None = None
+    last: Run | None = None  # the newest ended run, where it was asked for
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,203 +85,315 @@ class LateSlot:
     due_at: datetime
     waits: bool  # else no tick has seen it
 
-
-def running_facts(view: WorkspaceView, name: str) -> ActiveRun | None:
-    """Return how far the run of *name* is that has started and not ended; None when none has."""
-    started = view.journal_state.started.get(name)
-    if started is None:
-        return None
-    progress = run_files.read_log_summary(view.state, name, started.run).progress
-    started_at = started.started_at
-    lives = locks.is_lane_busy(view.state, started.lane)
-    usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
-    elapsed = max(0.0, (view.clock() - started_at).total_seconds())
-    left = forecast.estimate_remaining(usual, elapsed) if usual.runs else _left(progress)
-    return ActiveRun(
-        connection=name,
-        run=started.run,
-        lane=started.lane,
-        started_at=started_at,
-        seconds=elapsed,
-        lives=lives,
-        progress=progress,
-        usual=usual,
-        ends_at=view.clock() + timedelta(seconds=left) if lives and left is not None else None,
-    )
-
-
-def _left(progress: Progress | None) -> float | None:
-    if progress is None or not progress.of or not progress.rate:
-        return None
-    return max(0, progress.of - progress.done) / progress.rate
+    @property
+    def reason(self) -> str:
+        return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionFilter:
-    """Which connections are shown."""
+class Health:
+    """Whether all is well with the chosen connections, and with what calls tick."""
 
-    names: tuple[str, ...] = ()  # names or patterns; all when empty
-    owner: str = ""
-    labels: tuple[tuple[str, str | None], ...] = ()  # None: whatever it says
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.owner or self.labels)
-
-
-class Overview:
-    """The facts, each gathered when it is asked for."""
-
-    def __init__(self, view: WorkspaceView, choice: ConnectionFilter) -> None:
-        self.view, self.choice = view, choice
-        self.now = view.clock()
-        self.journal_state = view.journal_state
-        self._unknown: set[str] = set()  # lanes of connections that nobody has seen run
-
-    def is_shown(self, name: str) -> bool:
-        """Tell whether *name* is chosen."""
-        return not self.choice or self._fits(name)
-
-    def _fits(self, name: str) -> bool:
-        choice = self.choice
-        if choice.names and not any(fnmatchcase(name, pattern) for pattern in choice.names):
-            return False
-        if not (choice.owner or choice.labels):
-            return True
-        connection = self.view.workspace.connections.get(name)
-        if connection is None or (choice.owner and connection.owner != choice.owner):
-            return False
-        labels = connection.labels
-        return all(key in labels and value in (None, labels[key]) for key, value in choice.labels)
-
-    def _chosen(self, names: Iterable[str]) -> list[str]:
-        return sorted(name for name in names if self.is_shown(name))
-
-    # --- what there is -------------------------------------------------------------------------------------------
-
-    @cached_property
-    def all_running(self) -> list[ActiveRun]:
-        return [facts for name in sorted(self.journal_state.started) if (facts := running_facts(self.view, name))]
+    at: datetime
+    last_tick: datetime | None
+    failing: tuple[FailingConnection, ...]
+    late: tuple[LateSlot, ...]
+    broken: tuple[str, ...]
+    trouble: str  # why the newest version of the workspace is not in use; empty when it is
 
     @property
-    def running(self) -> list[ActiveRun]:
-        return [facts for facts in self.all_running if self.is_shown(facts.connection)]
-
-    @cached_property
-    def queue(self) -> list[QueuedRun]:
-        """All that waits, in the order in which it is run."""
-        return plan.sort_queue(self.journal_state.waiting.values())
+    def lacks_ticks(self) -> bool:
+        """True when ticks came and come no more."""
+        return self.last_tick is not None and self.at - self.last_tick > TICK_WITHIN
 
     @property
-    def waiting(self) -> list[tuple[int, QueuedRun]]:
-        """What is chosen of the queue, each with its place in its lane."""
-        places: dict[str, int] = {}
-        found = []
-        for entry in self.queue:
-            lane = self.lane_of(entry.connection)
-            places[lane] = places.get(lane, 0) + 1
-            if self.is_shown(entry.connection):
-                found.append((places[lane], entry))
-        return found
-
-    @cached_property
-    def all_coming(self) -> list[tuple[datetime, str]]:
-        promises = self.journal_state.promises.items()
-        return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
-
-    @property
-    def coming(self) -> list[tuple[datetime, str]]:
-        return [(due, name) for due, name in self.all_coming if self.is_shown(name)]
-
-    @cached_property
-    def failing(self) -> list[FailingConnection]:
-        return [self._failing(name) for name in self._chosen(self._failed())]
-
-    def _failed(self) -> Iterator[str]:
-        return (name for name, outcome in self.journal_state.last_outcome.items() if outcome in FAILING)
-
-    def _failing(self, name: str) -> FailingConnection:
-        streak = alert_state.current_streak(self.journal_state.alerts, name, alert_state.USUAL)
-        return FailingConnection(
-            connection=name,
-            outcome=self.journal_state.last_outcome[name],
-            since=instant.parse(streak["since"]) if streak else None,
-            failures=streak["failures"] if streak else 1,
-        )
-
-    def last_of(self, name: str) -> Run | None:
-        """Return the newest ended run of *name*."""
-        return run_files.read_last_run(self.view.state, name)
-
-    @cached_property
-    def late(self) -> list[LateSlot]:
-        found = [
-            LateSlot(connection=entry.connection, due_at=entry.due_at, waits=True)
-            for _, entry in self.waiting
-            if self.now - entry.due_at > STARTED_WITHIN
-        ]
-        for due, name in self.coming:
-            if self.now - due <= SEEN_WITHIN:
-                break
-            found.append(LateSlot(connection=name, due_at=due, waits=False))
-        return found
-
-    @cached_property
-    def broken(self) -> list[str]:
-        return self._chosen(self.view.workspace.broken)
-
-    @cached_property
-    def last_tick(self) -> datetime | None:
-        ticked = idle.find_last_look(str(self.view.state.root))
-        return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
-
-    def lane_of(self, name: str) -> str:
-        known = self.view.workspace.connections.get(name)
-        return known.lane if known else "main"
-
-    # --- what is to be expected ----------------------------------------------------------------------------------
-
-    @cached_property
-    def predicted(self) -> dict[tuple[str, datetime], PredictedRun]:
-        """The predicted runs of what waits and of the slots to come, by connection and slot; the next ones only.
-
-        What nobody has seen run takes no time here, so `starts_at` says nothing of its lane.
-        """
-        queue = ((entry.connection, entry.due_at) for entry in self.queue)
-        ahead = list(chain(queue, ((name, due) for due, name in self.all_coming)))[:PREDICTED]
-        arrivals = [PredictedSlot(connection=name, lane=self.lane_of(name), due_at=due) for name, due in ahead]
-        self._unknown |= {facts.lane for facts in self.all_running if facts.lives and facts.ends_at is None}
-        busy = {
-            facts.lane: (f"{facts.connection} #{facts.run}", facts.ends_at or self.now + timedelta(seconds=MINUTE))
-            for facts in self.all_running
-            if facts.lives
-        }
-        usual = {
-            name: forecast.summarize_durations(run_files.read_durations(self.view.state, name), guess=0)
-            for name, _ in ahead
-        }
-        self._unknown |= {self.lane_of(name) for name in usual if not usual[name].runs}
-        seconds = {name: usual[name].median for name in usual}
-        visits = forecast.simulate(arrivals, seconds, now=self.now, busy=busy)
-        return {(visit.connection, visit.due_at): visit for visit in visits}
-
-    def starts_at(self, name: str, due: datetime) -> datetime | None:
-        """Return when the run for a slot will start; None when it is too far ahead, or what it waits for is unknown."""
-        visit = self.predicted.get((name, due))
-        return None if visit is None or visit.lane in self._unknown else visit.starts_at
-
-    # --- is all well? --------------------------------------------------------------------------------------------
-
-    @cached_property
     def complaints(self) -> list[str]:
-        """What is not well, in words; nothing when all is."""
-        found = []
-        for count, words in ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken")):
-            if count:
-                found.append(f"{count:,} {words}")
-        if self.view.workspace.trouble:
+        """What is not well, in words; empty when all is."""
+        counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
+        found = [f"{count:,} {words}" for count, words in counts if count]
+        if self.trouble:
             found.append("the newest version of the workspace cannot be used")
         if self.last_tick is None:
             found.append("no tick yet")
-        elif self.now - self.last_tick > TICK_WITHIN:
+        elif self.lacks_ticks:
             found.append("no tick lately")
         return found
+
+    @property
+    def connections(self) -> list[str]:
+        """The connections that are not well: failing, late, broken; with a name for each of its reasons."""
+        return [
+            *(failing.connection for failing in self.failing),
+            *(late.connection for late in self.late),
+            *self.broken,
+        ]
+
+
+def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:
+    """Return what is late, failing or broken, with the last run of the first *last_runs* failing connections."""
+    journal_state = view.journal_state
+    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
+    chosen = choice.select(view, failed)
+    return Health(
+        at=view.clock(),
+        last_tick=find_last_tick(view),
+        failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
+        late=tuple(_late(view, choice)),
+        broken=tuple(choice.select(view, view.workspace.broken)),
+        trouble=view.workspace.trouble,
+    )
+
+
+def find_last_tick(view: WorkspaceView) -> datetime | None:
+    """Return when a tick last looked; None when none ever did."""
+    ticked = idle.find_last_look(str(view.state.root))
+    return None if ticked is None else datetime.fromtimestamp(ticked, UTC)
+
+
+def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_last_run: bool) -> FailingConnection:
+    streak = alert_state.current_streak(journal_state.alerts, name, alert_state.USUAL)
+    return FailingConnection(
+        connection=name,
+        outcome=journal_state.last_outcome[name],
+        since=instant.parse(streak["since"]) if streak else None,
+        failures=streak["failures"] if streak else 1,
+        last=run_files.read_last_run(view.state, name) if with_last_run else None,
+    )
+
+
+def _late(view: WorkspaceView, choice: ConnectionFilter) -> list[LateSlot]:
+    now = view.clock()
+    found = [
+        LateSlot(connection=entry.connection, due_at=entry.due_at, waits=True)
+        for entry in _queue(view)
+        if now - entry.due_at > STARTED_WITHIN and choice.includes(view, entry.connection)
+    ]
+    for due, name in _promises(view):
+        if now - due <= SEEN_WITHIN:
+            break
+        if choice.includes(view, name):
+            found.append(LateSlot(connection=name, due_at=due, waits=False))
+    return found
+
+
+# --- what there is, and what is to be expected -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExpectedStart:
+    """When a run will start, and behind which one."""
+
+    starts_at: datetime | None  # None when the length of what it waits for is not known
+    behind: str  # a connection, or a connection and its run; empty when it waits for nothing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WaitingRun:
+    """A run in its queue."""
+
+    entry: QueuedRun
+    lane: str
+    place: int  # in its lane, from 1
+    expected: ExpectedStart | None  # None behind more than PREDICTED others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextSlot:
+    """The next slot of a connection."""
+
+    connection: str
+    due_at: datetime
+    expected: ExpectedStart | None  # None behind more than PREDICTED others
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """The chosen connections at an instant, and the workspace that they belong to."""
+
+    zone: str  # for times that people read
+    health: Health
+    running: tuple[ActiveRun, ...]
+    waiting: tuple[WaitingRun, ...]  # in the order in which they are run
+    coming: tuple[NextSlot, ...]  # soonest first
+    uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
+    commit: str | None
+    mail_owed: int
+    mail_dead: int
+
+
+def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
+    """Return how the workspace stands. *last_runs* is that of `check_health`."""
+    active = list_active_runs(view)
+    queue, promises = _queue(view), _promises(view)
+    expected = _expect(view, active, queue, promises)
+    return Status(
+        zone=view.zone(),
+        health=check_health(view, choice, last_runs=last_runs),
+        running=tuple(run for run in active if choice.includes(view, run.connection)),
+        waiting=tuple(
+            WaitingRun(entry=entry, lane=lane, place=place, expected=expected.get((entry.connection, entry.due_at)))
+            for lane, place, entry in _placed(view, queue)
+            if choice.includes(view, entry.connection)
+        ),
+        coming=tuple(
+            NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
+            for due, name in promises
+            if choice.includes(view, name)
+        ),
+        uncommitted=tuple(view.uncommitted),
+        commit=view.workspace.commit,
+        mail_owed=len(view.journal_state.owed),
+        mail_dead=len(view.journal_state.dead),
+    )
+
+
+def lane_of(view: WorkspaceView, name: str) -> str:
+    """Return the lane of the connection *name*; that of one without a sound file is not known and taken for main."""
+    known = view.workspace.connections.get(name)
+    return known.lane if known else "main"
+
+
+def _queue(view: WorkspaceView) -> list[QueuedRun]:
+    return planning.sort_queue(view.journal_state.waiting.values())
+
+
+def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, int, QueuedRun]]:
+    places: dict[str, int] = {}
+    for entry in queue:
+        lane = lane_of(view, entry.connection)
+        places[lane] = places.get(lane, 0) + 1
+        yield lane, places[lane], entry
+
+
+def _promises(view: WorkspaceView) -> list[tuple[datetime, str]]:
+    promises = view.journal_state.promises.items()
+    return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+
+
+def _expect(
+    view: WorkspaceView, active: tuple[ActiveRun, ...], queue: list[QueuedRun], promises: list[tuple[datetime, str]]
+) -> dict[tuple[str, datetime], ExpectedStart]:
+    """Return when the next runs will start, by connection and slot: those that wait, then those of the slots to come.
+
+    A connection without a past takes no time in this simulation, so no start in its lane is known.
+    """
+    now = view.clock()
+    waiting = ((entry.connection, entry.due_at) for entry in queue)
+    ahead = list(chain(waiting, ((name, due) for due, name in promises)))[:PREDICTED]
+    arrivals = [PredictedSlot(connection=name, lane=lane_of(view, name), due_at=due) for name, due in ahead]
+    living = [run for run in active if run.lives]
+    unknown = {run.lane for run in living if run.ends_at is None}
+    busy = {
+        run.lane: (f"{run.connection} #{run.run}", run.ends_at or now + timedelta(seconds=MINUTE)) for run in living
+    }
+    usual = {
+        name: forecast.summarize_durations(run_files.read_durations(view.state, name), guess=0) for name, _ in ahead
+    }
+    unknown |= {lane_of(view, name) for name in usual if not usual[name].runs}
+    visits = forecast.simulate(arrivals, {name: usual[name].median for name in usual}, now=now, busy=busy)
+    return {(visit.connection, visit.due_at): _expected(visit, unknown) for visit in visits}
+
+
+def _expected(visit: PredictedRun, unknown: set[str]) -> ExpectedStart:
+    return ExpectedStart(starts_at=None if visit.lane in unknown else visit.starts_at, behind=visit.behind)
+
+
+# --- in words ----------------------------------------------------------------------------------------------------
+
+
+def describe_wait(run: WaitingRun, zone: str) -> str:
+    """Return what a run in its queue waits for, and how long about."""
+    if run.expected is None:
+        return f"behind more than {PREDICTED} others"
+    if not run.expected.behind:
+        return "for the next tick"
+    starts_at = run.expected.starts_at
+    return f"behind {run.expected.behind}" + (f", starts about {time_of_day(starts_at, zone)}" if starts_at else "")
+
+
+def describe_slot(slot: NextSlot, now: datetime) -> str:
+    """Return how far ahead a slot is, and how long its run will wait then."""
+    words = _until(slot.due_at, now)
+    expected = slot.expected
+    if expected is None or expected.starts_at is None or not expected.behind:
+        return words
+    wait = (expected.starts_at - max(slot.due_at, now)).total_seconds()
+    if wait < WORTH_TELLING:
+        return words
+    return f"{words}; will wait {durations.in_words(wait)} behind {expected.behind}"
+
+
+def _until(due: datetime, now: datetime) -> str:
+    seconds = (due - now).total_seconds()
+    if seconds <= 0:
+        return "now: the next tick starts it"
+    if seconds >= 48 * 3600:
+        return f"in {round(seconds / 86400)} days"
+    return f"in {durations.in_words(seconds)}"
+
+
+# --- JSON --------------------------------------------------------------------------------------------------------
+
+
+def as_dict(status: Status) -> dict[str, Any]:
+    """Return the status as plain data; it is only ever added to."""
+    health = status.health
+    return {
+        "at": instant.text(health.at),
+        "last_tick": instant.text(health.last_tick) if health.last_tick else None,
+        "running": [active_runs.as_dict(run) for run in status.running],
+        "waiting": [
+            {
+                "connection": run.entry.connection,
+                "due_at": instant.text(run.entry.due_at),
+                "queued_at": instant.text(run.entry.queued_at),
+                "trigger": run.entry.trigger,
+                "merged": run.entry.merged,
+                "missed": run.entry.missed,
+                "lane": run.lane,
+                "place": run.place,
+                **_expected_as_dict(run.expected),
+            }
+            for run in status.waiting
+        ],
+        "next": [
+            {
+                "connection": slot.connection,
+                "due_at": instant.text(slot.due_at),
+                **_expected_as_dict(slot.expected),
+            }
+            for slot in status.coming
+        ],
+        "failing": [
+            {
+                "connection": one.connection,
+                "outcome": one.outcome,
+                "failures": one.failures,
+                "since": instant.text(one.since) if one.since else None,
+            }
+            for one in health.failing
+        ],
+        "late": [
+            {"connection": one.connection, "due_at": instant.text(one.due_at), "waits": one.waits}
+            for one in health.late
+        ],
+        "broken": list(health.broken),
+        "trouble": health.trouble,
+        "uncommitted": list(status.uncommitted),
+        "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
+    }
+
+
+def health_as_dict(status: Status) -> dict[str, Any]:
+    """Return whether all is well, why not, and the status, as plain data."""
+    complaints = status.health.complaints
+    return {"healthy": not complaints, "complaints": complaints, **as_dict(status)}
+
+
+def _expected_as_dict(expected: ExpectedStart | None) -> dict[str, Any]:
+    if expected is None:
+        return {"starts_at": None, "behind": ""}
+    return {
+        "starts_at": instant.text(expected.starts_at) if expected.starts_at else None,
+        "behind": expected.behind,
+    }

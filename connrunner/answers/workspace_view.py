@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connrunner.config import load
+from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
@@ -33,7 +34,7 @@ class WorkspaceView:
     @functools.cached_property
     def uncommitted(self) -> list[str]:
         """The files of the workspace that differ from the commit that is obeyed."""
-        return uncommitted(self.workspace)
+        return read_uncommitted(self.workspace)
 
     @functools.cached_property
     def journal(self) -> Journal:
@@ -77,9 +78,22 @@ class WorkspaceView:
         return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
 
 
-def uncommitted(workspace: Workspace) -> list[str]:
-    """Return the files that differ from the commit that is obeyed; none when nobody can say."""
+def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:
+    """Return the view of the workspace in *folder*; without *state*, the environment or connrunner.yaml names it."""
+    root = place.state_folder(str(folder), str(state) if state else None)
+    return WorkspaceView(folder, StateFolder(Path(root)), now=now)
+
+
+def read_uncommitted(workspace: Workspace) -> list[str]:
+    """Return the files that differ from the commit that is obeyed; none when that cannot be found out."""
     try:
-        return load.uncommitted(workspace)
+        return load.list_uncommitted(workspace)
     except WorkspaceError:
         return []
+
+
+def describe_uncommitted(commit: str | None, paths: Sequence[str]) -> str:
+    """Return what people are told about *paths*, the files that differ from the commit that is obeyed."""
+    listed = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
+    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
+    return f"{files} from commit {str(commit)[:12]}, which ticks obey: {listed}"

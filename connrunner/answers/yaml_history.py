@@ -10,9 +10,8 @@ from connrunner.config import load
 from connrunner.config.documents import places, workspace_file
 from connrunner.config.versions import revision
 from connrunner.config.versions.revision import CommitSummary
+from connrunner.core.model import Run
 from connrunner.errors import ConnrunnerError
-
-MOST = 60  # lines that are written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +22,63 @@ class CommittedFile:
     commit: CommitSummary
     lines: tuple[str, ...]
 
-    def numbered(self) -> list[str]:
-        """Return the lines with their numbers."""
-        shown = [f"{number:>4}  {line}" for number, line in enumerate(self.lines[:MOST], 1)]
-        if len(self.lines) > MOST:
-            shown.append(f"      and {len(self.lines) - MOST} more lines")
-        return shown
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class YamlInForce:
+    """Which lines of YAML held for a decision, and what changed in them since the run before."""
+
+    file: CommittedFile | None
+    unknown: str  # why the file is not known; empty when it is
+    with_lines: bool  # else only the commit matters: there was no run
+    is_as_committed: bool  # False when the run worked with something else: files were edited and not committed
+    run_before: int | None  # the number of the run that *difference* compares with, if there is one
+    difference: tuple[str, ...]  # as `diff -u` writes it
 
 
-def then(folder: Path, name: str, commit: str | None) -> CommittedFile | None:
+def read_committed(folder: Path, name: str, commit: str | None) -> CommittedFile | None:
     """Return the file of connection *name* as *commit* has it; None when git does not have it."""
     path = f"connections/{name}.yaml"
-    known = revision.commit(folder, commit) if commit else None
+    known = revision.describe_commit(folder, commit) if commit else None
     if known is None:
         return None
-    said = revision.text(folder, known.hash, path)
-    return None if said is None else CommittedFile(path, known, tuple(places.shown(said, path)))
+    text = revision.read_file_at(folder, known.hash, path)
+    return None if text is None else CommittedFile(path, known, tuple(places.redact_lines(text, path)))
 
 
-def now(folder: Path, name: str) -> tuple[str, ...]:
-    """Return the lines of the file of connection *name* as they stand, secrets blanked."""
+def read_current(folder: Path, name: str) -> tuple[str, ...]:
+    """Return the lines of the file of connection *name* as they are in the folder, secrets blanked."""
     path = f"connections/{name}.yaml"
     try:
-        return tuple(places.shown(workspace_file.read(str(folder), path).decode(errors="replace"), path))
+        return tuple(
+            places.redact_lines(workspace_file.read_workspace_file(str(folder), path).decode(errors="replace"), path)
+        )
     except workspace_file.UnreadableFile:
         return ()
+
+
+def read_in_force(
+    folder: Path, name: str, commit: str | None, *, of_run: bool, config: str = "", before: Run | None = None
+) -> YamlInForce:
+    """Return the file of connection *name* at *commit*.
+
+    For a decision *of_run* also its lines, whether they have the fingerprint *config* with which the run worked, and
+    what changed since the run *before*.
+    """
+    file = read_committed(folder, name, commit)
+    unknown = ""
+    if file is None:
+        unknown = "the workspace was in no git repository" if commit is None else f"commit {commit[:12]} is not here"
+    earlier = None
+    if file is not None and of_run and before is not None:
+        earlier = read_committed(folder, name, before.intent.commit)
+    return YamlInForce(
+        file=file,
+        unknown=unknown,
+        with_lines=of_run,
+        is_as_committed=not (file and of_run and config) or is_as_committed(folder, name, file.commit.hash, config),
+        run_before=before.run if before and earlier else None,
+        difference=tuple(compare(earlier, file)) if earlier and file else (),
+    )
 
 
 def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
@@ -60,7 +91,7 @@ def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
     return connection is not None and connection.fingerprint == config
 
 
-def changed(before: CommittedFile, after: CommittedFile) -> list[str]:
+def compare(before: CommittedFile, after: CommittedFile) -> list[str]:
     """Return the lines that differ, as `diff -u` writes them; nothing when none does."""
     names = (f"{before.path} at {before.commit.hash[:12]}", f"{after.path} at {after.commit.hash[:12]}")
     return list(unified_diff(before.lines, after.lines, *names, n=1, lineterm=""))

@@ -89,12 +89,12 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # Whoever read our output has seen enough (`connrunner runs x | head`).
+        # The reader of our output has seen enough (`connrunner runs x | head`).
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - lives as long as the process
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(StateError(f"{where}{error.strerror or error}", hint="mend the file system and try again"))
+        return _fail(StateError(f"{where}{error.strerror or error}", hint="fix the file system and try again"))
     except Exception as error:
         _report_bug(error)
         return 4

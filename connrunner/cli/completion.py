@@ -72,7 +72,7 @@ class _Connection(click.ParamType[str]):
 
 
 class _Run(click.ParamType[str]):
-    """The number of a run of the connection that stands before it."""
+    """The number of a run of the connection that is named before it."""
 
     name = "run"
 
@@ -86,8 +86,8 @@ class _Run(click.ParamType[str]):
 def _places(ctx: click.Context) -> tuple[str, str]:
     """Return the workspace and the state folder that the words typed so far mean."""
     options: dict[str, Any] = ctx.params
-    said = options.get("workspace")
-    folder = str(said) if said else place.find_workspace(os.fspath(Path.cwd())) or "."
+    workspace = options.get("workspace")
+    folder = str(workspace) if workspace else place.find_workspace(os.fspath(Path.cwd())) or "."
     state = options.get("state")
     return folder, place.state_folder(folder, str(state) if state else None)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from connrunner.cli import init, text
-from connrunner.cli.home import leave
+from connrunner.cli.options import leave
 
 FOLDER = "connrunner-demo"
 MARK = ".connrunner-demo"  # says that the folder is ours to make anew

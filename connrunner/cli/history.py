@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from connrunner.cli.home import Home, Instant, with_home
+from connrunner.cli.options import CommandContext, Instant, with_context
 from connrunner.core import instant
 from connrunner.state import archive, retention
 
@@ -25,28 +25,28 @@ def history_command() -> None:
     "--to", type=click.Path(path_type=Path, dir_okay=False), required=True, help="FILE.tar.gz or FILE.tar.zst"
 )
 @click.option("--before", metavar="DATE", help="Runs that ended before this day or instant. Default: 90 days ago.")
-@with_home(reads=True)
-def archive_command(home: Home, names: tuple[str, ...], to: Path, before: str | None) -> None:
+@with_context(reads=True)
+def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, before: str | None) -> None:
     """Move the old runs of all connections, or of NAMEs, into a new archive.
 
     It is written, read back and compared before anything is removed. The last run of each connection stays. Unpacked
     into an empty folder, the archive is a state folder for `runs` and `log --state FOLDER`.
     """
-    chosen = [home.require(name) for name in names] or retention.list_connections(home.state)
-    limit = _instant(before) if before else home.clock() - OLD
-    started = {name: one.run for name, one in home.journal_state.started.items()}
-    done = archive.archive_runs(home.state, chosen, to, before=limit, started=started)
-    if home.json:
+    chosen = [context.view.require(name) for name in names] or retention.list_connections(context.view.state)
+    limit = _instant(before) if before else context.view.clock() - OLD
+    started = {name: run.run for name, run in context.view.journal_state.started.items()}
+    done = archive.archive_runs(context.view.state, chosen, to, before=limit, started=started)
+    if context.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
-        home.echo_json({"before": instant.text(limit), "file": str(to) if done.runs else None, **facts})
+        context.echo_json({"before": instant.text(limit), "file": str(to) if done.runs else None, **facts})
     elif not done.connections:
         click.echo(f"no run ended before {instant.text(limit)} that is not the last of its connection")
     else:
         click.echo(f"{done.runs:,} runs of {done.connections:,} connections moved to {to} ({done.bytes:,} bytes)")
 
 
-def _instant(said: str) -> datetime:
+def _instant(text: str) -> datetime:
     try:
-        return datetime.strptime(said, "%Y-%m-%d").replace(tzinfo=UTC)
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        return Instant().convert(said, None, None)
+        return Instant().convert(text, None, None)

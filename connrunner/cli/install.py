@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from connrunner import __version__
-from connrunner.cli.home import Home, with_home
-from connrunner.clocks import TickCall, cron, kubernetes, systemd
+from connrunner.cli.options import CommandContext, with_context
+from connrunner.clocks import TickCall, crontab, kubernetes, systemd
 from connrunner.errors import ArgumentError
 
 ENVIRONMENT = click.option(
@@ -35,15 +35,15 @@ def install_command() -> None:
 @ENVIRONMENT
 @WRITE
 @click.option("--remove", is_flag=True, help="Take the line out of your crontab.")
-@with_home()
-def cron_command(home: Home, environment: Path | None, write: bool, remove: bool) -> None:
+@with_context()
+def cron_command(context: CommandContext, environment: Path | None, write: bool, remove: bool) -> None:
     """Print the line for a crontab, or put it into yours."""
-    call = call_for(home, environment)
+    call = call_for(context, environment)
     if not write and not remove:
-        click.echo(f"{cron.mark(call)}\n{cron.line(call)}")
+        click.echo(f"{crontab.comment_of(call)}\n{crontab.line(call)}")
         return
     before = _crontab("-l")
-    after = cron.without_line(before, call) if remove else cron.with_line(before, call)
+    after = crontab.without_line(before, call) if remove else crontab.with_line(before, call)
     if after == before:
         click.echo("your crontab already says so" if write else "your crontab has no such line")
         return
@@ -57,14 +57,19 @@ def cron_command(home: Home, environment: Path | None, write: bool, remove: bool
 @click.option("--user", "for_user", is_flag=True, help="Units of your own account, not of the system.")
 @click.option("--run-as", metavar="ACCOUNT", help="The account that a system's service runs as.")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write to this folder.")
-@with_home()
+@with_context()
 def systemd_command(
-    home: Home, environment: Path | None, write: bool, for_user: bool, run_as: str | None, into: Path | None
+    context: CommandContext,
+    environment: Path | None,
+    write: bool,
+    for_user: bool,
+    run_as: str | None,
+    into: Path | None,
 ) -> None:
     """Print a service and a timer, or write them to where systemd looks."""
     if for_user and run_as:
         raise ArgumentError("--user and --run-as exclude each other", hint="units of an account run as that account")
-    call = call_for(home, environment)
+    call = call_for(context, environment)
     texts = systemd.units(call, user=run_as)
     own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd/user"
     folder = into or (own if for_user else Path("/etc/systemd/system"))
@@ -87,38 +92,38 @@ def systemd_command(
 @click.option("--git", "repository", metavar="URL", help="git-sync clones this repository before each tick.")
 @click.option("--ref", default="main", show_default=True, help="What git-sync checks out.")
 @click.option("--folder-in-git", default="", help="Where in the repository connrunner.yaml is.")
-@with_home()
+@with_context()
 def kubernetes_command(
-    home: Home, folder: Path, write: bool, image: str, repository: str | None, ref: str, folder_in_git: str
+    context: CommandContext, folder: Path, write: bool, image: str, repository: str | None, ref: str, folder_in_git: str
 ) -> None:
     """Print a Kustomize base, or write it to FOLDER (default: kubernetes).
 
     A CronJob, a claim for the state, and a Dockerfile for the image. Without --git the image holds the workspace.
     """
-    name = f"connrunner-{call_for(home, None).name}"[:52].rstrip("-")  # a CronJob's name: at most 52 characters
+    name = f"connrunner-{call_for(context, None).name}"[:52].rstrip("-")  # a CronJob's name: at most 52 characters
     texts = kubernetes.base(
         name, version=__version__, image=image, repository=repository, ref=ref, folder=folder_in_git
     )
     if not _shown_or_written(texts, folder, write=write):
         return
-    context = "." if repository is None else str(folder)
+    build_context = "." if repository is None else str(folder)
     click.echo("type next:")
-    click.echo(f"  docker build --file {folder}/Dockerfile --tag {image} {context}")
+    click.echo(f"  docker build --file {folder}/Dockerfile --tag {image} {build_context}")
     click.echo(f"  kubectl create secret generic {name}-secrets --from-env-file=secrets.env")
     click.echo(f"  kubectl apply --kustomize {folder}")
 
 
-def call_for(home: Home, environment: Path | None) -> TickCall:
+def call_for(context: CommandContext, environment: Path | None) -> TickCall:
     """Return how tick is called for the workspace: by the connrunner that this is, wherever it is installed."""
     beside = Path(sys.executable).with_name("connrunner")
     found = beside if beside.exists() else Path(shutil.which("connrunner") or beside)
     if environment is not None and not environment.is_file():
         raise ArgumentError(f"there is no file {environment}", hint="write NAME=value lines into it, mode 0600")
-    declared = home.folder / home.workspace.state
+    declared = context.view.folder / context.view.workspace.state
     return TickCall(
         program=found,
-        workspace=home.folder,
-        state=home.state.root if home.state.root != Path(os.path.normpath(declared)) else None,
+        workspace=context.view.folder,
+        state=context.view.state.root if context.view.state.root != Path(os.path.normpath(declared)) else None,
         environment=environment.absolute() if environment else None,
     )
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from connrunner.answers.metrics import figures
-from connrunner.cli.home import Home, with_home
+from connrunner.answers.metrics import read_metrics
+from connrunner.cli.options import CommandContext, with_context
 from connrunner.core.formats import prometheus
 from connrunner.errors import ArgumentError
 from connrunner.text.files import replace_file
@@ -15,14 +15,14 @@ from connrunner.text.files import replace_file
 
 @click.command()
 @click.option("--write", "path", type=click.Path(path_type=Path, dir_okay=False), help="Into this file, in one step.")
-@with_home(now=True)
-def metrics_command(home: Home, path: Path | None) -> None:
+@with_context(now=True)
+def metrics_command(context: CommandContext, path: Path | None) -> None:
     """Print figures in the text format of Prometheus, or write them where node_exporter's textfile collector looks.
 
     Of the workspace: ticks, queue, what fails and is late, mail. Of each connection: its last run, failures in a row,
     the next slot.
     """
-    page = prometheus.format_metrics(figures(home))
+    page = prometheus.format_metrics(read_metrics(context.view))
     if path is None:
         click.echo(page, nl=False)
         return

@@ -6,13 +6,15 @@ from typing import Any
 
 import click
 
+from connrunner.answers.deliveries import Outbox, as_list, describe_folded, describe_next_try, read_outbox
 from connrunner.cli import text
-from connrunner.cli.home import Callback, Home, who, with_home
 from connrunner.cli.notify_preview import preview_command
+from connrunner.cli.options import Callback, CommandContext, with_context
+from connrunner.cli.requester import user_name
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
-from connrunner.state.deliveries import Delivery, as_dict, list_deliveries, list_folded, select_deliveries
+from connrunner.state.deliveries import Delivery, list_deliveries, select_deliveries
 from connrunner.text import words
 
 
@@ -27,42 +29,35 @@ notify_command.add_command(preview_command)
 @notify_command.command(name="list")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--dead", is_flag=True, help="Only what was given up.")
-@with_home(reads=True, now=True)
-def list_command(home: Home, ids: tuple[str, ...], dead: bool) -> None:
+@with_context(reads=True, now=True)
+def list_command(context: CommandContext, ids: tuple[str, ...], dead: bool) -> None:
     """Show who is still to be told, of what, and why it has not worked yet; and who will not be told.
 
     An ID is that of a notice, or its beginning: the name of a connection, say.
     """
-    found = [
-        letter
-        for letter in select_deliveries(list(list_deliveries(home.journal_state, home.clock())), ids)
-        if not dead or _is_dead(letter)
-    ]
-    if home.json:
-        home.echo_json([as_dict(letter) for letter in found])
+    outbox = read_outbox(context.view, ids, dead=dead)
+    if context.json:
+        context.echo_json(as_list(outbox))
         return
-    zone = home.zone()
-    for storm in [] if dead or ids else list_folded(home.journal_state):
-        notices = words.plural(storm.count, "notice")
-        until = instant.local(storm.until, zone)[11:16]
-        click.echo(f"{text.clean(storm.target)}: {notices} too many within an hour, in one mail at {until}")
-    if not found:
+    for folded in outbox.folded:
+        click.echo(text.clean(describe_folded(folded, outbox.zone)))
+    if not outbox.deliveries:
         click.echo("no mail was given up" if dead else "no mail waits, and none was given up")
         return
-    rows: list[list[text.Cell]] = []
-    for letter in found:
-        state: text.Cell = text.ColouredCell("given up", "red")
-        if letter.next_at is not None:
-            waits = letter.next_at > home.clock()
-            state = f"again at {instant.local(letter.next_at, zone)[11:16]}" if waits else "with the next tick"
-        owed = instant.local(instant.parse(letter.owed_at), zone)[:16]
-        rows.append([letter.notice.id, letter.recipient, owed, str(letter.attempts), state, letter.reason])
+    rows = [_row(delivery, outbox) for delivery in outbox.deliveries]
     click.echo(text.table(("ID", "To", "Since", "Tried", "State", "Why"), rows, right={3}))
+
+
+def _row(delivery: Delivery, outbox: Outbox) -> list[text.Cell]:
+    words = describe_next_try(delivery, outbox)
+    state = text.ColouredCell(words, "red") if delivery.state == "dead" else words
+    owed = instant.local(instant.parse(delivery.owed_at), outbox.zone)[:16]
+    return [delivery.notice.id, delivery.recipient, owed, str(delivery.attempts), state, delivery.reason]
 
 
 def with_choice(callback: Callback) -> Callback:
     """Give a command what says which mail is meant: IDs, an address, or all."""
-    command: Any = with_home()(callback)
+    command: Any = with_context()(callback)
     command = click.option("--all", "everything", is_flag=True, help="All that waits or was given up.")(command)
     command = click.option("--to", default="", metavar="ADDRESS", help="Only what goes to this address.")(command)
     return click.argument("ids", nargs=-1, metavar="[ID]...")(command)  # type: ignore[no-any-return]
@@ -70,49 +65,46 @@ def with_choice(callback: Callback) -> Callback:
 
 @notify_command.command(name="retry")
 @with_choice
-def retry_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) -> None:
+def retry_command(context: CommandContext, ids: tuple[str, ...], to: str, everything: bool) -> None:
     """Have mail sent again by the next tick, also what was given up.
 
     An ID is that of a notice, or its beginning: the name of a connection, say. See `connrunner notify list`.
     """
-    for letter in _settle(home, "retried", ids, to=to, everything=everything):
-        click.echo(f"{letter.notice.id}: the next tick tells {text.clean(letter.recipient)}")
+    for delivery in _settle(context, "retried", ids, to=to, everything=everything):
+        click.echo(f"{delivery.notice.id}: the next tick tells {text.clean(delivery.recipient)}")
 
 
 @notify_command.command(name="drop")
 @with_choice
-def drop_command(home: Home, ids: tuple[str, ...], to: str, everything: bool) -> None:
+def drop_command(context: CommandContext, ids: tuple[str, ...], to: str, everything: bool) -> None:
     """Take mail out of the outbox: nobody is told, and it is listed no more.
 
     An ID is that of a notice, or its beginning: the name of a connection, say. See `connrunner notify list`.
     """
-    for letter in _settle(home, "dropped", ids, to=to, everything=everything):
-        click.echo(f"{letter.notice.id}: {text.clean(letter.recipient)} is not told")
+    for delivery in _settle(context, "dropped", ids, to=to, everything=everything):
+        click.echo(f"{delivery.notice.id}: {text.clean(delivery.recipient)} is not told")
 
 
-def _settle(home: Home, what: str, ids: tuple[str, ...], *, to: str, everything: bool) -> list[Delivery]:
-    """Record *what* was decided about the letters meant, in one durable append; ArgumentError when there are none."""
+def _settle(context: CommandContext, what: str, ids: tuple[str, ...], *, to: str, everything: bool) -> list[Delivery]:
+    """Record *what* was decided about the deliveries meant, in one durable append; ArgumentError for an unknown ID."""
+    view = context.view
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
-    home.state.prepare()
-    with locks.hold_state_lock(home.state):
-        home.journal.open()
-        known = list(list_deliveries(home.journal_state, home.clock()))
+    view.state.prepare()
+    with locks.hold_state_lock(view.state):
+        view.journal.open()
+        known = list(list_deliveries(view.journal_state, view.clock()))
         found = select_deliveries(known, ids, to=to)
         for name in ids:
             if not select_deliveries(known, [name]):
-                hint = words.hint(name, {letter.notice.id for letter in known})
+                hint = words.hint(name, {delivery.notice.id for delivery in known})
                 raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
-        at = instant.text(home.clock())
-        about = {"type": what, "at": at, "reason": f"by {who()}"}
+        at = instant.text(view.clock())
+        about = {"type": what, "at": at, "reason": f"by {user_name()}"}
         if found:
-            home.journal.append(
-                *({**about, "notice": letter.notice.id, "recipient": letter.recipient} for letter in found)
+            view.journal.append(
+                *({**about, "notice": delivery.notice.id, "recipient": delivery.recipient} for delivery in found)
             )
     if not found:
         click.echo("no such mail waits, and none was given up")
     return found
-
-
-def _is_dead(letter: Delivery) -> bool:
-    return letter.state == "dead"

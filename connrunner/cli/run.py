@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from connrunner.answers import tick_events
+from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
-from connrunner.cli.home import Home, actor, leave, who, with_home
+from connrunner.cli.options import CommandContext, leave, with_context
+from connrunner.cli.requester import user_and_host, user_name
 from connrunner.cli.runs import HEAD, run_row
-from connrunner.cli.tick import sentence
 from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
@@ -30,31 +32,33 @@ GOOD = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 @click.argument("name")
 @click.option("--detach", is_flag=True, help="Only put it into the queue; the next tick runs it.")
 @click.option("--dry-run", is_flag=True, help="Read and check for real, show the counters, write nothing anywhere.")
-@with_home(reads=True)
-def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
+@with_context(reads=True)
+def run_command(context: CommandContext, name: str, detach: bool, dry_run: bool) -> None:
     """Run connection NAME now, in its place in the queue, and wait until it ends.
 
     Its scheduled slots do not move. Ctrl-C stops it, if it is this command that runs it; if not, it only ends the
     watching. Exit codes: 0 succeeded or partial (see the counters), 1 it failed.
     """
-    connection = home.connection(name)
+    view = context.view
+    connection = view.connection(name)
     if dry_run:
-        from connrunner.cli.rehearsal import rehearse
+        from connrunner.cli.dry_run import run_dry
 
-        leave(rehearse(home, connection))
+        leave(run_dry(context, connection))
     if not connection.enabled:
         raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
-    home.state.prepare()
-    watch = RunWatcher(home, name)
-    requests.request_run(home.state, name, at=home.clock(), by=who())
+    view.state.prepare()
+    progress = ProgressLine(view, name) if sys.stderr.isatty() and not context.json else None
+    watch = RunWatcher(view, name, line=progress)
+    requests.request_run(view.state, name, at=view.clock(), by=user_name())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return
     run = watch.until_it_ended()
-    if home.json:
-        home.echo_json(run_records.as_dict(run))
+    if context.json:
+        context.echo_json(run_records.as_dict(run))
     else:
-        click.echo(text.table(HEAD, [run_row(run, home.zone(name))], right={0, 2}))
+        click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
         if run.result.counts.refused:
             click.echo(f"which rows and why: connrunner rejects {name} {run.run}")
     leave(0 if run.outcome in GOOD else 1)
@@ -63,19 +67,21 @@ def run_command(home: Home, name: str, detach: bool, dry_run: bool) -> None:
 class RunWatcher:
     """One asked-for run, from its place in the queue to its end."""
 
-    def __init__(self, home: Home, name: str) -> None:
-        self.home, self.name = home, name
-        self.tick = tick.Tick(home.folder, home.state, say=self._say)
-        self.line = ProgressLine(home, name) if sys.stderr.isatty() and not home.json else None
-        # The newest run number that is not ours: read before the request is left, for a tick may take it in at once.
+    def __init__(self, view: WorkspaceView, name: str, *, line: ProgressLine | None) -> None:
+        self.view, self.name, self.line = view, name, line
+        self.tick = tick.Tick(view.folder, view.state, say=self._say)
+        # The newest run number that is not ours: read before the request is left, as a tick may take it in at once.
         self.before = self.tick.journal.read().numbers.get(self.name, 0)
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
 
     def until_it_ended(self) -> Run:
-        """Work the queue, or wait for who does, until the run that was asked for has ended; return it."""
+        """Work the queue, or wait for the connrunner that does, until the run that was asked for has ended; give it."""
         self.tick.take_in(due=False)
         self.tick.lanes.by_hand = StopRequest(
-            connection=self.name, asked_at=self.home.clock(), asked_by=actor(), reason="Ctrl-C in `connrunner run`"
+            connection=self.name,
+            asked_at=self.view.clock(),
+            asked_by=user_and_host(),
+            reason="Ctrl-C in `connrunner run`",
         )
         try:
             while not self._has_ended():
@@ -91,13 +97,13 @@ class RunWatcher:
                 self.line.clear()
             self.tick.settle()
             self.tick.rest()
-        return next(run for run in run_files.read_history(self.home.state, self.name) if run.run == self._number())
+        return next(run for run in run_files.read_history(self.view.state, self.name) if run.run == self._number())
 
     def _number(self) -> int | None:
         """The number of our run: the first above those that there were. None while it waits."""
         started = self.tick.journal.read().started.get(self.name)
         newer = itertools.takewhile(
-            lambda run: run.run > self.before, run_files.read_history(self.home.state, self.name)
+            lambda run: run.run > self.before, run_files.read_history(self.view.state, self.name)
         )
         numbers = [run.run for run in newer]
         if started is not None and started.run > self.before:
@@ -123,9 +129,9 @@ class RunWatcher:
         ours = event.get("connection") == self.name and event["event"] not in ("queued", "ended", "mailed")
         if not (ours or event["event"] in ("busy", "problem")):
             return
-        words = text.clean(sentence(event))
-        if words not in self.told:
-            self.told.add(words)
+        words = text.clean(tick_events.describe(event))
+        if words not in self.printed:
+            self.printed.add(words)
             if self.line:
                 self.line.clear()
             click.echo(words, err=True)
@@ -134,8 +140,8 @@ class RunWatcher:
 class ProgressLine:
     """One line of a terminal that is written again and again."""
 
-    def __init__(self, home: Home, name: str) -> None:
-        self.home, self.name = home, name
+    def __init__(self, view: WorkspaceView, name: str) -> None:
+        self.view, self.name = view, name
         self.began = time.monotonic()
         self.offset = 0
         self.stage, self.done = "", 0
@@ -148,7 +154,7 @@ class ProgressLine:
         if number is None:
             self._draw(f"{self.name}  waits in the queue  {elapsed}")
             return
-        self._read(self.home.state.log(self.name, number))
+        self._read(self.view.state.log(self.name, number))
         share = f" of {self.of:,}" if self.of else ""
         seconds = time.monotonic() - self.stage_began
         rate = f"  {self.done / seconds:,.0f}/s" if self.done and self.done != self.of and seconds > 1 else ""

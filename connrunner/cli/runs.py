@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from fnmatch import fnmatchcase
-from itertools import islice
 from pathlib import Path
 
 import click
 
 from connrunner.answers import runs_table
-from connrunner.answers.status import running_facts
+from connrunner.answers.active_runs import ActiveRun, describe_progress
+from connrunner.answers.run_history import NextRun, as_list, list_ended, list_matching, read_history
+from connrunner.answers.run_summary import describe_run
 from connrunner.cli import text
-from connrunner.cli.home import Home, Instant, with_home
 from connrunner.cli.metrics import write_page
-from connrunner.cli.status import words_of
-from connrunner.core import instant, run_records, schedules
+from connrunner.cli.options import CommandContext, Instant, with_context
+from connrunner.core import instant
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
-from connrunner.state import run_files
 from connrunner.text import durations
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
@@ -29,43 +27,34 @@ HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many ended runs.")
 @click.option("--output", "path", type=click.Path(path_type=Path, dir_okay=False), help="A file for csv or parquet.")
 @click.option("--since", type=Instant(), help="Only runs that ended at or after this instant (RFC 3339).")
-@with_home(reads=True, now=True, forms=("csv", "parquet"))
-def runs_command(home: Home, name: str, limit: int, since: datetime | None, path: Path | None) -> None:
+@with_context(reads=True, now=True, forms=("csv", "parquet"))
+def runs_command(context: CommandContext, name: str, limit: int, since: datetime | None, path: Path | None) -> None:
     """Show the runs of connection NAME, newest first, headed by the running and the next one.
 
     With --format json: a list of the ended runs, one object each. With csv or parquet: a table with a column for each
     counter; NAME may be a pattern such as '*' then, and --limit counts for each connection.
     """
-    if home.output in ("csv", "parquet"):
-        written(home, name, limit, since, path)
+    if context.output in ("csv", "parquet"):
+        found = list_matching(context.view, name, limit=limit, since=since)
+        _write(found, path, form=context.output)
         return
     if path is not None:
         raise ArgumentError("--output is for csv and parquet", hint="add `--format csv`")
-    home.require(name)
-    ended = list(islice(_ended(home, name, since), limit))
-    if home.json:
-        home.echo_json([run_records.as_dict(run) for run in ended])
+    context.view.require(name)
+    if context.json:
+        context.echo_json(as_list(list_ended(context.view, name, limit=limit, since=since)))
         return
-    zone = home.zone(name)
-    rows = [row for row in (next_row(home, name, zone), running_row(home, name, zone)) if row]
-    rows += [run_row(run, zone) for run in ended]
+    history = read_history(context.view, name, limit=limit, since=since)
+    rows = [next_row(history.next, history.zone)]
+    if history.active is not None:
+        rows.append(active_row(history.active, history.zone))
+    rows += [run_row(run, history.zone) for run in history.ended]
     click.echo(text.table(HEAD, rows, right={0, 2}))
 
 
-def _ended(home: Home, name: str, since: datetime | None) -> list[Run]:
-    found = []
-    for run in run_files.read_history(home.state, name):
-        if since and run.ended_at < since:
-            break
-        found.append(run)
-    return found
-
-
-def written(home: Home, pattern: str, limit: int, since: datetime | None, path: Path | None) -> None:
-    """Write the runs of the connections that *pattern* means as a table."""
-    names = [name for name in home.known_names() if fnmatchcase(name, pattern)] or [home.require(pattern)]
-    found = [run for name in names for run in islice(_ended(home, name, since), limit)]
-    if home.output == "csv":
+def _write(found: tuple[Run, ...], path: Path | None, *, form: str) -> None:
+    """Write runs as a table: CSV may go to standard output."""
+    if form == "csv":
         page = runs_table.as_csv(found)
         if path is None:
             click.echo(page, nl=False)
@@ -74,50 +63,23 @@ def written(home: Home, pattern: str, limit: int, since: datetime | None, path: 
         return
     if path is None:
         raise ArgumentError("a Parquet file goes into a file", hint="add `--output runs.parquet`")
-    from connrunner.profiles.parquet_conversion import write_parquet
-
-    write_parquet(runs_table.as_csv(found), runs_table.COLUMNS, path)
+    runs_table.write_parquet(found, path)
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:
     """Return the row of one ended run."""
-    details = [text.told(run)]
-    if run.entry.trigger == "manual":
-        details.append(f"asked for by {run.entry.asked_by}")
-    if run.entry.missed:
-        details.append(f"{run.entry.missed:,} later slots were missed")
-    if run.entry.merged:
-        details.append(f"{run.entry.merged:,} slots merged into it")
     start = instant.local(run.intent.started_at, zone) if run.intent.started_at else "-"
     time = durations.in_words(run.seconds) if run.intent.started_at else "-"
-    return [str(run.run), start, time, text.outcome(run.outcome), "; ".join(part for part in details if part)]
+    return [str(run.run), start, time, text.outcome(run.outcome), describe_run(run)]
 
 
-def next_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
-    """Return the row of the promised next run, or of the reason why there is none."""
-    waiting = home.journal_state.waiting.get(name)
-    if waiting:
-        since = instant.local(waiting.queued_at, zone)
-        return ["Waiting", instant.local(waiting.due_at, zone), "", "", f"in the queue since {since}"]
-    connection = home.workspace.connections.get(name)
-    promise = home.journal_state.promises.get(name)
-    if connection is None:
-        is_broken = name in home.workspace.broken
-        why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
-        due = promise.next_due if promise and is_broken else None
-        return ["Next", instant.local(due, zone) if due else "-", "", "", why]
-    if not connection.enabled:
-        return ["Next", "-", "", "", "switched off"]
-    words = schedules.describe(connection.schedule)
-    if promise is None or promise.schedule != schedules.as_document(connection.schedule):
-        return ["Next", "-", "", "", f"{words}; the next tick will promise an instant"]
-    return ["Next", instant.local(promise.next_due, zone) if promise.next_due else "-", "", "", words]
+def next_row(run: NextRun, zone: str) -> list[text.Cell]:
+    """Return the row of the next run, or of the reason why there is none."""
+    title = "Waiting" if run.state == "waiting" else "Next"
+    return [title, instant.local(run.due_at, zone) if run.due_at else "-", "", "", run.words]
 
 
-def running_row(home: Home, name: str, zone: str) -> list[text.Cell] | None:
-    """Return the row of the run that works now, if one does."""
-    facts = running_facts(home, name)
-    if facts is None:
-        return None
-    start = instant.local(facts.started_at, zone)
-    return [f"{facts.run} Running", start, durations.in_words(facts.seconds), "", words_of(facts, zone)]
+def active_row(run: ActiveRun, zone: str) -> list[text.Cell]:
+    """Return the row of the run that works now."""
+    start = instant.local(run.started_at, zone)
+    return [f"{run.run} Running", start, durations.in_words(run.seconds), "", describe_progress(run, zone)]

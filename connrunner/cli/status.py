@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
 import click
 
-from connrunner.answers.status import PREDICTED, ActiveRun, ConnectionFilter, FailingConnection, Overview
+from connrunner.answers.active_runs import describe_progress
+from connrunner.answers.run_summary import describe_result
+from connrunner.answers.status import (
+    ConnectionFilter,
+    FailingConnection,
+    Health,
+    Status,
+    as_dict,
+    check_health,
+    describe_slot,
+    describe_wait,
+    health_as_dict,
+    read_status,
+)
+from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitted
 from connrunner.cli import text
-from connrunner.cli.home import Home, leave, uncommitted_words, with_home
+from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.text import durations
 
-WORTH_TELLING = 60  # seconds that a run will wait
 EVERY = 2.0  # seconds between two looks of --watch
 
 
@@ -30,9 +41,9 @@ EVERY = 2.0  # seconds between two looks of --watch
 @click.option("--limit", type=click.IntRange(min=0), default=10, show_default=True, help="How many of each.")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @click.option("--check", is_flag=True, help="For a monitor: one line, and exit code 1 unless all is well.")
-@with_home(reads=True, now=True)
+@with_context(reads=True, now=True)
 def status_command(
-    home: Home,
+    context: CommandContext,
     names: tuple[str, ...],
     only_failing: bool,
     owner: str,
@@ -48,16 +59,17 @@ def status_command(
     for 5 minutes.
     """
     choice = ConnectionFilter(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
-    _require(home, names)
+    _require(context.view, names)
     if check:
-        leave(_checked(home, Overview(home, choice)))
+        leave(_check(context, choice))
+    view = context.view
     while True:
-        shown = Overview(home, choice)
-        if home.json:
-            home.echo_json(as_json(shown))
+        found = read_status(view, choice, last_runs=limit)
+        if context.json:
+            context.echo_json(as_dict(found))
         else:
-            lines = "\n".join(as_text(shown, limit, only_failing=only_failing))
-            if watch and not home.json:
+            lines = "\n".join(as_text(found, limit, only_failing=only_failing))
+            if watch:
                 click.clear()
             click.echo(lines)
         if not watch:
@@ -66,7 +78,7 @@ def status_command(
             time.sleep(EVERY)
         except KeyboardInterrupt:
             return
-        home = replace(home)  # what was read of the workspace and the journal is read anew
+        view = replace(view)  # what was read of the workspace and the journal is read anew
 
 
 def _label(words: str) -> tuple[str, str | None]:
@@ -76,252 +88,136 @@ def _label(words: str) -> tuple[str, str | None]:
     return key, value if equals else None
 
 
-def _require(home: Home, names: tuple[str, ...]) -> None:
-    """Refuse a name that is no pattern and that nobody knows."""
+def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
+    """Refuse a name that is not a pattern and that is not known."""
     for name in names:
         if not any(char in name for char in "*?["):
-            home.require(name)
+            view.require(name)
 
 
-def _checked(home: Home, shown: Overview) -> int:
-    complaints = shown.complaints
-    if home.json:
-        home.echo_json({"healthy": not complaints, "complaints": complaints, **as_json(shown)})
-    elif complaints:
-        names = [*(one.connection for one in shown.failing), *(one.connection for one in shown.late), *shown.broken]
-        which = ", ".join(dict.fromkeys(names[:5])) + (" ..." if len(names) > 5 else "")
-        click.echo(text.clean(f"not well: {', '.join(complaints)}" + (f" ({which})" if which else "")))
-    else:
-        assert shown.last_tick is not None
-        click.echo(f"all is well; last tick {_ago(shown)} ago")
-    return 1 if complaints else 0
+def _check(context: CommandContext, choice: ConnectionFilter) -> int:
+    """Print one line, or the JSON, for a monitor; return the exit code."""
+    if context.json:
+        found = read_status(context.view, choice)
+        context.echo_json(health_as_dict(found))
+        return 1 if found.health.complaints else 0
+    health = check_health(context.view, choice)
+    if not health.complaints:
+        click.echo(f"all is well; last tick {_ago(health)} ago")
+        return 0
+    names = health.connections
+    which = ", ".join(dict.fromkeys(names[:5])) + (" ..." if len(names) > 5 else "")
+    click.echo(text.clean(f"not well: {', '.join(health.complaints)}" + (f" ({which})" if which else "")))
+    return 1
 
 
-# --- JSON --------------------------------------------------------------------------------------------------------
-
-
-def as_json(shown: Overview) -> dict[str, Any]:
-    """Return the overview as plain data; it is only ever added to."""
-    journal_state, home = shown.journal_state, shown.view
-    return {
-        "at": instant.text(shown.now),
-        "last_tick": instant.text(shown.last_tick) if shown.last_tick else None,
-        "running": [_running_plain(facts) for facts in shown.running],
-        "waiting": [
-            {
-                "connection": entry.connection,
-                "due_at": instant.text(entry.due_at),
-                "queued_at": instant.text(entry.queued_at),
-                "trigger": entry.trigger,
-                "merged": entry.merged,
-                "missed": entry.missed,
-                "lane": shown.lane_of(entry.connection),
-                "place": place,
-                **_predicted_plain(shown, entry.connection, entry.due_at),
-            }
-            for place, entry in shown.waiting
-        ],
-        "next": [
-            {"connection": name, "due_at": instant.text(due), **_predicted_plain(shown, name, due)}
-            for due, name in shown.coming
-        ],
-        "failing": [
-            {
-                "connection": one.connection,
-                "outcome": one.outcome,
-                "failures": one.failures,
-                "since": instant.text(one.since) if one.since else None,
-            }
-            for one in shown.failing
-        ],
-        "late": [
-            {"connection": one.connection, "due_at": instant.text(one.due_at), "waits": one.waits} for one in shown.late
-        ],
-        "broken": shown.broken,
-        "trouble": home.workspace.trouble,
-        "uncommitted": home.uncommitted,
-        "mail": {"owed": len(journal_state.owed), "dead": len(journal_state.dead)},
-    }
-
-
-def _running_plain(facts: ActiveRun) -> dict[str, Any]:
-    progress = facts.progress
-    return {
-        "connection": facts.connection,
-        "run": facts.run,
-        "lane": facts.lane,
-        "started_at": instant.text(facts.started_at),
-        "seconds": round(facts.seconds, 3),
-        "lives": facts.lives,
-        "stage": progress.stage if progress else "",
-        "done": progress.done if progress else None,
-        "of": progress.of if progress else None,
-        "rate": round(progress.rate, 3) if progress and progress.rate else None,
-        "ends_at": instant.text(facts.ends_at) if facts.ends_at else None,
-    }
-
-
-def _predicted_plain(shown: Overview, name: str, due: datetime) -> dict[str, Any]:
-    visit, starts_at = shown.predicted.get((name, due)), shown.starts_at(name, due)
-    return {"starts_at": instant.text(starts_at) if starts_at else None, "behind": visit.behind if visit else ""}
-
-
-# --- text --------------------------------------------------------------------------------------------------------
-
-
-def as_text(shown: Overview, limit: int, *, only_failing: bool) -> list[str]:
-    """Return the overview for people, most urgent last: the end of a long output is what a terminal shows."""
+def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
+    """Return the status for people, most urgent last: the end of a long output is what a terminal shows."""
     lines = []
+    health = status.health
     if not only_failing:
-        lines += [*_running(shown), *_waiting(shown, limit), *_coming(shown, limit)]
-    lines += [*_late(shown, limit), *_failing(shown, limit)]
-    if shown.broken:
-        names = ", ".join(shown.broken[:limit]) + (" ..." if len(shown.broken) > limit else "")
-        lines.append(f"{len(shown.broken)} broken: {names}; see `connrunner validate`")
-    home = shown.view
-    if home.workspace.trouble:
-        lines.append(f"the last good version of the workspace is in use: {home.workspace.trouble}")
-    if home.uncommitted:
-        lines.append(uncommitted_words(home.workspace, home.uncommitted))
-    if shown.journal_state.owed or shown.journal_state.dead:
-        lines.append(f"mail: {len(shown.journal_state.owed)} owed, {len(shown.journal_state.dead)} given up")
-    if shown.last_tick is None:
+        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
+    lines += [*_late(status, limit), *_failing(status, limit)]
+    if health.broken:
+        names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
+        lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
+    if health.trouble:
+        lines.append(f"the last good version of the workspace is in use: {health.trouble}")
+    if status.uncommitted:
+        lines.append(describe_uncommitted(status.commit, status.uncommitted))
+    if status.mail_owed or status.mail_dead:
+        lines.append(f"mail: {status.mail_owed} owed, {status.mail_dead} given up")
+    if health.last_tick is None:
         lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:
-        quiet = "no tick lately" in shown.complaints
-        advice = ": is cron, or a timer, calling `connrunner tick`? `connrunner install` sets one up" if quiet else ""
-        lines.append(f"last tick {_ago(shown)} ago{advice}")
+        question = ": is cron, or a timer, calling `connrunner tick`? `connrunner install` sets one up"
+        lines.append(f"last tick {_ago(health)} ago{question if health.lacks_ticks else ''}")
     return [text.clean(line) for line in lines]
 
 
-def _running(shown: Overview) -> list[str]:
-    zone = shown.view.zone()
+def _running(status: Status) -> list[str]:
     rows = [
         [
-            f"{one.connection} #{one.run}",
-            instant.local(one.started_at, zone),
-            durations.in_words(one.seconds),
-            words_of(one, zone),
+            f"{run.connection} #{run.run}",
+            instant.local(run.started_at, status.zone),
+            durations.in_words(run.seconds),
+            describe_progress(run, status.zone),
         ]
-        for one in shown.running
+        for run in status.running
     ]
     return [text.table(("Running", "Since", "Run time", "Progress"), rows), ""] if rows else []
 
 
-def words_of(facts: ActiveRun, zone: str) -> str:
-    """Return how far a run is and when it will be over."""
-    if not facts.lives:
-        return "cut off; the next tick records its end"
-    parts = []
-    progress = facts.progress
-    if progress:
-        share = f" of {progress.of:,} ({100 * progress.done // progress.of} %)" if progress.of else ""
-        rate = f", {progress.rate:,.0f}/s" if progress.rate and progress.rate >= 1 else ""
-        parts.append(f"{progress.stage}: {progress.done:,}{share}{rate}")
-    if facts.ends_at:
-        usual = f"usually {durations.in_words(facts.usual.median)}, " if facts.usual.runs else ""
-        parts.append(f"{usual}ends about {_clock(facts.ends_at, zone)}")
-    elif facts.usual.runs:
-        parts.append(f"slower than usual: 19 of 20 runs take at most {durations.in_words(facts.usual.p95)}")
-    return "; ".join(parts)
-
-
-def _waiting(shown: Overview, limit: int) -> list[str]:
-    zone, waiting = shown.view.zone(), shown.waiting
-    rows = []
-    for place, entry in waiting[:limit]:
-        visit = shown.predicted.get((entry.connection, entry.due_at))
-        lane = shown.lane_of(entry.connection)
-        if visit is None:
-            words = f"behind more than {PREDICTED} others"
-        elif visit.behind:
-            starts_at = shown.starts_at(entry.connection, entry.due_at)
-            words = f"behind {visit.behind}" + (f", starts about {_clock(starts_at, zone)}" if starts_at else "")
-        else:
-            words = "for the next tick"
-        waits = (
-            durations.in_words((shown.now - entry.queued_at).total_seconds()) if shown.now > entry.queued_at else "0 s"
-        )
-        where = f"{place}." if lane == "main" else f"{place}. in {lane}"
-        rows.append([where, entry.connection, instant.local_minute(entry.due_at, zone), waits, words])
-    if not rows:
+def _waiting(status: Status, limit: int) -> list[str]:
+    if not status.waiting[:limit]:
         return []
-    lines = [text.table(("", "Waiting", "Due", "For", "Waits"), rows)]
-    return [*lines, *_more(len(waiting) - limit, "--limit shows more"), ""]
-
-
-def _coming(shown: Overview, limit: int) -> list[str]:
-    zone, now = shown.view.zone(), shown.now
-    rows = []
-    coming = shown.coming
-    for due, name in coming[:limit]:
-        visit = shown.predicted.get((name, due))
-        words = _until(due, now)
-        starts_at = shown.starts_at(name, due)
-        wait = (starts_at - max(due, now)).total_seconds() if starts_at else 0
-        if visit and visit.behind and wait >= WORTH_TELLING:
-            words += f"; will wait {durations.in_words(wait)} behind {visit.behind}"
-        rows.append([name, instant.local_minute(due, zone), words])
-    if not rows:
-        return []
-    return [text.table(("Next", "Due", ""), rows), *_more(len(coming) - limit, "`connrunner next`"), ""]
-
-
-def _until(due: datetime, now: datetime) -> str:
-    seconds = (due - now).total_seconds()
-    if seconds <= 0:
-        return "now: the next tick starts it"
-    if seconds >= 48 * 3600:
-        return f"in {round(seconds / 86400)} days"
-    return f"in {durations.in_words(seconds)}"
-
-
-def _late(shown: Overview, limit: int) -> list[str]:
-    zone = shown.view.zone()
+    zone, now = status.zone, status.health.at
     rows = [
         [
-            one.connection,
-            instant.local_minute(one.due_at, zone),
-            durations.in_words((shown.now - one.due_at).total_seconds()),
-            "it waits in its queue" if one.waits else "no tick has seen it",
+            f"{run.place}." if run.lane == "main" else f"{run.place}. in {run.lane}",
+            run.entry.connection,
+            instant.local_minute(run.entry.due_at, zone),
+            durations.in_words((now - run.entry.queued_at).total_seconds()) if now > run.entry.queued_at else "0 s",
+            describe_wait(run, zone),
         ]
-        for one in shown.late[:limit]
+        for run in status.waiting[:limit]
     ]
-    return [text.table(("Late", "Due", "By", "Why"), rows), *_more(len(shown.late) - limit), ""] if rows else []
+    lines = [text.table(("", "Waiting", "Due", "For", "Waits"), rows)]
+    return [*lines, *_more(len(status.waiting) - limit, "--limit shows more"), ""]
 
 
-def _failing(shown: Overview, limit: int) -> list[str]:
-    rows = [[one.connection, *_failure(shown, one)] for one in shown.failing[:limit]]
+def _coming(status: Status, limit: int) -> list[str]:
+    rows = [
+        [slot.connection, instant.local_minute(slot.due_at, status.zone), describe_slot(slot, status.health.at)]
+        for slot in status.coming[:limit]
+    ]
     if not rows:
         return []
-    more = _more(len(shown.failing) - limit, "`connrunner status --failing --limit 100`")
-    name = shown.failing[0].connection
+    return [text.table(("Next", "Due", ""), rows), *_more(len(status.coming) - limit, "`connrunner next`"), ""]
+
+
+def _late(status: Status, limit: int) -> list[str]:
+    late = status.health.late
+    rows = [
+        [
+            slot.connection,
+            instant.local_minute(slot.due_at, status.zone),
+            durations.in_words((status.health.at - slot.due_at).total_seconds()),
+            slot.reason,
+        ]
+        for slot in late[:limit]
+    ]
+    return [text.table(("Late", "Due", "By", "Why"), rows), *_more(len(late) - limit), ""] if rows else []
+
+
+def _failing(status: Status, limit: int) -> list[str]:
+    failing = status.health.failing
+    rows = [_failing_row(connection, status.zone) for connection in failing[:limit]]
+    if not rows:
+        return []
+    name = failing[0].connection
     return [
         text.table(("Failing", "Since", "Last run"), rows),
-        *more,
+        *_more(len(failing) - limit, "`connrunner status --failing --limit 100`"),
         f"why: `connrunner explain {name}`, `connrunner log {name}`",
         "",
     ]
 
 
-def _failure(shown: Overview, one: FailingConnection) -> list[str]:
-    zone, last = shown.view.zone(), shown.last_of(one.connection)
-    since = instant.local_minute(one.since, zone) if one.since else ""
-    row = f"{one.failures} in a row; " if one.failures > 1 else ""
+def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
+    last = failing.last
+    since = instant.local_minute(failing.since, zone) if failing.since else ""
+    row = f"{failing.failures} in a row; " if failing.failures > 1 else ""
     if last is None:
-        return [since, f"{row}{one.outcome}"]
-    said = text.told(last)
-    return [since, f"{row}#{last.run} {one.outcome}" + (f": {said}" if said else "")]
+        return [failing.connection, since, f"{row}{failing.outcome}"]
+    result = describe_result(last)
+    return [failing.connection, since, f"{row}#{last.run} {last.outcome}" + (f": {result}" if result else "")]
 
 
 def _more(count: int, how: str = "--limit shows more") -> list[str]:
     return [f"and {count:,} more: {how}"] if count > 0 else []
 
 
-def _ago(shown: Overview) -> str:
-    assert shown.last_tick is not None
-    return durations.in_words(max(0.0, (shown.now - shown.last_tick).total_seconds()))
-
-
-def _clock(when: datetime, zone: str) -> str:
-    return instant.local(when, zone)[11:16]
+def _ago(health: Health) -> str:
+    assert health.last_tick is not None
+    return durations.in_words(max(0.0, (health.at - health.last_tick).total_seconds()))

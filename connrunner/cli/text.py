@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from connrunner.core.counts import NAMES, Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome
 from connrunner.text.words import is_safe_in_terminal, replace_unsafe
 
 GAP = "  "
@@ -36,7 +35,7 @@ def clean(text: str) -> str:
 
 
 def as_json(data: Any, *, indent: int | None = None) -> str:
-    """Return *data* as JSON that a terminal can show: what `clean` replaces stands as an escape."""
+    """Return *data* as JSON that a terminal can show: what `clean` replaces becomes an escape."""
     lines = json.dumps(data, ensure_ascii=False, indent=indent).split("\n")
     return "\n".join(map(_escaped, lines))
 
@@ -67,20 +66,38 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Collect
     """Return a table that fits the terminal by wrapping its last column; columns in *right* are set to the right."""
     cells: list[list[Cell]] = [[title.upper() for title in head], *[[*row] for row in rows]]
     texts = [[_one_line(cell.text if isinstance(cell, ColouredCell) else cell) for cell in row] for row in cells]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    widths = [max(display_width(row[column]) for row in texts) for column in range(len(head))]
     before = sum(widths[:-1]) + len(GAP) * (len(head) - 1)
     last = max(NARROWEST, terminal_width() - before)
     lines = []
     for row, words in zip(cells, texts, strict=True):
         start = ""
         for column, (cell, text) in enumerate(zip(row[:-1], words[:-1], strict=True)):
-            shown = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
-            space = " " * (widths[column] - len(text))
-            start += (space + shown if column in right else shown + space) + GAP
-        wrapped = textwrap.wrap(words[-1], last, break_on_hyphens=False) or [""]
+            coloured = click.style(text, fg=cell.colour) if isinstance(cell, ColouredCell) else text
+            space = " " * (widths[column] - display_width(text))
+            start += (space + coloured if column in right else coloured + space) + GAP
+        wrapped = wrap(words[-1], last) or [""]
         lines.append((start + wrapped[0]).rstrip())
         lines.extend(" " * before + more for more in wrapped[1:])
     return "\n".join(lines)
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal *text*, without control characters, takes."""
+    if text.isascii():
+        return len(text)
+    import wcwidth  # its tables are slow to import
+
+    return wcwidth.width(text)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return *text* in lines of at most *width* columns, broken at spaces where that is possible."""
+    if text.isascii():
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+    import wcwidth
+
+    return wcwidth.wrap(text, width, break_on_hyphens=False)
 
 
 def _one_line(text: str) -> str:
@@ -92,21 +109,8 @@ def outcome(value: Outcome) -> ColouredCell:
     return ColouredCell(str(value), COLOURS[value])
 
 
-def counters(counts: Counts) -> str:
-    """Return the counters that are not zero: `602 read, 590 created, 8 invalid`."""
-    hidden = ("checked",) if counts.checked == counts.read else ()
-    names = [name for name in NAMES if getattr(counts, name) and name not in hidden]
-    return ", ".join(f"{getattr(counts, name):,} {name.replace('_', ' ')}" for name in names)
-
-
-def told(run: Run) -> str:
-    """Return a run's counters and its message; that of an import that went well says the same as its counters."""
-    message = "" if run.intent.kind == "import" and not run.result.code else run.result.message
-    return "; ".join(part for part in (counters(run.result.counts), message) if part)
-
-
 def bar(done: int, of: int | None, width: int = 24) -> str:
-    """Return a progress bar, or a blank one when nobody knows how much there is."""
+    """Return a progress bar, or a blank one when it is not known how much there is."""
     if not of:
         return "·" * width
     filled = min(width, width * done // of)

@@ -192,7 +192,7 @@ def _server(server: str) -> Iterator[Finding]:
 # --- a connection among the others -------------------------------------------------------------------------------
 
 
-def connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
+def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
     when = data.get("schedule")
     for entry, path in _entries(when):
         if isinstance(entry, str):

@@ -53,10 +53,10 @@ def pack(document: Any) -> bytes:
 
 
 def unpack(document: bytes) -> Any:
-    return marshal.loads(document)  # noqa: S302 - written by `pack`, checked as a whole by `read`
+    return marshal.loads(document)  # noqa: S302 - written by `pack`, checked as a whole by `read_cache`
 
 
-def read(folder: Path | None, signature: bytes) -> CompiledWorkspace:
+def read_cache(folder: Path | None, signature: bytes) -> CompiledWorkspace:
     """Return what *folder* keeps; nothing when there is none, another version wrote it, or it is damaged."""
     payload = None if folder is None else read_file(folder / NAME, signature)
     if payload is None:
@@ -74,7 +74,7 @@ def read(folder: Path | None, signature: bytes) -> CompiledWorkspace:
         return CompiledWorkspace()
 
 
-def write(folder: Path, signature: bytes, compiled: CompiledWorkspace) -> None:
+def write_cache(folder: Path, signature: bytes, compiled: CompiledWorkspace) -> None:
     """Keep *compiled* in *folder*, whole or not at all. A cache that cannot be written is no reason to stop."""
     files = {path: tuple(file) for path, file in compiled.files.items()}
     connections = {name: tuple(resolved) for name, resolved in compiled.connections.items()}

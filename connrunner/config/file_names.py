@@ -15,7 +15,7 @@ _NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
 _SUFFIXES = (".yaml", ".yml")
 
 
-def listed(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
+def name_files(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
     """Return the paths of the files by name, and for each of the others its name and what is wrong with it."""
     sound: dict[str, str] = {}
     wrong: list[tuple[str, Problem]] = []

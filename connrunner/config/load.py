@@ -18,7 +18,7 @@ from typing import Any
 
 from connrunner.config import check, compiled, place, schema
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
-from connrunner.config.file_names import listed, whole_file, wrong_suffix
+from connrunner.config.file_names import name_files, whole_file, wrong_suffix
 from connrunner.config.finding import Finding
 from connrunner.config.resolved import (
     built,
@@ -27,7 +27,7 @@ from connrunner.config.resolved import (
     keep_from,
     notify_from,
     profile_model_from,
-    resolve,
+    resolve_connection,
     target_from,
 )
 from connrunner.config.source_file import SourceFile, SourceFiles
@@ -57,20 +57,20 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     """
     folder = folder.absolute()
     signature = compiled.signature(schema.folder()) if cache is not None else b""
-    known = compiled.read(cache, signature)
+    known = compiled.read_cache(cache, signature)
     try:
         workspace, found = _newest(folder, known, as_written=as_written)
     except VersionError as error:
         return last_good.fall_back(cache, signature, error)
     if cache is not None:
         if found != known:
-            compiled.write(cache, signature, found)
+            compiled.write_cache(cache, signature, found)
             last_good.keep(cache, signature, workspace)
         last_good.recovered(cache)
     return workspace
 
 
-def uncommitted(workspace: Workspace) -> list[str]:
+def list_uncommitted(workspace: Workspace) -> list[str]:
     """Return the files of the workspace that differ from the commit that is obeyed; none without `source: git`.
 
     VersionError when git cannot say.
@@ -78,11 +78,11 @@ def uncommitted(workspace: Workspace) -> list[str]:
     if workspace.repository is None:
         return []
     paths = ("connrunner.yaml", "profile.yaml", *FOLDERS, "templates")
-    return git.uncommitted(workspace.folder, paths)
+    return git.find_changed_files(workspace.folder, paths)
 
 
 @contextmanager
-def templates(workspace: Workspace) -> Iterator[Path]:
+def open_templates(workspace: Workspace) -> Iterator[Path]:
     """Yield the folder that holds the `templates/` of *workspace*: its own, or a copy of what its commit has.
 
     When git cannot read the commit there are none, so the mail goes out in our own form.
@@ -311,7 +311,7 @@ def _connections(
         if known := _known(name, source, sources, shared):
             sound[name] = known
             continue
-        found = list(check.connection(source.data, shared.around))
+        found = list(check.check_connection(source.data, shared.around))
         own = [*source.problems, *(source.located(found) if found else ())]
         reasons = shared.reasons(source.data)
         if not own and not reasons:
@@ -326,7 +326,7 @@ def _connections(
 
 
 def _listed(sources: SourceFiles, folder: str) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
-    return listed(path for path in sources.found if path.startswith(f"{folder}/"))
+    return name_files(path for path in sources.found if path.startswith(f"{folder}/"))
 
 
 def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection | None:
@@ -344,7 +344,7 @@ def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedF
 
 
 def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection:
-    document = resolve(name, source.data, shared.around)
+    document = resolve_connection(name, source.data, shared.around)
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
     sources.remembered.connections[name] = ResolvedConnection(

@@ -37,7 +37,7 @@ class Section(NamedTuple):
     keys: tuple[Key, ...]
 
 
-def load() -> dict[str, Schema]:
+def load_schemas() -> dict[str, Schema]:
     """Return every schema by its file's name."""
     return {path.name: json.loads(path.read_text()) for path in sorted(schemas_of.folder().glob("*.json"))}
 
@@ -57,7 +57,7 @@ def titles(schemas: dict[str, Schema]) -> dict[str, str]:
 
 def sections() -> list[Section]:
     """Return every key of every file, in the order of the reference."""
-    schemas = load()
+    schemas = load_schemas()
     return [
         Section(title, kind, words, tuple(keys(branch, where, schemas)))
         for file, title in titles(schemas).items()
@@ -65,7 +65,7 @@ def sections() -> list[Section]:
     ]
 
 
-def resolve(schema: Schema, file: str, schemas: dict[str, Schema]) -> tuple[Schema, str]:
+def follow_references(schema: Schema, file: str, schemas: dict[str, Schema]) -> tuple[Schema, str]:
     """Follow `$ref`s; what stands beside one (a description, a default) wins over what it names."""
     while "$ref" in schema:
         target, _, pointer = schema["$ref"].partition("#")
@@ -86,7 +86,7 @@ def kinds(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tup
         if file.startswith("connector-") and branch:
             found.append((f"{key}.{word}", branch.get("description", ""), branch, file))
     for branch in schema.get("oneOf", ()):
-        branch, where = resolve(branch, file, schemas)
+        branch, where = follow_references(branch, file, schemas)
         word = branch.get("properties", {}).get("type", {}).get("const")
         if word:
             found.append((f"type: {word}", branch.get("description", ""), branch, where))
@@ -101,7 +101,7 @@ def keys(schema: Schema, file: str, schemas: dict[str, Schema], before: str = ""
             continue  # it has a section of its own
         required = branch.get("required", ())
         for name, raw in branch.get("properties", {}).items():
-            value, inside = resolve(raw, where, schemas)
+            value, inside = follow_references(raw, where, schemas)
             key = f"{before}{name}"
             if key in seen or "description" not in value:
                 continue
@@ -111,13 +111,13 @@ def keys(schema: Schema, file: str, schemas: dict[str, Schema], before: str = ""
                 yield from keys(value, inside, schemas, f"{key}.")
         extra = branch.get("additionalProperties")
         if isinstance(extra, dict):
-            value, inside = resolve(extra, where, schemas)
+            value, inside = follow_references(extra, where, schemas)
             yield from keys(value, inside, schemas, f"{before}NAME.")
 
 
 def branches(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tuple[Schema, str]]:
     """Yield *schema* and every alternative of it that is a mapping."""
-    schema, file = resolve(schema, file, schemas)
+    schema, file = follow_references(schema, file, schemas)
     yield schema, file
     for word in ("oneOf", "anyOf", "allOf"):
         for branch in schema.get(word, ()):
@@ -133,19 +133,19 @@ def row(key: str, schema: Schema, file: str, schemas: dict[str, Schema], *, requ
     """Return what there is to say of one key."""
     words = [schema["description"]]
     if "default" in schema:
-        words.append(f"Default: `{shown(schema['default'])}`.")
+        words.append(f"Default: `{as_yaml(schema['default'])}`.")
     if schema.get("examples"):
-        words.append(f"For example `{shown(schema['examples'][0])}`.")
+        words.append(f"For example `{as_yaml(schema['examples'][0])}`.")
     return Key(key, kind(schema, file, schemas), " ".join(words), required)
 
 
 def kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
     """Return what values a key takes, in words."""
-    schema, file = resolve(schema, file, schemas)
+    schema, file = follow_references(schema, file, schemas)
     if "const" in schema:
-        return f"`{shown(schema['const'])}`"
+        return f"`{as_yaml(schema['const'])}`"
     if "enum" in schema:
-        return " or ".join(f"`{shown(value)}`" for value in schema["enum"])
+        return " or ".join(f"`{as_yaml(value)}`" for value in schema["enum"])
     for word in ("oneOf", "anyOf"):
         kinds = [kind(branch, file, schemas) for branch in schema.get(word, ()) if "$ref" in branch or "type" in branch]
         if kinds:
@@ -160,7 +160,7 @@ def kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
     return words.get(str(schema.get("type")), "mapping")
 
 
-def shown(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """Return *value* as it is written in YAML's flow style."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -179,7 +179,7 @@ class KeyDescription(NamedTuple):
     keys: tuple[Key, ...] = ()  # of a whole kind
 
 
-def find(topic: str) -> list[KeyDescription]:
+def find_keys(topic: str) -> list[KeyDescription]:
     """Return what *topic* can mean: a key with dots, with or without its file before it, a kind, or a connector."""
     named = dict(_named())
     wanted = topic.strip("`.").lower()
@@ -191,7 +191,7 @@ def find(topic: str) -> list[KeyDescription]:
 
 
 def topics() -> list[str]:
-    """Return everything that `find` knows by its full name."""
+    """Return everything that `find_keys` knows by its full name."""
     return [name for name, _ in _named()]
 
 

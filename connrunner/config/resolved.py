@@ -44,7 +44,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def resolve(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
+def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
     """Return the document of the sound connection *data*: schedules written out, defaults filled in."""
     entries = data.get("notify", around.notify)
     filled = {
@@ -74,7 +74,7 @@ def _schedule_document(when: Any, around: WorkspaceContext) -> dict[str, Any]:
 def connection_from(
     name: str, document: Mapping[str, Any], *, timezone: str, targets: Mapping[str, Target] | None = None
 ) -> Connection:
-    """Return the connection that *document*, made by `resolve`, stands for.
+    """Return the connection that *document*, made by `resolve_connection`, stands for.
 
     *timezone* is for a calendar schedule without one. Without *targets* nobody but addresses is told. ValueError when
     the time-zone database has lost a zone.

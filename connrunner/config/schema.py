@@ -28,7 +28,7 @@ def folder() -> Folder:
 
 
 @cache
-def load(name: str) -> dict[str, Any]:
+def load_schema(name: str) -> dict[str, Any]:
     """Return the schema in the file *name*.json."""
     schema: dict[str, Any] = json.loads((folder() / f"{name}.json").read_bytes())
     if name == "connection":
@@ -53,7 +53,7 @@ def _add_outside_connectors(parts: dict[str, Any]) -> None:
                 parts[kind]["properties"][direction]["oneOf"].append(schema["$defs"][direction])
 
 
-def findings(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Finding]:
+def check_schema(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Finding]:
     """Return what keeps *data* from being a sound *kind* (one of `KINDS`).
 
     Nothing is said about the parts at *refused*: their values are unknown.
@@ -61,7 +61,7 @@ def findings(kind: str, data: Any, refused: Collection[Path] = ()) -> list[Findi
     from connrunner.config import schema_errors
 
     errors = islice(_validator(kind).iter_errors(data), MAX_ERRORS)
-    found = [finding for error in errors for finding in schema_errors.findings(error, load(kind))]
+    found = [finding for error in errors for finding in schema_errors.explain_error(error, load_schema(kind))]
     return _without_echoes([finding for finding in found if not _about(finding, refused)])
 
 
@@ -107,7 +107,7 @@ def _validator(kind: str) -> Validator:
         # To JSON Schema 4.0 is an integer; to people who write `times: 4.0`, and to our code, it is not.
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int),
     )
-    return exact(_written_out(load(kind), kind))
+    return exact(_written_out(load_schema(kind), kind))
 
 
 _FILE_KEYWORDS = ("$ref", "$defs", "$id", "$schema")
@@ -127,7 +127,7 @@ def _written_out(schema: Any, file: str) -> Any:
         return own
     target, _, pointer = schema["$ref"].partition("#")
     target = target.removesuffix(".json") or file
-    part = load(target)
+    part = load_schema(target)
     for step in pointer.strip("/").split("/") if pointer else ():
         part = part[step]
     return {**_written_out(part, target), **own}

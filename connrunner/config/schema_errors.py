@@ -43,7 +43,7 @@ _TYPES = {
 _YES_AND_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
-def findings(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Finding]:
+def explain_error(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what *error* comes down to; *root* is the schema of the whole file."""
     if "propertyNames" in error.absolute_schema_path:
         yield _wrong_key(error)
@@ -152,7 +152,7 @@ def _alternatives(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Findi
             yield _unknown_kind(error, branches)
             return
     for inner in right_type[0]:  # types and kinds leave one alternative
-        yield from findings(inner, root)
+        yield from explain_error(inner, root)
 
 
 def _one_of_keys(error: SchemaError) -> Finding:

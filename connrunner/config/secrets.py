@@ -15,14 +15,14 @@ from connrunner.config.documents import workspace_file
 from connrunner.config.secret_words import is_reference
 from connrunner.errors import RunError
 
-__all__ = ["Masker", "filled", "is_reference", "references", "resolve"]
+__all__ = ["Masker", "filled", "is_reference", "references", "resolve_secret"]
 
 SHORTEST = 8  # characters; hiding every "abc" of a log would tell what the secret is
 LARGEST = 64 * 1024  # bytes of a file with a secret
 MASK = "***"
 
 
-def resolve(reference: str, *, folder: Path) -> str:
+def resolve_secret(reference: str, *, folder: Path) -> str:
     """Return the secret that *reference* (`env:NAME` or `file:/path`) names, without a line end after it.
 
     RunError, which names the reference and never the value, when it is missing, empty, or shorter than 8 characters.

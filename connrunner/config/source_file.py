@@ -101,7 +101,7 @@ class SourceFiles:
         document = parse(content, escape(path))
         source = SourceFile(self.version, path, digest, problems=document.problems, document=document)
         if document.places is not None:
-            found = schema.findings(kind, document.data, document.refused)
+            found = schema.check_schema(kind, document.data, document.refused)
             sound = check.sound_parts(document.data, found, document.refused)
             if kind in _CHECKS:
                 found += _CHECKS[kind](sound)

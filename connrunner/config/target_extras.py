@@ -17,7 +17,7 @@ from connrunner.text.words import escape
 NEEDS = {"apprise": ("apprise", "apprise"), "language": ("babel", "languages")}  # key -> package, extra
 
 
-def missing(folder: Path) -> Iterator[Problem]:
+def find_missing_extras(folder: Path) -> Iterator[Problem]:
     """Yield a problem for each target in *folder* that needs what is not installed, or a language that nobody knows.
 
     It breaks nothing: the mail for it waits, and a date is written in plain words.
@@ -27,7 +27,7 @@ def missing(folder: Path) -> Iterator[Problem]:
         if not (path.startswith("notifications/") and path.endswith(".yaml")):
             continue
         try:
-            document = parse(workspace_file.read(str(folder), path), escape(path))
+            document = parse(workspace_file.read_workspace_file(str(folder), path), escape(path))
         except workspace_file.UnreadableFile:
             continue  # told by the check of the file itself
         said = document.data if isinstance(document.data, dict) else {}

@@ -28,12 +28,12 @@ OLD_ZONES = timedelta(days=550)  # governments change a zone somewhere several t
 SLACK = timedelta(minutes=2)  # between the clock and what was recorded by it
 
 
-def python() -> Iterator[Check]:
+def check_python() -> Iterator[Check]:
     """Yield how this connrunner is installed."""
     yield ok("Python", f"connrunner {__version__}, Python {platform.python_version()} at {sys.executable}")
 
 
-def packages() -> Iterator[Check]:
+def check_packages() -> Iterator[Check]:
     """Yield whether each package that connrunner cannot do without is here, and not too old."""
     wrong = []
     for text in importlib.metadata.requires("connrunner") or ():
@@ -58,7 +58,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def extras(workspace: Workspace) -> Iterator[Check]:
+def check_extras(workspace: Workspace) -> Iterator[Check]:
     """Yield whether the optional packages that the workspace needs are installed."""
     needed: dict[str, list[str]] = {}
     told = [name for name, target in workspace.targets.items() if any(map(is_channel, target.recipients))]
@@ -75,9 +75,9 @@ def extras(workspace: Workspace) -> Iterator[Check]:
         yield ok("extras", "every connection has what it needs")
 
 
-def clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
+def check_clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
     """Yield whether the clock can be believed; *seen* is the newest instant that it has shown before."""
-    kept = synchronised()
+    kept = is_synchronised()
     if seen is not None and seen > now + SLACK:
         found = f"it says {_minute(now)}, and what is recorded says it was {_minute(seen)} before"
         yield failure("clock", found, "set the clock right, and let NTP keep it: `timedatectl set-ntp true`")
@@ -85,20 +85,20 @@ def clock(now: datetime, *, seen: datetime | None) -> Iterator[Check]:
         found = f"{_minute(now)}; nothing keeps it right (NTP does not run, or has not reached a server)"
         yield warning("clock", found, "`timedatectl set-ntp true`; in a container the host's clock counts")
     else:
-        slept = asleep()
+        slept = time_asleep()
         span = durations.roughly(slept.total_seconds())
         nap = f"; since it started, this machine slept for {span}: no tick came then" if slept > SLACK else ""
         yield ok("clock", f"{_minute(now)}{', kept right by NTP' if kept else ''}{nap}")
 
 
-def asleep() -> timedelta:
+def time_asleep() -> timedelta:
     """Return how long the machine has been suspended since it started; only one of its clocks goes on meanwhile."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return timedelta(0)
     return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
-def synchronised() -> bool | None:
+def is_synchronised() -> bool | None:
     """Tell whether the kernel knows that its clock is kept right (adjtimex(2)); None where it cannot be asked."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -108,7 +108,7 @@ def synchronised() -> bool | None:
     return None if answer < 0 else answer != TIME_ERROR
 
 
-def zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
+def check_zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
     """Yield whether the time-zone database is one of our time, and knows each zone of *names*."""
     version = zones.version()
     lost = []

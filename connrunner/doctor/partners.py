@@ -26,7 +26,7 @@ from connrunner.state.folder import StateFolder
 PATIENCE = 30  # seconds for each partner
 
 
-def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
+def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
     """Yield whether the mail server takes our connection and login; no mail is sent."""
     said = workspace.mail
     here = Path(workspace.folder)
@@ -42,7 +42,7 @@ def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
             return
         server = smtp_connection.parse_server(said.server)
         username, password = (
-            secrets.resolve(value, folder=here) if value and secrets.is_reference(value) else value
+            secrets.resolve_secret(value, folder=here) if value and secrets.is_reference(value) else value
             for value in (said.username, said.password)
         )
         session = smtp.SmtpSession(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
@@ -58,13 +58,13 @@ def mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
     yield ok("mail", f"{server} answers; {protected}; {login}")
 
 
-def partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:
+def check_partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:
     """Return whether the other side of *connection* is there and takes its credentials; *here* is the workspace."""
     name = f"connection {connection.name}"
     mask: Callable[[str], str] = str
     report = _LastWarning()
     try:
-        plain = {text: secrets.resolve(text, folder=here) for text in secrets.references(connection.settings)}
+        plain = {text: secrets.resolve_secret(text, folder=here) for text in secrets.references(connection.settings)}
         mask = secrets.Masker(plain.values()).mask
         with tempfile.TemporaryDirectory(prefix="connrunner-") as spool, _within(PATIENCE):
             if isinstance(connection.work, Command):

@@ -19,7 +19,7 @@ LITTLE = 1 << 30  # bytes; enough for now, and worth a look
 FEW = 1000  # inodes; each run takes a folder and a file or two
 
 
-def state(folder: StateFolder) -> Iterator[Check]:
+def check_state_folder(folder: StateFolder) -> Iterator[Check]:
     """Yield what is to be said about the state folder."""
     root = folder.root
     if not root.is_dir():

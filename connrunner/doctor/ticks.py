@@ -15,7 +15,7 @@ DAY = timedelta(days=1)
 INSTALL = "`connrunner install cron --write`, or look why it does not call: `connrunner install --help`"
 
 
-def called(last: datetime | None, records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Check]:
+def check_ticks(last: datetime | None, records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[Check]:
     """Yield whether ticks come: *last* is when one last looked, *records* what the journal says of them."""
     if last is None:
         yield failure("ticks", "no tick ever looked: nothing runs by its schedule", INSTALL)
@@ -25,7 +25,7 @@ def called(last: datetime | None, records: Iterable[Mapping[str, Any]], now: dat
     if age > LATE:
         yield failure("ticks", f"the last tick was {ago}: nothing runs by its schedule now", INSTALL)
         return
-    holes = list(gaps(records, now))
+    holes = list(find_gaps(records, now))
     if holes:
         shown = ", ".join(f"{start:%H:%M} to {end:%H:%M}" for start, end in holes[-5:])
         lost = durations.roughly(sum((end - start).total_seconds() for start, end in holes))
@@ -35,7 +35,7 @@ def called(last: datetime | None, records: Iterable[Mapping[str, Any]], now: dat
         yield ok("ticks", f"the last one {ago}, no gap in the last day")
 
 
-def gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:
+def find_gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:
     """Yield from when to when of the last day no tick looked, as far as a tick noticed that found something to do."""
     for record in records:
         if record.get("type") != "planned" or not record.get("before"):

@@ -19,7 +19,7 @@ VALIDATE = "`connrunner validate` shows each with its place"
 FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notifications", "templates")
 
 
-def files(workspace: Workspace) -> Iterator[Check]:
+def check_files(workspace: Workspace) -> Iterator[Check]:
     """Yield whether the files of the workspace can be used."""
     if workspace.trouble:
         yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "mend that")
@@ -36,7 +36,7 @@ def files(workspace: Workspace) -> Iterator[Check]:
         yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
 
 
-def commit(workspace: Workspace) -> Iterator[Check]:
+def check_commit(workspace: Workspace) -> Iterator[Check]:
     """Yield which commit the files are of, and whether they differ from it."""
     if workspace.commit is None:
         fix = f"`git -C {workspace.folder} init`, and commit: runs then record which version they used"
@@ -44,7 +44,7 @@ def commit(workspace: Workspace) -> Iterator[Check]:
         return
     head = workspace.commit[:12]
     try:
-        changed = git.uncommitted(workspace.folder, FILES)
+        changed = git.find_changed_files(workspace.folder, FILES)
     except WorkspaceError as error:
         yield warning("git", f"commit {head}; git cannot say more: {error.message}", error.hint)
         return
@@ -58,7 +58,7 @@ def commit(workspace: Workspace) -> Iterator[Check]:
     )
 
 
-def templates(workspace: Workspace) -> Iterator[Check]:
+def check_mail_templates(workspace: Workspace) -> Iterator[Check]:
     """Yield whether the templates of mail compile and render."""
     problems = check_templates(Path(workspace.folder))
     if problems:
@@ -67,7 +67,7 @@ def templates(workspace: Workspace) -> Iterator[Check]:
         yield ok("templates", "all render" if (Path(workspace.folder) / "templates").is_dir() else "the built-in ones")
 
 
-def secret_references(workspace: Workspace) -> Iterator[Check]:
+def check_secret_references(workspace: Workspace) -> Iterator[Check]:
     """Yield whether each secret that is named exists and is private; what it is stays untold."""
     users: dict[str, list[str]] = {}
     for reference, user in _named(workspace):
@@ -76,7 +76,7 @@ def secret_references(workspace: Workspace) -> Iterator[Check]:
     for reference, who in sorted(users.items()):
         about = f"{reference} ({', '.join(who[:3])}{', ...' if len(who) > 3 else ''})"
         try:
-            secrets.resolve(reference, folder=Path(workspace.folder))
+            secrets.resolve_secret(reference, folder=Path(workspace.folder))
         except RunError as error:
             missing += 1
             yield failure("secrets", f"{about}: {error.message.rpartition(': ')[2]}", error.hint)

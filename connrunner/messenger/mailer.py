@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from connrunner.config import load, secrets
 from connrunner.config.versions.author import author
 from connrunner.core import instant, schedules
-from connrunner.core.alerts import digest as summary
 from connrunner.core.alerts import notice
 from connrunner.core.alerts.notice import DeliveryRecord
-from connrunner.core.model import Run, Target, Workspace
+from connrunner.core.model import Target, Workspace
 from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
 from connrunner.notify import facts, outbox
+from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
 from connrunner.state import locks, run_files
@@ -54,12 +53,12 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
         with locks.hold_state_lock(state):
             journal.append({"type": "delivered", **delivery})
 
-    with load.templates(workspace) as templates:
+    with load.open_templates(workspace) as templates:
         outbox.send_pending(
             pending,
             account=_account(workspace, folder, state),
             channels=ChannelSecrets(
-                reveal=lambda reference: secrets.resolve(reference, folder=folder),
+                reveal=lambda reference: secrets.resolve_secret(reference, folder=folder),
                 hide=lambda hidden, text: secrets.Masker(hidden).mask(text),
             ),
             workspace=folder,
@@ -100,8 +99,10 @@ def _pending(
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
-        told = digest(about.target, workspace, journal_state, state, start=start, end=end)
-        about = replace(about, facts={**about.facts, **told})
+        history = partial(run_files.read_history, state)
+        promises = journal_state.promises
+        found = digest_facts(about.target, workspace.connections, promises, history, start=start, end=end)
+        about = replace(about, facts={**about.facts, **found})
     own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
         notice=about,
@@ -124,43 +125,8 @@ def _pending(
     )
 
 
-def digest(
-    target: str,
-    workspace: Workspace,
-    journal_state: JournalState,
-    state: StateFolder,
-    *,
-    start: datetime,
-    end: datetime,
-) -> dict[str, Any]:
-    """Return what ran between two instants, connection by connection; those without runs are there, too."""
-    connections = []
-    for name in summary.list_covered(target, workspace.connections):
-        connection, promise = workspace.connections[name], journal_state.promises.get(name)
-        runs = list(_since(start, run_files.read_history(state, name)))
-        connections.append(
-            {
-                "name": name,
-                "title": connection.title,
-                **summary.summarize_runs(
-                    runs, start=start, end=end, late_after=summary.find_late_after(connection.notify)
-                ),
-                "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
-            }
-        )
-    return {"connections": connections}
-
-
-def _since(start: datetime, newest_first: Iterator[Run]) -> Iterator[Run]:
-    """Yield the runs that ended after *start*, and as many before them as a trend needs."""
-    for number, run in enumerate(newest_first):
-        if run.ended_at <= start and number >= summary.TREND:
-            return
-        yield run
-
-
 def _plain(value: str | None, folder: Path) -> str | None:
-    return secrets.resolve(value, folder=folder) if value and secrets.is_reference(value) else value
+    return secrets.resolve_secret(value, folder=folder) if value and secrets.is_reference(value) else value
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ def send_ping(ping: dict[str, Any], folder: Path) -> str:
     url = ping["url"]
     try:
         if secrets.is_reference(url):
-            url = secrets.resolve(url, folder=folder)
+            url = secrets.resolve_secret(url, folder=folder)
         request = urllib.request.Request(  # noqa: S310 - checked below
             pings.ping_address(url, ping["sign"], ping["rid"]),
             data=ping["body"].encode(),

@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def _reader(folder: Path) -> Callable[[str], tuple[str, str, Callable[[], bool]]
 
 
 def answer_jobs(
-    folder: Path, jobs: list[Mapping[str, Any]], contexts: list[dict[str, Any]]
+    folder: Path, jobs: Sequence[Mapping[str, Any]], contexts: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield what came of each job: `{template, context}` renders, `{template}` only compiles and tells what it uses."""
     environments = {html: make_environment(folder, html=html) for html in (True, False)}

@@ -97,21 +97,3 @@ def select_deliveries(found: Collection[Delivery], names: Collection[str], *, to
         for delivery in found
         if is_named(delivery) and (not to or to.casefold() in delivery.recipient.casefold())
     ]
-
-
-def as_dict(delivery: Delivery) -> dict[str, object]:
-    """Return *delivery* as `notify list --format json` shows it."""
-    return {
-        "id": delivery.notice.id,
-        "state": delivery.state,
-        "connection": delivery.notice.connection or None,
-        "run": delivery.notice.run or None,
-        "event": delivery.notice.event,
-        "target": delivery.notice.target or None,
-        "recipient": delivery.recipient,
-        "owed_at": delivery.owed_at,
-        "attempts": delivery.attempts,
-        "tried_at": delivery.tried_at,
-        "next_at": instant.text(delivery.next_at) if delivery.next_at else None,
-        "reason": delivery.reason,
-    }

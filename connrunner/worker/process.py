@@ -293,7 +293,7 @@ def _import_message(counts: Counts) -> str:
 def _secrets(job: Job) -> dict[str, str]:
     """Return the secret behind each reference in the connection's work; they never leave this process."""
     settings = job.connection.settings
-    return {name: secrets.resolve(name, folder=job.workspace) for name in secrets.references(settings)}
+    return {name: secrets.resolve_secret(name, folder=job.workspace) for name in secrets.references(settings)}
 
 
 class MaskedReport:

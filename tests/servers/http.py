@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +21,7 @@ class Asked:
     method: str
     path: str
     query: dict[str, str]
-    headers: Mapping[str, str]
+    headers: Message  # looked up in any case
     body: bytes
     server: Server
 
@@ -48,6 +49,10 @@ def data(value: Any, status: int = 200, **headers: str) -> Reply:
 
 
 Act = Callable[[Asked], Reply]
+
+
+def always(reply: Reply) -> Act:
+    return lambda asked: reply
 
 
 class Server(ThreadingHTTPServer):
@@ -100,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
         self.wfile.flush()
         if reply.stall:
-            self.server.over.wait(20)
+            self.server.over.wait(600)
         self.close_connection = reply.cut is not None or reply.stall
 
     do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815

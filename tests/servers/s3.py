@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from moto.moto_api._internal import moto_api_backend
+from moto.moto_api._internal.models import moto_api_backend
 from moto.s3.models import S3Backend, s3_backends
 from moto.server import ThreadedMotoServer
 
@@ -50,7 +50,7 @@ def there(backend: S3Backend) -> dict[str, bytes]:
 def checking_keys(*actions: str) -> Iterator[dict[str, str]]:
     """Have the server check signatures and rights, and give the keys of a user who may do *actions*."""
     from moto import settings
-    from moto.core.responses import ActionAuthenticatorMixin
+    from moto.core.authorization import ActionAuthenticatorMixin
     from moto.iam.models import iam_backends
 
     iam = iam_backends[ACCOUNT]["aws"]

@@ -42,6 +42,7 @@ class Post:
             return self.refuse_sender
         number = self.talks[str(talk.peer)] = self.talks.get(str(talk.peer), 0) + 1
         if self.most and number > self.most:
+            assert server.transport is not None
             server.transport.close()
             return "421 enough"
         envelope.mail_from = sender
@@ -127,8 +128,8 @@ def servers() -> Iterator[Start]:
 
 def certificate(authority: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    more = {"not_before": datetime(2020, 1, 1, tzinfo=UTC), "not_after": datetime(2020, 2, 1, tzinfo=UTC)}
-    authority.issue_cert(*(names or ("localhost",)), **(more if expired else {})).configure_cert(context)
+    since, until = (datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 2, 1, tzinfo=UTC)) if expired else (None, None)
+    authority.issue_cert(*(names or ("localhost",)), not_before=since, not_after=until).configure_cert(context)
     return context
 
 
@@ -175,7 +176,7 @@ class Wire:
     def _connected(self, client: socket.socket) -> None:
         with client, suppress(OSError):
             if self.state == "hangs":
-                self._ended.wait(60)
+                self._ended.wait()
                 return
             with socket.create_connection(("127.0.0.1", self._to)) as server:
                 self._go(self._up_the_wire, client, server)

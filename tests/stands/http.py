@@ -76,7 +76,7 @@ class Here:
         if self._kind == "silent":
             self.reached.set()
             if asked.method != "GET":
-                self._over.wait(30)
+                self._over.wait(600)
         return Reply(
             body=self._file,
             cut=len(self._file) // 2,

@@ -87,6 +87,6 @@ class Here:
             status, headers, body = handler.hand_on()
             handler.answer(status, headers, body, cut=len(body) // 2)
         self.reached.set()
-        self._over.wait(30)
+        self._over.wait(600)
         handler.close_connection = True
         return True

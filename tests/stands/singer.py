@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,7 @@ class Here:
         self.destination: Settings = {"type": "singer", "command": ["./target.py"], **more}
         self.more: Settings = {}
         self.reached = threading.Event()
+        self._be_patient: Callable[[], object] = lambda: None
 
     def _program(self, name: str, code: str) -> None:
         path = self._folder / name
@@ -90,12 +91,16 @@ class Here:
         monkeypatch.setattr(bridge, "GRACE", 0.3)
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual = bridge.IDLE
         monkeypatch.setattr(bridge, "IDLE", 0.4)
+        # A program that starts slowly is silent too, and must not fail a run without trouble.
+        self._be_patient = lambda: monkeypatch.setattr(bridge, "IDLE", usual)
 
     def trouble(self, kind: Kind, times: int) -> None:
         (self._folder / "trouble.json").write_text(json.dumps([kind, times]))
 
     def calm(self) -> None:
+        self._be_patient()
         (self._folder / "trouble.json").unlink(missing_ok=True)
 
     def close(self) -> None: ...

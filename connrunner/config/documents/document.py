@@ -178,7 +178,7 @@ def _read(document: Document) -> Document:
     except _Stop:
         pass
     except yaml.MarkedYAMLError as error:
-        said = syntax.explain(error, document.text)
+        said = syntax.explain_syntax(error, document.text)
         reading.found.append((said.line + 1, said.column + 1, said.message, said.hint, "syntax"))
     except yaml.YAMLError as error:
         reading.found.append((1, 1, "this is not YAML", escape(str(error).partition("\n")[0]), "syntax"))

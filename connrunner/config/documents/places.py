@@ -17,12 +17,12 @@ def place_of(folder: str, name: str, steps: Steps) -> tuple[str, int]:
 
     path = f"connections/{name}.yaml"
     try:
-        return path, parse(workspace_file.read(folder, path), path).place(steps, at_key=True)[0]
+        return path, parse(workspace_file.read_workspace_file(folder, path), path).place(steps, at_key=True)[0]
     except workspace_file.UnreadableFile:
         return path, 1
 
 
-def shown(text: str, path: str) -> list[str]:
+def redact_lines(text: str, path: str) -> list[str]:
     """Return the lines of a file's *text* with whatever looks like a secret blanked."""
     from connrunner.config.documents import redact
     from connrunner.config.documents.document import parse

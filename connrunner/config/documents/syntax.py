@@ -96,7 +96,7 @@ _MEANINGS = (
 )
 
 
-def explain(error: MarkedYAMLError, text: str) -> SyntaxFinding:
+def explain_syntax(error: MarkedYAMLError, text: str) -> SyntaxFinding:
     """Return where in *text* the mistake is that made the parser give up, and what to do about it."""
     context, problem = error.context or "", error.problem or ""
     if "cannot start any token" in problem and error.problem_mark is not None:

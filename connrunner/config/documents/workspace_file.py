@@ -17,7 +17,7 @@ class UnreadableFile(Exception):  # noqa: N818 - becomes a Problem
         self.message, self.hint, self.code = message, hint, code
 
 
-def read(folder: str, relative: str) -> bytes:
+def read_workspace_file(folder: str, relative: str) -> bytes:
     """Return what the file at *relative* holds, at most one byte more than `LIMIT`. Unreadable when it is no file.
 
     A symlink is followed as long as it stays in the workspace (Kubernetes mounts files that way). A FIFO or a device

@@ -10,7 +10,7 @@ _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_LINKS = 5  # HEAD names a branch; a branch that names a branch is rare already
 
 
-def commit(folder: Path) -> str | None:
+def read_head(folder: Path) -> str | None:
     """Return the commit of HEAD in the git repository that holds *folder*; None without repository or commit."""
     try:
         own = _repository(folder.resolve())

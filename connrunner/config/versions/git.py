@@ -115,7 +115,7 @@ def opened(folder: str) -> Iterator[GitObjects]:
         process.wait()
 
 
-def uncommitted(folder: str, paths: tuple[str, ...]) -> list[str]:
+def find_changed_files(folder: str, paths: tuple[str, ...]) -> list[str]:
     """Return those of *paths*, relative to *folder*, that differ from the commit, or what of them does."""
     options = ("--porcelain", "-z", "--no-renames", "--untracked-files=all")
     with _start(folder, "status", *options, "--", *paths) as process:

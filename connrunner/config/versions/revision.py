@@ -37,7 +37,7 @@ class CommitSummary:
     subject: str
 
 
-def resolve(folder: Path, revision: str) -> str:
+def resolve_revision(folder: Path, revision: str) -> str:
     """Return the commit that *revision* (a hash, a branch, `HEAD~1`) names in the repository that holds *folder*.
 
     ArgumentError, with the nearest branch or tag, when there is none.
@@ -65,7 +65,7 @@ def fork(folder: Path, base: str, head: str) -> str:
     return done.stdout.decode().strip()
 
 
-def commit(folder: Path, revision: str) -> CommitSummary | None:
+def describe_commit(folder: Path, revision: str) -> CommitSummary | None:
     """Return what git knows of *revision*; None when it does not know it, or when there is no repository."""
     try:
         done = _git(
@@ -79,7 +79,7 @@ def commit(folder: Path, revision: str) -> CommitSummary | None:
     return CommitSummary(hash=parts[0], author=parts[1], at=parts[2], subject=parts[3])
 
 
-def text(folder: Path, revision: str, relative: str) -> str | None:
+def read_file_at(folder: Path, revision: str, relative: str) -> str | None:
     """Return the file at *relative* (to the workspace) as *revision* has it; None when it has none."""
     try:
         done = _git(folder, "cat-file", "blob", f"{revision}:{_prefix(folder)}{relative}", check=False)

@@ -74,7 +74,7 @@ class FolderVersion:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.commit = commit.commit(Path(folder))
+        self.commit = commit.read_head(Path(folder))
         self.obeyed = ""
         self._before = time.time_ns() - RACY_NS
         self._found = stamps.scan(folder)
@@ -94,7 +94,7 @@ class FolderVersion:
         return status.st_ctime_ns, status.st_size
 
     def read(self, path: str) -> bytes:
-        return workspace_file.read(self.folder, path)
+        return workspace_file.read_workspace_file(self.folder, path)
 
     def below(self, path: str) -> list[str]:
         try:
@@ -130,7 +130,7 @@ class CommitVersion:
         self.folder = folder
         self._objects = objects
         head = objects.find("HEAD^{commit}", 0)
-        if head is None and (lost := commit.commit(Path(folder))):
+        if head is None and (lost := commit.read_head(Path(folder))):
             raise _damaged(lost, "its own object")
         if head is None:
             raise VersionError(f"{escape(folder)} has no commit yet", hint="`git commit` makes the first version")

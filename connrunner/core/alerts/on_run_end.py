@@ -10,8 +10,8 @@ from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
-    describe_streak,
     follow_alarm,
+    gather_streak_facts,
     group_notices,
     iter_recipients,
 )
@@ -38,7 +38,7 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
             choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
         elif event is not None:
             after = _after(run, alerts, alert_state.sense_of(rule))
-            facts = describe_streak(after) if event == "failing" else {}
+            facts = gather_streak_facts(after) if event == "failing" else {}
             choice = choose_recipient(event, recipient, target, facts)
         else:
             continue
@@ -52,7 +52,7 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
 
 
 def _recovery(alarm: Alarm, connection: str, alerts: AlertState, sense: Sense) -> RecipientChoice:
-    return follow_alarm("recovered", alarm, describe_streak(alert_state.current_streak(alerts, connection, sense)))
+    return follow_alarm("recovered", alarm, gather_streak_facts(alert_state.current_streak(alerts, connection, sense)))
 
 
 def _after(run: Run, alerts: AlertState, sense: Sense) -> Streak | None:

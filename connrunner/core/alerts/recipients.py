@@ -52,7 +52,7 @@ def follow_alarm(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Recipi
     )
 
 
-def describe_streak(streak: Streak | None) -> dict[str, Any]:
+def gather_streak_facts(streak: Streak | None) -> dict[str, Any]:
     if streak is None:  # an alarm in a sense of failure that its rule no longer has
         return {"since": None, "failures": 0, "first_run": 0, "between": {}}
     return {key: streak[key] for key in ("since", "failures", "first_run", "between")}

@@ -13,7 +13,7 @@ from typing import Any
 
 from connrunner.core.model import Blackout
 from connrunner.core.schedules import fields, zone
-from connrunner.core.schedules.fields import DAYS, WEEKDAYS, ScheduleError, locate_errors, shown
+from connrunner.core.schedules.fields import DAYS, WEEKDAYS, ScheduleError, abbreviate, locate_errors
 from connrunner.text.words import listed
 
 DAY = timedelta(days=1)
@@ -26,7 +26,9 @@ _INSTANT = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}")
 def parse(entries: Any, timezone: str) -> tuple[Blackout, ...]:
     """Return the blackouts of a list in YAML; *timezone* is for those that name none. ScheduleError for mistakes."""
     if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
-        raise ValueError(f"`blackout` is a list of 1 to {MOST} entries like {{dates: [...]}}, not {shown(entries)}")
+        raise ValueError(
+            f"`blackout` is a list of 1 to {MOST} entries like {{dates: [...]}}, not {abbreviate(entries)}"
+        )
     found = []
     for position, entry in enumerate(entries):
         with locate_errors(position):
@@ -36,17 +38,17 @@ def parse(entries: Any, timezone: str) -> tuple[Blackout, ...]:
 
 def _blackout(data: Any, timezone: str) -> Blackout:
     if not isinstance(data, Mapping):
-        raise ScheduleError(f'a blackout is a mapping like {{dates: ["2026-12-25"]}}, not {shown(data)}')
+        raise ScheduleError(f'a blackout is a mapping like {{dates: ["2026-12-25"]}}, not {abbreviate(data)}')
     for key in data:
         if key not in KEYS:
-            raise ValueError(f"unknown key {shown(key)} in a blackout; its keys are {', '.join(KEYS)}")
+            raise ValueError(f"unknown key {abbreviate(key)} in a blackout; its keys are {', '.join(KEYS)}")
     if not set(data) & {"dates", "days", "from", "to"}:
         raise ValueError("a blackout says when: `dates`, `days`, or `from` and `to`")
     with locate_errors("timezone"):
         zone_name = fields.parse_timezone(data.get("timezone", timezone))
     reason = data.get("reason", "")
     if not isinstance(reason, str):
-        raise ScheduleError(f"`reason` is text, not {shown(reason)}", ("reason",))
+        raise ScheduleError(f"`reason` is text, not {abbreviate(reason)}", ("reason",))
     begin, end = data.get("from"), data.get("to")
     if any(isinstance(each, str) and "T" in each for each in (begin, end)):
         if set(data) & {"dates", "days"}:
@@ -71,7 +73,7 @@ def _span(begin: Any, end: Any) -> tuple[datetime, datetime]:
             if value is None:
                 raise ScheduleError(f"from one instant to another needs `{key}`; add it")
             if not isinstance(value, str) or not _INSTANT.fullmatch(value):
-                raise ValueError(f'`{key}` is a quoted local time such as "2026-12-24T18:00", not {shown(value)}')
+                raise ValueError(f'`{key}` is a quoted local time such as "2026-12-24T18:00", not {abbreviate(value)}')
             try:
                 local_times.append(datetime.fromisoformat(value))
             except ValueError:
@@ -94,7 +96,7 @@ def _days(value: Any) -> tuple[int, ...]:
 def _dates(value: Any) -> tuple[str, ...]:
     with locate_errors("dates"):
         if not isinstance(value, list | tuple) or not 0 < len(value) <= 10 * MOST:
-            raise ValueError(f"`dates` is a list of 1 to {10 * MOST} dates, not {shown(value)}")
+            raise ValueError(f"`dates` is a list of 1 to {10 * MOST} dates, not {abbreviate(value)}")
         for position, one in enumerate(value):
             with locate_errors(position):
                 if isinstance(one, str) and re.fullmatch("[0-9]{2}-[0-9]{2}", one):

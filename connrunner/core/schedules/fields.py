@@ -39,7 +39,7 @@ def locate_errors(*path: str | int) -> Iterator[None]:
 def parse_times_per_day(value: object) -> int:
     if type(value) is int and 1 <= value <= 1440:  # not isinstance: True is no number here
         return value
-    raise ValueError(f"`times` is a whole number from 1 to 1440, not {shown(value)}")
+    raise ValueError(f"`times` is a whole number from 1 to 1440, not {abbreviate(value)}")
 
 
 def parse_day_of_month(value: object) -> int:
@@ -47,12 +47,12 @@ def parse_day_of_month(value: object) -> int:
         return -1
     if type(value) is int and 1 <= value <= 31:
         return value
-    raise ValueError(f"`day` is a whole number from 1 to 31, or last, not {shown(value)}")
+    raise ValueError(f"`day` is a whole number from 1 to 31, or last, not {abbreviate(value)}")
 
 
 def parse_weekdays(value: object) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError(f"`days` is a list of one or more weekdays, not {shown(value)}")
+        raise ValueError(f"`days` is a list of one or more weekdays, not {abbreviate(value)}")
     days = [WEEKDAYS.index(parse_word("days", day, WEEKDAYS)) for day in value]
     for day in days:
         if days.count(day) > 1:
@@ -63,7 +63,7 @@ def parse_weekdays(value: object) -> tuple[int, ...]:
 def parse_time(value: object, key: str = "time") -> time:
     if isinstance(value, str) and re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", value):
         return time.fromisoformat(value)
-    raise ValueError(f'`{key}` is quoted text from "00:00" to "23:59", such as "06:30", not {shown(value)}')
+    raise ValueError(f'`{key}` is quoted text from "00:00" to "23:59", such as "06:30", not {abbreviate(value)}')
 
 
 def parse_date(value: object, key: str) -> date:
@@ -72,22 +72,22 @@ def parse_date(value: object, key: str) -> date:
             return date.fromisoformat(value)
         except ValueError:
             raise ValueError(f"`{key}` names a date that does not exist: {value}") from None
-    raise ValueError(f'`{key}` is a quoted date such as "2026-12-25", not {shown(value)}')
+    raise ValueError(f'`{key}` is a quoted date such as "2026-12-25", not {abbreviate(value)}')
 
 
 def parse_timezone(value: object) -> str:
     if isinstance(value, str):
         zone.load_zone(value)
         return value
-    raise ValueError(f"`timezone` is an IANA name such as Europe/Amsterdam, not {shown(value)}")
+    raise ValueError(f"`timezone` is an IANA name such as Europe/Amsterdam, not {abbreviate(value)}")
 
 
 def parse_word(key: str, value: object, known: Collection[str]) -> str:
     if isinstance(value, str) and value in known:
         return value
-    raise ValueError(f"`{key}` takes {listed(known, 'or')}, not {shown(value)}")
+    raise ValueError(f"`{key}` takes {listed(known, 'or')}, not {abbreviate(value)}")
 
 
-def shown(value: object) -> str:
+def abbreviate(value: object) -> str:
     """Return *value* as Python writes it, cut short: it comes from outside and may be huge or deep."""
     return reprlib.repr(value)

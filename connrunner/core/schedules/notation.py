@@ -25,6 +25,7 @@ from connrunner.core.schedules.fields import (
     DAYS,
     WEEKDAYS,
     ScheduleError,
+    abbreviate,
     locate_errors,
     parse_date,
     parse_day_of_month,
@@ -32,7 +33,6 @@ from connrunner.core.schedules.fields import (
     parse_times_per_day,
     parse_weekdays,
     parse_word,
-    shown,
 )
 from connrunner.core.schedules.fields import parse_timezone as zone_name
 from connrunner.text.words import listed
@@ -85,7 +85,7 @@ def is_complete(data: Mapping[str, Any]) -> bool:
 
 def _kind(data: Mapping[str, Any]) -> str:
     if not isinstance(data, Mapping):
-        raise ScheduleError(f"a schedule is a mapping with a `type`, not {shown(data)}")
+        raise ScheduleError(f"a schedule is a mapping with a `type`, not {abbreviate(data)}")
     if "type" not in data:
         raise ScheduleError(f"a schedule needs a `type`: {listed(KEYS, 'or')}")
     with locate_errors("type"):
@@ -94,7 +94,7 @@ def _kind(data: Mapping[str, Any]) -> str:
     for key in data:
         if key not in known:
             raise ScheduleError(
-                f"unknown key {shown(key)} in a schedule of type {kind}; its keys are {', '.join(known)}"
+                f"unknown key {abbreviate(key)} in a schedule of type {kind}; its keys are {', '.join(known)}"
             )
     for key in KEYS[kind]:
         if key not in data:
@@ -145,7 +145,7 @@ def _recurrence(data: Mapping[str, Any], timezone: str) -> Recurrence:
 def _any_of(entries: Any, timezone: str) -> AnyOf:
     with locate_errors("schedules"):
         if not isinstance(entries, list | tuple) or not 0 < len(entries) <= MOST:
-            raise ValueError(f"`schedules` is a list of 1 to {MOST} schedules, not {shown(entries)}")
+            raise ValueError(f"`schedules` is a list of 1 to {MOST} schedules, not {abbreviate(entries)}")
         found: list[Single | ScheduleWithBlackouts] = []
         for position, entry in enumerate(entries):
             with locate_errors(position):
@@ -174,7 +174,7 @@ def add_blackouts(
 def _text(key: str, value: object) -> str:
     if isinstance(value, str):
         return value
-    raise ValueError(f"`{key}` is text, not {shown(value)}")
+    raise ValueError(f"`{key}` is text, not {abbreviate(value)}")
 
 
 def as_document(schedule: Schedule) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _sheet(book: Any, wanted: str, name: str) -> Any:
 def _open_workbook(file: NormalizedFile) -> Iterator[Any]:
     """Open the workbook. RunError when openpyxl fails, now or while it is open: the file is damaged."""
     try:
-        from openpyxl import load_workbook  # type: ignore[import-untyped]
+        from openpyxl import load_workbook
     except ImportError:
         raise RunError(
             "Excel workbooks need the extra `excel`", hint="pip install 'connrunner[excel]'", code="missing-extra"

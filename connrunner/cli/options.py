@@ -1,11 +1,8 @@
-"""Which workspace and which state a command is about: the options that all commands share."""
+"""The options that all commands share: which workspace, which state folder, which clock, which format."""
 
 from __future__ import annotations
 
 import functools
-import os
-import pwd
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,21 +11,20 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.answers.workspace_view import WorkspaceView, open_view
 from connrunner.cli.text import as_json
 from connrunner.config import place
 from connrunner.core import instant
-from connrunner.core.model import Workspace
 from connrunner.errors import ArgumentError
-from connrunner.state.folder import StateFolder
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Home(WorkspaceView):
-    """The workspace and the state folder that the options name, and how the answer is written."""
+class CommandContext:
+    """What a command is about, by the options that all commands share, and how it writes its answer."""
 
+    view: WorkspaceView
     output: str = "text"  # what `--format` says
 
     @property
@@ -53,8 +49,19 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{value!r} is no instant; write it as 2026-11-22T09:15:00Z", param, ctx)
 
 
-def with_home(*, reads: bool = False, now: bool = False, forms: tuple[str, ...] = ()) -> Callable[[Callback], Callback]:
-    """Give a command `--workspace` and `--state`; `--format` when it *reads*; `--now`; and pass it a Home first.
+FORMAT_HELP = "For people, or programs."
+STATE_HELP = "The state folder; wins over CONNRUNNER_STATE."
+
+
+def with_context(
+    *,
+    reads: bool = False,
+    now: bool = False,
+    forms: tuple[str, ...] = (),
+    format_help: str = FORMAT_HELP,
+    state_help: str = STATE_HELP,
+) -> Callable[[Callback], Callback]:
+    """Give a command `--workspace` and `--state`; `--format` when it *reads*; `--now`; pass it a CommandContext first.
 
     *forms* are those that it can write beside text and JSON.
     """
@@ -69,22 +76,18 @@ def with_home(*, reads: bool = False, now: bool = False, forms: tuple[str, ...] 
             instant_now: datetime | None = None,
             **kwargs: Any,
         ) -> Any:
-            folder = find_folder(workspace)
-            where = place.state_folder(str(folder), str(state) if state else None)
-            home = Home(folder, StateFolder(Path(where)), now=instant_now, output=output)
-            return callback(home, *args, **kwargs)
+            view = open_view(find_folder(workspace), state, now=instant_now)
+            return callback(CommandContext(view, output), *args, **kwargs)
 
         command: Any = run
         if reads:
             choice = click.Choice(["text", "json", *forms])
-            command = click.option("--format", "output", type=choice, default="text", help="For people, or programs.")(
-                command
-            )
+            command = click.option("--format", "output", type=choice, default="text", help=format_help)(command)
         if now:
             help_text = "Take this instant for the clock (RFC 3339)."
             command = click.option("--now", "instant_now", type=Instant(), help=help_text)(command)
         path = click.Path(path_type=Path, file_okay=False)
-        command = click.option("--state", type=path, help="The state folder; wins over CONNRUNNER_STATE.")(command)
+        command = click.option("--state", type=path, help=state_help)(command)
         help_text = "The folder with connrunner.yaml; without it, this folder or one above."
         return click.option("--workspace", type=path, help=help_text)(command)  # type: ignore[no-any-return]
 
@@ -105,26 +108,6 @@ def find_folder(wanted: Path | None) -> Path:
             hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
         )
     return Path(found)
-
-
-def uncommitted_words(workspace: Workspace, paths: list[str]) -> str:
-    """Return what people are told about files that differ from the commit that is obeyed."""
-    shown = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
-    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
-    return f"{files} from commit {str(workspace.commit)[:12]}, which ticks obey: {shown}"
-
-
-def who() -> str:
-    """Return who types, for the record of a request."""
-    try:
-        return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container often runs as a user without a name
-        return f"uid {os.getuid()}"
-
-
-def actor() -> str:
-    """Return who types, and on which machine: the same state may be seen from several."""
-    return f"{who()}@{socket.gethostname()}"
 
 
 def leave(code: int) -> NoReturn:

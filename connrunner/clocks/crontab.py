@@ -13,7 +13,7 @@ import shlex
 from connrunner.clocks import TickCall
 
 
-def mark(call: TickCall) -> str:
+def comment_of(call: TickCall) -> str:
     """Return the comment above the line: what tells ours from those of others."""
     return f"# connrunner tick for {call.workspace}"
 
@@ -28,7 +28,7 @@ def line(call: TickCall) -> str:
 
 def with_line(crontab: str, call: TickCall) -> str:
     """Return the text of a *crontab* with our line in it, in place of an older one for the same workspace."""
-    return without_line(crontab, call) + f"{mark(call)}\n{line(call)}\n"
+    return without_line(crontab, call) + f"{comment_of(call)}\n{line(call)}\n"
 
 
 def without_line(crontab: str, call: TickCall) -> str:
@@ -36,7 +36,7 @@ def without_line(crontab: str, call: TickCall) -> str:
     lines = crontab.splitlines()
     kept: list[str] = []
     while lines:
-        if lines[0] == mark(call):
+        if lines[0] == comment_of(call):
             del lines[:2]
         else:
             kept.append(lines.pop(0))

@@ -1,0 +1,69 @@
+"""Is all well with what connrunner stands on? The answer of `connrunner doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from connrunner.answers.status import find_last_tick
+from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core import instant, schedules
+from connrunner.core.model import Connection
+from connrunner.doctor import Check, failure, machine, partners, state_folder, ticks
+from connrunner.doctor import workspace as files
+from connrunner.errors import StateError, WorkspaceError
+from connrunner.state import journal_segments
+
+
+def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
+    """Yield what was found of each thing that connrunner stands on, as soon as it is known.
+
+    With *names* also the other side of each connection that they mean; of all when there are none among them.
+    """
+    now = view.clock()
+    yield from machine.check_python()
+    yield from machine.check_packages()
+    last = find_last_tick(view)
+    yield from machine.check_clock(now, seen=last)
+    try:
+        workspace = view.workspace
+    except WorkspaceError as error:
+        yield from machine.check_zone_data((), now)
+        yield from state_folder.check_state_folder(view.state)
+        about = "; ".join(str(problem) for problem in error.problems[:3])
+        yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
+        return
+    yield from machine.check_extras(workspace)
+    used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
+    yield from machine.check_zone_data({workspace.timezone, *used}, now)
+    yield from state_folder.check_state_folder(view.state)
+    try:
+        yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
+    except StateError as error:
+        yield failure("ticks", error.message, error.hint)
+    yield from files.check_files(workspace)
+    yield from files.check_commit(workspace)
+    yield from files.check_mail_templates(workspace)
+    yield from files.check_secret_references(workspace)
+    yield from partners.check_mail(workspace, view.state)
+    for connection in [] if names is None else _chosen(view, names):
+        yield partners.check_partner(connection, view.folder, view.state, now)
+
+
+def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:
+    """Return the connections that *names* mean; all that are switched on when there are none."""
+    sound = view.workspace.connections
+    if not names:
+        return [connection for connection in sound.values() if connection.enabled]
+    chosen: dict[str, Connection] = {}
+    for name in names:
+        fits = {known: sound[known] for known in sound if fnmatchcase(known, name)}
+        chosen |= fits or {name: view.connection(name)}
+    return list(chosen.values())
+
+
+def as_dict(at: datetime, checks: Sequence[Check]) -> dict[str, Any]:
+    """Return *checks*, made at *at*, as `doctor --format json` shows them."""
+    return {"at": instant.text(at), "checks": [check.as_dict() for check in checks]}

@@ -1,0 +1,91 @@
+"""The slots to come of each connection: the answer of `connrunner next`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.config import zones
+from connrunner.core import instant, schedules
+from connrunner.core.model import Connection
+from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning.forecast import RunDurations
+from connrunner.state import run_files
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComingSlot:
+    """A slot to come."""
+
+    connection: str
+    due_at: datetime
+    zone: str  # of the schedule
+    schedule: str  # in words
+    usual: RunDurations  # of the runs so far
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComingSlots:
+    """The slots to come, soonest first, and why some connections have none."""
+
+    slots: tuple[ComingSlot, ...]
+    without: tuple[tuple[str, str], ...]  # connection and reason
+
+
+def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1) -> ComingSlots:
+    """Return the next *count* slots of the connection *name*; without a name the next slot of every one."""
+    chosen = [view.connection(name)] if name else list(view.workspace.connections.values())
+    slots = [slot for connection in chosen for slot in _slots(view, connection, count if name else 1)]
+    found = {slot.connection for slot in slots}
+    return ComingSlots(
+        slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
+        without=tuple(
+            (one.name, schedules.describe(one.schedule) if one.enabled else "switched off")
+            for one in chosen
+            if one.name not in found
+        ),
+    )
+
+
+def list_slots(view: WorkspaceView, connection: Connection) -> Iterator[datetime]:
+    """Yield the slots to come of *connection*; there can be very many of them."""
+    promise = view.journal_state.promises.get(connection.name)
+    return outlook.iter_upcoming_slots(connection, promise, now=view.clock(), zones=zones.version())
+
+
+def usual_durations(view: WorkspaceView, name: str) -> RunDurations:
+    """Return how long runs of *name* took so far."""
+    return forecast.summarize_durations(run_files.read_durations(view.state, name))
+
+
+def _slots(view: WorkspaceView, connection: Connection, count: int) -> Iterator[ComingSlot]:
+    zone, usual = view.zone(connection.name), usual_durations(view, connection.name)
+    schedule = schedules.describe(connection.schedule)
+    for due_at in islice(list_slots(view, connection), count):
+        yield ComingSlot(connection=connection.name, due_at=due_at, zone=zone, schedule=schedule, usual=usual)
+
+
+def as_list(coming: ComingSlots) -> list[dict[str, Any]]:
+    """Return the slots as `next --format json` shows them."""
+    return [
+        {
+            "connection": slot.connection,
+            "due_at": instant.text(slot.due_at),
+            "local": slot.due_at.astimezone(ZoneInfo(slot.zone)).isoformat(timespec="minutes"),
+            "timezone": slot.zone,
+            "usual": _usual_as_dict(slot.usual),
+        }
+        for slot in coming.slots
+    ]
+
+
+def _usual_as_dict(usual: RunDurations) -> dict[str, float] | None:
+    """Return run times in seconds; None before the first run."""
+    if not usual.runs:
+        return None
+    return {"runs": usual.runs, "median": round(usual.median, 3), "p95": round(usual.p95, 3)}

@@ -1,0 +1,122 @@
+"""How many profiles there are, one of them, or a selection in a file: the answer of `connrunner profiles`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from connrunner import profiles
+from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.config.load import profile_model_from
+from connrunner.core import instant
+from connrunner.core.model import Format, ProfileModel
+from connrunner.core.report import Level
+from connrunner.errors import ArgumentError
+from connrunner.text import words
+
+WAIT = 5.0  # seconds that a question waits for a run that has the store open
+FORMATS: dict[str, Format] = {
+    ".csv": Format(type="csv"),
+    ".jsonl": Format(type="jsonl"),
+    ".parquet": Format(type="parquet"),
+}
+
+
+class NullReport:
+    """A report that goes nowhere: a question about profiles is not a run."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        """Say nothing."""
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def open_profiles(
+    view: WorkspaceView, model: ProfileModel, *, read_only: bool = True
+) -> Iterator[profiles.ProfileStore]:
+    """Open the store of the workspace for a question, or for a change; BusyError when a run holds it too long."""
+    from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+
+    with (
+        tempfile.TemporaryDirectory() as temp,
+        open_store(
+            view.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=read_only, wait=WAIT
+        ) as store,
+    ):
+        yield store
+
+
+def read_model(view: WorkspaceView) -> ProfileModel:
+    """Return the properties, identifiers and objectives that profile.yaml declares."""
+    return profile_model_from(view.workspace.profile_document)
+
+
+def choose_columns(model: ProfileModel, names: str | None) -> tuple[str, ...]:
+    """Return the properties that *names*, a text with commas, lists; ArgumentError for an unknown one."""
+    chosen = tuple(name.strip() for name in names.split(",")) if names else ()
+    for name in chosen:
+        if name not in model.properties:
+            raise ArgumentError(f"there is no property {name!r}{words.hint(name, model.properties)}")
+    return chosen
+
+
+def count_profiles(view: WorkspaceView, model: ProfileModel, where: str | None) -> int:
+    """Return how many profiles there are; those for which the SQL expression *where* holds."""
+    with open_profiles(view, model) as store:
+        return store.count(where)
+
+
+def find_profiles(view: WorkspaceView, model: ProfileModel, value: str) -> list[dict[str, Any]]:
+    """Return the profiles that have *value* in one of their identifiers, each once."""
+    found: list[dict[str, Any]] = []
+    with open_profiles(view, model) as store:
+        for name in identifiers(model):
+            with suppress(ArgumentError):  # not an e-mail address, so not a value of that identifier
+                found += store.find(name, value)
+    return [profile for place, profile in enumerate(found) if profile not in found[:place]]
+
+
+def write_profiles(
+    view: WorkspaceView, model: ProfileModel, target: Path, columns: tuple[str, ...], where: str | None
+) -> int:
+    """Write a selection to *target*, in the format that its name says; return how many profiles it has."""
+    with open_profiles(view, model) as store:
+        return store.write(target, _format(target), columns, where=where)
+
+
+def identifiers(model: ProfileModel) -> list[str]:
+    """Return the properties that find profiles."""
+    return [prop.name for prop in model.properties.values() if prop.identifier]
+
+
+def describe_profile(profile: dict[str, Any], zone: str) -> list[tuple[str, str]]:
+    """Return what is known of a profile: each property, objective and change with its value in words."""
+    facts = {name: _value(value) for name, value in profile["properties"].items() if value not in (None, [])}
+    for objective, consented in profile["consents"].items():
+        facts[objective] = "consented" if consented else "refused"
+    for change in ("created", "changed"):
+        at, by, run = (profile[change][key] for key in ("at", "connection", "run"))
+        facts[change] = f"{instant.local(instant.parse(at), zone)} by {by} #{run}"
+    return list(facts.items())
+
+
+def _value(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _format(target: Path) -> Format:
+    name = target.name.removesuffix(".gz")
+    try:
+        return FORMATS[Path(name).suffix]
+    except KeyError:
+        raise ArgumentError(f"{target} does not say a format", hint="end it in .csv, .jsonl or .parquet") from None
+
+
+def count_as_dict(count: int, where: str | None) -> dict[str, Any]:
+    """Return a number of profiles as `profiles --format json` shows it."""
+    return {"profiles": count, "where": where}

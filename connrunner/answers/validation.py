@@ -1,0 +1,100 @@
+"""Every problem of a workspace, where it is and what to do about it: the answer of `connrunner validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from connrunner.answers.workspace_view import describe_uncommitted, read_uncommitted
+from connrunner.config.finding import Finding
+from connrunner.config.load import load
+from connrunner.config.place import declares_git
+from connrunner.config.stamps import stamps
+from connrunner.config.target_extras import find_missing_extras
+from connrunner.connectors import extras
+from connrunner.core.model import Connection
+from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.notify.check import check_templates
+from connrunner.text.words import plural
+
+
+def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
+    """Return every problem of the workspace in *folder*, or only those of *paths*, relative to the current folder.
+
+    ArgumentError for a path that does not exist or lies elsewhere; WorkspaceError when there is nothing to check.
+    """
+    wanted = [_in_workspace(folder, path) for path in paths]
+    problems: Sequence[Problem]
+    lacking: list[Problem] = []
+    try:
+        found = load(folder, as_written=True)
+        problems = found.problems
+        lacking = [problem for one in found.connections.values() if one.enabled for problem in _lacking(folder, one)]
+    except WorkspaceError as error:
+        if not error.problems:
+            raise
+        problems = error.problems
+    problems = sorted((*problems, *check_templates(folder), *lacking, *find_missing_extras(folder)))
+    return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
+
+
+def describe_unobeyed(folder: Path) -> str:
+    """Return which of the files that were checked are not those that ticks obey; empty when all are."""
+    try:
+        workspace = load(folder)
+    except WorkspaceError as error:  # of the folder, and told; or of the commit, and new
+        return "" if error.problems or not declares_git(str(folder)) else str(error)
+    paths = read_uncommitted(workspace)
+    return describe_uncommitted(workspace.commit, paths) if paths else ""
+
+
+def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
+    """Yield a problem for each extra that *connection* needs and this machine lacks.
+
+    That is no mistake of the file, so a connection is not broken by it, and nothing about it is kept in the cache.
+    """
+    from connrunner.config.documents.document import parse
+
+    for extra in extras.missing(connection.work):
+        path = f"connections/{connection.name}.yaml"
+        message = f"{extra.what} needs the extra `{extra.extra}`, which is not installed"
+        hint = f"pip install 'connrunner[{extra.extra}]'"
+        yield parse((folder / path).read_bytes(), path).problem(Finding(extra.path, message, hint, "missing-extra"))
+
+
+def summarize_problems(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
+    """Return the last line: how many problems in how many files, or what was found sound."""
+    if problems:
+        in_files = plural(len({problem.path for problem in problems}), "file")
+        return f"{plural(len(problems), 'problem')} in {in_files}"
+    files = [path for path in stamps(folder) if path.endswith(".yaml")]
+    if paths:
+        wanted = [_in_workspace(folder, path) for path in paths]
+        return f"{plural(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
+    connections = plural(sum(path.startswith("connections/") for path in files), "connection")
+    schedules = plural(sum(path.startswith("schedules/") for path in files), "schedule")
+    return f"{connections}, {schedules}: all sound"
+
+
+def _in_workspace(folder: Path, path: Path) -> str:
+    """Return *path* relative to the workspace; empty for the workspace itself."""
+    if not path.exists():
+        raise ArgumentError(f"there is no file {path}")
+    try:
+        relative = path.resolve().relative_to(folder.resolve())
+    except ValueError:
+        raise ArgumentError(
+            f"{path} is not in the workspace {folder}", hint="name another one with --workspace"
+        ) from None
+    return relative.as_posix().removeprefix(".")
+
+
+def _is_below(path: str, wanted: Sequence[str]) -> bool:
+    return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in wanted)
+
+
+def as_list(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    """Return *problems* as `validate --format json` shows them; paths are relative to the workspace."""
+    keys = ("path", "line", "column", "message", "hint", "code")
+    return [{key: getattr(problem, key) for key in keys} for problem in problems]

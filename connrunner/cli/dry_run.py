@@ -1,0 +1,57 @@
+"""`connrunner run NAME --dry-run`: everything but the writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from connrunner.answers.dry_run import DryRun, as_dict, try_run
+from connrunner.answers.run_summary import describe_counts
+from connrunner.cli.options import CommandContext
+from connrunner.cli.text import clean
+from connrunner.core.model import Connection
+from connrunner.core.report import Level
+
+SHOWN = 20  # rejects
+
+
+class StderrReport:
+    """A report that goes to standard error."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        del level, facts
+        click.echo(clean(text), err=True)
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        """Leave the numbers out: a dry run shows its counters at the end."""
+
+
+def run_dry(context: CommandContext, connection: Connection) -> int:
+    """Show the counters and the first rejects of a run that changes nothing; return the exit code."""
+    found = try_run(context.view, connection, StderrReport())
+    if context.json:
+        context.echo_json(as_dict(found))
+    else:
+        for line in _lines(found):
+            click.echo(clean(line))
+    return 0 if found.is_good else 1
+
+
+def _lines(found: DryRun) -> Iterator[str]:
+    result, detail = found.result, found.result.detail
+    counts = describe_counts(result.counts)
+    yield "; ".join(part for part in (f"would end {result.outcome}", counts, result.message) if part)
+    for difference in detail.get("differences", ()):
+        old, new = (difference[side] if difference[side] is not None else "(none)" for side in ("old", "new"))
+        yield f"  {difference['profile']}: {difference['property']}: {old} -> {new}"
+    for sample in detail.get("samples", ()):
+        values = ", ".join(f"{column}: {value}" for column, value in sample["values"].items() if value is not None)
+        yield f"  {sample['counted_as']}: {values}"
+    for row in found.refused[:SHOWN]:
+        place = f"{row.get('file', '')}:{row.get('line', '')}"
+        yield f"  {place}: {row.get('field') or 'row'}: {row.get('message', '')}"
+    if len(found.refused) > SHOWN:
+        yield f"  and {len(found.refused) - SHOWN:,} more"
+    yield "nothing was written"

@@ -1,0 +1,127 @@
+"""How a plan looks: as text for a terminal, as markdown for a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from connrunner.answers.plan import LaneLoad, Plan
+from connrunner.answers.plan_words import (
+    describe_assumptions,
+    describe_change,
+    describe_difference,
+    describe_span,
+    short_time,
+)
+from connrunner.cli import text
+from connrunner.text import durations
+
+SIGNS = {
+    "added": "+",
+    "removed": "-",
+    "changed": "~",
+    "switched-on": "~",
+    "switched-off": "~",
+    "broken": "!",
+    "mended": "~",
+}
+MOST = 200  # connections that are written out: a comment in a pull request has an end
+MOST_LANES = 10
+OLD = 3  # warnings that are written out though they were so before
+LOAD = ("runs", "work", "slots that wait", "fullest day", "longest wait")
+
+
+def as_text(plan: Plan) -> str:
+    """Return the plan for a terminal."""
+    found = plan.preview
+    lines = [describe_span(plan), ""]
+    if found.is_empty:
+        lines.append("no change: the same connections, the same slots, the same queue")
+    width = max((len(change.connection) for change in found.changes[:MOST]), default=0)
+    for change in found.changes[:MOST]:
+        first, *others = describe_change(plan, change)
+        lines.append(f"{SIGNS[change.kind]} {change.connection:<{width}}  {first}")
+        lines += [f"  {'':<{width}}  {other}" for other in others]
+    if len(found.changes) > MOST:
+        lines.append(f"and {len(found.changes) - MOST} more: --format json has all")
+    lines += [f"~ {describe_difference(difference)}" for difference in found.around]
+    if found.problems:
+        lines += ["", f"{len(found.problems)} new problems; `connrunner validate` shows their lines:"]
+        lines += [f"  {problem}" for problem in found.problems[:MOST]]
+    if not found.is_empty:
+        for lane, rows in _load_tables(plan):
+            lines += ["", text.table((f"lane {lane}", "before", "after"), rows)]
+    if plan.warnings:
+        lines += ["", *(f"! {words}" for words in _warning_lines(plan))]
+    lines += ["", *describe_assumptions(plan)]
+    return text.clean("\n".join(lines).rstrip())
+
+
+def as_markdown(plan: Plan) -> str:
+    """Return the plan as GitHub-flavoured markdown, short enough for a comment."""
+    found = plan.preview
+    lines = ["### connrunner plan", "", _escaped(describe_span(plan)), ""]
+    if found.is_empty:
+        return "\n".join([*lines, "**No change**: the same connections, the same slots, the same queue."])
+    if found.changes:
+        lines += ["| | connection | what happens |", "|---|---|---|"]
+        for change in found.changes[:MOST]:
+            words = "<br>".join(_escaped(line) for line in describe_change(plan, change))
+            lines.append(f"| {SIGNS[change.kind]} | `{change.connection}` | {words} |")
+        if len(found.changes) > MOST:
+            lines.append(f"| | and {len(found.changes) - MOST} more | |")
+        lines.append("")
+    lines += [f"- {_escaped(describe_difference(difference))}" for difference in found.around]
+    lines += [f"- :x: {_escaped(str(problem))}" for problem in found.problems[:MOST]]
+    for lane, rows in _load_tables(plan):
+        lines += ["", f"| lane {lane} | before | after |", "|---|---|---|"]
+        lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows]
+    if plan.warnings:
+        lines += ["", *(f"- :warning: {_escaped(words)}" for words in _warning_lines(plan))]
+    lines += ["", *(f"<sub>{_escaped(line)}</sub>" for line in describe_assumptions(plan))]
+    return text.clean("\n".join(lines))
+
+
+# --- lanes, warnings, assumptions --------------------------------------------------------------------------------
+
+
+def _load_tables(plan: Plan) -> Iterator[tuple[str, list[list[str]]]]:
+    """Yield what the days ask of each lane, the lanes whose days become other ones first."""
+    lanes = sorted(plan.lanes, key=lambda lane: plan.loads_before.get(lane) == plan.loads_after.get(lane))
+    for lane in lanes[:MOST_LANES]:
+        before, after = (_load_cells(loads.get(lane), plan.zone) for loads in (plan.loads_before, plan.loads_after))
+        yield lane, [list(row) for row in zip(LOAD, before, after, strict=True)]
+
+
+def _load_cells(load: LaneLoad | None, zone: str) -> list[str]:
+    if load is None:
+        return ["none"] * 5
+    fullest = f"{load.fullest.day:%a %Y-%m-%d}: {durations.in_words(load.fullest.seconds)}"
+    work = durations.in_words(load.seconds)
+    return [f"{load.runs:,}", work, f"{load.overlaps:,}", fullest, _wait(load, zone)]
+
+
+def _wait(load: LaneLoad, zone: str) -> str:
+    visit = load.longest
+    if not visit.wait:
+        return "none"
+    place = f"{visit.connection} behind {visit.behind}, {short_time(visit.due_at, zone)}"
+    return f"{durations.in_words(visit.wait.total_seconds())} ({place})"
+
+
+def _warning_lines(plan: Plan) -> Iterator[str]:
+    """Yield the warnings in words: what is new first, and little of what was so before."""
+    new = [warning for warning in plan.warnings if warning.is_new]
+    old = [warning for warning in plan.warnings if not warning.is_new]
+    for warning in (*new[:MOST], *old[:OLD]):
+        place = f"{warning.path}:{warning.line}: " if warning.path else ""
+        yield f"{place}{warning.message}" + ("" if warning.is_new else " (as before)")
+    more = len(plan.warnings) - min(len(new), MOST) - min(len(old), OLD)
+    if more:
+        yield f"and {more} more: --format json has all"
+
+
+def _escaped(words: str) -> str:
+    """Return *words* so that markdown shows them as they are."""
+    for char in "\\`*_[]<>|":
+        words = words.replace(char, f"\\{char}" if char not in "<>" else {"<": "&lt;", ">": "&gt;"}[char])
+    return words
