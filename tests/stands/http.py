@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.connectors.http import client
+from connrunner.text import durations
 from tests.servers.http import Asked, Reply, Server, data
 from tests.stands import REFERENCE, SECRET, Kind, Person, Settings, to_csv
 
@@ -44,7 +45,7 @@ class Here:
         monkeypatch.setattr(client, "FIRST_WAIT", 0.002)
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(client, "_seconds", lambda text: 0.2)
+        monkeypatch.setattr(durations, "parse", lambda text: 0.2)
 
     def trouble(self, kind: Kind, times: int) -> None:
         self._kind, self._left = kind, times

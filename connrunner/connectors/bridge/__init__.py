@@ -76,8 +76,12 @@ class Dialogue:
     take: Take  # gets each line of its standard output
     hear: Callable[[bytes], None] | None = None  # gets each line of its standard error, which the log has anyway
     stdin: BinaryIO | None = None  # a file
-    idle: float = IDLE  # seconds in which it may print nothing and read nothing of *stdin*
+    idle: float | None = None  # seconds in which it may print nothing and read nothing of *stdin*; `IDLE` when left out
     meanwhile: Callable[[], None] | None = None  # called now and then
+
+    @property
+    def patience(self) -> float:
+        return IDLE if self.idle is None else self.idle
 
 
 def run(
@@ -137,7 +141,7 @@ def _follow(
     told = time.monotonic()
     while process.poll() is None:
         before = listener.bytes
-        pipes.read(min(OFTEN, dialogue.idle))
+        pipes.read(min(OFTEN, dialogue.patience))
         reap_ended(process, tree)
         if 0 < listener.bytes - before < LITTLE:
             time.sleep(PAUSE)
@@ -149,9 +153,9 @@ def _follow(
             position = os.lseek(dialogue.stdin.fileno(), 0, os.SEEK_CUR)
             if position != taken:
                 taken, listener.heard = position, time.monotonic()
-        if time.monotonic() - listener.heard > dialogue.idle:
+        if time.monotonic() - listener.heard > dialogue.patience:
             raise RunError(
-                f"{listener.name} stalled: nothing was heard from it for {dialogue.idle:g} s",
+                f"{listener.name} stalled: nothing was heard from it for {dialogue.patience:g} s",
                 hint="raise `idle` if it needs more time",
                 code="stalled",
                 waiting_helps=True,
