@@ -9,10 +9,11 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning import decisions
-from connrunner.core.planning.decisions import Decision, LaneHolder
+from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 
 DAILY = {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
          "time": "06:00", "timezone": "UTC"}  # fmt: skip
+SIX = instant.parse("2026-11-18T06:00:00Z")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NOW = instant.parse("2026-11-23T12:00:00Z")
 
@@ -109,6 +110,43 @@ def test_why_it_ran_or_not(at: str, verdict: str, kind: str | None, run: tuple[i
 
     assert (found.verdict, found.decision and found.decision.kind) == (verdict, kind)
     assert (found.ended and (found.ended.run, found.ended.outcome)) == run
+
+
+ON, QUEUED = switched("16T09:00"), planned("18T06:00", slot("18T06:00"))
+LATER = planned("18T07:00", slot("18T06:00", "dropped"), slot("18T06:00", "missed"))
+SLOTS = [
+    # what was recorded of the slot of 06:00                                           verdict, by which of the decisions, run
+    ([ON, QUEUED],                                                                     ("waits", 1, None, None)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7)],                                 ("ran", 1, 7, None)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7), ended("18T06:09", "18T06:00", 7)], ("ran", 1, 7, 7)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7), LATER],                          ("ran", 1, 7, None)),
+    ([ON, QUEUED, LATER],                                                              ("dropped", 2, None, None)),
+    ([ON, QUEUED, planned("18T07:00", slot("18T06:00", "missed"))],                    ("too-late", 2, None, None)),
+    ([ON, QUEUED, planned("18T07:00", slot("18T05:00", "dropped", trigger="manual"))], ("waits", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "dropped", trigger="manual")), QUEUED], ("waits", 2, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "dropped"))],                           ("dropped", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "skipped"))],                           ("skipped", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "merged"))],                            ("merged", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "merged")), started("18T06:30", "18T05:00", 8)], ("merged", 1, 8, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "missed"))],                            ("too-late", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "left_out"))],                          ("left-out", 1, None, None)),
+    ([ON, QUEUED, ended("18T07:00", "18T05:00", 6), ended("18T08:00", "18T06:00", 7)], ("skipped", 1, None, 7)),
+    ([ON, planned("18T06:00", slot("18T06:00", "skipped")), ended("18T06:00", "18T05:00", 6),
+      ended("18T06:00", "18T06:00", 7)],                                               ("skipped", 1, None, 7)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "expected"), SLOTS)
+def test_what_became_of_a_slot(
+    records: list[dict[str, Any]], expected: tuple[str, int, int | None, int | None]
+) -> None:
+    verdict, place, start, end = expected
+    known = decisions.read_decisions(records, "a")
+    found = decisions.explain_instant(known, SIX + timedelta(seconds=30), now=NOW)
+
+    runs = {kind: next((one for one in known if one.kind == kind and one.run == run), None)
+            for kind, run in (("started", start), ("ended", end))}  # fmt: skip
+    assert found == Explanation(at=SIX, verdict=verdict, decision=known[place], slot=SIX, **runs)
 
 
 def test_what_was_decided_in_order() -> None:
@@ -237,7 +275,6 @@ def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, 
 # --- what each record says -------------------------------------------------------------------------------------------
 
 FACTS = {"at": instant.parse(t("18T06:01")), "commit": "c0", "before": instant.parse(t("18T05:59"))}
-SIX = instant.parse(t("18T06:00"))
 SAYS = [
     # a record, and what it says
     (

@@ -15,6 +15,7 @@ from connrunner.core.model import Command, Connection, QueuedRun, Schedule
 from connrunner.core.planning.due import (
     Promise,
     RunRequest,
+    Slot,
     StopRequest,
     TickFacts,
     advance,
@@ -230,6 +231,44 @@ MANY = [
 @pytest.mark.parametrize(("facts", "expected"), [case[1:] for case in MANY], ids=[case[0] for case in MANY])
 def test_what_becomes_of_a_slot(facts: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     assert results(decide(**facts)) == expected
+
+
+OFF, BY_HAND = {"a": connection("a", DAILY, enabled=False)}, {"a": connection("a", MANUAL)}
+REASONS = [
+    # what is known                                                                         why, slot by slot
+    ({"promises": DUE, "connections": A},                                                   [""]),
+    ({"promises": DUE, "connections": A, "waiting": {"a": waiting("a")}},                   ["it waits already"]),
+    ({"promises": DUE, "connections": A, "running": ("a",)},                                ["it runs"]),
+    ({"promises": DUE, "broken": ("a",)},                                                   ["its file has problems"]),
+    ({"promises": DUE, "connections": OFF, "waiting": {"a": waiting("a")}},                 ["switched off while it waited"]),
+    ({"promises": DUE, "waiting": {"a": waiting("a")}},                                     ["removed while it waited"]),
+    ({"connections": BY_HAND, "requests": (REQUEST,)},                                            [""]),
+    ({"connections": BY_HAND, "requests": (REQUEST, REQUEST)},                                    ["", "it waits already"]),
+    ({"connections": BY_HAND, "requests": (REQUEST,), "waiting": {"a": waiting("a")}},            ["it waits already"]),
+    ({"connections": OFF, "requests": (REQUEST,)},                                          ["switched off"]),
+    ({"requests": (REQUEST,)},                                                              ["no such connection"]),
+    ({"broken": ("a",), "requests": (REQUEST,)},                                            ["its file has problems"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "reasons"), REASONS)
+def test_what_is_said_of_a_slot(facts: dict[str, Any], reasons: list[str]) -> None:
+    assert [slot.reason for slot in decide(**facts).slots] == reasons
+
+
+def test_a_slot_of_a_schedule_and_one_of_a_request() -> None:
+    decided = decide("22T06:01", promises={"b": DUE["a"]}, connections={**A, "b": A["a"]}, requests=(REQUEST,))
+
+    due = QueuedRun(connection="b", due_at=at("22T06:00"), queued_at=at("22T06:01"))
+    asked = QueuedRun(
+        connection="a", due_at=at("22T05:59"), queued_at=at("22T06:01"), trigger="manual", asked_by="jo", request="w1"
+    )
+    assert decided.slots == (
+        Slot(connection="b", result="queued", entry=due),
+        Slot(connection="a", result="queued", entry=asked),
+    )
+    dropped = decide("22T06:01", requests=(REQUEST,)).slots
+    assert dropped == (Slot(connection="a", result="dropped", entry=asked, reason="no such connection"),)
 
 
 def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
