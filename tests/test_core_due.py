@@ -356,6 +356,9 @@ TOO_LATE = [
     ("22T05:00", "22T05:31", ("22T05:00", 0),          None),
     ("22T05:00", "22T09:10", ("22T05:00", 3),          ("22T09:00", 0)),
     ("22T05:00", "22T09:45", ("22T05:00", 4),          None),
+    ("22T05:00", "22T09:30", ("22T05:00", 3),          ("22T09:00", 0)),
+    ("22T05:00", "22T09:31", ("22T05:00", 4),          None),
+    ("22T05:00", "22T09:00", ("22T05:00", 3),          ("22T09:00", 0)),
 ]  # fmt: skip
 
 
@@ -368,6 +371,10 @@ def test_slots_that_no_tick_saw_in_time(
     found = {slot.result: (slot.entry.due_at, slot.entry.missed) for slot in decided.slots}
     expected = {"missed": missed, "queued": queued}
     assert found == {result: (at(each[0]), each[1]) for result, each in expected.items() if each}
+    for slot in decided.slots:
+        others = timedelta(hours=slot.entry.missed)
+        assert slot.missed_until == (slot.entry.due_at + others if others else None)
+        assert slot.reason == ("no tick came within 30 min after it was due" if slot.result == "missed" else "")
 
 
 def test_a_run_that_waited_too_long_gives_way_to_the_slot_of_now() -> None:
