@@ -9,10 +9,11 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning import decisions
-from connrunner.core.planning.decisions import Decision, LaneHolder
+from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 
 DAILY = {"type": "days_of_week", "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
          "time": "06:00", "timezone": "UTC"}  # fmt: skip
+SIX = instant.parse("2026-11-18T06:00:00Z")
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NOW = instant.parse("2026-11-23T12:00:00Z")
 
@@ -109,6 +110,171 @@ def test_why_it_ran_or_not(at: str, verdict: str, kind: str | None, run: tuple[i
 
     assert (found.verdict, found.decision and found.decision.kind) == (verdict, kind)
     assert (found.ended and (found.ended.run, found.ended.outcome)) == run
+
+
+ON, QUEUED = switched("16T09:00"), planned("18T06:00", slot("18T06:00"))
+LATER = planned("18T07:00", slot("18T06:00", "dropped"), slot("18T06:00", "missed"))
+SLOTS = [
+    # what was recorded of the slot of 06:00                                           verdict, by which of the decisions, run
+    ([ON, QUEUED],                                                                     ("waits", 1, None, None)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7)],                                 ("ran", 1, 7, None)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7), ended("18T06:09", "18T06:00", 7)], ("ran", 1, 7, 7)),
+    ([ON, QUEUED, started("18T06:02", "18T06:00", 7), LATER],                          ("ran", 1, 7, None)),
+    ([ON, QUEUED, LATER],                                                              ("dropped", 2, None, None)),
+    ([ON, QUEUED, planned("18T07:00", slot("18T06:00", "missed"))],                    ("too-late", 2, None, None)),
+    ([ON, QUEUED, planned("18T07:00", slot("18T05:00", "dropped", trigger="manual"))], ("waits", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "dropped", trigger="manual")), QUEUED], ("waits", 2, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "dropped"))],                           ("dropped", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "skipped"))],                           ("skipped", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "merged"))],                            ("merged", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "merged")), started("18T06:30", "18T05:00", 8)], ("merged", 1, 8, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "missed"))],                            ("too-late", 1, None, None)),
+    ([ON, planned("18T06:00", slot("18T06:00", "left_out"))],                          ("left-out", 1, None, None)),
+    ([ON, QUEUED, ended("18T07:00", "18T05:00", 6), ended("18T08:00", "18T06:00", 7)], ("skipped", 1, None, 7)),
+    ([ON, planned("18T06:00", slot("18T06:00", "skipped")), ended("18T06:00", "18T05:00", 6),
+      ended("18T06:00", "18T06:00", 7)],                                               ("skipped", 1, None, 7)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "expected"), SLOTS)
+def test_what_became_of_a_slot(
+    records: list[dict[str, Any]], expected: tuple[Any, int, int | None, int | None]
+) -> None:
+    verdict, place, start, end = expected
+    known = decisions.read_decisions(records, "a")
+    found = decisions.explain_instant(known, SIX + timedelta(seconds=30), now=NOW)
+
+    runs: dict[str, Any] = {kind: next((one for one in known if one.kind == kind and one.run == run), None)
+            for kind, run in (("started", start), ("ended", end))}  # fmt: skip
+    assert found == Explanation(at=SIX, verdict=verdict, decision=known[place], slot=SIX, **runs)
+
+
+# Switched on at 9:00 on Monday the 16th, every day at 6:00, but for the 20th. A run of Tuesday's slot worked from 6:02 to 6:10.
+LEAVES_OUT = {**DAILY, "blackout": [{"dates": ["2026-11-20"], "timezone": "UTC"}]}
+RECORDS = [
+    switched("16T09:00", LEAVES_OUT),
+    planned("17T06:00", slot("17T06:00")),
+    planned("17T06:01", slot("17T06:01", trigger="manual")),
+    started("17T06:02", "17T06:00", 1),
+    ended("17T06:10", "17T06:00", 1),
+    started("17T06:10", "17T06:01", 2, trigger="manual"),
+    ended("17T06:11", "17T06:01", 2, trigger="manual"),
+    switched("21T09:00", None),
+    switched("21T12:00", {**DAILY, "time": "12:00"}, since="21T12:00"),
+]
+RAN, RAN_TOO = {"decision": 1, "started": 3, "ended": 4}, {"decision": 2, "started": 5, "ended": 6}
+INSTANTS = [
+    # asked about  verdict, and what it stands on: decisions by place, instants
+    ("16T08:59",   "unknown",  {}),
+    ("16T09:00",   "no-slot",  {"decision": 0, "later": "17T06:00"}),       # none before it was switched on
+    ("17T05:59",   "no-slot",  {"decision": 0, "later": "17T06:00"}),
+    ("17T06:01",   "no-slot",  {"decision": 0, "earlier": "17T06:00", "later": "18T06:00"}),
+    ("17T06:02",   "ran",      RAN),
+    ("17T06:09",   "ran",      RAN),
+    ("17T06:10",   "ran",      RAN_TOO),                                    # both did: the newest
+    ("17T06:11",   "ran",      RAN_TOO),
+    ("17T06:12",   "no-slot",  {"decision": 0, "earlier": "17T06:00", "later": "18T06:00"}),
+    ("18T05:59",   "no-slot",  {"decision": 0, "earlier": "17T06:00", "later": "18T06:00"}),
+    ("18T06:00",   "unseen",   {"decision": 0, "slot": "18T06:00"}),
+    ("18T06:01",   "no-slot",  {"decision": 0, "earlier": "18T06:00", "later": "19T06:00"}),
+    ("20T06:00",   "left-out", {"decision": 0, "earlier": "19T06:00", "later": "21T06:00"}),
+    ("20T06:01",   "no-slot",  {"decision": 0, "earlier": "19T06:00", "later": "21T06:00"}),
+    ("21T09:00",   "off",      {"decision": 7}),
+    ("21T11:59",   "off",      {"decision": 7}),
+    ("21T12:00",   "unseen",   {"decision": 8, "slot": "21T12:00"}),
+    ("22T06:00",   "no-slot",  {"decision": 8, "earlier": "21T12:00", "later": "22T12:00"}),
+    ("23T12:00",   "unseen",   {"decision": 8, "slot": "23T12:00"}),        # it is 12:00 now
+    ("24T12:00",   "ahead",    {"decision": 8, "slot": "24T12:00"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "verdict", "facts"), INSTANTS, ids=[case[0] for case in INSTANTS])
+def test_what_an_answer_stands_on(at: str, verdict: Any, facts: dict[str, Any]) -> None:
+    known = decisions.read_decisions(RECORDS, "a")
+    parts: dict[str, Any] = {
+        name: known[fact] if isinstance(fact, int) else instant.parse(t(fact)) for name, fact in facts.items()
+    }
+
+    found = decisions.explain_instant(known, instant.parse(t(at)), now=NOW)
+
+    assert found == Explanation(at=instant.parse(t(at)), verdict=verdict, **parts)
+
+
+WORKS = [
+    # runs: seconds of start and end   asked about   the one that worked
+    ([(10, 20)],                       15,           1),
+    ([(10, 20)],                       0,            1),     # in its minute
+    ([(10, 20)],                       59,           1),
+    ([(10, 20)],                       60,           None),
+    ([(10, 20)],                       -1,           None),
+    ([(10, 20), (30, 40)],             15,           1),
+    ([(10, 20), (30, 40)],             10,           1),
+    ([(10, 20), (30, 40)],             20,           1),
+    ([(10, 20), (30, 40)],             25,           2),     # in the minute of both: the newest
+    ([(10, 20), (20, 30)],             20,           2),
+    ([(-50, 5), (10, 20)],             30,           2),
+    ([(-30, 0)],                       30,           1),     # until the minute began
+    ([(-30, -1)],                      30,           None),
+    ([(10, None)],                     500,          1),     # it works still
+    ([(10, None)],                     5,            1),
+    ([(10, 200), (30, None)],          250,          2),
+    ([(60, 30)],                       90,           1),     # the clock went back while it worked
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("runs", "second", "expected"), WORKS)
+def test_which_run_worked_at_an_instant(runs: list[tuple[int, int | None]], second: int, expected: int | None) -> None:
+    known = []
+    for number, times in enumerate(runs, 1):
+        for kind, seconds in zip(("started", "ended"), times, strict=True):
+            if seconds is not None:
+                at = SIX + timedelta(seconds=seconds)
+                known.append(Decision(kind=kind, at=at, due_at=SIX - HOUR, run=number))  # type: ignore[arg-type]
+
+    found = decisions.explain_instant(known, SIX + timedelta(seconds=second), now=NOW)
+
+    assert (found.started and found.started.run) == expected
+
+
+SEEN_LATE = planned("20T08:00", slot("18T06:00", missed=2, missed_until=t("20T06:00")))
+LEFT_OUT = planned("20T08:00", slot("18T06:00", "left_out", missed=2, missed_until=t("20T06:00")))
+EVERY_SIX_HOURS = {"type": "times_per_day", "times": 4}
+PASSED = [
+    # what is known, asked about                                                   verdict, by which of the decisions, run
+    ([ON, SEEN_LATE],                                              "19T06:00",     ("missed", 1, None)),
+    ([ON, SEEN_LATE, started("20T08:00", "18T06:00", 7)],          "20T06:00",     ("missed", 1, 7)),
+    ([ON, SEEN_LATE, started("20T08:00", "18T06:00", 7), ended("20T08:09", "18T06:00", 7)], "20T06:00", ("missed", 1, 7)),
+    ([ON, SEEN_LATE],                                              "19T06:01",     ("no-slot", 0, None)),
+    ([switched("16T09:00", LEAVES_OUT), SEEN_LATE],                "20T06:00",     ("left-out", 0, None)),
+    ([switched("16T09:00", {**LEAVES_OUT, "blackout": [{"days": ["thursday"], "timezone": "UTC"}]}), LEFT_OUT],
+                                                                   "19T06:00",     ("left-out", 1, None)),
+    ([switched("16T09:00", {**LEAVES_OUT, "blackout": [{"days": ["thursday"], "timezone": "UTC"}]}), LEFT_OUT],
+                                                                   "20T06:00",     ("unseen", 0, None)),
+    ([switched("16T09:10", EVERY_SIX_HOURS), SEEN_LATE],           "19T03:10",     ("missed", 1, None)),
+    ([switched("16T09:10", EVERY_SIX_HOURS), SEEN_LATE],           "19T06:00",     ("no-slot", 0, None)),
+    ([switched("16T09:10", EVERY_SIX_HOURS)],                      "19T03:10",     ("unseen", 0, None)),
+    ([SEEN_LATE],                                                  "19T06:00",     ("unknown", None, None)),
+    ([switched("16T09:00", None), SEEN_LATE],                      "19T06:00",     ("off", 0, None)),
+    ([planned("18T06:00", slot("18T05:00", trigger="manual", missed=2, missed_until=t("20T06:00"))), ON],
+                                                                   "19T06:00",     ("unseen", 1, None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "at", "expected"), PASSED)
+def test_what_became_of_a_slot_that_passed_unseen(
+    records: list[dict[str, Any]], at: str, expected: tuple[str, int | None, int | None]
+) -> None:
+    known = decisions.read_decisions(records, "a")
+    verdict, place, run = expected
+
+    found = decisions.explain_instant(known, instant.parse(t(at)), now=NOW)
+
+    assert (found.at, found.verdict) == (instant.parse(t(at)), verdict)
+    assert found.decision == (None if place is None else known[place])
+    assert (found.started and found.started.run) == run
+    assert found.ended == next((one for one in known if one.kind == "ended"), None)
+    is_slot = place is not None and (verdict in ("missed", "unseen") or known[place].kind == "left_out")
+    assert found.slot == (found.at if is_slot else None)
 
 
 def test_what_was_decided_in_order() -> None:
@@ -237,7 +403,6 @@ def test_slots_that_may_not_start_and_those_that_a_blackout_leaves_out(at: str, 
 # --- what each record says -------------------------------------------------------------------------------------------
 
 FACTS: dict[str, Any] = {"at": instant.parse(t("18T06:01")), "commit": "c0", "before": instant.parse(t("18T05:59"))}
-SIX = instant.parse(t("18T06:00"))
 SAYS = [
     # a record, and what it says
     (

@@ -15,6 +15,7 @@ from connrunner.core.model import Command, Connection, QueuedRun, Schedule
 from connrunner.core.planning.due import (
     Promise,
     RunRequest,
+    Slot,
     StopRequest,
     TickFacts,
     advance,
@@ -232,6 +233,44 @@ def test_what_becomes_of_a_slot(facts: dict[str, Any], expected: list[tuple[str,
     assert results(decide(**facts)) == expected
 
 
+OFF, BY_HAND = {"a": connection("a", DAILY, enabled=False)}, {"a": connection("a", MANUAL)}
+REASONS = [
+    # what is known                                                                         why, slot by slot
+    ({"promises": DUE, "connections": A},                                                   [""]),
+    ({"promises": DUE, "connections": A, "waiting": {"a": waiting("a")}},                   ["it waits already"]),
+    ({"promises": DUE, "connections": A, "running": ("a",)},                                ["it runs"]),
+    ({"promises": DUE, "broken": ("a",)},                                                   ["its file has problems"]),
+    ({"promises": DUE, "connections": OFF, "waiting": {"a": waiting("a")}},                 ["switched off while it waited"]),
+    ({"promises": DUE, "waiting": {"a": waiting("a")}},                                     ["removed while it waited"]),
+    ({"connections": BY_HAND, "requests": (REQUEST,)},                                            [""]),
+    ({"connections": BY_HAND, "requests": (REQUEST, REQUEST)},                                    ["", "it waits already"]),
+    ({"connections": BY_HAND, "requests": (REQUEST,), "waiting": {"a": waiting("a")}},            ["it waits already"]),
+    ({"connections": OFF, "requests": (REQUEST,)},                                          ["switched off"]),
+    ({"requests": (REQUEST,)},                                                              ["no such connection"]),
+    ({"broken": ("a",), "requests": (REQUEST,)},                                            ["its file has problems"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("facts", "reasons"), REASONS)
+def test_what_is_said_of_a_slot(facts: dict[str, Any], reasons: list[str]) -> None:
+    assert [slot.reason for slot in decide(**facts).slots] == reasons
+
+
+def test_a_slot_of_a_schedule_and_one_of_a_request() -> None:
+    decided = decide("22T06:01", promises={"b": DUE["a"]}, connections={**A, "b": A["a"]}, requests=(REQUEST,))
+
+    due = QueuedRun(connection="b", due_at=at("22T06:00"), queued_at=at("22T06:01"))
+    asked = QueuedRun(
+        connection="a", due_at=at("22T05:59"), queued_at=at("22T06:01"), trigger="manual", asked_by="jo", request="w1"
+    )
+    assert decided.slots == (
+        Slot(connection="b", result="queued", entry=due),
+        Slot(connection="a", result="queued", entry=asked),
+    )
+    dropped = decide("22T06:01", requests=(REQUEST,)).slots
+    assert dropped == (Slot(connection="a", result="dropped", entry=asked, reason="no such connection"),)
+
+
 def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
     decided = decide(promises=DUE, broken=("a",))
 
@@ -317,6 +356,9 @@ TOO_LATE = [
     ("22T05:00", "22T05:31", ("22T05:00", 0),          None),
     ("22T05:00", "22T09:10", ("22T05:00", 3),          ("22T09:00", 0)),
     ("22T05:00", "22T09:45", ("22T05:00", 4),          None),
+    ("22T05:00", "22T09:30", ("22T05:00", 3),          ("22T09:00", 0)),
+    ("22T05:00", "22T09:31", ("22T05:00", 4),          None),
+    ("22T05:00", "22T09:00", ("22T05:00", 3),          ("22T09:00", 0)),
 ]  # fmt: skip
 
 
@@ -329,6 +371,10 @@ def test_slots_that_no_tick_saw_in_time(
     found = {slot.result: (slot.entry.due_at, slot.entry.missed) for slot in decided.slots}
     expected = {"missed": missed, "queued": queued}
     assert found == {result: (at(each[0]), each[1]) for result, each in expected.items() if each}
+    for slot in decided.slots:
+        others = timedelta(hours=slot.entry.missed)
+        assert slot.missed_until == (slot.entry.due_at + others if others else None)
+        assert slot.reason == ("no tick came within 30 min after it was due" if slot.result == "missed" else "")
 
 
 def test_a_run_that_waited_too_long_gives_way_to_the_slot_of_now() -> None:

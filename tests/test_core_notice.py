@@ -105,6 +105,15 @@ def test_where_each_recipient_stands_long_after(
     assert stands.settled is settled
 
 
+def test_who_asks_for_another_attempt_begins_anew() -> None:
+    tries = [record(0), record(1, result="refused"), record(7, result="retried")]
+    assert fold_deliveries(NOTICE, [*tries, B_SENT], START + timedelta(minutes=7)).due == ("a@x",)
+    again = fold_deliveries(NOTICE, [*tries, record(8), B_SENT], START + timedelta(minutes=8))
+    assert again.waiting == {"a@x": START + timedelta(minutes=9)}
+    (letter,) = fold_deliveries(NOTICE, [*tries, record(8, result="refused"), B_SENT], START).dead
+    assert letter.attempts == 1
+
+
 def test_a_dead_letter_says_why_when_and_after_how_many_attempts() -> None:
     (letter,) = fold_deliveries(NOTICE, [record(0), record(1, result="refused"), B_SENT], START).dead
     assert (letter.recipient, letter.reason, letter.attempts) == ("a@x", "why 1", 2)
