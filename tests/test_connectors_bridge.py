@@ -69,7 +69,7 @@ def run(
 ) -> ProgramExit:
     program = Program(name="tap-test", arguments=(sys.executable, "-I", "-S", "-c", code))
     dialogue = Dialogue(take=take or (lambda line: line), **more)
-    return bridge.run(program, (), dialogue, workspace=folder, report=log, tree=tree or ProcessTree.new())
+    return bridge.run_program(program, (), dialogue, workspace=folder, report=log, tree=tree or ProcessTree.new())
 
 
 def lives(pid: int) -> bool:
@@ -140,7 +140,7 @@ def test_failures(code: str, message: str, reason: str, tmp_path: Path, log: Log
 def test_a_program_that_is_not_there(tmp_path: Path, log: Log) -> None:
     program = Program(name="tap-none", arguments=("tap-none",))
     with pytest.raises(RunError, match="no program 'tap-none' on the PATH"):
-        bridge.run(program, (), Dialogue(take=bytes), workspace=tmp_path, report=log, tree=ProcessTree.new())
+        bridge.run_program(program, (), Dialogue(take=bytes), workspace=tmp_path, report=log, tree=ProcessTree.new())
 
 
 @pytest.mark.slow

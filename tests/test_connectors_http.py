@@ -20,7 +20,8 @@ import pytest
 import trustme
 
 from connrunner.connectors import FetchResult, RunContext, SendResult, http
-from connrunner.connectors.http import address, auth, client, pages, wire
+from connrunner.connectors.http import auth, client, pages, wire
+from connrunner.connectors.http import url as address
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.text import durations

@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator
 
 from connrunner.config import schema
 from connrunner.connectors.http import client
-from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.batches import _word
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.connectors.http.pages import linked
+from connrunner.connectors.http.url import HttpAddress, check_step, parse
 from connrunner.connectors.http.watermark import Watermark
 from connrunner.errors import RunError
 

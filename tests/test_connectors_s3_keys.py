@@ -249,7 +249,7 @@ def test_a_role_is_renewed_before_its_keys_end(home: Mapping[str, str], monkeypa
 def test_the_signature_is_the_one_of_aws(url: str, token: str | None) -> None:
     now = datetime.now(UTC)
     keys = SigningKeys(access_key_id="AKID", secret_access_key="a/secret+key", session_token=token)
-    ours = s3_role.signature(url, b"Action=AssumeRole&RoleArn=arn%3Aaws", keys, region="eu-west-1", now=now)
+    ours = s3_role.sign_request(url, b"Action=AssumeRole&RoleArn=arn%3Aaws", keys, region="eu-west-1", now=now)
     asked = AWSRequest("POST", url, data=b"Action=AssumeRole&RoleArn=arn%3Aaws")
     asked.headers["Content-Type"] = ours["content-type"]
     asked.context["timestamp"] = ours["x-amz-date"]

@@ -24,7 +24,7 @@ import pytest
 
 from connrunner.config import schema
 from connrunner.connectors import FetchResult, RunContext, sftp
-from connrunner.connectors.sftp import login, session, trust
+from connrunner.connectors.sftp import login, sftp_session, trust
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
 from tests.servers.sftp import LONG_AGO, PASSWORD, Files, Running, put
@@ -80,7 +80,7 @@ def server(sftp_server: Running, tmp_path: Path) -> Iterator[Running]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PAUSE", 0.01)
+    monkeypatch.setattr(sftp_session, "PAUSE", 0.01)
 
 
 def root_of(server: Running) -> Path:
@@ -922,7 +922,7 @@ def test_nobody_listens(fetch: Any, log: Log) -> None:
         error = refusal(fetch, port=taken.getsockname()[1])
     assert "cannot reach 127.0.0.1 at port" in str(error)
     assert (error.code, error.waiting_helps) == ("unreachable", True)
-    assert len(log.warnings) == session.ATTEMPTS - 1
+    assert len(log.warnings) == sftp_session.ATTEMPTS - 1
     assert log.warnings[0].endswith("Connection refused; trying again")
 
 
@@ -1039,14 +1039,14 @@ async def forever(*_: Any) -> None:
 
 def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
     """Record each session; return what tells the newest one that its server has been silent for too long."""
-    sessions: list[session.SftpSession] = []
-    begin = session.SftpSession.__enter__
+    sessions: list[sftp_session.SftpSession] = []
+    begin = sftp_session.SftpSession.__enter__
 
-    def recorded(self: session.SftpSession) -> session.SftpSession:
+    def recorded(self: sftp_session.SftpSession) -> sftp_session.SftpSession:
         sessions.append(self)
         return begin(self)
 
-    monkeypatch.setattr(session.SftpSession, "__enter__", recorded)
+    monkeypatch.setattr(sftp_session.SftpSession, "__enter__", recorded)
     return lambda: sessions[-1]._loop.call_soon_threadsafe(sessions[-1]._give_up)
 
 
@@ -1054,7 +1054,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[], object]:
 @pytest.mark.parametrize("what", ["lstat", "read", "readdir", "scandir"])
 def test_a_server_that_stalls(what: str, fetch: Any, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     is_over = patience(monkeypatch)
-    monkeypatch.setattr(session, "SILENCE", 1234)
+    monkeypatch.setattr(sftp_session, "SILENCE", 1234)
 
     def stall(*_: Any) -> Any:
         is_over()
@@ -1064,12 +1064,12 @@ def test_a_server_that_stalls(what: str, fetch: Any, server: Running, monkeypatc
     with pytest.raises(RunError, match=r"sent nothing for 1234 s when asked to") as caught:
         fetch("in/people*.csv")
     assert (caught.value.code, caught.value.waiting_helps) == ("stalled", True)
-    assert server.mood.asked[what] >= session.ATTEMPTS
+    assert server.mood.asked[what] >= sftp_session.ATTEMPTS
 
 
 @pytest.mark.slow
 def test_silence_is_measured(fetch: Any, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SILENCE", 0.2)
+    monkeypatch.setattr(sftp_session, "SILENCE", 0.2)
     server.mood.before["read"] = forever
     with pytest.raises(RunError, match=r"sent nothing for 0.2 s when asked to"):
         fetch("in/people.csv")
@@ -1094,13 +1094,13 @@ def test_a_server_that_stalls_once(deliver: Any, server: Running, monkeypatch: p
 def test_slow_is_not_silent(fetch: Any, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of five blocks is a sign of life: from one to the next, the patience begins anew."""
     events: list[str] = []
-    alive = session.SftpSession._alive
+    alive = sftp_session.SftpSession._alive
 
-    def noted(self: session.SftpSession) -> None:
+    def noted(self: sftp_session.SftpSession) -> None:
         events.append("alive")
         alive(self)
 
-    monkeypatch.setattr(session.SftpSession, "_alive", noted)
+    monkeypatch.setattr(sftp_session.SftpSession, "_alive", noted)
     monkeypatch.setattr("connrunner.connectors.sftp.server.BLOCK", 4)
     monkeypatch.setattr("connrunner.connectors.sftp.server.REQUESTS", 1)
     server.mood.before["read"] = lambda *_: events.append("block")

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from connrunner.connectors import FetchResult, RunContext, SendResult, sql
-from connrunner.connectors.sql import address, alchemy, alchemy_read, alchemy_write, failure, reading, sending
+from connrunner.connectors.sql import alchemy, alchemy_read, alchemy_write, database_url, failure, reading, sending
 from connrunner.connectors.sql.names import TableName, near, table_name
 from connrunner.core.model import Format
 from connrunner.errors import RunError
@@ -139,23 +139,23 @@ URLS = [
 @pytest.mark.parametrize(("url", "code"), URLS)
 def test_what_a_url_may_hold(url: str, code: str, tmp_path: Path) -> None:
     if not code:
-        assert address.address_of({"url": url}, tmp_path).url == url.strip()
+        assert database_url.address_of({"url": url}, tmp_path).url == url.strip()
         return
     with pytest.raises(RunError) as caught:
-        address.address_of({"url": url}, tmp_path)
+        database_url.address_of({"url": url}, tmp_path)
     assert caught.value.code == code
     assert "horse" not in str(caught.value)
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    found = address.address_of({"url": "postgresql://host/db", "password": "hidden-horse"}, tmp_path)
+    found = database_url.address_of({"url": "postgresql://host/db", "password": "hidden-horse"}, tmp_path)
     assert found.password == "hidden-horse"
     assert "horse" not in repr(found)
 
 
 def test_no_duration() -> None:
     with pytest.raises(RunError, match="'soon' is not a duration; write a whole number"):
-        address.seconds("soon")
+        database_url.seconds("soon")
 
 
 HERE: list[str | None] = [
@@ -183,7 +183,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
 def test_what_is_this_machine(host: str | None) -> None:
-    assert address.is_here(host) == (host in HERE)
+    assert database_url.is_here(host) == (host in HERE)
 
 
 NAMES = [
@@ -239,7 +239,7 @@ STATES = [
 
 @pytest.mark.parametrize(("state", "code", "waits"), STATES)
 def test_what_a_state_means(state: str | None, code: str, waits: bool) -> None:
-    error = failure.explained(state, "it said\n\x1b[31mno", "crm at host")
+    error = failure.explain_database_error(state, "it said\n\x1b[31mno", "crm at host")
     assert (error.code, error.waiting_helps) == (code, waits)
     assert error.message == "crm at host: it said [31mno"
 
@@ -384,7 +384,7 @@ def test_mysql_over_the_network(version: tuple[Any, ...], refused: bool, monkeyp
     from types import SimpleNamespace
 
     monkeypatch.setitem(sys.modules, "pymysql", SimpleNamespace(VERSION=version))
-    there = address.address_of({"url": "mysql+pymysql://db.example.com/shop", "statement_timeout": "1m"}, Path())
+    there = database_url.address_of({"url": "mysql+pymysql://db.example.com/shop", "statement_timeout": "1m"}, Path())
     url = sa.make_url(there.url)
     if refused:
         with pytest.raises(RunError, match="this PyMySQL does not insist on TLS"):
@@ -477,7 +477,7 @@ def test_imports_that_fail(
 
 def test_an_import_cannot_write(db: sqlite3.Connection, context: RunContext) -> None:
     db.execute("CREATE TABLE people (id INTEGER)")
-    there = address.address_of({"url": "sqlite:///shop.db"}, context.workspace)
+    there = database_url.address_of({"url": "sqlite:///shop.db"}, context.workspace)
     with pytest.raises(RunError, match="readonly database"), alchemy.connection(there, read_only=True) as made:
         made.exec_driver_sql("INSERT INTO people VALUES (1)")
 
@@ -707,7 +707,7 @@ def test_a_table_that_somebody_locks_for_a_while(
     db: sqlite3.Connection, send: Send, fetch: Fetch, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.execute(PEOPLE)
-    monkeypatch.setattr(address, "CONNECT", 0.05)
+    monkeypatch.setattr(database_url, "CONNECT", 0.05)
     db.execute("BEGIN IMMEDIATE")
     failures = []
 

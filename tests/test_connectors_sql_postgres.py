@@ -19,7 +19,7 @@ import pytest
 import trustme
 
 from connrunner.connectors import FetchResult, RunContext, SendResult, sql
-from connrunner.connectors.sql import address, failure, postgres, postgres_read, sending
+from connrunner.connectors.sql import database_url, failure, postgres, postgres_read, sending
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from tests.servers.postgres import PASSWORD, Proxy, Server, empty
@@ -836,7 +836,7 @@ def test_a_server_without_tls(server: Server, trust: Trust, fetch: Fetch) -> Non
 
 
 def test_a_server_that_says_nothing(server: Server, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
-    monkeypatch.setattr(address, "CONNECT", 1)
+    monkeypatch.setattr(database_url, "CONNECT", 1)
     monkeypatch.setattr(failure, "TRIES", 0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = reached(server, port=silent.getsockname()[1])
@@ -849,7 +849,7 @@ def test_a_line_that_stalls(
     server: Server, db: psycopg.Connection[Any], proxy: Proxy, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.execute("CREATE TABLE people AS SELECT n AS id, repeat('x', 1000) AS x FROM generate_series(1, 30000) n")
-    monkeypatch.setattr(address, "SILENCE", -1)
+    monkeypatch.setattr(database_url, "SILENCE", -1)
     monkeypatch.setattr(failure, "TRIES", 0)
     log = Log()
     log.on_step = lambda done: proxy.flows.clear()
@@ -878,7 +878,7 @@ def test_slow_statements_are_no_silence(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END $$"
     )
     db.execute("CREATE TRIGGER slow BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION slow()")
-    monkeypatch.setattr(address, "SILENCE", -57)  # so that three seconds are too long, and all of it takes four
+    monkeypatch.setattr(database_url, "SILENCE", -57)  # so that three seconds are too long, and all of it takes four
     people = [{"id": str(n), "email": None, "age": "1"} for n in range(8)]
     assert send(people, batch=1, statement_timeout="60s").refused == ()
     assert log.texts == []

@@ -56,7 +56,7 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
     """
     from connrunner.config.documents.document import parse
 
-    for extra in extras.missing(connection.work):
+    for extra in extras.find_needed_extras(connection.work):
         path = f"connections/{connection.name}.yaml"
         message = f"{extra.what} needs the extra `{extra.extra}`, which is not installed"
         hint = f"pip install 'connrunner[{extra.extra}]'"

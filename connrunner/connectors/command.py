@@ -11,7 +11,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Command
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import POLL_INTERVAL, Pipes, end_leftovers, terminate, wait_for_exit
-from connrunner.processes.spawn import place, start
+from connrunner.processes.spawn import find_executable, start
 from connrunner.processes.tree import GRACE, ProcessTree
 
 SHOWN = 5  # processes that a message names
@@ -33,7 +33,7 @@ class CommandResult:
         return self.exit_status == 0 and not self.timed_out
 
 
-def run(
+def run_command(
     work: Command,
     output: Output,
     *,
@@ -80,7 +80,7 @@ def probe(work: Command, *, workspace: Path) -> str:
     """Return where the program of *work* is; RunError when it is not there or may not be executed."""
     folder = workspace / work.folder
     program = "/bin/sh" if work.shell else work.run[0]
-    return f"the program {place(program, folder, os.environ.get('PATH', os.defpath))}"
+    return f"the program {find_executable(program, folder, os.environ.get('PATH', os.defpath))}"
 
 
 def _result(status: int, output: Output, *, timed_out: bool) -> CommandResult:

@@ -24,7 +24,7 @@ class MissingExtra:
     extra: str
 
 
-def missing(work: Work) -> Iterator[MissingExtra]:
+def find_needed_extras(work: Work) -> Iterator[MissingExtra]:
     """Yield the extras that *work* cannot do without and that are not installed here."""
     if isinstance(work, Command):
         return

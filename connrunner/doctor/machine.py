@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from connrunner import __version__
 from connrunner.config import zones
-from connrunner.connectors.extras import missing
+from connrunner.connectors.extras import find_needed_extras
 from connrunner.core.model import Workspace
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.notify.channel import is_channel
@@ -65,7 +65,7 @@ def check_extras(workspace: Workspace) -> Iterator[Check]:
     if told and find_spec("apprise") is None:
         needed["apprise"] = [f"notifications/{name} (a channel)" for name in told]
     for connection in workspace.connections.values():
-        for each in missing(connection.work):
+        for each in find_needed_extras(connection.work):
             needed.setdefault(each.extra, []).append(f"{connection.name} ({each.what})")
     for extra, who in sorted(needed.items()):
         more = f" and {len(who) - 3} more" if len(who) > 3 else ""

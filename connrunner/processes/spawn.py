@@ -67,7 +67,7 @@ def start(
         raise _cannot_start(error, arguments[0], folder, variables.get("PATH", os.defpath)) from error
 
 
-def place(program: str, folder: Path, path: str) -> str:
+def find_executable(program: str, folder: Path, path: str) -> str:
     """Return the file that *program* means, in *folder* or on the search path *path*; RunError when it cannot start."""
     found = str(folder / program) if "/" in program else shutil.which(program, path=path)
     number = errno.ENOENT if found is None or not os.path.exists(found) else errno.EACCES  # noqa: PTH110
@@ -94,8 +94,8 @@ def _cannot_start(error: OSError, program: str, folder: Path, path: str) -> RunE
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         near = nearest(program.rsplit("/", 1)[-1], _names_beside(program, folder, path))
         advice = f"did you mean {near!r}?" if near else "install it, or write where it is in `run`"
-        place = f"in {folder}" if "/" in program else "on the PATH"
-        return RunError(f"there is no program {program!r} {place}", hint=advice, code="no-program")
+        find_executable = f"in {folder}" if "/" in program else "on the PATH"
+        return RunError(f"there is no program {program!r} {find_executable}", hint=advice, code="no-program")
     if error.errno == errno.EACCES:
         return RunError(
             f"{program!r} may not be executed",
@@ -123,9 +123,13 @@ def _first_line(path: Path) -> str:
 
 def _names_beside(program: str, folder: Path, path: str) -> set[str]:
     """Return the names of what stands where *program* was looked for."""
-    places = [(folder / program).parent] if "/" in program else [Path(place) for place in path.split(":") if place]
+    places = (
+        [(folder / program).parent]
+        if "/" in program
+        else [Path(find_executable) for find_executable in path.split(":") if find_executable]
+    )
     names: set[str] = set()
-    for place in places:
+    for find_executable in places:
         with suppress(OSError):
-            names.update(entry.name for entry in os.scandir(place))
+            names.update(entry.name for entry in os.scandir(find_executable))
     return names

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.connectors.sql import address, failure
+from connrunner.connectors.sql import database_url, failure
 from tests.servers.postgres import Proxy, Server, empty
 from tests.stands import REFERENCE, Kind, Person, Settings
 
@@ -47,7 +47,7 @@ class Here:
         monkeypatch.setattr(failure, "PAUSE", 0.01)
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(address, "SILENCE", -1)
+        monkeypatch.setattr(database_url, "SILENCE", -1)
         monkeypatch.setattr(failure, "TRIES", 0)
 
     def trouble(self, kind: Kind, times: int) -> None:

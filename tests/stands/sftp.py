@@ -13,7 +13,7 @@ import asyncssh
 import pytest
 
 from connrunner.connectors.sftp import server as sftp_server
-from connrunner.connectors.sftp import session
+from connrunner.connectors.sftp import sftp_session
 from tests.servers.sftp import Files, Running, put
 from tests.stands import REFERENCE, Kind, Person, Settings, from_csv, to_csv
 
@@ -47,12 +47,12 @@ class Here:
         return {**settings, "path": "gone/people.csv"}, "gone"
 
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "PAUSE", 0.01)
-        monkeypatch.setattr(session, "PATIENCE", 0.1)
+        monkeypatch.setattr(sftp_session, "PAUSE", 0.01)
+        monkeypatch.setattr(sftp_session, "PATIENCE", 0.1)
         monkeypatch.setattr(sftp_server, "BLOCK", 1024)  # so that a file has a middle
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(session, "SILENCE", 2)
+        monkeypatch.setattr(sftp_session, "SILENCE", 2)
 
     def trouble(self, kind: Kind, times: int) -> None:
         blocks: dict[Files, int] = {}

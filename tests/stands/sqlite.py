@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.connectors.sql import address, failure
+from connrunner.connectors.sql import database_url, failure
 from tests.stands import Kind, Person, Settings, workspace_file
 
 
@@ -44,7 +44,7 @@ class Here:
         monkeypatch.setattr(failure, "PAUSE", 0.01)
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(address, "CONNECT", 0.05)
+        monkeypatch.setattr(database_url, "CONNECT", 0.05)
 
     def trouble(self, kind: Kind, times: int) -> None:
         assert (kind, times > 1) == ("silent", True)

@@ -39,7 +39,7 @@ from connrunner.connectors import FetchResult, Known, RunContext, Settings
 from connrunner.connectors.airbyte.source import AirbyteSource
 from connrunner.connectors.bridge import Dialogue, Program, programs, resume
 from connrunner.connectors.bridge.rows import RowSpool
-from connrunner.connectors.singer.catalog import missing
+from connrunner.connectors.singer.catalog import unknown_stream
 from connrunner.errors import RunError
 
 PROTOCOL = "airbyte"
@@ -49,9 +49,9 @@ MANIFEST_PROGRAM = "source-declarative-manifest"
 def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the source and return the rows of the stream, and its last state as the mark."""
     manifest = _manifest(settings, context)
-    program = programs.find(settings, context, default=MANIFEST_PROGRAM if manifest else "")
+    program = programs.find_program(settings, context, default=MANIFEST_PROGRAM if manifest else "")
     stream: str = settings["stream"]
-    state = resume.state(mark, PROTOCOL, stream, context.report)
+    state = resume.read_program_state(mark, PROTOCOL, stream, context.report)
     with ExitStack() as stack:
 
         def private(name: str, data: Any) -> str:
@@ -71,7 +71,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         found = source.state if is_incremental else None
         return FetchResult(
             files=rows.close(once=found is not None),
-            mark=mark if found is None else resume.mark(PROTOCOL, stream, found),
+            mark=mark if found is None else resume.make_mark(PROTOCOL, stream, found),
         )
 
 
@@ -81,8 +81,8 @@ def settle(settings: Settings, context: RunContext, fetched: FetchResult) -> Non
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
-    program = programs.find(settings, context, default=MANIFEST_PROGRAM if _manifest(settings, context) else "")
-    return f"{program.name} is there: {programs.place(program, context)}"
+    program = programs.find_program(settings, context, default=MANIFEST_PROGRAM if _manifest(settings, context) else "")
+    return f"{program.name} is there: {programs.locate_program(program, context)}"
 
 
 def _run(
@@ -91,7 +91,7 @@ def _run(
     """Run the program with *source* taking what it says; RunError unless all went well."""
     rows = source.rows
     dialogue = Dialogue(take=source.take, meanwhile=rows.tell if rows else None)
-    ended = programs.run(program, arguments, context, settings, dialogue)
+    ended = programs.run_for_context(program, arguments, context, settings, dialogue)
     if source.error is not None:
         raise source.error
     if ended.failure is not None:
@@ -132,7 +132,7 @@ def _configured(streams: Sequence[Mapping[str, Any]], name: str, cursor: str) ->
         if stream.get("name") == name:
             break
     else:
-        raise missing(name, [str(stream.get("name")) for stream in streams])
+        raise unknown_stream(name, [str(stream.get("name")) for stream in streams])
     field = [cursor] if cursor else stream.get("default_cursor_field") or []
     is_incremental = "incremental" in (stream.get("supported_sync_modes") or ()) and (
         bool(field) or bool(stream.get("source_defined_cursor"))

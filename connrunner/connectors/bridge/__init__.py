@@ -84,7 +84,7 @@ class Dialogue:
         return IDLE if self.idle is None else self.idle
 
 
-def run(
+def run_program(
     program: Program,
     arguments: Sequence[str],
     dialogue: Dialogue,

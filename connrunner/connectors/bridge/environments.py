@@ -176,7 +176,7 @@ def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -
 
     pip_settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
     try:
-        ended = bridge.run(
+        ended = bridge.run_program(
             bridge.Program(name=arguments[0], arguments=tuple(arguments[:1]), environment=pip_settings),
             arguments[1:],
             bridge.Dialogue(take=take, hear=hear, idle=PATIENCE),

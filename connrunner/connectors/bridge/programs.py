@@ -18,7 +18,7 @@ from connrunner.text import durations
 from connrunner.text.nesting import parse_json
 
 
-def find(settings: Settings, context: RunContext, *, default: str = "") -> Program:
+def find_program(settings: Settings, context: RunContext, *, default: str = "") -> Program:
     """Return the program that *settings* name; RunError when it is not installed.
 
     That is `command` as it stands, else `program` of the installed `package`; *default* is what `program` is when left
@@ -35,18 +35,18 @@ def find(settings: Settings, context: RunContext, *, default: str = "") -> Progr
     return Program(name=path.name, arguments=(str(path),), environment={**environment, "PATH": search})
 
 
-def place(program: Program, context: RunContext) -> str:
+def locate_program(program: Program, context: RunContext) -> str:
     """Return where the file of *program* is; RunError when it cannot be started."""
-    return spawn.place(program.arguments[0], context.workspace, os.environ.get("PATH", os.defpath))
+    return spawn.find_executable(program.arguments[0], context.workspace, os.environ.get("PATH", os.defpath))
 
 
-def run(
+def run_for_context(
     program: Program, arguments: Sequence[str], context: RunContext, settings: Settings, dialogue: Dialogue
 ) -> ProgramExit:
     """Run *program* for *context*, see `bridge.run`; `idle` of the settings says how long it may be silent."""
     if "idle" in settings:
         dialogue = replace(dialogue, idle=durations.parse(settings["idle"]))
-    return bridge.run(
+    return bridge.run_program(
         program,
         arguments,
         dialogue,

@@ -7,18 +7,18 @@ from typing import Any
 from connrunner.core.report import Report
 
 
-def mark(protocol: str, stream: str, state: Any) -> dict[str, Any]:
+def make_mark(protocol: str, stream: str, read_program_state: Any) -> dict[str, Any]:
     """Return what is kept between two runs, plain JSON."""
-    return {"protocol": protocol, "stream": stream, "state": state}
+    return {"protocol": protocol, "stream": stream, "state": read_program_state}
 
 
-def state(mark: Any, protocol: str, stream: str, report: Report) -> Any:
+def read_program_state(make_mark: Any, protocol: str, stream: str, report: Report) -> Any:
     """Return the program's state out of *mark*; None when there is none, or it belongs to something else."""
-    if mark is None:
+    if make_mark is None:
         return None
-    if isinstance(mark, dict) and mark.get("protocol") == protocol and mark.get("stream") == stream:
-        return mark.get("state")
-    before = mark.get("stream") if isinstance(mark, dict) else mark
+    if isinstance(make_mark, dict) and make_mark.get("protocol") == protocol and make_mark.get("stream") == stream:
+        return make_mark.get("state")
+    before = make_mark.get("stream") if isinstance(make_mark, dict) else make_mark
     report.message(
         f"the state that the last run left is not one of the stream {stream!r} but of {before!r}: all rows are read",
         level="warning",

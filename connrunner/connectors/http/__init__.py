@@ -68,7 +68,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
-from connrunner.connectors.http.address import HttpAddress, parse
+from connrunner.connectors.http.url import HttpAddress, parse
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -88,7 +88,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
             if any(key in settings for key in _API):
                 from connrunner.connectors.http import pages
 
-                return pages.fetch(client, settings, context, mark)
+                return pages.fetch_pages(client, settings, context, mark)
             return _file(client, context, known, mark)
     except OSError as error:  # of the disk: the network's have become a RunError of their own
         raise RunError(
@@ -125,7 +125,7 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     with _client(settings, context) as client:
         from connrunner.connectors.http import batches
 
-        return batches.deliver(client, settings, context, local)
+        return batches.send_batches(client, settings, context, local)
 
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:

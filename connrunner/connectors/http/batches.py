@@ -37,7 +37,7 @@ class Batch:
         return range(self.first, self.first + len(self.lines))
 
 
-def deliver(client: Client, settings: Settings, context: RunContext, local: Path) -> SendResult:
+def send_batches(client: Client, settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Send the JSON lines of *local*; see the manual of the connector for what a failure in the middle means."""
     refused: list[Refusal] = []
     accepted = 0

@@ -19,9 +19,9 @@ from urllib3 import BaseHTTPResponse
 
 import connrunner
 from connrunner.connectors import Settings
-from connrunner.connectors.http.address import HttpAddress, check_step, parse
 from connrunner.connectors.http.auth import credentials, sound
 from connrunner.connectors.http.data import words
+from connrunner.connectors.http.url import HttpAddress, check_step, parse
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError

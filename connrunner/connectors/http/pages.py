@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from connrunner.connectors import FetchResult, RunContext, Settings
-from connrunner.connectors.http.address import HttpAddress
 from connrunner.connectors.http.client import Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline
+from connrunner.connectors.http.url import HttpAddress
 from connrunner.connectors.http.watermark import Watermark
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -34,7 +34,7 @@ class Page:
     records: list[Any]
 
 
-def fetch(client: Client, settings: Settings, context: RunContext, mark: Any) -> FetchResult:
+def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: Any) -> FetchResult:
     """Bring the records of all pages into one file, one JSON text a line."""
     watermark = Watermark(settings["watermark"], mark, context.at) if "watermark" in settings else None
     start = client.address.asking(watermark.asks() if watermark else {})

@@ -20,7 +20,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from connrunner.connectors.http.address import HttpAddress
+from connrunner.connectors.http.url import HttpAddress
 from connrunner.errors import RunError
 from connrunner.text.hosts import is_link_local, is_loopback
 

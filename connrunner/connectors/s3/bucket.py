@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
 from connrunner.connectors.s3 import keys
-from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explained, said
+from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, said
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
 from connrunner.errors import RunError
@@ -280,7 +280,9 @@ class Bucket:
         if fact.moved and not fact.region:
             fact = replace(fact, region=self._right_region())
         host = urlsplit(self._endpoint).netloc
-        return explained(fact, S3Operation(verb=verb, what=self.address(key), bucket=self.name, host=host, allow=allow))
+        return explain_s3_error(
+            fact, S3Operation(verb=verb, what=self.address(key), bucket=self.name, host=host, allow=allow)
+        )
 
     def _untakable(self, text: str, verb: str, key: str) -> RunError:
         found = re.search(r'path: ("(?:[^"\\]|\\.)*")', text)

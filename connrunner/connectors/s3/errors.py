@@ -182,7 +182,7 @@ def unanswered(error: Exception) -> ErrorFacts:
     return ErrorFacts(transport=_BROKEN)
 
 
-def explained(fact: ErrorFacts, doing: S3Operation) -> RunError:
+def explain_s3_error(fact: ErrorFacts, doing: S3Operation) -> RunError:
     """Return the error that says in words what *fact* means for what was being done."""
     trying = f"cannot {doing.verb} {doing.what}"
     times = f" ({fact.tries} tries)" if fact.tries > 1 else ""

@@ -89,7 +89,7 @@ class Role:
             answer, fact = self._send(body)
             if fact is None:
                 return answer
-            error = errors.explained(replace(fact, tries=attempt), self._doing())
+            error = errors.explain_s3_error(replace(fact, tries=attempt), self._doing())
             if attempt == TRIES or not error.waiting_helps:
                 break
             time.sleep(random.uniform(0, PAUSE * 2 ** (attempt - 1)))  # noqa: S311
@@ -106,7 +106,7 @@ class Role:
             def redirect_request(self, *_: object) -> None:
                 return None
 
-        headers = signature(
+        headers = sign_request(
             self._service.endpoint, body, self._base(), region=self._service.region, now=datetime.now(UTC)
         )
         trusted = request.HTTPSHandler(context=ssl.create_default_context())
@@ -128,7 +128,7 @@ class Role:
         )
 
 
-def signature(url: str, body: bytes, keys: SigningKeys, *, region: str, now: datetime) -> dict[str, str]:
+def sign_request(url: str, body: bytes, keys: SigningKeys, *, region: str, now: datetime) -> dict[str, str]:
     """Return the headers that sign a POST of the form *body* to *url*: AWS Signature Version 4, service sts."""
     day, moment = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
     address = urlsplit(url)

@@ -63,10 +63,10 @@ from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Se
 from connrunner.connectors.files import EPOCH
 from connrunner.connectors.matching import split
 from connrunner.connectors.naming import fill
-from connrunner.connectors.sftp.listing import find
+from connrunner.connectors.sftp.listing import list_files
 from connrunner.connectors.sftp.login import account
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
-from connrunner.connectors.sftp.session import SftpSession
+from connrunner.connectors.sftp.sftp_session import SftpSession
 from connrunner.connectors.sftp.trust import address
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
@@ -85,7 +85,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
     path = _path(settings)
     with _server(settings, context) as server:
         closed = _closed(server, settings, path)
-        found = find(server, path, context.report, marker=settings.get("done", ""), closed=closed)
+        found = list_files(server, path, context.report, marker=settings.get("done", ""), closed=closed)
         files = {entry.path: _local_file(settings, entry) for entry in found}
         new = [entry for entry in found if not known(*_version(files[entry.path]))]
         whole = _whole(server, settings, new, context.report)

@@ -14,7 +14,9 @@ from connrunner.errors import RunError
 LONGEST = 4096  # characters of a path; a server may pretend to have folders without end
 
 
-def find(server: RemoteFiles, pattern: str, report: Report, *, marker: str = "", closed: str = "") -> list[RemoteEntry]:
+def list_files(
+    server: RemoteFiles, pattern: str, report: Report, *, marker: str = "", closed: str = ""
+) -> list[RemoteEntry]:
     """Return the files that *pattern* names, in the order of their names; RunError without any.
 
     Names that end in *marker* are not files to import, nor is anything in the folder *closed*. Of a symbolic link the

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from connrunner.connectors.sftp.session import Alive, SftpSession
+from connrunner.connectors.sftp.sftp_session import Alive, SftpSession
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:

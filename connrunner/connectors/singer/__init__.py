@@ -58,9 +58,9 @@ PROTOCOL = "singer"
 
 def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
     """Run the tap and return the rows of the stream, and its last STATE as the mark."""
-    program = programs.find(settings, context)
+    program = programs.find_program(settings, context)
     stream: str = settings["stream"]
-    state = resume.state(mark, PROTOCOL, stream, context.report)
+    state = resume.read_program_state(mark, PROTOCOL, stream, context.report)
     with ExitStack() as stack:
 
         def private(name: str, data: Any) -> str:
@@ -82,14 +82,16 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
             arguments += ["--state", private("state.json", state)]
         rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
         tap = Tap(program.name, stream, rows, context)
-        ended = programs.run(program, arguments, context, settings, Dialogue(take=tap.take, meanwhile=rows.tell))
+        ended = programs.run_for_context(
+            program, arguments, context, settings, Dialogue(take=tap.take, meanwhile=rows.tell)
+        )
         if ended.failure is not None:
             raise ended.failure
         tap.finish(stream_is_known=catalog is not None)
         comes_again = tap.state is None or catalogs.reads_all(catalog, stream)
         return FetchResult(
             files=rows.close(once=not comes_again),
-            mark=mark if tap.state is None else resume.mark(PROTOCOL, stream, tap.state),
+            mark=mark if tap.state is None else resume.make_mark(PROTOCOL, stream, tap.state),
         )
 
 
@@ -104,13 +106,13 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
 
 def target(settings: Settings, context: RunContext) -> str:
     """Return the name of the stream; RunError when the target is not installed."""
-    programs.find(settings, context)
+    programs.find_program(settings, context)
     return f"{settings['stream']}.jsonl"
 
 
 def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Send the rows to the target, all of them or, as far as anybody can know, none."""
-    program = programs.find(settings, context)
+    program = programs.find_program(settings, context)
     stream = settings["stream"]
     where = f"the stream {stream!r} of {program.name}"
     receipt = {"connection": context.connection, "run": context.run}
@@ -126,8 +128,8 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the program, which is installed; what it reaches is its own business."""
-    program = programs.find(settings, context)
-    return f"{program.name} is there: {programs.place(program, context)}"
+    program = programs.find_program(settings, context)
+    return f"{program.name} is there: {programs.locate_program(program, context)}"
 
 
 def _catalog_file(workspace: Path, name: str) -> Any:

@@ -22,7 +22,7 @@ def select(catalog: Any, stream: str, *, cursor: str = "") -> dict[str, Any]:
         raise RunError("the catalog has no list `streams`", hint="make it with `--discover`", code="bad-catalog")
     chosen = [each for each in streams if stream in (each.get("stream"), each.get("tap_stream_id"))]
     if not chosen:
-        raise missing(stream, [str(each.get("stream") or each.get("tap_stream_id")) for each in streams])
+        raise unknown_stream(stream, [str(each.get("stream") or each.get("tap_stream_id")) for each in streams])
     return {
         **copy.deepcopy(dict(catalog)),
         "streams": [_marked(each, each in chosen, cursor if each in chosen else "") for each in streams],
@@ -41,7 +41,7 @@ def reads_all(catalog: Mapping[str, Any] | None, stream: str) -> bool:
     return False
 
 
-def missing(stream: str, known: Iterable[str]) -> RunError:
+def unknown_stream(stream: str, known: Iterable[str]) -> RunError:
     """Return the error for a stream that is not among the *known* ones."""
     names = sorted(set(known))
     near = nearest(stream, names)

@@ -11,7 +11,7 @@ from connrunner.connectors import RunContext, Settings, bridge
 from connrunner.connectors.bridge import Dialogue, Program, programs
 from connrunner.connectors.bridge.programs import broken, message
 from connrunner.connectors.bridge.rows import RecordForm, RowSpool
-from connrunner.connectors.singer.catalog import missing
+from connrunner.connectors.singer.catalog import unknown_stream
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.text.nesting import parse_json
@@ -88,7 +88,7 @@ class Tap:
                 code="bad-output",
             )
         if self._others and not self._described and not self._rows.files and not stream_is_known:
-            raise missing(self._stream, self._others)
+            raise unknown_stream(self._stream, self._others)
         batches = f" and {self._batches:,} files" if self._batches else ""
         report.message(f"{self._name} sent {self._rows.rows:,} records{batches} of the stream {self._stream!r}")
         for stream, records in self._others.items():
@@ -166,7 +166,9 @@ def discover(program: Program, config: str, context: RunContext, settings: Setti
             )
 
     try:
-        ended = programs.run(program, ["--config", config, "--discover"], context, settings, Dialogue(take=take))
+        ended = programs.run_for_context(
+            program, ["--config", config, "--discover"], context, settings, Dialogue(take=take)
+        )
     except _NoCatalogError:
         found = None
     else:

@@ -71,7 +71,7 @@ def send(
 
     size = path.stat().st_size
     with path.open("rb", buffering=0) as stdin:
-        ended = programs.run(
+        ended = programs.run_for_context(
             program,
             ["--config", config],
             context,

@@ -72,7 +72,7 @@ from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
 from connrunner.connectors.sql import reading
-from connrunner.connectors.sql.address import DatabaseAddress, address_of
+from connrunner.connectors.sql.database_url import DatabaseAddress, address_of
 from connrunner.connectors.sql.failure import persistently
 from connrunner.connectors.sql.names import table_name
 from connrunner.connectors.sql.reading import ReadQuery, RowsFile
@@ -88,7 +88,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
     """Return one file with the rows of the table or query; none when there are no rows."""
     database = address_of(settings, context.workspace)
     wanted = _wanted(settings)
-    of = reading.fingerprint(wanted, database.url)
+    of = reading.fingerprint_query(wanted, database.url)
     since = reading.last(mark, wanted, of, context.report)
     path = context.spool.absolute() / "rows"
     reader = _module(database, "read")
@@ -157,7 +157,7 @@ def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
 
     with alchemy.connection(database, read_only=True) as made:
         made.exec_driver_sql("SELECT 1")
-        return f"{alchemy.named(database)} let us in, for {wanted}"
+        return f"{alchemy.name_database(database)} let us in, for {wanted}"
 
 
 def _wanted(settings: Settings) -> ReadQuery:

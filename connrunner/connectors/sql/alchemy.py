@@ -14,9 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event, exc
 
-from connrunner.connectors.sql import address as limits
-from connrunner.connectors.sql import failure
-from connrunner.connectors.sql.address import DatabaseAddress, is_here
+from connrunner.connectors.sql import database_url, failure
+from connrunner.connectors.sql.database_url import DatabaseAddress, is_here
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
 from connrunner.text.words import one_line
@@ -37,7 +36,7 @@ _LOCKED = re.compile(r"database (?:table )?is locked|deadlock", re.IGNORECASE)
 def connection(address: DatabaseAddress, *, read_only: bool = False) -> Iterator[sa.Connection]:
     """Yield a connection; RunError for all that goes wrong with it, inside too. What is not committed is undone."""
     url = _url(address)
-    where = named(address)
+    where = name_database(address)
     engine = _engine(address, url, where, read_only=read_only)
     try:
         with _connected(engine, where) as made:
@@ -51,13 +50,13 @@ def connection(address: DatabaseAddress, *, read_only: bool = False) -> Iterator
         engine.dispose()
 
 
-def named(address: DatabaseAddress) -> str:
+def name_database(address: DatabaseAddress) -> str:
     """Return how people call the database, without asking anybody."""
     url = _url(address)
     return f"{url.database} at {url.host}" + (f":{url.port}" if url.port else "") if url.host else str(url.database)
 
 
-def columns(made: sa.Connection, name: TableName, where: str) -> list[Any]:
+def inspect_columns(made: sa.Connection, name: TableName, where: str) -> list[Any]:
     """Return what the database says about each column of the table *name*; RunError when there is no such table."""
     look = sa.inspect(made)
     try:
@@ -73,7 +72,7 @@ def columns(made: sa.Connection, name: TableName, where: str) -> list[Any]:
     raise RunError(f"{where} has no table {str(name)!r}", hint=hint, code="missing-table")
 
 
-def is_about_a_row(error: exc.StatementError) -> bool:
+def refuses_a_row(error: exc.StatementError) -> bool:
     """True when the database refused values, not the statement."""
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True
@@ -81,7 +80,7 @@ def is_about_a_row(error: exc.StatementError) -> bool:
     return not isinstance(error, exc.DBAPIError) or _number(error) in _ABOUT_A_ROW
 
 
-def state(error: exc.StatementError) -> str:
+def sqlstate_of(error: exc.StatementError) -> str:
     """Return the SQLSTATE of a row's refusal, as far as the driver tells one."""
     told = getattr(error.orig, "sqlstate", None)
     return str(told) if told else "23" if isinstance(error, exc.IntegrityError) else "22"
@@ -113,7 +112,7 @@ def _engine(address: DatabaseAddress, url: sa.URL, where: str, *, read_only: boo
         path = _file(address, url)
         # By a URI, so that a missing file is not made.
         uri = f"{path.as_uri()}?mode=rw"
-        given["creator"] = lambda: sqlite3.connect(uri, uri=True, timeout=limits.CONNECT, isolation_level=None)
+        given["creator"] = lambda: sqlite3.connect(uri, uri=True, timeout=database_url.CONNECT, isolation_level=None)
         url = sa.make_url("sqlite://")
     else:
         given["connect_args"] = _protected(address, url, where)
@@ -165,10 +164,10 @@ def _file(address: DatabaseAddress, url: sa.URL) -> Path:
 
 def _protected(address: DatabaseAddress, url: sa.URL, where: str) -> dict[str, Any]:
     """Return the driver's arguments for bounded waiting and verified TLS; RunError where it cannot be verified."""
-    silence = address.statement + limits.SILENCE
+    silence = address.statement + database_url.SILENCE
     here = is_here(url.host)
     if url.get_backend_name() in _MYSQL and url.get_driver_name() == "pymysql":
-        times = {"connect_timeout": limits.CONNECT, "read_timeout": silence, "write_timeout": silence}
+        times = {"connect_timeout": database_url.CONNECT, "read_timeout": silence, "write_timeout": silence}
         if here:
             return times
         _check_pymysql(where)
@@ -215,10 +214,10 @@ def _explained(error: exc.DBAPIError, where: str) -> RunError:
     # Of the driver's error only its own words: the rest is the statement with its values.
     words = str(error.orig)
     if _number(error) in _CONFLICTS or _LOCKED.search(words):
-        return failure.explained("40001", words, where)
+        return failure.explain_database_error("40001", words, where)
     if error.connection_invalidated:
-        return failure.explained("08", words, where)
-    return failure.explained(getattr(error.orig, "sqlstate", None) or "42", words, where)
+        return failure.explain_database_error("08", words, where)
+    return failure.explain_database_error(getattr(error.orig, "sqlstate", None) or "42", words, where)
 
 
 def _number(error: exc.StatementError) -> object:

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from connrunner.connectors import RunContext
 from connrunner.connectors.sql import alchemy
-from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.alchemy import connection
+from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
@@ -37,7 +37,7 @@ def read(
     address: DatabaseAddress, wanted: ReadQuery, since: Mark | None, of: str, path: Path, context: RunContext
 ) -> RowsFile:
     """Write the *wanted* rows to *path*; with a mark of an earlier run, those at or behind it, and a little before."""
-    where = alchemy.named(address)
+    where = alchemy.name_database(address)
     with connection(address, read_only=True) as made:
         statement: sa.Select[Any] = sa.select(sa.literal_column("*")).select_from(_origin(made, wanted, where))
         if wanted.column is not None:
@@ -71,7 +71,7 @@ def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause
         # As a subquery it can be nothing but a query. Its colons are not parameters.
         text = (wanted.query or "").rstrip("; \t\r\n").replace(":", r"\:")
         return sa.text(f"(\n{text}\n) origin")  # type: ignore[return-value]
-    there = [column["name"] for column in alchemy.columns(made, wanted.table, where)]
+    there = [column["name"] for column in alchemy.inspect_columns(made, wanted.table, where)]
     if wanted.column is not None and wanted.column not in there:
         raise _no_watermark(wanted, there, where)
     return sa.table(wanted.table.table, schema=wanted.table.schema)

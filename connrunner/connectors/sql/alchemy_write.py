@@ -15,8 +15,8 @@ from sqlalchemy import exc
 
 from connrunner.connectors import Refusal
 from connrunner.connectors.sql import alchemy, sending
-from connrunner.connectors.sql.address import DatabaseAddress
 from connrunner.connectors.sql.alchemy import connection
+from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.failure import persistently
 from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
@@ -29,9 +29,9 @@ Row = tuple[Line, dict[str, Any]]
 
 def check(address: DatabaseAddress, load: TableLoad) -> str:
     """Return how people call the table; RunError when rows cannot arrive in it."""
-    where = alchemy.named(address)
+    where = alchemy.name_database(address)
     with connection(address) as made:
-        there = {column["name"]: column for column in alchemy.columns(made, load.table, where)}
+        there = {column["name"]: column for column in alchemy.inspect_columns(made, load.table, where)}
         sending.check_key(load, there, _unique_keys(made, load), where)
     return f"{load.table} of {where}"
 
@@ -40,17 +40,17 @@ def write(address: DatabaseAddress, load: TableLoad, local: Path, report: Report
     """Bring the rows of *local* into the table; return how people call it, and the rows that it refused."""
     sent = LoadProgress()
     persistently(lambda: _send(address, load, local, sent, report), report, so_far=lambda: sent.rows)
-    return f"{load.table} of {alchemy.named(address)}", tuple(sent.refused)
+    return f"{load.table} of {alchemy.name_database(address)}", tuple(sent.refused)
 
 
 def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProgress, report: Report) -> None:
     """Send what *sent* does not hold yet."""
-    names = sending.columns(local)
-    where = alchemy.named(address)
+    names = sending.read_row_columns(local)
+    where = alchemy.name_database(address)
     if not names and load.mode != "replace":
         return
     with sending.known_outcome(load) as ending, connection(address) as made:
-        there = {column["name"]: column["type"] for column in alchemy.columns(made, load.table, where)}
+        there = {column["name"]: column["type"] for column in alchemy.inspect_columns(made, load.table, where)}
         made.rollback()
         sending.check_columns(names, load, there, where)
         table = sa.table(load.table.table, *(sa.column(name, there[name]) for name in names), schema=load.table.schema)
@@ -119,12 +119,12 @@ class _LoadStatements:
             with self._made.begin_nested():
                 self._execute([values for _, values in rows])
         except exc.StatementError as error:
-            if not alchemy.is_about_a_row(error):
+            if not alchemy.refuses_a_row(error):
                 raise
             if len(rows) > 1:
                 half = len(rows) // 2
                 return self._arrive(rows[:half]) + self._arrive(rows[half:])
-            return [sending.refusal(rows[0][0], alchemy.state(error), str(error.orig))]
+            return [sending.refusal(rows[0][0], alchemy.sqlstate_of(error), str(error.orig))]
         return []
 
     def _by_insert(self, rows: list[dict[str, Any]]) -> None:

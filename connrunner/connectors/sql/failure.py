@@ -44,7 +44,7 @@ _REFUSALS = {
 T = TypeVar("T")
 
 
-def is_about_a_row(state: str | None) -> bool:
+def may_refuse_a_row(state: str | None) -> bool:
     """True when SQLSTATE *state* may have its reason in a single row of those that were sent."""
     return state is not None and (state == NOT_PERMITTED or state[:2] not in NOT_ROWS)
 
@@ -138,7 +138,7 @@ _ON_THE_WAY = {
 }
 
 
-def explained(state: str | None, words: str, where: str) -> RunError:
+def explain_database_error(state: str | None, words: str, where: str) -> RunError:
     """Return the error for what the database *where* said about a statement; *state* is its SQLSTATE, if any."""
     reason = _STATES.get(state or "08") or _STATES.get((state or "08")[:2])
     told = f"{where}: {one_line(words, LONGEST)}"

@@ -18,9 +18,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from connrunner.connectors.sql import address as limits
-from connrunner.connectors.sql import failure
-from connrunner.connectors.sql.address import DatabaseAddress, is_here
+from connrunner.connectors.sql import database_url, failure
+from connrunner.connectors.sql.database_url import DatabaseAddress, is_here
 from connrunner.errors import RunError
 
 Query = LiteralString | sql.SQL | sql.Composed
@@ -55,12 +54,12 @@ class PostgresSession:
 def session(address: DatabaseAddress, *, read_only: bool = False) -> Iterator[PostgresSession]:
     """Yield a session; RunError for all that goes wrong with it, inside too."""
     parameters = _parameters(address)
-    where = place(parameters)
+    where = describe_database(parameters)
     try:
         connection = psycopg.connect(**parameters, autocommit=True, prepare_threshold=None)
     except (psycopg.Error, OSError, UnicodeError) as error:
         raise failure.unreachable(str(error), where) from None
-    with closing(connection), closing(_StallGuard(connection, address.statement + limits.SILENCE)) as watch:
+    with closing(connection), closing(_StallGuard(connection, address.statement + database_url.SILENCE)) as watch:
         try:
             _settle(connection, address, read_only=read_only)
             yield PostgresSession(connection=connection, where=where, heard=watch.heard)
@@ -72,7 +71,7 @@ def session(address: DatabaseAddress, *, read_only: bool = False) -> Iterator[Po
                     code="no-answer",
                     waiting_helps=True,
                 ) from None
-            raise failure.explained(error.sqlstate, _words(error), where) from None
+            raise failure.explain_database_error(error.sqlstate, _words(error), where) from None
 
 
 def _words(error: psycopg.Error) -> str:
@@ -81,16 +80,16 @@ def _words(error: psycopg.Error) -> str:
     return ". ".join(part for part in (said, error.diag.message_hint) if part)
 
 
-def place(parameters: Mapping[str, Any]) -> str:
+def describe_database(parameters: Mapping[str, Any]) -> str:
     """Return how people call the database, for every message."""
     host = parameters.get("host") or "this machine"
     port = parameters.get("port")
     return f"{parameters.get('dbname') or parameters.get('user')} at {host}" + (f":{port}" if port else "")
 
 
-def named(address: DatabaseAddress) -> str:
-    """Return `place` of *address*, without asking anybody."""
-    return place(_parameters(address))
+def name_postgres(address: DatabaseAddress) -> str:
+    """Return `describe_database` of *address*, without asking anybody."""
+    return describe_database(_parameters(address))
 
 
 # --- connecting --------------------------------------------------------------------------------------------------
@@ -124,11 +123,11 @@ def _parameters(address: DatabaseAddress) -> dict[str, Any]:
         "application_name": "connrunner",
         **parameters,
         "client_encoding": "utf8",
-        "connect_timeout": limits.CONNECT,
+        "connect_timeout": database_url.CONNECT,
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        "tcp_user_timeout": limits.SILENCE * 1000,
+        "tcp_user_timeout": database_url.SILENCE * 1000,
     }
 
 

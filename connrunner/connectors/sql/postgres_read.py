@@ -14,7 +14,7 @@ from psycopg import sql
 
 from connrunner.connectors import RunContext
 from connrunner.connectors.sql import postgres_tables as tables
-from connrunner.connectors.sql.address import DatabaseAddress
+from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.postgres import PostgresSession, session
 from connrunner.connectors.sql.postgres_tables import Column
@@ -76,7 +76,7 @@ def read(
 
 def _query(here: PostgresSession, wanted: ReadQuery) -> sql.Composable:
     if wanted.table is not None:
-        return sql.SQL("SELECT * FROM {}").format(tables.table(here, wanted.table).identifier)
+        return sql.SQL("SELECT * FROM {}").format(tables.read_table(here, wanted.table).identifier)
     # The text is the workspace's own. A semicolon at its end would stand inside the brackets.
     return sql.SQL((wanted.query or "").rstrip("; \t\r\n"))
 

@@ -78,7 +78,7 @@ class Table:
         return sql.Identifier(self.name.schema or "", self.name.table)
 
 
-def table(session: PostgresSession, name: TableName) -> Table:
+def read_table(session: PostgresSession, name: TableName) -> Table:
     """Return the table, view or foreign table that is called *name*; RunError when there is none."""
     wanted = {"table": name.table, "schema": name.schema}
     found = session.execute(_FOUND, wanted).fetchone()
@@ -90,7 +90,7 @@ def table(session: PostgresSession, name: TableName) -> Table:
     raise RunError(f"{session.where} has no table {str(name)!r}", hint=hint, code="missing-table")
 
 
-def columns(session: PostgresSession, found: Table) -> dict[str, Column]:
+def read_columns(session: PostgresSession, found: Table) -> dict[str, Column]:
     """Return the columns of a table by name, in their order."""
     return _columns(session, _OF_TABLE, (found.oid,))
 

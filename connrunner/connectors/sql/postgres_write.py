@@ -10,9 +10,9 @@ from psycopg import sql
 from connrunner.connectors import Refusal
 from connrunner.connectors.sql import postgres_tables as tables
 from connrunner.connectors.sql import sending
-from connrunner.connectors.sql.address import DatabaseAddress
-from connrunner.connectors.sql.failure import NOT_PERMITTED, NOT_ROWS, is_about_a_row, persistently
-from connrunner.connectors.sql.postgres import PostgresSession, named, session
+from connrunner.connectors.sql.database_url import DatabaseAddress
+from connrunner.connectors.sql.failure import NOT_PERMITTED, NOT_ROWS, may_refuse_a_row, persistently
+from connrunner.connectors.sql.postgres import PostgresSession, name_postgres, session
 from connrunner.connectors.sql.postgres_tables import Column, Table
 from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
@@ -53,8 +53,8 @@ _NEEDED = {"insert": ("INSERT",), "upsert": ("INSERT", "UPDATE"), "replace": ("I
 def check(address: DatabaseAddress, load: TableLoad) -> str:
     """Return how people call the table; RunError when rows cannot arrive in it."""
     with session(address) as here:
-        found = tables.table(here, load.table)
-        sending.check_key(load, tables.columns(here, found), tables.unique_keys(here, found), here.where)
+        found = tables.read_table(here, load.table)
+        sending.check_key(load, tables.read_columns(here, found), tables.unique_keys(here, found), here.where)
         user = here.connection.info.user
         for right in _NEEDED[load.mode]:
             allowed = "has_table_privilege" if right == "DELETE" else "has_any_column_privilege"
@@ -77,17 +77,17 @@ def write(address: DatabaseAddress, load: TableLoad, local: Path, report: Report
     """Bring the rows of *local* into the table; return how people call it, and the rows that it refused."""
     sent = LoadProgress()
     persistently(lambda: _send(address, load, local, sent, report), report, so_far=lambda: sent.rows)
-    return f"{load.table} of {named(address)}", tuple(sent.refused)
+    return f"{load.table} of {name_postgres(address)}", tuple(sent.refused)
 
 
 def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProgress, report: Report) -> None:
     """Send what *sent* does not hold yet."""
-    names = sending.columns(local)
+    names = sending.read_row_columns(local)
     if not names and load.mode != "replace":
         return
     with sending.known_outcome(load) as ending, session(address) as here:
-        found = tables.table(here, load.table)
-        there = tables.columns(here, found)
+        found = tables.read_table(here, load.table)
+        there = tables.read_columns(here, found)
         sending.check_columns(names, load, there, here.where)
         desk = _StagingTable(here, found, [there[name] for name in names], load)
         if load.at_once:
@@ -138,7 +138,7 @@ class _StagingTable:
             with connection.transaction():  # a savepoint
                 arrived = self._here.execute(self._insert).rowcount
         except psycopg.Error as error:
-            if not is_about_a_row(error.sqlstate):
+            if not may_refuse_a_row(error.sqlstate):
                 raise
             self._one_by_one()
             arrived = -1
@@ -165,7 +165,7 @@ class _StagingTable:
         """Return number, state, words and column of the rows that failed; the column where the server can tell it."""
         connection = self._here.connection
         rows = self._here.execute("SELECT number, state, words FROM pg_temp.connrunner_refused").fetchall()
-        named: dict[int, str] = {}
+        name_postgres: dict[int, str] = {}
         scalars = [column for column in self._columns if not column.is_array]
         if connection.info.server_version >= _TELLS_VALIDITY and scalars:
             faults = [
@@ -180,8 +180,8 @@ class _StagingTable:
                 " WHERE r.state LIKE '22%' AND r.state NOT IN ('22P05', '22023', '22032')) AS staged,"
                 " LATERAL json_to_record(staged.record::json) AS x({})"
             ).format(sql.SQL(" ").join(faults), self._definition())
-            named = {number: column for number, column in self._here.execute(asked) if column is not None}
-        return [(number, state, words, named.get(number)) for number, state, words in rows]
+            name_postgres = {number: column for number, column in self._here.execute(asked) if column is not None}
+        return [(number, state, words, name_postgres.get(number)) for number, state, words in rows]
 
     def _without_key(self) -> list[int]:
         empty = sql.SQL(" OR ").join(sql.SQL("x.{} IS NULL").format(sql.Identifier(name)) for name in self._load.key)

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from connrunner.connectors.sql.address import seconds
+from connrunner.connectors.sql.database_url import seconds
 from connrunner.connectors.sql.names import TableName
 from connrunner.core.model import Format
 from connrunner.core.report import Report
@@ -67,7 +67,7 @@ class RowsFile:
     mark: Mark | None  # from where the next run goes on
 
 
-def fingerprint(wanted: ReadQuery, url: str) -> str:
+def fingerprint_query(wanted: ReadQuery, url: str) -> str:
     """Return a short text that differs when another database, table, query or column is read."""
     parts = (url, str(wanted.table), wanted.query, wanted.column)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

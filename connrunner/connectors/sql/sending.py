@@ -73,7 +73,7 @@ def batches(local: Path, size: int, *, skip: int = 0) -> Iterator[list[Line]]:
         yield batch
 
 
-def columns(local: Path) -> tuple[str, ...]:
+def read_row_columns(local: Path) -> tuple[str, ...]:
     """Return the names of the columns, which every row has; nothing for a file without rows."""
     with local.open("rb") as file:
         first = file.readline()
