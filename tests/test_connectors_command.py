@@ -60,7 +60,7 @@ def run(
     inherit: tuple[int, ...] = (),
     **more: Any,
 ) -> CommandResult:
-    return command.run_command(
+    return command.run_declared_program(
         Command(run=argv, **more),
         Output(mask=mask, report=log),
         workspace=at,

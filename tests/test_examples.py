@@ -143,7 +143,7 @@ def copy(tmp_path: Path) -> Path:
 def run_segments(copy: Path, log: Log) -> command.CommandResult:
     work = load.load(copy).connections["refresh-segments"].work
     assert isinstance(work, Command)
-    return command.run_command(
+    return command.run_declared_program(
         work, Output(mask=str, report=log), workspace=copy, environment=work.env, timeout=30, tree=ProcessTree.new()
     )
 

@@ -83,9 +83,54 @@ def test_each_contract_reports_what_breaks_it(tmp_path: Path) -> None:
 # --- names ---------------------------------------------------------------------------------------------------------
 
 
+# Modules that share a name by agreement. A command's module has the command's name, and the answer that it prints may, too.
+SHARED_MODULES = {
+    "__main__": "what `python -m` starts",
+    "check": "what must hold beyond a schema: of a workspace, of templates",
+    "run": "the order of work of an import, and of an export",
+    "errors": "what went wrong, for people: of connrunner, and of S3 in its words",
+    "files": "files on this machine: the connector `type: files`, and how a file is replaced",
+    "deliveries": "mail that waits or was given up: as the state has it, and as an answer",
+}
+
+# Public functions that several modules offer on purpose: the same question, asked of each of its kind.
+SHARED_FUNCTIONS = {
+    "main": "a process begins",
+    **dict.fromkeys(("fetch", "settle"), "a source"),
+    **dict.fromkeys(("target", "form", "deliver"), "a destination"),
+    "probe": "a connector that can say whether its partner is there",
+    **dict.fromkeys(
+        ("read", "write", "check"), "a kind of database: how rows leave it, how they enter it, what is wrong before"
+    ),
+    **dict.fromkeys(("find_records", "copy_records", "make_relation"), "a reader of a format"),
+    **dict.fromkeys(
+        ("times_of", "dates_since", "canonicalize", "find_last_local_time"), "a kind of rule of a schedule"
+    ),
+    "parse": "a text becomes a value",
+    "describe": "a value in words",
+    **dict.fromkeys(("as_dict", "as_list", "as_text", "as_json", "as_document"), "a value in another form"),
+    "from_mapping": "a value from plain data",
+    **dict.fromkeys(("install_command", "list_command"), "a command of a group"),
+    **dict.fromkeys(
+        ("read_events", "read_history", "read_decisions", "explain_instant"), "of a state, and of a workspace's"
+    ),
+    **dict.fromkeys(
+        ("count_profiles", "find_profiles", "write_profiles", "write_parquet"), "of a store, and of a workspace's"
+    ),
+}
+
+
 def repeated(found: dict[str, list[str]], agreed: set[str]) -> dict[str, list[str]]:
     """Return what stands in several places and is not agreed."""
     return {name: places for name, places in found.items() if len(places) > 1 and name not in agreed}
+
+
+def test_a_module_has_a_name_of_its_own() -> None:
+    found = defaultdict(list)
+    for module, _ in modules():
+        if not (PACKAGE / module.replace(".", "/")).is_dir() and not module.startswith("cli."):
+            found[module.rpartition(".")[2]].append(module)
+    assert repeated(found, set(SHARED_MODULES)) == {}
 
 
 def test_a_class_has_a_name_of_its_own() -> None:
@@ -95,6 +140,26 @@ def test_a_class_has_a_name_of_its_own() -> None:
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(module)
     assert repeated(found, set()) == {}
+
+
+def test_a_public_function_has_one_meaning() -> None:
+    found = defaultdict(list)
+    for module, tree in modules():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                found[node.name].append(module)
+    assert repeated(found, set(SHARED_FUNCTIONS)) == {}
+
+
+def test_what_is_agreed_is_in_use() -> None:
+    names = defaultdict(set)
+    for module, tree in modules():
+        names[module.rpartition(".")[2]].add(module)
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef):
+                names[f"{node.name}()"].add(module)
+    assert [name for name in SHARED_MODULES if len(names[name]) < 2] == []
+    assert [name for name in SHARED_FUNCTIONS if len(names[f"{name}()"]) < 2] == []
 
 
 # --- pages ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from connrunner.answers.programs import list_packages, list_programs, require_package
+from connrunner.answers.installed_programs import list_packages, list_programs, require_package
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.text import Cell, ColouredCell, clean, table
 from connrunner.connectors.bridge import environments

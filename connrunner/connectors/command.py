@@ -33,7 +33,7 @@ class CommandResult:
         return self.exit_status == 0 and not self.timed_out
 
 
-def run_command(
+def run_declared_program(
     work: Command,
     output: Output,
     *,

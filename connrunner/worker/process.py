@@ -240,7 +240,7 @@ def _run_context(job: Job, report: Report) -> RunContext:
 def _command(
     job: Job, work: Command, plain: Mapping[str, str], mask: Callable[[str], str], report: Report, so_far: PartialResult
 ) -> Result:
-    done = command.run_command(
+    done = command.run_declared_program(
         work,
         Output(mask=mask, report=report, counted=so_far.note_counts),
         workspace=job.workspace,

@@ -104,7 +104,7 @@ def _find_excel(
     on_progress: Callable[[int, int], None],
 ) -> RecordSource:
     sheet = plan.form_of(file).sheet
-    names = excel.read_columns(normalized, sheet)
+    names = excel.read_sheet_columns(normalized, sheet)
     missing = [name for name in plan.columns if name not in names]
     if missing:
         raise csv.missing_column_error(file.name, missing, names)

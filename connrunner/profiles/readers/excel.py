@@ -33,7 +33,7 @@ _SHEETS = "xl/worksheets/"
 _ERRORS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
-def read_columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
+def read_sheet_columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
     """Return the names of the columns of the *sheet*, the first one when empty."""
     with _open_workbook(file) as book:
         return _header(_records(book, sheet, file.name), file.name)
