@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from connrunner.core import instant, schedules
 from connrunner.core.model import DaysOfWeek, Mail, Target, Workspace
 from connrunner.core.planning import changes, outlook
-from connrunner.core.planning.changes import KeyDifference, Slots
-from tests.test_core_on_time import workspace
+from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
+from connrunner.core.planning.due import Promise
+from tests.test_core_on_time import connection, workspace
 
 KEYS = [
     # before                          after                            key, before, after
@@ -66,18 +68,67 @@ def test_what_becomes_of_slots(before: str, after: str, found: tuple[str, str, s
     )
 
 
+def version(a: dict[str, Any] | None = None, *, broken: bool = False) -> Workspace:
+    """Return a workspace with a connection of this document, or whose file is broken; and one that is always the same."""
+    same = replace(connection("same"), document={"title": "Same"})
+    one = () if a is None else (replace(connection("a"), document=a, enabled=a.get("enabled", True)),)
+    return replace(workspace(same, *one), broken={"a": ()} if broken else {})
+
+
+TITLE = KeyDifference(key="title", before="A", after="B")
+ON, OFF = {"title": "A"}, {"title": "A", "enabled": False}
+KINDS = [
+    # before                      after                                  what becomes of it
+    (version(),                   version(),                             None),
+    (version(ON),                 version(ON),                           None),
+    (version(),                   version(ON),                           ("added", ())),
+    (version(ON),                 version(),                             ("removed", ())),
+    (version(ON),                 version({"title": "B"}),               ("changed", (TITLE,))),
+    (version(ON),                 version(OFF),                          ("switched-off", ())),
+    (version(OFF),                version({**ON, "enabled": True}),      ("switched-on", ())),
+    (version(OFF),                version({"title": "B"}),               ("switched-on", (TITLE,))),
+    (version(OFF),                version({**OFF, "title": "B"}),        ("changed", (TITLE,))),
+    (version(ON),                 version({**ON, "enabled": True}),      None),   # as good as not said
+    (version(),                   version(broken=True),                  ("broken", ())),
+    (version(ON),                 version(broken=True),                  ("broken", ())),
+    (version(broken=True),        version(broken=True),                  None),
+    (version(broken=True),        version(ON),                           ("mended", ())),
+    (version(broken=True),        version(),                             ("removed", ())),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "becomes"), KINDS)
+def test_what_becomes_of_a_connection(
+    before: Workspace, after: Workspace, becomes: tuple[Any, tuple[KeyDifference, ...]] | None
+) -> None:
+    expected = () if becomes is None else (ConnectionChange(connection="a", kind=becomes[0], keys=becomes[1]),)
+    assert changes.find_changes(before, after) == expected
+
+
+def test_connections_come_by_name() -> None:
+    before, after = workspace(connection("c"), connection("a")), workspace(connection("d"), connection("b"))
+
+    assert [(each.connection, each.kind) for each in changes.find_changes(before, after)] == [
+        ("a", "removed"), ("b", "added"), ("c", "removed"), ("d", "added"),
+    ]  # fmt: skip
+
+
 NOTES = [
     # schedule                                                                        slot                    note
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2027-03-28T01:30:00Z", "there is no 02:30 on this day"),
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2026-10-25T00:30:00Z", "02:30 comes twice, the first one counts"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2026-10-25T00:30:00Z", "the clocks go back: 02:30 comes twice, the first one counts [R2]"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-10-25T05:00:00Z", "the clocks went back by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-11-22T05:00:00Z", ""),
-    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "there is no 02:30"),
-    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "there is no 02:30 on this day"),
-    ({"type": "cron", "expression": "30 2,9 * * *"},                                  "2027-03-28T01:30:00Z", "the clocks went forward by 1 h"),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
+    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
+    ({"type": "cron", "expression": "30 2,9 * * *"},                                  "2027-03-28T01:30:00Z", "the clocks went forward by 1 h since the day before"),
     ({"type": "rrule", "rule": "FREQ=DAILY;BYHOUR=9", "time": "06:30"},               "2026-11-22T08:30:00Z", ""),
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "there is no 02:15"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "the clocks go forward: there is no 02:15 on this day [R2]"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "06:00", "timezone": "Australia/Lord_Howe"}, "2026-10-03T19:00:00Z", "the clocks went forward by 30 min since the day before"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "06:00", "timezone": "Australia/Lord_Howe"}, "2027-04-03T19:30:00Z", "the clocks went back by 30 min since the day before"),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "days_of_week", "days": ["sunday"], "time": "06:00"}]}, "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "01:30"}, {"type": "cron", "expression": "30 2 * * *", "blackout": [{"days": ["monday"]}]}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
 ]  # fmt: skip
 
 
@@ -87,10 +138,43 @@ def test_clock_changes_are_noted(data: dict[str, Any], slot: str, words: str) ->
     due = instant.parse(slot)
     assert due in schedules.between(parsed, due.replace(hour=0) - outlook.DAY, due + outlook.DAY), "the case is wrong"
 
-    said = outlook.explain_clock_change(parsed, due, timezone="UTC")
+    assert outlook.explain_clock_change(parsed, due, timezone="UTC") == words
 
-    assert words in said
-    assert bool(words) == bool(said)
+
+def test_what_names_no_zone_goes_by_the_clocks_of_the_workspace() -> None:
+    parsed = schedules.parse({"type": "times_per_day", "times": 4}, "UTC")
+    due = instant.parse("2027-03-28T04:00:00Z")
+
+    assert outlook.explain_clock_change(parsed, due, timezone="UTC") == ""
+    said = "the clocks went forward by 1 h since the day before"
+    assert outlook.explain_clock_change(parsed, due, timezone="Europe/Amsterdam") == said
+
+
+UPCOMING = [
+    # schedule                                   now                promise, on since         the next three
+    ({"type": "times_per_day", "times": 4},      "23T05:00",        None,                     "23T05:00 23T11:00 23T17:00"),
+    ({"type": "times_per_day", "times": 4},      "23T05:00",        ("23T04:00", "22T04:00"), "23T04:00 23T10:00 23T16:00"),
+    ({"type": "times_per_day", "times": 4},      "23T05:00",        ("23T10:00", "22T04:00"), "23T10:00 23T16:00 23T22:00"),
+    ({"type": "cron", "expression": "0 6 * * *"}, "23T06:00",       None,                     "23T06:00 24T06:00 25T06:00"),
+    ({"type": "manual"},                         "23T06:00",        None,                     ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "now", "promised", "upcoming"), UPCOMING)
+def test_the_slots_to_come(data: dict[str, Any], now: str, promised: tuple[str, str] | None, upcoming: str) -> None:
+    parsed = schedules.parse(data, "UTC")
+    one = replace(connection("a"), schedule=parsed)
+    promise = None
+    if promised:
+        next_due, on_since = times(*promised)
+        document = schedules.as_document(parsed)
+        promise = Promise(on_since=on_since, schedule=document, next_due=next_due, zones="z")
+    (at,) = times(now)
+
+    found = outlook.iter_upcoming_slots(one, promise, now=at + timedelta(seconds=30), zones="z")
+
+    assert list(islice(found, 3)) == times(*upcoming.split())
+    assert list(outlook.iter_upcoming_slots(replace(one, enabled=False), promise, now=at, zones="z")) == []
 
 
 LACKING = [

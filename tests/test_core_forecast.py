@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import PredictedSlot, RunDurations
+from connrunner.core.planning.forecast import PredictedRun, PredictedSlot, RunDurations, TightSchedule
 
 DAY = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -138,3 +138,97 @@ def test_the_work_of_a_day_has_that_of_merged_slots_in_it_and_days_are_those_of_
         ("side", 24, 1, 0, 90 * 60, 100 * 60),
     ]
     assert [one.is_too_full for one in days] == [True, False, False]
+
+
+REMAINING = [
+    # it works for, seconds   goes on for: the median is 60, the 95th percentile 100
+    (0, 60),
+    (59, 1),
+    (60, 40),
+    (99, 1),
+    (100, None),
+    (101, None),
+]
+
+
+@pytest.mark.parametrize(("elapsed", "left"), REMAINING)
+def test_how_long_a_run_goes_on(elapsed: float, left: float | None) -> None:
+    assert forecast.estimate_remaining(RunDurations(median=60, p95=100, runs=5), elapsed) == left
+
+
+def test_runs_come_by_their_start_then_by_lane_and_say_all_about_themselves() -> None:
+    arrivals = [due("03:00", "c", "z"), due("01:00", "a"), due("01:00", "d", "z"), due("01:10", "b"), due("01:20", "b")]
+    seconds = {"a": 1800.0, "b": 60.0, "c": 60.0, "d": 60.0}
+
+    visits = forecast.simulate(arrivals, seconds, now=DAY)
+
+    assert visits == (
+        PredictedRun(connection="a", lane="main", due_at=at("01:00"), starts_at=at("01:00"), ends_at=at("01:30")),
+        PredictedRun(connection="d", lane="z", due_at=at("01:00"), starts_at=at("01:00"), ends_at=at("01:01")),
+        PredictedRun(
+            connection="b",
+            lane="main",
+            due_at=at("01:10"),
+            starts_at=at("01:30"),
+            ends_at=at("01:31"),
+            behind="a",
+            merged=1,
+        ),
+        PredictedRun(connection="c", lane="z", due_at=at("03:00"), starts_at=at("03:00"), ends_at=at("03:01")),
+    )
+
+
+BUSY = [
+    # who holds the lane until when       what is due                          start, name, behind, merged
+    (("a", "01:10"),                      [("01:05", "a")],                    []),               # it has that slot, too
+    (("a", "01:10"),                      [("01:05", "b"), ("01:06", "a")],    ["01:10 b a 0"]),
+    (("a", "01:10"),                      [("01:10", "a")],                    ["01:10 a  0"]),
+    (("a", "00:10"),                      [("00:05", "b")],                    ["00:30 b a 0"]),  # it should have ended: nothing starts before now
+    (("a", "01:10"),                      [("01:05", "b"), ("01:10", "a")],    ["01:10 b a 0", "01:15 a b 0"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("holder", "arrivals", "runs"), BUSY)
+def test_what_becomes_due_while_a_run_holds_the_lane(
+    holder: tuple[str, str], arrivals: list[tuple[str, str]], runs: list[str]
+) -> None:
+    busy = {"main": (holder[0], at(holder[1])), "side": ("z", at("23:00"))}
+
+    visits = forecast.simulate([due(*one) for one in arrivals], {"a": 300, "b": 300}, now=at("00:30"), busy=busy)
+
+    assert [f"{one.starts_at:%H:%M} {one.connection} {one.behind} {one.merged}" for one in visits] == runs
+
+
+def test_which_run_of_a_day_waits_longest() -> None:
+    """Of those that wait as long as each other the last one."""
+    usual = {name: RunDurations(median=600, p95=600, runs=1) for name in "abc"}
+    arrivals = [due("01:00", "a"), due("01:05", "b"), due("02:00", "a"), due("02:05", "c"), due("03:00", "b")]
+    visits = forecast.simulate(arrivals, dict.fromkeys("abc", 600.0), now=DAY)
+
+    (day,) = forecast.summarize_days(visits, usual, timezone="UTC")
+
+    assert (day.longest.connection, day.runs, day.overlaps) == ("c", 5, 2)
+
+
+GAPS = [
+    # slots                          p95, minutes   the gap and where it is
+    (["01:00", "02:00", "02:59"],    59,            None),
+    (["01:00", "02:00", "02:59"],    60,            ("02:00", 59)),
+    (["01:00", "02:00", "03:00"],    61,            ("01:00", 60)),   # the first of equal ones
+    (["01:00"],                      9999,          None),
+    ([],                             9999,          None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("clocks", "minutes", "expected"), GAPS)
+def test_when_a_schedule_is_too_tight(clocks: list[str], minutes: int, expected: tuple[str, int] | None) -> None:
+    usual = RunDurations(median=1, p95=minutes * 60, runs=3)
+    found = forecast.find_tight_schedules(
+        {"b": [at(one) for one in clocks], "a": [at("01:00")]}, {"b": usual, "a": usual}
+    )
+
+    if expected is None:
+        assert found == ()
+    else:
+        gap = timedelta(minutes=expected[1])
+        assert found == (TightSchedule(connection="b", gap=gap, at=at(expected[0]), usual=usual),)
