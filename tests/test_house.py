@@ -33,7 +33,7 @@ BROKEN_BY = {
     "Imports point down": ("core/counts.py", "import connrunner.state.locks"),
     "No module imports itself by way of others": ("text/words.py", "import connrunner.text.durations"),
     "core is pure": ("core/planning/due.py", "import random"),
-    "text is pure, but for files": ("text/durations.py", "import socket"),
+    "text is pure, but for files and Zstandard": ("text/durations.py", "import socket"),
     "cli asks answers": ("cli/status.py", "import connrunner.state.runs"),
     "answers send nothing": ("answers/mail_preview.py", "import connrunner.messenger.mailer"),
     "click only in cli": ("processes/tree.py", "import click"),
@@ -50,6 +50,7 @@ BROKEN_BY = {
     "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
+    "Zstandard by one module": ("state/archive.py", "import backports"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }
 

@@ -36,7 +36,7 @@ from connrunner.profiles.exporting import refusals
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import ExportResult
 from connrunner.profiles.stores.duckdb import open_store
-from connrunner.profiles.zstandard import load_zstd
+from connrunner.text.zstandard import zstd
 from tests.effort import examples
 
 pytestmark = pytest.mark.thorough
@@ -605,7 +605,7 @@ def unpacked(path: Path, form: Format) -> bytes:
     packing = {"auto": path.suffix, "gzip": ".gz", "zstd": ".zst", "none": ""}[form.compression]
     if packing == ".gz":
         return gzip.decompress(path.read_bytes())
-    return load_zstd().decompress(path.read_bytes()) if packing == ".zst" else path.read_bytes()
+    return zstd.decompress(path.read_bytes()) if packing == ".zst" else path.read_bytes()
 
 
 @pytest.mark.parametrize(("name", "form"), CSV_FORMS)

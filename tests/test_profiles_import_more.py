@@ -6,7 +6,6 @@ import builtins
 import gzip
 import io
 import json
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -775,16 +774,6 @@ def test_zstandard_in_another_encoding_is_told_as_such(bench: Bench, tmp_path: P
         bench.take(importing("id"), bench.file("a.csv.zst", zst(b"id\n\x80\n", tmp_path)))
 
     assert error.value.code == "wrong-encoding"
-
-
-def test_zstandard_needs_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for module in ("compression", "backports"):
-        monkeypatch.setitem(sys.modules, module, None)
-
-    with pytest.raises(RunError, match=r"pip install 'connrunner\[zstd\]'") as error:
-        bench.take(importing("id"), bench.file("a.csv.zst", zst(b"id\n1\n", tmp_path)))
-
-    assert error.value.code == "missing-extra"
 
 
 @pytest.mark.parametrize(

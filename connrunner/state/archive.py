@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import os
 import shutil
@@ -139,18 +138,9 @@ def _packed(path: Path, mode: str, *, like: Path) -> Iterator[Any]:
             with gzip.GzipFile(fileobj=raw, mode=mode) as packed:
                 yield packed
         elif like.name.endswith(ZSTD):
-            with _zstd().ZstdFile(raw, mode=mode) as packed:
+            from connrunner.text.zstandard import zstd
+
+            with zstd.ZstdFile(raw, mode=cast("Any", mode)) as packed:
                 yield packed
         else:
             raise ArgumentError(f"{like.name} says no form", hint="end it with .tar.gz or .tar.zst")
-
-
-def _zstd() -> Any:
-    for module in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-    raise ArgumentError(
-        ".tar.zst needs the extra 'zstd'", hint="pip install 'connrunner[zstd]', or end the name with .tar.gz"
-    )

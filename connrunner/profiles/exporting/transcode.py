@@ -14,7 +14,6 @@ from typing import BinaryIO, Literal, cast
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles.temporary_files import open_private
-from connrunner.profiles.zstandard import load_zstd
 
 CHUNK = 1 << 20  # characters that are encoded at a time
 _LARGEST_FIELD = 1 << 30  # characters
@@ -35,7 +34,9 @@ def _compressor(raw: BinaryIO, compression: Literal["none", "gzip", "zstd"]) -> 
     if compression == "gzip":
         return cast("AbstractContextManager[BinaryIO]", gzip.GzipFile("", "wb", fileobj=raw))
     if compression == "zstd":
-        return cast("AbstractContextManager[BinaryIO]", load_zstd().ZstdFile(raw, "wb"))
+        from connrunner.text.zstandard import zstd
+
+        return cast("AbstractContextManager[BinaryIO]", zstd.ZstdFile(raw, "wb"))
     return os.fdopen(os.dup(raw.fileno()), "wb")
 
 

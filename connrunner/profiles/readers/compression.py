@@ -10,7 +10,6 @@ from typing import BinaryIO, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.profiles.zstandard import load_zstd
 
 CHUNK = 1 << 20
 LARGEST = 10_000_000_000  # bytes, decompressed
@@ -89,7 +88,8 @@ def _read_gzip(source: Path, name: str) -> Iterator[bytes]:
 
 
 def _read_zstd(source: Path, name: str) -> Iterator[bytes]:
-    zstd = load_zstd()
+    from connrunner.text.zstandard import zstd
+
     try:
         with zstd.open(source, "rb") as file:
             while chunk := file.read(CHUNK):
