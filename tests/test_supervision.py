@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,3 +114,23 @@ def test_one_that_outlives_its_timeout_is_told_and_then_killed(tmp_path: Path, m
     assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM])
     now += 1
     assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM, signal.SIGKILL])
+
+
+@pytest.mark.slow
+def test_another_ticks_lane_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
+    """Somebody emptied `locks/` while the run worked, and another tick has made and locked the lane's file anew."""
+    run = working(tmp_path)
+    assert run.lane.take()
+    run.lane.path.unlink()
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    other = [sys.executable, "-S", "-c", code, str(run.lane.path)]
+    with subprocess.Popen(other, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert isinstance(run.worker, Worker)
+        run.worker.is_alive = False
+        assert run.has_ended()
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait() == 0

@@ -100,9 +100,11 @@ class SupervisedRun:
 
     def _left_behind(self) -> ProcessTree:
         """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane."""
+        # Who empties `locks/` lets another tick make the lane's file anew: what holds that one is none of this run's.
+        is_ours = self.lane.is_in_place
         # Close our own descriptor first: then only left-over processes can hold the lane.
         self.lane.release()
-        return ProcessTree(mark=self.started.mark, lock=self.lane.path if self.lane.is_busy else None)
+        return ProcessTree(mark=self.started.mark, lock=self.lane.path if is_ours and self.lane.is_busy else None)
 
     def _watch(self) -> None:
         now = time.monotonic()

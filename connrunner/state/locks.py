@@ -94,6 +94,16 @@ class LaneLock:
             self._descriptor = None
 
     @property
+    def is_in_place(self) -> bool:
+        """False when the file that we hold was deleted or replaced: what is at its path now is the lock of others."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except OSError:
+            return False
+
+    @property
     def is_busy(self) -> bool:
         """True while a process holds it, this one among them."""
         return _is_locked(self.path)
