@@ -207,6 +207,7 @@ def test_months_are_those_of_the_schedule_s_zone() -> None:
     """23:30 in UTC is the next day in Amsterdam, and 4:30 the day before in New York."""
     for zone, start, end, months in (
         ("Europe/Amsterdam", "2027-01-31T23:30:00Z", "2027-02-28T23:30:00Z", [2]),
+        ("Europe/Amsterdam", "2027-02-28T23:30:00Z", "2027-04-15T12:00:00Z", []),
         ("America/New_York", "2027-02-01T04:30:00Z", "2027-03-01T04:30:00Z", []),
         ("America/New_York", "2027-02-01T05:30:00Z", "2027-03-01T05:30:00Z", [2]),
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -144,6 +144,21 @@ def test_the_id_can_stand_in_a_header_whatever_the_names_are() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", notice.id)
 
 
+NAMES = [
+    # connection, token    the id of a notice
+    ("crm", "t1", "crm.12.failed.t1"),
+    ("a b_c-D.9é", "t", "a-b_c-D-9-.12.failed.t"),
+    ("crm", "", "crm.12.failed.-"),
+]
+
+
+@pytest.mark.parametrize(("name", "token", "expected"), NAMES)
+def test_what_an_id_is_made_of(name: str, token: str, expected: str) -> None:
+    run = changed_run(RUN, connection=name)
+    (notice,) = on_run_end.decide_notices((always("a@x"),), run, AlertState(), token=token)
+    assert notice.id == expected
+
+
 def test_a_target_is_a_notice_of_its_own_and_ids_differ() -> None:
     team = Target(name="team", to=("a@x", "b@x"), cc=("c@x", "a@x"))
     notices = Desk((Notify(to=(team, Target(to=("d@x", "b@x"))), when="always"),)).end("F")
@@ -212,6 +227,52 @@ def test_who_is_told_of_the_change_is_not_told_of_the_run_as_well() -> None:
         [("failed", ("a@x", "b@x"))],
         [("succeeded", ("a@x",)), ("recovered", ("b@x", "c@x"))],
     ]
+
+
+FIRST = [
+    # rules                                                    outcomes   what is told in the end, to whom, as part of which target
+    ((always("a@x"), failure("a@x")), "F", ["failed a@x "]),
+    ((always("a@x"), rule("A@x")), "F", ["failing A@x "]),  # of the change rather than of the run
+    ((rule("a@x"), always("A@x")), "F", ["failing a@x "]),
+    ((rule("a@x"), rule("A@x")), "F", ["failing a@x "]),  # the first of two that tell of the change
+    ((rule("a@x"), rule("A@x", after=2)), "FF", []),  # it was told already
+    ((rule("a@x"), always("a@x")), "FS", ["recovered a@x "]),
+    ((always("a@x"), rule("a@x")), "FF", ["failed a@x "]),
+    ((rule("a@x"), rule("a@x", partial=False)), "FP", ["recovered a@x "]),
+    ((rule("a@x", partial=False), failure("a@x")), "P", ["partial a@x "]),
+]
+
+
+@pytest.mark.parametrize(("rules", "outcomes", "told"), FIRST)
+def test_what_an_address_is_told_that_many_rules_name(
+    rules: tuple[Notify, ...], outcomes: str, told: list[str]
+) -> None:
+    desk = Desk(rules)
+    notices = [desk.end(outcome) for outcome in outcomes][-1]
+    assert [f"{n.event} {','.join(n.recipients)} {n.target}" for n in notices] == told
+
+
+def test_who_is_told_by_no_rule_any_more_recovers_when_partial_or_better_than_that_is_over() -> None:
+    desk = Desk((rule("a@x"), rule("b@x")))
+    desk.end("F")
+    desk.rules = (always("a@x"),)
+    assert [notice.event for notice in desk.end("P")] == [
+        "partial"
+    ]  # a failure, as rules have it when they say nothing
+    assert [(n.event, n.recipients) for n in desk.end("X")] == [("stopped", ("a@x",))]
+    assert [(n.event, n.recipients) for n in desk.end("S")] == [("recovered", ("a@x", "b@x"))]
+
+
+def test_two_rules_count_each_what_it_takes_for_a_failure() -> None:
+    desk = Desk((rule("a@x", partial=False), rule("b@x")))
+    desk.end("P")
+    said = {notice.recipients: notice.facts for notice in desk.end("F")}
+    assert {who: (facts["failures"], facts["between"]) for who, facts in said.items()} == {("a@x",): (1, {"failed": 1})}
+    said = {notice.recipients: notice.facts for notice in desk.end("S")}
+    assert {who: (facts["failures"], facts["between"], facts["first_run"]) for who, facts in said.items()} == {
+        ("a@x",): (1, {"failed": 1}, 2),
+        ("b@x",): (2, {"partial": 1, "failed": 1}, 1),
+    }
 
 
 def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() -> None:
@@ -393,6 +454,68 @@ def test_what_is_one_mail_for_many_counts_for_no_limit(event: Any) -> None:
         assert rate_limit.split_notices([notice], alerts, limits={"team": 1}, at=START).owes == (notice,)
         alert_state.record_notice(alerts, notice, instant.text(START))
     assert alerts.windows == {}
+
+
+PLAIN = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x",), target="team")
+
+
+def test_what_a_journal_records_of_it() -> None:
+    split = rate_limit.split_notices([PLAIN, PLAIN], AlertState(), limits={"team": 1}, at=START, message="m" * 300)
+    assert split.as_record() == {
+        "owes": [PLAIN.as_dict()],
+        "folds": [{**PLAIN.as_dict(), "message": "m" * rate_limit.SUMMARY}],
+    }
+    assert rate_limit.NoticeSplit(owes=(PLAIN,)).as_record() == {"owes": [PLAIN.as_dict()]}
+    assert rate_limit.NoticeSplit().as_record() == {"owes": []}
+
+
+def test_what_splits_notices_changes_nothing_that_was_known() -> None:
+    alerts = AlertState()
+    rate_limit.split_notices([PLAIN], alerts, limits={}, at=START)
+    assert alerts == AlertState()
+
+
+WHEN = [
+    # minutes after the first mail   what was folded comes
+    (0, False),
+    (59, False),
+    (60, True),
+    (-1, True),  # the clock went back
+]
+
+
+@pytest.mark.parametrize(("minutes", "over"), WHEN)
+def test_what_was_folded_comes_an_hour_after_the_first_mail(minutes: int, over: bool) -> None:
+    alerts, at = AlertState(), instant.text(START)
+    for target in ("one", "two"):
+        for folded in (False, True, True):
+            notice = replace(PLAIN, target=target, recipients=("b@x", "a@x"), cc=("a@x",))
+            alert_state.record_notice(alerts, notice, at, folded=folded, message=f"why {target}")
+    found = list(rate_limit.make_folded_notices(alerts, now=START + minutes * MINUTE, token="t"))
+    line = {"connection": "crm", "run": 1, "event": "failed", "at": at}
+    assert found == [
+        Notice(
+            id=f"folded.{token}", connection="", run=0, event="folded", recipients=("b@x", "a@x"), target=target, cc=("a@x",),
+            facts={"notices": [{**line, "message": f"why {target}"}] * 2, "from": at, "to": at},
+        )
+        for target, token in (("one", "t"), ("two", "t-1"))
+        if over
+    ]  # fmt: skip
+
+
+def test_hours_that_are_over_are_forgotten_when_another_begins() -> None:
+    alerts = AlertState()
+    for target, minutes, folded in (
+        ("old", 0, False),
+        ("held back", 0, False),
+        ("held back", 1, True),
+        ("new", 30, False),
+    ):
+        at = instant.text(START + minutes * MINUTE)
+        alert_state.record_notice(alerts, replace(PLAIN, target=target), at, folded=folded)
+    alert_state.record_notice(alerts, replace(PLAIN, target="next"), instant.text(START + 61 * MINUTE))
+    assert sorted(alerts.windows) == ["held back", "new", "next"]
+    assert [line["message"] for line in alerts.windows["held back"]["folded"]] == [""]
 
 
 def test_a_recovery_in_a_storm_follows_nothing_that_was_not_sent() -> None:
