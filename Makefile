@@ -108,7 +108,8 @@ bench: $(READY) ## measure: the speed of an import beside a plain read, of a qui
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors
 	build/floors/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	sed -n 's/^  "\([a-z-]*\)>=\([0-9.]*\).*/\1==\2/p' pyproject.toml | head -10 \
+	build/floors/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  print(*(line.replace(">=", "==").split(",")[0].split(";")[0] for line in project["dependencies"]), sep="\n")' \
 	  | xargs build/floors/bin/python -m pip install --quiet --disable-pip-version-check
 	build/floors/bin/python -m pytest --numprocesses auto
 
