@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test thorough future torture pythons fuzz mutants coverage check format lint types imports docs docs-check site dist bench floors clean
 
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -47,7 +47,7 @@ future: $(READY) ## run the tests that need no server as if today were in 200 da
 	    -m 'not long and not thorough and not real_clock' || exit; \
 	done
 
-torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, programs of others; an hour
+torture: $(READY) ## run every test, the long ones too: crashes at every point, hostile input, third-party programs; an hour
 	CONNRUNNER_LONG_TESTS=1 $(BIN)/python -m pytest --numprocesses auto
 
 pythons: ## run the tests on each supported Python, 3.11 to 3.14, that is on PATH or known to pyenv or uv, and say which is not

@@ -315,7 +315,7 @@ def test_servers(settings: dict[str, str], environment: dict[str, str], found: s
 
 def test_words_of_a_server_are_made_harmless() -> None:
     text = f"status code: 400 <Code>Odd\x1b[31m</Code><Message>one\ntwo &lt;three&gt; \x07{'x' * 400}</Message>"
-    fact = s3_errors.said(text)
+    fact = s3_errors.parse_error_facts(text)
     assert fact.message.startswith("one two <three> xxx")
     assert len(fact.message) < 310
     assert (fact.code + fact.message).isprintable()

@@ -34,7 +34,7 @@ BROKEN_BY = {
     "No module imports itself by way of others": ("text/words.py", "import connrunner.text.durations"),
     "core is pure": ("core/planning/due.py", "import random"),
     "text is pure, but for files and Zstandard": ("text/durations.py", "import socket"),
-    "cli asks answers": ("cli/status.py", "import connrunner.state.runs"),
+    "cli asks answers": ("cli/status.py", "import connrunner.state.journal"),
     "answers send nothing": ("answers/mail_preview.py", "import connrunner.messenger.mailer"),
     "click only in cli": ("processes/tree.py", "import click"),
     "YAML and JSON Schema only in config": ("clocks/crontab.py", "import yaml"),
@@ -50,6 +50,7 @@ BROKEN_BY = {
     "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
+    "text reaches files by one module": ("text/files.py", "import subprocess"),
     "Zstandard by one module": ("state/archive.py", "import backports"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }
@@ -79,6 +80,34 @@ def test_each_contract_reports_what_breaks_it(tmp_path: Path) -> None:
     durations = tmp_path / "connrunner" / "text" / "durations.py"
     durations.write_text(durations.read_text() + "    import connrunner.text.words\n")
     assert lint_imports(tmp_path) == dict.fromkeys(BROKEN_BY, "BROKEN")
+
+
+def test_every_third_party_package_has_its_place() -> None:
+    """A new one needs a contract that says who may import it."""
+    protected = {name for contract in CONTRACTS for name in contract.get("protected_modules", ())}
+    imported = set()
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.partition(".")[0])
+    assert imported - {*sys.stdlib_module_names, "connrunner"} <= protected
+
+
+def test_core_asks_no_clock_and_opens_no_file() -> None:
+    """What needs no import: the clock of `datetime`, and the built-in functions that reach outside."""
+    clocks, doors = {"now", "utcnow", "today"}, {"open", "__import__", "exec", "eval", "input", "print"}
+    found = []
+    for module, tree in modules():
+        if module.split(".")[0] == "core":
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call):
+                    name = node.func
+                    is_clock = isinstance(name, ast.Attribute) and name.attr in clocks
+                    if is_clock or (isinstance(name, ast.Name) and name.id in doors):
+                        found.append(f"{module}:{node.lineno}")
+    assert found == []
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
@@ -147,7 +176,7 @@ def test_a_public_function_has_one_meaning() -> None:
     found = defaultdict(list)
     for module, tree in modules():
         for node in tree.body:
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
                 found[node.name].append(module)
     assert repeated(found, set(SHARED_FUNCTIONS)) == {}
 

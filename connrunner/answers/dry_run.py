@@ -42,7 +42,7 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
             model=view.workspace.profile,
             run=0,
             started_at=datetime.now(UTC),
-            rehearsal=Path(folder),
+            dry_run_folder=Path(folder),
         )
         result = process.perform(job, report)
         refused = tuple(run_files.read_events(job.rejects))

@@ -8,9 +8,9 @@ import click
 
 from connrunner.answers.deliveries import Outbox, as_list, describe_folded, describe_next_try, read_outbox
 from connrunner.cli import text
+from connrunner.cli.account import read_user_name
 from connrunner.cli.notify_preview import preview_command
 from connrunner.cli.options import Callback, CommandContext, with_context
-from connrunner.cli.requester import user_name
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.state import locks
@@ -100,7 +100,7 @@ def _settle(context: CommandContext, what: str, ids: tuple[str, ...], *, to: str
                 hint = words.hint(name, {delivery.notice.id for delivery in known})
                 raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
         at = instant.text(view.clock())
-        about = {"type": what, "at": at, "reason": f"by {user_name()}"}
+        about = {"type": what, "at": at, "reason": f"by {read_user_name()}"}
         if found:
             view.journal.append(
                 *({**about, "notice": delivery.notice.id, "recipient": delivery.recipient} for delivery in found)

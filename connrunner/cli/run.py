@@ -13,8 +13,8 @@ import click
 from connrunner.answers import tick_events
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
+from connrunner.cli.account import read_user_name, user_and_host
 from connrunner.cli.options import CommandContext, leave, with_context
-from connrunner.cli.requester import user_and_host, user_name
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
@@ -50,7 +50,7 @@ def run_command(context: CommandContext, name: str, detach: bool, dry_run: bool)
     view.state.prepare()
     progress = ProgressLine(view, name) if sys.stderr.isatty() and not context.json else None
     watch = RunWatcher(view, name, line=progress)
-    requests.request_run(view.state, name, at=view.clock(), by=user_name())
+    requests.request_run(view.state, name, at=view.clock(), by=read_user_name())
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return

@@ -14,7 +14,7 @@ from connrunner.clocks import TickCall
 
 
 def comment_of(call: TickCall) -> str:
-    """Return the comment above the line: what tells ours from those of others."""
+    """Return the comment above the line: what tells our line from the others."""
     return f"# connrunner tick for {call.workspace}"
 
 

@@ -97,7 +97,7 @@ def _heartbeat(data: Data) -> Iterator[Finding]:
         sound = False
     if not sound:
         yield Finding(
-            ("heartbeat", "url"), "`url` has no host, or no port that there can be", "is it spelt right?", "bad-url"
+            ("heartbeat", "url"), "`url` has no host, or no port that there can be", "is it written right?", "bad-url"
         )
 
 
@@ -289,7 +289,7 @@ def _address(text: str, path: Path, *, plain: bool = False) -> Iterator[Finding]
     try:
         idna.encode(domain, uts46=True)
     except idna.IDNAError:
-        yield Finding(path, f"{show(domain)} cannot be a domain", "is it spelt right?", "bad-domain")
+        yield Finding(path, f"{show(domain)} cannot be a domain", "is it written right?", "bad-domain")
 
 
 def _recipients(entry: Data) -> Iterator[tuple[Path, str]]:

@@ -47,7 +47,7 @@ def whole_file(path: str, message: str, hint: str, code: str) -> Problem:
 
 def _wrong_name(path: str, name: str, twin: str | None) -> Problem:
     if twin is not None:
-        message = f"{show(name)} differs from {twin} only in how it is spelt"
+        message = f"{show(name)} differs from {twin} only in how it is written"
         return whole_file(path, message, "rename or remove one of them", "duplicate-name")
     hint = "use small letters, digits, - and _, at most 63, and begin with a letter or digit"
     return whole_file(path, f"{show(name)} cannot be a name", hint, "bad-name")

@@ -209,9 +209,9 @@ def _named() -> list[tuple[str, list[KeyDescription]]]:
             for one in section.keys:
                 found = KeyDescription(place, one.key, one.takes, one.words, one.required)
                 name = f"{root}.{one.key}" if root else one.key
-                for spelt in dict.fromkeys((name, name.replace(".NAME", ""))):
-                    if found not in names.setdefault(spelt, []):
-                        names[spelt].append(found)
+                for written in dict.fromkeys((name, name.replace(".NAME", ""))):
+                    if found not in names.setdefault(written, []):
+                        names[written].append(found)
     return list(names.items())
 
 

@@ -1,4 +1,4 @@
-"""Is all well? Each answer is a check: what was looked at, what was found, and the command or edit that mends it."""
+"""Is all well? Each answer is a check: what was looked at, what was found, and the command or edit that fixes it."""
 
 from __future__ import annotations
 

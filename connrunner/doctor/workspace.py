@@ -22,7 +22,7 @@ FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notific
 def check_files(workspace: Workspace) -> Iterator[Check]:
     """Yield whether the files of the workspace can be used."""
     if workspace.trouble:
-        yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "mend that")
+        yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "fix that")
     if workspace.broken:
         names = ", ".join(sorted(workspace.broken)[:5])
         yield failure("workspace", f"{len(workspace.broken):,} connections cannot run: {names}", VALIDATE)

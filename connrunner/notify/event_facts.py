@@ -1,4 +1,4 @@
-"""What is known of an event beyond a single run: a row of failures, a late slot, a digest, a storm, an outage."""
+"""What is known of an event beyond a run: failures in a row, a late slot, a digest, folded notices, an outage."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ VARIABLES: Mapping[str, str] = {
     "digest.connections[].last_outcome": "how the last one ended; empty when there was none",
     "digest.connections[].next_run": "the promised next run, or none",
     "digest.total": "the sums: `runs`, `failed`, `late`, `missed`",
-    "folded": "a storm: notices that became one mail; only in `folded`",
+    "folded": "the rate limit: notices that became one mail; only in `folded`",
     "folded.since": "the first of them",
     "folded.until": "the last of them",
     "folded.notices": "the first hundred of them",

@@ -1,4 +1,4 @@
-"""Wishes of people, one file each: run this connection now, stop that run."""
+"""Requests of people, one file each: run this connection now, stop that run."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from connrunner.state.run_files import RunLog
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
-SAMPLES = 20  # rows that a rehearsal of an export shows
+SAMPLES = 20  # rows that a dry run of an export shows
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
 
 
@@ -66,11 +66,11 @@ class Job:
     started_at: datetime
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is in it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
-    rehearsal: Path | None = None  # a folder for what the run would leave; nothing else is written then
+    dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
     @property
     def spool(self) -> Path:
-        return (self.rehearsal or self.state.spool) / f"{self.connection.name}-{self.run}"
+        return (self.dry_run_folder or self.state.spool) / f"{self.connection.name}-{self.run}"
 
     @property
     def time_left(self) -> int:
@@ -81,8 +81,8 @@ class Job:
 
     @property
     def rejects(self) -> Path:
-        if self.rehearsal:
-            return self.rehearsal / "rejects.jsonl"
+        if self.dry_run_folder:
+            return self.dry_run_folder / "rejects.jsonl"
         return self.state.rejects(self.connection.name, self.run)
 
 
@@ -165,7 +165,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
                     stamp=_stamp(job),
                     rejects=job.rejects,
                     mark=fetched.mark,
-                    dry_run=job.rehearsal is not None,
+                    dry_run=job.dry_run_folder is not None,
                 )
             )
         except BaseException:
@@ -175,7 +175,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
     result = _counted(done.counts, _import_message(done.counts), files=files)
-    if job.rehearsal:
+    if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
     try:
@@ -195,11 +195,11 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     # Asked before a row is written: a mistake in the settings costs nothing.
     target = destination.target(settings, context)
     form = destination.form(settings, work.format)
-    local = job.spool / f"export{_packing(target, form)}"
+    local = job.spool / f"export{_compression_suffix(target, form)}"
     with _store(job, report) as store:
-        most = SAMPLES if job.rehearsal else 0
+        most = SAMPLES if job.dry_run_folder else 0
         done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
-        if job.rehearsal:
+        if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
@@ -217,7 +217,7 @@ def _stamp(job: Job) -> RunStamp:
     return RunStamp(connection=job.connection.name, run=job.run, at=job.started_at)
 
 
-def _packing(target: str, form: Format) -> str:
+def _compression_suffix(target: str, form: Format) -> str:
     """Return the suffix by which the store knows how to compress, when the target's name says it."""
     if form.compression != "auto":
         return ""

@@ -157,7 +157,7 @@ class _Reading:
 
     def report(self, at: Event, message: str, hint: str, code: str) -> None:
         if len(self.found) == MAX_PROBLEMS:
-            self.stop(at, "and more problems", "mend those above first", "too-many-problems")
+            self.stop(at, "and more problems", "fix those above first", "too-many-problems")
         self.found.append((at.start_mark.line + 1, at.start_mark.column + 1, message, hint, code))
 
     def stop(self, at: Event, message: str, hint: str, code: str) -> NoReturn:

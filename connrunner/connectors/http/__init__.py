@@ -139,7 +139,9 @@ def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
         return client.ask(
             "GET",
             client.address,
-            lambda answer: told + client.told(answer, b"") + ("" if answer.status < 300 else ", so it is there"),
+            lambda answer: (
+                told + client.describe_answer(answer, b"") + ("" if answer.status < 300 else ", so it is there")
+            ),
             accept=lambda status: status in refused and status not in (401, 403, 407, 408, 429),
         )
 

@@ -120,7 +120,7 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
     found: dict[int, Refusal] = {}
     for entry in entries:
         index = _index(look_up(entry, mapping.get("index", "index")), len(batch.lines))
-        said = client.said(words(look_up(entry, mapping.get("message", "message")))) or "no reason given"
+        said = client.mask_text(words(look_up(entry, mapping.get("message", "message")))) or "no reason given"
         if index is None:
             # Some row was refused and nobody knows which: sending all of them again loses none.
             text = f"the answer does not say which row it refuses: {said}"
@@ -133,7 +133,7 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
 def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch, answer: Response) -> list[Refusal]:
     """Return all rows of a refused *batch*, those that the partner names with their own reason."""
     content = answer.start(LARGEST_JSON)
-    said = client.told(answer, content)
+    said = client.describe_answer(answer, content)
     named: list[Refusal] = []
     if mapping is not None:
         with suppress(ValueError, RunError):

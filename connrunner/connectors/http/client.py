@@ -62,7 +62,7 @@ class Response:
     def chunks(self, limit: int) -> Iterator[bytes]:
         """Yield the body, decompressed; RunError beyond *limit* bytes, BrokenError when it breaks off."""
         size = 0
-        with self._wire.told(self.address):
+        with self._wire.translate_errors(self.address):
             for chunk in self._response.stream(CHUNK, decode_content=True):
                 size += len(chunk)
                 if size > limit:
@@ -91,7 +91,7 @@ class Response:
     def start(self, limit: int = LARGEST_ERROR) -> bytes:
         """Return the first *limit* bytes of a body of which any part will do."""
         content = bytearray()
-        with suppress(BrokenError), self._wire.told(self.address):
+        with suppress(BrokenError), self._wire.translate_errors(self.address):
             for chunk in self._response.stream(CHUNK, decode_content=True):
                 content += chunk
                 if len(content) >= limit:
@@ -100,7 +100,7 @@ class Response:
 
     def pass_over(self) -> None:
         """Read a body that says nothing, so that its connection can be used again; a long one is cut off."""
-        with suppress(BrokenError), self._wire.told(self.address):
+        with suppress(BrokenError), self._wire.translate_errors(self.address):
             for _ in islice(self._response.stream(CHUNK, decode_content=False), LARGEST_ERROR // CHUNK):
                 pass
 
@@ -183,7 +183,7 @@ class Client:
     def refusal(self, answer: Response) -> RunError:
         """Return the error that *answer* amounts to."""
         status = answer.status
-        text = f"{answer.address} answers {self.told(answer, answer.start())}"
+        text = f"{answer.address} answers {self.describe_answer(answer, answer.start())}"
         for statuses, code, hint in (
             ((401,), "unauthorized", "check `auth`, and whether its secret has run out"),
             ((403,), "forbidden", "give these credentials the right to it, or use others under `auth`"),
@@ -195,12 +195,12 @@ class Client:
                 return RunError(text, hint=hint, code=code, waiting_helps=status == 429 or status >= 500)
         return RunError(text, hint="see what the server wants", code="refused", waiting_helps=status in AGAIN)
 
-    def told(self, answer: Response, content: bytes) -> str:
+    def describe_answer(self, answer: Response, content: bytes) -> str:
         """Return the status of *answer* with what its body, *content*, says about it."""
-        said = self.said(_message(content))
+        said = self.mask_text(_message(content))
         return f"{self._status(answer)}{': ' if said else ''}{said}"
 
-    def said(self, text: str) -> str:
+    def mask_text(self, text: str) -> str:
         """Return *text*, which a partner wrote, fit for a message: one short line without our secrets."""
         secrets = {*self._secrets, *self._headers.values(), *map(str, self._settings.get("query", {}).values())}
         if self._credentials:
@@ -212,7 +212,7 @@ class Client:
 
     def _status(self, answer: Response) -> str:
         """Return the status of *answer* as the server calls it: Python's own words for it differ with its version."""
-        return f"{answer.status} {one_line(self.said(answer.reason), LONGEST_REASON)}".rstrip()
+        return f"{answer.status} {one_line(self.mask_text(answer.reason), LONGEST_REASON)}".rstrip()
 
     def _follow(
         self,

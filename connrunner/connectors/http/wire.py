@@ -48,7 +48,7 @@ class ConnectionPool:
         self, method: str, address: HttpAddress, headers: Mapping[str, str], body: bytes | None
     ) -> BaseHTTPResponse:
         """Return the answer, its body unread, whatever its status; BrokenError when there is none."""
-        with self.told(address):
+        with self.translate_errors(address):
             return self._pool(address).urlopen(
                 method,
                 address.target,
@@ -61,7 +61,7 @@ class ConnectionPool:
             )
 
     @contextmanager
-    def told(self, address: HttpAddress) -> Iterator[None]:
+    def translate_errors(self, address: HttpAddress) -> Iterator[None]:
         """Turn what goes wrong on the wire into a RunError that says so."""
         try:
             yield

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
 from connrunner.connectors.s3 import keys
-from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, said
+from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, parse_error_facts
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
 from connrunner.errors import RunError
@@ -107,7 +107,7 @@ class Bucket:
                 try:
                     return _found(await obstore.head_async(self._reader, key))
                 except (BaseError, FileNotFoundError) as error:
-                    if not 400 <= (said(str(error)).status or 0) < 500:
+                    if not 400 <= (parse_error_facts(str(error)).status or 0) < 500:
                         raise
                     # A refusal of HEAD is only a number; GET tells why.
                     return _found((await obstore.get_async(self._reader, key)).meta)
@@ -188,7 +188,7 @@ class Bucket:
         try:
             await obstore.put_async(store, key, content, mode="create")
         except (BaseError, FileNotFoundError) as error:
-            return said(str(error))
+            return parse_error_facts(str(error))
         return None
 
     async def copy(self, seen: S3Object, key: str) -> None:
@@ -271,7 +271,7 @@ class Bucket:
         except (BaseError, FileNotFoundError) as error:
             if isinstance(error, FileNotFoundError) and error.errno is not None:
                 raise  # a file of this machine
-            fact = said(str(error))
+            fact = parse_error_facts(str(error))
             if fact.changed and verb == "read":
                 raise ObjectChangedError from None
             raise self._error(fact, verb, key, allow=allow) from None

@@ -139,7 +139,7 @@ _MEANINGS = {
 }
 
 
-def said(text: str) -> ErrorFacts:
+def parse_error_facts(text: str) -> ErrorFacts:
     """Return the facts in *text*, the error of a library or the body of an answer."""
     status = re.search(r"status code: (\d{3})", text)
     tries = re.search(r"after (\d+) retries", text)
@@ -167,7 +167,7 @@ def said(text: str) -> ErrorFacts:
     )
 
 
-def unanswered(error: Exception) -> ErrorFacts:
+def explain_no_answer(error: Exception) -> ErrorFacts:
     """Return why a request of Python's own got no answer."""
     reason = getattr(error, "reason", error)
     match reason:

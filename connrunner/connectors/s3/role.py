@@ -117,9 +117,9 @@ class Role:
         except HTTPError as error:
             with error:
                 text = error.read(LARGEST).decode(errors="replace")
-            return text, errors.said(f"status code: {error.code}: {text}")
+            return text, errors.parse_error_facts(f"status code: {error.code}: {text}")
         except (OSError, http.client.HTTPException) as error:
-            return "", errors.unanswered(error)
+            return "", errors.explain_no_answer(error)
 
     def _doing(self) -> errors.S3Operation:
         host = urlsplit(self._service.endpoint).netloc

@@ -7,7 +7,7 @@ import pwd
 import socket
 
 
-def user_name() -> str:
+def read_user_name() -> str:
     """Return the account of the person who typed the command."""
     try:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
@@ -17,4 +17,4 @@ def user_name() -> str:
 
 def user_and_host() -> str:
     """Return the account and the machine: several machines may see the same state."""
-    return f"{user_name()}@{socket.gethostname()}"
+    return f"{read_user_name()}@{socket.gethostname()}"
