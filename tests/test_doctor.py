@@ -41,6 +41,13 @@ def levels(checks: Any) -> dict[str, str]:
 # --- what it stands on -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("version", "level"), [("3.11", "ok"), ("3.99", "failure")])
+def test_a_package_for_older_pythons_only(version: str, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [f'backports-gone>=1.0; python_version < "{version}"']
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: wanted)
+    assert levels(machine.check_packages()) == {"packages": level}
+
+
 def test_this_python_and_its_packages() -> None:
     assert levels([*machine.check_python(), *machine.check_packages()]) == {"Python": "ok", "packages": "ok"}
 
