@@ -328,7 +328,7 @@ def terminated(*_):
 signal.signal(signal.SIGTERM, terminated)
 work = Command(run=("sh", "-c", "trap 'echo cleaned; exit' TERM; echo $$; sleep 60 & wait"))
 try:
-    command.run(work, Output(mask=str, report=Log()), workspace=Path("."), environment={}, timeout=None, tree=ProcessTree.new(), grace=5)
+    command.run_declared_program(work, Output(mask=str, report=Log()), workspace=Path("."), environment={}, timeout=None, tree=ProcessTree.new(), grace=5)
 except Terminated:
     print("terminated", flush=True)
 """

@@ -506,7 +506,7 @@ def test_an_answer_larger_than_memory(server: Server, run: Run, monkeypatch: pyt
     assert len(bomb) < 100_000
     fails("too-large", "answers with more than 1,000,000 bytes", lambda: run.fetch(server.url(), rows="."))
     server.act = lambda asked: Reply(body=b"no gzip", headers={"Content-Encoding": "gzip"})
-    fails("bad-answer", "cannot be unpacked", lambda: run.fetch(server.url(), rows="."))
+    fails("bad-answer", "cannot be decompressed", lambda: run.fetch(server.url(), rows="."))
 
 
 def test_only_what_is_new(server: Server, run: Run) -> None:
@@ -750,7 +750,7 @@ def test_a_server_that_does_not(
         ("", "422"),
         ("  ", "422"),
         (f"no\x1b[31m \x85{SECRET}", "422 no [31m ***"),
-        ("no " * 1000, "422 " + "no " * 25 + "no..."),
+        ("no " * 1000, "422 " + "no " * 26 + "no..."),
     ],
 )
 def test_a_status_is_called_what_the_server_calls_it(reason: str, said: str, server: Server, run: Run) -> None:
@@ -1164,7 +1164,7 @@ def test_rows_that_the_partner_refuses(server: Server, run: Run) -> None:
     ]
     server.act = lambda asked: data({"result": {"errors": errors if len(server.asked) == 2 else []}}, 207)
     done = run.deliver(server.url(), PEOPLE[:12], batch=5, refused=MAPPING)
-    assert rows_of(done) == [(5, "refused", "x" * 297 + "..."), (8, "no-mail", "no [31mmail")]
+    assert rows_of(done) == [(5, "refused", "x" * 300 + "..."), (8, "no-mail", "no [31mmail")]
 
 
 @pytest.mark.parametrize("index", [5, -1, "x", None, True, 1.5, "\u0665", 10**30])

@@ -209,7 +209,7 @@ from connrunner.processes.tree import ProcessTree
 from connrunner.state.run_files import RunLog
 import resource
 log = RunLog(Path("log"))
-done = command.run(Command(run=(sys.executable, "-c", {FLOOD.format(blocks=9700)!r})), Output(mask=str, report=log),
+done = command.run_declared_program(Command(run=(sys.executable, "-c", {FLOOD.format(blocks=9700)!r})), Output(mask=str, report=log),
     workspace=Path("."), environment={{}}, timeout=None, tree=ProcessTree.new())
 print(done.exit_status, done.counts.created, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
