@@ -31,10 +31,10 @@ demo: ## install connrunner as a user would and run its main job from end to end
 	$(DEMO)/bin/connrunner demo
 
 test: $(READY) ## run the tests, in less than three minutes
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m 'not long and not thorough'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'not long and not thorough'
 
 thorough: $(READY) ## run the tests of a finer sieve
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup -m 'thorough and not long'
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'thorough and not long'
 
 # libfaketime shifts what a program is told of the date, and neither the monotonic clock nor the time stamps of files.
 future: $(READY) ## run the tests that need no server as if today were in 200 days, and in three years
@@ -42,7 +42,7 @@ future: $(READY) ## run the tests that need no server as if today were in 200 da
 	  { echo "make future: skipped, for faketime is missing (Debian: apt-get install faketime)"; exit 0; }; \
 	for shift in +200d +3y; do \
 	  echo "make future: $$shift"; \
-	  env LD_PRELOAD=$$preload FAKETIME=$$shift FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 PYTHONPATH=tests/future \
+	  env LD_PRELOAD=$$preload FAKETIME=$$shift FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1 PYTHONPATH=$(CURDIR)/tests/future \
 	    $(BIN)/python -m pytest --numprocesses $(JOBS) --ignore-glob 'tests/test_connectors_*' \
 	    -m 'not long and not thorough and not real_clock' || exit; \
 	done

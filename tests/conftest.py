@@ -152,24 +152,12 @@ def make_place(tmp_path: Path) -> Callable[[str], Place]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share a server in one process, and those of any server from `make future`.
-
-    Their partner's clock is the real one, and so are the dates of its certificates.
-    """
+    """Keep them from `make future`: their partner's clock is the real one, and so are the dates of its certificates."""
     for item in items:
-        if isinstance(item, pytest.Function):
-            servers = [name for name in _asked(item) if name.endswith("_server")]
-            if servers:
-                item.add_marker(pytest.mark.xdist_group(servers[0]))
-            if servers or _uses_servers(item.module):
-                item.add_marker("real_clock")
-
-
-def _asked(item: pytest.Function) -> Sequence[str]:
-    """Return the fixtures that a test asks for; of a conformance test also the server that its partner needs."""
-    partner = item.callspec.params.get("partner") if hasattr(item, "callspec") else None
-    server = item.module.TABLE[partner].server if isinstance(partner, str) else ""
-    return [*item.fixturenames, *([server] if server else [])]
+        if isinstance(item, pytest.Function) and (
+            _uses_servers(item.module) or any(name.endswith("_server") for name in item.fixturenames)
+        ):
+            item.add_marker("real_clock")
 
 
 @functools.cache
