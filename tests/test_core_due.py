@@ -271,6 +271,29 @@ def test_a_slot_of_a_schedule_and_one_of_a_request() -> None:
     assert dropped == (Slot(connection="a", result="dropped", entry=asked, reason="no such connection"),)
 
 
+def test_one_that_is_broken_and_was_never_seen_keeps_no_other_from_its_slot() -> None:
+    assert results(decide(promises={"b": DUE["a"]}, connections={"b": A["a"]}, broken=("a",))) == [("b", "queued")]
+    one = replace(A["a"], name="a")
+    assert results(decide(promises={"b": DUE["a"]}, connections={"a": one, "b": A["a"]}, broken=("a",))) == [
+        ("b", "queued")
+    ]
+
+
+def test_without_what_is_due_only_requests_are_answered() -> None:
+    facts = TickFacts(
+        promises={"b": DUE["a"]}, waiting={}, running=(), connections={**BY_HAND, "b": A["a"]}, broken=(), zones="z",
+        at=at("22T06:00"),
+    )  # fmt: skip
+
+    assert results(plan_tick(facts, [REQUEST], due=False)) == [("a", "queued")]
+    assert plan_tick(facts, [REQUEST], due=False).promises == {}
+    assert results(plan_tick(facts, [REQUEST])) == [("b", "queued"), ("a", "queued")]
+    assert {name: promise and promise.zones for name, promise in plan_tick(facts, []).promises.items()} == {
+        "a": "z",
+        "b": "z",
+    }
+
+
 def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
     decided = decide(promises=DUE, broken=("a",))
 
