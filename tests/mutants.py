@@ -120,8 +120,8 @@ def make_and_test(seconds: float) -> float:
     shutil.rmtree(WORK, ignore_errors=True)  # it would believe what it found out about other tests
     with subprocess.Popen([sys.executable, "-m", "mutmut", "run"], cwd=ROOT, start_new_session=True) as running:
         try:
-            if running.wait(seconds):
-                sys.exit("mutmut could not do it: see above")
+            if code := running.wait(seconds):
+                sys.exit(f"mutmut ended with {code}")
         except subprocess.TimeoutExpired:
             stop_between_writes(running.pid)
         finally:

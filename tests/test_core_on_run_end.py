@@ -275,6 +275,13 @@ def test_two_rules_count_each_what_it_takes_for_a_failure() -> None:
     }
 
 
+def test_who_is_told_other_facts_gets_another_notice() -> None:
+    desk = Desk((rule("a@x", partial=False), rule("b@x", after=2), rule("c@x", partial=False)))
+    desk.end("P")
+    said = [(notice.recipients, notice.facts["failures"]) for notice in desk.end("F")]
+    assert said == [(("a@x", "c@x"), 1), (("b@x",), 2)]
+
+
 def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() -> None:
     desk = Desk((rule("a@x"),))
     desk.end("F")
