@@ -124,6 +124,7 @@ def make_and_test(seconds: float) -> float:
                 sys.exit(f"mutmut ended with {code}")
         except subprocess.TimeoutExpired:
             stop_between_writes(running.pid)
+            write("")  # mutmut stood in the middle of a line
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
