@@ -15,6 +15,7 @@ import argparse
 import ast
 import contextlib
 import io
+import json
 import os
 import re
 import resource
@@ -22,6 +23,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+WORK = ROOT / "mutants"  # mutmut knows no other place
 UNNOTICED = ("survived", "no tests", "suspicious", "segfault")
 TOO_LATE = ("not checked", "check was interrupted by user")
 
@@ -114,18 +117,33 @@ def judge(
 
 def make_and_test(seconds: float) -> float:
     """Let mutmut work for as long, and return how many seconds of processor that took."""
-    shutil.rmtree(ROOT / "mutants", ignore_errors=True)  # it would believe what it found out about other tests
+    shutil.rmtree(WORK, ignore_errors=True)  # it would believe what it found out about other tests
     with subprocess.Popen([sys.executable, "-m", "mutmut", "run"], cwd=ROOT, start_new_session=True) as running:
         try:
-            if running.wait(seconds):
-                sys.exit("mutmut could not do it: see above")
+            if code := running.wait(seconds):
+                sys.exit(f"mutmut ended with {code}")
         except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-        except KeyboardInterrupt:
-            os.killpg(running.pid, signal.SIGKILL)
-            raise
+            stop_between_writes(running.pid)
+            write("")  # mutmut stood in the middle of a line
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def stop_between_writes(pid: int) -> None:
+    """Let mutmut stand still while all that it has found out is whole: it writes its files in place."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for file in WORK.rglob("*.meta"):
+                json.loads(file.read_bytes())
+        except json.JSONDecodeError:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.01)
+        else:
+            return
 
 
 def mutmut(*arguments: str) -> str:

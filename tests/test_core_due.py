@@ -22,6 +22,7 @@ from connrunner.core.planning.due import (
     find_stop_of_entry,
     find_stop_of_run,
     is_too_late,
+    last_between,
     plan_tick,
     sort_queue,
 )
@@ -58,6 +59,8 @@ CASES = [
     ("three days down: one run",          promise(DAILY, "19T06:00"),    DAILY,   "22T07:00", ("19T06:00", 3),  "23T06:00"),
     ("hours down",                        promise(HOURLY, "22T05:00"),   HOURLY,  "22T09:30", ("22T05:00", 4),  "22T10:00"),
     ("edited: never fires for the past",  promise(HOURLY, "22T05:00"),   DAILY,   "22T09:30", None,             "23T06:00"),
+    ("edited: the new one is due now, with a slot behind it", promise(HOURLY, "22T05:00", last_due=at("22T04:00")),
+                                                                         DAILY,   "22T06:00", ("22T06:00", 0),  "23T06:00"),
     ("edited: the new one is due now",    promise(HOURLY, "22T05:00"),   DAILY,   "22T06:00", ("22T06:00", 0),  "23T06:00"),
     ("made manual",                       promise(HOURLY, "22T05:00"),   MANUAL,  "22T06:00", None,             None),
     ("switched off, overdue",             promise(DAILY, "22T06:00"),    None,    "22T07:00", None,             None),
@@ -75,6 +78,10 @@ def test_one_tick(
     assert (step.due and (step.due.due_at, step.due.missed)) == (due and (at(due[0]), due[1]))
     assert (step.promise and step.promise.next_due) == (following and at(following))
     assert (step.promise is None) == (kind is None)
+    assert step.promise is None or (step.promise.schedule, step.promise.zones) == (
+        schedules.as_document(kind or MANUAL),
+        "",
+    )
 
 
 def test_an_edit_keeps_the_phase_of_times_per_day() -> None:
@@ -103,12 +110,13 @@ def test_a_new_zone_database_moves_future_promises_and_honours_overdue_ones() ->
     wrong = replace(promise(DAILY, "22T07:00"), zones="old")  # computed with rules that have changed since
 
     future = advance(wrong, DAILY, now=at("22T05:00"), zones="new")
-    overdue = advance(wrong, DAILY, now=at("22T08:00"), zones="new")
 
     assert future.promise is not None
     assert (future.due, future.promise.next_due, future.promise.zones) == (None, at("22T06:00"), "new")
-    assert overdue.due is not None
-    assert overdue.due.due_at == at("22T07:00")
+    for now in ("22T07:00", "22T08:00"):
+        overdue = advance(wrong, DAILY, now=at(now), zones="new")
+        assert overdue.due is not None
+        assert overdue.due.due_at == at("22T07:00")
 
 
 def test_no_slot_is_due_twice_when_the_clock_goes_back() -> None:
@@ -138,6 +146,36 @@ def test_a_clock_that_goes_back_within_an_hour_repeats_no_minute(back: int) -> N
     assert due == [at("22T09:01")]
 
 
+def test_a_clock_that_goes_back_by_less_than_the_longest_gap_repeats_no_slot() -> None:
+    """From Monday the 23rd to Friday the 20th, less than from a Monday to a Friday."""
+    before = promise(MONDAY_FRIDAY, "27T01:30", last_due=at("23T01:30"))
+
+    for now in ("20T00:00", "20T01:30"):
+        step = advance(before, MONDAY_FRIDAY, now=at(now))
+        assert step.promise is not None
+        assert (step.due, step.promise.next_due, step.promise.last_due) == (None, at("27T01:30"), at("23T01:30"))
+        before = step.promise
+    further = advance(before, MONDAY_FRIDAY, now=at("16T00:00"))
+    assert further.promise is not None
+    assert (further.promise.next_due, further.promise.last_due) == (at("16T01:30"), None)
+
+
+def test_a_clock_that_goes_back_and_a_schedule_whose_longest_gap_nobody_knows() -> None:
+    mixed = schedules.parse(
+        {
+            "type": "any_of",
+            "schedules": [{"type": "cron", "expression": "0 6 1 * *"}, {"type": "times_per_day", "times": 4}],
+        },
+        "UTC",
+    )
+    before = promise(mixed, "22T18:10", on_since="20T00:10", last_due=at("22T12:10"))
+
+    step = advance(before, mixed, now=at("22T09:00"))
+
+    assert step.promise is not None
+    assert (step.due, step.promise.next_due, step.promise.last_due) == (None, at("22T18:10"), at("22T12:10"))
+
+
 def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
     ahead = advance(promise(DAILY, "22T06:00"), DAILY, now=at("22T06:00") + timedelta(days=365))
     back = advance(ahead.promise, DAILY, now=at("22T09:00"))
@@ -147,6 +185,7 @@ def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
     assert back.due is None
     assert back.promise is not None
     assert back.promise.next_due == at("23T06:00")
+    assert back.promise.last_due is None
 
 
 def test_a_switching_on_in_the_future_of_the_clock_starts_here() -> None:
@@ -172,6 +211,36 @@ def test_every_slot_is_told_exactly_once(kind: Schedule, steps: list[int]) -> No
         if state.due:
             told += 1 + state.due.missed
     assert told == schedules.count_between(kind, start - timedelta(minutes=1), now, on_since=start)
+
+
+EVERY_MINUTE = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
+ONCE_A_DAY = schedules.parse({"type": "times_per_day", "times": 1}, "UTC")
+NEWEST = [
+    # schedule     after       up to       the newest slot, switched on at 20T00:10
+    (ONCE_A_DAY,   "21T23:00", "22T23:30", "22T00:10"),
+    (ONCE_A_DAY,   "22T00:09", "22T00:10", "22T00:10"),
+    (ONCE_A_DAY,   "22T00:10", "22T23:30", None),
+    (DAILY,        "20T05:00", "25T05:00", "24T06:00"),
+    (EVERY_MINUTE, "22T00:10", "22T00:10", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "start", "end", "newest"), NEWEST)
+def test_the_newest_slot_between_two_instants(kind: Schedule, start: str, end: str, newest: str | None) -> None:
+    assert last_between(kind, at(start), at(end), at("20T00:10")) == (newest and at(newest))
+
+
+def test_the_newest_slot_is_found_without_a_look_at_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans, between = [], schedules.between
+
+    def watched(kind: Schedule, start: datetime, end: datetime, **more: Any) -> Any:
+        spans.append(end - start)
+        return between(kind, start, end, **more)
+
+    monkeypatch.setattr(schedules, "between", watched)
+    end = at("22T00:00")
+    assert last_between(EVERY_MINUTE, end - timedelta(days=365), end, at("20T00:00") - timedelta(days=400)) == end
+    assert spans == [timedelta(minutes=1)]
 
 
 # --- many connections ------------------------------------------------------------------------------------------------
@@ -271,6 +340,29 @@ def test_a_slot_of_a_schedule_and_one_of_a_request() -> None:
     assert dropped == (Slot(connection="a", result="dropped", entry=asked, reason="no such connection"),)
 
 
+def test_one_that_is_broken_and_was_never_seen_keeps_no_other_from_its_slot() -> None:
+    assert results(decide(promises={"b": DUE["a"]}, connections={"b": A["a"]}, broken=("a",))) == [("b", "queued")]
+    one = replace(A["a"], name="a")
+    assert results(decide(promises={"b": DUE["a"]}, connections={"a": one, "b": A["a"]}, broken=("a",))) == [
+        ("b", "queued")
+    ]
+
+
+def test_without_what_is_due_only_requests_are_answered() -> None:
+    facts = TickFacts(
+        promises={"b": DUE["a"]}, waiting={}, running=(), connections={**BY_HAND, "b": A["a"]}, broken=(), zones="z",
+        at=at("22T06:00"),
+    )  # fmt: skip
+
+    assert results(plan_tick(facts, [REQUEST], due=False)) == [("a", "queued")]
+    assert plan_tick(facts, [REQUEST], due=False).promises == {}
+    assert results(plan_tick(facts, [REQUEST])) == [("b", "queued"), ("a", "queued")]
+    assert {name: promise and promise.zones for name, promise in plan_tick(facts, []).promises.items()} == {
+        "a": "z",
+        "b": "z",
+    }
+
+
 def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
     decided = decide(promises=DUE, broken=("a",))
 
@@ -322,6 +414,53 @@ def test_what_a_blackout_leaves_out_is_told_once_and_is_no_slot() -> None:
     reason = "blackout: maintenance (Sunday from 00:00 to 12:00)"
     assert ran == ["21 23:00", "22 12:00"]
     assert told == [("22 00:00", 0, reason), ("22 01:00", 4, reason), ("22 06:00", 5, reason)]
+
+
+FROM_SWITCHING_ON = schedules.parse(
+    {"type": "times_per_day", "times": 24, "timezone": "UTC",
+     "blackout": [{"days": ["sunday"], "to": "12:00", "timezone": "UTC"}]}, "UTC",
+)  # fmt: skip
+LEFT_OUT = [
+    # schedule            its promise, on since 20T00:10       now         left out: first, others, newest of them
+    (NO_SUNDAYS,          None,                                "22T00:00", ("22T00:00", 0, None)),      # switched on in that minute
+    (NO_SUNDAYS,          None,                                "22T00:01", None),
+    (NO_SUNDAYS,          ("22T12:00", "22T00:00"),            "21T23:59", None),
+    (NO_SUNDAYS,          ("22T12:00", "22T00:00"),            "22T00:00", ("22T00:00", 0, None)),
+    (NO_SUNDAYS,          ("22T12:00", "22T00:00"),            "22T01:00", ("22T00:00", 1, "22T01:00")),
+    (NO_SUNDAYS,          ("22T12:00", "22T00:00"),            "22T02:30", ("22T00:00", 2, "22T02:00")),
+    (FROM_SWITCHING_ON,   ("22T12:10", "22T00:10"),            "22T01:30", ("22T00:10", 1, "22T01:10")),
+    (FROM_SWITCHING_ON,   ("22T12:10", "22T00:10"),            "22T13:30", ("22T00:10", 11, "22T11:10")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "known", "now", "expected"), LEFT_OUT)
+def test_what_a_blackout_has_left_out_by_now(
+    kind: Schedule, known: tuple[str, str] | None, now: str, expected: tuple[str, int, str | None] | None
+) -> None:
+    before = known and promise(kind, known[0], on_since="20T00:10", left_out=at(known[1]))
+    step = advance(before or None, kind, now=at(now))
+
+    found = step.left_out and (step.left_out.due_at, step.left_out.missed, step.left_out.missed_until)
+    assert found == (expected and (at(expected[0]), expected[1], expected[2] and at(expected[2])))
+
+
+def test_what_will_be_left_out_next_is_known_before_it_is() -> None:
+    for kind, minute in ((NO_SUNDAYS, 0), (FROM_SWITCHING_ON, 30)):
+        step = advance(None, kind, now=at("21T22:30"))
+        assert step.promise is not None
+        # In a run of slots the next one comes first: what is left out is looked for up to it.
+        later = advance(step.promise, kind, now=at("21T23:30"))
+        assert later.promise is not None
+        assert later.promise.left_out == at("22T00:00") + timedelta(minutes=minute)
+
+
+def test_a_schedule_that_a_blackout_leaves_nothing_of() -> None:
+    never = schedules.parse(
+        {"type": "days_of_week", "days": ["sunday"], "time": "06:00", "blackout": [{"days": ["sunday"]}]}, "UTC"
+    )
+    step = advance(None, never, now=at("21T05:00"))
+    assert step.promise is not None
+    assert (step.promise.next_due, step.promise.left_out) == (None, at("22T06:00"))
 
 
 def test_what_is_left_out_while_no_tick_comes_is_told_beside_the_late_run() -> None:

@@ -32,6 +32,7 @@ QUEUES = [
     ([("01:00", "a"), ("02:00", "a"), ("03:00", "a")], {"a": 90},       ["01:00 a  1", "03:00 a  0"]),   # merged while it runs
     ([("01:00", "b"), ("01:10", "a"), ("01:20", "a")], {"a": 5, "b": 60}, ["01:00 b  0", "02:00 a b 1"]),  # merged while it waits
     ([("01:00", "a"), ("02:00", "a")],              {"a": 60},          ["01:00 a  0", "02:00 a  0"]),   # ends as the next begins
+    ([("01:00", "b"), ("01:02", "a"), ("01:05", "a")], {"a": 0, "b": 5}, ["01:00 b  0", "01:05 a b 0", "01:05 a  0"]),  # over at once
 ]  # fmt: skip
 
 
@@ -61,7 +62,7 @@ def test_who_holds_the_lane_now_is_waited_for() -> None:
 def test_what_is_overdue_starts_now() -> None:
     visits = forecast.simulate([due("01:00", "a")], {"a": 60}, now=at("09:00"))
 
-    assert (visits[0].starts_at, visits[0].wait) == (at("09:00"), timedelta(hours=8))
+    assert (visits[0].starts_at, visits[0].wait, visits[0].behind) == (at("09:00"), timedelta(hours=8), "")
 
 
 @given(

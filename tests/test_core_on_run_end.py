@@ -120,7 +120,7 @@ def test_each_address_is_told_at_most_once_when_a_rule_says_so(
     notices = Desk(rules).end(outcome)
     assert tuple(recipient for notice in notices for recipient in notice.recipients) == told
     assert len(notices) == (1 if told else 0)
-    assert all(notice.event == OUTCOMES[outcome] for notice in notices)
+    assert all((notice.event, notice.facts) == (OUTCOMES[outcome], {}) for notice in notices)
 
 
 def test_the_id_is_stable_and_differs_by_connection_run_outcome_and_token() -> None:
@@ -275,6 +275,13 @@ def test_two_rules_count_each_what_it_takes_for_a_failure() -> None:
     }
 
 
+def test_who_is_told_other_facts_gets_another_notice() -> None:
+    desk = Desk((rule("a@x", partial=False), rule("b@x", after=2), rule("c@x", partial=False)))
+    desk.end("P")
+    said = [(notice.recipients, notice.facts["failures"]) for notice in desk.end("F")]
+    assert said == [(("a@x", "c@x"), 1), (("b@x",), 2)]
+
+
 def test_who_joins_in_the_middle_is_told_once_and_who_left_hears_of_the_end() -> None:
     desk = Desk((rule("a@x"),))
     desk.end("F")
@@ -361,6 +368,7 @@ def test_connections_fail_each_for_themselves() -> None:
 # --- storms ------------------------------------------------------------------------------------------------------
 
 MINUTE = timedelta(minutes=1)
+PLAIN = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x",), target="team")
 TEAM = Notify(to=(Target(name="team", to=("a@x", "b@x"), cc=("c@x",), limit=3),), when="always")
 
 
@@ -446,6 +454,21 @@ def test_addresses_without_a_target_are_known_by_their_mailboxes() -> None:
     assert {name: window["mails"] for name, window in desk.alerts.windows.items()} == {"d@x e@x": 1, "c@x": 1}
 
 
+@pytest.mark.parametrize("event", ["digest", "outage", "folded"])
+def test_what_is_one_mail_for_many_is_owed_however_many_there_were(event: Any) -> None:
+    alerts = AlertState()
+    alert_state.record_notice(alerts, PLAIN, instant.text(START))
+    notice = replace(PLAIN, event=event, facts={"to": "t"})
+    split = rate_limit.split_notices([PLAIN, notice], alerts, limits={"team": 1}, at=START)
+    assert split == rate_limit.NoticeSplit(owes=(notice,), folds=((PLAIN, ""),))
+
+
+def test_what_was_folded_is_told_although_its_hour_is_forgotten() -> None:
+    alerts = AlertState()
+    alert_state.record_notice(alerts, replace(PLAIN, event="folded"), instant.text(START))
+    assert alerts == AlertState()
+
+
 @pytest.mark.parametrize("event", ["digest", "outage"])
 def test_what_is_one_mail_for_many_counts_for_no_limit(event: Any) -> None:
     notice = Notice(id="n", connection="", run=0, event=event, recipients=("a@x",), target="team", facts={"to": "t"})
@@ -454,9 +477,6 @@ def test_what_is_one_mail_for_many_counts_for_no_limit(event: Any) -> None:
         assert rate_limit.split_notices([notice], alerts, limits={"team": 1}, at=START).owes == (notice,)
         alert_state.record_notice(alerts, notice, instant.text(START))
     assert alerts.windows == {}
-
-
-PLAIN = Notice(id="n", connection="crm", run=1, event="failed", recipients=("a@x",), target="team")
 
 
 def test_what_a_journal_records_of_it() -> None:

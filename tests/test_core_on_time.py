@@ -190,8 +190,10 @@ def test_a_slot_is_late_once_when_its_run_is_not_over_in_time(one: PromisedSlot,
     assert len(tick(told, place, NOON + 25 * HOUR, promised=(tomorrow,))) == 1
 
 
-def test_each_rule_has_its_own_patience() -> None:
-    told, place = AlertState(), workspace(connection("crm", LATE, rule("b@x", when="failure", late_after=3600)))
+@pytest.mark.parametrize("order", [1, -1])
+def test_each_rule_has_its_own_patience(order: int) -> None:
+    rules = (LATE, rule("b@x", when="failure", late_after=3600))[::order]
+    told, place = AlertState(), workspace(connection("crm", *rules))
     one = (PromisedSlot(entry=waits(NOON)),)
     said = [[n.recipients for n in tick(told, place, NOON + number * 30 * MINUTE, promised=one)] for number in range(4)]
     assert said == [[], [("a@x",)], [("b@x",)], []]
@@ -348,6 +350,7 @@ def test_digests_come_by_name_and_each_has_an_id_of_its_own() -> None:
     place = workspace(
         b=Target(name="b", to=("b@x",), digest=daily(7)),
         a=Target(name="a", to=("a@x",), cc=("c@x", "a@x"), digest=daily(7)),
+        Quiet=Target(name="Quiet", to=("q@x",)),
         quiet=Target(name="quiet", to=("q@x",)),
     )
     assert tick(alerts, place, NOON) == []
@@ -381,7 +384,11 @@ def test_a_clock_that_went_back_begins_a_digest_anew() -> None:
     told, place = AlertState(), workspace(team=Target(name="team", to=("a@x",), digest=daily(7)))
     tick(told, place, NOON + 9000 * HOUR)
     tick(told, place, NOON)
-    assert told.digests["team"]["next"] == "2026-11-23T06:00:00Z"
+    assert (told.digests["team"]["since"], told.digests["team"]["next"]) == (
+        "2026-11-22T12:00:00Z",
+        "2026-11-23T06:00:00Z",
+    )
+    assert on_time.plan_digests(place.targets, told, now=NOON, token="t") == ({}, ())
 
 
 # --- all of a tick -----------------------------------------------------------------------------------------------
