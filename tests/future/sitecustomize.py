@@ -9,4 +9,9 @@ import select
 import time
 
 if os.environ.get("FAKETIME"):
-    time.sleep = lambda seconds: select.select([], [], [], seconds) and None
+
+    def sleep(seconds: float) -> None:
+        """Wait for *seconds* of real time."""
+        select.select([], [], [], seconds)
+
+    time.sleep = sleep  # type: ignore[assignment]  # its parameter has another type
