@@ -215,6 +215,100 @@ def test_values_of_json_keep_their_spelling(shelf: Shelf) -> None:
     assert [(one["line"], one["field"]) for one in shelf.told()] == [(2, "visits")]
 
 
+# text of a number in JSON, as a text, as a decimal, as an integer; None: refused
+NUMBERS = [
+    ("1234567890123.456789", "1234567890123.456789", "1234567890123.456789", None),
+    ("1.10", "1.10", "1.1", None),
+    ("1.0", "1.0", "1", 1),
+    ("-2.00", "-2.00", "-2", -2),
+    ("1.5e3", "1.5e3", "1500", 1500),
+    ("1.5E-3", "1.5E-3", "0.0015", None),
+    ("1e400", "1e400", None, None),
+    ("0.1", "0.1", "0.1", None),
+    ("0.000000001", "0.000000001", "0.000000001", None),
+    ("0.00001", "0.00001", "0.00001", None),
+    ("-0", "-0", "0", 0),
+    ("-0.0", "-0.0", "0", 0),
+    ("9007199254740993", "9007199254740993", "9007199254740993", 9007199254740993),
+    ("9223372036854775807", "9223372036854775807", "9223372036854775807", 9223372036854775807),
+    ("9223372036854775808", "9223372036854775808", "9223372036854775808", None),
+    ("12345678901234567890123", "12345678901234567890123", "12345678901234567890123", None),
+    ("12345678901234567890.123456789", "12345678901234567890.123456789", "12345678901234567890.123456789", None),
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize("beside", ["", '\n{"id": "z", "name": 2.50}'])
+def test_a_number_of_json_keeps_its_digits(shelf: Shelf, kind: str, beside: str) -> None:
+    lines = "\n".join(f'{{"id": "t{number}", "name": {one[0]}}}' for number, one in enumerate(NUMBERS)) + beside
+    lines += "".join(f'\n{{"id": "d{number}", "spent": {one[0]}}}' for number, one in enumerate(NUMBERS))
+    lines += "".join(f'\n{{"id": "n{number}", "visits": {one[0]}}}' for number, one in enumerate(NUMBERS))
+    lines += "".join(f'\n{{"id": "m{number}", "tags": [{one[0]}, "x"]}}' for number, one in enumerate(NUMBERS))
+    data = lines if kind == "jsonl" else "[" + lines.replace("\n", ",\n") + "]"
+    work = import_of("id", "name", "spent", "visits", "tags", format=Format(type=kind))  # type: ignore[arg-type]
+    shelf.take(work, data)
+    stored = {one[0]: one[1:] for one in shelf.profiles("id", "name", "spent", "visits", "tags")}
+    for number, (spelt, text, decimal, integer) in enumerate(NUMBERS):
+        assert stored[f"t{number}"][0] == text, spelt
+        assert stored.get(f"d{number}", (None, None))[1] == decimal, spelt
+        assert stored.get(f"n{number}", (None,) * 3)[2] == integer, spelt
+        assert stored[f"m{number}"][3] == sorted([text, "x"]), spelt
+
+
+LINES = [
+    # a line beside a sound one, what becomes of it: the name that is stored, or the code
+    ('{"id": "a", "name": NaN}', "bad-json"),
+    ('{"id": "a", "name": -Infinity}', "bad-json"),
+    ('{"id": "a", "name": [1, nan]}', "bad-json"),
+    ('{"id": "a", "name": {"x": NaN}}', "bad-json"),
+    ('{"id": "a", "name": "NaN, Infinity"}', None),
+    ('{"id": "a", "name": "1", "name": "2"}', "2"),
+    ('{"id": "b", "name": "2", "id": "a"}', "2"),
+    ('{"id": "a", "name": "1", "n\\u0061me": "2"}', "2"),
+    ('{"id": "a", "name": {"x": 1.10, "y": [2.0, {"z": 1, "z": 2}]}}', '{"x":1.10,"y":[2.0,{"z":2}]}'),
+    ('{"id": "a", "name": "2",}', "bad-json"),
+    ('{"id": "a", "name": ' + "[" * 100 + "]" * 100 + "}", "[" * 100 + "]" * 100),
+    ('{"id": "a", "name": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
+    ('{"id": "a", "other": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
+    ('{"id": "a", "name": "\\ud800"}', "bad-json"),
+    ('{"id":\r"a",\r"name"\r: "2"}\r', "2"),
+    ('{"id": "a", "name": "2"}\r', "2"),
+    ("  \r", None),
+    ('{"id": "a", "name": "' + "x" * 40_000_000 + '"}', "too-long"),
+    ('{"id": "a", "name": "2", "other": "' + "x" * 10_000_000 + '"}', "2"),
+]
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize(("line", "becomes"), LINES, ids=range(len(LINES)))
+def test_one_line_of_json_is_one_record(shelf: Shelf, line: str, becomes: str | None, last: bool) -> None:
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    sound = '{"id": "s", "name": "t"}\n'
+    shelf.take(work, sound + line if last else line + "\n" + sound)
+    told = [(one["line"], one["code"]) for one in shelf.told()]
+    stored = dict(shelf.profiles("id", "name"))
+    assert stored.pop("s") == "t"
+    if becomes and "-" in becomes and " " not in becomes:
+        assert told == [(2 if last else 1, becomes)]
+    else:
+        assert told == []
+        wanted = "NaN, Infinity" if "NaN," in line else becomes
+        assert stored == ({} if wanted is None else {"a": wanted})
+
+
+def test_json_in_another_encoding(shelf: Shelf) -> None:
+    line = '{"id": "secret-4711", "name": "Zoë"}\n'
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    with pytest.raises(RunError, match="line 1 is not utf-8") as caught:
+        shelf.take(work, line.encode("latin-1"))
+    assert caught.value.code == "wrong-encoding"
+    assert not any("4711" in text for _, text in shelf.said.messages)
+    for kind, data in (("jsonl", line), ("json", f"[{line}]")):
+        for encoding in ("latin-1", "utf-16"):
+            read(shelf, data.encode(encoding), type=kind, encoding=encoding)
+            assert shelf.profiles("id", "name") == [("secret-4711", "Zoë")]
+
+
 def test_names_of_members_are_no_paths(shelf: Shelf) -> None:
     work = import_of(
         *(Field(property=name, column=column) for name, column in (("id", "a/b"), ("name", "$.x[0]~"))),

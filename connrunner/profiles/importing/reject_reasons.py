@@ -22,7 +22,7 @@ _ROW_REASONS = {
     "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
     "bad-json": "the record is not one JSON object",
     "too-deep": f"the record is nested more than {MAX_DEPTH} deep",
-    "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or as JSON {jsonlines.LONGEST_LINE:,} bytes",
+    "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or {jsonlines.LONGEST_LINE:,} bytes",
     "formula-error": "a cell holds an error like #N/A instead of a value",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }
