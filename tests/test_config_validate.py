@@ -48,15 +48,15 @@ def test_text(broken: Path) -> None:
     assert result.exit_code == 2
     assert result.output == (
         "connections/a.yaml:1:1: unknown key 'titel' in connection; did you mean 'title'?\n"
-        '  titel: "50%, a: b"\n'
-        "  ^\n"
+        '  | titel: "50%, a: b"\n'
+        "  | ^\n"
         "connections/b.yaml:2:1: a tab where YAML needs spaces; indent with spaces\n"
-        "  \t- x\n"
-        "  ^\n"
+        "  | \t- x\n"
+        "  | ^\n"
         "schedules/c.yaml:1:7: unknown type of schedule: 'hourly'; known: any_of, cron, day_of_month, days_of_week, manual, rrule, "
         "times_per_day, weekday_of_month\n"
-        "  type: hourly\n"
-        "        ^\n"
+        "  | type: hourly\n"
+        "  |       ^\n"
         "3 problems in 3 files\n"
     )
 
