@@ -90,9 +90,9 @@ def as_markdown(plan: Plan) -> str:
     lines += shown
     if len(others) > len(shown):
         lines.append(f"- and {len(others) - len(shown)} more: `--format json` has all")
-    for lane, rows in _load_tables(plan):
+    for lane, cells in _load_tables(plan):
         lines += ["", f"| lane {_escaped(lane)} | before | after |", "|---|---|---|"]
-        lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows]
+        lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in cells]
     if plan.warnings:
         lines += ["", *_fitting([f"- :warning: {_escaped(words)}" for words in _warning_lines(plan)], LONGEST_LIST)]
     lines += ["", *(f"<sub>{_escaped(line)}</sub>" for line in describe_assumptions(plan))]

@@ -137,7 +137,7 @@ class CommitFiles:
 
     def odd(self) -> dict[str, str]:
         """Return what stands where configuration should and is no regular file, with what it is and where it leads."""
-        found = {}
+        found: dict[str, str] = {}
         for name in (*stamps.FILES, *stamps.FOLDERS):
             entry = self._entry(name)
             if entry is None:
