@@ -47,8 +47,15 @@ LOOKING: tuple[tuple[str, ...], ...] = (
 )
 # What commands do that do something; they obey the workspace, which is what they are for.
 ACTING = frozenset({"init", "demo", "tick", "run", "stop", "reset", "install", "history"})
-# The first of the commands above for each word that asks for commits: enough for trees that differ only in their setting.
-ASKING_GIT = (("validate",), ("plan", "main..branch", "--now", NOW), ("status",), ("doctor",))
+# Those of them that ask git, or read what a branch brings, in different ways: enough for every change.
+ASKING_GIT: tuple[tuple[str, ...], ...] = (
+    ("validate",),
+    ("plan", "--now", NOW),
+    ("plan", "main..branch", "--now", NOW),
+    ("status",),
+    ("explain", "sound", "--at", "2026-11-22T06:00:00Z"),
+    ("next",),
+)
 
 SOUND = 'title: Sound\nschedule: {type: days_of_week, days: [monday], time: "06:00"}\ncommand: {run: ["true"]}\n'
 PROFILE = "properties: {email: {type: email, identifier: true}}\n"
@@ -125,7 +132,6 @@ def lay_ground(folder: Path, *, source: str = "git") -> Ground:
     ground.write("connrunner.yaml", f"version: 1\nsource: {source}\ntimezone: UTC\n")
     ground.write("profile.yaml", PROFILE)
     ground.write("connections/sound.yaml", SOUND)
-    ground.write("templates/note.j2", "x\n")
     ground.write(".gitignore", ".connrunner/\n")
     ground.commit()
     ground.git("checkout", "--quiet", "-b", "branch")
@@ -364,6 +370,10 @@ TREES: Mapping[str, HostileTree] = {
     "a state folder with links": HostileTree(_linked_caches, source="folder"),
     "a link and a folder of one name": HostileTree(_twins, PLAN),
     **{f"connections list {what}": HostileTree(_listing(name), PLAN) for what, name in ODD_NAMES.items()},
-    **{f"templates list {what}": HostileTree(_odd_templates(name), PLAN) for what, name in ODD_NAMES.items()},
+    **{
+        f"templates list {what}": HostileTree(_odd_templates(name), PLAN)
+        for what, name in {**ODD_NAMES, "a twin": b"a.j2"}.items()
+    },
+    "templates with a name that is too long": HostileTree(_odd_templates(b"x" * 300)),
     "templates that are a bomb": HostileTree(_bomb, PLAN),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from connrunner.answers.validation import validate_workspace
 from connrunner.cli.validate import as_text, excerpt, shown_prefix, validate_command
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from tests.conftest import Place
 
 SOUND = Path(__file__).parent / "cases" / "config" / "workspace"
 
@@ -225,3 +227,17 @@ def test_a_broken_template_is_found(tmp_path: Path) -> None:
 
     assert (problem.path, problem.line) == ("templates/run.txt.j2", 2)
     assert "titel" in problem.message
+
+
+COMMANDS = ["::add-mask::e", "##[add-mask]e", "x ##[add-mask]e", "##vso[task.setvariable variable=x]y", "  ::error::e"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_no_excerpt_is_a_command_to_a_runner(place: Place, words: str, form: str) -> None:
+    place.write("connections/a.yaml", f"{json.dumps(words)}: 1\n{words}: {words}\n")
+    out = place.run("validate", "--format", form, check=2).out
+    assert not [line for line in out.splitlines() if line.strip().startswith("::")]
+    assert not re.search(r"##\w*\[", out)
+    if form == "json":
+        assert json.loads(out)[0]["path"] == "connections/a.yaml"

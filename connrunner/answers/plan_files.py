@@ -95,7 +95,7 @@ def _named(settings: Mapping[str, Any], start: str) -> Iterator[str]:
         yield from _spelt(word, start)
         if before == "-m" and _MODULE.fullmatch(word):
             place = "/".join(filter(None, (start, word.replace(".", "/"))))
-            yield from (place, f"{place}.py", f"{place}/__init__.py")
+            yield from (f"{place}.py", f"{place}/__init__.py", f"{place}/__main__.py")
         if "." in word or "/" in word:  # `cd jobs && ./load.sh`
             for folder in list(folders)[:MOST_FOLDERS]:
                 yield from filter(None, [_normal(f"{folder}/{word}")])
@@ -104,6 +104,8 @@ def _named(settings: Mapping[str, Any], start: str) -> Iterator[str]:
 
 def _spelt(word: str, start: str) -> Iterator[str]:
     """Yield *word* from the folder in which it runs, and each end of it: a program may stand with its whole path."""
+    if here := _normal(f"{start}/{word}"):  # what `python FOLDER` runs
+        yield f"{here}/__main__.py"
     if "/" not in word:
         yield from filter(None, dict.fromkeys((_normal(f"{start}/{word}"), _normal(word))))
         return

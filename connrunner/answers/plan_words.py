@@ -132,7 +132,9 @@ def differing_parts(before: str, after: str) -> list[tuple[str, str]]:
     middle = [re.findall(r"\w+|.", text[start : len(text) - end], re.DOTALL) for text in (before, after)]
     blocks: list[tuple[int, int, int]] = []
     if max(map(len, middle)) <= MOST_PIECES:
-        blocks = [tuple(block) for block in SequenceMatcher(None, middle[0], middle[1], autojunk=False).get_matching_blocks()]
+        blocks = [
+            tuple(block) for block in SequenceMatcher(None, middle[0], middle[1], autojunk=False).get_matching_blocks()
+        ]
     long = [block for block in blocks if sum(map(len, middle[0][block[0] : block[0] + block[2]])) > 2 * AROUND]
     found, one, other = [], (start, 0), (start, 0)
     for first, second, size in [*long, (len(middle[0]), len(middle[1]), 0)]:

@@ -176,6 +176,7 @@ def _workspace(sources: SourceFiles) -> Workspace:
     return Workspace(
         folder=sources.folder,
         state=shared.top.data.get("state", ".connrunner"),
+        source=shared.top.data.get("source", "folder"),
         timezone=around.timezone,
         mail=_mail(shared.top.data.get("mail", {})),
         profile=ProfileModel() if around.profile is None else profile_model_from(around.profile),
@@ -272,7 +273,7 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
-            notify=tuple(defaults.get("notify") or ()),
+            notify=() if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},

@@ -35,8 +35,13 @@ def lay_out(folder: str, commit: str, name: str, into: Path) -> None:
         entry = top.get(name)
         if entry is None or entry.mode != git.FOLDER:
             return
-        descriptor = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        _lay_out(objects, entry, descriptor, f"commit {commit[:12]}, {name}", _Budget())
+        where = f"commit {commit[:12]}, {name}"
+        try:
+            descriptor = os.open(into, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            _lay_out(objects, entry, descriptor, where, _Budget())
+        except OSError as error:  # a name that is too long, a full disk
+            hint = "shorten the name, or look after the temporary folder (TMPDIR)"
+            raise VersionError(f"{where} cannot be laid out: {error.strerror}", hint=hint) from None
 
 
 def _lay_out(objects: GitObjects, tree: TreeEntry, into: int, where: str, budget: _Budget) -> None:

@@ -47,7 +47,7 @@ class WorkspaceFiles(Protocol):
 
 
 def trace(files: WorkspaceFiles, path: str) -> Trail:
-    """Return what *path* leads to; nothing when there is no file. A folder leads to what `python FOLDER` runs."""
+    """Return what *path* leads to; nothing when there is no file."""
     trail: list[str] = []
     here: list[str] = []
     ahead = deque(path.split("/"))
@@ -71,15 +71,12 @@ def trace(files: WorkspaceFiles, path: str) -> Trail:
             continue
         here.append(name)
         if found.kind == "file":
-            if not any(step not in ("", ".") for step in ahead):
-                trail.append(files.digest("/".join(here)))
+            if any(step not in ("", ".") for step in ahead):
+                return ()
+            trail.append(files.digest("/".join(here)))
             break
         if found.kind == "other":
             break
-    else:
-        main = "/".join([*here, "__main__.py"])
-        if here and (found := files.look(main)) is not None and found.kind == "file":
-            trail.append(files.digest(main))
     return tuple(trail)
 
 
