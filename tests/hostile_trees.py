@@ -321,6 +321,12 @@ def _twins(ground: Ground) -> None:
     ground.branch(ground.tree(*entries, ("120000", b"connections", link), ("40000", b"connections", inner)))
 
 
+def _obeyed_twins(ground: Ground) -> None:
+    """The same, checked out: it is the commit that ticks would obey."""
+    _twins(ground)
+    ground.git("symbolic-ref", "HEAD", "refs/heads/branch")
+
+
 def _odd_templates(name: bytes, mode: str = "100644") -> Callable[[Ground], None]:
     """Return what makes a branch, checked out, whose `templates` list *name*."""
 
@@ -369,6 +375,9 @@ TREES: Mapping[str, HostileTree] = {
     "a folder that is a link": HostileTree(_linked_folder, PLAN),
     "a state folder with links": HostileTree(_linked_caches, source="folder"),
     "a link and a folder of one name": HostileTree(_twins, PLAN),
+    "a link and a folder of one name, checked out": HostileTree(
+        _obeyed_twins, (*PLAN, "validate", "status", "next", "explain sound")
+    ),
     **{f"connections list {what}": HostileTree(_listing(name), PLAN) for what, name in ODD_NAMES.items()},
     **{
         f"templates list {what}": HostileTree(_odd_templates(name), PLAN)

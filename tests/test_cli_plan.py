@@ -336,7 +336,12 @@ USES: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("use", USES)
+QUICK_USES = ("an argument", "a shell that goes there", "an authority", "a part of a template")
+
+
+@pytest.mark.parametrize(
+    "use", [pytest.param(use, marks=() if use in QUICK_USES else pytest.mark.thorough) for use in USES]
+)
 def test_what_decides_what_runs_is_shown(repository: Place, tmp_path: Path, use: str) -> None:
     work, path = USES[use]
     repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\n{work}\n")
@@ -461,7 +466,10 @@ HOSTILE_TITLES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("title", HOSTILE_TITLES)
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=pytest.mark.thorough if at % 3 else ()) for at, title in enumerate(HOSTILE_TITLES)],
+)
 def test_markdown_mentions_and_links_nobody(repository: Place, title: str) -> None:
     quoted = json.dumps(title)
     repository.write(

@@ -314,7 +314,10 @@ def test_looking_runs_nothing_and_touches_nothing(tmp_path: Path, name: str, com
 
 @pytest.mark.slow
 @pytest.mark.parametrize("commands", [pytest.param((PLAN,), id="plan"), EVERY])
-@pytest.mark.parametrize("name", LISTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.thorough if name.startswith("templates") else ()) for name in LISTINGS],
+)
 def test_no_list_of_files_leads_elsewhere(tmp_path: Path, name: str, commands: Commands) -> None:
     ground = lay_ground(tmp_path)
     TREES[name].build(ground)

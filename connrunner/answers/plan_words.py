@@ -14,7 +14,7 @@ from connrunner.core import instant
 from connrunner.core.model import Connection
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots, find_differences
 from connrunner.core.schedules import notation
-from connrunner.text.words import escape, plural
+from connrunner.text.words import escape, find_common_runs, plural
 
 WORDS = {"added": "added", "mended": "fixed", "switched-on": "switched on"}
 LISTED = 3  # slots of one connection that are written out
@@ -122,8 +122,6 @@ def _short(part: str) -> str:
 
 def differing_parts(before: str, after: str) -> list[tuple[str, str]]:
     """Return where two texts differ, with a little around it; dots say that there is more of the text."""
-    from difflib import SequenceMatcher
-
     start = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), None)
     start = min(len(before), len(after)) if start is None else start
     end = 0
@@ -132,9 +130,7 @@ def differing_parts(before: str, after: str) -> list[tuple[str, str]]:
     middle = [re.findall(r"\w+|.", text[start : len(text) - end], re.DOTALL) for text in (before, after)]
     blocks: list[tuple[int, int, int]] = []
     if max(map(len, middle)) <= MOST_PIECES:
-        blocks = [
-            tuple(block) for block in SequenceMatcher(None, middle[0], middle[1], autojunk=False).get_matching_blocks()
-        ]
+        blocks = find_common_runs(middle[0], middle[1])
     long = [block for block in blocks if sum(map(len, middle[0][block[0] : block[0] + block[2]])) > 2 * AROUND]
     found, one, other = [], (start, 0), (start, 0)
     for first, second, size in [*long, (len(middle[0]), len(middle[1]), 0)]:

@@ -42,9 +42,10 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     folder = find_folder(workspace)
     problems = validate_workspace(folder, paths)
     prefix = shown_prefix(folder, Path.cwd())
+    unobeyed = describe_unobeyed(folder)
     if output == "text":
         click.echo(as_text(problems, prefix, summarize_problems(folder, paths, problems)))
-        if unobeyed := describe_unobeyed(folder):
+        if unobeyed:
             click.echo(without_commands(clean(unobeyed)), err=True)
     else:
         click.echo(_FORMATS[output](problems, prefix), nl=output != "github")

@@ -51,6 +51,10 @@ class VersionError(WorkspaceError):
     """No whole version of the workspace can be read now; the last one that could be still holds for a while."""
 
 
+class MalformedTreeError(VersionError):
+    """A commit lists files as no git does: a name leads elsewhere, or stands twice."""
+
+
 # --- starting git ------------------------------------------------------------------------------------------------
 
 
@@ -376,10 +380,10 @@ def _refused(name: str, others: dict[str, TreeEntry]) -> str:
     return "twice" if name in others else ""
 
 
-def _hostile(where: str, name: str, why: str) -> VersionError:
+def _hostile(where: str, name: str, why: str) -> MalformedTreeError:
     shown = escape(name[:100])
     hint = "no git makes such a list of files: do not check it out, ask who made it"
-    return VersionError(f"{where} lists {shown!r} {why}", hint=hint)
+    return MalformedTreeError(f"{where} lists {shown!r} {why}", hint=hint)
 
 
 def _explained(said: str, folder: str) -> VersionError:
