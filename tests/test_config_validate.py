@@ -241,3 +241,11 @@ def test_no_excerpt_is_a_command_to_a_runner(place: Place, words: str, form: str
     assert not re.search(r"##\w*\[", out)
     if form == "json":
         assert json.loads(out)[0]["path"] == "connections/a.yaml"
+
+
+def test_a_default_that_lacks_a_key_is_a_problem_and_no_bug(place: Place) -> None:
+    place.command("hello", "pass")
+    place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: [a@example.com]}]}\n")
+    done = place.run("validate", check=2)
+    assert "connrunner.yaml:2:" in done.out
+    assert "`when`" in done.out
