@@ -421,7 +421,7 @@ ALONE = [
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("row", ALONE)
 def test_what_a_record_says_does_not_depend_on_another(tmp_path: Path, row: str, end: str) -> None:
-    found = []
+    found: list[Any] = []
     for more in ("", f'99,"x{end}y"{end}', f"99,xy\n98,xy{end}", f"99,{'x' * 3_000_000}{end}"):
         shelf = Shelf(tmp_path / str(len(found)))
         shelf.folder.mkdir()

@@ -433,7 +433,7 @@ def _import_only(form: Data) -> Iterator[Finding]:
     """Find keys of an export's format that say how a file is read."""
     kind = form.get("type")
     only = "skip" if kind in ("csv", "tsv") else "encoding" if kind in ("jsonl", "json") else None
-    if only in form:
+    if only is not None and only in form:
         message = f"`{only}` of {kind} says how a file is read, and this is an export"
         yield Finding(("export", "format", only), message, "take it away", "import-only", at_key=True)
 
