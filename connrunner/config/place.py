@@ -27,10 +27,18 @@ def state_folder(folder: str, wanted: str | None) -> str:
     *wanted* (`--state`, relative to the current folder) wins, then CONNRUNNER_STATE, then `state:` of
     connrunner.yaml, which is relative to the workspace.
     """
-    chosen = wanted or os.environ.get("CONNRUNNER_STATE")
-    if chosen:
+    if chosen := _named_state(wanted):
         return os.path.abspath(chosen)
     return os.path.normpath(os.path.join(folder, declared_state(folder)))
+
+
+def is_state_named(wanted: str | None) -> bool:
+    """Tell whether *wanted* (`--state`) or CONNRUNNER_STATE names the state folder, and not a file of the workspace."""
+    return bool(_named_state(wanted))
+
+
+def _named_state(wanted: str | None) -> str | None:
+    return wanted or os.environ.get("CONNRUNNER_STATE")
 
 
 def declared_state(folder: str) -> str:
@@ -41,13 +49,22 @@ def declared_state(folder: str) -> str:
     return os.fsdecode(_declared(folder, b"state:")) or DEFAULT_STATE
 
 
+def state_in(content: bytes) -> str:
+    """Return what `declared_state` would, from the *content* of a connrunner.yaml."""
+    return os.fsdecode(_value(content.splitlines(), b"state:")) or DEFAULT_STATE
+
+
 def declares_git(folder: str) -> bool:
     """Tell whether connrunner.yaml says `source: git`."""
     return _declared(folder, b"source:") == b"git"
 
 
 def _declared(folder: str, key: bytes) -> bytes:
-    for line in _lines(folder):
+    return _value(_lines(folder), key)
+
+
+def _value(lines: list[bytes], key: bytes) -> bytes:
+    for line in lines:
         if line.startswith(key):
             return line[len(key) :].split(b" #")[0].strip().strip(b"\"'")
     return b""

@@ -64,6 +64,7 @@ def workspace_from(
     return Workspace(
         folder=folder,
         state=document.get("state", ".connrunner"),
+        source=document.get("source", "folder"),
         timezone=timezone,
         mail=Mail(**{"sender" if key == "from" else key: value for key, value in document.get("mail", {}).items()}),
         profile=profile_model_from(profile),

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 FILES = ("connrunner.yaml", "profile.yaml")
 FOLDERS = ("connections", "schedules", "notifications")
 TEMPLATES = "templates"
+_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def is_name(word: str) -> bool:
+    """Tell whether a connection, a schedule or a target can be called *word*."""
+    return bool(_NAME.fullmatch(word))
 
 
 def is_configuration(path: str) -> bool:

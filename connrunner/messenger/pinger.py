@@ -18,6 +18,7 @@ from connrunner import __version__
 from connrunner.config import secrets
 from connrunner.errors import RunError
 from connrunner.notify import pings
+from connrunner.processes.limits import forbid_core_dumps
 
 SLOW = 5.0  # seconds for each step of one ping
 LAST = 10.0  # seconds for all that is left when nobody hands over any more
@@ -66,6 +67,7 @@ class PingThread(threading.Thread):
 
 def main() -> None:
     """Send what stands on standard input for the workspace named as argument."""
+    forbid_core_dumps()
     threads: dict[str, PingThread] = {}
     for line in sys.stdin.buffer:
         ping = json.loads(line)

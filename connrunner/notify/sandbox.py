@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.core.workspace_files import is_configuration
+from connrunner.processes.limits import forbid_core_dumps, lower_limit
 
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
@@ -195,13 +196,8 @@ def _name(filename: str, folder: Path) -> str | None:
 def _limit(seconds: int) -> None:
     """Give the next job *seconds* of CPU: first an exception that knows the line, then the kernel's end."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + SPARE)
+    lower_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + SPARE)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-
-
-def _at_most(what: int, limit: int) -> None:
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def main() -> None:
@@ -209,8 +205,8 @@ def main() -> None:
         raise OutOfTimeError
 
     request = json.load(sys.stdin)
-    _at_most(resource.RLIMIT_CORE, 0)
-    _at_most(resource.RLIMIT_AS, MEMORY)
+    forbid_core_dumps()
+    lower_limit(resource.RLIMIT_AS, MEMORY)
     signal.signal(signal.SIGVTALRM, out_of_time)
     _limit(request["seconds"])
     for answer in answer_jobs(Path(request["folder"]), request["jobs"], request["contexts"]):

@@ -9,7 +9,8 @@ a person can see which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
-              bad-quoting, bad-json,
+              bad-quoting, bad-json, too-deep,
+              too-long (the record as a whole),
               formula-error
     validate  missing-key, wrong-type, too-long,    invalid
               nul
@@ -30,7 +31,7 @@ from pathlib import Path
 
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
-from connrunner.profiles.temporary_files import open_private
+from connrunner.profiles.temporary_files import placing
 
 
 def create_rejects(session: StoreSession) -> None:
@@ -45,10 +46,10 @@ def write_rejects(session: StoreSession, path: Path) -> int:
     """Write what `rejects` holds to *path*, readable by its owner only, and return how many lines there are."""
     count = int(session.one("SELECT count(*) FROM rejects"))
     if count:
-        open_private(path).close()
-        session.execute(f"""
-            COPY (
-                SELECT line, key, field, stage, code, message, value, file FROM rejects
-                ORDER BY part, line, field, code
-            ) TO {quote_text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
+        with placing(session.temp, path) as new:
+            session.execute(f"""
+                COPY (
+                    SELECT line, key, field, stage, code, message, value, file FROM rejects
+                    ORDER BY part, line, field, code
+                ) TO {quote_text(str(new))} (FORMAT json, USE_TMP_FILE false)""")
     return count

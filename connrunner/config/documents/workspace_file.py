@@ -53,6 +53,13 @@ def content(descriptor: int, limit: int) -> bytes:
         os.close(descriptor)
 
 
+def inside(folder: str, path: str) -> bool:
+    """True when *path*, with every symlink followed, is in *folder*."""
+    top = os.path.realpath(folder)
+    real = os.path.realpath(path)
+    return real == top or real.startswith(top.rstrip("/") + "/")
+
+
 def resolve_link(folder: str, relative: str) -> str | None:
     """Return *relative* with every link followed, relative to *folder*; None when that is not in *folder*."""
     top = os.path.realpath(folder).rstrip("/") + "/"
