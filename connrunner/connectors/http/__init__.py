@@ -63,11 +63,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, parse
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
@@ -189,7 +189,7 @@ def _file(client: Client, context: RunContext, known: Known, mark: Any) -> Fetch
             )
         stamp = _stamp(answer.headers, address)
         length = answer.headers.get("Content-Length", "")
-        if stamp and length.isdigit() and "Content-Encoding" not in answer.headers and known(name, int(length), stamp):
+        if stamp and length.isascii() and length.isdigit() and "Content-Encoding" not in answer.headers and known(name, int(length), stamp):
             return LocalFile(path="", name=name, size=int(length), modified=stamp)
         digest = _save(answer, path)
         size = path.stat().st_size
@@ -249,7 +249,5 @@ def _stamp(headers: Mapping[str, str], address: HttpAddress) -> str:
 
 
 def _instant(date: str) -> str:
-    try:
-        return instant.text(parsedate_to_datetime(date))
-    except ValueError:
-        return ""
+    found = parse_http_date(date)
+    return instant.text(found) if found else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import random
 import re
@@ -21,6 +20,7 @@ import connrunner
 from connrunner.connectors import Settings
 from connrunner.connectors.http.auth import credentials, sound
 from connrunner.connectors.http.data import words
+from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, check_step, parse
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
@@ -292,13 +292,8 @@ def _asked_wait(value: str) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    until = parse_http_date(value)
+    return None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _given_up(problem: RunError, times: int) -> RunError:
