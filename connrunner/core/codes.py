@@ -178,7 +178,7 @@ clock                   The clocks of this machine and of the server differ too 
 conflict                Another transaction was in the way.  The next run tries again.
 connection-lost         The server broke the connection.  The next run tries again; look into the server's log.
 cut-off                 Less came, or arrived, than was announced.  The next run tries again.
-endless-pages           The pages lead in a circle.  Correct `pages`, or ask the partner.
+endless-pages           The pages lead in a circle.  Correct `paging`, or ask the partner.
 expired-credentials     The keys have expired.  Get new ones.
 forbidden               The partner does not allow it for this account.  Ask for the right.
 foreign-host            The address leads to another host, which gets no credentials.  Write that host as the address, if it is right.
@@ -205,6 +205,7 @@ no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
+no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-sftp                 The server lets the account in and gives no SFTP.  Ask its owner to switch it on.
 no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.
@@ -226,7 +227,7 @@ server-error            The server failed.  The next run tries again; ask its ow
 source-error            The program of a source says that it failed.  Its words are in the message.
 stalled                 Nothing was heard from it for too long.  Look at the partner; raise its timeout if it is only slow.
 throttled               The partner takes no more requests for now.  Ask less often, or at another hour.
-too-large               It is larger than what can be taken.  Split it.
+too-large               It is larger than what can be taken, or than `max_bytes` allows.  Split it, or ask for less at once; raise `max_bytes` if so much is right.
 too-many-pages          There are more pages than `pages` allows.  Raise the limit if that is right.
 too-many-refused        So many rows were refused that the run was given up.  The last refusal says why.
 unauthorized            The partner does not accept the credentials.  Renew them.

@@ -55,7 +55,9 @@ def read(
         with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             for row in result:
                 record = {name: _text(value, name, wanted) for name, value in zip(names, row, strict=True)}
-                file.write(_encode(record) + "\n")
+                line = _encode(record) + "\n"
+                wanted.count_bytes(len(line))  # of characters: near enough, and cheap
+                file.write(line)
                 if place is not None:
                     highest = _higher(highest, row[place], wanted)
                 rows += 1

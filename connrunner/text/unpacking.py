@@ -1,0 +1,12 @@
+"""To how much may what is compressed unpack? No further than an honest sender's goes: one rule for files and answers."""
+
+from __future__ import annotations
+
+LARGEST = 10_000_000_000  # bytes, decompressed
+UNDOUBTED = 64 << 20  # bytes that anything may decompress to
+RATIO = 200  # times its size, beyond that
+
+
+def limit_size(size: int) -> int:
+    """Return to how many bytes *size* compressed bytes may decompress."""
+    return min(LARGEST, max(UNDOUBTED, RATIO * size))
