@@ -525,7 +525,7 @@ LARGE: list[tuple[bytes, dict[str, Any]]] = [
 @pytest.mark.parametrize(("body", "more"), LARGE, ids=range(len(LARGE)))
 def test_an_answer_of_too_many_parts(body: bytes, more: dict[str, Any], server: Server, run: Run) -> None:
     server.act = always(Reply(body=body))
-    fails("too-large", "a value in it ", lambda: run.fetch(server.url(), **more))
+    fails("too-large", "is too large: it holds ", lambda: run.fetch(server.url(), **more))
 
 
 def test_an_answer_of_too_many_records(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,7 +533,7 @@ def test_an_answer_of_too_many_records(server: Server, run: Run, monkeypatch: py
     server.act = lambda asked: data({"items": PEOPLE[:20]})
     assert len(run.records(server.url(), rows="items")) == 20
     server.act = lambda asked: data({"items": PEOPLE[:21]})
-    fails("too-large", "has more than 20 records", lambda: run.fetch(server.url(), rows="items"))
+    fails("too-large", "it holds more than 20 members in a list", lambda: run.fetch(server.url(), rows="items"))
 
 
 def test_a_refusal_of_too_many_parts(server: Server, run: Run) -> None:
@@ -613,6 +613,7 @@ WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
     ),
     ({"items": {"a": 1}}, {"rows": "items"}, "no-rows", "`items` in the answer of URL is not a list of records but a"),
     ({"items": 1}, {"rows": "."}, "no-rows", "the answer of URL is not a list of records but a mapping of items"),
+    ([[1, 2], [3, 4]], {"rows": "."}, "no-rows", "the records in the answer of URL are lists, not objects"),
     ("x", {"rows": "."}, "no-rows", "is not a list of records but a text; write under `rows`"),
     ([], {"paging": {"type": "page", "parameter": "p", "total": "total"}}, "", ""),
     (

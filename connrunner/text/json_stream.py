@@ -19,7 +19,7 @@ _scan = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len).raw
 
 
 class JsonStreamError(ValueError):
-    """The text is no JSON at a place; or the value before it is larger than what is read, and *reason* says how."""
+    """The text is no JSON at a place, for a *reason*; or it holds more than is read, and *reason* says what."""
 
     def __init__(self, reason: str, *, is_too_large: bool = False) -> None:
         super().__init__(reason)
@@ -33,8 +33,10 @@ class JsonStream:
     Each method raises JsonStreamError, or UnicodeDecodeError when the file of *text* is of another encoding.
     """
 
-    def __init__(self, text: TextIO, *, longest: int = LONGEST_VALUE) -> None:
+    def __init__(self, text: TextIO, *, longest: int = LONGEST_VALUE, most: int | None = None) -> None:
+        """*longest* is how many characters a member may have, *most* how many members a list or an object."""
         self._text = text
+        self._most = most
         self._longest = longest
         self._part = ""
         self._at = 0  # the place, within the part
@@ -70,7 +72,11 @@ class JsonStream:
             self._at += 1
             return
         yield
+        count = 1
         while self.has_another(end):
+            count += 1
+            if self._most is not None and count > self._most:
+                raise JsonStreamError(f"more than {self._most:,} members in a list or object", is_too_large=True)
             yield
 
     def has_another(self, end: str) -> bool:
@@ -127,7 +133,7 @@ class JsonStream:
             self._read_more()
             # What stands behind the value in this part counts as well, which only one of megabytes can suffer from.
             if len(self._part) > 2 * CHUNK and has_more_values(self._part, MAX_VALUES):
-                raise JsonStreamError(f"has more than {MAX_VALUES:,} values in it", is_too_large=True)
+                raise JsonStreamError(f"a value with more than {MAX_VALUES:,} others in it", is_too_large=True)
         value = self._part[self._at : end]
         if len(value) > self._longest:
             raise self._length_error()
@@ -137,7 +143,7 @@ class JsonStream:
         return value
 
     def _length_error(self) -> JsonStreamError:
-        return JsonStreamError(f"is longer than {self._longest:,} bytes", is_too_large=True)
+        return JsonStreamError(f"a value that is longer than {self._longest:,} bytes", is_too_large=True)
 
     def _read_more(self) -> bool:
         """Read on and drop what lies behind; False at the end."""

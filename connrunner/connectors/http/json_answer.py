@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from connrunner.connectors.http.data import ABSENT, ListOutline
-from connrunner.text.json_stream import JsonStream, JsonStreamError
+from connrunner.text.json_stream import LONGEST_VALUE, JsonStream, JsonStreamError
 from connrunner.text.nesting import MAX_DEPTH
 
-MOST_RECORDS = 500_000  # of one answer
+MOST_RECORDS = 500_000  # of one answer, and of any other list in it
 SHOWN = 9  # members of a mapping that are kept for a message about it
 LONGEST_KEY = 100  # characters of them
 
@@ -50,7 +50,7 @@ def read_json_answer(body: Path, lines: Path, rows: str, wanted: Sequence[str]) 
         encoding = json.detect_encoding(file.read(4))
     places = ["" if place == "." else place for place in wanted]
     with body.open(encoding=encoding, errors="surrogatepass", newline="") as text, lines.open("wb") as out:
-        reader = _Reader(JsonStream(text), out)
+        reader = _Reader(JsonStream(text, most=MOST_RECORDS), out)
         data = reader.read_document("" if rows == "." else rows, places)
     return JsonAnswer(data=data, records=reader.found, lines=lines)
 
@@ -129,10 +129,11 @@ class _Reader:
         self._begin()
         data = ListOutline()
         for _ in self._stream.visit_members("]"):
-            if data.count >= MOST_RECORDS:
-                raise JsonStreamError(f"has more than {MOST_RECORDS:,} records", is_too_large=True)
             text = self._stream.read_value(deepest=MAX_DEPTH - depth - 1)
-            self._lines.write(text.translate(_LINE_ENDS).encode("utf-8", "surrogatepass") + b"\n")
+            line = text.translate(_LINE_ENDS).encode("utf-8", "surrogatepass")
+            if len(line) > LONGEST_VALUE:
+                raise JsonStreamError(f"a value that is longer than {LONGEST_VALUE:,} bytes", is_too_large=True)
+            self._lines.write(line + b"\n")
             if wanted and any(_at(each, data.count) is not None for each in wanted):
                 data.items[data.count] = _decode(text)
             data.count += 1

@@ -23,7 +23,8 @@ from connrunner.errors import RunError
 from connrunner.text.json_stream import JsonStreamError
 
 MAX_PAGES = 10_000
-_text_of = json.JSONEncoder(separators=(",", ":")).encode
+_text_of = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_ascii_text_of = json.JSONEncoder(separators=(",", ":")).encode
 _sorted_text_of = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _RELATION = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
@@ -64,9 +65,11 @@ def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: A
     with path.open("xb") as file:
         for page in pages(client, start, settings, context.spool):
             for record in page.records():
+                if isinstance(record, list) and not file.tell():
+                    raise _no_objects(page.address)
                 if watermark:
                     watermark.see(record)
-                line = _text_of(record).encode() + b"\n"
+                line = _line_of(record)
                 file.write(line)
                 digest.update(line)
             count += page.count
@@ -84,6 +87,13 @@ def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: A
         once=True,
     )
     return FetchResult(files=(records,), mark=new_mark)
+
+
+def _line_of(record: Any) -> bytes:
+    try:
+        return _text_of(record).encode() + b"\n"
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no encoding has
+        return _ascii_text_of(record).encode() + b"\n"
 
 
 def pages(client: Client, start: HttpAddress, settings: Settings, spool: Path) -> Iterator[Page]:
@@ -156,7 +166,7 @@ def _page(
         except JsonStreamError as error:
             if not error.is_too_large:
                 raise answer.not_json() from None
-            message = f"the answer of {answer.address} is too large: a value in it {error.reason}"
+            message = f"the answer of {answer.address} is too large: it holds {error.reason}"
             raise RunError(message, hint="ask for smaller pages", code="too-large") from None
         except ValueError:
             raise answer.not_json() from None
@@ -167,6 +177,11 @@ def _page(
 
     headers = {"Accept": "application/json"}
     return client.ask("GET", address, take, headers=headers, accept=lambda status: status in end)
+
+
+def _no_objects(address: HttpAddress) -> RunError:
+    message = f"the records in the answer of {address} are lists, not objects with names"
+    return RunError(message, hint="write under `rows` where the objects are, like `rows: data.items`", code="no-rows")
 
 
 def _count(content: JsonAnswer, path: str, address: HttpAddress) -> int:

@@ -35,7 +35,7 @@ def copy_items(
             for item in document.items(path.split(".") if path else []):
                 line = item.translate(_LINE_ENDS).encode()
                 if len(line) > LONGEST_LINE:
-                    raise document.size_error(f"is longer than {LONGEST_LINE:,} bytes")
+                    raise document.size_error(f"a value that is longer than {LONGEST_LINE:,} bytes")
                 target.write(line + b"\n")
                 count += 1
                 if count % PROGRESS_EVERY == 0:
@@ -84,7 +84,7 @@ class _Document:
 
     def size_error(self, reason: str) -> RunError:
         return RunError(
-            f"{self._file.name}: the value before character {self.offset + 1:,} {reason}",
+            f"{self._file.name} holds {reason}, before character {self.offset + 1:,}",
             hint="set the `rows` of `format` to the list that holds the rows",
             code="too-long",
         )
