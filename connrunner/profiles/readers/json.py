@@ -9,6 +9,7 @@ from typing import TextIO
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
+from connrunner.profiles.readers.survey import Survey
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.json_stream import JsonStream, JsonStreamError
 from connrunner.text.words import nearest
@@ -44,7 +45,8 @@ def copy_items(
         raise document.explain(error) from None
     except UnicodeDecodeError as error:
         raise find_decoding_error(file.path, file.name) or error from None
-    return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
+    survey = Survey(lines=count, nul=file.nul)
+    return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, survey=survey, nul=file.nul), count
 
 
 class _Document:
