@@ -7,15 +7,14 @@ import re
 import time
 from collections.abc import Iterator
 from itertools import product
+from re import _constants as codes  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 import pytest
 
 from connrunner.config import schema, secret_words
 from connrunner.connectors.sql import database_url
-
-from re import _constants as codes  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
 
 LONG, SHORT = 20_000, 5_000  # characters
 NOTICED = 0.02  # seconds of this thread: all that is linear takes a tenth of it
@@ -132,7 +131,13 @@ def test_one_that_is_not_is_found() -> None:
 
 
 SECRET = [
-    *("postgresql://u:p@h/d", "mysql+pymysql://u:p/q@h/d", " postgresql://u:p@h", "a:b://x:y@z", "x://h/?a=1?b=c&pwd=x"),
+    *(
+        "postgresql://u:p@h/d",
+        "mysql+pymysql://u:p/q@h/d",
+        " postgresql://u:p@h",
+        "a:b://x:y@z",
+        "x://h/?a=1?b=c&pwd=x",
+    ),
     *("x://h/?Password=1", "x://h/?a=1;db_token=2", "a?b://u:p@h", "x://h/a://u:p@h", "x://h/?odbc=a?secret=b"),
 ]
 NONE = ["postgresql://u@h:5432/d", "x://h:1/d?user=a@b", "x://h/?passw", "x://h/passwd=1", "x:/u:p@h", "x://h?p=a:b@c"]

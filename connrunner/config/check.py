@@ -90,7 +90,7 @@ def _heartbeat(data: Data) -> Iterator[Finding]:
 
     url = (data.get("heartbeat") or {}).get("url")
     if url is not None:
-        yield from partner_addresses.of_request(url, ("heartbeat", "url"))
+        yield from partner_addresses.check_request_url(url, ("heartbeat", "url"))
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -209,7 +209,7 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
             from connrunner.config import partner_addresses
 
             yield from literals.of_connector(settings, (kind, connector))
-            yield from partner_addresses.of_connector(settings, (kind, connector))
+            yield from partner_addresses.check_addresses(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 

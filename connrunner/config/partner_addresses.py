@@ -13,22 +13,22 @@ from connrunner.text.hosts import is_link_local, is_loopback
 from connrunner.text.words import one_line
 
 
-def of_connector(settings: Mapping[str, Any], path: Path) -> Iterator[Finding]:
+def check_addresses(settings: Mapping[str, Any], path: Path) -> Iterator[Finding]:
     """Yield why the addresses in the *settings* of a connector cannot be asked."""
     match settings.get("type"):
         case "http":
             allows = settings.get("allow_link_local") is True
-            yield from of_request(settings.get("url"), (*path, "url"), allow_link_local=allows)
+            yield from check_request_url(settings.get("url"), (*path, "url"), allow_link_local=allows)
             auth = settings.get("auth")
             if isinstance(auth, dict):
-                yield from of_request(auth.get("url"), (*path, "auth", "url"), allow_link_local=allows)
+                yield from check_request_url(auth.get("url"), (*path, "auth", "url"), allow_link_local=allows)
         case "s3":
-            yield from of_request(settings.get("endpoint_url"), (*path, "endpoint_url"), allow_link_local=True)
+            yield from check_request_url(settings.get("endpoint_url"), (*path, "endpoint_url"), allow_link_local=True)
         case "sql":
             yield from _of_database(settings.get("url"), (*path, "url"))
 
 
-def of_request(url: Any, path: Path, *, allow_link_local: bool = False) -> Iterator[Finding]:
+def check_request_url(url: Any, path: Path, *, allow_link_local: bool = False) -> Iterator[Finding]:
     """Yield why no request may go to *url*: without TLS only to this machine, and never to link-local addresses."""
     if not isinstance(url, str) or secret_words.is_reference(url):
         return

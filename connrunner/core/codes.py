@@ -158,7 +158,7 @@ bad-endpoint            `endpoint_url` is no endpoint, or one without TLS.  Writ
 bad-host-key            `host_key` is no host key.  Copy a line of `ssh-keyscan HOST` without the name.
 bad-key                 The key is no private key, or needs its passphrase.  Name the file of the private key; set `passphrase`.
 bad-output              A program printed what its protocol does not have.  Look at `connrunner log`; ask its author.
-bad-paging              The way of asking for pages does not fit the answers.  Correct `pages`.
+bad-paging              The way of asking for pages does not fit the answers.  Correct `paging`.
 bad-profile             A profile of the AWS files gives no keys.  Correct the file or `profile`.
 bad-query               The query is not accepted by the database.  Try it there by hand.
 bad-redirect            The server leads to another address that must not be followed.  Write the final address.
@@ -203,9 +203,9 @@ no-known-hosts          The file of known hosts cannot be read.  Correct `known_
 no-manifest             There is no such manifest.  Correct the path.
 no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
+no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
-no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-sftp                 The server lets the account in and gives no SFTP.  Ask its owner to switch it on.
 no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.

@@ -31,6 +31,7 @@ _KEYS = {
 _ODBC_KEYS = ("driver", "encrypt", "trustservercertificate", "applicationintent", "app", "autocommit", "charset")
 _ODBC_VALUE = re.compile(r"[A-Za-z0-9 ._()-]{1,100}")  # no path of a library, and no second key behind a `;`
 _ORACLE_NAME = re.compile(r"[A-Za-z0-9_.$#-]*")  # no description with another address in it
+_PORT = re.compile(r":[0-9]*$")
 _PARTS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9_+]*)://(?P<place>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?", re.DOTALL
 )
@@ -63,8 +64,8 @@ def parse_database_url(text: str) -> DatabaseUrl | None:
     backend, _, driver = found["scheme"].lower().partition("+")
     place = found["place"].rpartition("@")[2]
     host = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
-    if backend in POSTGRES:  # libpq reads what is quoted, and a list of hosts
-        host = unquote(place.rpartition(":")[0] if re.search(r":[0-9]*$", place) and "]" not in place else place)
+    if backend in POSTGRES:  # libpq takes a list of hosts, and what is quoted
+        host = ",".join(unquote(_PORT.sub("", each)).strip("[]") for each in place.split(","))
     keys = dict(parse_qsl(found["query"] or "", keep_blank_values=True))
     return DatabaseUrl(
         backend="postgresql" if backend in POSTGRES else backend,

@@ -99,6 +99,6 @@ def _depth(text: bytes) -> int:
 
 
 def _outside_strings(text: bytes, dropped: bytes) -> bytes:
-    """Return what of *text* stands outside of its strings, without the bytes that are *dropped*, among them no quote."""
+    """Return what of *text* is outside of its strings, without the bytes that are *dropped*, none of them a quote."""
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
     return _STRING.sub(b"", plain.translate(None, dropped).replace(b'""', b""))

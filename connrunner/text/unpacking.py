@@ -1,4 +1,4 @@
-"""To how much may what is compressed unpack? No further than an honest sender's goes: one rule for files and answers."""
+"""How far may compressed data unpack? As far as an honest sender's does: one rule for files and for answers."""
 
 from __future__ import annotations
 

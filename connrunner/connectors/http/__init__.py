@@ -28,11 +28,11 @@ list. A key with dots in it (`@odata.nextLink`) is found as well. `paging` is on
 
 A numbered page is the last one when it is empty or not found (404), or when as many records were read as `total`, a
 place in the answer, says. A short one is not: servers hide records of a page after they have counted it out. `more` of
-`page` and `cursor` is the place of true or false, like `has_more`: no page follows one that says false. Where the parameter counts records instead of pages: `{type: page, parameter: offset,
-start: 0, step: 100, size_parameter: limit, size: 100}`. Pages that lead back to one that was read, and more than
-`max_pages` of them, are an error. `watermark` asks for what is new: the greatest `field` that a successful run saw is
-the `parameter` of the next one (`start` that of the very first). Records of the same instant come twice and count as
-unchanged.
+`page` and `cursor` is the place of true or false, like `has_more`: no page follows one that says false. Where the
+parameter counts records instead of pages: `{type: page, parameter: offset, start: 0, step: 100, size_parameter: limit,
+size: 100}`. Pages that lead back to one that was read, and more than `max_pages` of them, are an error. `watermark`
+asks for what is new: the greatest `field` that a successful run saw is the `parameter` of the next one (`start` that of
+the very first). Records of the same instant come twice and count as unchanged.
 
 Export:
 
@@ -194,7 +194,13 @@ def _file(client: Client, context: RunContext, quota: FetchQuota, known: Known, 
             )
         stamp = _stamp(answer.headers, address)
         length = answer.headers.get("Content-Length", "")
-        if stamp and length.isascii() and length.isdigit() and "Content-Encoding" not in answer.headers and known(name, int(length), stamp):
+        if (
+            stamp
+            and length.isascii()
+            and length.isdigit()
+            and "Content-Encoding" not in answer.headers
+            and known(name, int(length), stamp)
+        ):
             return LocalFile(path="", name=name, size=int(length), modified=stamp)
         if length.isascii() and length.isdigit():
             quota.expect(int(length[:19]), name)

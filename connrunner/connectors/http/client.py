@@ -80,7 +80,7 @@ class Response:
                 if is_packed and size > limit_size(self._arrived()):
                     raise RunError(
                         f"{self.address} answers with {self._arrived():,} bytes that unpack to more than {size:,}",
-                        hint="nothing was read, for they may be made to fill the disk; have them sent in parts, or plain",
+                        hint="they may be made to fill the disk, so nothing was read; have them sent in parts or plain",
                         code="too-large",
                     )
                 yield chunk

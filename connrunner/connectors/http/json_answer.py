@@ -15,10 +15,18 @@ from connrunner.text.nesting import MAX_DEPTH
 MOST_RECORDS = 500_000  # of one answer, and of any other list in it
 SHOWN = 9  # members of a mapping that are kept for a message about it
 LONGEST_KEY = 100  # characters of them
+LONGEST_INTEGER = 1000  # digits
 
 _LINE_ENDS = str.maketrans("\n\r", "  ")
-# A float would change the digits of an amount; those who read the rows take text as well.
-_decode = json.JSONDecoder(parse_float=str, parse_constant=str).decode
+
+
+def _parse_integer(digits: str) -> int | str:
+    """Python converts no number of more than 4,300 digits."""
+    return int(digits) if len(digits) <= LONGEST_INTEGER else digits
+
+
+# A float would change the digits of a watermark.
+_decode = json.JSONDecoder(parse_float=str, parse_int=_parse_integer, parse_constant=str).decode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,10 +38,10 @@ class JsonAnswer:
     lines: Path
 
     def read_records(self) -> Iterator[Any]:
-        """Yield each record; ValueError for a number that is too long to be one."""
+        """Yield each record, numbers with decimals as the text they were written in."""
         with self.lines.open("rb") as file:
             for line in file:
-                yield _decode(line.decode("utf-8", "surrogatepass"))
+                yield _decode(line.decode())
 
 
 class RecordCount(int):
@@ -130,7 +138,8 @@ class _Reader:
         data = ListOutline()
         for _ in self._stream.visit_members("]"):
             text = self._stream.read_value(deepest=MAX_DEPTH - depth - 1)
-            line = text.translate(_LINE_ENDS).encode("utf-8", "surrogatepass")
+            # As it is written: so no number loses a digit. Half of a pair of surrogates is in no encoding.
+            line = text.translate(_LINE_ENDS).encode("utf-8", "backslashreplace")
             if len(line) > LONGEST_VALUE:
                 raise JsonStreamError(f"a value that is longer than {LONGEST_VALUE:,} bytes", is_too_large=True)
             self._lines.write(line + b"\n")

@@ -23,8 +23,7 @@ from connrunner.errors import RunError
 from connrunner.text.json_stream import JsonStreamError
 
 MAX_PAGES = 10_000
-_text_of = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_ascii_text_of = json.JSONEncoder(separators=(",", ":")).encode
+CHUNK = 1 << 20  # bytes that are copied at a time
 _sorted_text_of = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
 _LINK = re.compile(r"<([^<>]*)>([^<>]*)")
 _RELATION = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
@@ -43,17 +42,6 @@ class Page:
     def data(self) -> Any:
         return self.content.data
 
-    def records(self) -> Iterator[Any]:
-        """Yield each record; RunError when one cannot be read after all."""
-        try:
-            yield from self.content.read_records()
-        except ValueError:  # Python converts no number of thousands of digits
-            raise RunError(
-                f"a record in the answer of {self.address} has a number that is too long",
-                hint="tell the owner of the API",
-                code="bad-answer",
-            ) from None
-
 
 def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: Any) -> FetchResult:
     """Bring the records of all pages into one file, one JSON text a line."""
@@ -64,14 +52,15 @@ def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: A
     digest = hashlib.sha256()
     with path.open("xb") as file:
         for page in pages(client, start, settings, context.spool):
-            for record in page.records():
-                if isinstance(record, list) and not file.tell():
-                    raise _no_objects(page.address)
-                if watermark:
+            if watermark:
+                for record in page.content.read_records():
                     watermark.see(record)
-                line = _line_of(record)
-                file.write(line)
-                digest.update(line)
+            with page.content.lines.open("rb") as lines:
+                if not count and page.count and lines.peek(1)[:1] == b"[":
+                    raise _no_objects(page.address)
+                while chunk := lines.read(CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
             count += page.count
             context.report.progress("fetching", count)
     new_mark = watermark.mark(context.report) if watermark else None
@@ -87,13 +76,6 @@ def fetch_pages(client: Client, settings: Settings, context: RunContext, mark: A
         once=True,
     )
     return FetchResult(files=(records,), mark=new_mark)
-
-
-def _line_of(record: Any) -> bytes:
-    try:
-        return _text_of(record).encode() + b"\n"
-    except UnicodeEncodeError:  # half of a pair of surrogates, which no encoding has
-        return _ascii_text_of(record).encode() + b"\n"
 
 
 def pages(client: Client, start: HttpAddress, settings: Settings, spool: Path) -> Iterator[Page]:
@@ -302,6 +284,6 @@ def _past_the_end(paging: Mapping[str, Any], lengths: Sequence[int]) -> tuple[in
 def _digest(page: Page) -> bytes:
     """Return what two pages with the same records have in common, in whatever order their members stand."""
     digest = hashlib.sha256()
-    for record in page.records():
+    for record in page.content.read_records():
         digest.update(_sorted_text_of(record).encode() + b"\n")
     return digest.digest()

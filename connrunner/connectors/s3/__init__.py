@@ -229,9 +229,7 @@ def _fits_part(name: str, part: str) -> bool:
     return name == part or matching.fits(name, part)
 
 
-async def _read(
-    bucket: Bucket, seen: S3Object, path: Path, context: RunContext, quota: FetchQuota
-) -> S3Object | None:
+async def _read(bucket: Bucket, seen: S3Object, path: Path, context: RunContext, quota: FetchQuota) -> S3Object | None:
     """Bring the object *seen* to *path*, or the one that took its place; None when there is none left."""
     from connrunner.connectors.s3.bucket import ObjectChangedError
 
