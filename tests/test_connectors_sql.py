@@ -411,7 +411,11 @@ PLAIN = [
     (datetime(2026, 11, 22, 9, 15, tzinfo=UTC), "2026-11-22T09:15:00Z"),
     (AT.replace(tzinfo=None), "2026-11-22T09:15:00"),
     (date(2026, 11, 22), "2026-11-22"),
-    (timedelta(hours=1), "1:00:00"),
+    (timedelta(hours=1), "01:00:00"),
+    (timedelta(hours=36), "36:00:00"),
+    (timedelta(hours=1000, microseconds=250), "1000:00:00.000250"),
+    (-timedelta(minutes=1.5), "-00:01:30"),
+    (timedelta(), "00:00:00"),
     (["a", None, 1], ["a", None, "1"]),
     ({"a": Decimal(1)}, '{"a": "1"}'),
 ]
@@ -453,6 +457,12 @@ WRONG = [
     ({"query": "DELETE FROM people"}, "bad-query", "syntax error"),
     ({"query": "SELECT 1) origin; DELETE FROM people; --"}, "bad-query", "one statement at a time"),
     ({"query": "PRAGMA query_only = OFF"}, "bad-query", "syntax error"),
+    (
+        {"query": "SELECT a.id, b.id FROM people a, people b"},
+        "duplicate-column",
+        "has 2 columns called 'id'; give each",
+    ),
+    ({"query": "SELECT id, ID, name FROM people"}, "duplicate-column", "has 2 columns called 'id'"),
     ({"query": "SELECT photo FROM people"}, "binary-column", "column 'photo' of the query holds bytes"),
     ({"query": "SELECT nosuch(1)"}, "bad-query", "no such function"),
     (

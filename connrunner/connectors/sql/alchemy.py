@@ -48,7 +48,8 @@ _ABOUT_A_ROW = {
     1365: "22",
     1644: "P0",  # a trigger's SIGNAL
 }
-_QUOTED = re.compile(r"(entry |value: |for value )(?:'.*'|\S+)(?= for |$)", re.DOTALL)
+_CLASSES = ("22", "23", "44", "45")  # of SQLSTATE: a value, a constraint, a view's condition, a signal
+_QUOTED = re.compile(r"(entry |value: |for value )(?:'.*'(?= for )|'.*'$|[^' ]+)", re.DOTALL)
 _LOCKED = re.compile(r"database (?:table )?is locked|deadlock", re.IGNORECASE)
 
 
@@ -132,12 +133,14 @@ def refuses_a_row(error: exc.StatementError) -> bool:
     if isinstance(error, exc.IntegrityError | exc.DataError):
         return True
     # Not even sent: the driver cannot write a value.
-    return not isinstance(error, exc.DBAPIError) or number_of(error) in _ABOUT_A_ROW
+    if not isinstance(error, exc.DBAPIError) or number_of(error) in _ABOUT_A_ROW:
+        return True
+    return str(getattr(error.orig, "sqlstate", None) or "")[:2] in _CLASSES
 
 
 def sqlstate_of(error: exc.StatementError) -> str:
     """Return the SQLSTATE of a row's refusal, as far as the driver tells one."""
-    told = getattr(error.orig, "sqlstate", None) or _ABOUT_A_ROW.get(number_of(error))
+    told = _ABOUT_A_ROW.get(number_of(error) or 0) or getattr(error.orig, "sqlstate", None)
     return str(told) if told else "23" if isinstance(error, exc.IntegrityError) else "22"
 
 

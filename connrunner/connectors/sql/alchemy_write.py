@@ -263,7 +263,8 @@ def _unique_keys(made: sa.Connection, load: TableLoad) -> list[frozenset[str]]:
     look = sa.inspect(made)
     schema = load.table.schema
     keys: list[Sequence[str | None]] = [look.get_pk_constraint(load.table.table, schema=schema)["constrained_columns"]]
-    keys += [unique["column_names"] for unique in look.get_unique_constraints(load.table.table, schema=schema)]
+    if made.dialect.name not in alchemy.MYSQL:  # there they are the unique indexes once more, without their lengths
+        keys += [unique["column_names"] for unique in look.get_unique_constraints(load.table.table, schema=schema)]
     for index in look.get_indexes(load.table.table, schema=schema, include_auto_indexes=True):  # of SQLite
         # Unique among some rows only, or by the beginning of a text.
         partial = any(option.endswith(("_where", "_length")) for option in index.get("dialect_options", {}))
