@@ -30,8 +30,9 @@ takes. Rows that are read again without a change count as unchanged. A value in 
 now. Another `url`, `table`, `query` or column begins anew. Without a watermark each run reads all rows.
 
 Values become text: instants in RFC 3339 and UTC, numbers with all their digits, true and false, JSON as it is; the
-elements of an array fill a property that is `many`. A length of time (TIME of MySQL) is [-]HH:MM:SS. A time without a zone has none here either: write, say,
-`created AT TIME ZONE 'Europe/Amsterdam' AS created` in the query. A column of bytes is refused.
+elements of an array fill a property that is `many`. A length of time (TIME of MySQL) is [-]HH:MM:SS. A time without a
+zone has none here either: write, say, `created AT TIME ZONE 'Europe/Amsterdam' AS created` in the query. A column of
+bytes is refused.
 
 Export:
 
@@ -45,8 +46,8 @@ what counts as the same. MySQL and MariaDB need the rights SELECT and CREATE TEM
 
 - `mode: insert` adds rows, all in one transaction: a run that fails adds none.
 - `mode: upsert` adds a row, or changes the one that has the same values in the columns of `unique`: those of the
-  primary key, or of a unique index. Of two rows with one key, to the database, the second is refused. Each `batch` (10000 rows) is a transaction; after a failure the next run sends all
-  again, which changes nothing twice.
+  primary key, or of a unique index. Of two rows that have one key, to the database, the second is refused. Each `batch`
+  (10000 rows) is a transaction; after a failure the next run sends all again, which changes nothing twice.
 - `mode: replace` removes all rows and adds those of this run, in one transaction: others see the old rows or the new.
   Use it with `rows: all`.
 
