@@ -270,6 +270,8 @@ def does_all(partner: Partner, way: str, kind: Kind) -> None:
     assert way == "import" or partner.came(way) == MANY
 
 
+# What PyMySQL finishes when it is collected may be a line that is gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @of("cut", *DIRECTIONS)
 def test_a_line_that_is_cut_in_the_middle(partner: Partner, way: str) -> None:
     recovers(partner, way, "cut")

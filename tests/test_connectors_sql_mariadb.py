@@ -17,6 +17,7 @@ from connrunner.errors import RunError
 from tests.runs import Log
 
 if TYPE_CHECKING:
+    from tests.conftest import Place
     from tests.servers.mariadb import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
@@ -324,3 +325,38 @@ def test_there_and_back(db: Execute, send: Send, fetch: Fetch) -> None:
     people = [{"id": str(n), "name": text} for n, text in enumerate(["Zoë", "🎉", "", "a\\nb", "'", "%s", "?", " x "])]
     assert send(people, mode="upsert", unique=["id"]).refused == ()
     assert rows(fetch(query="SELECT * FROM people ORDER BY id")) == people
+
+
+# --- from the command line ---------------------------------------------------------------------------------------
+
+
+def test_a_lenient_server_from_the_command_line(server: Server, db: Execute, place: Place) -> None:
+    """The row that would be cut is rejected, with the server's words and its profile; the others are written."""
+    from tests.servers.mariadb import PASSWORD
+
+    db("CREATE TABLE a (id varchar(20) PRIMARY KEY, note varchar(8), n tinyint, b boolean)")
+    place.write(
+        "profile.yaml",
+        "properties:\n  id: {type: text, identifier: true, personal: false}\n  note: {type: text}\n"
+        "  n: {type: integer}\n  b: {type: boolean}\n",
+    )
+    place.write("in/a.csv", "id,note,n,b\nk1,Alexandrina,3,yes\nk2,Ann,300,no\nk3,Bob,3,yes\nK3,Cy,4,no\n")
+    fields = "{id: id, note: note, n: n, b: b}"
+    place.write(
+        "connections/in.yaml",
+        f"schedule: {{type: manual}}\nimport: {{from: {{type: files, path: in/a.csv}}, match: [id], fields: {fields}}}\n",
+    )
+    to = f'{{type: sql, url: "{server.url}", password: "env:SHOP", table: a, mode: upsert, unique: [id]}}'
+    place.write("connections/out.yaml", f"schedule: {{type: manual}}\nexport: {{to: {to}, fields: {fields}}}\n")
+    place.run("run", "in")
+    done = place.run("run", "out", check=None, env={"SHOP": PASSWORD})
+    assert "partial" in done.out + done.err
+    assert db("SELECT * FROM a") == [("k3", "Bob", 3, 1)]
+    (ran,) = place.runs("out")
+    assert (ran["counts"]["rejected"], ran["counts"]["created"]) == (3, 1)
+    told = json.loads(place.run("rejects", "out", "--format", "json").out)
+    assert sorted((one["key"], one["code"]) for one in told) == [
+        ("id=K3", "duplicate-key"),
+        ("id=k1", "too-long"),
+        ("id=k2", "out-of-range"),
+    ]
