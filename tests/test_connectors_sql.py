@@ -395,6 +395,45 @@ def test_mysql_over_the_network(version: tuple[Any, ...], refused: bool, monkeyp
     assert (arguments["ssl"].verify_mode, arguments["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+def test_a_session_of_mysql_is_strict_and_leaves_the_rest_of_the_mode() -> None:
+    for dialect in ("mysql", "mariadb"):
+        statement = alchemy.opening_statement(dialect, read_only=False)
+        assert statement is not None
+        assert statement.startswith("SET SESSION sql_mode = CONCAT_WS(',',")
+        assert "@@sql_mode" in statement
+        assert "'STRICT_ALL_TABLES', 'NO_AUTO_VALUE_ON_ZERO')" in statement
+        assert alchemy.opening_statement(dialect, read_only=True) == "SET SESSION TRANSACTION READ ONLY"
+    assert alchemy.opening_statement("sqlite", read_only=False) is None
+
+
+SERVER_WORDS = [
+    # number, what MySQL and MariaDB say, code, what is told
+    (1062, "Duplicate entry 'it's x' for key 'people.PRIMARY'", "duplicate-key", "Duplicate entry '…' for key 'people.PRIMARY'"),
+    (1292, "Incorrect datetime value: '1969-01-01' for column 't' at row 7", "wrong-type", "Incorrect datetime value: '…' for column 't'"),
+    (1366, "Incorrect string value: '\\xF0\\x9F' for column `a`.`b`.`c` at row 1", "wrong-type", "Incorrect string value: '…' for column `a`.`b`.`c`"),
+    (1411, "Incorrect datetime value: 'x' for function str_to_date", "wrong-type", "Incorrect datetime value: '…' for function str_to_date"),
+    (1526, "Table has no partition for value 4711", "check-failed", "Table has no partition for value '…'"),
+    (1406, "Data too long for column 'note' at row 1", "too-long", "Data too long for column 'note'"),
+    (1264, "Out of range value for column 'n' at row 1", "out-of-range", "Out of range value for column 'n'"),
+    (1441, "Datetime function: datetime field overflow", "out-of-range", "Datetime function: datetime field overflow"),
+    (4025, "CONSTRAINT `people.n` failed for `crm`.`people`", "check-failed", "CONSTRAINT `people.n` failed for `crm`.`people`"),
+    (1644, "no trouble, please", "refused-by-trigger", "no trouble, please"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "words", "code", "told"), SERVER_WORDS)
+def test_what_mysql_says_about_a_row(number: int, words: str, code: str, told: str) -> None:
+    error = sa.exc.OperationalError("INSERT", {}, Exception(number, words))
+    assert alchemy.refuses_a_row(error)
+    assert failure.refusal_code(alchemy.sqlstate_of(error)) == code
+    assert alchemy.words_of(error) == told
+
+
+@pytest.mark.parametrize("number", [1044, 1054, 1142, 1146, 1205, 1213, 1290, 2006, 2013])
+def test_what_mysql_says_about_the_statement(number: int) -> None:
+    assert not alchemy.refuses_a_row(sa.exc.OperationalError("INSERT", {}, Exception(number, "no")))
+
+
 # --- import ------------------------------------------------------------------------------------------------------
 
 PLAIN = [

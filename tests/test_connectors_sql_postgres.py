@@ -516,7 +516,7 @@ def test_a_row_does_not_overwrite_another_one_of_the_run(
 
 def test_keys_are_remembered_on_another_connection(db: psycopg.Connection[Any], send: Send, log: Log) -> None:
     db.execute("CREATE TABLE people (k int PRIMARY KEY, n int)")
-    broken = []
+    broken: list[int] = []
 
     def cut(_: int) -> None:
         if not broken:

@@ -146,7 +146,7 @@ def sqlstate_of(error: exc.StatementError) -> str:
 
 def words_of(error: exc.StatementError) -> str:
     """Return what the database said about a row, without the value that MySQL and MariaDB quote."""
-    arguments = getattr(error.orig, "args", ())
+    arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
     if len(arguments) == 2 and isinstance(arguments[0], int):
         return _QUOTED.sub(r"\1'…'", re.sub(r" at row \d+$", "", str(arguments[1])))
     return str(error.orig)
@@ -240,12 +240,13 @@ def _protected(address: DatabaseAddress, url: sa.URL, where: str) -> dict[str, A
     silence = address.statement + database_url.SILENCE
     here = is_here(url.host)
     if url.get_backend_name() in MYSQL and url.get_driver_name() == "pymysql":
-        times = {"connect_timeout": database_url.CONNECT, "read_timeout": silence, "write_timeout": silence}
-        times |= {"charset": "utf8mb4"}  # another one would have question marks for what it lacks
+        # Another set of characters would have question marks for what it lacks.
+        way: dict[str, Any] = {"connect_timeout": database_url.CONNECT, "charset": "utf8mb4"}
+        way |= {"read_timeout": silence, "write_timeout": silence}
         if here:
-            return times
+            return way
         _check_pymysql(where)
-        return {**times, "ssl": ssl.create_default_context()}
+        return {**way, "ssl": ssl.create_default_context()}
     if here:
         return {}
     raise RunError(
@@ -258,7 +259,7 @@ def _protected(address: DatabaseAddress, url: sa.URL, where: str) -> dict[str, A
 def _check_pymysql(where: str) -> None:
     """RunError for a PyMySQL that goes on without TLS when the server offers none."""
     try:
-        import pymysql  # type: ignore[import-untyped]
+        import pymysql
     except ImportError:
         return  # told by the engine
     if tuple(pymysql.VERSION[:2]) < (1, 2):

@@ -70,5 +70,5 @@ def _guarded(known_as: str, value: sql.Composable, *, kind: str, whole: str) -> 
     rule = _RULES.get(known_as)
     if rule is None:
         return None
-    types = {"type": sql.SQL(kind), "whole": sql.SQL(whole)}  # type: ignore[arg-type]
-    return sql.SQL(_GUARDED).format(v=value, rule=sql.SQL(rule).format(v=value, **types), **types)  # type: ignore[arg-type]
+    types = {"type": sql.SQL(kind), "whole": sql.SQL(whole)}
+    return sql.SQL(_GUARDED).format(v=value, rule=sql.SQL(rule).format(v=value, **types), **types)
