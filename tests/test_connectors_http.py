@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -448,12 +449,10 @@ def test_more_is_true_or_false(server: Server, run: Run) -> None:
 def test_pages_and_files_are_no_more_than_max_bytes(server: Server, run: Run) -> None:
     server.act = lambda asked: data([{"id": asked.query.get("page", ""), "text": "x" * 1000}])
     paging = {"type": "page", "parameter": "page"}
-    for limit in (5000, "5KB"):
-        error = fails(
-            "too-large",
-            "that would be more than 5,000 bytes",
-            lambda limit=limit: run.fetch(server.url(), paging=paging, max_bytes=limit),
-        )
+    limits: list[int | str] = [5000, "5KB"]
+    for limit in limits:
+        work = partial(run.fetch, server.url(), paging=paging, max_bytes=limit)
+        error = fails("too-large", "that would be more than 5,000 bytes", work)
         assert "`max_bytes`" in error.hint
     assert len(server.asked) == 10
     server.act = always(Reply(body=CSV))
@@ -537,7 +536,7 @@ def test_an_answer_of_too_many_records(server: Server, run: Run, monkeypatch: py
 def test_a_refusal_of_too_many_parts(server: Server, run: Run) -> None:
     many = b'{"errors": [' + b"{}," * 600_000 + b"{}]}"
     server.act = always(Reply(200, many))
-    work = lambda: run.deliver(server.url(), PEOPLE[:1], refused={"path": "errors"})  # noqa: E731
+    work = partial(run.deliver, server.url(), PEOPLE[:1], refused={"path": "errors"})
     fails("too-large", "more than 500,000 values", work)
     server.act = always(Reply(422, many))
     assert [found for _, found, _ in rows_of(work())] == ["refused"]
