@@ -43,6 +43,7 @@ from connrunner.connectors.singer.catalog import unknown_stream
 from connrunner.errors import RunError
 
 PROTOCOL = "airbyte"
+CONFIG_CHANGED = "the source has changed its own configuration, which is not kept: correct `config` before the next run"
 MANIFEST_PROGRAM = "source-declarative-manifest"
 
 
@@ -72,6 +73,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         return FetchResult(
             files=rows.close(once=found is not None),
             mark=mark if found is None else resume.make_mark(PROTOCOL, stream, found),
+            notes=(CONFIG_CHANGED,) if source.wants_config else (),
         )
 
 
