@@ -37,6 +37,7 @@ from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
 from connrunner.profiles.stores.duckdb import open_store
+from connrunner.text import json_stream, unpacking
 
 pytestmark = pytest.mark.thorough
 
@@ -443,7 +444,7 @@ def _json(bench: Bench, text: str, rows: str = "") -> ImportResult:
 def test_a_list_within_a_document(
     bench: Bench, text: str, rows: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
 
     assert numbers(_json(bench, text, rows)) == {"read": 2, "checked": 2, "created": 2}
     assert bench.profiles("id", "name") == [("1", "a"), ("2", "b")]
@@ -496,7 +497,7 @@ MALFORMED = [
 def test_a_document_that_is_none(
     bench: Bench, text: str, rows: str, code: str, said: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
 
     with pytest.raises(RunError) as error:
         _json(bench, text, rows)
@@ -506,18 +507,18 @@ def test_a_document_that_is_none(
 
 
 def test_a_document_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "CHUNK", 1000)
+    monkeypatch.setattr(json_stream, "CHUNK", 1000)
     path = tmp_path / "a.json"
     items = [{"id": number, "name": "x" * (number % 300)} for number in range(5000)]
     path.write_text(json.dumps({"before": [["y" * 50] * 3] * 2000, "items": items, "after": items}, indent=1))
     parts: list[int] = []
-    more = document._Document._read_more
+    more = json_stream.JsonStream._read_more
 
     def watched(self: Any) -> bool:
         parts.append(len(self._part))
         return more(self)
 
-    monkeypatch.setattr(document._Document, "_read_more", watched)
+    monkeypatch.setattr(json_stream.JsonStream, "_read_more", watched)
     plain = NormalizedFile(path=path, name="a.json", size=path.stat().st_size)
     lines, count = document.copy_items(plain, "items", tmp_path, lambda done, about: None)
 
@@ -799,7 +800,7 @@ def test_how_far_a_file_may_unpack() -> None:
         (1 << 40, 10_000_000_000),
     ]
 
-    assert [compression.limit_size(size) for size, _ in table] == [most for _, most in table]
+    assert [unpacking.limit_size(size) for size, _ in table] == [most for _, most in table]
 
 
 def test_a_real_bomb_is_refused(bench: Bench) -> None:
@@ -822,15 +823,15 @@ def test_bombs_of_every_kind(bench: Bench, kind: str, monkeypatch: pytest.Monkey
     }[kind]()
     file = bench.file("a", data)
     work = importing("id", format=EXCEL if kind == "excel" else Format())
-    monkeypatch.setattr(compression, "UNDOUBTED", 5000)
-    monkeypatch.setattr(compression, "RATIO", 2)
+    monkeypatch.setattr(unpacking, "UNDOUBTED", 5000)
+    monkeypatch.setattr(unpacking, "RATIO", 2)
     with pytest.raises(RunError) as error:
         bench.take(work, file)
     assert error.value.code == "too-large"
 
-    monkeypatch.setattr(compression, "RATIO", 10_000)
+    monkeypatch.setattr(unpacking, "RATIO", 10_000)
     bench.take(work, file)
-    monkeypatch.setattr(compression, "LARGEST", 5001)
+    monkeypatch.setattr(unpacking, "LARGEST", 5001)
     with pytest.raises(RunError, match="10 GB"):
         bench.take(work, bench.file("b", data))
 

@@ -25,6 +25,7 @@ from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.text.unpacking import limit_size
 from connrunner.text.words import nearest
 
 PROGRESS_EVERY = 10_000  # rows
@@ -184,7 +185,7 @@ def _check_size(opened: Any, file: NormalizedFile) -> None:
     """RunError for a workbook that decompresses to more than it may: no more is read than the sizes in it say."""
     with zipfile.ZipFile(opened) as archive:
         parts = archive.infolist()
-    if sum(part.file_size for part in parts) > compression.limit_size(file.size):
+    if sum(part.file_size for part in parts) > limit_size(file.size):
         raise compression.too_large_error(file.name, file.size)
     read = sum(part.file_size for part in parts if part.filename.endswith(".xml") and _SHEETS not in part.filename)
     if read > IN_MEMORY:
