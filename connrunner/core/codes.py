@@ -158,7 +158,7 @@ bad-endpoint            `endpoint_url` is no endpoint, or one without TLS.  Writ
 bad-host-key            `host_key` is no host key.  Copy a line of `ssh-keyscan HOST` without the name.
 bad-key                 The key is no private key, or needs its passphrase.  Name the file of the private key; set `passphrase`.
 bad-output              A program printed what its protocol does not have.  Look at `connrunner log`; ask its author.
-bad-paging              The way of asking for pages does not fit the answers.  Correct `pages`.
+bad-paging              The way of asking for pages does not fit the answers.  Correct `paging`.
 bad-profile             A profile of the AWS files gives no keys.  Correct the file or `profile`.
 bad-query               The query is not accepted by the database.  Try it there by hand.
 bad-redirect            The server leads to another address that must not be followed.  Write the final address.
@@ -178,7 +178,7 @@ clock                   The clocks of this machine and of the server differ too 
 conflict                Another transaction was in the way.  The next run tries again.
 connection-lost         The server broke the connection.  The next run tries again; look into the server's log.
 cut-off                 Less came, or arrived, than was announced.  The next run tries again.
-endless-pages           The pages lead in a circle.  Correct `pages`, or ask the partner.
+endless-pages           The pages lead in a circle.  Correct `paging`, or ask the partner.
 expired-credentials     The keys have expired.  Get new ones.
 forbidden               The partner does not allow it for this account.  Ask for the right.
 foreign-host            The address leads to another host, which gets no credentials.  Write that host as the address, if it is right.
@@ -203,6 +203,7 @@ no-known-hosts          The file of known hosts cannot be read.  Correct `known_
 no-manifest             There is no such manifest.  Correct the path.
 no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
+no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
 no-sftp                 The server lets the account in and gives no SFTP.  Ask its owner to switch it on.
@@ -226,7 +227,7 @@ server-error            The server failed.  The next run tries again; ask its ow
 source-error            The program of a source says that it failed.  Its words are in the message.
 stalled                 Nothing was heard from it for too long.  Look at the partner; raise its timeout if it is only slow.
 throttled               The partner takes no more requests for now.  Ask less often, or at another hour.
-too-large               It is larger than what can be taken.  Split it.
+too-large               It is larger than what can be taken, or than `max_bytes` allows.  Split it, or ask for less at once; raise `max_bytes` if so much is right.
 too-many-pages          There are more pages than `pages` allows.  Raise the limit if that is right.
 too-many-refused        So many rows were refused that the run was given up.  The last refusal says why.
 unauthorized            The partner does not accept the credentials.  Renew them.

@@ -64,7 +64,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         arguments += ["--catalog", private("catalog.json", {"streams": [chosen]})]
         if state is not None and is_incremental:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        rows = stack.enter_context(RowSpool(context, settings, f"{program.name}: {stream}"))
         source = AirbyteSource(program.name, context, stream=stream, rows=rows)
         _run(program, ["read", *arguments], context, settings, source)
         source.finish()

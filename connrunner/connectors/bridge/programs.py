@@ -17,6 +17,8 @@ from connrunner.processes import spawn
 from connrunner.text import durations
 from connrunner.text.nesting import parse_json
 
+LARGEST_MESSAGE = 2_000_000  # values of one message that is no row: the largest catalogs have a million
+
 
 def find_program(settings: Settings, context: RunContext, *, default: str = "") -> Program:
     """Return the program that *settings* name; RunError when it is not installed.
@@ -91,7 +93,7 @@ def message(line: bytes) -> dict[str, Any] | None:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        found = parse_json(line)
+        found = parse_json(line, most_values=LARGEST_MESSAGE)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from connrunner.connectors import RunContext
+from connrunner.connectors import RunContext, Settings
+from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
-from connrunner.text.nesting import parse_json
+from connrunner.text.nesting import MAX_VALUES, parse_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +35,7 @@ class RecordForm:
         """Return the row that begins at *start*, as it stands there; None when the line is not exactly of this form."""
         try:
             text = line[start:].decode()
-            value, end = parse_json(text, _parsed)
+            value, end = parse_json(text, _parsed, most_values=MAX_VALUES)
         except ValueError:
             return None
         if not isinstance(value, dict) or not self.tail.fullmatch(text, end):
@@ -49,8 +50,9 @@ _parsed = json.JSONDecoder().raw_decode
 class RowSpool:
     """The rows of one stream, in files in the order in which they came."""
 
-    def __init__(self, context: RunContext, name: str) -> None:
+    def __init__(self, context: RunContext, settings: Settings, name: str) -> None:
         self.rows = 0
+        self._quota = FetchQuota(settings, context.spool)
         self._context = context
         self._name = name
         self._files: list[tuple[Path, Format]] = []
@@ -70,7 +72,8 @@ class RowSpool:
         return len(self._files)
 
     def write(self, row: bytes) -> None:
-        """Add one row, a JSON object without a line end in it."""
+        """Add one row, a JSON object without a line end in it; RunError when these are too many."""
+        self._quota.take(len(row) + 1, self._name)
         try:
             file = self._open or self._new()
             file.write(row)

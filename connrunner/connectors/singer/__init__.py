@@ -80,7 +80,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
             arguments += ["--catalog", private("catalog.json", catalog)]
         if state is not None:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        rows = stack.enter_context(RowSpool(context, settings, f"{program.name}: {stream}"))
         tap = Tap(program.name, stream, rows, context)
         ended = programs.run_for_context(
             program, arguments, context, settings, Dialogue(take=tap.take, meanwhile=rows.tell)

@@ -61,7 +61,9 @@ def read(
             for row in result:
                 values = zip(names, row, strict=True)
                 record = {name: _text(_bits(value) if name in bits else value, name, wanted) for name, value in values}
-                file.write(_encode(record) + "\n")
+                line = _encode(record) + "\n"
+                wanted.count_bytes(len(line))  # of characters: near enough, and cheap
+                file.write(line)
                 if place is not None:
                     highest = _higher(highest, row[place], wanted)
                 rows += 1
