@@ -157,6 +157,7 @@ bad-duration            A duration is none.  Write 90s, 15m, 6h or 2d.
 bad-endpoint            `endpoint_url` is no endpoint, or one without TLS.  Write https://host.
 bad-host-key            `host_key` is no host key.  Copy a line of `ssh-keyscan HOST` without the name.
 bad-key                 The key is no private key, or needs its passphrase.  Name the file of the private key; set `passphrase`.
+bad-lock                A lock of `connectors lock` cannot be read, or is not about this package.  Write it anew: `connrunner connectors lock`.
 bad-output              A program printed what its protocol does not have.  Look at `connrunner log`; ask its author.
 bad-paging              The way of asking for pages does not fit the answers.  Correct `pages`.
 bad-profile             A profile of the AWS files gives no keys.  Correct the file or `profile`.
@@ -171,6 +172,7 @@ bad-watermark           The values of the watermark cannot be compared.  Use a c
 broken-connector        The package of a connector cannot be loaded.  Fix its installation.
 broken-off              The connection broke off in the middle of an answer.  The next run tries again; if it stays, ask the partner.
 cannot-install          The program of a connector cannot be installed.  The message has the installer's last words.
+cannot-lock             What the program of a connector needs cannot be found out.  The message has the installer's last words.
 changed-host-key        The server has another host key than the known one: it was set up anew, or somebody is in between.  Ask the owner by another way, then correct the known key.
 changing                The file changes each time it is read.  Let the sender write under another name and rename.
 check-failed            A rule of the database refuses the row.  Correct it at its source.
@@ -210,6 +212,7 @@ no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.
 no-unique-key           The columns of `unique` are not unique in the table.  Make a unique index over them, or name others.
 not-installed           The program of the connector is not installed.  `connrunner connectors install`.
+not-locked              Other programs of the workspace are locked, and this one is not.  `connrunner connectors lock`, and commit what it writes.
 not-pinned              The package names no exact version.  Write name==version.
 not-sent                A row was not sent, because one before it failed.  The next run offers it again.
 not-ssh                 What answers there does not speak SSH.  Correct host and port.
