@@ -123,10 +123,11 @@ ambiguous               A row finds more than one profile.  Match by an identifi
 bad-header              The header of the file cannot be read.  Look at its first line: delimiter, quotes, encoding.
 bad-json                A record is not one JSON object.  Write one object a line, or name the list with `rows`.
 bad-quoting             The quotes of a row do not pair up.  Write a quote inside a quoted value twice.
-binary-column           A column holds bytes, which are no text.  Leave it out of the query, or encode it there.
+binary-column           A column holds bytes, which are no text.  Leave it out, or encode it where the data comes from.
 damaged-file            The file is cut off or damaged.  Ask for it again; it is read again when it changes.
 duplicate-column        Two columns have the same name.  Rename one where the data comes from.
-formula-error           A cell of a workbook holds an error such as #N/A.  Fix the formula there.
+formula-error           A cell of a workbook holds an error such as #N/A, or a formula without a value.  Fix the formula there; open the workbook in Excel and save it.
+inexact-column          A column holds numbers of more digits than are kept.  Write fewer digits, or texts.
 line-too-long           A program printed a line longer than any record can be.  Let it print one record a line.
 malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
