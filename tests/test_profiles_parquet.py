@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,8 +25,15 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 TYPES = {
-    **{"id": "text", "email": "email", "note": "text", "n": "integer", "d": "decimal", "t": "datetime", "day": "date"},
-    **{"m": "text", "nm": "integer"},  # these are `many`
+    "id": "text",
+    "email": "email",
+    "note": "text",
+    "n": "integer",
+    "d": "decimal",
+    "t": "datetime",
+    "day": "date",
+    "m": "text",  # as `nm` is: `many`
+    "nm": "integer",
 }
 AT = datetime.fromisoformat("2026-11-22T00:00:00+00:00")
 FORM = Format(type="parquet")
@@ -40,7 +47,7 @@ def seconds(value: int, unit: str) -> Any:
     return pa.array([value], pa.duration(unit))
 
 
-VALUES = [
+VALUES: list[tuple[Callable[[], Any], str, Any]] = [
     # a column of one value,                                     the property, what it becomes
     (lambda: pa.array(["Zoë".encode()], pa.binary()), "note", "Zoë"),
     (lambda: pa.array(["Zoë!".encode()], pa.binary(5)), "note", "Zoë!"),
@@ -237,16 +244,15 @@ def test_decimals_of_more_digits_than_are_kept_are_refused(bench: Bench) -> None
 
 def test_files_of_every_version_and_encoding_say_the_same(bench: Bench) -> None:
     rows = {"id": ["e1"] * 3, "note": pa.array([b"x", b"x", b"x"]), "m": [["p", "q"]] * 3}
-    for number, how in enumerate(
-        [
-            {"version": "1.0", "data_page_version": "1.0"},
-            {"version": "2.6", "data_page_version": "2.0"},
-            {"use_dictionary": False, "compression": "none"},
-            {"compression": "zstd"},
-            {"store_schema": False},
-            {"row_group_size": 1},
-        ]
-    ):
+    ways: list[dict[str, Any]] = [
+        {"version": "1.0", "data_page_version": "1.0"},
+        {"version": "2.6", "data_page_version": "2.0"},
+        {"use_dictionary": False, "compression": "none"},
+        {"compression": "zstd"},
+        {"store_schema": False},
+        {"row_group_size": 1},
+    ]
+    for number, how in enumerate(ways):
         bench.take(bench.write(rows, f"how-{number}.parquet", **how), "id", "note", "m")
         found = bench.store.find("id", "e1")[0]["properties"]
         assert (found["note"], found["m"]) == ("x", ["p", "q"]), how
@@ -304,7 +310,7 @@ def test_any_damage_is_blamed_on_the_file(bench: Bench, seed: int) -> None:
     dice = random.Random(seed)
     files = sound_files(bench)
     codes: list[str] = []
-    for _ in range(20):
+    for _ in range(10):
         kind = dice.randrange(len(files))
         data = bytearray(files[kind])
         for _ in range(dice.randrange(1, 5)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WRITTEN = re.compile(r"([0-9]{1,6})([smhd])")
@@ -57,3 +58,14 @@ def exactly(seconds: int) -> str:
 def in_minutes(seconds: float) -> str:
     """Return durations that a reader compares in one unit: 2 min, 1,440 min; below two minutes as `in_words`."""
     return f"{round(seconds / 60):,} min" if seconds >= 120 else in_words(seconds)
+
+
+def as_clock(duration: timedelta) -> str:
+    """Return a duration of data in the one spelling that it has, whatever its source: [-]HH:MM:SS[.ffffff].
+
+    Hours have no end: a day and a half is 36:00:00.
+    """
+    seconds, fraction = divmod(abs(duration), timedelta(seconds=1))
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    part = f".{fraction.microseconds:06}" if fraction else ""
+    return f"{'-' if duration < timedelta() else ''}{clock}{part}"
