@@ -411,7 +411,11 @@ PLAIN = [
     (datetime(2026, 11, 22, 9, 15, tzinfo=UTC), "2026-11-22T09:15:00Z"),
     (AT.replace(tzinfo=None), "2026-11-22T09:15:00"),
     (date(2026, 11, 22), "2026-11-22"),
-    (timedelta(hours=1), "1:00:00"),
+    (timedelta(hours=1), "01:00:00"),
+    (timedelta(days=1, hours=12), "36:00:00"),
+    (timedelta(minutes=-90), "-01:30:00"),
+    (12345.0, "12345"),
+    (-0.0, "0"),
     (["a", None, 1], ["a", None, "1"]),
     ({"a": Decimal(1)}, '{"a": "1"}'),
 ]

@@ -10,7 +10,7 @@ a person can see which they were.
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
               bad-quoting, bad-json,
-              formula-error
+              formula-error, binary-column
     validate  missing-key, wrong-type, too-long,    invalid
               nul
     match     ambiguous, identifier-taken           ambiguous

@@ -22,6 +22,7 @@ from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text import durations
 
 AT_A_TIME = 1000  # rows that the driver holds
 OFTEN = 10_000  # rows between two words about how far it is
@@ -111,9 +112,12 @@ def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
         case int():
             return str(value)
         case float():
-            return format(Decimal(repr(value)), "f")
+            # The one spelling that a whole number has, whatever its source.
+            return format(Decimal(repr(value)) + 0, "f").removesuffix(".0")
         case Decimal():
             return format(value, "f")
+        case timedelta():  # what drivers make of MySQL's TIME
+            return durations.as_clock(value)
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case date() | wall():
