@@ -306,6 +306,7 @@ def test_a_duration_has_one_spelling(duration: timedelta, text: str) -> None:
 
 # --- imports -----------------------------------------------------------------------------------------------------
 
+EXCEL = Format(type="excel")
 KINDS = {"id": "text", "note": "text", "n": "integer", "d": "decimal", "t": "datetime", "day": "date"}
 MODEL = ProfileModel(
     properties={
@@ -321,14 +322,14 @@ class Bench:
     def __init__(self, folder: Path, store: Any) -> None:
         self.folder, self.store, self.run = folder, store, 0
 
-    def take(self, data: bytes, *names: str, empty: str = "keep") -> ImportResult:
+    def take(self, data: bytes, *names: str, empty: str = "keep", form: Format = EXCEL) -> ImportResult:
         self.run += 1
         path = self.folder / "a.xlsx"
         path.write_bytes(data)
         fields = tuple(Field(property=name, column=name, empty=empty) for name in names)  # type: ignore[arg-type]
         found: ImportResult = self.store.import_files(
             ImportJob(
-                work=Import(source={}, format=Format(type="excel"), match=(("id",),), fields=fields),
+                work=Import(source={}, format=form, match=(("id",),), fields=fields),
                 files=(LocalFile(path=str(path), name="a.xlsx", size=len(data), modified=str(self.run)),),
                 stamp=RunStamp(
                     connection="people", run=self.run, at=datetime.fromisoformat("2026-11-22T00:00:00+00:00")
@@ -390,6 +391,21 @@ def test_a_cell_with_an_error_and_one_that_was_never_worked_out(bench: Bench) ->
     assert [bench.properties(key).get("note") for key in ("f1", "f2", "f3")] == ["kept", "kept", None]
 
 
+def test_rows_before_the_header_are_passed_over(bench: Bench) -> None:
+    """Rows of the sheet, whether they hold anything or not."""
+    title = '<row r="1"><c t="str"><v>People of 2026</v></c></row><row r="3"><c t="str"><v>as of May</v></c></row>'
+    header = f'<row r="5">{inline("id", "n")}</row>'
+    data = raw(f'{title}{header}<row r="6">{inline("s1", "x")}</row><row>{inline("s2")}<c><v>2</v></c></row>')
+    for skip in (3, 4):
+        bench.take(data, "id", "n", form=Format(type="excel", skip=skip))
+        assert bench.codes() == [(skip + 2, "wrong-type")]
+        assert bench.properties("s2")["n"] == 2
+    with pytest.raises(RunError, match="has no column 'id'"):
+        bench.take(data, "id", "n", form=Format(type="excel", skip=2))
+    with pytest.raises(RunError, match="not even a header"):
+        bench.take(data, "id", "n", form=Format(type="excel", skip=9))
+
+
 def test_a_record_that_is_too_long(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jsonlines, "LONGEST_LINE", 1000)
     with pytest.raises(RunError, match=r"a\.xlsx: record 1 is longer than 1,000 bytes") as caught:
@@ -414,8 +430,8 @@ def test_a_damaged_workbook_is_told_as_one(seed: int, tmp_path: Path) -> None:
         path.write_bytes(data)
         file = NormalizedFile(path=path, name="a.xlsx", size=len(data))
         try:
-            names = excel.read_sheet_columns(file, "")
-            excel.copy_records(file, "", names, {}, names[:1], names, tmp_path, lambda *_: None)
+            names = excel.read_sheet_columns(file, EXCEL)
+            excel.copy_records(file, EXCEL, names, {}, names[:1], names, tmp_path, lambda *_: None)
         except RunError as error:
             found = error
         else:

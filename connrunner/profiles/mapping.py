@@ -163,7 +163,8 @@ def _reading_facts(form: Format) -> list[Any]:
         form.rows,
         form.sheet,
     ]
-    return [*facts, READERS[form.type]] if form.type in READERS else facts
+    facts += [READERS[form.type]] if form.type in READERS else []
+    return [*facts, {"skip": form.skip}] if form.skip else facts  # a new key must not change what old ones mean
 
 
 def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:

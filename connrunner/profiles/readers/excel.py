@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
-from connrunner.core.model import PropertyType
+from connrunner.core.model import Format, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles.readers import compression, jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile
@@ -42,15 +42,15 @@ _DAMAGE = (*_SAYING, lzma.LZMAError, struct.error, EOFError, RuntimeError, Value
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
 
 
-def read_sheet_columns(file: NormalizedFile, sheet: str) -> tuple[str, ...]:
-    """Return the names of the columns of the *sheet*, the first one when empty."""
+def read_sheet_columns(file: NormalizedFile, form: Format) -> tuple[str, ...]:
+    """Return the names of the columns of the sheet that *form* names, the first one without a name."""
     with _open_workbook(file) as book:
-        return _header(_records(book, sheet, file.name), file.name)
+        return _header(_records(book, form, file.name), file.name)
 
 
 def copy_records(
     file: NormalizedFile,
-    sheet: str,
+    form: Format,
     names: Sequence[str],
     kinds: Mapping[str, PropertyType],
     wanted: Sequence[str],
@@ -59,7 +59,7 @@ def copy_records(
     on_progress: Callable[[int, int], None],
 ) -> RecordSource:
     """
-    Copy the *copied* columns of the *sheet* to *folder*, and return where the records are.
+    Copy the *copied* columns of the sheet that *form* names to *folder*, and return where the records are.
 
     *kinds* says what a column is for: a date and an instant look the same in a workbook. An error in one of the
     *wanted* columns is an error of the row.
@@ -70,7 +70,7 @@ def copy_records(
     path = choose_path(folder)
     count = 0
     with _open_workbook(file) as book, open_private(path) as copy:
-        records = _records(book, sheet, file.name)
+        records = _records(book, form, file.name)
         _header(records, file.name)
         for record in records:
             line = json.dumps(_list_cells(record, numbers, meant, looked_at, len(names))).encode() + b"\n"
@@ -93,7 +93,8 @@ def copy_records(
         error="texts[1]",
         record=compose_record(place),
         about=count,
-        first_line=2,
+        first_line=form.skip + 2,
+        is_whole=count.__eq__,
     )
 
 
@@ -152,9 +153,9 @@ def _header(records: Iterator[Sequence[Cell]], name: str) -> tuple[str, ...]:
     )
 
 
-def _records(book: Workbook, sheet: str, name: str) -> Iterator[Sequence[Cell]]:
-    """Yield the rows of the *sheet* that are not empty."""
-    for record in book.rows(_sheet(book, sheet, name)):
+def _records(book: Workbook, form: Format, name: str) -> Iterator[Sequence[Cell]]:
+    """Yield the rows of the sheet that are not empty, behind those that *form* passes over."""
+    for record in book.rows(_sheet(book, form.sheet, name), skip=form.skip):
         if any(map(_is_filled, record)):
             yield record
 

@@ -62,12 +62,17 @@ class ParquetColumns:
         return tuple(column.name for column in self.columns)
 
 
-def read_columns(file: NormalizedFile) -> ParquetColumns:
+def make_relation(file: NormalizedFile) -> str:
+    """Return the relation of the file's rows."""
+    return f"read_parquet({quote_text(str(file.path))})"
+
+
+def read_parquet_columns(file: NormalizedFile) -> ParquetColumns:
     """Return the columns of *file*; RunError when they cannot be read."""
     try:
         # Not in the store's session: an internal error of DuckDB makes a whole session unusable.
         with _open_alone() as database:
-            relation = database.sql(f"FROM {_relation(file)}")
+            relation = database.sql(f"FROM {make_relation(file)}")
             kinds = relation.types
             tops = _top_columns(
                 database.execute(
@@ -79,7 +84,7 @@ def read_columns(file: NormalizedFile) -> ParquetColumns:
                     "SELECT key, value FROM parquet_kv_metadata($1) WHERE key = $2", [str(file.path), KEY]
                 ).fetchall()
             )
-            (rows,) = database.execute(f"SELECT count(*) FROM {_relation(file)}").fetchall()[0]
+            (rows,) = database.execute(f"SELECT count(*) FROM {make_relation(file)}").fetchall()[0]
     except Exception as error:  # a damaged file makes it raise whatever there is
         raise damaged_error(file) from error
     if len(tops) != len(kinds):
@@ -178,6 +183,7 @@ def find_records(
             }
         ),
         about=found.rows,
+        is_whole=found.rows.__eq__,
     )
 
 
@@ -185,13 +191,9 @@ def _open_alone() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "autoinstall_known_extensions": False})
 
 
-def _relation(file: NormalizedFile) -> str:
-    return f"read_parquet({quote_text(str(file.path))})"
-
-
 def _place(file: NormalizedFile, found: ParquetColumns) -> str:
     """Return the relation of the rows of *file*, its columns called c0, c1..."""
-    return f"{_relation(file)} AS file({', '.join(f'c{number}' for number in range(len(found.columns)))})"
+    return f"{make_relation(file)} AS file({', '.join(f'c{number}' for number in range(len(found.columns)))})"
 
 
 def _top_columns(rows: Sequence[tuple[str, int | None, int | None]]) -> list[tuple[str, int]]:

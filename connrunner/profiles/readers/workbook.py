@@ -30,6 +30,7 @@ _MILLISECONDS = 86_400_000  # of a day
 _ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[Ee][+-]?[0-9]+)?")
 _INTEGER = re.compile(r"-?[0-9]+")
+_ROW = re.compile("[0-9]{1,7}")
 _PLACE = re.compile(r"([A-Za-z]{1,3})[0-9]+")
 # The formats that have a number and no code in the file (18.8.30 of the standard): dates and times, and one duration.
 _DATES = {*range(14, 23), *range(27, 37), 45, 47, *range(50, 59)}
@@ -86,9 +87,9 @@ class Workbook:
         self._styles = [style for part in self._targets(main, "/styles") for style in self._read_styles(part)]
         self._texts = [text for part in self._targets(main, "/sharedStrings") for text in self._read_texts(part)]
 
-    def rows(self, sheet: str) -> Iterator[list[Cell]]:
-        """Yield the cells of each row of *sheet* that has any, the first column first."""
-        reader = _SheetReader(self._texts, self._styles, is_1904=self._is_1904)
+    def rows(self, sheet: str, *, skip: int = 0) -> Iterator[list[Cell]]:
+        """Yield the cells of each row of *sheet* that has any, the first column first; not of the first *skip* rows."""
+        reader = _SheetReader(self._texts, self._styles, is_1904=self._is_1904, skip=skip)
         with self._archive.open(self._name(self.sheets[sheet])) as part:
             for _ in _feed(part, reader):
                 yield from reader.take_rows()
@@ -330,8 +331,8 @@ class _Open:
 class _SheetReader(_Reader):
     """Makes rows of the elements of a sheet."""
 
-    def __init__(self, texts: list[str], styles: list[_Style], *, is_1904: bool) -> None:
-        self._texts, self._styles, self._is_1904 = texts, styles, is_1904
+    def __init__(self, texts: list[str], styles: list[_Style], *, is_1904: bool, skip: int) -> None:
+        self._texts, self._styles, self._is_1904, self._skip = texts, styles, is_1904, skip
         self._rows: list[list[Cell]] = []
         self._row: list[Cell] | None = None
         self._number = 0  # of the row
@@ -357,7 +358,8 @@ class _SheetReader(_Reader):
             if name == "c":
                 self._cell = self._begin_cell(attributes)
         elif name == "row":
-            self._number += 1
+            said = attributes.get("r", "")
+            self._number = int(said) if _ROW.fullmatch(said) else self._number + 1
             self._row = []
 
     def data(self, text: str) -> None:
@@ -381,7 +383,7 @@ class _SheetReader(_Reader):
                 self._end_cell(self._cell)
                 self._cell = None
         elif name == "row" and self._row is not None:
-            if self._row:
+            if self._row and self._number > self._skip:
                 self._rows.append(self._row)
             self._row = None
 
