@@ -11,7 +11,7 @@ import click
 from connrunner.answers.installed_programs import list_packages, list_programs, require_package
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.text import Cell, ColouredCell, clean, table
-from connrunner.connectors.bridge import environments, lock_file
+from connrunner.connectors.bridge import environments
 from connrunner.connectors.bridge.environments import Package
 from connrunner.core.report import Level
 from connrunner.errors import RunError
@@ -34,19 +34,13 @@ def install_command(context: CommandContext, names: tuple[str, ...], verbose: bo
     there; 1 something could not be installed.
     """
     view = context.view
-    is_locked = lock_file.has_locks(view.folder)
     report = _InstallReport(verbose)
 
     def install(name: str, wanted: Package) -> None:
         if environments.is_installed(wanted, view.state.programs):
             click.echo(f"{wanted.pin}: is installed")
             return
-        if is_locked and not wanted.lock:
-            raise RunError(
-                f"{wanted.pin} is not locked, and other programs of this workspace are",
-                hint=f"type `connrunner connectors lock {name}`, and commit what it writes",
-                code="not-locked",
-            )
+        environments.require_lock(wanted, view.folder, connection=name)
         environments.install(wanted, view.state.programs, report)
 
     _for_each_package(context, names, install)
@@ -68,10 +62,9 @@ def lock_command(context: CommandContext, names: tuple[str, ...], upgrade: bool,
     report = _InstallReport(verbose)
 
     def lock(_name: str, wanted: Package) -> None:
-        found = environments.resolve_lock(replace(wanted, lock=()) if upgrade else wanted, view.state.programs, report)
-        path = lock_file.lock_path(view.folder, wanted.request)
-        lock_file.write_lock(path, found, f"What {wanted.pin} needs, written by `connrunner connectors lock`.")
-        click.echo(f"{wanted.pin}: {plural(len(found), 'package')} locked in {path.relative_to(view.folder)}")
+        wanted = replace(wanted, lock=()) if upgrade else wanted
+        path, count = environments.write_lock_of(wanted, view.folder, view.state.programs, report)
+        click.echo(f"{wanted.pin}: {plural(count, 'package')} locked in {path.relative_to(view.folder)}")
 
     _for_each_package(context, names, lock)
 

@@ -165,6 +165,27 @@ def install(wanted: Package, folder: Path, report: Report) -> Path:
     return place
 
 
+def require_lock(wanted: Package, workspace: Path, *, connection: str) -> None:
+    """RunError unless *wanted* is locked, or nothing of *workspace* is."""
+    if not wanted.lock and lock_file.has_locks(workspace):
+        raise RunError(
+            f"{wanted.pin} is not locked, and other programs of this workspace are",
+            hint=f"type `connrunner connectors lock {connection}`, and commit what it writes",
+            code="not-locked",
+        )
+
+
+def write_lock_of(wanted: Package, workspace: Path, folder: Path, report: Report) -> tuple[Path, int]:
+    """Put the lock of *wanted* into *workspace*; return where it is, and of how many packages it is.
+
+    *folder* and errors are as in `resolve_lock`.
+    """
+    found = resolve_lock(wanted, folder, report)
+    path = lock_file.lock_path(workspace, wanted.request)
+    lock_file.write_lock(path, found, f"What {wanted.pin} needs, written by `connrunner connectors lock`.")
+    return path, len(found)
+
+
 def resolve_lock(wanted: Package, folder: Path, report: Report) -> tuple[Release, ...]:
     """Find out what the environment of *wanted* would hold on this machine, each with the hash of its file.
 
