@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WRITTEN = re.compile(r"([0-9]{1,6})([smhd])")
@@ -60,12 +59,11 @@ def in_minutes(seconds: float) -> str:
     return f"{round(seconds / 60):,} min" if seconds >= 120 else in_words(seconds)
 
 
-def as_clock(duration: timedelta) -> str:
+def as_clock(microseconds: int) -> str:
     """Return a duration of data in the one spelling that it has, whatever its source: [-]HH:MM:SS[.ffffff].
 
     Hours have no end: a day and a half is 36:00:00.
     """
-    seconds, fraction = divmod(abs(duration), timedelta(seconds=1))
+    seconds, fraction = divmod(abs(microseconds), 1_000_000)
     clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    part = f".{fraction.microseconds:06}" if fraction else ""
-    return f"{'-' if duration < timedelta() else ''}{clock}{part}"
+    return f"{'-' if microseconds < 0 else ''}{clock}{f'.{fraction:06}' if fraction else ''}"

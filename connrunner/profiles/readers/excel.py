@@ -116,7 +116,7 @@ def format_cell(value: Cell, meant: PropertyType | None = None) -> str:
         case date() | time():
             return value.isoformat()
         case timedelta():
-            return durations.as_clock(value)
+            return durations.as_clock(value // timedelta(microseconds=1))
         case _:
             return str(value)
 
