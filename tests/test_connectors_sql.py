@@ -456,6 +456,8 @@ PLAIN = [
     (timedelta(hours=1000, microseconds=250), "1000:00:00.000250"),
     (-timedelta(minutes=1.5), "-00:01:30"),
     (timedelta(), "00:00:00"),
+    (12345.0, "12345"),
+    (-0.0, "0"),
     (["a", None, 1], ["a", None, "1"]),
     ({"a": Decimal(1)}, '{"a": "1"}'),
 ]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import gzip
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
@@ -655,23 +653,6 @@ def test_workbooks_that_cannot_be_read(bench: Bench) -> None:
     assert "type: excel" in said(good, importing("id"))[1]
 
 
-def test_workbooks_need_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = workbook([("id",), (1,)])
-    real = builtins.__import__
-
-    def without_openpyxl(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("openpyxl"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_openpyxl)
-    with pytest.raises(RunError) as error:
-        bench.take(importing("id", format=EXCEL), bench.file("a.xlsx", data))
-
-    assert error.value.code == "missing-extra"
-    assert "pip install 'connrunner[excel]'" in str(error.value)
-
-
 def test_numbers_have_the_digits_that_excel_shows() -> None:
     table = [(0.1 + 0.2, "0.3"), (1e22, "1" + "0" * 22), (-2.5, "-2.5"), (1e-7, "0.0000001"), (42.0, "42"), (7, "7")]
 
@@ -837,7 +818,7 @@ def test_bombs_of_every_kind(bench: Bench, kind: str, monkeypatch: pytest.Monkey
 
 
 def test_the_texts_of_a_workbook_fit_in_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(excel, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(excel, "IN_MEMORY", 1000)
     texts = workbook([("id",), *((f"text {number}",) for number in range(1000))])
 
     with pytest.raises(RunError, match="texts and styles") as error:
@@ -991,13 +972,6 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
     assert bench.ask(lambda store: store.describe_connection("others")) == others
     again = bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"))
     assert numbers(again) == {"read": 2, "checked": 2, "unchanged": 1, "invalid": 1}
-
-
-def test_warnings_of_openpyxl_stay_inside(bench: Bench) -> None:
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        bench.take(importing("id", format=EXCEL), bench.file("a.xlsx", workbook([("id",), (1,)])))
-    assert told == []
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,11 @@ Import:
 
 `package` is a source on PyPI, pinned to one version; `with` lists further packages to install beside it, pinned too,
 and `python` names the interpreter (that of connrunner without it). `connrunner connectors install` puts each into an
-environment of its own in the state folder; a run never installs anything. `program` is for a package that brings
-several. With `command: [..]` instead of `package`, a program is run that is there already.
+environment of its own in the state folder; a run never installs anything. Only wheels are installed; `build` lists
+packages that have none and may be built from their source, which runs their code. `connrunner connectors lock` writes
+all that the package needs, with hashes, into `locks` of the workspace; then that is installed and nothing else.
+`program` is for a package that brings several. With `command: [..]` instead of `package`, a program is run that is
+there already.
 
 An API without a source of its own needs no program, only its description, a declarative manifest in YAML as Airbyte's
 connector builder writes it:

@@ -27,7 +27,7 @@ def find_program(settings: Settings, context: RunContext, *, default: str = "") 
     out, and without a default the program that the package brought.
     """
     environment = {"TMPDIR": str(_folder(context, "temporary"))}  # what it forgets there goes with the spool
-    wanted = environments.package(settings)
+    wanted = environments.package(settings, context.workspace)
     if wanted is None:
         command = tuple(settings["command"])
         return Program(name=Path(command[0]).name, arguments=command, environment=environment)
