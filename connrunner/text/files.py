@@ -42,7 +42,7 @@ def replacing(path: Path, *, durable: bool = True, suffix: str = "") -> Iterator
     try:
         yield new
         if durable:
-            _sync(new, os.O_RDONLY)
+            sync_file(new)
         put_in_place(new, path, durable=durable)
     except BaseException:
         _remove(new)
@@ -60,6 +60,11 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of *data*: a short write is how a full disk begins."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def sync_file(path: Path) -> None:
+    """Make what the file *path* holds durable."""
+    _sync(path, os.O_RDONLY)
 
 
 def sync_folder(folder: Path) -> None:

@@ -33,7 +33,7 @@ PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
 # DuckDB's compression of texts makes the file a third, and changing one value in 25 ten times slower.
-_SETTINGS = """
+SETTINGS = """
     SET autoinstall_known_extensions = false;
     SET autoload_known_extensions = false;
     SET disabled_compression_methods = 'dict_fsst';
@@ -113,7 +113,7 @@ class DuckDBStore:
             return selection.write_profiles(self._session, path, form, columns, where)
 
     def _translation(self) -> AbstractContextManager[None]:
-        return _translate_errors(self._session.path)
+        return translate_errors(self._session.path)
 
 
 @contextmanager
@@ -136,9 +136,9 @@ def open_store(
     folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_make_folder(temp)))
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
-        connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with _translate_errors(path):
-            _attach(connection, path, read_only=read_only, wait=wait)
+        connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
+        with translate_errors(path):
+            attach_store(connection, path, read_only=read_only, wait=wait)
             session = StoreSession(
                 connection=connection,
                 path=path,
@@ -148,7 +148,7 @@ def open_store(
                 report=report,
             )
         yield DuckDBStore(session)
-        with _translate_errors(path):
+        with translate_errors(path):
             connection.execute("DETACH store")
     finally:
         connection.close()
@@ -160,7 +160,7 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
     if read_only and not path.exists():
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
@@ -180,16 +180,21 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             if not _is_in_use(error):
                 raise _unusable_error(path, error) from error
             if time.monotonic() >= until:
-                raise RunError(
-                    f"the profile store {path} is in use by another process",
-                    hint="wait until its run has ended",
-                    code="store-busy",
-                    waiting_helps=True,
-                ) from None
+                raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
     if is_new:
         # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
         path.chmod(0o600)
+
+
+def make_busy_error(path: Path) -> RunError:
+    """Return the error for a store that another process has open."""
+    return RunError(
+        f"the profile store {path} is in use by another process",
+        hint="wait until its run has ended",
+        code="store-busy",
+        waiting_helps=True,
+    )
 
 
 def _make_way(path: Path) -> bool:
@@ -208,15 +213,13 @@ def _is_in_use(error: duckdb.Error) -> bool:
 def _prepare_tables(
     connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel, *, read_only: bool
 ) -> tables.Layout:
+    if read_only:
+        return tables.read_store(connection, path, model)
     if tables.has_no_tables(connection):
-        if read_only:
-            raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
         connection.begin()
         tables.create_tables(connection)
         connection.commit()
     tables.check_format(connection, str(path))
-    if read_only:
-        return tables.read_layout(connection, model)
     connection.begin()
     try:
         layout = tables.adapt_tables(connection, model)
@@ -228,7 +231,7 @@ def _prepare_tables(
 
 
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield
