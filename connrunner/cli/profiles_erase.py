@@ -18,7 +18,7 @@ from connrunner.cli import text
 from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
-from connrunner.errors import ArgumentError
+from connrunner.errors import ArgumentError, RunError
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.state import erasures
 
@@ -76,8 +76,13 @@ def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
         erasures.note_erasure(state, record, inode=inode)
 
     state.prepare()
-    with busy_when_open(), erasures.hold_erasure(state, view.journal) as temp:
-        return erase_person(state.profiles, job, model, temp=temp, report=NullReport(), wait=WAIT, before=note)
+    try:
+        with busy_when_open(), erasures.hold_erasure(state, view.journal) as temp:
+            return erase_person(state.profiles, job, model, temp=temp, report=NullReport(), wait=WAIT, before=note)
+    except RunError as error:
+        if error.code == "no-store":
+            return Erasure()
+        raise
 
 
 def _show(report: ErasureReport) -> None:
