@@ -52,7 +52,7 @@ def make_key(store: Path) -> bytes:
     key = read_key(store)
     if key is None:
         key = secrets.token_bytes(_LENGTH)
-        replace_file(find_key(store), key)
+        replace_file(find_key(store), key, suffix="new")
     os.chmod(find_key(store), 0o600)  # noqa: PTH101 - not through a link: it has just been read or made
     return key
 

@@ -22,10 +22,10 @@ from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_t
 from connrunner.errors import BusyError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
-from connrunner.scheduler import idle
+from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import erasures, locks, requests, retention
+from connrunner.state import locks, requests, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
@@ -228,7 +228,7 @@ class Tick:
 
     def settle(self) -> None:
         """Send what mail is owed, keep the journal short, and note when the next tick has something to do."""
-        self._settle_erasure()
+        leftovers.remove_leftovers(self.state, self.journal)
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
@@ -263,11 +263,6 @@ class Tick:
                 zones.file(),
                 wake.timestamp(),
             )
-
-    def _settle_erasure(self) -> None:
-        """Bring an erasure to its end that was killed."""
-        with suppress(BusyError):  # one is at work: it does that itself
-            erasures.settle_erasure(self.state, self.journal)
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""

@@ -49,7 +49,7 @@ def note_erasure(folder: StateFolder, record: Mapping[str, Any], *, inode: int) 
 
 def settle_erasure(folder: StateFolder, journal: Journal) -> None:
     """Bring what a killed erasure left to its end; BusyError when one is at work."""
-    if _note(folder).exists() or _scratch(folder).exists():
+    if any(path.exists() for path in (_note(folder), _scratch(folder), *_unfinished(folder))):
         with locks.hold_lock(folder, LOCK, wait=0):
             _settle(folder, journal)
 
@@ -63,7 +63,8 @@ def _settle(folder: StateFolder, journal: Journal) -> None:
             if json.dumps(noted["record"]["id"]).encode() not in folder.journal.read_bytes():
                 journal.append(noted["record"])
     with recording(folder.root):
-        _note(folder).unlink(missing_ok=True)
+        for path in (_note(folder), *_unfinished(folder)):
+            path.unlink(missing_ok=True)
         if _scratch(folder).exists():
             shutil.rmtree(_scratch(folder))
 
@@ -78,6 +79,11 @@ def _read_note(folder: StateFolder) -> dict[str, Any] | None:
 
 def _note(folder: StateFolder) -> Path:
     return folder.root / "erasing.json"
+
+
+def _unfinished(folder: StateFolder) -> tuple[Path, ...]:
+    """Return what a killed erasure may have left of its files: written beside them, and never put in place."""
+    return folder.root / ".erasing.json.new", folder.root / ".erasure.key.new"
 
 
 def _scratch(folder: StateFolder) -> Path:
