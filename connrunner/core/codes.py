@@ -33,7 +33,7 @@ duplicate-key           A key stands twice in one mapping, or a row has a key th
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
 identifier-many         A property is an identifier and `many`; an identifier must find one profile.  Leave out `many` or `identifier`.
-import-only             A format that can be read and not written is asked for in an export.  Use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
+import-only             An export asks for a format, or has a key of one, that is for reading.  Take the key away; use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
 inexact-number          A number would lose digits or is none of ours (infinite, NaN).  Put it in quotes to make it a text.
 invalid                 Something is wrong that has no code of its own.  The message says what.
 key-not-text            A key of a mapping is no text.  Put it in quotes.

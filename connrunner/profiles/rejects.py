@@ -9,7 +9,8 @@ a person can see which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
-              bad-quoting, bad-json,
+              bad-quoting, bad-json, too-deep,
+              too-long (the record as a whole),
               formula-error
     validate  missing-key, wrong-type, too-long,    invalid
               nul
