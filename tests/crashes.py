@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,23 @@ class Scene:
 
 
 # --- what must hold ------------------------------------------------------------------------------------------------
+
+
+STATE_PAGE = Path(__file__).parent.parent / "docs" / "state.md"
+
+
+def list_strangers(state: Path) -> list[str]:
+    """Return every file of the state folder that docs/state.md does not name; `spool/` has to be empty."""
+    table = STATE_PAGE.read_text().partition("\n## ")[0]
+    paths = [path for cell in re.findall(r"^\| (`[^|]+?) \|", table, re.MULTILINE) for path in re.findall("`(.+?)`", cell)]
+    known = [re.sub("NAME|NUMBER", "*", path) for path in paths if path != "spool/"]
+    found = [path.relative_to(state).as_posix() for path in sorted(state.rglob("*")) if not path.is_dir()]
+    found += [path.relative_to(state).as_posix() for path in (state / "spool").glob("*")]
+    return [
+        path
+        for path in dict.fromkeys(found)
+        if not any(path.startswith(name) if name.endswith("/") else fnmatchcase(path, name) for name in known)
+    ]
 
 
 @dataclass

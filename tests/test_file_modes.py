@@ -73,12 +73,26 @@ def put(path: Path, before: str) -> Path:
     return other
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize(("typed", "name", "mode"), COMMANDS, ids=[typed for typed, _, _ in COMMANDS])
 def test_what_commands_write(
     lived: Place, tmp_path: Path, umask: int, typed: str, name: str, mode: int, before: str
 ) -> None:
     del umask
+    check_command(lived, tmp_path, typed, name, mode, before)
+
+
+@pytest.mark.parametrize("umask", [0o000], indirect=True, ids=oct)
+@pytest.mark.parametrize(("typed", "name", "mode"), [one for one in COMMANDS if "preview" not in one[0]])
+def test_what_commands_write_over_a_file_that_all_may_read(
+    lived: Place, tmp_path: Path, umask: int, typed: str, name: str, mode: int
+) -> None:
+    del umask
+    check_command(lived, tmp_path, typed, name, mode, "a file")
+
+
+def check_command(lived: Place, tmp_path: Path, typed: str, name: str, mode: int, before: str) -> None:
     other = put(tmp_path / name, before)
     lived.run(*typed.replace("OUT", str(tmp_path)).split())
     facts = (tmp_path / name).lstat()
@@ -90,13 +104,17 @@ FORMS = [("a.csv", {}), ("a.csv.gz", {}), ("a.jsonl", {"type": "jsonl"}), ("a.pa
 MODES = [({}, 0o600), ({"mode": "0640"}, 0o640), ({"mode": "0664"}, 0o664), ({"mode": "0400"}, 0o400)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("before", BEFORE)
 @pytest.mark.parametrize(("setting", "mode"), MODES, ids=[str(setting) for setting, _ in MODES])
-@pytest.mark.parametrize(("name", "form"), FORMS[:1])
-def test_what_exports_write(
-    lived: Place, umask: int, name: str, form: dict[str, str], setting: dict[str, str], mode: int, before: str
-) -> None:
-    check_export(lived, f"{umask:o}-{mode:o}-{before.replace(' ', '')}", name, form, setting, mode, before)
+def test_what_exports_write(lived: Place, umask: int, setting: dict[str, str], mode: int, before: str) -> None:
+    folder = f"{umask:o}-{mode:o}-{before.replace(' ', '')}"
+    check_export(lived, folder, "a.csv", {}, setting, mode, before)
+
+
+@pytest.mark.parametrize(("setting", "mode"), MODES, ids=[str(setting) for setting, _ in MODES])
+def test_what_exports_write_over_a_file_that_all_may_read(lived: Place, setting: dict[str, str], mode: int) -> None:
+    check_export(lived, f"over-{mode:o}", "a.csv", {}, setting, mode, "a file")
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS[1:])
