@@ -226,11 +226,16 @@ class Scene:
 STATE_PAGE = Path(__file__).parent.parent / "docs" / "state.md"
 
 
-def list_strangers(state: Path) -> list[str]:
-    """Return every file of the state folder that docs/state.md does not name; `spool/` has to be empty."""
-    table = STATE_PAGE.read_text().partition("\n## ")[0]
-    paths = [path for cell in re.findall(r"^\| (`[^|]+?) \|", table, re.MULTILINE) for path in re.findall("`(.+?)`", cell)]
-    known = [re.sub("NAME|NUMBER", "*", path) for path in paths if path != "spool/"]
+def list_paths(page: Path) -> list[str]:
+    """Return what stands between back quotes in the first cells of the tables of *page*, until state.md is done."""
+    text = page.read_text().partition("\n## What is refused")[0]
+    cells: list[str] = re.findall(r"^\| (?:the same: |)(`[^|]+?) \|", text, re.MULTILINE)
+    return [path for cell in cells for path in re.findall("`(.+?)`", cell)]
+
+
+def list_strangers(state: Path, page: Path = STATE_PAGE) -> list[str]:
+    """Return every file of the state folder that *page* does not name; `spool/` has to be empty."""
+    known = [re.sub("NAME|NUMBER", "*", path) for path in list_paths(page) if path != "spool/"]
     found = [path.relative_to(state).as_posix() for path in sorted(state.rglob("*")) if not path.is_dir()]
     found += [path.relative_to(state).as_posix() for path in (state / "spool").glob("*")]
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -174,7 +174,8 @@ def test_an_archive(lived: Place, tmp_path: Path, umask: int, before: str) -> No
 
 def test_a_file_that_somebody_prepared_is_not_written_into(tmp_path: Path, umask: int) -> None:
     del umask
-    for number, write in enumerate((_by_replacing, _by_saving, lambda path: replace_file(path, b"ours", suffix="part"))):
+    writers: tuple[Callable[[Path], None], ...] = (_by_replacing, _by_saving, _at_once)
+    for number, write in enumerate(writers):
         path = tmp_path / f"{number}.txt"
         planted = [path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.{os.getpid()}.tmp")]
         for one in planted:
@@ -193,6 +194,10 @@ def _by_replacing(path: Path) -> None:
         os.write(new.descriptor, b"ours")
 
 
+def _at_once(path: Path) -> None:
+    replace_file(path, b"ours", suffix="part")
+
+
 def _by_saving(path: Path) -> None:
     with saving(path) as file:
         file.write(b"ours")
@@ -200,10 +205,15 @@ def _by_saving(path: Path) -> None:
 
 def test_one_that_is_exchanged_meanwhile_is_no_success(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    with pytest.raises(FileExistsError), replacing(path, suffix="part") as new:
+    with pytest.raises(FileExistsError):
+        _be_robbed(path)
+    assert not path.exists()
+
+
+def _be_robbed(path: Path) -> None:
+    with replacing(path, suffix="part") as new:
         new.path.unlink()
         new.path.write_bytes(b"theirs")
-    assert not path.exists()
 
 
 def test_a_pipe_is_written_as_it_is(lived: Place, tmp_path: Path) -> None:

@@ -60,14 +60,20 @@ def test_only_what_is_of_no_run_that_works_goes(place: Place) -> None:
     assert place.folder.exists()
 
 
+def begin_export(target: Path, folder: Path) -> None:
+    """Write a file as an export does, leave it under a second name as well, and be cut off."""
+    with replacing(target / "audience.csv", suffix="part") as new:
+        note_unfinished(folder, new)
+        os.write(new.descriptor, SECRET)
+        os.link(new.path, target / "copy")
+        raise KeyboardInterrupt
+
+
 def test_a_hidden_file_beside_a_target_goes_too(tmp_path: Path) -> None:
     folder = tmp_path / "spool"
     folder.mkdir()
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "audience.csv", suffix="part") as new:
-        note_unfinished(folder, new)
-        os.write(new.descriptor, SECRET)
-        os.link(new.path, tmp_path / "copy")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        begin_export(tmp_path, folder)
     part = tmp_path / ".audience.csv.part"
     part.write_bytes(b"of another run")
     remove_unfinished(folder)
@@ -79,7 +85,10 @@ def test_a_hidden_file_beside_a_target_goes_too(tmp_path: Path) -> None:
     remove_unfinished(folder)
 
 
-@pytest.mark.parametrize("note", [b"", b"x\n/etc/passwd", b"1", b"1\n", b"\xff\n\xff", f"{os.stat('/etc/passwd').st_ino}\n/etc/passwd".encode()])
+@pytest.mark.parametrize(
+    "note",
+    [b"", b"x\n/etc/passwd", b"1", b"1\n", b"\xff\n\xff", f"{Path('/etc/passwd').stat().st_ino}\n/etc/passwd".encode()],
+)
 def test_a_note_that_is_none_removes_nothing(tmp_path: Path, note: bytes) -> None:
     (tmp_path / "unfinished").write_bytes(note)
     remove_unfinished(tmp_path)

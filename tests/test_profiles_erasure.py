@@ -131,7 +131,9 @@ def test_rows_that_could_not_be_read_or_whose_import_is_gone(shelf: Shelf, value
     lines = '{"id": "ann-17", "email": "ann@example.com", \n{"id": "ann-178", "email": "joann@example.com", \n'
     work = replace(WORK, format=Format(type="jsonl"))
     shelf.take(work, once(shelf, lines))
-    shelf.take(WORK, once(shelf, HEADER + "ann-17,ann@example.com,Ann,no\nbob,bob@example.com,Bob,no\n"), connection="x")
+    shelf.take(
+        WORK, once(shelf, HEADER + "ann-17,ann@example.com,Ann,no\nbob,bob@example.com,Bob,no\n"), connection="x"
+    )
     done = erase(shelf, value)
     assert done.kept == 2
     assert len(kept(shelf)) == 2
@@ -163,7 +165,9 @@ def test_no_import_brings_an_erased_person_back(shelf: Shelf) -> None:
         assert counted(shelf.take(work, text)) == counts
         told = [row for row in shelf.told() if row["code"] == "erased"]
         assert len(told) == counts["consent_blocked"]
-        assert {(row["stage"], row["key"], row["value"], row["field"]) for row in told} == {("consent", None, None, None)}
+        assert {(row["stage"], row["key"], row["value"], row["field"]) for row in told} == {
+            ("consent", None, None, None)
+        }
     with shelf.open() as store:
         store.forget_connection("c")
     assert counted(shelf.take(WORK, first)) == {"unchanged": 1, "consent_blocked": 1}
@@ -284,6 +288,18 @@ def test_a_log_that_a_killed_import_left_goes_too(shelf: Shelf) -> None:
     assert not log.exists()
     assert b"Canary" not in bytes_of(shelf)
     assert shelf.profiles("id") == []
+
+
+def test_a_new_store_does_not_know_who_was_erased_and_says_so(shelf: Shelf) -> None:
+    shelf.take(WORK, HEADER + ANN + BOB)
+    erase(shelf, "1")
+    shelf.said.messages.clear()
+    shelf.take(WORK, HEADER + CAS)
+    assert not [text for level, text in shelf.said.messages if level == "warning"]
+    shelf.path.unlink()
+    shelf.take(WORK, HEADER + CAS)
+    (warning,) = [text for level, text in shelf.said.messages if level == "warning"]
+    assert "people were erased from an earlier profile store" in warning
 
 
 def test_a_store_behind_a_link_is_not_half_erased(shelf: Shelf) -> None:

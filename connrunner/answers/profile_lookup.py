@@ -13,7 +13,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.load import profile_model_from
 from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
-from connrunner.core.report import Level
+from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
 from connrunner.text import words
 
@@ -23,16 +23,6 @@ FORMATS: dict[str, Format] = {
     ".jsonl": Format(type="jsonl"),
     ".parquet": Format(type="parquet"),
 }
-
-
-class NullReport:
-    """A report that goes nowhere: a question about profiles is not a run."""
-
-    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        """Say nothing."""
-
-    def progress(self, stage: str, done: int, of: int | None = None) -> None:
-        """Say nothing."""
 
 
 @contextmanager

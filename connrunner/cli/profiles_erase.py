@@ -13,11 +13,12 @@ from connrunner.answers.erasure_report import (
     report_as_dict,
     report_erasure,
 )
-from connrunner.answers.profile_lookup import WAIT, NullReport, busy_when_open, identifiers, read_model
+from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model
 from connrunner.cli import text
 from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
+from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, RunError
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.state import erasures

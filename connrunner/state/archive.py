@@ -62,7 +62,8 @@ def archive_runs(
                 written = _write(folder, cuts, runs, part.path, like=to)
                 if _read_back(part.path, like=to) != written:
                     raise StateError(
-                        f"{part.path} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
+                        f"{part.path} does not hold what was written to it",
+                        hint="nothing was removed; is the disk sound?",
                     )
         except OSError as error:
             raise ArgumentError(f"{error.filename or to}: {error.strerror}", hint="nothing was removed") from error

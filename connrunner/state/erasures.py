@@ -1,8 +1,8 @@
 """
 People erased from the profile store: one at a time, and recorded in the journal once that is done.
 
-The record says when, by whom and how much, and no value. It is written down in `erasing.json` before the new store takes
-its place, with the inode of that file; so whoever comes later knows, after a crash, whether it did.
+The record says when, by whom and how much, and no value. It is written down in `erasing.json` before the new store
+takes its place, with the inode of that file; so whoever comes later knows, after a crash, whether it did.
 """
 
 from __future__ import annotations

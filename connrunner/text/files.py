@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
@@ -35,11 +35,14 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
 UNFINISHED_NOTE = "unfinished"
 
 
-class NewFile(NamedTuple):
-    """A file that is being written beside the one that it will replace."""
+class NewFile(os.PathLike[str]):
+    """A file that is being written beside the one that it will replace; also a path, for what writes by names."""
 
-    path: Path  # for what can only write a file by its name
-    descriptor: int
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import duckdb
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, tombstones
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
-from connrunner.profiles.importing import ledger
+from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
@@ -70,6 +71,14 @@ class DuckDBStore:
     def forget_connection(self, connection: str) -> None:
         with self._translation():
             connection_state.forget_connection(self._session, connection)
+
+    def list_retained(self) -> list[RetainedRows]:
+        with self._translation():
+            return retained_rows.list_retained(self._session)
+
+    def drop_retained(self, expired: Iterable[RetainedRows]) -> None:
+        with self._translation():
+            retained_rows.drop_retained(self._session, expired)
 
     def export(self, job: ExportJob) -> ExportResult:
         self._pending = None
@@ -147,6 +156,7 @@ def open_store(
                 temp=folder,
                 report=report,
             )
+            _warn_of_lost_tombstones(session)
         yield DuckDBStore(session)
         with translate_errors(path):
             connection.execute("DETACH store")
@@ -228,6 +238,16 @@ def _prepare_tables(
         raise
     connection.commit()
     return layout
+
+
+def _warn_of_lost_tombstones(session: StoreSession) -> None:
+    """Say that people who were erased from an earlier store may come back: this one does not know of them."""
+    if tombstones.find_key(session.path).exists() and not session.one("SELECT count(*) FROM store.runs"):
+        session.report.message(
+            "people were erased from an earlier profile store, and this one is new: imports may bring them back; "
+            "erase them again, or put the earlier store back",
+            level="warning",
+        )
 
 
 @contextmanager

@@ -8,7 +8,6 @@ moment leaves the old store or the new one.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,14 @@ from connrunner.profiles import erasure, tables, tombstones
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
-from connrunner.profiles.stores.duckdb import MEMORY_LIMIT, SETTINGS, STORAGE, attach_store, make_busy_error, translate_errors
+from connrunner.profiles.stores.duckdb import (
+    MEMORY_LIMIT,
+    SETTINGS,
+    STORAGE,
+    attach_store,
+    make_busy_error,
+    translate_errors,
+)
 from connrunner.text.files import put_in_place, sync_file
 
 TRIES = 3  # how often a run may slip in between the log's end and our hold on the file
@@ -108,9 +114,7 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     names = session.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' ORDER BY table_oid")
     for (name,) in names.fetchall():
         condition = _STAYS.get(name, "true")
-        session.execute(
-            f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}"
-        )
+        session.execute(f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}")
     tables.prepare_tombstones(session.connection, "fresh")
     if job.forget:
         session.execute("DELETE FROM fresh.erased WHERE person IN (FROM pardoned)")
