@@ -57,7 +57,8 @@ def find_records(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> 
         present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
         error=f"""CASE WHEN regexp_full_match(line, {quote_text(blank)}) THEN {quote_text(NO_RECORD)}
             WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json'
-            WHEN {_INEXACT} OR contains(line[2:], '{{') AND {objects} THEN {quote_text(READ_AGAIN)} END""",
+            WHEN {_INEXACT} OR {_repeats_name(file.path)} OR ({_COUNT_BRACES} > 1 AND ({objects}))
+                THEN {quote_text(READ_AGAIN)} END""",
         record="coalesce(record::VARCHAR, to_json(line)::VARCHAR)",
         about=about,
         nul=file.nul,
@@ -77,8 +78,23 @@ _NUMBERS = (
 )
 _SUSPECT = r"[:\[,]\s*(?:" + "|".join(_NUMBERS) + r")\s*[,\]}]|,\s*[\]}]"
 _INEXACT = f"""(regexp_matches(line, {quote_text(_SUSPECT)})
-    OR len(json_keys(record)) <> len(list_distinct(json_keys(record)))
-    OR strlen(line) - strlen(translate(line, '[{{', '')) > {MAX_DEPTH})"""
+    OR strlen(line) - strlen(replace(replace(line, '[', ''), '{{', '')) > {MAX_DEPTH})"""
+_COUNT_BRACES = "strlen(line) - strlen(replace(line, '{', ''))"
+
+
+def _repeats_name(path: Path) -> str:
+    """Return the condition that two members have one name; most records have those of the first one, in its order."""
+    with path.open("rb") as file:
+        start = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8)
+    try:
+        names = list(decode_exactly(start))
+    except (TypeError, ValueError, RecursionError):
+        names = []
+    usual = (
+        f"[{', '.join(map(quote_text, names))}]::VARCHAR[]" if all(isinstance(name, str) for name in names) else "[]"
+    )
+    keys = "json_keys(record)"
+    return f"({keys} <> {usual} AND len({keys}) <> len(list_distinct({keys})))"
 
 
 def copy_records(file: NormalizedFile, wanted: Iterable[str], folder: Path) -> RecordSource:

@@ -80,17 +80,23 @@ class _CellPatterns:
         self._spaced = re.compile(
             cell_begin + blank + rb"++" + mark + rb"|" + mark + blank + rb"++(?:" + mark + rb"|" + cell_end + rb")"
         )
-        # Looking for the few bytes that these begin with is much faster.
-        starts = [delimiter, *blanks, *([quote + quote, *(quote + blank for blank in blanks)] if quote else [])]
-        self._starts = [end + start for start in starts for end in (b"\n", b"\r")]
-        self._near = [pair for blank in blanks for pair in (quote + blank, blank + quote)] if quote else []
+        self._quote, self._delimiter, self._blanks = quote, delimiter, blanks
+
+    # Looking for one byte costs nothing, for two of them little, and a pattern is looked for where these are found.
 
     def has_spaced_quote(self, block: bytes) -> bool:
-        return any(near in block for near in self._near) and bool(self._spaced.search(block))
+        near = (
+            self._quote + blank in block or blank + self._quote in block for blank in self._blanks if blank in block
+        )
+        return any(near) and bool(self._spaced.search(block))
 
     def has_empty_record(self, block: bytes) -> bool:
-        begins = any(block.startswith(start[1:]) for start in self._starts)
-        return (begins or any(start in block for start in self._starts)) and bool(self._empty.search(block))
+        starts = [self._delimiter, *(blank for blank in self._blanks if blank in block)]
+        if self._quote and self._quote in block:
+            starts += [self._quote + self._quote, *(self._quote + blank for blank in starts[1:])]
+        ends = [b"\n"] if b"\n" in block else [b"\r"]  # where both end lines, DuckDB does not read it
+        begins = block.startswith(tuple(starts)) or any(end + start in block for end in ends for start in starts)
+        return begins and bool(self._empty.search(block))
 
 
 def _read_blocks(path: Path) -> Iterator[bytes]:
