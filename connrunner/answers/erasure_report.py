@@ -43,7 +43,7 @@ class ErasureReport:
         return {where: count for where, count in rows.items() if count}
 
 
-def read_columns(view: WorkspaceView, model: ProfileModel) -> dict[str, dict[str, str]]:
+def list_identifier_columns(view: WorkspaceView, model: ProfileModel) -> dict[str, dict[str, str]]:
     """Return, for each sound import of the workspace, in which column each identifier stands."""
     found = {}
     for name, connection in view.workspace.connections.items():

@@ -9,7 +9,7 @@ import click
 from connrunner.answers.erasure_report import (
     ErasureReport,
     describe_removed,
-    read_columns,
+    list_identifier_columns,
     report_as_dict,
     report_erasure,
 )
@@ -43,7 +43,7 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
         value=value,
         forget=forget,
         dry_run=dry_run,
-        columns=read_columns(context.view, context.view.workspace.profile),
+        columns=list_identifier_columns(context.view, context.view.workspace.profile),
     )
     done = _erase(context, job)
     if not done.found:

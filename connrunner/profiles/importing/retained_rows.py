@@ -9,8 +9,8 @@ called `kept rows`; so what newer rows say wins. They count in `read` like the r
     with it or is about a profile that it found: it then counts as `duplicate`.
 
 So of one profile no more is retained than the newest refused row. A row that could not be read at all stays until the
-connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again. Where `keep` limits the
-past, rows go with the run that refused them first, too, for a tick drops them (`ProfileStore.drop_retained`).
+connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again. Where `keep` limits
+the past, rows go with the run that refused them first, too, for a tick drops them (`ProfileStore.drop_retained`).
 """
 
 from __future__ import annotations

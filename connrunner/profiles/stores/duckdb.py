@@ -122,7 +122,7 @@ class DuckDBStore:
             return selection.write_profiles(self._session, path, form, columns, where)
 
     def _translation(self) -> AbstractContextManager[None]:
-        return translate_errors(self._session.path)
+        return translate_store_errors(self._session.path)
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def open_store(
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with translate_errors(path):
+        with translate_store_errors(path):
             attach_store(connection, path, read_only=read_only, wait=wait)
             session = StoreSession(
                 connection=connection,
@@ -158,7 +158,7 @@ def open_store(
             )
             _warn_of_lost_tombstones(session)
         yield DuckDBStore(session)
-        with translate_errors(path):
+        with translate_store_errors(path):
             connection.execute("DETACH store")
     finally:
         connection.close()
@@ -251,7 +251,7 @@ def _warn_of_lost_tombstones(session: StoreSession) -> None:
 
 
 @contextmanager
-def translate_errors(path: Path) -> Iterator[None]:
+def translate_store_errors(path: Path) -> Iterator[None]:
     """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield

@@ -28,7 +28,7 @@ from connrunner.profiles.stores.duckdb import (
     STORAGE,
     attach_store,
     make_busy_error,
-    translate_errors,
+    translate_store_errors,
 )
 from connrunner.text.files import put_in_place, sync_file
 
@@ -63,7 +63,7 @@ def erase_person(
             hint="move that file to where the link is",
             code="store-path",
         )
-    with _hold(path, model, temp=temp, report=report, wait=wait) as session, translate_errors(path):
+    with _hold(path, model, temp=temp, report=report, wait=wait) as session, translate_store_errors(path):
         found = erasure.select_person(session, job)
         if job.dry_run or not found.found:
             return found
@@ -82,7 +82,7 @@ def _hold(path: Path, model: ProfileModel, *, temp: Path, report: Report, wait: 
     connection = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT})
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(temp / 'spill'))}")
-        with translate_errors(path):
+        with translate_store_errors(path):
             _attach_whole(connection, path, wait=wait)
             layout = tables.read_store(connection, path, model)
         yield StoreSession(connection=connection, path=path, model=model, layout=layout, temp=temp, report=report)
