@@ -66,6 +66,17 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_config_secrets.py::test_a_secret_that_cannot_be_used",
         "test_connectors_files.py::test_links_and_strange_things_among_files",
     ),
+    "files that others may read, or have prepared": (
+        "test_file_modes.py::test_what_commands_write",
+        "test_file_modes.py::test_what_exports_write",
+        "test_file_modes.py::test_a_file_that_somebody_prepared_is_not_written_into",
+    ),
+    "people who were erased, and rows that killed runs left": (
+        "test_profiles_erasure.py::test_a_person_is_gone_from_the_bytes_of_the_store",
+        "test_profiles_erasure.py::test_no_import_brings_an_erased_person_back",
+        "test_erasure_end_to_end.py::test_killed_at_any_moment_a_person_is_there_or_gone",
+        "test_leftovers.py::test_a_killed_run_leaves_no_rows",
+    ),
     "names: paths, case twins, normal forms": (
         "test_config_load.py::test_a_broken_file_breaks_what_needs_it",
         "test_threats.py::test_names_that_collide_are_refused_by_name",

@@ -101,6 +101,8 @@ unbalanced              The counters do not add up, so nobody knows what became 
 
 _STORE = """
 already-recorded        The profile store has this run already.  The state folder and the store are of different backups: restore both from one.
+erased                  A person with an identifier of the row was erased.  Nothing; `connrunner profiles erase VALUE --forget-erasure` lets the person come back.
+erasure-key             The key of the erasures is gone, so nobody can tell who was erased.  Put erasure.key back from a backup of the state folder.
 foreign-store           The file is no profile store of this version.  Name another `state`, or use the version that wrote it.
 identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Fix the values first.
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.

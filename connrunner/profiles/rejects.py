@@ -17,7 +17,7 @@ a person can see which they were.
     match     ambiguous, identifier-taken           ambiguous
     match     duplicate                             duplicate
     match     not-found                             not_found
-    consent   no-consent                            consent_blocked
+    consent   no-consent, erased                    consent_blocked
     write     overflow                              invalid
     write     what the partner calls it             rejected
 

@@ -139,7 +139,7 @@ def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users may read what a program writes."""
     before = os.umask(0o077)
     try:
         yield

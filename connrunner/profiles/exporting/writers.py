@@ -98,7 +98,7 @@ def write_rows(
     *on_progress* is called meanwhile with the part (0 to 1) that is done.
     """
     check_writable(form)
-    compression = _choose_compression(form, path)
+    compression = choose_compression(form, path)
     names = [_header(session, form, name) for name in wanted]
     _check_distinct(names)
     cells = {name: _cell(form, *one) for name, one in zip(names, wanted.values(), strict=True)}
@@ -124,7 +124,8 @@ def write_rows(
         target.unlink()
 
 
-def _choose_compression(form: Format, path: Path) -> _Compression:
+def choose_compression(form: Format, path: Path) -> _Compression:
+    """Return how a file at *path* is compressed: as *form* says, else by the end of its name."""
     return _SUFFIXES.get(path.suffix.lower(), "none") if form.compression == "auto" else form.compression
 
 
