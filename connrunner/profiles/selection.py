@@ -8,7 +8,7 @@ from typing import Any
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
-from connrunner.profiles import values, where
+from connrunner.profiles import domains, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -27,6 +27,8 @@ def find_profiles(session: StoreSession, name: str, value: str) -> list[dict[str
     """See `ProfileStore.find`."""
     owner = _property(session, name)
     wanted = f"(SELECT {values.parse_value(owner.type, 'r')} AS x FROM (SELECT {quote_text(value)} AS r))"
+    if owner.type is PropertyType.EMAIL and (address := session.one(f"SELECT x FROM {wanted}")):
+        wanted = f"(SELECT {quote_text(domains.normalize_address(address))} AS x)"
     if session.one(f"SELECT x IS NULL FROM {wanted}"):
         raise ArgumentError(f"{value!r} is no value of {name}", hint=f"it must be {values.EXPECTED[owner.type]}")
     column = session.layout.value(name)

@@ -30,6 +30,7 @@ from connrunner.profiles import values
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
+SPELLING = 2  # counts up when rows spell a value otherwise than the stores before, see `respelling`
 
 _TABLES = """
     CREATE TABLE store.about (key VARCHAR, value VARCHAR);
@@ -98,13 +99,14 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
     connection.execute(
-        "INSERT INTO store.about VALUES ('format', ?), ('next_profile', '1'), ('next_run', '1')", [FORMAT]
+        "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
+        [FORMAT, str(SPELLING)],
     )
 
 
 def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Return the layout as it is: properties of another type than the store's are read as the store has them."""
-    stored = _read_stored_columns(connection)
+    stored = read_stored_columns(connection)
     properties = {}
     for name, owner in model.properties.items():
         known = stored.get(name)
@@ -119,7 +121,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
-    stored = _read_stored_columns(connection)
+    stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     columns |= set(objectives.values())
@@ -153,15 +155,18 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredColumn:
+class StoredColumn:
+    """A column of `profiles`, by its plain name, and the property that it keeps."""
+
     column: str
     owner: Property
 
 
-def _read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
+def read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredColumn]:
+    """Return the column of each property that the store has, be it declared or not, as the store has it."""
     found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
     return {
-        name: _StoredColumn(
+        name: StoredColumn(
             column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique)
         )
         for name, column, kind, many, unique in found
@@ -183,7 +188,7 @@ def _choose_column(wanted: str, taken: Iterable[str]) -> str:
     return column
 
 
-def _change_type(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
+def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, owner: Property) -> None:
     column = quote_name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import values
+from connrunner.profiles import domains, values
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
@@ -49,6 +49,8 @@ def create_stage(
     query = _select(records, plan)
     _check_straight(session, query, name)
     session.execute_watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", on_progress)
+    emails = {f"v{one.number}": one.owner.many for one in plan.fields if one.owner.type is PropertyType.EMAIL}
+    domains.normalize_table(session, table, emails)
     count, first, last = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
     if count and (first, last) != (0, count - 1):
         raise _order_error(name, f"the rows are numbered {first} to {last}, and there are {count:,}")

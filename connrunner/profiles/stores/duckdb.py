@@ -16,7 +16,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, respelling, selection, tables
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger
@@ -147,6 +147,8 @@ def open_store(
                 temp=folder,
                 report=report,
             )
+            if not read_only:
+                respelling.respell_store(session)
         yield DuckDBStore(session)
         with _translate_errors(path):
             connection.execute("DETACH store")
