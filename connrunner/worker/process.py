@@ -203,7 +203,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
+            with _private():
+                counts = store.confirm_export(_stamp(job), rejects=job.rejects)
+            return _counted(counts, "there was nothing to send")
         so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)

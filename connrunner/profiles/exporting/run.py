@@ -95,8 +95,8 @@ def confirm_export(
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
         recorded_runs.finish_record(session, number, counts)
-        if refused and rejects:
-            refusals.write_refusals(session, rejects, file=job.path.name)
+        if rejects and (refused or counts.consent_blocked):
+            refusals.write_refusals(session, rejects, job.work, file=job.path.name, refused=bool(refused))
     return counts
 
 

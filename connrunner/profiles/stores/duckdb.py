@@ -104,6 +104,10 @@ class DuckDBStore:
         with self._translation():
             return selection.find_profiles(self._session, name, value)
 
+    def find_number(self, number: int) -> dict[str, Any] | None:
+        with self._translation():
+            return selection.find_number(self._session, number)
+
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         with self._translation():
             yield from selection.select_profiles(self._session, columns, where)
