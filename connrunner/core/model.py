@@ -182,6 +182,7 @@ class Field:
     only: Literal["all", "new", "existing"] = "all"
     empty: Literal["keep", "clear"] = "keep"  # what an empty cell says about the property
     separator: str = ";"  # between the values of a `many` property in one cell
+    timezone: str = ""  # of times without an offset; that of the format when empty
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +198,7 @@ class Format:
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     rows: str = ""  # JSON only: where the list is, with dots between the keys
     sheet: str = ""  # Excel only: the name of the sheet; the first when empty
+    timezone: str = ""  # imports: of times without an offset; when empty, there is no such time
     spreadsheet: bool = False  # exports: values that a spreadsheet would take for formulas are made safe
 
 

@@ -127,6 +127,8 @@ def _check_write(mapped: MappedField) -> None:
     name, owner, write = mapped.field.property, mapped.owner, mapped.field.write
     if write in (Write.ADD, Write.REMOVE) and not owner.many:
         raise _mapping_error(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
+    if mapped.field.timezone and owner.type is not PropertyType.DATETIME:
+        raise _mapping_error(f"`timezone` needs a datetime property, and {name!r} is {owner.type}", "leave it out")
     if write is Write.INCREMENT and (owner.type not in NUMBERS or owner.many or owner.identifier):
         raise _mapping_error(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
 
@@ -160,7 +162,16 @@ def _reading_facts(form: Format) -> list[Any]:
         form.compression,
         form.rows,
         form.sheet,
+        # Files that were read before there was a zone mean what they meant.
+        *([form.timezone] if form.timezone else []),
     ]
+
+
+def _field_facts(field: Field) -> dict[str, Any]:
+    facts = asdict(field)
+    if not field.timezone:
+        del facts["timezone"]  # as above
+    return facts
 
 
 def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:
@@ -168,7 +179,9 @@ def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileMo
         "rules": values.RULES,
         "format": _reading_facts(work.format),
         "match": work.match,
-        "fields": [asdict(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields],
+        "fields": [
+            _field_facts(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields
+        ],
         "create": work.create,
         "objectives": [[name, model.objectives[name].legislation] for name in work.objectives],
         "consent": dict(work.consent),

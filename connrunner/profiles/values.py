@@ -11,7 +11,8 @@ A cast alone is no check: DuckDB makes 13 of the integer '12.7', 31 of '0x1F', 1
     decimal    digits with an optional minus and point, less than 10^29; kept to 9 decimals
     boolean    true/false, yes/no, y/n, t/f, 1/0 in any case
     date       YYYY-MM-DD, a day of the calendar, years 0001 to 9999
-    datetime   RFC 3339 with seconds and an offset, kept in UTC to the microsecond; no leap seconds
+    datetime   RFC 3339 with seconds and an offset, kept in UTC to the microsecond; no leap seconds. Without an offset
+               where the import names the zone
 
 Blanks around a value are no part of it, except around a text that is neither an identifier nor one of `many`. What is
 empty without its blanks says nothing, whatever its type. Blanks are what Unicode calls White_Space, and the two
@@ -23,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connrunner.core.model import Property, PropertyType
+from connrunner.profiles.local_times import convert_local
 from connrunner.profiles.sql_fragments import quote_text
 
 LONGEST_TEXT = 65_000
@@ -71,6 +73,7 @@ _DATE = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _CLOCK = rf"[T ]{_TIME}:[0-5][0-9](?:\.[0-9]{{1,9}})?(?:Z|[+-]{_TIME})"
 _DATETIME = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}"
+_LOCAL_TIME = rf"{_YEAR}-[0-9]{{2}}-[0-9]{{2}}[T ]{_TIME}:[0-5][0-9](?:\.[0-9]{{1,9}})?"
 _PLAIN_DATETIME = rf"[12][0-9]{{3}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}"
 _FIRST, _LAST = "'0001-01-01T00:00:00Z'::TIMESTAMPTZ", "'9999-12-31T23:59:59.999999Z'::TIMESTAMPTZ"
 
@@ -80,12 +83,12 @@ def column_type(kind: PropertyType, *, many: bool) -> str:
     return _COLUMN_TYPES[kind] + ("[]" if many else "")
 
 
-def parse_value(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True) -> str:
+def parse_value(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = True, zone: str = "") -> str:
     """
     Return the expression of the value that the text *raw* stands for, or NULL when it is no value of *kind*.
 
     *trim* False keeps the blanks around a text. *nul* False promises that no text contains NUL, which spares a look at
-    each of them.
+    each of them. *zone* is that of times without an offset.
     """
     # Each branch is evaluated only for the rows that come to it; blanks and capitals are rare, so they come last.
     trimmed = trim_blanks(raw)
@@ -120,7 +123,12 @@ def parse_value(kind: PropertyType, raw: str, *, trim: bool = True, nul: bool = 
         case PropertyType.DATETIME:
             upper = f"upper({trimmed})"
             # Only at the ends of time can the offset lead beyond them.
-            return f"""CASE WHEN {_matches(raw, _PLAIN_DATETIME)} THEN try_cast({raw} AS TIMESTAMPTZ)
+            local = ""
+            if zone:
+                instant = convert_local(f"try_cast({upper} AS TIMESTAMP)", zone)
+                inside = f"list_filter([{instant}], lambda i: i BETWEEN {_FIRST} AND {_LAST})[1]"
+                local = f"WHEN {_matches(upper, _LOCAL_TIME)} THEN {inside}"
+            return f"""CASE WHEN {_matches(raw, _PLAIN_DATETIME)} THEN try_cast({raw} AS TIMESTAMPTZ) {local}
                 WHEN {_matches(upper, _DATETIME)} AND try_cast({upper} AS TIMESTAMPTZ) BETWEEN {_FIRST} AND {_LAST}
                     THEN try_cast({upper} AS TIMESTAMPTZ) END"""
 

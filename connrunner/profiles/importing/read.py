@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import duckdb
 
@@ -37,6 +38,7 @@ def stage_file(
 
     def stage(records: RecordSource) -> Stage:
         about = records.about
+        records = replace(records, timezone=form.timezone or records.timezone)
         return create_stage(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )

@@ -9,7 +9,7 @@ from connrunner.core.model import PropertyType
 from connrunner.profiles import values
 from connrunner.profiles.importing import classify, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
-from connrunner.profiles.importing.stage import Stage
+from connrunner.profiles.importing.stage import Stage, choose_zone
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -36,7 +36,7 @@ def collect_rejects(
     """Add the reasons for the classified rows of *file*, the *part*th of this run, to `rejects`."""
     reasons = ", ".join(
         f"({number}, {quote_text(code)}, {_or_null(field)}, {quote_text(step)}, {quote_text(message)})"
-        for number, code, field, step, message in _reasons(plan)
+        for number, code, field, step, message in _reasons(plan, stage)
     )
     causes = " UNION ALL BY NAME ".join(_select_causes(session, stage, plan, counts))
     session.execute(f"""
@@ -47,7 +47,7 @@ def collect_rejects(
         FROM ({causes}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
 
 
-def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]]:
+def _reasons(plan: ImportPlan, stage: Stage) -> Iterator[tuple[int, str, str | None, str, str]]:
     """Yield number, code, field, stage and message of everything that can be wrong with a row."""
     groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
     for code, message in _ROW_REASONS.items():
@@ -68,7 +68,9 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
         name, kind = mapped.field.property, mapped.owner.type
         place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
         each = "each value of " if mapped.owner.many else ""
-        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
+        zone = choose_zone(mapped, stage.records) if kind is PropertyType.DATETIME else ""
+        expected = values.EXPECTED[kind] + (f", or one that the clocks of {zone} show, without offset" if zone else "")
+        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {expected}"
         if kind is PropertyType.TEXT:
             yield mapped.number, "too-long", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
             yield mapped.number, "nul", name, "validate", f"{place} contains NUL, which is no text"
@@ -102,7 +104,7 @@ def _select_causes(session: StoreSession, stage: Stage, plan: ImportPlan, counts
     if counts.invalid:
         bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
             WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
-        yield f"SELECT rn, key, f, code, value, {more} FROM ({row_errors.select_errors(bad_rows, plan)})"
+        yield f"SELECT rn, key, f, code, value, {more} FROM ({row_errors.select_errors(bad_rows, plan, stage.records)})"
         for mapped in plan.increments:
             value = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,

@@ -58,6 +58,7 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
         error="flaw",
         record="record::VARCHAR",
         about=count,
+        timezone=plan.work.format.timezone,
     )
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)

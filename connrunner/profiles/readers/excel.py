@@ -2,8 +2,8 @@
 Excel workbooks (.xlsx): the rows of one sheet, as texts.
 
 The first row that is not empty names the columns; empty rows are no records. Formulas count as the value that Excel
-kept of them. A workbook knows no time zones: its times are taken as UTC where a property wants an instant. Numbers are
-written with the 15 digits that Excel shows.
+kept of them. A workbook knows no time zones: its times are taken as UTC where a property wants an instant and the import
+names no zone. Numbers are written with the 15 digits that Excel shows.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def copy_records(
         record=compose_record(place),
         about=count,
         first_line=2,
+        timezone="UTC",
     )
 
 
@@ -92,7 +93,7 @@ def format_cell(value: Any, meant: PropertyType | None = None) -> str:
             return f"{Decimal(f'{value:.15g}'):f}"  # without an exponent
         case datetime():
             if meant is PropertyType.DATETIME:
-                return value.isoformat() + "Z"
+                return value.isoformat()
             return value.date().isoformat() if value.time() == time() else value.isoformat(" ")
         case date() | time():
             return value.isoformat()

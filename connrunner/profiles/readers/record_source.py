@@ -28,6 +28,7 @@ class RecordSource:
     about: int  # how many records there are, roughly
     first_line: int = 1  # the line of the first record in rejects: a header is line 1
     nul: bool = True  # a text may contain NUL
+    timezone: str = ""  # of times without an offset, where the import's field names none
 
 
 def compose_record(cells: Mapping[str, str]) -> str:
