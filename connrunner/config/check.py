@@ -209,8 +209,7 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
             message = f"{'an import' if kind == 'import' else 'an export'} needs profile.yaml, and there is none"
             yield Finding((kind,), message, "declare the properties of a profile there", "missing-profile", at_key=True)
         form = work.get("format") or {}
-        if form.get("type") == "csv":
-            yield from _csv(form, (kind, "format"))
+        yield from _format(form, (kind, "format"))
         yield from check(work, around.profile)
         connector = "from" if kind == "import" else "to"
         settings = work.get(connector)
@@ -317,6 +316,10 @@ def _import(work: Data, profile: Data | None) -> Iterator[Finding]:
     ]
     columns += [(("import", "consent", name), column) for name, column in (work.get("consent") or {}).items()]
     yield from _columns(work.get("format") or {}, columns)
+    yield from _timezone(work.get("format") or {}, ("import", "format"))
+    for name, one in fields.items():
+        if isinstance(one, dict):
+            yield from _timezone(one, ("import", "fields", name))
     if profile is not None:
         properties = profile["properties"]
         for name, one in fields.items():
@@ -351,6 +354,9 @@ def _field(name: str, one: Data, properties: Mapping[str, Data]) -> Iterator[Fin
     if one.get("separator") is not None and not many:
         message = f"`separator` needs a property that is `many`, and {show(name)} holds one value"
         yield Finding((*path, "separator"), message, "leave it out", "separator-does-not-fit", at_key=True)
+    if one.get("timezone") is not None and kind != "datetime":
+        message = f"`timezone` needs a datetime property, and {show(name)} is {kind}"
+        yield Finding((*path, "timezone"), message, "leave it out", "timezone-does-not-fit", at_key=True)
 
 
 def _match(match: Iterable[Any], properties: Mapping[str, Data], fields: Collection[str]) -> Iterator[Finding]:
@@ -380,6 +386,7 @@ def _export(work: Data, profile: Data | None) -> Iterator[Finding]:
         message = "Excel workbooks can be read, but not written"
         hint = "write {type: csv, for: spreadsheet}"
         yield Finding(("export", "format", "type"), message, hint, "import-only")
+    yield from _import_only(work.get("format") or {})
     if profile is not None:
         for column, name in (work.get("fields") or {}).items():
             if name is not None and name not in profile["properties"]:
@@ -409,7 +416,7 @@ def _objective(name: str, profile: Data, path: Path, *, at_key: bool = False) ->
         yield Finding(path, f"unknown objective {show(name)}", hint, "unknown-name", at_key=at_key)
 
 
-def _csv(data: Data, path: Path) -> Iterator[Finding]:
+def _format(data: Data, path: Path) -> Iterator[Finding]:
     encoding, columns, header = data.get("encoding"), data.get("columns"), data.get("header", True)
     if encoding is not None and not _is_encoding(encoding):
         yield Finding(
@@ -423,9 +430,21 @@ def _csv(data: Data, path: Path) -> Iterator[Finding]:
         yield Finding(
             (*path, "columns"), message, "add `header: false`, or leave it out", "columns-and-header", at_key=True
         )
-    if data.get("quote") and data.get("quote") == data.get("delimiter", ","):
+    delimiter = "\t" if data.get("type") == "tsv" else data.get("delimiter", ",")
+    if data.get("quote") and data.get("quote") == delimiter:
         message = "`quote` and `delimiter` are the same character"
         yield Finding((*path, "quote"), message, "change one of them", "quote-is-delimiter")
+
+
+def _import_only(form: Data) -> Iterator[Finding]:
+    """Find keys of an export's format that say how a file is read."""
+    kind = form.get("type")
+    own = {"csv": ("skip",), "tsv": ("skip",), "jsonl": ("encoding",), "json": ("encoding",)}
+    for only in (*own.get(str(kind), ()), "timezone"):
+        if only not in form:
+            continue
+        message = f"`{only}` of {kind} says how a file is read, and this is an export"
+        yield Finding(("export", "format", only), message, "take it away", "import-only", at_key=True)
 
 
 def _is_encoding(name: str) -> bool:

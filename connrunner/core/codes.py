@@ -33,7 +33,7 @@ duplicate-key           A key stands twice in one mapping, or a row has a key th
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
 identifier-many         A property is an identifier and `many`; an identifier must find one profile.  Leave out `many` or `identifier`.
-import-only             A format that can be read and not written is asked for in an export.  Use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
+import-only             An export asks for a format, or has a key of one, that is for reading.  Take the key away; use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
 inexact-number          A number would lose digits or is none of ours (infinite, NaN).  Put it in quotes to make it a text.
 invalid                 Something is wrong that has no code of its own.  The message says what.
 key-not-text            A key of a mapping is no text.  Put it in quotes.
@@ -57,6 +57,7 @@ several-documents       A file holds more than one YAML document (---).  Give ea
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
 tag                     YAML tags (!name) are not used here.  Write the value as it is; in quotes to make it a text.
 template                A template of templates/ cannot be rendered.  Fix it at the place in the message; until then mail goes out in our own form.
+timezone-does-not-fit   `timezone` stands at a property that holds no times.  Leave it out, or make the property a datetime.
 too-deep                A file has more levels than are read.  Write it flatter.
 too-long                A value is longer than its place can hold.  Shorten it, or make room for it there.
 too-many-nodes          A file has more parts than are read.  Split it.

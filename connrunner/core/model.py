@@ -197,6 +197,7 @@ class Format:
     columns: tuple[str, ...] = ()  # CSV only: the names when there is no header
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     rows: str = ""  # JSON only: where the list is, with dots between the keys
+    skip: int = 0  # CSV and Excel, imports: lines (rows of a sheet) before the header that are passed over
     sheet: str = ""  # Excel only: the name of the sheet; the first when empty
     timezone: str = ""  # imports: of times without an offset; when empty, there is no such time
     spreadsheet: bool = False  # exports: values that a spreadsheet would take for formulas are made safe

@@ -19,6 +19,7 @@ from connrunner.core.model import (
     PropertyType,
     Write,
 )
+from connrunner.core.schedules.zone import load_zone
 from connrunner.errors import RunError
 from connrunner.profiles import values
 
@@ -91,6 +92,8 @@ def make_plan(work: Import, model: ProfileModel) -> ImportPlan:
         raise _mapping_error("the import's `fields` name a property twice", "leave out one of them")
     for mapped in fields:
         _check_write(mapped)
+    for name in (work.format.timezone, *(field.timezone for field in work.fields)):
+        _check_zone(name)
     groups = []
     for names in work.match:
         for name in names:
@@ -133,6 +136,14 @@ def _check_write(mapped: MappedField) -> None:
         raise _mapping_error(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
 
 
+def _check_zone(name: str) -> None:
+    try:
+        if name:
+            load_zone(name)
+    except ValueError as error:
+        raise _mapping_error(str(error), "correct `timezone`") from None
+
+
 def _check_key(mapped: MappedField, *, create: bool) -> None:
     name = mapped.field.property
     if mapped.owner.many:
@@ -162,8 +173,9 @@ def _reading_facts(form: Format) -> list[Any]:
         form.compression,
         form.rows,
         form.sheet,
-        # Files that were read before there was a zone mean what they meant.
-        *([form.timezone] if form.timezone else []),
+        # Files that were read before there were these keys mean what they meant.
+        *([{"timezone": form.timezone}] if form.timezone else []),
+        *([{"skip": form.skip}] if form.skip else []),
     ]
 
 

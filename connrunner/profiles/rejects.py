@@ -10,7 +10,8 @@ rows are offered again by the next run; the others stand here so that a person c
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
-              bad-quoting, bad-json,
+              bad-quoting, bad-json, too-deep,
+              too-long (the record as a whole),
               formula-error
     validate  missing-key, wrong-type, too-long,    invalid
               nul

@@ -10,13 +10,12 @@ import duckdb
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expectations
-from connrunner.profiles.importing.stage import Stage, create_stage
+from connrunner.profiles.importing.stage import InexactReadError, Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import NormalizedFile, normalize_file
 from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import quote_text
 
 SAMPLE = 1 << 16
 
@@ -38,7 +37,7 @@ def stage_file(
 
     def stage(records: RecordSource) -> Stage:
         about = records.about
-        records = replace(records, timezone=form.timezone or records.timezone)
+        records = replace(records, timezone=form.timezone or plan.work.format.timezone or records.timezone)
         return create_stage(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )
@@ -49,27 +48,47 @@ def stage_file(
         return stage(_find_excel(session, file, normalized, plan, on_progress))
     if form.type == "json":
         normalized, about = json.copy_items(normalized, form.rows, session.temp, on_progress)
-        return _check_objects(
-            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
-        )
+        return _check_objects(session, _stage_lines(session, stage, normalized, plan, about), plan, normalized)
     about = _estimate_rows(normalized)
     if form.type == "jsonl":
         jsonlines.check_start(normalized)
-        return _check_objects(
-            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
-        )
+        return _check_objects(session, _stage_lines(session, stage, normalized, plan, about), plan, normalized)
     names, lines = csv.read_header(normalized, form, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
-    try:
-        if lines <= 1:
-            return stage(csv.find_records(normalized, form, names, lines, about=about))
-    except _OTHER_ERRORS:
-        raise
-    except duckdb.Error as error:
-        session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
+    if lines <= 1 and not normalized.survey.spaced_quotes:
+        records = csv.find_records(normalized, form, names, lines, about=about)
+        if (result := _try_stage(session, stage, records, file.name)) is not None:
+            return result
     # Keep every column of rows delivered only once: if they are refused, a corrected mapping may need them.
     wanted = names if file.once else plan.columns
     return stage(csv.copy_records(normalized, form, names, lines, wanted, session.temp))
+
+
+def _stage_lines(
+    session: StoreSession, stage: Callable[[RecordSource], Stage], file: NormalizedFile, plan: ImportPlan, about: int
+) -> Stage:
+    """Stage the objects that stand in the lines of *file*."""
+    names = (*plan.columns, *plan.work.expect.columns)
+    records = jsonlines.find_records(file, names, about=about)
+    if (result := _try_stage(session, stage, records, file.name)) is not None:
+        return result
+    return stage(jsonlines.copy_records(file, names, session.temp))
+
+
+def _try_stage(
+    session: StoreSession, stage: Callable[[RecordSource], Stage], records: RecordSource, name: str
+) -> Stage | None:
+    """Stage *records* as DuckDB reads them; None when it cannot read them all exactly, which a careful reader may."""
+    try:
+        return stage(records)
+    except InexactReadError:
+        reason = "values or rows that need it"
+    except _OTHER_ERRORS:
+        raise
+    except duckdb.Error as error:
+        reason = type(error).__name__  # the rest of its message may quote the file
+    session.report.message(f"{name}: read with care, because of {reason}", level="debug")
+    return None
 
 
 def _estimate_rows(file: NormalizedFile) -> int:
@@ -123,10 +142,8 @@ def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
 def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
     """Check which members the objects of *file* have, now that they are staged."""
     if names := plan.work.expect.columns if result.rows else ():
-        cells = [f"json_type(record, {quote_text(jsonlines.pointer_to(name))})" for name in names]
-        found = session.execute(
-            f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.make_relation(file.path, ())}"
-        ).fetchall()[0]
+        counts = ", ".join(f"count(*) FILTER ({result.records.present(name)})" for name in names)
+        found = session.execute(f"SELECT {counts} FROM {result.records.relation}").fetchall()[0]
         there = [name for name, count in zip(names, found, strict=True) if count]
         expectations.check_expected_columns(plan.work.expect, file.name, there)
     _warn_of_absent_members(session, result, plan, file.name)

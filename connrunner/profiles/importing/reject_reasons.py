@@ -11,14 +11,18 @@ from connrunner.profiles.importing import classify, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.stage import Stage, choose_zone
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.readers import csv, jsonlines
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.text.nesting import MAX_DEPTH
 
 _ROW_REASONS = {
     "too-few-columns": "the row has fewer columns than the header",
     "too-many-columns": "the row has more columns than the header",
     "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
     "bad-json": "the record is not one JSON object",
+    "too-deep": f"the record is nested more than {MAX_DEPTH} deep",
+    "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or {jsonlines.LONGEST_LINE:,} bytes",
     "formula-error": "a cell holds an error like #N/A instead of a value",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }

@@ -15,6 +15,7 @@ connection is forgotten (`ProfileStore.forget_connection`): its source does not 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
@@ -24,9 +25,8 @@ from connrunner.profiles.importing.row_keys import describe_key
 from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import all_of, quote_text, quote_texts
+from connrunner.profiles.sql_fragments import all_of, quote_text
 
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
@@ -40,26 +40,13 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
         return None
     session.execute(
         f"""CREATE OR REPLACE TEMP TABLE kept_rows AS
-        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {quote_text(connection)}
+        SELECT number, flaw, record FROM store.kept WHERE connection = {quote_text(connection)}
         ORDER BY number"""
     )
-    names = list(plan.columns)
-    place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
-    pointer = {name: jsonlines.pointer_to(name) for name in names}
-    records = RecordSource(
-        relation=f"(SELECT *, json_extract_string(record, {quote_texts(pointer.values())}) AS texts FROM kept_rows)",
-        cell=place.__getitem__,
-        cells=lambda name, separator: (
-            f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
-            THEN json_extract_string({place[name]}, '$[*]')
-            WHEN cells THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
-        ),
-        present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
-        error="flaw",
-        record="record::VARCHAR",
-        about=count,
-        timezone=plan.work.format.timezone,
-    )
+    rows = session.execute("SELECT flaw, record FROM kept_rows ORDER BY rowid").fetchall()
+    form = plan.work.format
+    zone = form.timezone or ("UTC" if form.type == "excel" else "")
+    records = replace(jsonlines.copy_retained(rows, plan.columns, session.temp), timezone=zone)
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)
 

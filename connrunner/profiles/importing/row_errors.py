@@ -20,7 +20,11 @@ def objective_number(number: int) -> int:
 
 
 def select_errors(bad_rows: str, plan: ImportPlan, records: RecordSource) -> str:
-    """Return the query of `rn`, `key`, field number `f`, `code` and `value` of each error in *bad_rows*, a query of *records*."""
+    """
+    Return the query of `rn`, `key`, field number `f`, `code` and `value` of each error in *bad_rows*.
+
+    *bad_rows* is a query of rows of *records*.
+    """
     texts = ["bad[1] AS record_error"]
     for position, mapped in enumerate(plan.fields, 2):
         text = f"json_extract_string(bad[{position}], '$[*]')" if mapped.owner.many else f"bad[{position}]"

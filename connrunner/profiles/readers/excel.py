@@ -2,8 +2,8 @@
 Excel workbooks (.xlsx): the rows of one sheet, as texts.
 
 The first row that is not empty names the columns; empty rows are no records. Formulas count as the value that Excel
-kept of them. A workbook knows no time zones: its times are taken as UTC where a property wants an instant and the import
-names no zone. Numbers are written with the 15 digits that Excel shows.
+kept of them. A workbook knows no time zones: its times are taken as UTC where a property wants an instant and the
+import names no zone. Numbers are written with the 15 digits that Excel shows.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TextIO
 from connrunner.errors import RunError
 from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
+from connrunner.profiles.readers.survey import Survey
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.nesting import is_too_deep
 from connrunner.text.words import nearest
@@ -48,7 +49,8 @@ def copy_items(
                     on_progress(count, round(count * file.size / max(document.offset, 1)))
     except UnicodeDecodeError as error:
         raise find_decoding_error(file.path, file.name) or error from None
-    return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, nul=file.nul), count
+    survey = Survey(lines=count, nul=file.nul)
+    return NormalizedFile(path=copy, name=file.name, size=copy.stat().st_size, survey=survey, nul=file.nul), count
 
 
 class _Document:
