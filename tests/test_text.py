@@ -262,3 +262,8 @@ def test_several_words_that_look_alike() -> None:
     assert words.similar("member-1.csv", known, most=3) == ["members-1.csv", "members-2.csv"]
     assert words.hint("memebrs-1.csv", known) == "; did you mean 'members-1.csv'?"
     assert words.hint("zzz", known) == ""
+
+
+def test_common_runs_say_where_they_begin_in_both() -> None:
+    assert words.find_common_runs(list("abcxd"), list("zabcd")) == [(0, 1, 3), (4, 4, 1)]
+    assert words.find_common_runs([], ["a"]) == []

@@ -395,6 +395,7 @@ class Workspace:
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
     repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
+    source: str = "folder"  # what `source:` says: where the files are read from, `folder` or `git`
     trouble: str = ""  # why this is the last good version, and not the newest
 
 

@@ -29,6 +29,9 @@ class ProfileStore(Protocol):
         It answers for *work* as it is now, by what is known now, also when the store is closed.
         """
 
+    def has_read_files(self, connection: str) -> bool:
+        """Return whether an import of *connection* has ever read a file, since `forget_connection`."""
+
     def read_mark(self, connection: str) -> Any:
         """Return the mark that the last import of *connection* left, or None."""
 

@@ -59,6 +59,10 @@ class DuckDBStore:
         with self._translation():
             return ledger.load_accepted(self._session, make_plan(work, self._session.model), connection)
 
+    def has_read_files(self, connection: str) -> bool:
+        with self._translation():
+            return connection_state.has_read_files(self._session, connection)
+
     def read_mark(self, connection: str) -> Any:
         with self._translation():
             return connection_state.read_mark(self._session, connection)
