@@ -422,6 +422,7 @@ class LocalFile:
     modified: str  # the source's own stamp of its version: RFC 3339 time, ETag, ...
     digest: str = ""  # SHA-256 of the bytes, in hex; empty when not computed yet
     format: Format | None = None  # how its rows stand, when the source decides; else as the connection says
+    numbers: frozenset[str] = frozenset()  # columns whose texts were numbers at the source: 2.00 of them is whole
     once: bool = False  # its rows are handed over once and stay nowhere: those that are refused are kept by us
 
 
