@@ -59,7 +59,7 @@ def test_blanks_alone_say_nothing(kind: PropertyType, trim: bool) -> None:
 def test_a_blank_within_a_value_stays_or_refuses_it(kind: PropertyType) -> None:
     sound = SOUND[kind]
     texts = [sound[:2] + one + sound[2:] for one in BLANKS]
-    kept = texts if kind is T.TEXT else [None] * len(texts)
+    kept: list[str | None] = [*texts] if kind is T.TEXT else [None] * len(texts)
     if kind is T.DATETIME:  # a blank stands for the T
         texts = ["2026-11-22" + one + "09:15:00Z" for one in BLANKS]
         kept = [sound if one == " " else None for one in BLANKS]
@@ -161,8 +161,8 @@ def test_a_blank_makes_no_second_profile_and_hides_no_refusal(shelf: Shelf, blan
         "email",
         "member",
         match=[["id"], ["email"]],
-        format=Format(type=form),
-        consent={"news": "ok"},  # type: ignore[arg-type]
+        format=Format(type=form),  # type: ignore[arg-type]
+        consent={"news": "ok"},
     )
     with shelf.open() as store:
         shelf.take(work, rows("k1", "ann@example.com", "yes", "yes"), store=store)

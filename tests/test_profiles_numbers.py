@@ -75,7 +75,8 @@ SPLIT = [
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 def test_a_text_is_split_and_a_list_is_not(shelf: Shelf, form: str, careful: bool) -> None:
     for number, (separator, value, members) in enumerate(SPLIT):
-        field = Field(property="tags", column="tags", **({"separator": separator} if separator else {}))
+        field = Field(property="tags", column="tags")
+        field = field if separator is None else replace(field, separator=separator)
         # A number with a zero behind its point has the file read by Python.
         line = f'{{"id": "{number}", "tags": {value}, "x": {"1.50" if careful else "1"}}}'
         work = import_of("id", field, format=Format(type=form))  # type: ignore[arg-type]

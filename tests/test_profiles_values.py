@@ -84,9 +84,9 @@ def ask() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def value_of(connection: duckdb.DuckDBPyConnection, kind: PropertyType, text: str, **how: bool) -> str | None:
+def value_of(connection: duckdb.DuckDBPyConnection, kind: PropertyType, text: str, *, trim: bool = True) -> str | None:
     """Return the one spelling of the value that *text* spells, or None."""
-    value = values.parse_value(kind, "r", **how)
+    value = values.parse_value(kind, "r", trim=trim)
     # A table, not a constant: what is worked out while planning goes other ways.
     connection.execute("CREATE OR REPLACE TEMP TABLE texts AS SELECT ?::VARCHAR AS r", [text])
     found = connection.execute(

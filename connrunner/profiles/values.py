@@ -24,8 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from connrunner.core.model import Property, PropertyType
-from connrunner.profiles.local_times import convert_local
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.wall_clock import convert_local
 
 LONGEST_TEXT = 65_000
 # Counts up when the same text becomes another value: then every file is read again, and what stands in old files is
