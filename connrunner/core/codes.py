@@ -244,6 +244,7 @@ unknown-placeholder     A name in braces is none that a path can have.  Use {run
 unreachable             The server cannot be reached.  Look whether it is up, and whether a firewall is in between.
 unverified              The certificate of the server would not be verified.  Use another driver, or name the authority.
 unwritable              A file or folder cannot be written.  Check space, owner and mode.
+would-change            The database would keep another value than the one that was sent: rounded, cut, or spelt otherwise.  Give the column a type that holds it, or correct the value.
 wrong-credentials       The keys or the password are not accepted.  Renew the secret that the reference names.
 wrong-region            The bucket is in another region.  Set `region` to the one in the message.
 """

@@ -3,10 +3,11 @@ Rows that did not become profiles, one JSON line for each reason: `rejects.jsonl
 
 A line has `line` (the record's number in its file, the header counted as the first: what an editor shows unless a
 record spans lines or an empty line stands before it), `key` (what the row calls its profile), `field` (the property),
-`stage`, `code`, `message`, `value`, `file`, `profile` and `finds`. Values of personal properties are masked: the first
-and the last character and the length. `finds` says which identifiers of an ambiguous row found a profile, and its
-number in the store; `profile` is the number of an exported profile: numbers tell nobody anything. Invalid and ambiguous
-rows are offered again by the next run; the others stand here so that a person can see which they were.
+`stage`, `code`, `message`, `value`, `file` and, where there is any, `profile` and `finds`. Values of personal properties
+are masked: the first and the last character and the length. `finds` says which identifiers of an ambiguous row found a
+profile, and its number in the store; `profile` is the number of an exported profile: numbers tell nobody anything.
+Invalid and ambiguous rows are offered again by the next run; the others stand here so that a person can see which they
+were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
@@ -48,9 +49,15 @@ def write_rejects(session: StoreSession, path: Path) -> int:
     count = int(session.one("SELECT count(*) FROM rejects"))
     if count:
         open_private(path).close()
+        # As a CSV of one column, without anything that would need a quote: JSON has no control characters. DuckDB's own
+        # JSON has a member for each column, and `profile` and `finds` stand where they say something only.
         session.execute(f"""
             COPY (
-                SELECT line, key, field, stage, code, message, value, file, profile, finds FROM rejects
+                SELECT left(one, length(one) - 1) || coalesce(',"profile":' || profile, '')
+                    || coalesce(',"finds":' || finds, '') || '}}'
+                FROM (SELECT *, to_json({{line: line, key: key, field: field, stage: stage, code: code,
+                    message: message, value: value, file: file}})::VARCHAR AS one FROM rejects)
                 ORDER BY part, line, field, code, profile
-            ) TO {quote_text(str(path))} (FORMAT json, USE_TMP_FILE false)""")
+            ) TO {quote_text(str(path))} (FORMAT csv, HEADER false, DELIMITER {quote_text(chr(1))},
+                QUOTE {quote_text(chr(2))}, ESCAPE {quote_text(chr(2))}, USE_TMP_FILE false)""")
     return count

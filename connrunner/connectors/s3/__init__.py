@@ -12,7 +12,8 @@ imported is not read again while its ETag stays the same; the version of a versi
 listing does not tell it, and what has the same ETag and size has the same bytes. `when_none` says what a run without an
 object is: `succeed`, the default once the connection has read one, or `fail`. An object that is overwritten while it is
 read is read again, so that no run mixes two versions. Keys with an empty part (`//`), with `.` or `..` as a part or
-with control characters cannot be taken, and are an error in the folder they are in.
+with control characters cannot be taken: they are left out with a warning. When nothing else is there, or with keys of a
+web identity, container or instance, they are an error in the folder they are in.
 
 `after: leave` lets the objects stay where they are. `after: delete` deletes them, and `after: move` moves them under
 `move_to` ("done/"), once their rows are in the profiles. One that was overwritten meanwhile stays for the next run. In
@@ -51,6 +52,7 @@ to export.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -145,6 +147,10 @@ async def _fetch(settings: Settings, context: RunContext, known: Known) -> Fetch
             )
         found = [each for each in found if not each.key.startswith(moved)]
         _check_sizes(bucket, found)
+    for key in sorted(bucket.left_out):
+        context.report.message(f"left out: no name that can be taken: {_shown(key)}", level="warning")
+    if bucket.left_out and not found:
+        raise bucket.odd_name_error(_shown(min(bucket.left_out)), "list", _split(pattern)[0])
     files = []
     for number, each in enumerate(found):
         name = bucket.address(each.key)
@@ -267,6 +273,11 @@ async def _nothing_there(bucket: Bucket, pattern: str) -> RunError:
     where = bucket.address(folder)
     advice = matching.instead(wanted, names, where=where, nothing=f"nothing can be seen in {where}; correct `path`")
     return NoFilesError(f"no object {bucket.address(pattern)}", hint=advice)
+
+
+def _shown(key: str) -> str:
+    """Return *key* in quotes, as text that can be written anywhere."""
+    return json.dumps(key)
 
 
 def _suffix(key: str) -> str:

@@ -65,6 +65,25 @@ def check_writable(form: Format) -> None:
             )
 
 
+def find_unwritable(form: Format, wanted: Mapping[str, tuple[Property, str]]) -> str:
+    """Return the expression of the first of the *wanted* columns whose set would be another one when it is read; NULL.
+
+    In a cell of CSV a set is its values with a semicolon between them, so none of them can hold one.
+    """
+    if form.type != "csv":
+        return "NULL"
+    texts = {
+        column: value
+        for column, (owner, value) in wanted.items()
+        if owner.many and owner.type in (PropertyType.TEXT, PropertyType.EMAIL)
+    }
+    cases = (
+        f"WHEN contains(array_to_string({value}, ''), {quote_text(SEPARATOR)}) THEN {quote_text(column)}"
+        for column, value in texts.items()
+    )
+    return f"CASE {' '.join(cases)} END" if texts else "NULL"
+
+
 def write_rows(
     session: StoreSession,
     path: Path,
