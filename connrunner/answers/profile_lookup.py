@@ -83,6 +83,15 @@ def find_profiles(view: WorkspaceView, model: ProfileModel, value: str) -> list[
     return [profile for place, profile in enumerate(found) if profile not in found[:place]]
 
 
+def find_by_number(view: WorkspaceView, model: ProfileModel, number: int) -> dict[str, Any]:
+    """Return the profile with that *number* in the store, which `rejects` shows; ArgumentError without one."""
+    with open_profiles(view, model) as store:
+        found = store.find_number(number)
+    if found is None:
+        raise ArgumentError(f"there is no profile with the number {number}", hint="numbers are never given again")
+    return found
+
+
 def write_profiles(
     view: WorkspaceView, model: ProfileModel, target: Path, columns: tuple[str, ...], where: str | None
 ) -> int:

@@ -225,6 +225,7 @@ def _field(name: str, one: str | Mapping[str, Any]) -> Field:
         only=one.get("only", "all"),
         empty=one.get("empty", "keep"),
         separator=one.get("separator", ";"),
+        timezone=one.get("timezone", ""),
     )
 
 

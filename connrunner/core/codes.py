@@ -57,6 +57,7 @@ several-documents       A file holds more than one YAML document (---).  Give ea
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
 tag                     YAML tags (!name) are not used here.  Write the value as it is; in quotes to make it a text.
 template                A template of templates/ cannot be rendered.  Fix it at the place in the message; until then mail goes out in our own form.
+timezone-does-not-fit   `timezone` stands at a property that holds no times.  Leave it out, or make the property a datetime.
 too-deep                A file has more levels than are read.  Write it flatter.
 too-long                A value is longer than its place can hold.  Shorten it, or make room for it there.
 too-many-nodes          A file has more parts than are read.  Split it.

@@ -154,8 +154,12 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     context = _run_context(job, report)
     with _private(), _store(job, report) as store:
         known, mark = store.load_known_files(work, connection=name), store.read_mark(name)
+        has_read = store.has_read_files(name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
-    fetched = source.fetch(settings, context, known=known, mark=mark)
+    try:
+        fetched = source.fetch(settings, context, known=known, mark=mark)
+    except connectors.NoFilesError as error:
+        return _without_files(job, work, error, report, has_read=has_read)
     with _private(), _store(job, report) as store:
         try:
             done = store.import_files(
@@ -186,6 +190,19 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         message = f"the rows are imported, but not all is done at the source: {error}"
         return replace(result, outcome=Outcome.PARTIAL, message=message, code=error.code)
     return result
+
+
+def _without_files(job: Job, work: Import, error: connectors.NoFilesError, report: Report, *, has_read: bool) -> Result:
+    """Return the result of a run for which there was no file, as `when_none` says; the error when it is a failure."""
+    if work.source.get("when_none", "succeed" if has_read else "fail") == "fail":
+        if not has_read:
+            raise error
+        # What was read before shows that `path` is right.
+        hint = "none was delivered since the last one; `when_none: succeed` makes that no failure"
+        raise connectors.NoFilesError(error.message, hint=hint)
+    report.message(error.message)
+    differences: dict[str, Any] = {"differences": []} if job.dry_run_folder else {}
+    return _counted(Counts(), "there is no file to read", files=[], **differences)
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:

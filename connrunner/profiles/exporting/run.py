@@ -97,8 +97,8 @@ def confirm_export(
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
         recorded_runs.finish_record(session, number, counts)
-        if counts.rejected and rejects:
-            refusals.write_refusals(session, rejects, file=job.path.name)
+        if rejects and (counts.rejected or counts.consent_blocked):
+            refusals.write_refusals(session, rejects, job.work, file=job.path.name)
     return counts
 
 

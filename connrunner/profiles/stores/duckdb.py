@@ -17,7 +17,15 @@ from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, tombstones
+from connrunner.profiles import (
+    ProfileStore,
+    connection_state,
+    recorded_runs,
+    respelling,
+    selection,
+    tables,
+    tombstones,
+)
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
@@ -59,6 +67,10 @@ class DuckDBStore:
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
         with self._translation():
             return ledger.load_accepted(self._session, make_plan(work, self._session.model), connection)
+
+    def has_read_files(self, connection: str) -> bool:
+        with self._translation():
+            return connection_state.has_read_files(self._session, connection)
 
     def read_mark(self, connection: str) -> Any:
         with self._translation():
@@ -113,6 +125,10 @@ class DuckDBStore:
         with self._translation():
             return selection.find_profiles(self._session, name, value)
 
+    def find_number(self, number: int) -> dict[str, Any] | None:
+        with self._translation():
+            return selection.find_number(self._session, number)
+
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         with self._translation():
             yield from selection.select_profiles(self._session, columns, where)
@@ -157,6 +173,8 @@ def open_store(
                 report=report,
             )
             _warn_of_lost_tombstones(session)
+            if not read_only:
+                respelling.respell_store(session)
         yield DuckDBStore(session)
         with translate_store_errors(path):
             connection.execute("DETACH store")
