@@ -32,8 +32,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import open_private
+
+ROWS_AT_ONCE = 10_000
 
 
 def create_rejects(session: StoreSession) -> None:
@@ -48,16 +49,15 @@ def write_rejects(session: StoreSession, path: Path) -> int:
     """Write what `rejects` holds to *path*, readable by its owner only, and return how many lines there are."""
     count = int(session.one("SELECT count(*) FROM rejects"))
     if count:
-        open_private(path).close()
-        # As a CSV of one column, without anything that would need a quote: JSON has no control characters. DuckDB's own
-        # JSON has a member for each column, and `profile` and `finds` stand where they say something only.
-        session.execute(f"""
-            COPY (
-                SELECT left(one, length(one) - 1) || coalesce(',"profile":' || profile, '')
-                    || coalesce(',"finds":' || finds, '') || '}}'
-                FROM (SELECT *, to_json({{line: line, key: key, field: field, stage: stage, code: code,
-                    message: message, value: value, file: file}})::VARCHAR AS one FROM rejects)
-                ORDER BY part, line, field, code, profile
-            ) TO {quote_text(str(path))} (FORMAT csv, HEADER false, DELIMITER {quote_text(chr(1))},
-                QUOTE {quote_text(chr(2))}, ESCAPE {quote_text(chr(2))}, USE_TMP_FILE false)""")
+        # Not by DuckDB's COPY: its JSON has a member for each column, and `profile` and `finds` stand where they say
+        # something only; its CSV puts quotes around whatever has a comment sign.
+        found = session.execute("""
+            SELECT left(one, length(one) - 1) || coalesce(',"profile":' || profile, '')
+                || coalesce(',"finds":' || finds, '') || '}'
+            FROM (SELECT *, to_json({line: line, key: key, field: field, stage: stage, code: code,
+                message: message, value: value, file: file})::VARCHAR AS one FROM rejects)
+            ORDER BY part, line, field, code, profile""")
+        with open_private(path) as file:
+            while rows := found.fetchmany(ROWS_AT_ONCE):
+                file.write("".join(f"{row}\n" for (row,) in rows).encode())
     return count
