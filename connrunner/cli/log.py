@@ -59,6 +59,13 @@ def log_command(context: CommandContext, name: str, run: int | None, follow: boo
 
 
 def _line(event: dict[str, Any], zone: str) -> str:
+    try:
+        return _sentence(event, zone)
+    except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or by another hand: shown as it is
+        return text.clean(text.as_json(event))
+
+
+def _sentence(event: dict[str, Any], zone: str) -> str:
     at = instant.local(instant.parse(event["at"]), zone)
     match event.get("type", "message"):
         case "message":

@@ -48,6 +48,7 @@ nested-file             A file in a folder further down is not read.  Move it up
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
+not-configuration       A link leads to what is no file of the configuration.  Put the file itself there.
 out-of-range            A number or a time is smaller or larger than what is allowed.  Use one within the limits in the message.
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.

@@ -393,7 +393,9 @@ class Workspace:
     default_keep: Keep = Keep()
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
+    document: Mapping[str, Any] = field(default_factory=dict)  # connrunner.yaml as checked plain data
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
+    target_documents: Mapping[str, Any] = field(default_factory=dict)  # the files of `targets` as checked plain data
     repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
     source: str = "folder"  # what `source:` says: where the files are read from, `folder` or `git`
     trouble: str = ""  # why this is the last good version, and not the newest

@@ -4,9 +4,9 @@ Rows that did not become profiles, one JSON line for each reason: `rejects.jsonl
 A line has `line` (the record's number in its file, the header counted as the first: what an editor shows unless a
 record spans lines or an empty line stands before it), `key` (what the row calls its profile), `field` (the property),
 `stage`, `code`, `message`, `value`, `file` and, where there is any, `profile` and `finds`. Values of personal
-properties are masked: the first and the last character and the length. `finds` says which identifiers of an ambiguous row found a
-profile, and its number in the store; `profile` is the number of an exported profile: numbers tell nobody anything.
-Invalid and ambiguous rows are offered again by the next run; the others stand here so that a person can see which they
+properties are masked: the first and the last character and the length. `finds` says which identifiers of an ambiguous
+row found a profile, and its number in the store; `profile` is the number of an exported profile: numbers tell nobody
+anything. Invalid and ambiguous rows are offered again by the next run; the others stand here so that a person can see which they
 were.
 
     stage     code                                  counted as

@@ -28,6 +28,7 @@ from connrunner.core.model import Command, Connection, Export, Format, Import, O
 from connrunner.core.report import Level, Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
+from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
 from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
@@ -349,6 +350,7 @@ def _begin_trace() -> trace.Trace:
 
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
+    forbid_core_dumps()
     become_subreaper()
     job = job_from(json.loads(sys.stdin.buffer.read()))
     deadline = time.monotonic() + job.connection.timeout

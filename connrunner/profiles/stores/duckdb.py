@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -45,11 +46,20 @@ PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 SETTINGS = """
     SET autoinstall_known_extensions = false;
     SET autoload_known_extensions = false;
+    SET allow_community_extensions = false;
     SET disabled_compression_methods = 'dict_fsst';
     SET preserve_insertion_order = true;
     SET enable_progress_bar = true;
     SET enable_progress_bar_print = false;
     SET TimeZone = 'UTC';
+"""
+# No statement reaches a file but the store itself, those in *folder* and *files*, nor a network, and none takes these
+# settings back. DuckDB looks at where a link leads.
+_CONFINED = """
+    SET allowed_directories = [{folder}];
+    SET allowed_paths = [{files}];
+    SET enable_external_access = false;
+    SET lock_configuration = true;
 """
 
 
@@ -62,6 +72,7 @@ class DuckDBStore:
 
     def import_files(self, job: ImportJob) -> ImportResult:
         with self._translation():
+            self._confine(file.path for file in job.files if file.path)
             return importing.import_files(self._session, job)
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
@@ -95,6 +106,7 @@ class DuckDBStore:
     def export(self, job: ExportJob) -> ExportResult:
         self._pending = None
         with self._translation():
+            self._confine()
             result = exporting.export(self._session, job)
         self._pending = PendingExport(job=job, rows=result.rows_written)
         return result
@@ -119,10 +131,12 @@ class DuckDBStore:
 
     def count(self, where: str | None = None) -> int:
         with self._translation():
+            self._confine()
             return selection.count_profiles(self._session, where)
 
     def find(self, name: str, value: str) -> list[dict[str, Any]]:
         with self._translation():
+            self._confine()
             return selection.find_profiles(self._session, name, value)
 
     def find_number(self, number: int) -> dict[str, Any] | None:
@@ -131,11 +145,24 @@ class DuckDBStore:
 
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         with self._translation():
+            self._confine()
             yield from selection.select_profiles(self._session, columns, where)
 
     def write(self, path: Path, form: Format, columns: Sequence[str] = (), *, where: str | None = None) -> int:
         with self._translation():
+            self._confine()
             return selection.write_profiles(self._session, path, form, columns, where)
+
+    def _confine(self, files: Iterable[str] = ()) -> None:
+        """Let no later statement of this opening reach another file than *files* and our own temporary ones.
+
+        What people write, a condition say, is checked before it is run (`where`); this holds should a check miss
+        something. It cannot be taken back, so the first call decides.
+        """
+        if self._session.one("SELECT current_setting('enable_external_access')"):
+            folder = quote_text(f"{os.path.realpath(self._session.temp)}/")
+            paths = ", ".join(quote_text(os.path.realpath(path)) for path in files)
+            self._session.execute(_CONFINED.format(folder=folder, files=paths))
 
     def _translation(self) -> AbstractContextManager[None]:
         return translate_store_errors(self._session.path)
