@@ -6,8 +6,8 @@ record spans lines or an empty line stands before it), `key` (what the row calls
 `stage`, `code`, `message`, `value`, `file` and, where there is any, `profile` and `finds`. Values of personal
 properties are masked: the first and the last character and the length. `finds` says which identifiers of an ambiguous
 row found a profile, and its number in the store; `profile` is the number of an exported profile: numbers tell nobody
-anything. Invalid and ambiguous rows are offered again by the next run; the others stand here so that a person can see which they
-were.
+anything. Invalid and ambiguous rows are offered again by the next run; the others stand here so that a person can see
+which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
