@@ -15,6 +15,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
 from connrunner.core.report import Level
 from connrunner.errors import ArgumentError
+from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
@@ -45,7 +46,13 @@ def open_profiles(
     with (
         tempfile.TemporaryDirectory() as temp,
         open_store(
-            view.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=read_only, wait=WAIT
+            view.state.profiles,
+            model,
+            temp=Path(temp),
+            report=NullReport(),
+            read_only=read_only,
+            wait=WAIT,
+            expected=list_store_changes(view.state),
         ) as store,
     ):
         yield store

@@ -35,6 +35,7 @@ from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
+from connrunner.state.store_changes import list_store_changes
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
@@ -134,7 +135,8 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
 def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
     from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
 
-    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
+    expected = list_store_changes(job.state)
+    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT, expected=expected)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -16,7 +17,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, whole_store
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger
@@ -26,6 +27,7 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
@@ -126,9 +128,12 @@ def open_store(
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
     wait: float = 0,
+    expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
     Open the store in the file *path*, made when it is not there, and give *model*'s properties their columns.
+
+    One that was lost is not made anew: RunError `store-unusable` when none of the *expected* runs is in it.
 
     One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
     get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
@@ -138,7 +143,9 @@ def open_store(
     try:
         connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with _translate_errors(path):
+            whole_store.refuse_missing_store(path, expected)
             _attach(connection, path, read_only=read_only, wait=wait)
+            whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
                 connection=connection,
                 path=path,
@@ -162,7 +169,7 @@ def _make_folder(folder: Path) -> Path:
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
-    if read_only and not path.exists():
+    if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     if "?" in str(path):
         # DuckDB takes what follows for options, and would look for its log elsewhere.
