@@ -16,6 +16,7 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.store_changes import list_store_changes
 
 NAME = "profile store"
+RESTORE = "put back a copy of it; to begin anew without its profiles and consents: `connrunner reset --profiles`"
 
 
 def check_profile_store(folder: StateFolder, model: ProfileModel) -> Iterator[Check]:
@@ -43,7 +44,7 @@ def check_profile_store(folder: StateFolder, model: ProfileModel) -> Iterator[Ch
         elif error.code == "no-store":
             yield ok(NAME, "none yet")
         else:
-            yield failure(NAME, error.message, error.hint)
+            yield failure(NAME, error.message, RESTORE if "connrunner doctor" in error.hint else error.hint)
         return
     for text in said.texts:
         yield warning(NAME, text, "put back the newest copy of it, or let the connections run again")

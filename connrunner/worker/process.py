@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -41,6 +42,7 @@ from connrunner.worker.retries import Attempts
 
 SAMPLES = 20  # rows that a dry run of an export shows
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Terminated(SystemExit):
@@ -126,7 +128,8 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     except OSError as error:
         message = f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
         helps = isinstance(error, ConnectionError | TimeoutError)
-        result = Result(outcome=Outcome.FAILED, message=message, code="operating-system", waiting_helps=helps)
+        code = "disk-full" if error.errno in FULL else "operating-system"
+        result = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
     finally:
         shutil.rmtree(job.spool, ignore_errors=True)
     return replace(result, message=mask(result.message))

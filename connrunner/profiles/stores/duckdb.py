@@ -17,7 +17,15 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, whole_store
+from connrunner.profiles import (
+    ProfileStore,
+    connection_state,
+    recorded_runs,
+    selection,
+    store_failures,
+    tables,
+    whole_store,
+)
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger
@@ -142,7 +150,7 @@ def open_store(
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
         connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with _translate_errors(path):
+        with _translate_errors(path, opening=True):
             whole_store.refuse_missing_store(path, expected)
             _attach(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
@@ -155,8 +163,7 @@ def open_store(
                 report=report,
             )
         yield DuckDBStore(session)
-        with _translate_errors(path):
-            connection.execute("DETACH store")
+        _detach(connection, path, report)
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -185,7 +192,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise _unusable_error(path, error) from error
+                raise store_failures.explain_opening(error, path) from error
             if time.monotonic() >= until:
                 raise RunError(
                     f"the profile store {path} is in use by another process",
@@ -234,35 +241,23 @@ def _prepare_tables(
     return layout
 
 
+def _detach(connection: duckdb.DuckDBPyConnection, path: Path, report: Report) -> None:
+    """Close the store. What was committed stays, also when its log cannot be brought into the file now."""
+    try:
+        connection.execute("DETACH store")
+    except duckdb.Error as error:
+        report.message(store_failures.describe_checkpoint(error, path), level="warning")
+
+
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise RunError(
-            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
-            hint="free disk space in the state folder",
-            code="out-of-memory",
-        ) from error
     except duckdb.Error as error:
-        line = _first_line(error)
-        if "No space left" in line or "Disk quota" in line:
-            raise RunError(
-                f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
-            ) from error
-        if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise _unusable_error(path, error) from error
-        raise
-
-
-def _unusable_error(path: Path, error: duckdb.Error) -> RunError:
-    return RunError(
-        f"the profile store {path} cannot be read or written: {_first_line(error)}",
-        hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
-        code="store-unusable",
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+        if opening and store_failures.is_damage(error):
+            raise store_failures.explain_opening(error, path) from error
+        explained = store_failures.explain_failure(error, path)
+        if explained is None:
+            raise
+        raise explained from error
