@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 
 
 class ProfileStore(Protocol):
@@ -52,10 +52,10 @@ class ProfileStore(Protocol):
         """
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         """
-        Record that what `export` wrote has arrived, all but *refused*, and return the final counters.
+        Record that what `export` wrote has arrived at *where*, all but *refused*, and return the final counters.
 
         'changed' is counted from here. Refused rows count as rejected, are named in *rejects* (JSON lines, written only
         when there are any; at most 100,000) and are offered again by the next export. Same opening of the store.
@@ -64,6 +64,9 @@ class ProfileStore(Protocol):
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         """Return the counters of a run that changed the store, or None when the store does not know it."""
+
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        """Return a run that changed the store as its transaction recorded it; None when it is not in the store."""
 
     def count(self, where: str | None = None) -> int:
         """Return how many profiles there are (for which *where* holds)."""

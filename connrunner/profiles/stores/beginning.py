@@ -38,7 +38,10 @@ def _move_aside(path: Path) -> list[Path]:
     number = 1
     while any(_aside(file, number).exists() for file in files):
         number += 1
-    return [file.rename(_aside(file, number)) for file in files]
+    moved = [_aside(file, number) for file in files]
+    for file, aside in zip(files, moved, strict=True):
+        put_in_place(file, aside)
+    return moved
 
 
 def _aside(file: Path, number: int) -> Path:

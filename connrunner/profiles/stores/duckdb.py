@@ -32,7 +32,7 @@ from connrunner.profiles.importing import ledger
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.whole_store import Expected
@@ -89,7 +89,7 @@ class DuckDBStore:
         return result
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         if self._pending is None or self._pending.job.stamp != stamp:
             raise RunError(
@@ -98,13 +98,17 @@ class DuckDBStore:
                 code="not-exported",
             )
         with self._translation():
-            counts = exporting.confirm_export(self._session, self._pending, refused, rejects)
+            counts = exporting.confirm_export(self._session, self._pending, refused, rejects, where)
         self._pending = None
         return counts
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():
             return recorded_runs.read_counts(self._session, connection, run)
+
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        with self._translation():
+            return recorded_runs.read_recorded(self._session, stamp)
 
     def count(self, where: str | None = None) -> int:
         with self._translation():
