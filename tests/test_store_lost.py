@@ -162,7 +162,7 @@ def test_every_command_says_that_the_store_is_lost(place: Place) -> None:
     for name in ("people", "audience"):
         place.run("run", name, check=1)
         assert place.runs(name)[0]["code"] == "store-unusable"
-    for command in (("profiles",), ("state", "people"), ("reset", "people", "--yes")):
+    for command in (("profiles",), ("profiles", "erase", "1"), ("state", "people"), ("reset", "people", "--yes")):
         assert "connrunner reset --profiles" in place.run(*command, check=1).err
     said = place.run("doctor", check=1).out
     assert "failure  profile store:" in said

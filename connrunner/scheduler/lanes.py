@@ -20,6 +20,7 @@ from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
+from connrunner.scheduler import leftovers
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
@@ -337,6 +338,7 @@ class Lanes:
                 closing(run_files.RunLog(recorder.state.log(started.connection, started.run))) as log,
             ):
                 log.message(run.result.message, level="warning")
+        leftovers.clear_spool(recorder.state, started.connection, started.run)
         if working.stop:
             requests.remove_request(recorder.state, working.stop)
         connection = self.workspace.connections.get(started.connection)

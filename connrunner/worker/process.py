@@ -181,7 +181,7 @@ def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users may read what a program writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -210,7 +210,8 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             )
         )
     files = [file.as_dict() for file in done.files]
-    result = _checked(make_result(RecordedRun(kind="import", counts=done.counts, detail={"files": files})))
+    made = make_result(RecordedRun(kind="import", counts=done.counts, detail={"files": files}))
+    result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
@@ -240,8 +241,8 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            with _noting(job, store, so_far):
-                counts = store.confirm_export(_stamp(job))
+            with _private(), _noting(job, store, so_far):
+                counts = store.confirm_export(_stamp(job), rejects=job.rejects)
             return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
         so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)

@@ -30,6 +30,7 @@ class Stage:
     rows: int
     first_line: int
     records: RecordSource  # where they came from
+    erased: bool = False  # whether some of the rows are about people who were erased: see `erased_rows`
 
 
 def create_stage(
