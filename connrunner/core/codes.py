@@ -81,7 +81,7 @@ busy                    Another connrunner does the same at this moment.  Wait f
 cannot-start            A program or the worker could not be started.  Check that it is installed, may be executed, and is on the PATH of cron.
 config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is fixed.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
-disk-full               The disk of the profile store is full.  Make room; the run left the store as it was.
+disk-full               A disk is full, or a quota or limit is used up: the message has the folder.  Make room there; the profile store is sound.
 does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Fix what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
 expectation             What `expect` says does not hold, so nothing was changed.  Look at the data; if it is right, change `expect`.
@@ -116,7 +116,7 @@ not-fetched             A file was not fetched though its rows are needed.  `con
 not-found               No profile, or no page at the partner, is found by what the row or the address says.  Correct it, or set `create: true`.
 store-busy              Another process has the profile store open.  Try again when it is done; runs of connrunner wait for each other.
 store-path              The profile store cannot be at this path.  Put the state folder on a local disk.
-store-unusable          The profile store cannot be read or written.  Check disk and rights; restore it from a backup if it is damaged.
+store-unusable          The profile store is lost, damaged, or cannot be read or written.  `connrunner doctor` says which; put it back from a backup, or begin anew without its profiles: `connrunner reset --profiles`.
 type-changed            A property has another type in profile.yaml than the stored values.  Change it back, or give the property a new name.
 unknown-row             A connector speaks of a row that was not sent.  Report it to the connector's author.
 where                   `where` of the export is no expression over the properties.  Correct it as the message says; `connrunner run NAME --dry-run` tries it.

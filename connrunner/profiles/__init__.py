@@ -10,7 +10,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 
 
 class ProfileStore(Protocol):
@@ -62,10 +62,10 @@ class ProfileStore(Protocol):
         """
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         """
-        Record that what `export` wrote has arrived, all but *refused*, and return the final counters.
+        Record that what `export` wrote has arrived at *where*, all but *refused*, and return the final counters.
 
         'changed' is counted from here. Refused rows count as rejected and are offered again by the next export. They
         and the profiles that consent keeps back are named in *rejects* (JSON lines, written only when there are any; at
@@ -75,6 +75,9 @@ class ProfileStore(Protocol):
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         """Return the counters of a run that changed the store, or None when the store does not know it."""
+
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        """Return a run that changed the store as its transaction recorded it; None when it is not in the store."""
 
     def count(self, where: str | None = None) -> int:
         """Return how many profiles there are (for which *where* holds)."""

@@ -88,7 +88,7 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     if not {("about",), ("profiles",), ("properties",), ("runs",)} <= set(tables):
         raise RunError(
             f"{path} is a DuckDB database, but no profile store",
-            hint="move it away; a new store is made in its place",
+            hint="put the profile store there; to begin with an empty one: `connrunner reset --profiles`",
             code="foreign-store",
         )
     found = connection.execute("SELECT value FROM store.about WHERE key = 'format'").fetchone()

@@ -121,7 +121,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total)
+        recorded_runs.finish_record(session, run, total, {"files": [result.as_dict() for result in results]})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.
