@@ -68,6 +68,17 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_config_secrets.py::test_a_secret_that_cannot_be_used",
         "test_connectors_files.py::test_links_and_strange_things_among_files",
     ),
+    "files that others may read, or have prepared": (
+        "test_file_modes.py::test_what_commands_write",
+        "test_file_modes.py::test_what_exports_write",
+        "test_file_modes.py::test_a_file_that_somebody_prepared_is_not_written_into",
+    ),
+    "people who were erased, and rows that killed runs left": (
+        "test_profiles_erasure.py::test_a_person_is_gone_from_the_bytes_of_the_store",
+        "test_profiles_erasure.py::test_no_import_brings_an_erased_person_back",
+        "test_erasure_end_to_end.py::test_killed_at_any_moment_a_person_is_there_or_gone",
+        "test_leftovers.py::test_a_killed_run_leaves_no_rows",
+    ),
     "names: paths, case twins, normal forms": (
         "test_config_load.py::test_a_broken_file_breaks_what_needs_it",
         "test_threats.py::test_names_that_collide_are_refused_by_name",
@@ -127,7 +138,23 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_connectors_http.py::test_a_redirect_to_another_host",
         "test_connectors_http.py::test_link_local_addresses",
         "test_connectors_http.py::test_redirects_of_an_export",
+        "test_text.py::test_is_a_host_link_local",
+        "test_notify_heart.py::test_a_ping_follows_nobody",
+        "test_notify_heart.py::test_a_name_may_lead_where_no_ping_goes",
     ),
+    "who is this machine": (
+        "test_this_machine.py::test_validate_knows_this_machine",
+        "test_this_machine.py::test_a_run_knows_this_machine",
+        "test_database_urls.py::test_a_url_that_goes_round_the_rules",
+    ),
+    "partners: answers that fill memory or disk": (
+        "test_connectors_http.py::test_an_answer_of_too_many_parts",
+        "test_connectors_http.py::test_an_answer_of_too_many_records",
+        "test_connectors_http.py::test_a_body_that_unpacks_to_a_disk_full",
+        "test_connectors_http_memory.py::test_no_answer_takes_much_memory",
+        "test_connectors_conformance.py::test_no_more_comes_than_is_allowed",
+    ),
+    "YAML: texts that take a pattern long": ("test_schema_patterns.py::test_each_pattern_is_linear",),
     "SSH host keys": (
         "test_connectors_sftp.py::test_an_unknown_host",
         "test_connectors_sftp.py::test_a_changed_host_key",

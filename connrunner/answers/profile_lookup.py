@@ -13,8 +13,9 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.load import profile_model_from
 from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
-from connrunner.core.report import Level
-from connrunner.errors import ArgumentError
+from connrunner.core.report import NullReport
+from connrunner.errors import ArgumentError, BusyError, RunError
+from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
@@ -25,16 +26,6 @@ FORMATS: dict[str, Format] = {
 }
 
 
-class NullReport:
-    """A report that goes nowhere: a question about profiles is not a run."""
-
-    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        """Say nothing."""
-
-    def progress(self, stage: str, done: int, of: int | None = None) -> None:
-        """Say nothing."""
-
-
 @contextmanager
 def open_profiles(
     view: WorkspaceView, model: ProfileModel, *, read_only: bool = True
@@ -43,12 +34,37 @@ def open_profiles(
     from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
 
     with (
+        busy_when_open(),
         tempfile.TemporaryDirectory() as temp,
         open_store(
-            view.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=read_only, wait=WAIT
+            view.state.profiles,
+            model,
+            temp=Path(temp),
+            report=NullReport(),
+            read_only=read_only,
+            wait=WAIT,
+            expected=list_store_changes(view.state),
         ) as store,
     ):
         yield store
+
+
+def refuse_lost_store(view: WorkspaceView) -> None:
+    """RunError when the store is not there, and history knows of imports or exports: nobody is in it, so it seems."""
+    from connrunner.profiles.whole_store import refuse_missing_store  # DuckDB is slow to import
+
+    refuse_missing_store(view.state.profiles, list_store_changes(view.state))
+
+
+@contextmanager
+def busy_when_open() -> Iterator[None]:
+    """Turn the error for a store that a run has open into a BusyError: a person may try again."""
+    try:
+        yield
+    except RunError as error:
+        if error.code != "store-busy":
+            raise
+        raise BusyError(error.message, hint=error.hint) from error
 
 
 def read_model(view: WorkspaceView) -> ProfileModel:
@@ -79,6 +95,15 @@ def find_profiles(view: WorkspaceView, model: ProfileModel, value: str) -> list[
             with suppress(ArgumentError):  # not an e-mail address, so not a value of that identifier
                 found += store.find(name, value)
     return [profile for place, profile in enumerate(found) if profile not in found[:place]]
+
+
+def find_by_number(view: WorkspaceView, model: ProfileModel, number: int) -> dict[str, Any]:
+    """Return the profile with that *number* in the store, which `rejects` shows; ArgumentError without one."""
+    with open_profiles(view, model) as store:
+        found = store.find_number(number)
+    if found is None:
+        raise ArgumentError(f"there is no profile with the number {number}", hint="numbers are never given again")
+    return found
 
 
 def write_profiles(

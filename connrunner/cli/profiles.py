@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from connrunner.answers.profile_lookup import (
     count_as_dict,
     count_profiles,
     describe_profile,
+    find_by_number,
     find_profiles,
     identifiers,
     read_model,
@@ -19,10 +21,17 @@ from connrunner.answers.profile_lookup import (
 )
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
+from connrunner.cli.profiles_erase import erase_command
 from connrunner.errors import ArgumentError
 
 
-@click.command()
+class LookupCommand(click.Command):
+    """A command about a VALUE that has other commands below it: a first word that is one of theirs means that one."""
+
+    below: Mapping[str, click.Command] = {erase_command.name: erase_command} if erase_command.name else {}
+
+
+@click.command(cls=LookupCommand)
 @click.argument("value", required=False)
 @click.option("--where", help="Only profiles for which this SQL expression over properties holds.")
 @click.option("--columns", help="The properties to write, with commas between; all of them without this.")
@@ -32,15 +41,29 @@ from connrunner.errors import ArgumentError
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the selection here: .csv, .jsonl or .parquet, also .gz.",
 )
+@click.option("--id", "number", type=click.IntRange(1, 2**63 - 1), help="The profile with this number in the store.")
 @with_context(reads=True)
 def profiles_command(
-    context: CommandContext, value: str | None, where: str | None, columns: str | None, target: Path | None
+    context: CommandContext,
+    value: str | None,
+    where: str | None,
+    columns: str | None,
+    target: Path | None,
+    number: int | None,
 ) -> None:
-    """Count the profiles, show those with the identifier VALUE, or write a selection to a file."""
+    """Count the profiles, show those with the identifier VALUE, or write a selection to a file.
+
+    `connrunner profiles erase VALUE` erases a person; a profile with the identifier `erase` is shown by
+    `connrunner profiles -- erase`.
+    """
     view = context.view
     model = read_model(view)
     chosen = choose_columns(model, columns)
-    if value is not None:
+    if number is not None:
+        if value is not None:
+            raise ArgumentError("VALUE and --id both say which profile", hint="leave out one of them")
+        _show(context, [find_by_number(view, model, number)])
+    elif value is not None:
         found = find_profiles(view, model, value)
         if not found and not context.json:
             raise ArgumentError(f"no profile has {' or '.join(identifiers(model))} {value!r}")

@@ -71,6 +71,14 @@ class FetchResult:
 
     files: tuple[LocalFile, ...]  # in the order in which their rows count
     mark: Any = None  # plain JSON: how far the source came; the next run is given it, once these rows are durable
+    notes: tuple[str, ...] = ()  # what a person has to know of this run, whatever became of its rows
+
+
+class NoFilesError(RunError):
+    """No file has a name that fits: whether that is a failure, `when_none` and what was read before decide."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint, code="no-files", waiting_helps=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +102,7 @@ class Source(Protocol):
     """A module that brings files of rows to this machine."""
 
     def fetch(self, settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:
-        """Return the files to import; RunError when there are none and there should be some.
+        """Return the files to import; NoFilesError when there are none, though there may be some later.
 
         A file that is *known* needs no download: it is returned with an empty `path`, and its rows count as skipped.
         *mark* is what the last successful run returned, or None. Nothing that a source returns may change while the

@@ -9,8 +9,10 @@ Import:
 depth. The files are taken in the order of their names, so let a name carry its date: members-2026-11-22.csv. Left out
 are hidden files, unfinished ones (.part, .filepart, .tmp) and whatever is not a file. A file or folder that is a
 symbolic link counts when it leads to a place inside the folder that `path` names before its first wildcard, and is left
-out with a warning when it leads out of it: whoever may drop a file there must not choose what else is read here. No
-file at all is an error.
+out with a warning when it leads out of it: whoever may drop a file there must not choose what else is read here.
+
+`when_none` says what a run without a file is: `succeed`, the default once the connection has read one, or `fail`. A
+folder that is not there is a failure.
 
 Write a file under another name and rename it when it is whole: the run reads whatever has arrived under its name.
 
@@ -24,6 +26,9 @@ written to a hidden file beside the target (.NAME.part), brought to the disk and
 the whole file or none. A file that is there already is replaced, a symbolic link too (never what it leads to); a
 folder, device or pipe is refused. Missing folders are made inside the workspace; elsewhere they are an error, because a
 missing folder there is often a disk that is not mounted.
+
+The file is for connrunner's user alone (mode 0600), whatever the umask is and whatever file was there. `mode: "0640"`
+gives exactly that mode instead; folders that are made may then be entered by those who may read the file.
 """
 
 from __future__ import annotations
@@ -37,14 +42,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors import FetchResult, Known, NoFilesError, RunContext, SendResult, Settings
 from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.text.files import replacing, sync_folder
+from connrunner.text.files import make_folders, note_unfinished, replacing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -100,17 +105,22 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     name = target(settings, context)
     path = context.workspace / name
+    mode = int(settings.get("mode", "0600"), 8)
     with _writable(name):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, suffix="part", durable=False) as part, local.open("rb") as rows, part.open("xb") as copy:
-            shutil.copyfileobj(rows, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
-            if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
-                raise RunError(
-                    f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
-                )
-        sync_folder(path.parent)
+        make_folders(path.parent, mode=mode)
+        try:
+            with (
+                replacing(path, mode=mode, suffix="part") as part,
+                local.open("rb") as rows,
+                os.fdopen(os.dup(part.descriptor), "wb") as copy,
+            ):
+                note_unfinished(context.spool, part)
+                shutil.copyfileobj(rows, copy, 1 << 20)
+                copy.flush()
+        except FileExistsError:
+            raise RunError(
+                f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
+            ) from None
     return SendResult(where=name)
 
 
@@ -202,8 +212,10 @@ def _nothing_there(pattern: str, folder: Path, *, left_out: int = 0) -> RunError
             code="no-folder",
         )
     names = [name for name, _ in _entries(folder) if not name.startswith(".")]
-    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
-    return RunError(f"no file {pattern!r} in {folder}", hint=advice, code="no-files", waiting_helps=True)
+    message = f"no file {pattern!r} in {folder}"
+    if left_out:
+        return RunError(message, hint=only_left_out(left_out), code="no-files", waiting_helps=True)
+    return NoFilesError(message, hint=instead(pattern.rsplit("/", 1)[-1], names))
 
 
 def _local_file(path: Path, workspace: Path) -> LocalFile:

@@ -11,6 +11,8 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     marks       how far each import's source has come
     sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
                 identifiers if deletions are sent to the partner
+    erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
+                number that those of one person share
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
@@ -30,6 +33,8 @@ from connrunner.profiles import values
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
+FORMAT_ERASED = "3"  # a store with tombstones: a version that does not know them must not import into it
+SPELLING = 2  # counts up when rows spell a value otherwise than the stores before, see `respelling`
 
 _TABLES = """
     CREATE TABLE store.about (key VARCHAR, value VARCHAR);
@@ -47,6 +52,7 @@ _TABLES = """
         connection VARCHAR, profile BIGINT, digest UHUGEINT, identifiers VARCHAR, run INTEGER);
     CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
 """
+_ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
 
 
@@ -82,11 +88,11 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     if not {("about",), ("profiles",), ("properties",), ("runs",)} <= set(tables):
         raise RunError(
             f"{path} is a DuckDB database, but no profile store",
-            hint="move it away; a new store is made in its place",
+            hint="put the profile store there; to begin with an empty one: `connrunner reset --profiles`",
             code="foreign-store",
         )
     found = connection.execute("SELECT value FROM store.about WHERE key = 'format'").fetchone()
-    if found is None or found[0] != FORMAT:
+    if found is None or found[0] not in (FORMAT, FORMAT_ERASED):
         raise RunError(
             f"{path} was written by another version of connrunner (its format is {found and found[0]}, not {FORMAT})",
             hint="use that version",
@@ -97,14 +103,36 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
+    prepare_tombstones(connection, "store")
     connection.execute(
-        "INSERT INTO store.about VALUES ('format', ?), ('next_profile', '1'), ('next_run', '1')", [FORMAT]
+        "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
+        [FORMAT, str(SPELLING)],
     )
+
+
+def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Make the table of tombstones in *database* unless it is there."""
+    connection.execute(_ERASED.format(database))
+
+
+def mark_format(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Let only versions that obey tombstones use *database* when it has any."""
+    connection.execute(f"""
+        UPDATE {database}.about SET value = CASE WHEN EXISTS (FROM {database}.erased)
+            THEN '{FORMAT_ERASED}' ELSE '{FORMAT}' END WHERE key = 'format'""")
+
+
+def read_store(connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel) -> Layout:
+    """Return the layout of the attached store as it is; RunError when it is empty, or no store that we know."""
+    if has_no_tables(connection):
+        raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
+    check_format(connection, str(path))
+    return read_layout(connection, model)
 
 
 def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Return the layout as it is: properties of another type than the store's are read as the store has them."""
-    stored = _read_stored_columns(connection)
+    stored = read_stored_columns(connection)
     properties = {}
     for name, owner in model.properties.items():
         known = stored.get(name)
@@ -119,7 +147,8 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
-    stored = _read_stored_columns(connection)
+    prepare_tombstones(connection, "store")
+    stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     columns |= set(objectives.values())
@@ -152,16 +181,33 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
     return read_layout(connection, model)
 
 
+def list_identifiers(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> dict[str, tuple[Property, str]]:
+    """
+    Return each property that is an identifier, in the store or in *model*, and its column's name, ready for SQL.
+
+    Also those that left profile.yaml: their columns keep values. One without a column is left out, and so is a `many`.
+    """
+    found = {}
+    for name, stored in read_stored_columns(connection).items():
+        declared = model.properties.get(name)
+        if (stored.owner.identifier or (declared and declared.identifier)) and not stored.owner.many:
+            found[name] = (stored.owner, quote_name(stored.column))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredColumn:
+class StoredColumn:
+    """A column of `profiles`, by its plain name, and the property that it keeps."""
+
     column: str
     owner: Property
 
 
-def _read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
+def read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredColumn]:
+    """Return the column of each property that the store has, be it declared or not, as the store has it."""
     found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
     return {
-        name: _StoredColumn(
+        name: StoredColumn(
             column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique)
         )
         for name, column, kind, many, unique in found
@@ -183,7 +229,7 @@ def _choose_column(wanted: str, taken: Iterable[str]) -> str:
     return column
 
 
-def _change_type(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
+def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, owner: Property) -> None:
     column = quote_name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0

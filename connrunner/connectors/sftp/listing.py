@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from connrunner.connectors import NoFilesError
 from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.core.report import Report
@@ -28,10 +29,14 @@ def list_files(
     there = server.look(root, follow=True)
     if there is None or there.kind != "folder":
         raise _no_folder(server, pattern, root)
-    taken, left_out = {}, []
+    taken, left_out, odd = {}, [], []
     for match in _walk(server, root, parts, closed):
         entry = match.entry
         if entry.name.endswith(UNFINISHED) or (marker and entry.name.endswith(marker)) or entry.path in taken:
+            continue
+        if not _is_text(entry.path):
+            odd.append(entry)
+            left_out.append(f"the name {shown(entry.path)} is not UTF-8")
             continue
         found = _followed(server, entry)
         if found is None:
@@ -46,9 +51,11 @@ def list_files(
             taken[entry.path] = found
     for reason in sorted(left_out):
         report.message(f"left out: {reason}", level="warning")
+    if not taken and odd:
+        raise RunError(f"the name of the file {shown(odd[0].path)} is not UTF-8", hint="rename it", code="bad-name")
     if not taken:
         raise _nothing_there(server, pattern, root, left_out=len(left_out))
-    return [_named(entry) for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
+    return [entry for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
 
 
 def shown(path: str) -> str:
@@ -136,14 +143,12 @@ def _stays_in(server: RemoteFiles, path: str, root: str) -> bool:
     return real.startswith(inside) and real != unresolved
 
 
-def _named(entry: RemoteEntry) -> RemoteEntry:
+def _is_text(path: str) -> bool:
     try:
-        entry.path.encode()
+        path.encode()
     except UnicodeEncodeError:
-        raise RunError(
-            f"the name of the file {shown(entry.path)} is not UTF-8", hint="rename it", code="bad-name"
-        ) from None
-    return entry
+        return False
+    return True
 
 
 def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:
@@ -157,7 +162,7 @@ def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:
 def _nothing_there(server: RemoteFiles, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
     """Return the error for a pattern that finds no file, with what is there instead."""
     names = [shown(entry.name) for entry in server.list(folder) if not entry.name.startswith(".")]
-    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
-    return RunError(
-        f"no file {pattern!r} in {folder} on {server.address}", hint=advice, code="no-files", waiting_helps=True
-    )
+    message = f"no file {pattern!r} in {folder} on {server.address}"
+    if left_out:
+        return RunError(message, hint=only_left_out(left_out), code="no-files", waiting_helps=True)
+    return NoFilesError(message, hint=instead(pattern.rsplit("/", 1)[-1], names))

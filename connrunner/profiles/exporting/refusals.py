@@ -1,4 +1,4 @@
-"""Rows that the partner refused: they count as not sent, and a person has to see why."""
+"""Rows that the partner refused, or no file can hold: they count as not sent, and a person has to see why."""
 
 from __future__ import annotations
 
@@ -19,8 +19,21 @@ MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
 
 
+def mark_unwritable(session: StoreSession, column: str, source: str) -> int:
+    """Mark the rows of *source* whose *column*, an expression, is not NULL as refused; return how many there are."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE refusals AS
+        SELECT profile, NULL::BIGINT AS row, 'unwritable-format' AS code,
+            'a value of ' || unwritable || ' holds a semicolon, which stands between the values of a cell' AS message
+        FROM (SELECT s.profile, ({column})::VARCHAR AS unwritable FROM {source}) WHERE unwritable IS NOT NULL;
+        UPDATE delta SET refused = true, unwritable = true WHERE profile IN (SELECT profile FROM refusals)""")
+    return int(session.one("SELECT count(*) FROM refusals"))
+
+
 def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
     """Mark the *refused* ones of the *rows* of the file in `delta`. RunError when a row is beyond these."""
+    if not refused:
+        return
     for one in refused:
         if not 0 <= one.row < rows:
             raise RunError(
@@ -35,7 +48,7 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
             line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
             file.write(line.encode("utf-8", "replace") + b"\n")
     session.execute(f"""
-        CREATE OR REPLACE TEMP TABLE refusals AS
+        INSERT INTO refusals BY NAME
         SELECT n.profile, r.* FROM read_json({quote_text(str(path))}, format = 'newline_delimited',
             columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
         JOIN (
@@ -46,17 +59,32 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
     path.unlink()
 
 
-def write_refusals(session: StoreSession, path: Path, *, file: str) -> None:
-    """Write to *path* why rows of *file* were refused, a JSON line for each of the first `MOST`."""
+def write_refusals(session: StoreSession, path: Path, work: Export, *, file: str) -> None:
+    """
+    Write to *path* why rows of *file* were refused, and which profiles consent keeps back.
+
+    A JSON line for each of the first `MOST` of both.
+    """
     rejects.create_rejects(session)
     key = identifiers.describe_identifiers(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
         SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
-            r.code, r.message
+            r.code, r.message, r.profile
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN delta s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")
+    _tell_unnamed(session, "refusals", int(session.one("SELECT count(*) FROM refusals")))
+    message = f"no consent to {' or '.join(work.objectives)}"
+    blocked = f"FROM delta WHERE verdict = {delta.BLOCKED}"
+    session.execute(f"""
+        INSERT INTO rejects BY NAME
+        SELECT {quote_text(file)} AS file, 1 AS part, {key} AS key, 'consent' AS stage, 'no-consent' AS code,
+            {quote_text(message)} AS message, s.profile
+        FROM ({blocked} ORDER BY profile LIMIT {MOST}) s LEFT JOIN store.profiles p ON p._id = s.profile""")
+    _tell_unnamed(session, "profiles without consent", int(session.one(f"SELECT count(*) {blocked}")))
     rejects.write_rejects(session, path)
-    unnamed = int(session.one("SELECT count(*) FROM refusals")) - MOST
-    if unnamed > 0:
-        session.report.message(f"the rejects name the first {MOST:,} refusals; {unnamed:,} more are left out")
+
+
+def _tell_unnamed(session: StoreSession, what: str, count: int) -> None:
+    if count > MOST:
+        session.report.message(f"the rejects name the first {MOST:,} {what}; {count - MOST:,} more are left out")

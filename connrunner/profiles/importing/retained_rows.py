@@ -9,15 +9,19 @@ called `kept rows`; so what newer rows say wins. They count in `read` like the r
     with it or is about a profile that it found: it then counts as `duplicate`.
 
 So of one profile no more is retained than the newest refused row. A row that could not be read at all stays until the
-connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again.
+connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again. Where `keep` limits
+the past, rows go with the run that refused them first, too, for a tick drops them (`ProfileStore.drop_retained`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
 from connrunner.profiles.importing.match import meets_profile
 from connrunner.profiles.importing.row_keys import describe_key
@@ -27,9 +31,32 @@ from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import all_of, quote_text
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
 _REFUSED = f"verdict IN ({', '.join(map(str, REFUSED))})"
+
+
+def list_retained(session: StoreSession) -> list[RetainedRows]:
+    """See `ProfileStore.list_retained`."""
+    found = session.execute("""
+        SELECT k.connection, r.run, epoch_us(r.started), count(*) FROM store.kept k JOIN store.runs r ON r.id = k.run
+        GROUP BY ALL ORDER BY ALL""").fetchall()
+    return [
+        RetainedRows(connection=name, run=run, started_at=EPOCH + timedelta(microseconds=started), rows=rows)
+        for name, run, started, rows in found
+    ]
+
+
+def drop_retained(session: StoreSession, expired: Iterable[RetainedRows]) -> None:
+    """See `ProfileStore.drop_retained`."""
+    with session.transaction():
+        for one in expired:
+            session.execute(
+                "DELETE FROM store.kept WHERE connection = ? AND run IN"
+                " (SELECT id FROM store.runs WHERE connection = ? AND run = ?)",
+                [one.connection, one.connection, one.run],
+            )
 
 
 def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, table: str) -> Stage | None:
@@ -43,7 +70,9 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
         ORDER BY number"""
     )
     rows = session.execute("SELECT flaw, record FROM kept_rows ORDER BY rowid").fetchall()
-    records = jsonlines.copy_retained(rows, plan.columns, session.temp)
+    form = plan.work.format
+    zone = form.timezone or ("UTC" if form.type == "excel" else "")
+    records = replace(jsonlines.copy_retained(rows, plan.columns, session.temp), timezone=zone)
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)
 

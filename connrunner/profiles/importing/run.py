@@ -10,8 +10,8 @@ from pathlib import Path
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import connection_state, expectations, recorded_runs, rejects
-from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows
+from connrunner.profiles import connection_state, expectations, recorded_runs, rejects, respelling
+from connrunner.profiles.importing import differences, erased_rows, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify_rows
 from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.match import match_rows
@@ -79,6 +79,7 @@ class _Context:
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
     """See `ProfileStore.import_files`."""
     plan = make_plan(job.work, session.model)
+    respelling.warn_of_doubles(session)
     with ThreadPoolExecutor(1) as executor:
         context = _Context(session=session, job=job, plan=plan, digests=_Digests(executor=executor))
         tasks = _stage_all(context)
@@ -94,6 +95,7 @@ def _stage_all(context: _Context) -> list[_Task]:
     tasks: list[_Task] = []
     retained = retained_rows.stage_retained(context.session, context.plan, context.connection, table="stage_kept")
     if retained:
+        retained = erased_rows.blank_erased(context.session, retained, context.plan)
         tasks.append(_Task(file=retained_rows.FILE, known=LedgerEntry(), stage=retained))
     files = context.job.files
     for number, file in enumerate(files):
@@ -119,7 +121,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total)
+        recorded_runs.finish_record(session, run, total, {"files": [result.as_dict() for result in results]})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.
@@ -170,6 +172,7 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
     if known.task == "retry" and digests.wait_for(file) != known.digest:
         known = LedgerEntry()  # its source says it is the same, and it is not
     stage = stage_file(session, file, plan, f"stage_{number}", on_progress)
+    stage = erased_rows.blank_erased(session, stage, plan)
     if not file.once:
         digests.start(file)
     again = [mapped for mapped in plan.increments if mapped.field.property in known.increments]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -17,18 +18,30 @@ import duckdb
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles import (
+    ProfileStore,
+    connection_state,
+    recorded_runs,
+    respelling,
+    selection,
+    store_failures,
+    tables,
+    tombstones,
+    whole_store,
+)
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
-from connrunner.profiles.importing import ledger
+from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path
+from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
@@ -36,7 +49,7 @@ PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
 # DuckDB's compression of texts makes the file a third, and changing one value in 25 ten times slower.
-_SETTINGS = """
+SETTINGS = """
     SET autoinstall_known_extensions = false;
     SET autoload_known_extensions = false;
     SET allow_community_extensions = false;
@@ -73,6 +86,10 @@ class DuckDBStore:
         with self._translation():
             return ledger.load_accepted(self._session, make_plan(work, self._session.model), connection)
 
+    def has_read_files(self, connection: str) -> bool:
+        with self._translation():
+            return connection_state.has_read_files(self._session, connection)
+
     def read_mark(self, connection: str) -> Any:
         with self._translation():
             return connection_state.read_mark(self._session, connection)
@@ -85,6 +102,14 @@ class DuckDBStore:
         with self._translation():
             connection_state.forget_connection(self._session, connection)
 
+    def list_retained(self) -> list[RetainedRows]:
+        with self._translation():
+            return retained_rows.list_retained(self._session)
+
+    def drop_retained(self, expired: Iterable[RetainedRows]) -> None:
+        with self._translation():
+            retained_rows.drop_retained(self._session, expired)
+
     def export(self, job: ExportJob) -> ExportResult:
         self._pending = None
         with self._translation():
@@ -94,7 +119,7 @@ class DuckDBStore:
         return result
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         if self._pending is None or self._pending.job.stamp != stamp:
             raise RunError(
@@ -103,13 +128,17 @@ class DuckDBStore:
                 code="not-exported",
             )
         with self._translation():
-            counts = exporting.confirm_export(self._session, self._pending, refused, rejects)
+            counts = exporting.confirm_export(self._session, self._pending, refused, rejects, where)
         self._pending = None
         return counts
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():
             return recorded_runs.read_counts(self._session, connection, run)
+
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        with self._translation():
+            return recorded_runs.read_recorded(self._session, stamp)
 
     def count(self, where: str | None = None) -> int:
         with self._translation():
@@ -120,6 +149,10 @@ class DuckDBStore:
         with self._translation():
             self._confine()
             return selection.find_profiles(self._session, name, value)
+
+    def find_number(self, number: int) -> dict[str, Any] | None:
+        with self._translation():
+            return selection.find_number(self._session, number)
 
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         with self._translation():
@@ -149,11 +182,14 @@ class DuckDBStore:
         if not file.path:
             return file
         path = choose_path(self._session.temp)
-        shutil.copyfile(file.path, path)
+        try:
+            shutil.copyfile(file.path, path)
+        except OSError:  # whoever reads it says why it cannot be read
+            return file
         return replace(file, path=str(path))
 
     def _translation(self) -> AbstractContextManager[None]:
-        return _translate_errors(self._session.path)
+        return translate_store_errors(self._session.path)
 
 
 @contextmanager
@@ -166,9 +202,12 @@ def open_store(
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
     wait: float = 0,
+    expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
     Open the store in the file *path*, made when it is not there, and give *model*'s properties their columns.
+
+    One that was lost is not made anew: RunError `store-unusable` when none of the *expected* runs is in it.
 
     One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
     get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
@@ -176,9 +215,11 @@ def open_store(
     folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_make_folder(temp)))
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
-        connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with _translate_errors(path):
-            _attach(connection, path, read_only=read_only, wait=wait)
+        connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
+        with translate_store_errors(path, opening=True):
+            whole_store.refuse_missing_store(path, expected)
+            attach_store(connection, path, read_only=read_only, wait=wait)
+            whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
                 connection=connection,
                 path=path,
@@ -187,9 +228,11 @@ def open_store(
                 temp=folder,
                 report=report,
             )
+            _warn_of_lost_tombstones(session)
+            if not read_only:
+                respelling.respell_store(session)
         yield DuckDBStore(session)
-        with _translate_errors(path):
-            connection.execute("DETACH store")
+        _detach(connection, path, report)
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -200,9 +243,9 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
-    if read_only and not path.exists():
+    if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     if "?" in str(path):
         # DuckDB takes what follows for options, and would look for its log elsewhere.
@@ -218,18 +261,23 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise _unusable_error(path, error) from error
+                raise store_failures.explain_opening(error, path) from error
             if time.monotonic() >= until:
-                raise RunError(
-                    f"the profile store {path} is in use by another process",
-                    hint="wait until its run has ended",
-                    code="store-busy",
-                    waiting_helps=True,
-                ) from None
+                raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
     if is_new:
         # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
         path.chmod(0o600)
+
+
+def make_busy_error(path: Path) -> RunError:
+    """Return the error for a store that another process has open."""
+    return RunError(
+        f"the profile store {path} is in use by another process",
+        hint="wait until its run has ended",
+        code="store-busy",
+        waiting_helps=True,
+    )
 
 
 def _make_way(path: Path) -> bool:
@@ -248,15 +296,13 @@ def _is_in_use(error: duckdb.Error) -> bool:
 def _prepare_tables(
     connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel, *, read_only: bool
 ) -> tables.Layout:
+    if read_only:
+        return tables.read_store(connection, path, model)
     if tables.has_no_tables(connection):
-        if read_only:
-            raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
         connection.begin()
         tables.create_tables(connection)
         connection.commit()
     tables.check_format(connection, str(path))
-    if read_only:
-        return tables.read_layout(connection, model)
     connection.begin()
     try:
         layout = tables.adapt_tables(connection, model)
@@ -267,35 +313,33 @@ def _prepare_tables(
     return layout
 
 
+def _detach(connection: duckdb.DuckDBPyConnection, path: Path, report: Report) -> None:
+    """Close the store. What was committed stays, also when its log cannot be brought into the file now."""
+    try:
+        connection.execute("DETACH store")
+    except duckdb.Error as error:
+        report.message(store_failures.describe_checkpoint(error, path), level="warning")
+
+
+def _warn_of_lost_tombstones(session: StoreSession) -> None:
+    """Say that people who were erased from an earlier store may come back: this one does not know of them."""
+    if tombstones.find_key(session.path).exists() and not session.one("SELECT count(*) FROM store.runs"):
+        session.report.message(
+            "people were erased from an earlier profile store, and this one is new: imports may bring them back; "
+            "erase them again, or put the earlier store back",
+            level="warning",
+        )
+
+
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def translate_store_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise RunError(
-            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
-            hint="free disk space in the state folder",
-            code="out-of-memory",
-        ) from error
     except duckdb.Error as error:
-        line = _first_line(error)
-        if "No space left" in line or "Disk quota" in line:
-            raise RunError(
-                f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
-            ) from error
-        if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise _unusable_error(path, error) from error
-        raise
-
-
-def _unusable_error(path: Path, error: duckdb.Error) -> RunError:
-    return RunError(
-        f"the profile store {path} cannot be read or written: {_first_line(error)}",
-        hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
-        code="store-unusable",
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+        if opening and store_failures.is_damage(error):
+            raise store_failures.explain_opening(error, path) from error
+        explained = store_failures.explain_failure(error, path)
+        if explained is None:
+            raise
+        raise explained from error
