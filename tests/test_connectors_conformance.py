@@ -15,6 +15,7 @@ import pytest
 
 from connrunner import connectors
 from connrunner.config import schema
+from connrunner.connectors import quota
 from connrunner.core.model import Outcome
 from connrunner.doctor import Check, partners
 from connrunner.worker import process
@@ -206,6 +207,24 @@ def test_nothing_to_do(partner: Partner, way: str) -> None:
     done = partner.run(way)
     assert (done.outcome, done.counts) == (Outcome.SUCCEEDED, {})
     assert partner.came(way) == []
+
+
+# --- how much may come -------------------------------------------------------------------------------------------
+
+
+@of("rows", "import")
+def test_no_more_comes_than_is_allowed(partner: Partner, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if partner.entry.type == "files":
+        pytest.skip("what is on this machine already is not fetched")
+    partner.have(way, FEW)
+    too_large = partner.fails(way, lambda settings: {**settings, "max_bytes": 5})
+    assert (too_large.code, "`max_bytes`" in too_large.message) == ("too-large", True)
+    monkeypatch.setattr(quota, "LOOK_EVERY", 1)
+    with monkeypatch.context() as full:
+        full.setattr(quota, "measure_free_room", lambda folder: 5)
+        assert partner.fails(way).code == "no-room"
+    enough = partner.run(way, lambda settings: {**settings, "max_bytes": "1MB"})
+    assert (enough.outcome, partner.came(way)) == (Outcome.SUCCEEDED, FEW)
 
 
 # --- what a person has to mend -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from connrunner.connectors.sql import alchemy, alchemy_read, alchemy_write, data
 from connrunner.connectors.sql.names import TableName, near, table_name
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text.database_urls import is_database_here
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
@@ -183,7 +184,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
 def test_what_is_this_machine(host: str | None) -> None:
-    assert database_url.is_here(host) == (host in HERE)
+    assert is_database_here(host) == (host in HERE)
 
 
 NAMES = [
@@ -455,6 +456,8 @@ PLAIN = [
     (timedelta(hours=1000, microseconds=250), "1000:00:00.000250"),
     (-timedelta(minutes=1.5), "-00:01:30"),
     (timedelta(), "00:00:00"),
+    (12345.0, "12345"),
+    (-0.0, "0"),
     (["a", None, 1], ["a", None, "1"]),
     ({"a": Decimal(1)}, '{"a": "1"}'),
 ]

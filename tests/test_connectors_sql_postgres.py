@@ -904,7 +904,7 @@ def test_by_password(server: Server, db: psycopg.Connection[Any], fetch: Fetch, 
 @pytest.fixture
 def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat this machine as another one."""
-    monkeypatch.setattr(postgres, "is_here", lambda host: False)
+    monkeypatch.setattr(postgres, "is_database_here", lambda host: False)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ BROKEN_BY = {
     "answers send nothing": ("answers/mail_preview.py", "import connrunner.messenger.mailer"),
     "click only in cli": ("processes/tree.py", "import click"),
     "YAML and JSON Schema only in config": ("clocks/crontab.py", "import yaml"),
-    "DuckDB and openpyxl only in profiles": ("processes/tree.py", "import duckdb"),
+    "DuckDB only in profiles": ("processes/tree.py", "import duckdb"),
     "Jinja, SMTP and Apprise only in notify": ("clocks/crontab.py", "import jinja2"),
     "Babel in notify, and where extras are looked for": ("worker/process.py", "import babel"),
     "filelock for locks, and for environments of programs": ("scheduler/idle.py", "import filelock"),

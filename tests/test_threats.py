@@ -135,7 +135,23 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_connectors_http.py::test_a_redirect_to_another_host",
         "test_connectors_http.py::test_link_local_addresses",
         "test_connectors_http.py::test_redirects_of_an_export",
+        "test_text.py::test_is_a_host_link_local",
+        "test_notify_heart.py::test_a_ping_follows_nobody",
+        "test_notify_heart.py::test_a_name_may_lead_where_no_ping_goes",
     ),
+    "who is this machine": (
+        "test_this_machine.py::test_validate_knows_this_machine",
+        "test_this_machine.py::test_a_run_knows_this_machine",
+        "test_database_urls.py::test_a_url_that_goes_round_the_rules",
+    ),
+    "partners: answers that fill memory or disk": (
+        "test_connectors_http.py::test_an_answer_of_too_many_parts",
+        "test_connectors_http.py::test_an_answer_of_too_many_records",
+        "test_connectors_http.py::test_a_body_that_unpacks_to_a_disk_full",
+        "test_connectors_http_memory.py::test_no_answer_takes_much_memory",
+        "test_connectors_conformance.py::test_no_more_comes_than_is_allowed",
+    ),
+    "YAML: texts that take a pattern long": ("test_schema_patterns.py::test_each_pattern_is_linear",),
     "SSH host keys": (
         "test_connectors_sftp.py::test_an_unknown_host",
         "test_connectors_sftp.py::test_a_changed_host_key",

@@ -86,19 +86,11 @@ def workspace(data: Data) -> Iterator[Finding]:
 
 
 def _heartbeat(data: Data) -> Iterator[Finding]:
-    from urllib.parse import urlsplit
+    from connrunner.config import partner_addresses
 
     url = (data.get("heartbeat") or {}).get("url")
-    if url is None or secret_words.is_reference(url):
-        return
-    try:
-        sound = bool(urlsplit(url).hostname and urlsplit(url).port != 0)
-    except ValueError:
-        sound = False
-    if not sound:
-        yield Finding(
-            ("heartbeat", "url"), "`url` has no host, or no port that there can be", "is it written right?", "bad-url"
-        )
+    if url is not None:
+        yield from partner_addresses.check_request_url(url, ("heartbeat", "url"))
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -214,7 +206,10 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
         connector = "from" if kind == "import" else "to"
         settings = work.get(connector)
         if isinstance(settings, dict):
+            from connrunner.config import partner_addresses
+
             yield from literals.of_connector(settings, (kind, connector))
+            yield from partner_addresses.check_addresses(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 

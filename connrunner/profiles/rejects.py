@@ -11,7 +11,7 @@ a person can see which they were.
     parse     too-few-columns, too-many-columns,    invalid
               bad-quoting, bad-json, too-deep,
               too-long (the record as a whole),
-              formula-error
+              formula-error, binary-column
     validate  missing-key, wrong-type, too-long,    invalid
               nul
     match     ambiguous, identifier-taken           ambiguous

@@ -174,7 +174,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             raise
     so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
-    result = _counted(done.counts, _import_message(done.counts), files=files)
+    result = _counted(done.counts, "; ".join((_import_message(done.counts), *fetched.notes)), files=files)
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.s3 import keys, odd_names
 from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, parse_error_facts
 from connrunner.connectors.s3.role import Provider
@@ -156,16 +157,18 @@ class Bucket:
 
     # --- reading and writing -------------------------------------------------------------------------------------
 
-    async def read(self, seen: S3Object, path: Path) -> S3Object:
+    async def read(self, seen: S3Object, path: Path, quota: FetchQuota) -> S3Object:
         """Write the bytes of the object *seen* to *path*; Changed when it is another one by now."""
         import obstore
 
         with self._explained("read", seen.key, allow="s3:GetObject"):
             answer = await obstore.get_async(self._reader, seen.key, options={"if_match": seen.etag})
             found = _found(answer.meta)
+            quota.expect(found.size, self.address(seen.key))
             written = 0
             with path.open("wb") as file:
                 async for piece in answer.stream(min_chunk_size=1 << 20):
+                    quota.take(len(piece), self.address(seen.key))
                     written += file.write(piece)
         if written != found.size:
             raise RunError(

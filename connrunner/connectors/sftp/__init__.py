@@ -46,6 +46,8 @@ list), or else stand in `known_hosts` (a file, relative to the workspace), or el
 /etc/ssh/ssh_known_hosts. An unknown or changed one ends the run before any secret is sent; the message shows its
 fingerprint. There is no way to switch this off.
 
+A run fetches `max_bytes` (10GB) at most, and never more than half of the room that is free here.
+
 A connection that breaks, or on which nothing arrives for 60 seconds, is made again, twice at most.
 """
 
@@ -65,6 +67,7 @@ from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Se
 from connrunner.connectors.files import EPOCH
 from connrunner.connectors.matching import split
 from connrunner.connectors.naming import fill
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.sftp.listing import list_files
 from connrunner.connectors.sftp.login import account
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
@@ -91,8 +94,11 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         files = {entry.path: _local_file(settings, entry) for entry in found}
         new = [entry for entry in found if not known(*_version(files[entry.path]))]
         whole = _whole(server, settings, new, context.report)
+        quota = FetchQuota(settings, context.spool)
         for number, entry in enumerate(new):
             local = context.spool / f"{number:06}{_suffixes(entry.name)}"
+            if entry in whole:
+                quota.take(entry.size, files[entry.path].name)  # no more than that is copied
             if entry in whole and _copied(server, entry, local, context.report):
                 files[entry.path] = replace(files[entry.path], path=str(local))
             else:

@@ -69,11 +69,13 @@ in between must keep one session for one client.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.sql import reading
 from connrunner.connectors.sql.database_url import DatabaseAddress, address_of
 from connrunner.connectors.sql.failure import persistently
@@ -97,7 +99,8 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
     reader = _module(database, "read")
 
     def read() -> RowsFile:
-        found: RowsFile = reader.read(database, wanted, since, of, path, context)
+        quota = FetchQuota(settings, context.spool)  # of this try alone
+        found: RowsFile = reader.read(database, replace(wanted, quota=quota), since, of, path, context)
         return found
 
     found = persistently(read, context.report)

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 from connrunner.connectors.sql import database_url, failure
-from connrunner.connectors.sql.database_url import DatabaseAddress, is_here
+from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
+from connrunner.text.database_urls import DatabaseUrl, find_flaw, is_database_here
 from connrunner.text.words import one_line
 
 _READ_ONLY = {
@@ -172,11 +173,21 @@ def _url(address: DatabaseAddress) -> sa.URL:
             hint="write it like mysql+pymysql://user@host/database or sqlite:///folder/file.db",
             code="bad-url",
         ) from None
+    _check(url)
     if address.username is not None:
         url = url.set(username=address.username)
     if address.password is not None:
         url = url.set(password=address.password)
     return url
+
+
+def _check(url: sa.URL) -> None:
+    """RunError for what must not be asked, by what SQLAlchemy itself reads in the URL."""
+    keys = {name: value if isinstance(value, str) else ",".join(value) for name, value in url.query.items()}
+    backend, _, driver = url.drivername.lower().partition("+")
+    flaw = find_flaw(DatabaseUrl(backend=backend, driver=driver, host=url.host, database=url.database, keys=keys))
+    if flaw is not None:
+        raise RunError(flaw.message, hint=flaw.hint, code=flaw.code)
 
 
 def _engine(address: DatabaseAddress, url: sa.URL, where: str, *, read_only: bool) -> sa.Engine:
@@ -238,7 +249,7 @@ def _file(address: DatabaseAddress, url: sa.URL) -> Path:
 def _protected(address: DatabaseAddress, url: sa.URL, where: str) -> dict[str, Any]:
     """Return the driver's arguments for bounded waiting and verified TLS; RunError where it cannot be verified."""
     silence = address.statement + database_url.SILENCE
-    here = is_here(url.host)
+    here = is_database_here(url.host)
     if url.get_backend_name() in MYSQL and url.get_driver_name() == "pymysql":
         # Another set of characters would have question marks for what it lacks.
         way: dict[str, Any] = {"connect_timeout": database_url.CONNECT, "charset": "utf8mb4"}

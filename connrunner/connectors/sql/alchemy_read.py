@@ -23,6 +23,7 @@ from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text import durations
 
 AT_A_TIME = 1000  # rows that the driver holds
 OFTEN = 10_000  # rows between two words about how far it is
@@ -61,7 +62,9 @@ def read(
             for row in result:
                 values = zip(names, row, strict=True)
                 record = {name: _text(_bits(value) if name in bits else value, name, wanted) for name, value in values}
-                file.write(_encode(record) + "\n")
+                line = _encode(record) + "\n"
+                wanted.count_bytes(len(line))  # of characters: near enough, and cheap
+                file.write(line)
                 if place is not None:
                     highest = _higher(highest, row[place], wanted)
                 rows += 1
@@ -142,15 +145,16 @@ def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
         case int():
             return str(value)
         case float():
-            return format(Decimal(repr(value)), "f")
+            # The one spelling that a whole number has, whatever its source.
+            return format(Decimal(repr(value)) + 0, "f").removesuffix(".0")
         case Decimal():
             return format(value, "f")
+        case timedelta():  # what drivers make of MySQL's TIME
+            return durations.as_clock(value // timedelta(microseconds=1))
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case date() | wall():
             return value.isoformat()
-        case timedelta():
-            return _length(value)
         case list() | tuple():
             return [_text(each, name, wanted) for each in value]
         case dict():
@@ -162,15 +166,6 @@ def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
                 code="binary-column",
             )
     return str(value)
-
-
-def _length(value: timedelta) -> str:
-    """Return a length of time as [-]HH:MM:SS[.ffffff], with as many hours as there are."""
-    seconds, fraction = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
-    minutes, seconds = divmod(seconds, 60)
-    sign = "-" if value < timedelta() else ""
-    more = f".{fraction:06}" if fraction else ""
-    return f"{sign}{minutes // 60:02}:{minutes % 60:02}:{seconds:02}{more}"
 
 
 # --- the watermark -----------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def stage_file(
         )
 
     if form.type == "parquet":
-        return stage(_find_parquet(session, normalized, plan))
+        return _stage_parquet(normalized, plan, stage)
     if form.type == "excel":
         return stage(_find_excel(session, file, normalized, plan, on_progress))
     if form.type == "json":
@@ -96,23 +96,21 @@ def _estimate_rows(file: NormalizedFile) -> int:
     return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
 
 
-def _find_parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> RecordSource:
-    relation = parquet.make_relation(file)
-    try:
-        columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
-        about = session.one(f"SELECT count(*) FROM {relation}")
-    except duckdb.Error as error:
-        raise RunError(
-            f"{file.name} cannot be read as Parquet: {_first_line(error).replace(str(file.path), file.name)}",
-            hint="fetch or send it again",
-            code="damaged-file",
-        ) from None
-    names = [name for name, _ in columns]
-    missing = [name for name in plan.columns if name not in names]
+def _stage_parquet(file: NormalizedFile, plan: ImportPlan, stage: Callable[[RecordSource], Stage]) -> Stage:
+    found = parquet.read_parquet_columns(file)
+    missing = [name for name in plan.columns if name not in found.names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, names)
-    expectations.check_expected_columns(plan.work.expect, file.name, names)
-    return parquet.find_records(file, columns, _kinds(plan), about=about)
+        raise csv.missing_column_error(file.name, missing, found.names)
+    csv.check_unique(found.names, file.name, plan.columns)
+    expectations.check_expected_columns(plan.work.expect, file.name, found.names)
+    many = {mapped.field.column for mapped in plan.fields if mapped.owner.many}
+    try:
+        return stage(parquet.find_records(file, found, _kinds(plan), plan.columns, many))
+    except Exception as error:
+        # Staging reads the file and fills the store's temporary table in one statement; either may have failed.
+        if isinstance(error, RunError) or parquet.can_be_read(file, found, plan.columns):
+            raise
+        raise parquet.damaged_error(file) from error
 
 
 def _find_excel(
@@ -122,15 +120,15 @@ def _find_excel(
     plan: ImportPlan,
     on_progress: Callable[[int, int], None],
 ) -> RecordSource:
-    sheet = plan.form_of(file).sheet
-    names = excel.read_sheet_columns(normalized, sheet)
+    form = plan.form_of(file)
+    names = excel.read_sheet_columns(normalized, form)
     missing = [name for name in plan.columns if name not in names]
     if missing:
         raise csv.missing_column_error(file.name, missing, names)
     csv.check_unique(names, file.name, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
-    return excel.copy_records(normalized, sheet, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
+    return excel.copy_records(normalized, form, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
 
 
 def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:

@@ -20,10 +20,11 @@ _ROW_REASONS = {
     "too-few-columns": "the row has fewer columns than the header",
     "too-many-columns": "the row has more columns than the header",
     "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
-    "bad-json": "the record is not one JSON object",
+    "bad-json": "the record is not one JSON object, or a value in it cannot be said in JSON",
     "too-deep": f"the record is nested more than {MAX_DEPTH} deep",
     "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or {jsonlines.LONGEST_LINE:,} bytes",
-    "formula-error": "a cell holds an error like #N/A instead of a value",
+    "formula-error": "a cell holds an error like #N/A instead of a value, or a formula that was never worked out",
+    "binary-column": "a value is bytes that are no text in UTF-8",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }
 
