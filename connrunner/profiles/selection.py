@@ -19,7 +19,7 @@ BATCH = 1000  # profiles that are fetched at a time
 
 def count_profiles(session: StoreSession, condition: str | None) -> int:
     """See `ProfileStore.count`."""
-    with where.translate_errors(condition):
+    with where.translate_errors(session, condition):
         return int(session.one(f"SELECT count(*) FROM store.profiles p WHERE {_compile(session, condition)}"))
 
 
@@ -58,7 +58,7 @@ def find_profiles(session: StoreSession, name: str, value: str) -> list[dict[str
 def select_profiles(session: StoreSession, columns: Sequence[str], condition: str | None) -> Iterator[dict[str, Any]]:
     """See `ProfileStore.select`."""
     names = list(columns) or list(session.layout.properties)
-    with where.translate_errors(condition):
+    with where.translate_errors(session, condition):
         cursor = session.execute(
             f"SELECT {', '.join(_cells(session, names))} FROM store.profiles p"
             f" WHERE {_compile(session, condition)} ORDER BY p._id"
@@ -76,7 +76,7 @@ def write_profiles(
     for name in names:
         _property(session, name)
     about = count_profiles(session, condition)
-    with where.translate_errors(condition):
+    with where.translate_errors(session, condition):
         writers.write_rows(
             session,
             path,

@@ -35,6 +35,7 @@ from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
+from connrunner.text.redaction import describe_exception
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.retries import Attempts
 
@@ -395,9 +396,11 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
             message = f"{error}; {so_far.words}" if so_far.words else str(error)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=message, code=error.code)
         case _:
-            report = "".join(traceback.format_exception(error))
+            # What a library says may quote a value of somebody; where it was said is what helps.
+            said = describe_exception(error)
+            report = "".join([*traceback.format_tb(error.__traceback__), said])
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)
-            message = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
+            message = f"a bug in connrunner: {said}; its log has what to report"
             return Result(outcome=Outcome.FAILED, message=message, code="bug")
 
 

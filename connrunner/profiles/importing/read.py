@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
-from connrunner.errors import RunError
 from connrunner.profiles import expectations
+from connrunner.profiles.duckdb_words import describe_error, unreadable_file_error
 from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
@@ -41,6 +41,23 @@ def stage_file(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )
 
+    try:
+        return _stage(session, file, plan, normalized, stage, on_progress)
+    except _OTHER_ERRORS:
+        raise
+    except duckdb.Error as error:
+        raise unreadable_file_error(file.name, form.type, error) from None
+
+
+def _stage(
+    session: StoreSession,
+    file: LocalFile,
+    plan: ImportPlan,
+    normalized: NormalizedFile,
+    stage: Callable[[RecordSource], Stage],
+    on_progress: Callable[[int, int], None],
+) -> Stage:
+    form = plan.form_of(file)
     if form.type == "parquet":
         return stage(_find_parquet(session, normalized, plan))
     if form.type == "excel":
@@ -64,7 +81,7 @@ def stage_file(
     except _OTHER_ERRORS:
         raise
     except duckdb.Error as error:
-        session.report.message(f"{file.name}: read with care, because of {_first_line(error)}", level="debug")
+        session.report.message(f"{file.name}: read with care, because {describe_error(error)}", level="debug")
     # Keep every column of rows delivered only once: if they are refused, a corrected mapping may need them.
     wanted = names if file.once else plan.columns
     return stage(csv.copy_records(normalized, form, names, lines, wanted, session.temp))
@@ -83,15 +100,11 @@ def _find_parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan)
         columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
         about = session.one(f"SELECT count(*) FROM {relation}")
     except duckdb.Error as error:
-        raise RunError(
-            f"{file.name} cannot be read as Parquet: {_first_line(error).replace(str(file.path), file.name)}",
-            hint="fetch or send it again",
-            code="damaged-file",
-        ) from None
+        raise unreadable_file_error(file.name, "Parquet", error) from None
     names = [name for name, _ in columns]
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, names)
+        raise csv.missing_column_error(file.name, missing, names, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
     return parquet.find_records(file, columns, _kinds(plan), about=about)
 
@@ -107,7 +120,7 @@ def _find_excel(
     names = excel.read_sheet_columns(normalized, sheet)
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, names)
+        raise csv.missing_column_error(file.name, missing, names, plan.columns)
     csv.check_unique(names, file.name, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
@@ -142,7 +155,3 @@ def _warn_of_absent_members(session: StoreSession, result: Stage, plan: ImportPl
         session.report.message(
             f"{name}: no record says anything about {', '.join(map(repr, absent))}", level="warning", columns=absent
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

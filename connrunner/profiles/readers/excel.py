@@ -25,6 +25,7 @@ from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.text.redaction import describe_exception
 from connrunner.text.words import nearest
 
 PROGRESS_EVERY = 10_000  # rows
@@ -174,10 +175,10 @@ def _open_workbook(file: NormalizedFile) -> Iterator[Any]:
         raise
     except Exception as error:  # its parsers raise whatever they meet
         raise RunError(
-            f"{file.name} cannot be read as an Excel workbook: {type(error).__name__}: {error}",
+            f"{file.name} cannot be read as an Excel workbook: {describe_exception(error)}",
             hint="open it in Excel and save it again, or save it as CSV",
             code="damaged-file",
-        ) from error
+        ) from None
 
 
 def _check_size(opened: Any, file: NormalizedFile) -> None:

@@ -17,6 +17,7 @@ from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles.duckdb_words import UnexpectedStoreError, describe_error
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger
@@ -178,7 +179,7 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise _unusable_error(path, error) from error
+                raise _unusable_error(path, error) from None
             if time.monotonic() >= until:
                 raise RunError(
                     f"the profile store {path} is in use by another process",
@@ -229,33 +230,32 @@ def _prepare_tables(
 
 @contextmanager
 def _translate_errors(path: Path) -> Iterator[None]:
-    """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
+    """Translate errors of DuckDB about its file, memory and disk into RunError; others are bugs, without its words."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
+    except duckdb.OutOfMemoryException:
         raise RunError(
-            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
+            "the profile store needs more memory or temporary disk space than it may use",
             hint="free disk space in the state folder",
             code="out-of-memory",
-        ) from error
+        ) from None
     except duckdb.Error as error:
-        line = _first_line(error)
+        line = str(error)
         if "No space left" in line or "Disk quota" in line:
             raise RunError(
-                f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
-            ) from error
+                f"no space is left for the profile store {path}: {describe_error(error)}",
+                hint="free disk space",
+                code="disk-full",
+            ) from None
         if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise _unusable_error(path, error) from error
-        raise
+            raise _unusable_error(path, error) from None
+        trouble = UnexpectedStoreError(f"{type(error).__name__}: {describe_error(error)}")
+        raise trouble.with_traceback(error.__traceback__) from None
 
 
 def _unusable_error(path: Path, error: duckdb.Error) -> RunError:
     return RunError(
-        f"the profile store {path} cannot be read or written: {_first_line(error)}",
+        f"the profile store {path} cannot be read or written: {describe_error(error)}",
         hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
         code="store-unusable",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
