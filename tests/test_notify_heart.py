@@ -143,7 +143,7 @@ def test_a_tick_and_its_runs_give_signs_of_life(place: Place, outside: Receiver)
         place.state.journal.mkdir()  # root may write everything, but no folder
     place.run("tick", "--now", "2026-11-22T10:11:00Z", env=url, check=74)
     assert outside.got[6].path == "/SECRET/fail"
-    assert "journal.jsonl" in outside.got[6].body
+    assert outside.got[6].body == "the state folder cannot be used"
 
 
 @pytest.mark.slow
