@@ -777,7 +777,9 @@ SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
     delimiter=st.sampled_from(",;|\t"),
     many=st.booleans(),
 )
-@settings(max_examples=examples(8, long=200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(8, long=200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_wherever_a_spreadsheet_splits_no_formula_begins(
     shop: Shop, texts: list[str], delimiter: str, many: bool
 ) -> None:
@@ -791,7 +793,9 @@ def test_wherever_a_spreadsheet_splits_no_formula_begins(
     with shop.last.open(newline="", encoding="utf-8") as file:
         text = file.read()
     for separator in ",;|\t":
-        as_csv = [cell for record in csv.reader(io.StringIO(text, newline=None), delimiter=separator) for cell in record]
+        as_csv = [
+            cell for record in csv.reader(io.StringIO(text, newline=None), delimiter=separator) for cell in record
+        ]
         naively = [cell for line in text.splitlines() for cell in line.split(separator)]
         for cell in (*as_csv, *naively):
             assert not cell.strip().startswith(SIGNS), (text, cell)

@@ -43,6 +43,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.IOException, "its file cannot be read or written"),
     (duckdb.SerializationException, "its file cannot be read"),
     (duckdb.FatalException, "the database gave up"),
+    (duckdb.NotImplementedException, "DuckDB cannot do this with such a value"),
     (duckdb.InvalidInputException, "a value or a file is not as it should be"),
 )
 

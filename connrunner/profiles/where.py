@@ -62,6 +62,14 @@ FUNCTIONS = frozenset(
     """.split()
 )
 
+# What DuckDB raises about the values of a profile, and not about its own file, memory or statement.
+_ABOUT_VALUES = (
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.InvalidInputException,
+    duckdb.NotImplementedException,
+)
+
 
 def compile_condition(session: StoreSession, expression: str) -> str:
     """Return the SQL of *expression*, a condition over `profiles p`. RunError when it is not one."""
@@ -98,7 +106,7 @@ def translate_errors(session: StoreSession, expression: str | None) -> Iterator[
     """
     try:
         yield
-    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
+    except _ABOUT_VALUES as error:
         if expression is None:
             raise
         raise _condition_error(expression, f"{describe_error(error)}{_for_whom(session, expression)}") from None

@@ -13,12 +13,13 @@ from connrunner.profiles.readers.jsonlines import LONGEST_LINE
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.nesting import is_too_deep
-from connrunner.text.words import nearest
+from connrunner.text.words import listed, nearest, plural
 
 CHUNK = 1 << 20  # characters that are read at a time, at least
 NEAR = 16  # characters before the end of what is read, where a mistake may be none when more is read
 PROGRESS_EVERY = 10_000  # items
 
+_WORD = re.compile(r"[^\W\d](?:[^\W\d]|[.$-]){0,39}")  # a name of ours, not the number or address of somebody
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _LINE_ENDS = str.maketrans("\n\r", "  ")
 # Only the ends of values matter here: how a number is written does not.
@@ -106,7 +107,7 @@ class _Document:
             seen.append(key)
             self._skip_value()
         near = nearest(wanted, seen)
-        there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
+        there = f"it has {_describe_keys(seen)}" if seen else "it is empty"
         raise self._missing_error(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
 
     def _missing_error(self, reason: str, hint: str) -> RunError:
@@ -222,3 +223,11 @@ class _Document:
             hint=hint or "fetch or send it again",
             code="malformed-json",
         )
+
+
+def _describe_keys(keys: list[str]) -> str:
+    """Return the *keys* that are words: those of an object may be numbers or addresses of people, too."""
+    told = [key for key in keys if _WORD.fullmatch(key)][:20]
+    if others := len(keys) - len(told):
+        return listed([*map(repr, told), f"{others} more" if told else plural(others, "other member")])
+    return listed(map(repr, told))
