@@ -22,7 +22,7 @@ from connrunner.state.folder import StateFolder
 from tests.effort import examples
 
 if TYPE_CHECKING:
-    from tests.servers import http, postgres, s3, sftp
+    from tests.servers import http, mariadb, postgres, s3, sftp
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("connrunner", deadline=None, max_examples=examples(30, long=500))
@@ -198,4 +198,14 @@ def postgres_server() -> Iterator[postgres.Server]:
     from tests.servers import postgres
 
     with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[mariadb.Server]:
+    from tests.servers import mariadb
+
+    if missing := mariadb.missing():
+        pytest.skip(f"{missing} is missing (Debian: apt-get install mariadb-server)")
+    with mariadb.running() as server:
         yield server

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,28 @@ class Scene:
 
 
 # --- what must hold ------------------------------------------------------------------------------------------------
+
+
+STATE_PAGE = Path(__file__).parent.parent / "docs" / "state.md"
+
+
+def list_paths(page: Path) -> list[str]:
+    """Return what stands between back quotes in the first cells of the tables of *page*, until state.md is done."""
+    text = page.read_text().partition("\n## What is refused")[0]
+    cells: list[str] = re.findall(r"^\| (?:the same: |)(`[^|]+?) \|", text, re.MULTILINE)
+    return [path for cell in cells for path in re.findall("`(.+?)`", cell)]
+
+
+def list_strangers(state: Path, page: Path = STATE_PAGE) -> list[str]:
+    """Return every file of the state folder that *page* does not name; `spool/` has to be empty."""
+    known = [re.sub("NAME|NUMBER", "*", path) for path in list_paths(page) if path != "spool/"]
+    found = [path.relative_to(state).as_posix() for path in sorted(state.rglob("*")) if not path.is_dir()]
+    found += [path.relative_to(state).as_posix() for path in (state / "spool").glob("*")]
+    return [
+        path
+        for path in dict.fromkeys(found)
+        if not any(path.startswith(name) if name.endswith("/") else fnmatchcase(path, name) for name in known)
+    ]
 
 
 @dataclass

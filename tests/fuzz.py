@@ -8,9 +8,11 @@ repeats it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import marshal
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -22,13 +24,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from connrunner.answers.plan import PlanRequest, read_plan
+from connrunner.answers.workspace_view import open_view
+from connrunner.answers.yaml_history import read_committed
 from connrunner.config import compiled, load
+from connrunner.config.versions.layout import lay_out
 from connrunner.core import instant
-from connrunner.errors import StateError, WorkspaceError
+from connrunner.errors import ConnrunnerError, StateError, WorkspaceError
 from connrunner.scheduler import idle
 from connrunner.state import journal_segments, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from tests.hostile_trees import SOUND, hostile_config, lay_ground, settings_with_programs
 
 SLOW = 60.0  # seconds of processor time: an input that takes so long would take any time, on whatever machine
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -128,6 +135,7 @@ class Target:
     name: str
     inputs: Callable[[random.Random], bytes]
     feed: Callable[[bytes], None]
+    share: int = 1  # one input for so many of the others: it takes as much longer
 
 
 def yaml_targets(folder: Path) -> Iterator[Target]:
@@ -289,13 +297,159 @@ def state_targets(folder: Path) -> Iterator[Target]:
     yield Target("decisions", lambda dice: mutated(dice, [packed]), read_segment)
 
 
+MODES = ("100644", "100755", "120000", "160000", "40000", "100664", "0", "40755", "777777")
+NAMES = (
+    b"sound.yaml", b"a.yaml", b"a.yml", b"a$(touch x).yaml", b"..", b".", b"", b".git", b".GIT", b"../../out.yaml", b"/tmp/connrunner-evil.yaml", b"a/b.yaml",
+    b"a\nb.yaml", b"\xff.yaml", b".hidden.yaml", b"connections", b"x" * 300 + b".yaml", b".gitattributes", b"config", b"HEAD", b"run.txt.j2",
+)  # fmt: skip
+OUTSIDE = (
+    b"../../../out",
+    b"/proc/net/dev",
+    b"sound.yaml",
+    b"../.git/config",
+    b"..",
+    b"/",
+    b"a" * 5000,
+    b"",
+    b"\xff",
+    b"sound.yaml\n",
+)
+
+
+def branch_target(folder: Path) -> Target:
+    """What a branch may hold, each in a clone of its own: every command that reads a version answers, and nothing runs."""
+    ground = lay_ground(folder / "branches")
+    ground.write("templates/run.txt.j2", "x\n")
+    ground.commit()
+    ground.git("branch", "--force", "main")
+    whole = folder / "branches" / "whole"
+    shutil.copytree(ground.top, whole)
+    objects: dict[tuple[str, bytes], str] = {}
+
+    def stored(kind: str, content: bytes) -> str:
+        """Write an object, however wrong, where git would; starting git for each takes longer than all else."""
+        if (kind, content) not in objects:
+            raw = b"%s %d\0" % (kind.encode(), len(content)) + content
+            identity = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+            path = whole / ".git/objects" / identity[:2] / identity[2:]
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(zlib.compress(raw, 1))
+            objects[kind, content] = identity
+        return objects[kind, content]
+
+    def tree(entries: Sequence[tuple[str, bytes, str]]) -> str:
+        return stored("tree", b"".join(m.encode() + b" " + n + b"\0" + bytes.fromhex(one) for m, n, one in entries))
+
+    def content(dice: random.Random) -> bytes:
+        return dice.choice(
+            (SOUND.encode(), mutated(dice, [SOUND.encode()]), dice.choice(OUTSIDE), b"version: 1\nsource: git\n")
+        )
+
+    def entries(dice: random.Random, deep: int) -> list[tuple[str, bytes, str]]:
+        made: list[tuple[str, bytes, str]] = []
+        for _ in range(dice.randrange(5)):
+            mode, name = dice.choice((*MODES[:3], *MODES[:3], *MODES)), dice.choice(NAMES)
+            if mode == "40000" and deep:
+                made.append((mode, name, tree(entries(dice, deep - 1))))
+            elif dice.random() < 0.05:  # an object that is not there
+                made.append((mode, name, dice.randbytes(20).hex()))
+            else:
+                made.append((mode, name, stored("blob", dice.choice(OUTSIDE) if mode == "120000" else content(dice))))
+        return made
+
+    def inputs(dice: random.Random) -> bytes:
+        return dice.randbytes(8)
+
+    home = whole / ground.below
+    head_of_main = ground.git("rev-parse", "main").encode() + b"\n"
+    kept = folder / "branches" / "kept"
+    load.load(home, cache=kept)
+    caches = [path.read_bytes() for path in sorted(kept.iterdir())]
+    hostile = hostile_config(ground, settings_with_programs()).encode()
+
+    def litter(dice: random.Random) -> None:
+        """Put files into the checkout that git, or we ourselves, might take for more than files."""
+        for name, seeds in (
+            ("config", [hostile]), ("HEAD", [b"ref: refs/heads/evil\n", head_of_main]), (".gitattributes", [b"* filter=evil diff=evil\n"]),
+            (".connrunner/compiled/workspace", caches), (".connrunner/compiled/version", caches), (".connrunner/compiled/quiet", caches),
+            ("connections/more.yaml", [SOUND.encode()]),
+        ):  # fmt: skip
+            path = home / name
+            path.unlink(missing_ok=True)
+            if dice.random() < 0.5:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.write_bytes(dice.choice(seeds) if dice.random() < 0.6 else mutated(dice, seeds))
+        for name in ("objects", "refs"):
+            (home / name).unlink(missing_ok=True)
+            if dice.random() < 0.5:
+                (home / name).symlink_to(whole / ".git" / name)
+
+    sound = ground.sound_entries()
+    parent = ground.git("rev-parse", "main")
+    ground.top = whole
+
+    def feed(data: bytes) -> None:
+        dice = random.Random(data)
+        listed = [entry for entry in sound if dice.random() < 0.8]
+        for name in (b"connections", b"schedules", b"notifications", b"templates", b"connrunner.yaml"):
+            if dice.random() < 0.5:
+                listed = [entry for entry in listed if entry[1] != name or dice.random() < 0.1]
+                listed.append(
+                    ("40000", name, tree(entries(dice, 2)))
+                    if dice.random() < 0.8
+                    else (dice.choice(MODES), name, stored("blob", content(dice)))
+                )
+        top = [("40000", b"ws", tree(listed))]
+        if dice.random() < 0.1:
+            top += entries(dice, 1)
+        head = stored(
+            "commit",
+            f"tree {tree(top)}\nparent {parent}\nauthor x <x@example.com> 1 +0000\ncommitter x <x@example.com> 1 +0000\n\nx\n".encode(),
+        )
+        (whole / ".git/refs/heads/branch").write_text(head + "\n")
+        litter(dice)
+        _read_branch(home, parent, head, dice, folder)
+        assert not list(ground.mark.parent.iterdir()), "a program ran"
+        assert sorted(path.name for path in folder.iterdir()) == before, "something lies beside the repository"
+
+    before = sorted([*(path.name for path in folder.iterdir()), "laid"])
+    (folder / "laid").mkdir()
+    return Target("hostile branch", inputs, feed, share=10)
+
+
+def _read_branch(home: Path, parent: str, head: str, dice: random.Random, folder: Path) -> None:
+    """Read the version at *head* as every command that reads one does."""
+    view = open_view(home, now=instant.parse(AT))
+    for reads in (
+        lambda: load.load(home),
+        lambda: load.load(home, as_written=True),
+        lambda: view.workspace,
+        lambda: load.list_uncommitted(load.load(home)),
+        lambda: read_plan(view, PlanRequest(versions=f"{parent}..{head}", days=1)),
+        lambda: read_committed(home, "sound", head),
+    ):
+        if dice.random() < 0.6:
+            try:
+                reads()
+            except ConnrunnerError as error:
+                assert str(error).isprintable(), "a refusal that moves the cursor"  # noqa: PT017
+    if dice.random() < 0.6:
+        with tempfile.TemporaryDirectory(dir=folder / "laid") as laid:
+            try:
+                lay_out(str(home), head, "templates", Path(laid) / "templates")
+            except ConnrunnerError as error:
+                assert str(error).isprintable(), "a refusal that moves the cursor"  # noqa: PT017
+            assert not [path for path in Path(laid).rglob("*") if path.is_symlink()], "a link was laid out"
+    assert not list(Path("/tmp").glob("connrunner-evil*")), "a name led out"
+
+
 def targets(folder: Path) -> list[Target]:
-    return [*yaml_targets(folder), *state_targets(folder)]
+    return [*yaml_targets(folder), *state_targets(folder), branch_target(folder)]
 
 
 def findings(target: Target, *, inputs: int, seed: int) -> Iterator[str]:
-    """Feed *inputs* inputs; yield what is wrong, with what repeats it."""
-    for number in range(inputs):
+    """Feed *inputs* inputs, or the share of them that the target takes; yield what is wrong, with what repeats it."""
+    for number in range(max(1, inputs // target.share)):
         data = target.inputs(random.Random(f"{target.name} {seed} {number}"))
         began = time.process_time()
         try:
@@ -323,7 +477,8 @@ def main() -> int:
                 here += 1
                 sys.stdout.write(f"{finding}\n")
             seconds = time.process_time() - began
-            sys.stdout.write(f"{target.name}: {options.inputs:,} inputs, {here} findings, {seconds:.0f} s\n")
+            inputs = max(1, options.inputs // target.share)
+            sys.stdout.write(f"{target.name}: {inputs:,} inputs, {here} findings, {seconds:.0f} s\n")
             found += here
     sys.stdout.write(f"seed {options.seed}\n")
     return 1 if found else 0

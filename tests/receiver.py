@@ -24,6 +24,7 @@ class Receiver:
 
     port: int = 0
     status: int = 200
+    location: str = ""  # where it says to go
     got: list[Got] = field(default_factory=list)
     hold: threading.Event | None = None  # no answer before it is set
     came: threading.Condition = field(default_factory=threading.Condition)
@@ -54,6 +55,8 @@ def receiving() -> Iterator[Receiver]:
                 receiver.hold.wait()
             self.send_response(receiver.status)
             self.send_header("content-length", "0")
+            if receiver.location:
+                self.send_header("location", receiver.location)
             self.end_headers()
 
         do_GET = do_POST = answer  # noqa: N815 - http.server's

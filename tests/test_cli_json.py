@@ -163,6 +163,7 @@ ASKED: list[tuple[tuple[str, ...], str]] = [
     (("state", "people"),                                  "state"),
     (("profiles",),                                        "profiles"),
     (("profiles", "ann@example.com"),                      "profiles"),
+    (("profiles", "erase", "ann@example.com", "--dry-run"), "erasure"),
     (("connectors", "list"),                               "connectors"),
     (("validate",),                                        "problems"),
     (("replay", "--now", "2026-11-27T05:00:00Z"),          "replay"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 
-from tests.conftest import Place
+from connrunner.answers.plan_words import describe_difference, differing_parts
+from connrunner.core.planning.changes import KeyDifference
+from tests.conftest import SETTINGS, Place
 from tests.test_cli import ended, typed
 
 NOW = ("--now", "2026-11-22T07:00:00Z")
@@ -251,3 +255,260 @@ def test_the_commit_is_read_as_it_is(repository: Place, tmp_path: Path) -> None:
     found = planned(repository, "HEAD~1..HEAD")
 
     assert [(one["connection"], one["change"]) for one in found["connections"]] == [("leads-out", "broken")]
+
+
+# --- what decides what runs --------------------------------------------------------------------------------------
+
+LONG = "true; " + "x" * 240 + "; echo {}; " + "y" * 260
+
+
+@pytest.mark.parametrize("key", ["command", "description", "env"])
+def test_a_long_value_is_shown_where_it_differs(repository: Place, key: str) -> None:
+    def write(word: str) -> None:
+        text = json.dumps(LONG.format(word))
+        work = {
+            "command": f"command: {{run: {text}, shell: true}}",
+            "env": f"command: {{run: [x], env: {{A: {text}}}}}",
+        }
+        more = work.get(key, f"description: {text}\ncommand: {{run: [x]}}")
+        repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\n{more}\n")
+
+    write("old")
+    commit(repository)
+    write("new")
+
+    _, text, _ = typed(repository, "plan", *NOW)
+    _, markdown, _ = typed(repository, "plan", *NOW, "--format", "markdown")
+
+    assert "echo old; " in text
+    assert "echo new; " in text
+    assert text.count("x" * 60) == 0, "the rest is not shown"
+    assert "echo new; " in markdown
+    (found,) = planned(repository)["connections"]
+    assert LONG.format("new") in [entry["after"] for entry in found["keys"]]
+
+
+PAIRS = [
+    ("a" * 300 + "1" + "b" * 300, "a" * 300 + "2" + "b" * 300, ["1", "2"]),
+    ("1" + "a " * 300 + "1", "2" + "a " * 300 + "3", ["1", "2", "3"]),
+    ("a" * 300, "a" * 300 + "; evil", ["; evil"]),
+    ("a" * 300 + "; evil", "a" * 300, ["; evil"]),
+    ("a b " * 2000 + "end", "c d " * 2000 + "; evil", ["; evil"]),
+    (" " * 100 + "x", " " * 101 + "x", ["x"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "shown"), PAIRS)
+def test_what_differs_is_shown_and_little_else(before: str, after: str, shown: list[str]) -> None:
+    words = describe_difference(KeyDifference(key="k", before=before, after=after))
+    assert [word for word in shown if word not in words] == []
+    assert len(words) < 2000
+    assert words.partition(": ")[2].partition(" -> ")[0] != words.partition(" -> ")[2]
+
+
+@given(strategies.text("ab ;", max_size=400), strategies.text("ab ;", max_size=400))
+def test_every_difference_is_among_the_parts(before: str, after: str) -> None:
+    parts = differing_parts(before, after)
+    assert before == after or any(old != new for old, new in parts)
+    assert all(old.strip(".") in before and new.strip(".") in after for old, new in parts)
+
+
+USES: dict[str, tuple[str, str]] = {
+    "an argument": ("command: {run: [python3, jobs/x.py]}", "jobs/x.py"),
+    "an argument from here": ("command: {run: [./jobs/x.py]}", "jobs/x.py"),
+    "a whole path": ("command: {run: [python3, /srv/ws/jobs/x.py]}", "jobs/x.py"),
+    "an option": ('command: {run: [x, "--config=conf/x.toml"]}', "conf/x.toml"),
+    "a module": ("command: {run: [python3, -m, jobs.x]}", "jobs/x.py"),
+    "a folder with a program": ("command: {run: [python3, jobs]}", "jobs/__main__.py"),
+    "a name with a blank": ('command: {run: [sh, "my job.sh"]}', "my job.sh"),
+    "another folder": ("command: {run: [./x.sh], folder: jobs}", "jobs/x.sh"),
+    "the words of a shell": ('command: {run: "cd /tmp && $PWD/jobs/x.sh | tee y", shell: true}', "jobs/x.sh"),
+    "a shell that goes there": ('command: {run: "cd jobs && ./x.sh", shell: true}', "jobs/x.sh"),
+    "a quoted word of a shell": ("command: {run: \"sh 'my job.sh'\", shell: true}", "my job.sh"),
+    "a shell as a list": ('command: {run: [sh, -c, "jobs/x.sh && true"]}', "jobs/x.sh"),
+    "the environment": ("command: {run: [x], env: {CONFIG: conf/x.toml}}", "conf/x.toml"),
+    "a manifest": ("import: {from: {type: airbyte, package: 'airbyte-cdk==6.1.0', manifest: m/x.yaml, stream: a}, match: [id], fields: {id: id}}", "m/x.yaml"),
+    "a catalog": ("import: {from: {type: singer, package: 'tap-x==1.0.0', stream: a, catalog: c/x.json}, match: [id], fields: {id: id}}", "c/x.json"),
+    "host keys": ("import: {from: {type: sftp, host: h.example.com, username: u, key: 'file:/k', known_hosts: ssh/known, path: x}, match: [id], fields: {id: id}}", "ssh/known"),
+    "an authority": ("import: {from: {type: sql, url: 'postgresql://u@h.example.com/x?sslmode=verify-full&sslrootcert=ca/x.pem', table: t}, match: [id], fields: {id: id}}", "ca/x.pem"),
+    "a template": ("command: {run: [x]}", "templates/run.txt.j2"),
+    "a part of a template": ("command: {run: [x]}", "templates/parts/more.j2"),
+}  # fmt: skip
+
+
+QUICK_USES = ("an argument", "a shell that goes there", "an authority", "a part of a template")
+
+
+@pytest.mark.parametrize(
+    "use", [pytest.param(use, marks=() if use in QUICK_USES else pytest.mark.thorough) for use in USES]
+)
+def test_what_decides_what_runs_is_shown(repository: Place, tmp_path: Path, use: str) -> None:
+    work, path = USES[use]
+    repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\n{work}\n")
+    repository.write(path, "one\n")
+    repository.write("README.md", "one\n")
+    repository.write("in/x.csv", "one\n")
+    first = commit(repository)
+    shutil.copytree(repository.folder, tmp_path / "before", ignore=shutil.ignore_patterns(".git"))
+    assert planned(repository, code=0)["files"] == []
+    repository.write("README.md", "two\n")
+    repository.write("in/x.csv", "two\n")
+    assert planned(repository, code=0)["files"] == []
+
+    repository.write(path, "two\n")
+    expected = [{"path": path, "change": "changed"}]
+    assert planned(repository)["files"] == expected
+    assert planned(repository, "--base", str(tmp_path / "before"))["files"] == expected
+    second = commit(repository)
+    assert planned(repository, f"{first}..{second}")["files"] == expected
+    (repository.folder / path).unlink()
+    third = commit(repository)
+    found = planned(repository, f"{second}..{third}")
+    assert (found["changed"], found["files"]) == (True, [{"path": path, "change": "removed"}])
+    assert planned(repository, f"{third}..{second}")["files"] == [{"path": path, "change": "added"}]
+    _, text, _ = typed(repository, "plan", f"{first}..{second}", *NOW)
+    assert f"~ {path}: the file is changed" in text
+
+
+def test_a_link_counts_by_where_it_leads(repository: Place) -> None:
+    repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\ncommand: {{run: [sh, x.sh]}}\n")
+    repository.write("jobs/a.sh", "a\n")
+    repository.write("jobs/b.sh", "b\n")
+    (repository.folder / "x.sh").symlink_to("jobs/a.sh")
+    (repository.folder / "connections/linked.yaml").symlink_to("hello.yaml")
+    first = commit(repository)
+    (repository.folder / "connections/linked.yaml").unlink()
+    (repository.folder / "connections/linked.yaml").symlink_to("other.yaml")
+    second = commit(repository)
+    repository.write("jobs/a.sh", "another\n")
+    third = commit(repository)
+    (repository.folder / "x.sh").unlink()
+    (repository.folder / "x.sh").symlink_to("jobs/b.sh")
+    fourth = commit(repository)
+
+    def files(versions: str) -> list[str]:
+        return [one["path"] for one in planned(repository, versions)["files"]]
+
+    assert files(f"{first}..{second}") == ["connections/linked.yaml"]
+    assert files(f"{second}..{third}") == ["x.sh"]
+    assert files(f"{third}..{fourth}") == ["x.sh"]
+
+
+def test_what_comes_is_shown_with_what_it_runs(repository: Place) -> None:
+    repository.write("connections/new.yaml", f"schedule: {MONDAYS}\ncommand: {{run: [sh, -c, curl evil]}}\n")
+    _, text, _ = typed(repository, "plan", *NOW)
+    assert 'command.run: ["sh", "-c", "curl evil"]' in text
+
+
+SHARED = [
+    "heartbeat: {url: 'https://hc.example.com/x'}\n",
+    "source: git\n",
+    "defaults: {timeout: 5m}\n",
+    "defaults: {keep: {runs: 9}}\n",
+    "defaults: {notify: [{to: [a@example.com], when: always}]}\n",
+    "state: elsewhere\n",
+    'blackout: [{from: "2026-11-23T00:00", to: "2026-11-24T00:00"}]\n',
+]
+
+
+@pytest.mark.parametrize("line", SHARED)
+def test_no_key_of_the_workspace_is_hidden(repository: Place, line: str) -> None:
+    repository.write("connrunner.yaml", SETTINGS + line)
+    found = planned(repository)
+    assert found["connections"] or found["around"], found
+
+
+# --- nothing stands in for a version -----------------------------------------------------------------------------
+
+
+def test_no_cache_has_a_say(repository: Place) -> None:
+    """A plan with the caches of any state folder is the plan with none."""
+    before = git(repository, "rev-parse", "HEAD")
+    change(repository)
+    after = commit(repository)
+    versions = f"{before}..{after}"
+    caches = []
+    for revision in (before, after):
+        git(repository, "checkout", "--quiet", revision)
+        repository.run("tick", "--now", "2026-11-22T06:00:00Z")
+        caches.append({path.name: path.read_bytes() for path in repository.state.compiled.iterdir()})
+    shutil.rmtree(repository.state.compiled)
+    expected = planned(repository, versions)
+    for cache in (*caches, {"workspace": b"x", "version": b"y"}):
+        repository.state.compiled.mkdir(mode=0o700, exist_ok=True)
+        for name, content in cache.items():
+            (repository.state.compiled / name).write_bytes(content)
+        assert planned(repository, versions) == expected
+
+
+@pytest.mark.parametrize("how", ["git", "folder"])
+def test_a_version_that_is_asked_for_is_never_an_older_one(
+    repository: Place, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("connrunner.yaml", SETTINGS + f"source: {how}\n")
+    commit(repository)
+    repository.run("tick", "--now", "2026-11-22T06:00:00Z")
+    monkeypatch.setattr("connrunner.config.versions.version.FolderVersion.is_whole", lambda _: False)
+    monkeypatch.setattr("connrunner.config.load.TRIES", (0, 0))
+    repository.command("hello", "pass", schedule=MONDAYS, more="title: Changed\n")
+
+    for words in (["plan"], ["plan", "--base", "."]):
+        code, out, err = typed(repository, *words)
+        assert (code, out, "change while they are read" in err) == (1, "", True)
+    assert typed(repository, "validate")[0] != 0
+
+
+# --- what forges obey in a comment -------------------------------------------------------------------------------
+
+HOSTILE_TITLES = [
+    "@example-org/admins", "a@example.com", "https://evil.example", "www.evil.example", "WWW.evil.example", "#12", "x/y#12", "GH-12",
+    "&#64;example-org", "<img src=x>", "[a](https://evil.example)", "![a](x)", "~~x~~", "$a$", ":warning:", "**x**", "`@x`", "| x |", "a<br>b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "title",
+    [pytest.param(title, marks=pytest.mark.thorough if at % 3 else ()) for at, title in enumerate(HOSTILE_TITLES)],
+)
+def test_markdown_mentions_and_links_nobody(repository: Place, title: str) -> None:
+    quoted = json.dumps(title)
+    repository.write(
+        "connections/hello.yaml",
+        f"title: {quoted}\nschedule: {MONDAYS}\ncommand: {{run: [{quoted}], env: {{A: {quoted}}}}}\n",
+    )
+    repository.write("connections/new.yaml", f"title: {quoted}\nschedule: {MONDAYS}\ncommand: {{run: [{quoted}]}}\n")
+    repository.write(f"connections/{title.replace('/', '')}.yaml", f"{quoted}: [")
+    repository.write("connrunner.yaml", "version: 1\n")
+
+    _, out, _ = typed(repository, "plan", *NOW, "--format", "markdown")
+
+    assert "hello" in out
+    assert title not in out.replace(r"\`", "`") or title.isalnum()
+    found = re.sub(r"&(?:amp|lt|gt|#8203);", "\u200b", out)
+    for pattern in (r"@[a-z0-9]", r"[a-z]://", r"(?i)\bwww\.", r"#\d", r"GH-\d", r"(?<!\\)[<\[~$]", r":warning:"):
+        lines = [
+            line
+            for line in found.splitlines()
+            if re.search(pattern, re.sub(r"</?(?:sub|br)>|^- :\w+:|^\| [~!] ", "", line))
+        ]
+        assert [line for line in lines if not line.startswith(("### ", "|---"))] == [], pattern
+
+
+def test_a_comment_has_an_end(repository: Place) -> None:
+    for number in range(60):
+        repository.command(f"c{number}", "pass # " + "x" * 3000, schedule=MONDAYS)
+    _, out, _ = typed(repository, "plan", *NOW, "--format", "markdown")
+    assert len(out) < 65_536
+    assert re.search(r"and \d+ more", out)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_line_is_a_command_to_a_runner(repository: Place, form: str) -> None:
+    evil = "##[add-mask]e ##vso[task.setvariable]x \\n::add-mask::e"
+    repository.write(
+        "connections/hello.yaml", f'title: x\nschedule: {MONDAYS}\ncommand: {{run: ["{evil}"], env: {{A: "{evil}"}}}}\n'
+    )
+    _, out, _ = typed(repository, "plan", *NOW, "--format", form)
+    assert "add-mask" in out
+    assert not re.search(r"##\w*\[", out)
+    assert not [line for line in out.splitlines() if line.lstrip().startswith("::")]

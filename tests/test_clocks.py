@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
 from connrunner.clocks import TickCall, crontab, kubernetes, systemd
+from connrunner.errors import ArgumentError
 from tests.conftest import Place
 
 PLAIN = TickCall(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
@@ -168,6 +170,103 @@ def test_kustomize_builds_the_base(texts: Mapping[str, str], tmp_path: Path) -> 
         assert container["image"] == "example.com:5000/team/crm:7"
         assert container["args"][-1] == "/workspace"
     assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+
+
+# Words of strangers, each of which YAML, Kubernetes or a shell would take for something else when it stood there bare.
+ODD_WORDS = [
+    "a: b", "a #b", "a,b", "[a]", "{a: b}", "&a", "*a", "!a", "'a", '"a', "a\\nb", "%a", "@a", "`a`", "- a", "? a", "|", ">",
+    "yes", "null", "~", "1.0", "0x10", "1e3", "$(HOME)", "$$(HOME)", "$HOME", "{name}", "caf\u00e9", "a:", "", "a b",
+]  # fmt: skip
+
+
+def _expanded(argument: str) -> str:
+    """What a container gets of an argument: k8s.io/kubernetes/third_party/forked/golang/expansion."""
+    return re.sub(r"\$(\$|\([^)]*\))?", lambda found: "$" if found[1] in ("$", None) else "REPLACED", argument)
+
+
+@pytest.mark.parametrize("word", ODD_WORDS)
+def test_kubernetes_gets_the_words_that_were_meant(word: str) -> None:
+    texts = kubernetes.base(
+        "connrunner-crm", version="1.2.3", image=f"x{word}", repository=f"https://x/{word}", ref=word, folder=f"f{word}"
+    )
+    pod = yaml.safe_load(texts["cronjob.yaml"])["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (sync,), (tick,) = pod["initContainers"], pod["containers"]
+    assert [_expanded(each) for each in sync["args"][:2]] == [f"--repo=https://x/{word}", f"--ref={word}"]
+    assert [_expanded(each) for each in tick["args"]] == ["tick", "--workspace", f"/git/workspace/f{word}".rstrip("/")]
+    (image,) = yaml.safe_load(texts["kustomization.yaml"])["images"]
+    assert all(isinstance(value, str) for value in image.values())
+    assert "".join(image["newName"] + mark + image.get(key, "") for key, mark in (("newTag", ":"), ("digest", "@"))
+                   if key in image) in (f"x{word}", f"x{word}:1.2.3", f"x{word}1.2.3")  # fmt: skip
+
+
+IMAGES = [
+    ("team/crm", {"newName": "team/crm", "newTag": "1.2.3"}),
+    ("team/crm:7", {"newName": "team/crm", "newTag": "7"}),
+    ("example.com:5000/crm", {"newName": "example.com:5000/crm", "newTag": "1.2.3"}),
+    ("example.com:5000/crm@sha256:ab", {"newName": "example.com:5000/crm", "digest": "sha256:ab"}),
+    ("example.com:5000/crm:7@sha256:ab", {"newName": "example.com:5000/crm", "digest": "sha256:ab"}),
+]
+
+
+@pytest.mark.parametrize(("image", "expected"), IMAGES)
+def test_which_image(image: str, expected: dict[str, str]) -> None:
+    text = kubernetes.base("connrunner-crm", version="1.2.3", image=image)["kustomization.yaml"]
+    assert yaml.safe_load(text)["images"] == [{"name": "connrunner", **expected}]
+
+
+def test_git_sync_is_named_by_digest() -> None:
+    (image,) = re.findall("image: (registry.*)", BASES["git-sync"]["cronjob.yaml"])
+    assert re.fullmatch(r"registry\.k8s\.io/git-sync/git-sync:v[\d.]+@sha256:[0-9a-f]{64}", image)
+
+
+LINES = ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\t", "\0", "\x1b", "\x7f", "\u202e", "\udcff"]
+
+
+@pytest.mark.parametrize("sign", LINES, ids=ascii)
+def test_no_word_begins_a_line_of_its_own(sign: str) -> None:
+    word = f"/srv/a{sign}* * * * * evil"
+    makers: list[Callable[[], object]] = [
+        lambda: TickCall(program=Path("/x"), workspace=Path(word)),
+        lambda: TickCall(program=Path(word), workspace=Path("/x")),
+        lambda: TickCall(program=Path("/x"), workspace=Path("/x"), state=Path(word)),
+        lambda: TickCall(program=Path("/x"), workspace=Path("/x"), environment=Path(word)),
+        lambda: kubernetes.base("x", version="1", image=word),
+        lambda: kubernetes.base("x", version="1", image="x", repository=word),
+        lambda: kubernetes.base("x", version="1", image="x", repository="x", ref=word),
+        lambda: kubernetes.base("x", version="1", image="x", repository="x", folder=word),
+    ]
+    for make in makers:
+        with pytest.raises(ArgumentError) as caught:
+            make()
+        assert "has control characters" in caught.value.message
+        assert caught.value.message.isprintable()
+
+
+@pytest.mark.parametrize("account", ["a\nExecStart=/evil", "", "a b", "%h", "-x", "a:b", "a;b"])
+def test_an_account_is_a_name(account: str) -> None:
+    with pytest.raises(ArgumentError, match="is no name of an account"):
+        systemd.units(PLAIN, user=account)
+    assert "User=www-data\n" in systemd.units(PLAIN, user="www-data")["connrunner-crm.service"]
+
+
+@pytest.mark.parametrize("folder", ["/srv/crm\\", "/srv/crm "])
+def test_what_a_unit_cannot_say(folder: str) -> None:
+    """A line that ends in a backslash goes on in the next one; a blank at its end is cut off."""
+    for call in (
+        TickCall(program=PLAIN.program, workspace=Path(folder)),
+        TickCall(program=PLAIN.program, workspace=PLAIN.workspace, environment=Path(folder)),
+    ):
+        with pytest.raises(ArgumentError, match="systemd cannot be told of"):
+            systemd.units(call)
+
+
+def test_install_in_a_folder_with_a_line_break_writes_nothing(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "a\n* * * * * evil"
+    shutil.copytree(place.folder, folder)
+    for kind in ("cron", "systemd", "kubernetes"):
+        said = place.run("install", kind, "--workspace", str(folder), check=2)
+        assert "has control characters" in said.err
+        assert said.out == ""
 
 
 def _written(texts: Mapping[str, str], folder: Path) -> list[Path]:

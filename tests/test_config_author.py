@@ -62,8 +62,12 @@ def test_a_folder_without_a_repository_or_a_machine_without_git_tells_nothing(
 
 
 def test_a_git_that_hangs_is_left_and_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep infinity\n")
-    (tmp_path / "git").chmod(0o755)
+    workspace, programs = tmp_path / "workspace", tmp_path / "bin"
+    workspace.mkdir()
+    commit(workspace, "one")
+    programs.mkdir()
+    (programs / "git").write_text("#!/bin/sh\nexec /bin/sleep infinity\n")
+    (programs / "git").chmod(0o755)
     asked: list[object] = []
     run = subprocess.run
 
@@ -71,8 +75,8 @@ def test_a_git_that_hangs_is_left_and_not_asked_again(tmp_path: Path, monkeypatc
         asked.append(command)
         return run(command, **options)
 
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setattr(asking, "PATIENCE", 0.5)
     monkeypatch.setattr(subprocess, "run", spy)
-    assert [author(tmp_path, "c" * 40) for _ in range(3)] == [None] * 3
+    assert [author(workspace, "c" * 40) for _ in range(3)] == [None] * 3
     assert len(asked) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from connrunner.answers.validation import validate_workspace
 from connrunner.cli.validate import as_text, excerpt, shown_prefix, validate_command
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from tests.conftest import Place
 
 SOUND = Path(__file__).parent / "cases" / "config" / "workspace"
 
@@ -48,15 +50,15 @@ def test_text(broken: Path) -> None:
     assert result.exit_code == 2
     assert result.output == (
         "connections/a.yaml:1:1: unknown key 'titel' in connection; did you mean 'title'?\n"
-        '  titel: "50%, a: b"\n'
-        "  ^\n"
+        '  | titel: "50%, a: b"\n'
+        "  | ^\n"
         "connections/b.yaml:2:1: a tab where YAML needs spaces; indent with spaces\n"
-        "  \t- x\n"
-        "  ^\n"
+        "  | \t- x\n"
+        "  | ^\n"
         "schedules/c.yaml:1:7: unknown type of schedule: 'hourly'; known: any_of, cron, day_of_month, days_of_week, manual, rrule, "
         "times_per_day, weekday_of_month\n"
-        "  type: hourly\n"
-        "        ^\n"
+        "  | type: hourly\n"
+        "  |       ^\n"
         "3 problems in 3 files\n"
     )
 
@@ -225,3 +227,25 @@ def test_a_broken_template_is_found(tmp_path: Path) -> None:
 
     assert (problem.path, problem.line) == ("templates/run.txt.j2", 2)
     assert "titel" in problem.message
+
+
+COMMANDS = ["::add-mask::e", "##[add-mask]e", "x ##[add-mask]e", "##vso[task.setvariable variable=x]y", "  ::error::e"]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_no_excerpt_is_a_command_to_a_runner(place: Place, words: str, form: str) -> None:
+    place.write("connections/a.yaml", f"{json.dumps(words)}: 1\n{words}: {words}\n")
+    out = place.run("validate", "--format", form, check=2).out
+    assert not [line for line in out.splitlines() if line.strip().startswith("::")]
+    assert not re.search(r"##\w*\[", out)
+    if form == "json":
+        assert json.loads(out)[0]["path"] == "connections/a.yaml"
+
+
+def test_a_default_that_lacks_a_key_is_a_problem_and_no_bug(place: Place) -> None:
+    place.command("hello", "pass")
+    place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: [a@example.com]}]}\n")
+    done = place.run("validate", check=2)
+    assert "connrunner.yaml:2:" in done.out
+    assert "`when`" in done.out

@@ -254,10 +254,27 @@ def test_however_a_record_is_written(line: str, home: Home) -> None:
     assert rows(home.fetch(f"print({line!r})")) == [{"id": 1}]
 
 
+@pytest.mark.parametrize("end", ["", ',"meta":{"changes":[]}'])  # the usual form, and another
+def test_a_number_keeps_its_digits_and_a_deleted_record_makes_no_profile(end: str, home: Home) -> None:
+    lines = [
+        '{"type":"RECORD","record":{"stream":"people","data":{"id":1,"d":1234567890123.456789,"x":{"y":1.10}},"emitted_at":1%s}}',
+        '{"type":"RECORD","record":{"stream":"people","data":{"id":2,"_ab_cdc_deleted_at":"2026-01-01T00:00:00Z"},"emitted_at":1%s}}',
+        '{"type":"RECORD","record":{"stream":"people","data":{"id":3,"_ab_cdc_deleted_at":null},"emitted_at":1%s}}',
+    ]
+    fetched = home.fetch("".join(f"print({line % end!r})\n" for line in lines))
+    assert Path(fetched.files[0].path).read_text().splitlines() == [
+        '{"id":1,"d":1234567890123.456789,"x":{"y":1.10}}',
+        '{"id":3,"_ab_cdc_deleted_at":null}',
+    ]
+    assert "warning: left out: 1 record that the source marks as deleted" in home.log.texts
+
+
 def test_a_wish_for_another_config_is_told(home: Home) -> None:
-    home.fetch(
+    fetched = home.fetch(
         "say('CONTROL', control={'type': 'CONNECTOR_CONFIG', 'connectorConfig': {'config': {'token': 'tok-fresh'}}})"
     )
+    assert fetched.notes == (airbyte.CONFIG_CHANGED,)
+    assert home.fetch("record({'id': 1})").notes == ()
     assert any(text.startswith("warning: it wants its config changed") for text in home.log.texts)
     assert not any("tok-fresh" in text for text in home.log.texts)
 

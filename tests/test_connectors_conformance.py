@@ -15,6 +15,7 @@ import pytest
 
 from connrunner import connectors
 from connrunner.config import schema
+from connrunner.connectors import quota
 from connrunner.core.model import Outcome
 from connrunner.doctor import Check, partners
 from connrunner.worker import process
@@ -43,6 +44,7 @@ TABLE = {
         Entry(stand="http", type="http", server="http_server", resends="changed"),
         Entry(stand="sqlite", type="sql", tries_again=(), cannot=WRITES_AT_ONCE),
         Entry(stand="postgres", type="sql", server="postgres_server", tries_again=("cut", "error")),
+        Entry(stand="mariadb", type="sql", server="mariadb_server", tries_again=("cut", "error"), always=False),
         Entry(stand="singer", type="singer", tries_again=(), resends="changed"),
         Entry(stand="airbyte", type="airbyte", tries_again=(), exports=False),
     )
@@ -60,7 +62,10 @@ def of(case: str, *directions: str) -> pytest.MarkDecorator:
     """Run the test for each connector that can have *case*, in each of the *directions* that it knows."""
     names = [
         pytest.param(
-            name, way, id=f"{name}-{way}", marks=() if case == "rows" or name in QUICK else pytest.mark.thorough
+            name,
+            way,
+            id=f"{name}-{way}",
+            marks=() if name in QUICK or (case == "rows" and entry.always) else pytest.mark.thorough,
         )
         for name, entry in TABLE.items()
         for way in directions
@@ -204,6 +209,24 @@ def test_nothing_to_do(partner: Partner, way: str) -> None:
     assert partner.came(way) == []
 
 
+# --- how much may come -------------------------------------------------------------------------------------------
+
+
+@of("rows", "import")
+def test_no_more_comes_than_is_allowed(partner: Partner, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if partner.entry.type == "files":
+        pytest.skip("what is on this machine already is not fetched")
+    partner.have(way, FEW)
+    too_large = partner.fails(way, lambda settings: {**settings, "max_bytes": 5})
+    assert (too_large.code, "`max_bytes`" in too_large.message) == ("too-large", True)
+    monkeypatch.setattr(quota, "LOOK_EVERY", 1)
+    with monkeypatch.context() as full:
+        full.setattr(quota, "measure_free_room", lambda folder: 5)
+        assert partner.fails(way).code == "no-room"
+    enough = partner.run(way, lambda settings: {**settings, "max_bytes": "1MB"})
+    assert (enough.outcome, partner.came(way)) == (Outcome.SUCCEEDED, FEW)
+
+
 # --- what a person has to mend -----------------------------------------------------------------------------------
 
 
@@ -266,6 +289,8 @@ def does_all(partner: Partner, way: str, kind: Kind) -> None:
     assert way == "import" or partner.came(way) == MANY
 
 
+# What PyMySQL finishes when it is collected may be a line that is gone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @of("cut", *DIRECTIONS)
 def test_a_line_that_is_cut_in_the_middle(partner: Partner, way: str) -> None:
     recovers(partner, way, "cut")

@@ -21,6 +21,7 @@ from connrunner.connectors.bridge import environments
 from connrunner.connectors.bridge.environments import Package
 from connrunner.errors import RunError
 
+NOWHERE = Path("/nowhere")  # a workspace without locks
 LONG = pytest.mark.skipif(not os.environ.get("CONNRUNNER_LONG_TESTS"), reason="CONNRUNNER_LONG_TESTS is not set")
 
 TAP = """
@@ -135,9 +136,9 @@ def test_a_package_is_pinned_to_one_version(pin: str, name: str | None) -> None:
     if name is None:
         for settings in ({"package": pin}, {"package": "tap-csv==1.4.0", "with": [pin]}):
             with pytest.raises(RunError, match="is not pinned to one version; write NAME==VERSION"):
-                environments.package(settings)
+                environments.package(settings, NOWHERE)
     else:
-        found = environments.package({"package": pin})
+        found = environments.package({"package": pin}, NOWHERE)
         assert found is not None
         assert found.name == name
         assert found.folder.startswith(f"{name}-")
@@ -152,12 +153,12 @@ def test_the_folder_says_what_is_in_it() -> None:
         {**base, "with": ["a==1"]},
         {**base, "python": "python3.12"},
     ]
-    folders = {found.folder for each in others if (found := environments.package(each))}
+    folders = {found.folder for each in others if (found := environments.package(each, NOWHERE))}
     assert len(folders) == len(others)
-    assert environments.package({**base, "with": ["b==1", "a==1"]}).folder in folders  # type: ignore[union-attr]
-    assert environments.package({"command": ["./tap"]}) is None
+    assert environments.package({**base, "with": ["b==1", "a==1"]}, NOWHERE).folder in folders  # type: ignore[union-attr]
+    assert environments.package({"command": ["./tap"]}, NOWHERE) is None
     with pytest.raises(RunError, match="it names no program"):
-        environments.package({})
+        environments.package({}, NOWHERE)
 
 
 @pytest.mark.thorough
@@ -249,7 +250,7 @@ def test_what_cannot_be_installed_leaves_nothing(fake: str, tmp_path: Path) -> N
         environments.install(wanted, tmp_path, Log())
     assert str(caught.value) == (
         "cannot install tap-none==9.9: No matching distribution found for tap-none==9.9; "
-        "add `--verbose` to see all that was said"
+        "if there is no wheel of it for this machine, `build` may name it; `--verbose` shows all that was said"
     )
     assert caught.value.code == "cannot-install"
     assert not (tmp_path / wanted.folder).exists()
@@ -356,6 +357,7 @@ def test_list_shows_what_is_there(programs: Path, workspace: Path) -> None:
         "package": "tap-tiny==1.0",
         "with": ["airbyte-source-tiny==2.0"],
         "command": None,
+        "locked": False,
         "installed": True,
         "folder": str(workspace / ".connrunner" / "connectors" / TINY.folder),
     }

@@ -12,7 +12,7 @@ from connrunner.answers.validation import validate_workspace
 from connrunner.connectors import extras
 from tests.conftest import Place
 
-OPTIONAL = "asyncssh obstore urllib3 psycopg sqlalchemy openpyxl".split()
+OPTIONAL = "asyncssh obstore urllib3 psycopg sqlalchemy".split()
 TARGET = "match: [id]\n  fields: {id: id}\n"
 WORKS = {
     "sftp": 'from: {type: sftp, host: a.example.com, username: crm, password: "env:X", path: a.csv}',
@@ -56,7 +56,7 @@ def test_no_optional_package_is_imported_before_it_is_used(everything: Place) ->
 def test_a_missing_extra_is_a_problem_of_the_connection(everything: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     assert validate_workspace(everything.folder, []) == []
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    places = {"excel": "4:18", "postgres": "3:16", "sql": "3:16", "http": "3:16", "s3": "3:16", "sftp": "3:16"}
+    places = {"postgres": "3:16", "sql": "3:16", "http": "3:16", "s3": "3:16", "sftp": "3:16"}
     found = {Path(one.path).stem: one for one in validate_workspace(everything.folder, [])}
     assert {name: f"{one.line}:{one.column}" for name, one in found.items()} == places
     for name, one in found.items():

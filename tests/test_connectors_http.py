@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,12 +20,12 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from connrunner.connectors import FetchResult, RunContext, SendResult, http
-from connrunner.connectors.http import auth, client, pages, wire
+from connrunner.connectors import FetchResult, RunContext, SendResult, http, quota
+from connrunner.connectors.http import auth, client, json_answer, pages, wire
 from connrunner.connectors.http import url as address
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
-from connrunner.text import durations
+from connrunner.text import durations, json_stream, unpacking
 from connrunner.text.nesting import MAX_DEPTH
 from tests.servers.http import Act, Asked, Reply, Server, always, data, running
 
@@ -96,7 +97,7 @@ class Run:
 
     def records(self, url: str, mark: Any = None, **settings: Any) -> list[Any]:
         found = self.fetch(url, mark, **settings)
-        return [json.loads(line) for file in found.files for line in Path(file.path).read_text().splitlines()]
+        return [json.loads(line) for file in found.files for line in Path(file.path).read_bytes().splitlines()]
 
     def deliver(self, url: str, rows: list[Any], **settings: Any) -> SendResult:
         self.number += 1
@@ -329,18 +330,21 @@ def test_pages_by_cursor(end: Any, server: Server, run: Run) -> None:
 
 PAGING: list[tuple[dict[str, Any], int, int, int, int]] = [
     # settings of the paging                                    records  server's limit  first number  requests
-    ({}, 25, 10, 1, 3),  # the last one is short
+    ({}, 25, 10, 1, 4),  # a short one may be followed by another
     ({}, 20, 10, 1, 3),  # and here empty
     ({}, 20, 10, 1, 3),
     ({}, 5, 10, 1, 2),  # nobody knows that this was all
     ({}, 0, 10, 1, 1),
-    ({"start": 0}, 25, 10, 0, 3),
+    ({"start": 0}, 25, 10, 0, 4),
     ({"size_parameter": "size", "size": 5}, 25, 10, 1, 6),
-    ({"size_parameter": "size", "size": 100}, 25, 10, 1, 3),  # the server has a limit of its own
+    ({"size_parameter": "size", "size": 100}, 25, 10, 1, 4),  # the server has a limit of its own
     ({"size_parameter": "size", "size": 10}, 5, 10, 1, 2),
     ({"total": "total"}, 25, 10, 1, 3),
     ({"total": "total"}, 20, 10, 1, 2),
     ({"total": "total"}, 0, 10, 1, 1),
+    ({"more": "meta.more"}, 25, 10, 1, 3),
+    ({"more": "meta.more"}, 20, 10, 1, 2),
+    ({"more": "meta.more"}, 0, 10, 1, 1),
 ]
 
 
@@ -352,7 +356,8 @@ def numbered(count: int, limit: int, first: int, past: int) -> Act:
         start = (int(asked.query["page"]) - first) * size
         if start >= count and start and past != 200:
             return data({"message": "Invalid page."}, past)
-        return data({"items": PEOPLE[:count][start : start + size], "total": str(count)})
+        meta = {"more": start + size < count}
+        return data({"items": PEOPLE[:count][start : start + size], "total": str(count), "meta": meta})
 
     return act
 
@@ -380,7 +385,193 @@ def test_pages_by_offset(server: Server, run: Run) -> None:
     server.act = lambda asked: data(PEOPLE[int(asked.query["offset"]) :][: int(asked.query["limit"])])
     paging = {"type": "page", "parameter": "offset", "start": 0, "step": 10, "size_parameter": "limit", "size": 10}
     assert run.records(server.url(), paging=paging) == PEOPLE
-    assert [asked.query["offset"] for asked in server.asked] == ["0", "10", "20"]
+    assert [asked.query["offset"] for asked in server.asked] == ["0", "10", "20", "30"]
+
+
+SHORT: list[tuple[list[int], dict[str, Any], Reply]] = [
+    # lengths of pages     settings of the paging                       what comes behind the last page
+    ([3, 2, 3], {}, data([])),
+    ([3, 2, 3], {}, Reply(404)),
+    ([3, 2, 1], {}, Reply(400)),  # behind a short page, this says that there is no other one
+    ([3, 2, 1], {}, Reply(422)),
+    ([3, 1, 3, 2], {"parameter": "offset", "start": 0, "step": 3}, data([])),
+    ([3, 3, 2], {}, data([{"id": "2-0"}, {"id": "2-1"}])),  # the last page, whatever later one is asked for
+    ([3, 0, 2], {"more": "more"}, data([])),  # an empty page, and it says that more follows
+]
+
+
+@pytest.mark.parametrize(("lengths", "more", "past"), SHORT, ids=range(len(SHORT)))
+def test_a_short_page_is_not_the_last_one(
+    lengths: list[int], more: dict[str, Any], past: Reply, server: Server, run: Run
+) -> None:
+    whole = [[{"id": f"{page}-{place}"} for place in range(length)] for page, length in enumerate(lengths)]
+    paging = {"type": "page", "parameter": "page", **more}
+
+    def act(asked: Asked) -> Reply:
+        number = (int(asked.query[paging["parameter"]]) - paging.get("start", 1)) // paging.get("step", 1)
+        if number >= len(whole):
+            return past
+        return data({"items": whole[number], "more": number < len(whole) - 1} if "more" in paging else whole[number])
+
+    server.act = act
+    found = run.records(server.url(), rows="items" if "more" in paging else ".", paging=paging)
+    assert found == [record for page in whole for record in page]
+
+
+ENDS: list[tuple[list[dict[str, Any]], dict[str, Any], int]] = [
+    # answers, the last one again and again                                     settings            requests
+    ([{"items": [1], "next": "b", "more": True}, {"items": [2], "next": "c", "more": False}], {"more": "more"}, 2),
+    ([{"items": [1], "next": "b", "more": "true"}, {"items": [2], "next": "b", "more": "False"}], {"more": "more"}, 2),
+    ([{"items": [1], "next": "b", "more": None}, {"items": [2], "next": None}], {"more": "more"}, 2),
+    ([{"items": [1], "next": "b"}, {"items": [2], "next": "c"}, {"items": [], "next": "c"}], {}, 3),
+]
+
+
+@pytest.mark.parametrize(("answers", "more", "requests"), ENDS)
+def test_a_cursor_for_ever(
+    answers: list[dict[str, Any]], more: dict[str, Any], requests: int, server: Server, run: Run
+) -> None:
+    server.act = lambda asked: data(answers[min(len(asked.server.asked), len(answers)) - 1])
+    paging = {"type": "cursor", "path": "next", "parameter": "after", **more}
+    assert run.records(server.url(), rows="items", paging=paging) == [1, 2]
+    assert len(server.asked) == requests
+
+
+def test_more_is_true_or_false(server: Server, run: Run) -> None:
+    server.act = always(data({"items": [1], "more": 3}))
+    paging = {"type": "page", "parameter": "page", "more": "more"}
+    fails("bad-paging", "`more` in the answer", lambda: run.fetch(server.url(), rows="items", paging=paging))
+
+
+# --- how much may come -------------------------------------------------------------------------------------------
+
+
+def test_pages_and_files_are_no_more_than_max_bytes(server: Server, run: Run) -> None:
+    server.act = lambda asked: data([{"id": asked.query.get("page", ""), "text": "x" * 1000}])
+    paging = {"type": "page", "parameter": "page"}
+    limits: list[int | str] = [5000, "5KB"]
+    for limit in limits:
+        work = partial(run.fetch, server.url(), paging=paging, max_bytes=limit)
+        error = fails("too-large", "that would be more than 5,000 bytes", work)
+        assert "`max_bytes`" in error.hint
+    assert len(server.asked) == 10
+    server.act = always(Reply(body=CSV))
+    assert run.fetch(server.url(), max_bytes=len(CSV)).files
+    for headers in ({}, {"Transfer-Encoding": "chunked"}):
+        reply = Reply(body=b"19\r\n" + CSV + b"\r\n0\r\n\r\n", headers=headers) if headers else Reply(body=CSV)
+        server.act = always(reply)
+        fails("too-large", "may fetch", lambda: run.fetch(server.url(), max_bytes=len(CSV) - 1))
+
+
+def test_a_run_takes_half_of_the_free_room_at_most(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quota, "measure_free_room", lambda folder: 6_000_000)
+    server.act = always(Reply(body=b"id\n" + b"1\n" * 1_000_000))
+    assert run.fetch(server.url()).files[0].size == 2_000_003
+    server.act = always(Reply(body=b"id\n" + b"1\n" * 2_000_000))
+    fails("no-room", "a run fetches one half at most; make room", lambda: run.fetch(server.url()))
+
+
+BOMBS = [
+    # headers                                              how many times gzip
+    ({"Content-Encoding": "gzip"}, 1),
+    ({"Content-Encoding": "X-GZIP"}, 1),
+    ({"Content-Encoding": "gzip, gzip"}, 2),
+    ({"Content-Encoding": "gzip", "Transfer-Encoding": "chunked"}, 1),
+]
+
+
+@pytest.mark.parametrize(("headers", "times"), BOMBS)
+@pytest.mark.parametrize("settings", [{}, {"rows": "."}])
+def test_a_body_that_unpacks_to_a_disk_full(
+    headers: dict[str, str],
+    times: int,
+    settings: dict[str, Any],
+    server: Server,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(unpacking, "UNDOUBTED", 100_000)
+    honest, bomb = (b"[" + b" " * size + b"]" for size in (90_000, 4_000_000))
+    for body, is_bomb in ((honest, False), (bomb, True)):
+        for _ in range(times):
+            body = gzip.compress(body)
+        if "Transfer-Encoding" in headers:
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        server.act = always(Reply(body=body, headers=headers))
+        if is_bomb:
+            fails("too-large", "may be made to fill the disk", lambda: run.fetch(server.url(), **settings))
+        else:
+            run.fetch(server.url(), **settings)
+
+
+LARGE: list[tuple[bytes, dict[str, Any]]] = [
+    # an answer                                            settings
+    (b"[" + b"{}," * 600_000 + b"{}]", {"rows": "."}),
+    (b"[" + b"1," * 600_000 + b"1]", {"rows": "."}),
+    (b'{"a": {"b": [' + b"{}," * 600_000 + b"{}]}}", {"rows": "a.b"}),
+    (b"[[" + b"{}," * 1_000_000 + b"{}]]", {"rows": "."}),
+    (b'[{"x":[' + b"[[]]," * 1_000_000 + b"[]]}]", {"rows": "."}),
+    (b'{"rows": [], "next": [' + b"{}," * 1_000_000 + b"{}]}", {"rows": "rows", "paging": {"type": "next_link", "path": "next"}}),
+    (b'{"rows": {' + b'"a":{},' * 1_000_000 + b'"a":{}}}', {"rows": "rows"}),
+    (b'{"x": [[' + b"{}," * 1_000_000 + b"{}]], \"rows\": []}", {"rows": "rows"}),
+    (b'["' + b"x" * 16_100_000 + b'"]', {"rows": "."}),
+]  # fmt: skip
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(("body", "more"), LARGE, ids=range(len(LARGE)))
+def test_an_answer_of_too_many_parts(body: bytes, more: dict[str, Any], server: Server, run: Run) -> None:
+    server.act = always(Reply(body=body))
+    fails("too-large", "is too large: it holds ", lambda: run.fetch(server.url(), **more))
+
+
+def test_an_answer_of_too_many_records(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_answer, "MOST_RECORDS", 20)
+    server.act = lambda asked: data({"items": PEOPLE[:20]})
+    assert len(run.records(server.url(), rows="items")) == 20
+    server.act = lambda asked: data({"items": PEOPLE[:21]})
+    fails("too-large", "it holds more than 20 members in a list", lambda: run.fetch(server.url(), rows="items"))
+
+
+def test_a_refusal_of_too_many_parts(server: Server, run: Run) -> None:
+    many = b'{"errors": [' + b"{}," * 600_000 + b"{}]}"
+    server.act = always(Reply(200, many))
+    work = partial(run.deliver, server.url(), PEOPLE[:1], refused={"path": "errors"})
+    fails("too-large", "more than 500,000 values", work)
+    server.act = always(Reply(422, many))
+    assert [found for _, found, _ in rows_of(work())] == ["refused"]
+
+
+PLACES: list[tuple[str, str, list[Any]]] = [
+    # an answer                                                    rows        records
+    ('{"a": {"b": [1]}, "a.b": [2]}', "a.b", [2]),
+    ('{"a.b": [2], "a": {"b": [1]}}', "a.b", [2]),
+    ('{"a": [1], "a": [2, 3]}', "a", [2, 3]),
+    ('{"a": [1], "a": null}', "a", []),
+    ('{"\\u0061": [1]}', "a", [1]),
+    ('[{"x": [9]}, {"x": [1, {"y": 2.50}]}]', "1.x", [1, {"y": 2.5}]),
+    ('{"a": {"b": [1]}, "a": {"b": [2]}}', "a.b", [2]),
+    ('\ufeff[ 1 , "\u2028" ]', ".", [1, "\u2028"]),
+    ('{"x": {"deep": [[1, 2], "]}"]}, "a": [{"\\"": 1}]}', "a", [{'"': 1}]),
+]
+
+
+@pytest.mark.parametrize(("body", "rows", "records"), PLACES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32-be"])
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_where_the_records_are(
+    body: str,
+    rows: str,
+    records: list[Any],
+    encoding: str,
+    chunk: int,
+    server: Server,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
+    server.act = always(Reply(body=body.encode(encoding)))
+    assert run.records(server.url(), rows=rows) == records
 
 
 def test_no_records(server: Server, run: Run) -> None:
@@ -419,6 +610,7 @@ WRONG: list[tuple[Any, dict[str, Any], str, str]] = [
     ),
     ({"items": {"a": 1}}, {"rows": "items"}, "no-rows", "`items` in the answer of URL is not a list of records but a"),
     ({"items": 1}, {"rows": "."}, "no-rows", "the answer of URL is not a list of records but a mapping of items"),
+    ([[1, 2], [3, 4]], {"rows": "."}, "no-rows", "the records in the answer of URL are lists, not objects"),
     ("x", {"rows": "."}, "no-rows", "is not a list of records but a text; write under `rows`"),
     ([], {"paging": {"type": "page", "parameter": "p", "total": "total"}}, "", ""),
     (
@@ -491,10 +683,11 @@ def test_records_keep_their_digits_and_their_hostile_texts(server: Server, run: 
     server.act = lambda asked: Reply(body=body)
     (file,) = run.fetch(server.url(), rows=".").files
     (line,) = Path(file.path).read_bytes().splitlines()
-    assert line == (
-        rb'{"amount":"12345678901234567890.10","id":123456789012345678901234567890,"rate":"1e400",'
-        rb'"na":"NaN","t":"a\nb\u2028\u0000\ud800\u001b[31m","\r\n":{"x":["1.50"]}}'
-    )
+    assert line == body[1:-1].replace(b"\n", b" ")  # as it was written
+    odd = b'["\xed\xa0\x80", %s]' % (b"9" * 5000)
+    server.act = lambda asked: Reply(body=odd) if asked.query["p"] == "1" else Reply(404)
+    (file,) = run.fetch(server.url(), rows=".", paging={"type": "page", "parameter": "p"}).files
+    assert Path(file.path).read_bytes().splitlines() == [rb'"\ud800"', b"9" * 5000]
 
 
 @pytest.mark.slow

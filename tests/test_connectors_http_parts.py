@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from connrunner.config import schema
+from connrunner.connectors import http
 from connrunner.connectors.http import client
 from connrunner.connectors.http.batches import _word
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
@@ -16,6 +19,7 @@ from connrunner.connectors.http.pages import linked
 from connrunner.connectors.http.url import HttpAddress, check_step, parse
 from connrunner.connectors.http.watermark import Watermark
 from connrunner.errors import RunError
+from tests.effort import examples
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
@@ -208,12 +212,48 @@ WAITS = [
     ("", None),
     ("Sun, 22 Nov 2020 09:15:00 GMT", 0.0),
     ("Sun, 22 Nov 2020 09:15:00 -0000", 0.0),
+    ("Sunday, 22-Nov-20 09:15:00 GMT", 0.0),
+    ("Sun Nov 22 09:15:00 2020", 0.0),
+    ("Mon, 01 Jan 2000 00:00:00 +9999999999999999999999999999", None),
+    ("Mon, 01 Jan 2000 00:00:00 -9999", None),
+    ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+    ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+    ("Mon, 99999999999999999999 Jan 2000 00:00:00 GMT", None),
+    ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+    ("Mon, 01 Jan 2000 99999999999999999999:00:00 GMT", None),
+    ("\u00b2", None),
+    (", 1 2 3 4 5 6", None),
+    ("1 Jan 2000 " + "0" * 10_000, None),
 ]
 
 
 @pytest.mark.parametrize(("value", "seconds"), WAITS)
 def test_retry_after(value: str, seconds: float | None) -> None:
     assert client._asked_wait(value) == seconds
+
+
+_DATE_PARTS = st.sampled_from(
+    [
+        *("Mon,", "Mon", "Monday,", "01", "1", "31", "32", "Jan", "Foo", "2000", "0001", "9999", "00", "69"),
+        *("00:00:00", "24:00:00", "0:0", "00.00.00", ":", "GMT", "+0000", "-0000", "+2400", "EST", "+9999", "-", "+"),
+        *("9" * 30, "+" + "9" * 30, "-" + "9" * 30, "-1", "0", "", ",", ";", "(", ")", "(a", "\\", '"', "\u00b2", "@"),
+    ]
+)
+
+
+@settings(max_examples=examples(500), derandomize=True, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(_DATE_PARTS, max_size=9).map(" ".join),
+        st.lists(_DATE_PARTS, max_size=9).map("".join),
+    )
+)
+def test_a_date_of_a_partner_is_never_a_bug(value: str) -> None:
+    """Whatever a partner writes is a wait of some seconds, or is as if it was not there."""
+    asked = client._asked_wait(value)
+    assert asked is None or 0 <= asked < 1e12
+    assert isinstance(http._instant(value), str)
 
 
 def test_retry_after_a_date() -> None:

@@ -53,7 +53,7 @@ class Log:
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(LONG) if LONG.startswith("/") else tmp_path_factory.mktemp("programs")
     for settings in (TAP_JSONL, TAP_CSV, TARGET_JSONL, TARGET_CSV, FAKER, CDK):
-        wanted = environments.package(settings)
+        wanted = environments.package(settings, folder)
         assert wanted is not None
         environments.install(wanted, folder, Log())
     return folder

@@ -287,6 +287,22 @@ def test_names_that_cannot_be_taken(key: str, objects: S3Backend, faulty: Faulty
     assert str(error).isprintable()
 
 
+@pytest.mark.parametrize("pattern", ["in/*.csv", "in/**", "*/*.csv"])
+def test_an_odd_name_blocks_no_other_object(
+    pattern: str, objects: S3Backend, faulty: Faulty, context: RunContext, log: Log
+) -> None:
+    sound = ["in/a b+é%20.csv", "in/a.csv", "in/z/y.csv"]
+    for key in [*sound, "in//b.csv", "in/../c.csv", "in/d\ne.csv", "other/f.csv"]:
+        objects.put_object("drop", key, key.encode())
+    found = {file.name.removeprefix("s3://drop/"): file for file in fetch(faulty, context, pattern).files}
+    expected = [key for key in sound if pattern == "in/**" or key.count("/") == 1]
+    assert sorted(found) == sorted([*expected, *(["other/f.csv"] if pattern == "*/*.csv" else [])])
+    assert all(Path(file.path).read_bytes().decode() == key for key, file in found.items())
+    told = "\n".join(text for text in log.texts if "left out" in text)
+    assert 'no name that can be taken: "in//' in told
+    assert "in/d\\ne.csv" in told
+
+
 PATHS = [
     ("/in/x.csv", "begins with a slash"),
     ("s3://drop/in/x.csv", "begins with s3://"),
@@ -533,6 +549,17 @@ def guarded(objects: S3Backend) -> Iterator[dict[str, str]]:
     """The server checks keys and rights: a user may list and read in the bucket, and nothing else."""
     with checking_keys("s3:ListBucket", "s3:GetObject") as keys:
         yield keys
+
+
+def test_an_odd_name_where_keys_are_checked(
+    guarded: dict[str, Any], objects: S3Backend, faulty: Faulty, context: RunContext
+) -> None:
+    objects.put_object("drop", "in/a b.csv", b"id\n")
+    objects.put_object("drop", "in//b.csv", b"id\n")
+    (file,) = fetch(faulty, context, "in/*.csv", **guarded).files
+    assert file.name == "s3://drop/in/a b.csv"
+    wrong = {**guarded, "secret_access_key": "wrong"}
+    assert fails(faulty, context, "in/*.csv", **wrong).code == "wrong-credentials"
 
 
 def test_keys_are_checked(guarded: dict[str, Any], objects: S3Backend, faulty: Faulty, context: RunContext) -> None:

@@ -16,7 +16,8 @@ from connrunner.config import load
 from connrunner.connectors.s3 import errors as s3_errors
 from connrunner.connectors.s3 import keys as s3_keys
 from connrunner.connectors.s3 import role as s3_role
-from connrunner.connectors.s3.role import Role, Service, SigningKeys
+from connrunner.connectors.s3.role import Role, Service
+from connrunner.connectors.s3.signature import SigningKeys
 from connrunner.errors import RunError
 
 CREDENTIALS = """\

@@ -677,6 +677,44 @@ def test_an_error_leaves_the_old_file(
     assert tree(root_of(server) / "out") == {"a.csv": b"new"}
 
 
+@pytest.mark.parametrize("refusal", [asyncssh.SFTPPermissionDenied("no"), asyncssh.SFTPOpUnsupported("no")])
+def test_a_server_that_lets_nobody_rename(refusal: Exception, deliver: Any, server: Running) -> None:
+    """The message names the rename and the way out; that way leaves the file alone, however long the old one was."""
+
+    def fail(*_: Any) -> None:
+        raise refusal
+
+    put(root_of(server) / "out" / "a.csv", b"old, and longer than the new one")
+    server.mood.before |= {"posix_rename": fail, "rename": fail}
+    with pytest.raises(
+        RunError, match=r"does not allow crm to rename out/.a.csv.part to out/a.csv; set `write: direct`"
+    ):
+        deliver(content=b"new")
+    assert tree(root_of(server) / "out") == {"a.csv": b"old, and longer than the new one"}
+    deliver(content=b"new", write="direct")
+    deliver(content=b"", path="out/b.csv", write="direct")
+    assert tree(root_of(server) / "out") == {"a.csv": b"new", "b.csv": b""}
+
+
+def test_what_is_written_directly_goes_through_no_link(deliver: Any, server: Running) -> None:
+    (root_of(server) / "out" / "a.csv").symlink_to("../elsewhere/secret.csv")
+    with pytest.raises(RunError, match=r"cannot write out/a.csv: it is a symbolic link"):
+        deliver(write="direct")
+    assert (root_of(server) / "elsewhere" / "secret.csv").read_text() == "id\nelsewhere/secret.csv\n"
+
+
+def test_an_odd_name_blocks_no_other_file(trouble: Path, fetch: Any, server: Running, log: Log) -> None:
+    put(trouble / os.fsdecode(b"folder-\xe9") / "a.csv", b"x")
+    found = [file.name.partition("/in/")[2] for file in fetch("in/**/*.csv").files]
+    assert "people.csv" in found
+    assert not [name for name in found if "bad" in name or "folder-\udce9" in name]
+    told = [text for text in log.texts if "is not UTF-8" in text]
+    assert [text.partition("the name ")[2] for text in told] == [
+        r"in/bad-\udcff.csv is not UTF-8",
+        r"in/folder-\udce9/a.csv is not UTF-8",
+    ]
+
+
 def test_the_size_is_checked_before_the_rename(deliver: Any, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     deliver(content=b"old")
 

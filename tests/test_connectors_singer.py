@@ -213,6 +213,22 @@ def test_however_a_record_is_written(line: str, row: Any, home: Home) -> None:
     assert Path(fetched.files[0].path).read_bytes().count(b"\r") == 0
 
 
+@pytest.mark.parametrize("end", ["", ',"more":1'])  # the usual form, and another
+def test_a_number_keeps_its_digits_and_a_deleted_record_makes_no_profile(end: str, home: Home) -> None:
+    lines = [
+        '{"type":"RECORD","stream":"people","record":{"id":1,"d":1234567890123.456789,"x":{"y":1.10}}%s}',
+        '{"type":"RECORD","stream":"people","record":{"id":2,"_sdc_deleted_at":"2026-01-01T00:00:00Z"}%s}',
+        '{"type":"RECORD","stream":"people","record":{"id":3,"_sdc_deleted_at":null}%s}',
+        '{"type":"RECORD","stream":"people","record":{"id":4,"n":NaN}%s}',
+    ]
+    fetched = home.fetch("".join(f"print({line % end!r})\n" for line in lines))
+    written = Path(fetched.files[0].path).read_text().splitlines()
+    assert written[:2] == ['{"id":1,"d":1234567890123.456789,"x":{"y":1.10}}', '{"id":3,"_sdc_deleted_at":null}']
+    assert "NaN" in written[2]
+    assert len(written) == 3
+    assert "warning: left out: 1 record that the source marks as deleted" in home.log.texts
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -21,6 +21,7 @@ from connrunner.connectors.sql import alchemy, alchemy_read, alchemy_write, data
 from connrunner.connectors.sql.names import TableName, near, table_name
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text.database_urls import is_database_here
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 
@@ -183,7 +184,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
 def test_what_is_this_machine(host: str | None) -> None:
-    assert database_url.is_here(host) == (host in HERE)
+    assert is_database_here(host) == (host in HERE)
 
 
 NAMES = [
@@ -395,6 +396,45 @@ def test_mysql_over_the_network(version: tuple[Any, ...], refused: bool, monkeyp
     assert (arguments["ssl"].verify_mode, arguments["ssl"].check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
+def test_a_session_of_mysql_is_strict_and_leaves_the_rest_of_the_mode() -> None:
+    for dialect in ("mysql", "mariadb"):
+        statement = alchemy.opening_statement(dialect, read_only=False)
+        assert statement is not None
+        assert statement.startswith("SET SESSION sql_mode = CONCAT_WS(',',")
+        assert "@@sql_mode" in statement
+        assert "'STRICT_ALL_TABLES', 'NO_AUTO_VALUE_ON_ZERO')" in statement
+        assert alchemy.opening_statement(dialect, read_only=True) == "SET SESSION TRANSACTION READ ONLY"
+    assert alchemy.opening_statement("sqlite", read_only=False) is None
+
+
+SERVER_WORDS = [
+    # number, what MySQL and MariaDB say, code, what is told
+    (1062, "Duplicate entry 'it's x' for key 'people.PRIMARY'", "duplicate-key", "Duplicate entry '…' for key 'people.PRIMARY'"),
+    (1292, "Incorrect datetime value: '1969-01-01' for column 't' at row 7", "wrong-type", "Incorrect datetime value: '…' for column 't'"),
+    (1366, "Incorrect string value: '\\xF0\\x9F' for column `a`.`b`.`c` at row 1", "wrong-type", "Incorrect string value: '…' for column `a`.`b`.`c`"),
+    (1411, "Incorrect datetime value: 'x' for function str_to_date", "wrong-type", "Incorrect datetime value: '…' for function str_to_date"),
+    (1526, "Table has no partition for value 4711", "check-failed", "Table has no partition for value '…'"),
+    (1406, "Data too long for column 'note' at row 1", "too-long", "Data too long for column 'note'"),
+    (1264, "Out of range value for column 'n' at row 1", "out-of-range", "Out of range value for column 'n'"),
+    (1441, "Datetime function: datetime field overflow", "out-of-range", "Datetime function: datetime field overflow"),
+    (4025, "CONSTRAINT `people.n` failed for `crm`.`people`", "check-failed", "CONSTRAINT `people.n` failed for `crm`.`people`"),
+    (1644, "no trouble, please", "refused-by-trigger", "no trouble, please"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "words", "code", "told"), SERVER_WORDS)
+def test_what_mysql_says_about_a_row(number: int, words: str, code: str, told: str) -> None:
+    error = sa.exc.OperationalError("INSERT", {}, Exception(number, words))
+    assert alchemy.refuses_a_row(error)
+    assert failure.refusal_code(alchemy.sqlstate_of(error)) == code
+    assert alchemy.words_of(error) == told
+
+
+@pytest.mark.parametrize("number", [1044, 1054, 1142, 1146, 1205, 1213, 1290, 2006, 2013])
+def test_what_mysql_says_about_the_statement(number: int) -> None:
+    assert not alchemy.refuses_a_row(sa.exc.OperationalError("INSERT", {}, Exception(number, "no")))
+
+
 # --- import ------------------------------------------------------------------------------------------------------
 
 PLAIN = [
@@ -411,7 +451,13 @@ PLAIN = [
     (datetime(2026, 11, 22, 9, 15, tzinfo=UTC), "2026-11-22T09:15:00Z"),
     (AT.replace(tzinfo=None), "2026-11-22T09:15:00"),
     (date(2026, 11, 22), "2026-11-22"),
-    (timedelta(hours=1), "1:00:00"),
+    (timedelta(hours=1), "01:00:00"),
+    (timedelta(hours=36), "36:00:00"),
+    (timedelta(hours=1000, microseconds=250), "1000:00:00.000250"),
+    (-timedelta(minutes=1.5), "-00:01:30"),
+    (timedelta(), "00:00:00"),
+    (12345.0, "12345"),
+    (-0.0, "0"),
     (["a", None, 1], ["a", None, "1"]),
     ({"a": Decimal(1)}, '{"a": "1"}'),
 ]
@@ -453,6 +499,12 @@ WRONG = [
     ({"query": "DELETE FROM people"}, "bad-query", "syntax error"),
     ({"query": "SELECT 1) origin; DELETE FROM people; --"}, "bad-query", "one statement at a time"),
     ({"query": "PRAGMA query_only = OFF"}, "bad-query", "syntax error"),
+    (
+        {"query": "SELECT a.id, b.id FROM people a, people b"},
+        "duplicate-column",
+        "has 2 columns called 'id'; give each",
+    ),
+    ({"query": "SELECT id, ID, name FROM people"}, "duplicate-column", "has 2 columns called 'id'"),
     ({"query": "SELECT photo FROM people"}, "binary-column", "column 'photo' of the query holds bytes"),
     ({"query": "SELECT nosuch(1)"}, "bad-query", "no such function"),
     (
@@ -564,7 +616,7 @@ def test_insert_upsert_replace(
     older = {**ANN, "age": "42"}
     assert send([older, {"id": "3", "email": "c", "age": "1"}], mode="upsert", unique=["id"], batch=1).refused == ()
     assert table(db) == [(1, "ann@example.com", 42), (2, "bob@example.com", None), (3, "c", 1)]
-    assert send([{"email": "c", "id": "4"}, {"email": "c", "id": "5"}], mode="upsert", unique=["email"]).refused == ()
+    assert send([{"email": "c", "id": "5"}], mode="upsert", unique=["email"]).refused == ()
     assert table(db)[2] == (5, "c", 1)
     for _ in range(2):
         assert send([{"id": "5"}, {"id": "6"}], mode="upsert", unique=["id"]).refused == ()
@@ -617,16 +669,20 @@ def test_a_refused_row_does_not_sink_the_others(mode: str, db: sqlite3.Connectio
 VALUES = [
     # declared type, value in the file, what is there
     ("TEXT", "", ""),
-    ("TEXT", ["a", "b"], '["a", "b"]'),
+    ("TEXT", ["a", "b"], "a;b"),
+    ("TEXT", True, "true"),
+    ("INTEGER", True, 1),
+    ("INT", False, 0),
+    ("TINYINT(1)", True, 1),
     ("INTEGER", "-9223372036854775808", -(2**63)),
     ("INTEGER", "12.00", 12),
     ("NUMERIC", "12.50", 12.5),
-    ("NUMERIC(38,9)", "12345678901234567890.123456789", 12345678901234567890.123456789),
+    ("NUMERIC(38,9)", "123456789.125", 123456789.125),
     ("DECIMAL", "7", 7),
     ("FLOAT", "0.1", 0.1),
     ("BOOLEAN", "false", 0),
     ("DATE", "2026-11-22", "2026-11-22"),
-    ("DATE", "2026-11-22T09:15:00Z", "2026-11-22"),
+    ("DATE", "2026-11-22T00:00:00Z", "2026-11-22"),
     ("DATETIME", "2026-11-22T10:15:00.5+01:00", "2026-11-22 09:15:00.500000"),
     ("DATETIME", "2026-11-22", "2026-11-22 00:00:00.000000"),
     ("JSON", ["a"], '["a"]'),
@@ -640,6 +696,66 @@ def test_values_get_the_types_of_their_columns(db: sqlite3.Connection, send: Sen
     db.execute(f"CREATE TABLE people ({', '.join(f'c{n} {case[0]}' for n, case in enumerate(VALUES))})")
     assert send([{f"c{n}": case[1] for n, case in enumerate(VALUES)}]).refused == ()
     assert list(table(db)[0]) == [case[2] for case in VALUES]
+
+
+BENT = [
+    # declared type, a value that SQLite would keep as another one
+    ("STRING", "007"),
+    ("STRING", "1e3"),
+    ("ODD_TYPE", "12345678901234567890"),
+    ("INTEGER", "007"),
+    ("INTEGER", "1e3"),
+    ("NUMERIC(38,9)", "12345678901234567890.123456789"),
+    ("DECIMAL", "9007199254740993.5"),
+    ("REAL", "0.1000000000000000055"),
+    ("FLOAT", "9007199254740993"),
+    ("DATE", "2026-11-22T09:15:00Z"),
+    ("DATE", "20261122"),
+    ("DATETIME", "2026-11-22T09:15:00.1234567Z"),
+    ("TIME", "09:15:00+02:00"),
+    ("JSON", "1e400"),
+    ("JSON", "[NaN]"),
+    ("TEXT", ["a;b", "c"]),
+    ("INTEGER PRIMARY KEY", None),
+]
+
+
+@pytest.mark.parametrize("mode", ["insert", "upsert", "replace"])
+def test_a_value_that_would_be_another_one_is_refused(mode: str, db: sqlite3.Connection, send: Send) -> None:
+    db.execute(f"CREATE TABLE people (k TEXT UNIQUE, {', '.join(f'c{n} {kind}' for n, (kind, _) in enumerate(BENT))})")
+    sound = {"k": "0", **{f"c{n}": None for n in range(len(BENT))}, f"c{len(BENT) - 1}": "1"}
+    wrong = [{**sound, "k": str(n + 1), f"c{len(BENT) - 1}": "2", f"c{n}": value} for n, (_, value) in enumerate(BENT)]
+    done = send([*wrong, sound], mode=mode, **({"unique": ["k"]} if mode == "upsert" else {}))
+    assert [one.row for one in done.refused] == list(range(len(BENT)))
+    assert [one.message.partition(":")[0] for one in done.refused] == [f"c{n}" for n in range(len(BENT))]
+    assert {one.code for one in done.refused} == {"would-change", "wrong-type", "unwritable-format", "missing-value"}
+    assert [row[0] for row in table(db)] == ["0"]
+
+
+KEYS = [
+    # the unique index, the keys that come, those that arrive
+    ("k TEXT UNIQUE", ["k1", "K1"], ["k1", "K1"]),
+    ("k TEXT COLLATE NOCASE UNIQUE", ["k1", "K1", "k2", "K1"], ["k1", "k2"]),
+    ("k TEXT, UNIQUE (k COLLATE NOCASE)", ["k1", "K1"], ["k1"]),
+    ("k TEXT COLLATE RTRIM PRIMARY KEY", ["a", "b", "a "], ["a", "b"]),
+    ("k INTEGER PRIMARY KEY", ["1", "1.0", "2"], [1, 2]),
+    ("k TEXT UNIQUE", ["a", "b", "a"], ["a", "b"]),
+]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+@pytest.mark.parametrize(("declared", "given", "arrived"), KEYS)
+def test_a_row_does_not_overwrite_another_one_of_the_run(
+    declared: str, given: list[str], arrived: list[Any], batch: int, db: sqlite3.Connection, send: Send
+) -> None:
+    db.execute(f"CREATE TABLE people (n TEXT, {declared})")
+    lines = [{"n": str(n), "k": key} for n, key in enumerate(given)]
+    for _ in range(2):
+        done = send(lines, mode="upsert", unique=["k"], batch=batch)
+        assert {one.code for one in done.refused} <= {"duplicate-key"}
+        assert len(done.refused) == len(given) - len(arrived)
+        assert [row[1] for row in table(db)] == arrived
+        assert [given[int(row[0])] for row in table(db)] == [str(key) for key in arrived]
 
 
 HOSTILE = ['a"b', "c,d", "e%sf", "g\nh", "{x}", ":y", "'; DROP TABLE people; --", "connrunner_x", "select", "ÄÖ", "a.b"]

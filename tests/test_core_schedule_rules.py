@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil.rrule import rrulestr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from connrunner.core.schedules import (
     longest_gap,
     next_after,
     parse,
+    rrule,
     zone_of,
 )
 from tests.effort import examples
@@ -385,3 +388,21 @@ def test_a_promise_can_be_beyond_where_only_a_search_tells() -> None:
     assert longest_gap(cron("*/5 * * * *")) == timedelta(hours=49)
     both = [{"type": "times_per_day", "times": 24}, {"type": "cron", "expression": "0 6 * * 1"}]
     assert longest_gap(parse({"type": "any_of", "schedules": both}, "UTC")) == HOUR
+
+
+SPARSE_RULES = [
+    f"FREQ={frequency};INTERVAL={interval}{by}"
+    for frequency in ("YEARLY", "MONTHLY", "WEEKLY", "DAILY")
+    for interval in (4, 5, 25, 83, 100, 101, 200, 400, 700, 999, 1000)
+    for by in ("", ";BYMONTH=2", ";BYMONTH=2;BYMONTHDAY=29", ";BYMONTHDAY=31", ";BYMONTH=2;BYMONTHDAY=30")
+    if not ("BYMONTHDAY" in by and frequency == "WEEKLY")
+]
+
+
+@pytest.mark.parametrize("text", SPARSE_RULES)
+def test_dates_far_apart_are_found_and_the_search_for_them_ends(text: str) -> None:
+    start = date(2024, 2, 29)
+    rule = rrule.canonicalize(text, start=start, at=time(6))
+    wanted = [each.date() for each in islice(rrulestr(f"RRULE:{rule}", dtstart=datetime.combine(start, time())), 3)]
+    for since in (start, *(each + timedelta(days=1) for each in wanted[:2])):
+        assert next(rrule.dates_since(rule, start, since), None) == next((one for one in wanted if one >= since), None)

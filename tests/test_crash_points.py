@@ -17,7 +17,7 @@ import pytest
 
 from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
-from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
+from tests.crashes import MINUTE, START, Point, Scene, list_strangers, minutes, story, violations, why_not
 
 pytestmark = [
     pytest.mark.slow,
@@ -114,7 +114,7 @@ def attempt(plot: Plot, scene: Scene, point: Point) -> tuple[bool, list[str]]:
     struck = scene.strike(plot.command, point)
     for moment in plot.later:
         scene.tick(moment)
-    return struck, plot.judge(scene)
+    return struck, plot.judge(scene) + [f"P11: {path} is left" for path in list_strangers(scene.state.root)]
 
 
 def every_point(plot: Plot, scene: Scene, victim: str, part: int = 0, parts: int = 1) -> tuple[int, list[str]]:
@@ -206,6 +206,7 @@ def test_one_crash_after_the_other(tmp_path: Path, life: int) -> None:
 
     due = {"ticker": minutes(START - 2 * MINUTE, START + (ROUNDS + 1) * MINUTE), "daily": minutes(START, START)}
     assert violations(story(scene), due=due, tells=TELLS) == [], f"CONNRUNNER_CRASH_SEED={seed - life}"
+    assert list_strangers(scene.state.root) == [], f"CONNRUNNER_CRASH_SEED={seed - life}"
 
 
 PARTS = 4  # so that several processes share the work

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 from connrunner import connectors
 from connrunner.cli import init
@@ -92,6 +93,37 @@ def test_a_copy_has_a_schema_for_the_editor_in_every_file(tmp_path: Path) -> Non
         modeline = re.match(r"# yaml-language-server: \$schema=(\S+)\n", document.read_text(encoding="utf-8"))
         assert modeline, document
         assert (document.parent / modeline[1]).is_file(), document
+
+
+def test_the_workflow_installs_what_wrote_it_and_gives_a_branch_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connrunner.__version__", "9.8.7")
+    init.create(tmp_path)
+    text = (tmp_path / ".github/workflows/connrunner.yaml").read_text()
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    installs = [step["run"] for step in steps if "pip " in step.get("run", "")]
+    assert installs == ["pip install --only-binary :all: connrunner==9.8.7"] * 2
+    used = re.findall(r"uses: (.*)", text)
+    assert len(used) == sum("uses" in step for step in steps) == 6
+    for each in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each), each
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+    assert [step["with"]["persist-credentials"] for step in checkouts] == [False, False]
+    assert workflow["permissions"] == {"contents": "read"}
+    may_write = {name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()}
+    assert may_write == {"comment"}
+    assert not any(
+        key.startswith("actions/checkout")
+        for step in jobs["comment"]["steps"]
+        for key in step.values()
+        if isinstance(key, str)
+    )
+    assert not re.search("connrunner (validate|plan)|pip", "".join(s.get("run", "") for s in jobs["comment"]["steps"]))
+    # Nothing of an event becomes a part of a script: it comes by the environment.
+    assert not [step for step in steps if "${{" in step.get("run", "")]
 
 
 def test_the_people_are_those_of_the_generator(make_people: ModuleType) -> None:

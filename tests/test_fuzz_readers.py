@@ -22,6 +22,7 @@ NAMES = (
     "quiet note",
     "compiled cache",
     "decisions",
+    "hostile branch",
 )
 SEED = int(os.environ.get("CONNRUNNER_FUZZ_SEED", "1"))
 

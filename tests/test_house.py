@@ -33,12 +33,12 @@ BROKEN_BY = {
     "Imports point down": ("core/counts.py", "import connrunner.state.locks"),
     "No module imports itself by way of others": ("text/words.py", "import connrunner.text.durations"),
     "core is pure": ("core/planning/due.py", "import random"),
-    "text is pure, but for files and Zstandard": ("text/durations.py", "import socket"),
+    "text is pure, but for files, Zstandard and exact JSON": ("text/durations.py", "import socket"),
     "cli asks answers": ("cli/status.py", "import connrunner.state.journal"),
     "answers send nothing": ("answers/mail_preview.py", "import connrunner.messenger.mailer"),
     "click only in cli": ("processes/tree.py", "import click"),
     "YAML and JSON Schema only in config": ("clocks/crontab.py", "import yaml"),
-    "DuckDB and openpyxl only in profiles": ("processes/tree.py", "import duckdb"),
+    "DuckDB only in profiles": ("processes/tree.py", "import duckdb"),
     "Jinja, SMTP and Apprise only in notify": ("clocks/crontab.py", "import jinja2"),
     "Babel in notify, and where extras are looked for": ("worker/process.py", "import babel"),
     "filelock for locks, and for environments of programs": ("scheduler/idle.py", "import filelock"),
@@ -52,6 +52,7 @@ BROKEN_BY = {
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
     "text reaches files by one module": ("text/files.py", "import subprocess"),
     "Zstandard by one module": ("state/archive.py", "import backports"),
+    "exact JSON by one module": ("state/archive.py", "import simplejson"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -71,9 +73,51 @@ def test_what_goes_wrong_is_told_without_the_secret(
     monkeypatch.setenv("BEAT", "http://127.0.0.1:1/SECRET-abcdef")
     assert send_ping(ping("env:BEAT"), tmp_path) == "the server cannot be reached: Connection refused"
     assert "the environment variable GONE is not set" in send_ping(ping("env:GONE"), tmp_path)
+    for clear in ("http://hc.example.com/SECRET", "http://127.0.0.1.evil.example/SECRET", "HTTP://10.0.0.1/SECRET"):
+        monkeypatch.setenv("BEAT", clear)
+        said = send_ping(ping("env:BEAT"), tmp_path)
+        assert "which everybody on the way could read; write https://" in said
+        assert "SECRET" not in said
+    for inner in ("https://169.254.169.254/SECRET", "https://[fe80::1]/SECRET", "https://168.63.129.16/SECRET"):
+        monkeypatch.setenv("BEAT", inner)
+        said = send_ping(ping("env:BEAT"), tmp_path)
+        assert "where clouds tell a machine its credentials" in said
+        assert "SECRET" not in said
     for odd in ("file:///etc/passwd-SECRET", "no url SECRET", "http://[SECRET", "http://SECRET host/"):
         monkeypatch.setenv("BEAT", odd)
         assert "SECRET" not in send_ping(ping("env:BEAT"), tmp_path)
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_a_ping_follows_nobody(status: int, tmp_path: Path, outside: Receiver) -> None:
+    with receiving() as inside:
+        outside.status = status
+        outside.location = f"{inside.url}/internal?x"
+        assert send_ping(ping(outside.url), tmp_path) == f"the server answered {status}; is the URL right?"
+        assert len(outside.got) == 1
+        assert inside.got == []
+
+
+def test_a_name_may_lead_where_no_ping_goes(tmp_path: Path, outside: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is the address that a name is looked up to."""
+    found = socket.getaddrinfo
+
+    def look_up(host: str, *arguments: Any, **more: Any) -> Any:
+        if host == "hc.example.com":
+            host = "169.254.169.254"
+        return found(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert "where clouds tell" in send_ping(ping("https://hc.example.com/x"), tmp_path)
+
+
+def test_no_proxy_gets_a_ping_to_this_machine(
+    tmp_path: Path, outside: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert send_ping(ping(f"{outside.url}/x"), tmp_path) == ""
+        assert (len(outside.got), proxy.got) == (1, [])
 
 
 @pytest.mark.slow

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from hypothesis import strategies as st
 from connrunner.core.model import Field, Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles.readers import csv as delimited
+from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import normalize_file
+from connrunner.profiles.readers.record_source import NO_RECORD, RecordSource
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
@@ -89,7 +90,7 @@ FLAWED = [
     ("one at the end", '1,Ann,x\n2,Bob,"', [(3, "bad-quoting")], "1"),
     ("two that never close", '1,"Ann,x\n2,Bob,x\n3,"Eva,x\n4,Jan,x\n', [(2, "bad-quoting"), (4, "bad-quoting")], "24"),
     ("quotes inside are no quotes", '1,4" pipe,x\n2,a"b"c,x\n', [], "12"),
-    ("blanks", "1,Ann,x\n \n2,Bob,x\n", [(3, "too-few-columns")], "12"),
+    ("nothing", '1,Ann,x\n \n,,\n" ",\t,""\n2,Bob\n', [(6, "too-few-columns")], "1"),
     ("no key", ",Ann,x\n  ,Bob,x\n3,Eva,x\n", [(2, "missing-key"), (3, "missing-key")], "3"),
     ("NUL", "1,A\0n,x\n\x002,Bob,x\n3,Eva,\0\n", [(2, "nul"), (3, "nul")], "3"),
     ("long text", f"1,{'x' * 65_000},x\n2,{'y' * 65_001},x\n", [(3, "too-long")], "1"),
@@ -209,8 +210,103 @@ def test_values_of_json_keep_their_spelling(shelf: Shelf) -> None:
     shelf.take(work, "\n".join(rows))
     assert shelf.profiles("id", "name", "spent", "visits", "member", "tags") == [
         ("1", '{"a":[1,null]}', "12.5", -7, True, ["a", "b"]),
+        ("3", "1.0", "12345678901234", 100, None, None),
     ]
-    assert [(one["line"], one["field"]) for one in shelf.told()] == [(2, "visits"), (3, "visits")]
+    assert [(one["line"], one["field"]) for one in shelf.told()] == [(2, "visits")]
+
+
+# text of a number in JSON, as a text, as a decimal, as an integer; None: refused
+NUMBERS = [
+    ("1234567890123.456789", "1234567890123.456789", "1234567890123.456789", None),
+    ("1.10", "1.10", "1.1", None),
+    ("1.0", "1.0", "1", 1),
+    ("-2.00", "-2.00", "-2", -2),
+    ("1.5e3", "1.5e3", "1500", 1500),
+    ("1.5E-3", "1.5E-3", "0.0015", None),
+    ("1e400", "1e400", None, None),
+    ("0.1", "0.1", "0.1", None),
+    ("0.000000001", "0.000000001", "0.000000001", None),
+    ("0.00001", "0.00001", "0.00001", None),
+    ("-0", "-0", "0", 0),
+    ("-0.0", "-0.0", "0", 0),
+    ("9007199254740993", "9007199254740993", "9007199254740993", 9007199254740993),
+    ("9223372036854775807", "9223372036854775807", "9223372036854775807", 9223372036854775807),
+    ("9223372036854775808", "9223372036854775808", "9223372036854775808", None),
+    ("12345678901234567890123", "12345678901234567890123", "12345678901234567890123", None),
+    ("12345678901234567890.123456789", "12345678901234567890.123456789", "12345678901234567890.123456789", None),
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize("beside", ["", '\n{"id": "z", "name": 2.50}'])
+def test_a_number_of_json_keeps_its_digits(shelf: Shelf, kind: str, beside: str) -> None:
+    lines = "\n".join(f'{{"id": "t{number}", "name": {one[0]}}}' for number, one in enumerate(NUMBERS)) + beside
+    lines += "".join(f'\n{{"id": "d{number}", "spent": {one[0]}}}' for number, one in enumerate(NUMBERS))
+    lines += "".join(f'\n{{"id": "n{number}", "visits": {one[0]}}}' for number, one in enumerate(NUMBERS))
+    lines += "".join(f'\n{{"id": "m{number}", "tags": [{one[0]}, "x"]}}' for number, one in enumerate(NUMBERS))
+    data = lines if kind == "jsonl" else "[" + lines.replace("\n", ",\n") + "]"
+    work = import_of("id", "name", "spent", "visits", "tags", format=Format(type=kind))  # type: ignore[arg-type]
+    shelf.take(work, data)
+    stored = {one[0]: one[1:] for one in shelf.profiles("id", "name", "spent", "visits", "tags")}
+    for number, (spelt, text, decimal, integer) in enumerate(NUMBERS):
+        assert stored[f"t{number}"][0] == text, spelt
+        assert stored.get(f"d{number}", (None, None))[1] == decimal, spelt
+        assert stored.get(f"n{number}", (None,) * 3)[2] == integer, spelt
+        assert stored[f"m{number}"][3] == sorted([text, "x"]), spelt
+
+
+LINES = [
+    # a line beside a sound one, what becomes of it: the name that is stored, or the code
+    ('{"id": "a", "name": NaN}', "bad-json"),
+    ('{"id": "a", "name": -Infinity}', "bad-json"),
+    ('{"id": "a", "name": [1, nan]}', "bad-json"),
+    ('{"id": "a", "name": {"x": NaN}}', "bad-json"),
+    ('{"id": "a", "name": "NaN, Infinity"}', None),
+    ('{"id": "a", "name": "1", "name": "2"}', "2"),
+    ('{"id": "b", "name": "2", "id": "a"}', "2"),
+    ('{"id": "a", "name": "1", "n\\u0061me": "2"}', "2"),
+    ('{"id": "a", "name": {"x": 1.10, "y": [2.0, {"z": 1, "z": 2}]}}', '{"x":1.10,"y":[2.0,{"z":2}]}'),
+    ('{"id": "a", "name": "2",}', "bad-json"),
+    ('{"id": "a", "name": ' + "[" * 100 + "]" * 100 + "}", "[" * 100 + "]" * 100),
+    ('{"id": "a", "name": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
+    ('{"id": "a", "other": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
+    ('{"id": "a", "name": "\\ud800"}', "bad-json"),
+    ('{"id":\r"a",\r"name"\r: "2"}\r', "2"),
+    ('{"id": "a", "name": "2"}\r', "2"),
+    ("  \r", None),
+    ('{"id": "a", "name": "' + "x" * 40_000_000 + '"}', "too-long"),
+    ('{"id": "a", "name": "2", "other": "' + "x" * 10_000_000 + '"}', "2"),
+]
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize(("line", "becomes"), LINES, ids=range(len(LINES)))
+def test_one_line_of_json_is_one_record(shelf: Shelf, line: str, becomes: str | None, last: bool) -> None:
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    sound = '{"id": "s", "name": "t"}\n'
+    shelf.take(work, sound + line if last else line + "\n" + sound)
+    told = [(one["line"], one["code"]) for one in shelf.told()]
+    stored = dict(shelf.profiles("id", "name"))
+    assert stored.pop("s") == "t"
+    if becomes and "-" in becomes and " " not in becomes:
+        assert told == [(2 if last else 1, becomes)]
+    else:
+        assert told == []
+        wanted = "NaN, Infinity" if "NaN," in line else becomes
+        assert stored == ({} if wanted is None else {"a": wanted})
+
+
+def test_json_in_another_encoding(shelf: Shelf) -> None:
+    line = '{"id": "secret-4711", "name": "Zoë"}\n'
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    with pytest.raises(RunError, match="line 1 is not utf-8") as caught:
+        shelf.take(work, line.encode("latin-1"))
+    assert caught.value.code == "wrong-encoding"
+    assert not any("4711" in text for _, text in shelf.said.messages)
+    for kind, data in (("jsonl", line), ("json", f"[{line}]")):
+        for encoding in ("latin-1", "utf-16"):
+            read(shelf, data.encode(encoding), type=kind, encoding=encoding)
+            assert shelf.profiles("id", "name") == [("secret-4711", "Zoë")]
 
 
 def test_names_of_members_are_no_paths(shelf: Shelf) -> None:
@@ -241,7 +337,7 @@ def test_parquet_keeps_its_types(shelf: Shelf) -> None:
         ("1", "Ann", "2001-02-03", "2026-01-01T08:00:00Z", "12.5", 3, True, ["a", "b"], [1, 2]),
         ("2", "Bob", None, None, None, None, None, None, None),
     ]
-    assert [(one["line"], one["field"], one["value"]) for one in shelf.told()] == [(3, "visits", "3.500000000")]
+    assert [(one["line"], one["field"], one["value"]) for one in shelf.told()] == [(3, "visits", "3.5")]
 
 
 def test_parquet_days_and_floats_of_data_frames(shelf: Shelf) -> None:
@@ -270,9 +366,11 @@ def test_parquet_without_a_column(shelf: Shelf) -> None:
         )
 
 
-# --- DuckDB reads as the csv module does -------------------------------------------------------------------------
+# --- a record depends on itself alone ------------------------------------------------------------------------------
 
-PIECES = st.sampled_from(["a", "b1", "é", ",", ",", "\n", "\r\n", "\r", '"', '""', '"x"', '"x,y"', '"x\ny"', ",,"])
+PIECES = st.sampled_from(
+    ["a", "b1", "é", ",", ",", "\n", "\r\n", "\r", '"', '""', '"x"', '"x,y"', '"x\ny"', ",,", " ", "\t", ' "x"', '"x" ', '"x" "y"']
+)  # fmt: skip
 
 
 @settings(max_examples=examples(8), deadline=None)
@@ -281,24 +379,122 @@ def test_where_duckdb_reads_a_file_it_reads_it_as_the_csv_module_does(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("pieces")
-    text = "h1,h2,h3\n" + "".join(pieces)
+    names = ("h1", "h2", "h3")
     path = folder / "rows"
-    path.write_bytes(text.encode())
-    file = LocalFile(path=str(path), name="rows", size=1, modified="")
-    opened = normalize_file(file, Format(), folder)
-    records = delimited.find_records(opened, Format(), ("h1", "h2", "h3"), 1, about=1)
-    cells = ", ".join(records.cell(name) for name in ("h1", "h2", "h3"))
+    path.write_bytes(("h1,h2,h3\n" + "".join(pieces)).encode())
+    opened = normalize_file(LocalFile(path=str(path), name="rows", size=1, modified=""), Format(), folder)
+    if opened.survey.spaced_quotes:
+        return  # rewritten by the csv module, as what DuckDB cannot read or what it reads in part
     with duckdb.connect() as connection:
+
+        def load(records: RecordSource) -> tuple[list[Any], bool]:
+            cells = ", ".join(records.cell(name) for name in names)
+            rows = connection.execute(f"SELECT {records.error}, {cells} FROM {records.relation}").fetchall()
+            return [row[:1] if row[0] == NO_RECORD else row for row in rows], records.is_whole(len(rows))
+
         try:
-            found = connection.execute(f"SELECT {records.error}, {cells} FROM {records.relation}").fetchall()
+            found, is_whole = load(delimited.find_records(opened, Format(), names, 1, about=1))
         except duckdb.Error:
-            return  # rewritten by the csv module then
-    wanted = []
-    for record in csv.reader(io.StringIO(text, newline=""), strict=True):
-        flaw = "too-few-columns" if len(record) < 3 else "too-many-columns" if len(record) > 3 else None
-        if record:
-            wanted.append((flaw, *(record + [None] * 3)[:3]))
-    assert found == wanted[1:]
+            return
+        careful, all_of_them = load(delimited.copy_records(opened, Format(), names, 1, names, folder))
+    assert all_of_them
+    assert not is_whole or found == careful
+
+
+ALONE = [
+    '1, "a"',
+    '2, "b,c"',
+    '3,"d" ',
+    '4,"e"\t',
+    '5,"f" "g"',
+    '\t"6",h',
+    '7,"say ""x"" "',
+    '8,a "b" c',
+    '"9","j"',
+    " ",
+    ",",
+    '"",""',
+    "10,k,l",
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("row", ALONE)
+def test_what_a_record_says_does_not_depend_on_another(tmp_path: Path, row: str, end: str) -> None:
+    found: list[Any] = []
+    for more in ("", f'99,"x{end}y"{end}', f"99,xy\n98,xy{end}", f"99,{'x' * 3_000_000}{end}"):
+        shelf = Shelf(tmp_path / str(len(found)))
+        shelf.folder.mkdir()
+        told = read(shelf, f"id,name{end}{row}{end}{more}")
+        found.append(([one for one in told[1] if one[0] not in ("98", "99")], [one for one in told[2] if one[0] == 2]))
+    assert found == [found[0]] * 4
+
+
+SIZES = [1_999_000, 2_000_001, 3_900_000, 4_000_001, 10_000_000, 33_000_000]
+
+
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("size", SIZES)
+def test_no_record_is_lost_for_its_length(shelf: Shelf, size: int, quote: str, last: bool) -> None:
+    rows = f"id,name\n1,Ann\n2,Bob,{quote}{'y' * size}{quote}" + ("" if last else "\n3,Eva\n")
+    rows = rows.replace("name\n1,Ann\n", "name,note\n1,Ann,\n").replace("3,Eva", "3,Eva,")
+    counts, profiles, told = read(shelf, rows)
+    fits = size < 4_000_000
+    assert told == ([] if fits else [(3, "too-long")])
+    assert [one[0] for one in profiles] == ["1", *(["2"] if fits else []), *([] if last else ["3"])]
+    assert counts.get("invalid", 0) == len(told)
+
+
+def test_what_stands_behind_the_rows_is_looked_at(shelf: Shelf) -> None:
+    rows = "id,name\n" + "".join(f"{number},n\n" for number in range(2000)) + "\0" * 33_000_000
+    counts, _, told = read(shelf, rows)
+    assert counts == {"created": 2000, "invalid": 1}
+    assert told == [(2002, "too-long")]
+
+
+def test_rows_that_are_not_there_any_more_are_missed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that ends early, at whatever limit of its own, is found out before anything is written."""
+    for module, work, data in (
+        (delimited, WORK, "id,name\n1,Ann\n2,Bob\n"),
+        (jsonlines, import_of("id", "name", format=Format(type="jsonl")), '{"id":1}\n{"id":2}\n'),
+    ):
+        for name in ("find_records", "copy_records"):
+            was = getattr(module, name)
+            monkeypatch.setattr(
+                module,
+                name,
+                lambda *a, was=was, **k: replace(one := was(*a, **k), relation=f"(FROM {one.relation} LIMIT 1)"),
+            )
+        with pytest.raises(RunError) as caught:
+            shelf.take(work, data)
+        assert caught.value.code == "damaged-file"
+    assert shelf.profiles("id") == []
+
+
+SKIPPED = [
+    ("sep=;\nid;name\n1;Ann\n2;Bob", {"delimiter": ";", "skip": 1}),
+    ('a "title,\n\nid,name\n1,Ann\n2,Bob', {"skip": 2}),
+    ("# x\rid,name\r1,Ann\r2,Bob", {"skip": 1}),
+    ("\ufeffsep=,\r\nid,name\r\n1,Ann\r\n2,Bob\r\n", {"skip": 1}),
+    ("x\ny\n1,Ann\n2,Bob\n", {"skip": 2, "header": False, "columns": ("id", "name")}),
+    ("id,name\n1,Ann\n2,Bob\n", {"skip": 0}),
+]
+
+
+@pytest.mark.parametrize(("data", "form"), SKIPPED)
+def test_lines_before_the_header_are_passed_over(shelf: Shelf, data: str, form: dict[str, Any]) -> None:
+    assert read(shelf, data, **form) == ({"created": 2}, [("1", "Ann"), ("2", "Bob")], [])
+    assert read(shelf, gzip.compress(data.encode("utf-16")), encoding="utf-16", **form)[0] == {"unchanged": 2}
+
+
+def test_lines_that_are_passed_over_count_in_the_numbers_of_lines(shelf: Shelf) -> None:
+    assert read(shelf, "sep=,\n\nid,name\n,Ann\n", skip=2)[2] == [(4, "missing-key")]
+
+
+def test_more_lines_are_skipped_than_there_are(shelf: Shelf) -> None:
+    with pytest.raises(RunError, match="fewer lines than the 3 that `skip`"):
+        read(shelf, "id,name\n1,Ann\n", skip=3)
 
 
 # --- the order of a file -----------------------------------------------------------------------------------------

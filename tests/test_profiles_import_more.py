@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import gzip
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
@@ -37,6 +35,7 @@ from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
 from connrunner.profiles.stores.duckdb import open_store
+from connrunner.text import json_stream, unpacking
 
 pytestmark = pytest.mark.thorough
 
@@ -443,7 +442,7 @@ def _json(bench: Bench, text: str, rows: str = "") -> ImportResult:
 def test_a_list_within_a_document(
     bench: Bench, text: str, rows: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
 
     assert numbers(_json(bench, text, rows)) == {"read": 2, "checked": 2, "created": 2}
     assert bench.profiles("id", "name") == [("1", "a"), ("2", "b")]
@@ -496,7 +495,7 @@ MALFORMED = [
 def test_a_document_that_is_none(
     bench: Bench, text: str, rows: str, code: str, said: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "CHUNK", chunk)
+    monkeypatch.setattr(json_stream, "CHUNK", chunk)
 
     with pytest.raises(RunError) as error:
         _json(bench, text, rows)
@@ -506,18 +505,18 @@ def test_a_document_that_is_none(
 
 
 def test_a_document_is_never_in_memory_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document, "CHUNK", 1000)
+    monkeypatch.setattr(json_stream, "CHUNK", 1000)
     path = tmp_path / "a.json"
     items = [{"id": number, "name": "x" * (number % 300)} for number in range(5000)]
     path.write_text(json.dumps({"before": [["y" * 50] * 3] * 2000, "items": items, "after": items}, indent=1))
     parts: list[int] = []
-    more = document._Document._read_more
+    more = json_stream.JsonStream._read_more
 
     def watched(self: Any) -> bool:
         parts.append(len(self._part))
         return more(self)
 
-    monkeypatch.setattr(document._Document, "_read_more", watched)
+    monkeypatch.setattr(json_stream.JsonStream, "_read_more", watched)
     plain = NormalizedFile(path=path, name="a.json", size=path.stat().st_size)
     lines, count = document.copy_items(plain, "items", tmp_path, lambda done, about: None)
 
@@ -654,23 +653,6 @@ def test_workbooks_that_cannot_be_read(bench: Bench) -> None:
     assert "type: excel" in said(good, importing("id"))[1]
 
 
-def test_workbooks_need_an_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = workbook([("id",), (1,)])
-    real = builtins.__import__
-
-    def without_openpyxl(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("openpyxl"):
-            raise ModuleNotFoundError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_openpyxl)
-    with pytest.raises(RunError) as error:
-        bench.take(importing("id", format=EXCEL), bench.file("a.xlsx", data))
-
-    assert error.value.code == "missing-extra"
-    assert "pip install 'connrunner[excel]'" in str(error.value)
-
-
 def test_numbers_have_the_digits_that_excel_shows() -> None:
     table = [(0.1 + 0.2, "0.3"), (1e22, "1" + "0" * 22), (-2.5, "-2.5"), (1e-7, "0.0000001"), (42.0, "42"), (7, "7")]
 
@@ -799,7 +781,7 @@ def test_how_far_a_file_may_unpack() -> None:
         (1 << 40, 10_000_000_000),
     ]
 
-    assert [compression.limit_size(size) for size, _ in table] == [most for _, most in table]
+    assert [unpacking.limit_size(size) for size, _ in table] == [most for _, most in table]
 
 
 def test_a_real_bomb_is_refused(bench: Bench) -> None:
@@ -822,21 +804,21 @@ def test_bombs_of_every_kind(bench: Bench, kind: str, monkeypatch: pytest.Monkey
     }[kind]()
     file = bench.file("a", data)
     work = importing("id", format=EXCEL if kind == "excel" else Format())
-    monkeypatch.setattr(compression, "UNDOUBTED", 5000)
-    monkeypatch.setattr(compression, "RATIO", 2)
+    monkeypatch.setattr(unpacking, "UNDOUBTED", 5000)
+    monkeypatch.setattr(unpacking, "RATIO", 2)
     with pytest.raises(RunError) as error:
         bench.take(work, file)
     assert error.value.code == "too-large"
 
-    monkeypatch.setattr(compression, "RATIO", 10_000)
+    monkeypatch.setattr(unpacking, "RATIO", 10_000)
     bench.take(work, file)
-    monkeypatch.setattr(compression, "LARGEST", 5001)
+    monkeypatch.setattr(unpacking, "LARGEST", 5001)
     with pytest.raises(RunError, match="10 GB"):
         bench.take(work, bench.file("b", data))
 
 
 def test_the_texts_of_a_workbook_fit_in_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(excel, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(excel, "IN_MEMORY", 1000)
     texts = workbook([("id",), *((f"text {number}",) for number in range(1000))])
 
     with pytest.raises(RunError, match="texts and styles") as error:
@@ -990,13 +972,6 @@ def test_what_is_remembered_can_be_forgotten(bench: Bench) -> None:
     assert bench.ask(lambda store: store.describe_connection("others")) == others
     again = bench.take(WORK, bench.file("a.csv", HEADER + "1,Ann,1\n2,Bob,no\n"))
     assert numbers(again) == {"read": 2, "checked": 2, "unchanged": 1, "invalid": 1}
-
-
-def test_warnings_of_openpyxl_stay_inside(bench: Bench) -> None:
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        bench.take(importing("id", format=EXCEL), bench.file("a.xlsx", workbook([("id",), (1,)])))
-    assert told == []
 
 
 @pytest.mark.parametrize(

@@ -405,7 +405,7 @@ def test_a_reject_names_the_line_that_won_and_the_stage_of_each_verdict(shelf: S
     work = import_of(
         "id", "email", match=[["id"], ["email"]], create=False, objectives=("news",), consent={"news": "ok"}
     )
-    shelf.take(work, "id,email,ok\n1,,\n1,a@x.org,yes\n2,a@x.org,yes\n9,,yes\n,b@x.org,\n,,\n")
+    shelf.take(work, "id,email,ok\n1,,\n1,a@x.org,yes\n2,a@x.org,yes\n9,,yes\n,b@x.org,\n,,no\n")
     assert [(one["line"], one["stage"], one["code"], one["key"], one["value"]) for one in shelf.told()] == [
         (2, "match", "duplicate", "id=1", None),
         (4, "match", "ambiguous", "id=2", None),

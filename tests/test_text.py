@@ -86,11 +86,25 @@ def test_is_a_host_this_machine(host: str) -> None:
 LINK_LOCAL = [
     *("169.254.169.254", "169.254.0.1", "fe80::1", "febf::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
     *("100.100.100.200", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "::169.254.169.254"),
-    *("fe80::1%eth0", "[fe80::1]"),
+    *("fe80::1%eth0", "[fe80::1]", "168.63.129.16", "192.0.0.192", "::ffff:168.63.129.16", "::ffff:0:169.254.169.254"),
+    # Teredo (RFC 4380): its client's address is written inverted; its server's is not.
+    *("2001:0:4136:e378:8000:63bf:5601:5601", "2001:0:a9fe:a9fe:8000:63bf:3fff:fdd2"),
+    # What a network of one's own makes of IPv4 (RFC 8215): prefixes of 96, 64, 56 and 48 bits.
+    *("64:ff9b:1::a9fe:a9fe", "64:ff9b:1:0:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::", "64:ff9b:1:a9fe:a9:fe00::"),
+    *("64:ff9b:1:fffe::a9fe:a9fe", "64:ff9b:1::a83f:8110"),
 ]
 ROUTED = [
     *("127.0.0.1", "::1", "10.0.0.1", "169.253.255.255", "::ffff:10.0.0.1", "fd00::1", "2001:db8::1", "fec0::1"),
-    *("", "169.254.evil.example"),
+    *(
+        "",
+        "169.254.evil.example",
+        "168.63.129.17",
+        "192.0.0.193",
+        "64:ff9b:1::a00:1",
+        "64:ff9b:1::",
+        "64:ff9b::808:808",
+    ),
+    *("2001:0:4136:e378:8000:63bf:3fff:fdd2", "2002:a00:1::1", "64:ff9c:1::a9fe:a9fe"),
 ]
 
 
@@ -262,3 +276,8 @@ def test_several_words_that_look_alike() -> None:
     assert words.similar("member-1.csv", known, most=3) == ["members-1.csv", "members-2.csv"]
     assert words.hint("memebrs-1.csv", known) == "; did you mean 'members-1.csv'?"
     assert words.hint("zzz", known) == ""
+
+
+def test_common_runs_say_where_they_begin_in_both() -> None:
+    assert words.find_common_runs(list("abcxd"), list("zabcd")) == [(0, 1, 3), (4, 4, 1)]
+    assert words.find_common_runs([], ["a"]) == []

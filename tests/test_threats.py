@@ -9,9 +9,11 @@ import email.policy
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -24,7 +26,20 @@ from connrunner import cli
 from connrunner.cli.text import as_json
 from connrunner.config.documents.document import parse
 from connrunner.config.load import load
-from tests.conftest import Place
+from connrunner.config.versions.git import VersionError
+from connrunner.config.versions.layout import lay_out
+from tests.conftest import Finished, Place
+from tests.hostile_trees import (
+    ACTING,
+    ASKING_GIT,
+    LOOKING,
+    NOW,
+    TREES,
+    Ground,
+    hostile_config,
+    lay_ground,
+    settings_with_programs,
+)
 
 HERE = Path(__file__).parent
 
@@ -50,6 +65,17 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_notify_render.py::test_links_out_of_the_workspace_pipes_and_odd_bytes_are_no_templates",
         "test_config_secrets.py::test_a_secret_that_cannot_be_used",
         "test_connectors_files.py::test_links_and_strange_things_among_files",
+    ),
+    "files that others may read, or have prepared": (
+        "test_file_modes.py::test_what_commands_write",
+        "test_file_modes.py::test_what_exports_write",
+        "test_file_modes.py::test_a_file_that_somebody_prepared_is_not_written_into",
+    ),
+    "people who were erased, and rows that killed runs left": (
+        "test_profiles_erasure.py::test_a_person_is_gone_from_the_bytes_of_the_store",
+        "test_profiles_erasure.py::test_no_import_brings_an_erased_person_back",
+        "test_erasure_end_to_end.py::test_killed_at_any_moment_a_person_is_there_or_gone",
+        "test_leftovers.py::test_a_killed_run_leaves_no_rows",
     ),
     "names: paths, case twins, normal forms": (
         "test_config_load.py::test_a_broken_file_breaks_what_needs_it",
@@ -113,7 +139,23 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_connectors_http.py::test_a_redirect_to_another_host",
         "test_connectors_http.py::test_link_local_addresses",
         "test_connectors_http.py::test_redirects_of_an_export",
+        "test_text.py::test_is_a_host_link_local",
+        "test_notify_heart.py::test_a_ping_follows_nobody",
+        "test_notify_heart.py::test_a_name_may_lead_where_no_ping_goes",
     ),
+    "who is this machine": (
+        "test_this_machine.py::test_validate_knows_this_machine",
+        "test_this_machine.py::test_a_run_knows_this_machine",
+        "test_database_urls.py::test_a_url_that_goes_round_the_rules",
+    ),
+    "partners: answers that fill memory or disk": (
+        "test_connectors_http.py::test_an_answer_of_too_many_parts",
+        "test_connectors_http.py::test_an_answer_of_too_many_records",
+        "test_connectors_http.py::test_a_body_that_unpacks_to_a_disk_full",
+        "test_connectors_http_memory.py::test_no_answer_takes_much_memory",
+        "test_connectors_conformance.py::test_no_more_comes_than_is_allowed",
+    ),
+    "YAML: texts that take a pattern long": ("test_schema_patterns.py::test_each_pattern_is_linear",),
     "SSH host keys": (
         "test_connectors_sftp.py::test_an_unknown_host",
         "test_connectors_sftp.py::test_a_changed_host_key",
@@ -144,6 +186,20 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_state_journal.py::test_the_state_is_private",
         "test_state_filesystem.py::test_a_state_folder_is_ours_alone",
         "test_state_faults.py::test_the_state_is_private_after_a_run",
+    ),
+    "a branch that nobody has read": (
+        "test_threats.py::test_looking_runs_nothing_and_touches_nothing",
+        "test_threats.py::test_no_list_of_files_leads_elsewhere",
+        "test_threats.py::test_every_command_looks_or_acts",
+        "test_threats.py::test_no_setting_names_a_program_that_runs",
+        "test_threats.py::test_what_is_laid_out_of_a_commit_stays_in_its_folder",
+        "test_cli_plan.py::test_no_cache_has_a_say",
+        "test_cli_plan.py::test_what_decides_what_runs_is_shown",
+        "test_fuzz_readers.py::test_a_reader_answers",
+    ),
+    "commands to forges and their runners in what is shown": (
+        "test_cli_plan.py::test_markdown_mentions_and_links_nobody",
+        "test_config_validate.py::test_no_excerpt_is_a_command_to_a_runner",
     ),
     "a network at run time": ("test_threats.py::test_a_tick_needs_no_network",),
 }  # fmt: skip
@@ -227,6 +283,128 @@ def test_names_that_collide_are_refused_by_name(place: Place) -> None:
     for problem in workspace.problems:
         assert problem.code in ("bad-name", "duplicate-name")
         assert str(problem).isprintable()
+
+
+# --- a branch that nobody has read -------------------------------------------------------------------------------
+
+Commands = tuple[tuple[str, ...], ...]
+PLAN = ("plan", "main..branch", "--now", NOW)
+
+
+def test_every_command_looks_or_acts() -> None:
+    """A new command has to be tried on hostile trees, or be one that obeys the workspace."""
+    known = {name for names in cli.GROUPS.values() for name in names}
+    assert {words[0] for words in LOOKING} | ACTING == known
+    assert not {words[0] for words in LOOKING} & ACTING
+
+
+def everything_in(*folders: Path) -> dict[str, tuple[int, bytes]]:
+    """Return the mode and content, or the target, of all that *folders* hold."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            content = bytes(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (path.lstat().st_mode, content)
+    return found
+
+
+def look(ground: Ground, words: tuple[str, ...]) -> Finished:
+    """Type a command in the workspace of *ground*, and see that it ends well and leaves nothing behind."""
+    temporary = ground.mark.parent.parent / "tmp"
+    temporary.mkdir(exist_ok=True)
+    environment = {
+        "HOME": str(ground.elsewhere),
+        "XDG_CONFIG_HOME": str(ground.elsewhere / ".config"),
+        "TMPDIR": str(temporary),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        before = everything_in(ground.elsewhere, ground.mark.parent)
+        done = Place(ground.workspace).run(*words, check=None, env=environment | ground.environment)
+    shown = " ".join(words)
+    assert everything_in(ground.elsewhere, ground.mark.parent) == before, shown
+    assert list(temporary.iterdir()) == [], f"{shown} left its temporary files"
+    assert not list(Path("/tmp").glob("connrunner-evil*")), shown
+    assert done.code != 4, (shown, done)
+    return done
+
+
+LISTINGS = [name for name in TREES if name.startswith(("connections list", "templates list"))]
+QUICK = pytest.param(ASKING_GIT, id="those that ask git")
+EVERY = pytest.param(LOOKING, id="every command", marks=pytest.mark.thorough)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commands", [QUICK, EVERY])
+@pytest.mark.parametrize("name", [name for name in TREES if name not in LISTINGS])
+def test_looking_runs_nothing_and_touches_nothing(tmp_path: Path, name: str, commands: Commands) -> None:
+    """No mark, no byte outside, and an exit code that is not 0 where the tree is refused."""
+    tree = TREES[name]
+    ground = lay_ground(tmp_path, source=tree.source)
+    tree.build(ground)
+
+    codes = {" ".join(words): look(ground, words).code for words in commands}
+
+    assert list(ground.mark.parent.iterdir()) == []
+    for wanted in tree.refused_by:
+        assert 0 not in [code for words, code in codes.items() if words.startswith(wanted)], (wanted, codes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commands", [pytest.param((PLAN,), id="plan"), EVERY])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.thorough if name.startswith("templates") else ()) for name in LISTINGS],
+)
+def test_no_list_of_files_leads_elsewhere(tmp_path: Path, name: str, commands: Commands) -> None:
+    ground = lay_ground(tmp_path)
+    TREES[name].build(ground)
+
+    seen = {words: look(ground, words) for words in commands}
+
+    assert list(ground.mark.parent.iterdir()) == []
+    done = seen[PLAN]
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert re.search(r"commit [0-9a-f]{12}, \S+ lists ", done.err), done.err
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("setting", settings_with_programs())
+def test_no_setting_names_a_program_that_runs(tmp_path: Path, setting: str) -> None:
+    """Each setting alone: a wrong one of them could have kept git from the others."""
+    ground = lay_ground(tmp_path)
+    TREES["a repository in the workspace, source git"].build(ground)
+    ground.write("config", hostile_config(ground, [setting]))
+    for words in (*ASKING_GIT, ("doctor",)):
+        look(ground, words)
+    assert list(ground.mark.parent.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_marks_are_left_where_git_obeys(tmp_path: Path) -> None:
+    """A negative control: git in that folder does run such programs."""
+    ground = lay_ground(tmp_path)
+    TREES["a repository in the workspace, source git"].build(ground)
+    config = hostile_config(ground, ["filter.evil.clean", "core.fsmonitor"])
+    ground.write("config", config.replace("[extensions]", "[none]"))
+    ground.write("connections/sound.yaml", "edited")
+    subprocess.run(["git", "status"], cwd=ground.workspace, capture_output=True, check=False)
+    assert list(ground.mark.parent.iterdir()), "the tests of this table prove nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in TREES if "templates" in name])
+def test_what_is_laid_out_of_a_commit_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+    ground = lay_ground(tmp_path)
+    TREES[name].build(ground)
+    before = everything_in(ground.elsewhere)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(VersionError, match=r"commit [0-9a-f]{12}, templates"):
+        lay_out(str(ground.workspace), ground.git("rev-parse", "branch"), "templates", tmp_path / "into" / "templates")
+    assert everything_in(ground.elsewhere) == before
+    assert [path.name for path in (tmp_path / "into").iterdir()] == ["templates"]
+    assert not list(Path("/tmp").glob("connrunner-evil*"))
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------

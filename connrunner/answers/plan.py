@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connrunner.answers import plan_warnings
+from connrunner.answers.plan_files import FileChange, FilesOf, compare_files
 from connrunner.answers.plan_warnings import PlanWarning
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.config import compiled, load, place, secret_words, zones
+from connrunner.config import load, place, secret_words, zones
+from connrunner.config.documents.places import line_of, place_of
 from connrunner.config.versions import revision
 from connrunner.core import instant
 from connrunner.core.model import Connection, Workspace
@@ -29,6 +28,9 @@ from connrunner.errors import ArgumentError
 from connrunner.state import run_files
 from connrunner.text.durations import parse
 from connrunner.text.nesting import parse_json
+
+if TYPE_CHECKING:
+    from connrunner.config.finding import Path as Steps
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +50,15 @@ class WorkspaceVersion:
 
     name: str
     workspace: Workspace
+    files: FilesOf
+
+    def locate(self, connection: str, steps: Steps) -> tuple[str, int]:
+        """Return the file of *connection* and the line, from 1, of what stands at *steps* in it."""
+        if not self.files.commit:
+            return place_of(self.files.folder, connection, steps)
+        path = f"connections/{connection}.yaml"
+        text = revision.read_file_at(Path(self.files.folder), self.files.commit, path)
+        return path, 1 if text is None else line_of(text.encode(), path, steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,7 @@ class Plan:
     head: str
     zone: str  # for times that people read
     preview: Preview
+    files: tuple[FileChange, ...]  # beside the YAML
     before: Mapping[str, Connection]
     after: Mapping[str, Connection]
     loads_before: Mapping[str, LaneLoad]  # by lane
@@ -78,62 +90,64 @@ class Plan:
     guess: str
 
     @property
+    def is_empty(self) -> bool:
+        """True when the change does nothing."""
+        return self.preview.is_empty and not self.files
+
+    @property
     def lanes(self) -> list[str]:
         return sorted({*self.loads_before, *self.loads_after})
 
 
 def read_plan(view: WorkspaceView, request: PlanRequest) -> Plan:
     """Return what the change does; ArgumentError, WorkspaceError when the versions cannot be compared."""
-    with ExitStack() as stack:
-        base, head = _versions(stack, view, request)
-        names = {*base.workspace.connections, *head.workspace.connections}
-        found = preview_change(
-            base.workspace,
-            head.workspace,
-            promises=view.journal_state.promises,
-            durations=_durations(view, names, request.durations, _seconds(request.guess)),
-            now=instant.minute(view.now or datetime.now(UTC)),
-            days=request.days,
-            zones=zones.version(),
-        )
-        return Plan(
-            base=base.name,
-            head=head.name,
-            zone=head.workspace.timezone,
-            preview=found,
-            before=base.workspace.connections,
-            after=head.workspace.connections,
-            loads_before=_loads(found.before),
-            loads_after=_loads(found.after),
-            warnings=tuple(plan_warnings.find_warnings(found, head.workspace)),
-            has_durations=request.durations is not None or view.state.journal.exists(),
-            guess=request.guess,
-        )
+    base, head = _versions(view, request)
+    names = {*base.workspace.connections, *head.workspace.connections}
+    found = preview_change(
+        base.workspace,
+        head.workspace,
+        promises=view.journal_state.promises,
+        durations=_durations(view, names, request.durations, _seconds(request.guess)),
+        now=instant.minute(view.now or datetime.now(UTC)),
+        days=request.days,
+        zones=zones.version(),
+    )
+    return Plan(
+        base=base.name,
+        head=head.name,
+        zone=head.workspace.timezone,
+        preview=found,
+        files=compare_files((base.workspace, base.files), (head.workspace, head.files)),
+        before=base.workspace.connections,
+        after=head.workspace.connections,
+        loads_before=_loads(found.before),
+        loads_after=_loads(found.after),
+        warnings=tuple(plan_warnings.find_warnings(found, head.workspace, head.locate)),
+        has_durations=request.durations is not None or view.state.journal.exists(),
+        guess=request.guess,
+    )
 
 
 # --- the versions ------------------------------------------------------------------------------------------------
 
 
-def _versions(stack: ExitStack, view: WorkspaceView, request: PlanRequest) -> tuple[WorkspaceVersion, WorkspaceVersion]:
-    """Return the two versions to compare; their files are there until *stack* closes."""
+def _versions(view: WorkspaceView, request: PlanRequest) -> tuple[WorkspaceVersion, WorkspaceVersion]:
+    """Return the two versions to compare, each read as it is: no cache and no older version has a say."""
     folder, base_folder = view.folder, request.base_folder
-    cache = _cache(stack, view)
     if base_folder is not None:
         if not base_folder.is_dir():
             raise ArgumentError(f"there is no folder {base_folder}", hint="name one with the workspace to compare with")
         if not (base_folder / place.FILE).is_file():
             hint = "name the folder that holds it, or compare with a commit: `connrunner plan HEAD~1`"
             raise ArgumentError(f"{base_folder} has no {place.FILE}", hint=hint)
-        return _written(base_folder, str(base_folder), cache), _written(folder, "files", cache)
+        return _written(base_folder, str(base_folder)), _written(folder, "files")
     base, dots, head = _split(request.versions or "HEAD")
     if not dots:
-        return _committed(stack, folder, revision.resolve_revision(folder, base), cache), _written(
-            folder, "files", cache
-        )
+        return _committed(folder, revision.resolve_revision(folder, base)), _written(folder, "files")
     first, second = revision.resolve_revision(folder, base or "HEAD"), revision.resolve_revision(folder, head or "HEAD")
     if dots == "...":
         first = revision.fork(folder, first, second)
-    return _committed(stack, folder, first, cache), _committed(stack, folder, second, cache)
+    return _committed(folder, first), _committed(folder, second)
 
 
 def _split(versions: str) -> tuple[str, str, str]:
@@ -141,21 +155,14 @@ def _split(versions: str) -> tuple[str, str, str]:
     return versions.partition(dots)
 
 
-def _cache(stack: ExitStack, view: WorkspaceView) -> Path:
-    """Return a folder of checked files for this answer alone: what one version has read the other one need not."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="connrunner-")))
-    with suppress(OSError):
-        shutil.copy(view.state.compiled / compiled.NAME, folder)
-    return folder
-
-
-def _written(folder: Path, name: str, cache: Path) -> WorkspaceVersion:
+def _written(folder: Path, name: str) -> WorkspaceVersion:
     """Read the files as they are, committed or not, also where ticks obey commits only."""
-    return WorkspaceVersion(name, load.load(folder, as_written=True, cache=cache))
+    return WorkspaceVersion(name, load.load(folder, as_written=True), FilesOf(str(folder.absolute())))
 
 
-def _committed(stack: ExitStack, folder: Path, commit: str, cache: Path) -> WorkspaceVersion:
-    return _written(stack.enter_context(revision.checkout(folder, commit)), f"commit {commit[:12]}", cache)
+def _committed(folder: Path, commit: str) -> WorkspaceVersion:
+    workspace = load.load_commit(folder, commit)
+    return WorkspaceVersion(f"commit {commit[:12]}", workspace, FilesOf(str(folder.absolute()), commit))
 
 
 # --- run times ---------------------------------------------------------------------------------------------------
@@ -222,9 +229,10 @@ def as_dict(plan: Plan) -> dict[str, Any]:
         "from": instant.text(found.start),
         "until": instant.text(found.until),
         "timezone": plan.zone,
-        "changed": not found.is_empty,
+        "changed": not plan.is_empty,
         "connections": [_change_as_dict(plan, change) for change in found.changes],
         "around": [_difference_as_dict(difference) for difference in found.around],
+        "files": [{"path": changed.path, "change": changed.change} for changed in plan.files],
         "problems": [
             {key: getattr(problem, key) for key in ("path", "line", "column", "message", "hint", "code")}
             for problem in found.problems

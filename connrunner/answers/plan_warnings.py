@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from connrunner.config.documents.places import place_of
 from connrunner.core import instant
 from connrunner.core.model import Workspace
 from connrunner.core.planning.forecast import LaneDay, TightSchedule
@@ -16,6 +15,8 @@ from connrunner.text.durations import in_minutes
 from connrunner.text.words import plural
 
 DAY = 86400  # seconds
+
+Locate = Callable[[str, tuple[str | int, ...]], tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,13 @@ class PlanWarning:
     facts: tuple[tuple[str, Any], ...] = ()
 
 
-def find_warnings(found: Preview, workspace: Workspace) -> Iterator[PlanWarning]:
-    """Yield the warnings about *workspace*, the newer version of *found*."""
+def find_warnings(found: Preview, workspace: Workspace, locate: Locate) -> Iterator[PlanWarning]:
+    """Yield the warnings about *workspace*, the newer version of *found*; *locate* finds the line of a key."""
     older = {(tight.connection, tight.gap) for tight in found.before.tight}
     for tight in found.after.tight:
-        yield _short_schedule(tight, workspace, is_new=(tight.connection, tight.gap) not in older)
+        yield _short_schedule(tight, locate, is_new=(tight.connection, tight.gap) not in older)
     for change in found.changes:
-        yield from _short_timeout(change.connection, found, workspace)
+        yield from _short_timeout(change.connection, found, workspace, locate)
     full = {(day.lane, day.day) for day in found.before.days if day.is_too_full}
     for lane in sorted({day.lane for day in found.after.days if day.is_too_full}):
         days = [day for day in found.after.days if day.lane == lane and day.is_too_full]
@@ -45,9 +46,9 @@ def find_warnings(found: Preview, workspace: Workspace) -> Iterator[PlanWarning]
         yield _full_days(lane, days, is_new=any((lane, day.day) not in full for day in days))
 
 
-def _short_schedule(tight: TightSchedule, workspace: Workspace, *, is_new: bool) -> PlanWarning:
+def _short_schedule(tight: TightSchedule, locate: Locate, *, is_new: bool) -> PlanWarning:
     gap, p95 = tight.gap.total_seconds(), tight.usual.p95
-    path, line = place_of(workspace.folder, tight.connection, ("schedule",))
+    path, line = locate(tight.connection, ("schedule",))
     guess = "a guessed run of" if not tight.usual.runs else "p95"
     message = (
         f"the schedule is shorter than the run: gap {in_minutes(gap)}, {guess} {in_minutes(p95)}; "
@@ -57,11 +58,11 @@ def _short_schedule(tight: TightSchedule, workspace: Workspace, *, is_new: bool)
     return PlanWarning("schedule-shorter-than-run", tight.connection, message, path, line, is_new, facts)
 
 
-def _short_timeout(name: str, found: Preview, workspace: Workspace) -> Iterator[PlanWarning]:
+def _short_timeout(name: str, found: Preview, workspace: Workspace, locate: Locate) -> Iterator[PlanWarning]:
     after, usual = workspace.connections.get(name), found.durations.get(name)
     if after is None or usual is None or not usual.runs or after.timeout >= usual.p95:
         return
-    path, line = place_of(workspace.folder, name, ("timeout",))
+    path, line = locate(name, ("timeout",))
     message = (
         f"the timeout is shorter than the run: {in_minutes(after.timeout)}, p95 {in_minutes(usual.p95)}; "
         "such runs are ended as failed"

@@ -13,8 +13,8 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.load import profile_model_from
 from connrunner.core import instant
 from connrunner.core.model import Format, Objective, ProfileModel
-from connrunner.core.report import Level
-from connrunner.errors import ArgumentError
+from connrunner.core.report import NullReport
+from connrunner.errors import ArgumentError, BusyError, RunError
 from connrunner.text import words
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
@@ -25,16 +25,6 @@ FORMATS: dict[str, Format] = {
 }
 
 
-class NullReport:
-    """A report that goes nowhere: a question about profiles is not a run."""
-
-    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        """Say nothing."""
-
-    def progress(self, stage: str, done: int, of: int | None = None) -> None:
-        """Say nothing."""
-
-
 @contextmanager
 def open_profiles(
     view: WorkspaceView, model: ProfileModel, *, read_only: bool = True
@@ -43,12 +33,24 @@ def open_profiles(
     from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
 
     with (
+        busy_when_open(),
         tempfile.TemporaryDirectory() as temp,
         open_store(
             view.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=read_only, wait=WAIT
         ) as store,
     ):
         yield store
+
+
+@contextmanager
+def busy_when_open() -> Iterator[None]:
+    """Turn the error for a store that a run has open into a BusyError: a person may try again."""
+    try:
+        yield
+    except RunError as error:
+        if error.code != "store-busy":
+            raise
+        raise BusyError(error.message, hint=error.hint) from error
 
 
 def read_model(view: WorkspaceView) -> ProfileModel:

@@ -11,6 +11,7 @@ from typing import Any
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
+from connrunner.text.files import saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,9 @@ def save_refused(view: WorkspaceView, name: str, run: int, target: Path) -> None
 def _copy(path: Path, target: Path) -> None:
     """Copy a file of a run; a run that wrote none gives an empty file."""
     try:
-        if path.exists():
-            shutil.copyfile(path, target)
-        else:
-            target.write_bytes(b"")
+        with saving(target) as copy:
+            if path.exists():
+                with path.open("rb") as file:
+                    shutil.copyfileobj(file, copy)
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}") from error

@@ -12,6 +12,7 @@ from connrunner.config.load import load
 from connrunner.config.place import declares_git
 from connrunner.config.stamps import stamps
 from connrunner.config.target_extras import find_missing_extras
+from connrunner.config.versions.git import MalformedTreeError
 from connrunner.connectors import extras
 from connrunner.core.model import Connection
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
@@ -40,9 +41,14 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
 
 
 def describe_unobeyed(folder: Path) -> str:
-    """Return which of the files that were checked are not those that ticks obey; empty when all are."""
+    """Return which of the files that were checked are not those that ticks obey; empty when all are.
+
+    MalformedTreeError when what they would obey lists files as no git does.
+    """
     try:
         workspace = load(folder)
+    except MalformedTreeError:
+        raise
     except WorkspaceError as error:  # of the folder, and told; or of the commit, and new
         return "" if error.problems or not declares_git(str(folder)) else str(error)
     paths = read_uncommitted(workspace)

@@ -28,8 +28,10 @@ class WorkspaceView:
 
     @functools.cached_property
     def workspace(self) -> Workspace:
-        cache = self.state.compiled if self.state.compiled.is_dir() else None
-        return load.load(self.folder, cache=cache)
+        # Who only looks makes no cache, and writes into none that is a link: a branch can bring one.
+        cache = self.state.compiled
+        has_cache = cache.is_dir() and not cache.is_symlink()
+        return load.load(self.folder, cache=cache if has_cache else None)
 
     @functools.cached_property
     def uncommitted(self) -> list[str]:

@@ -84,8 +84,7 @@ def read_in_force(
 def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
     """Tell whether the fingerprint *config*, with which a run worked, is that of connection *name* at *commit*."""
     try:
-        with revision.checkout(folder, commit, only=name) as copy:
-            connection = load.load(copy, as_written=True).connections.get(name)
+        connection = load.load_commit(folder, commit, only=name).connections.get(name)
     except ConnrunnerError:
         return False
     return connection is not None and connection.fingerprint == config

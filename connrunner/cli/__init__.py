@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -57,7 +58,11 @@ class Commands(click.Group):
             raise click.UsageError(
                 f"there is no command {args[0]!r}{words.hint(args[0], self.list_commands(ctx))}", ctx
             )
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        below: Mapping[str, click.Command] = getattr(command, "below", {})
+        if rest and rest[0] in below:  # `profiles erase VALUE` beside `profiles VALUE`
+            return f"{name} {rest[0]}", below[rest[0]], rest[1:]
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in GROUPS.items():

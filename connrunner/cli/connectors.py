@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import click
 
@@ -14,6 +15,7 @@ from connrunner.connectors.bridge import environments
 from connrunner.connectors.bridge.environments import Package
 from connrunner.core.report import Level
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 
 @click.group(name="connectors")
@@ -28,11 +30,52 @@ def connectors_command() -> None:
 def install_command(context: CommandContext, names: tuple[str, ...], verbose: bool) -> None:
     """Install what the connections NAME need, or all of them, each in an environment of its own.
 
-    What is there already is left alone. Exit codes: 0 all is there; 1 something could not be installed.
+    What is there already is left alone; what `connectors lock` wrote down is installed exactly. Exit codes: 0 all is
+    there; 1 something could not be installed.
     """
     view = context.view
+    report = _InstallReport(verbose)
+
+    def install(name: str, wanted: Package) -> None:
+        if environments.is_installed(wanted, view.state.programs):
+            click.echo(f"{wanted.pin}: is installed")
+            return
+        environments.require_lock(wanted, view.folder, connection=name)
+        environments.install(wanted, view.state.programs, report)
+
+    _for_each_package(context, names, install)
+
+
+@connectors_command.command(name="lock")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--upgrade", is_flag=True, help="Take the newest versions that fit, not those of the lock.")
+@click.option("--verbose", is_flag=True, help="Show all that pip says.")
+@with_context()
+def lock_command(context: CommandContext, names: tuple[str, ...], upgrade: bool, verbose: bool) -> None:
+    """Write down every package that the programs of the connections NAME need, or of all, each with its hash.
+
+    The files go to `locks` in the workspace: commit them. From then on `connectors install` installs what they hold and
+    nothing else. A lock holds the files for this kind of machine; on another kind the same command adds those for that
+    one. Exit codes: 0 all is locked; 1 something could not be.
+    """
+    view = context.view
+    report = _InstallReport(verbose)
+
+    def lock(_name: str, wanted: Package) -> None:
+        wanted = replace(wanted, lock=()) if upgrade else wanted
+        path, count = environments.write_lock_of(wanted, view.folder, view.state.programs, report)
+        click.echo(f"{wanted.pin}: {plural(count, 'package')} locked in {path.relative_to(view.folder)}")
+
+    _for_each_package(context, names, lock)
+
+
+def _for_each_package(
+    context: CommandContext, names: tuple[str, ...], work: Callable[[str, Package], None]
+) -> NoReturn:
+    """Do *work* for the package of each connection in *names*, or of all, once; tell what fails and end the command."""
+    view = context.view
     chosen: Sequence[tuple[str, Package | None]]
-    chosen = [require_package(view.connection(name)) for name in names] if names else list(list_packages(view))
+    chosen = [require_package(view, view.connection(name)) for name in names] if names else list(list_packages(view))
     view.state.prepare()
     failed = False
     done: set[str] = set()
@@ -40,12 +83,9 @@ def install_command(context: CommandContext, names: tuple[str, ...], verbose: bo
         if wanted is None or wanted.folder in done:
             continue
         done.add(wanted.folder)
-        if environments.is_installed(wanted, view.state.programs):
-            click.echo(f"{wanted.pin}: is installed")
-            continue
         try:
-            environments.install(wanted, view.state.programs, _InstallReport(verbose))
-        except RunError as error:
+            work(name, wanted)
+        except (RunError, OSError) as error:
             failed = True
             click.echo(f"{click.style('error:', fg='red', bold=True)} {name}: {clean(str(error))}", err=True)
     for name in sorted(view.workspace.broken) if not names else ():

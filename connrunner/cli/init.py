@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import connrunner
 from connrunner.errors import ArgumentError
 
 SCHEMAS = ".schemas"  # where a workspace keeps the schemas for the editor
+WORKFLOW = ".github/workflows/connrunner.yaml"
 LEFT_OUT = shutil.ignore_patterns(".connrunner", "out", "__pycache__", "*.pyc")
 
 
@@ -41,8 +43,17 @@ def create(folder: Path) -> None:
     try:
         shutil.copytree(example, folder, ignore=LEFT_OUT, dirs_exist_ok=True)
         shutil.copytree(shipped("schemas"), folder / SCHEMAS)
+        _pin_version(folder / WORKFLOW)
     except OSError as error:
         raise ArgumentError(f"{error.filename or folder}: {error.strerror or error}") from error
+
+
+def _pin_version(workflow: Path) -> None:
+    """Have *workflow* install the connrunner that writes it, whatever comes out later."""
+    text = workflow.read_text(encoding="utf-8")
+    workflow.write_text(
+        re.sub(r"\bconnrunner==[^\s\"]+", f"connrunner=={connrunner.__version__}", text), encoding="utf-8"
+    )
 
 
 def shipped(name: str) -> Path:

@@ -12,6 +12,7 @@ from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.text import clean
 from connrunner.errors import ArgumentError
 from connrunner.notify.render import EVENTS, RenderedMessage
+from connrunner.text.files import replace_file
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -54,13 +55,12 @@ def save(folder: Path, stem: str, mail: RenderedMessage) -> Path | None:
     page = folder / f"{stem}.html"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (page, folder / f"{stem}.txt"):
-            path.touch(mode=0o600)  # rows of people may be quoted in it
-        (folder / f"{stem}.txt").write_text(f"{mail.subject}\n\n{mail.text}", encoding="utf-8")
+        # For their owner only: rows of people may be quoted in them.
+        replace_file(folder / f"{stem}.txt", f"{mail.subject}\n\n{mail.text}".encode(), durable=False)
         if mail.html is None:
-            page.unlink()
+            page.unlink(missing_ok=True)
             return None
-        page.write_text(mail.html, encoding="utf-8")
+        replace_file(page, mail.html.encode(), durable=False)
     except OSError as error:
         reason = f"{error.filename or folder} cannot be written: {error.strerror}"
         raise ArgumentError(reason, hint="name another folder with --output") from error

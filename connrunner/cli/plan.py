@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from connrunner.answers.plan import PlanRequest, as_dict, read_plan
 from connrunner.cli import plan_text
 from connrunner.cli.options import CommandContext, leave, with_context
+from connrunner.cli.text import as_json, json_without_commands
 from connrunner.errors import ArgumentError, ConnrunnerError, PreviewError, WorkspaceError
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -60,7 +60,7 @@ def plan_command(
     durations: Path | None,
     guess: str,
 ) -> None:
-    """Show what a change of the workspace does: connections, slots, and the queue of the coming days.
+    """Show what a change of the workspace does: connections, programs and other files, slots, and the coming queue.
 
     Without BASE the files as they are now are compared with the last commit; with BASE, with that commit; BASE..HEAD
     compares two commits, BASE...HEAD what HEAD changed since both parted. Exit codes: 0 no change, 2 changes, 1 error.
@@ -70,7 +70,7 @@ def plan_command(
     request = PlanRequest(versions=versions or "", base_folder=base_folder, days=days, durations=durations, guess=guess)
     found = read_plan(context.view, request)
     if context.json:
-        click.echo(json.dumps(as_dict(found), indent=2, ensure_ascii=False))
+        click.echo(json_without_commands(as_json(as_dict(found), indent=2)))
     else:
         click.echo(plan_text.as_markdown(found) if context.output == "markdown" else plan_text.as_text(found))
-    leave(0 if found.preview.is_empty else 2)
+    leave(0 if found.is_empty else 2)

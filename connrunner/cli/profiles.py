@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,18 @@ from connrunner.answers.profile_lookup import (
 )
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
+from connrunner.cli.profiles_erase import erase_command
 from connrunner.core.model import ProfileModel
 from connrunner.errors import ArgumentError
 
 
-@click.command()
+class LookupCommand(click.Command):
+    """A command about a VALUE that has other commands below it: a first word that is one of theirs means that one."""
+
+    below: Mapping[str, click.Command] = {erase_command.name: erase_command} if erase_command.name else {}
+
+
+@click.command(cls=LookupCommand)
 @click.argument("value", required=False)
 @click.option("--where", help="Only profiles for which this SQL expression over properties holds.")
 @click.option("--columns", help="The properties to write, with commas between; all of them without this.")
@@ -37,7 +45,11 @@ from connrunner.errors import ArgumentError
 def profiles_command(
     context: CommandContext, value: str | None, where: str | None, columns: str | None, target: Path | None
 ) -> None:
-    """Count the profiles, show those with the identifier VALUE, or write a selection to a file."""
+    """Count the profiles, show those with the identifier VALUE, or write a selection to a file.
+
+    `connrunner profiles erase VALUE` erases a person; a profile with the identifier `erase` is shown by
+    `connrunner profiles -- erase`.
+    """
     view = context.view
     model = read_model(view)
     chosen = choose_columns(model, columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,8 @@ GAP = "  "
 WIDE = 120  # columns of a terminal that does not say, a pipe or a file
 NARROWEST = 24  # columns that the last column of a table keeps however narrow the terminal is
 
+_COMMAND = re.compile(r"##(?=[A-Za-z]*\[)")
+
 COLOURS = {
     Outcome.SUCCEEDED: "green",
     Outcome.PARTIAL: "yellow",
@@ -32,6 +35,20 @@ COLOURS = {
 def clean(text: str) -> str:
     """Return *text* without anything that moves a terminal's cursor or changes its colours."""
     return replace_unsafe(text, keep="\n\t", is_safe=is_safe_in_terminal)
+
+
+def without_commands(text: str) -> str:
+    """Return *text* without what a runner of continuous integration obeys wherever it stands in a line.
+
+    GitHub's and Azure's runners look for `##[command]` and `##vso[command]` in all that a step prints. It stays as wide
+    as it was.
+    """
+    return _COMMAND.sub("# ", text)
+
+
+def json_without_commands(text: str) -> str:
+    """Return JSON that says the same as *text*, without what `without_commands` takes away."""
+    return _COMMAND.sub(r"#\\u0023", text)
 
 
 def as_json(data: Any, *, indent: int | None = None) -> str:

@@ -14,7 +14,7 @@ import click
 from connrunner import __version__
 from connrunner.answers.validation import as_list, describe_unobeyed, summarize_problems, validate_workspace
 from connrunner.cli.options import find_folder, leave
-from connrunner.cli.text import clean, display_width
+from connrunner.cli.text import clean, display_width, json_without_commands, without_commands
 from connrunner.errors import Problem
 
 WINDOW = 100  # characters of a line that are shown at most
@@ -42,10 +42,11 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     folder = find_folder(workspace)
     problems = validate_workspace(folder, paths)
     prefix = shown_prefix(folder, Path.cwd())
+    unobeyed = describe_unobeyed(folder)
     if output == "text":
         click.echo(as_text(problems, prefix, summarize_problems(folder, paths, problems)))
-        if unobeyed := describe_unobeyed(folder):
-            click.echo(clean(unobeyed), err=True)
+        if unobeyed:
+            click.echo(without_commands(clean(unobeyed)), err=True)
     else:
         click.echo(_FORMATS[output](problems, prefix), nl=output != "github")
     leave(2 if problems else 0)
@@ -68,8 +69,9 @@ def as_text(problems: Sequence[Problem], prefix: str, last: str) -> str:
     for problem in problems:
         lines.append(clean(f"{prefix}{problem}"))
         if problem.source.strip():
-            lines += [f"  {line}" for line in excerpt(problem.source, problem.column)]
-    return "\n".join([*lines, last])
+            # Not at the beginning: GitHub's runner obeys a line that begins with `::`, blanks or not.
+            lines += [f"  | {line}" for line in excerpt(problem.source, problem.column)]
+    return without_commands("\n".join([*lines, last]))
 
 
 def excerpt(source: str, column: int) -> tuple[str, str]:
@@ -85,7 +87,7 @@ def excerpt(source: str, column: int) -> tuple[str, str]:
 def as_json(problems: Sequence[Problem], prefix: str) -> str:
     """Return a JSON list; paths are relative to the workspace."""
     del prefix
-    return json.dumps(as_list(problems), indent=2)
+    return json_without_commands(json.dumps(as_list(problems), indent=2))
 
 
 def as_github(problems: Sequence[Problem], prefix: str) -> str:
@@ -123,7 +125,7 @@ def as_sarif(problems: Sequence[Problem], prefix: str) -> str:
         "version": "2.1.0",
         "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
     }
-    return json.dumps(log, indent=2)
+    return json_without_commands(json.dumps(log, indent=2))
 
 
 _FORMATS: Mapping[str, Callable[[Sequence[Problem], str], str]] = {

@@ -6,6 +6,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from connrunner.errors import ArgumentError
+from connrunner.text import words
+
 GRACE = 60  # seconds between telling a tick to end and killing it: it ends its runs first, each with its own grace
 
 
@@ -18,6 +21,10 @@ class TickCall:
     state: Path | None = None  # where it is not what connrunner.yaml says
     environment: Path | None = None  # a file of NAME=value lines: the secrets that `env:` names
 
+    def __post_init__(self) -> None:
+        for path in (self.program, self.workspace, self.state, self.environment):
+            require_one_line(str(path or ""))
+
     @property
     def arguments(self) -> tuple[str, ...]:
         """The command line, one word each."""
@@ -28,3 +35,14 @@ class TickCall:
     def name(self) -> str:
         """A name for units and marks: that of the workspace's folder, without what a unit's name cannot hold."""
         return re.sub(r"[^a-z0-9]+", "-", self.workspace.name.lower()).strip("-") or "workspace"
+
+
+def require_one_line(word: str) -> str:
+    """Return *word* when it can stand in a file of lines; ArgumentError when it could begin a line of its own.
+
+    So can control characters and line separators; those that turn the reading direction or have no letter are refused
+    with them, because these files are printed for people, too.
+    """
+    if all(map(words.is_safe_in_terminal, word)):
+        return word
+    raise ArgumentError(f"{words.escape(word)!r} has control characters", hint="give it a name on one line")

@@ -7,7 +7,13 @@ connrunner itself refuses NFS and the like. The workspace comes with the image, 
 
 from __future__ import annotations
 
-from connrunner.clocks import GRACE
+import json
+
+from connrunner.clocks import GRACE, require_one_line
+
+# By digest, so that nobody can move the tag under it. As registry.k8s.io promotes it, for every kind of machine:
+# registry.k8s.io/images/k8s-staging-git-sync/images.yaml in kubernetes/k8s.io.
+GIT_SYNC = "v4.5.0@sha256:0e64aedb0d0ae0a3bab880349a5109b2a31891d646dd61e433ca36ed220dff1f"
 
 KUSTOMIZATION = """\
 # kubectl apply -k .        Copy this folder or name it as a base, and change it by patches of your own.
@@ -21,7 +27,7 @@ labels:
 images:
   - name: connrunner
     newName: {image}
-    newTag: "{tag}"
+    {tag}
 """
 
 STATE = """\
@@ -93,10 +99,10 @@ spec:
 SYNC = """\
           initContainers:
             - name: git-sync
-              image: registry.k8s.io/git-sync/git-sync:v4.4.0
+              image: registry.k8s.io/git-sync/git-sync:{git_sync}
               args:
-                - --repo={repository}
-                - --ref={ref}
+                - {repository}
+                - {ref}
                 - --root=/git
                 - --link=workspace
                 - --one-time
@@ -115,7 +121,7 @@ SYNC = """\
 DOCKERFILE = """\
 FROM python:3.13-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-RUN pip install --no-cache-dir "connrunner[all]=={version}"
+RUN pip install --no-cache-dir --only-binary :all: "connrunner[all]=={version}"
 {copy}USER 10001:10001
 ENTRYPOINT ["connrunner"]
 """
@@ -127,21 +133,45 @@ def base(
     """Return the files of a base by their names.
 
     With *repository*, git-sync clones its *ref* before each tick, and the workspace is its *folder*; without, the
-    image holds the workspace. *version* is that of the connrunner that the image installs.
+    image holds the workspace. *version* is that of the connrunner that the image installs; *image* may have a tag or a
+    digest. ArgumentError when one of them has control characters.
     """
-    tag = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else ""  # a registry may have a port
+    image_name, tag = _split_image(image, version)
     synced = repository is not None
     workspace = "/git/workspace" + (f"/{folder.strip('/')}" if folder.strip("/") else "") if synced else "/workspace"
     return {
-        "kustomization.yaml": KUSTOMIZATION.format(name=name, image=image.removesuffix(f":{tag}"), tag=tag or version),
+        "kustomization.yaml": KUSTOMIZATION.format(name=name, image=_quoted(image_name), tag=tag),
         "cronjob.yaml": CRONJOB.format(
             name=name,
             grace=GRACE,
-            workspace=workspace,
-            sync=SYNC.format(repository=repository, ref=ref) if synced else "",
+            workspace=_argument(workspace),
+            sync=SYNC.format(
+                git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}")
+            )
+            if synced
+            else "",
             mount="                - {name: git, mountPath: /git}\n" if synced else "",
             volume="            - name: git\n              emptyDir: {}\n" if synced else "",
         ),
         "state.yaml": STATE.format(name=name),
         "Dockerfile": DOCKERFILE.format(version=version, copy="" if synced else "COPY . /workspace\n"),
     }
+
+
+def _split_image(image: str, version: str) -> tuple[str, str]:
+    """Return the name of an *image*, and the line that says which one; without a tag it is that of *version*."""
+    name, _, digest = image.partition("@")
+    at = name.rfind(":")
+    tag = name[at + 1 :] if at > name.rfind("/") else ""  # a registry may have a port
+    name = name.removesuffix(f":{tag}") if tag else name
+    return name, f"digest: {_quoted(digest)}" if digest else f"newTag: {_quoted(tag or version)}"
+
+
+def _argument(word: str) -> str:
+    """Return an argument of a container: Kubernetes replaces $(NAME), and takes $$ for one $."""
+    return _quoted(word.replace("$", "$$"))
+
+
+def _quoted(word: str) -> str:
+    """Return *word* as a YAML text: a JSON one is one, as long as it has no control characters."""
+    return json.dumps(require_one_line(word), ensure_ascii=False)

@@ -7,7 +7,12 @@ looks at the clock every minute. Stopping the service ends the tick, and the tic
 
 from __future__ import annotations
 
+import re
+
 from connrunner.clocks import GRACE, TickCall
+from connrunner.errors import ArgumentError
+
+ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 
 SERVICE = """\
 [Unit]
@@ -48,17 +53,29 @@ WantedBy=timers.target
 
 
 def units(call: TickCall, *, user: str | None = None) -> dict[str, str]:
-    """Return the texts of both units by their file names; *user* is whom a system's service runs as."""
+    """Return the texts of both units by their file names; *user* is whom a system's service runs as.
+
+    ArgumentError when a unit cannot say a path, or *user* is no name of an account.
+    """
+    if user is not None and not ACCOUNT.fullmatch(user):
+        raise ArgumentError(f"{user!r} is no name of an account", hint="write the name alone")
     words = {
-        "workspace": _escaped(str(call.workspace)),
-        "folder": _escaped(str(call.workspace)),
+        "workspace": _whole_line(str(call.workspace)),
+        "folder": _whole_line(str(call.workspace)),
         "command": " ".join(_quoted(word) for word in call.arguments),
-        "environment": f"EnvironmentFile={_escaped(str(call.environment))}\n" if call.environment else "",
+        "environment": f"EnvironmentFile={_whole_line(str(call.environment))}\n" if call.environment else "",
         "user": f"User={user}\n" if user else "",
         "grace": GRACE,
     }
     name = f"connrunner-{call.name}"
     return {f"{name}.service": SERVICE.format(**words), f"{name}.timer": TIMER.format(**words)}
+
+
+def _whole_line(path: str) -> str:
+    """Return *path* as the rest of a line, which has no quotes: its end would be cut off, or join the next line."""
+    if path.endswith((" ", "\\")):
+        raise ArgumentError(f"systemd cannot be told of {path!r}", hint="rename it: without a blank or \\ at its end")
+    return _escaped(path)
 
 
 def _escaped(text: str) -> str:

@@ -86,19 +86,11 @@ def workspace(data: Data) -> Iterator[Finding]:
 
 
 def _heartbeat(data: Data) -> Iterator[Finding]:
-    from urllib.parse import urlsplit
+    from connrunner.config import partner_addresses
 
     url = (data.get("heartbeat") or {}).get("url")
-    if url is None or secret_words.is_reference(url):
-        return
-    try:
-        sound = bool(urlsplit(url).hostname and urlsplit(url).port != 0)
-    except ValueError:
-        sound = False
-    if not sound:
-        yield Finding(
-            ("heartbeat", "url"), "`url` has no host, or no port that there can be", "is it written right?", "bad-url"
-        )
+    if url is not None:
+        yield from partner_addresses.check_request_url(url, ("heartbeat", "url"))
 
 
 def profile(data: Data) -> Iterator[Finding]:
@@ -209,13 +201,15 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
             message = f"{'an import' if kind == 'import' else 'an export'} needs profile.yaml, and there is none"
             yield Finding((kind,), message, "declare the properties of a profile there", "missing-profile", at_key=True)
         form = work.get("format") or {}
-        if form.get("type") == "csv":
-            yield from _csv(form, (kind, "format"))
+        yield from _format(form, (kind, "format"))
         yield from check(work, around.profile)
         connector = "from" if kind == "import" else "to"
         settings = work.get(connector)
         if isinstance(settings, dict):
+            from connrunner.config import partner_addresses
+
             yield from literals.of_connector(settings, (kind, connector))
+            yield from partner_addresses.check_addresses(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 
@@ -380,6 +374,7 @@ def _export(work: Data, profile: Data | None) -> Iterator[Finding]:
         message = "Excel workbooks can be read, but not written"
         hint = "write {type: csv, for: spreadsheet}"
         yield Finding(("export", "format", "type"), message, hint, "import-only")
+    yield from _import_only(work.get("format") or {})
     if profile is not None:
         for column, name in (work.get("fields") or {}).items():
             if name is not None and name not in profile["properties"]:
@@ -409,7 +404,7 @@ def _objective(name: str, profile: Data, path: Path, *, at_key: bool = False) ->
         yield Finding(path, f"unknown objective {show(name)}", hint, "unknown-name", at_key=at_key)
 
 
-def _csv(data: Data, path: Path) -> Iterator[Finding]:
+def _format(data: Data, path: Path) -> Iterator[Finding]:
     encoding, columns, header = data.get("encoding"), data.get("columns"), data.get("header", True)
     if encoding is not None and not _is_encoding(encoding):
         yield Finding(
@@ -423,9 +418,19 @@ def _csv(data: Data, path: Path) -> Iterator[Finding]:
         yield Finding(
             (*path, "columns"), message, "add `header: false`, or leave it out", "columns-and-header", at_key=True
         )
-    if data.get("quote") and data.get("quote") == data.get("delimiter", ","):
+    delimiter = "\t" if data.get("type") == "tsv" else data.get("delimiter", ",")
+    if data.get("quote") and data.get("quote") == delimiter:
         message = "`quote` and `delimiter` are the same character"
         yield Finding((*path, "quote"), message, "change one of them", "quote-is-delimiter")
+
+
+def _import_only(form: Data) -> Iterator[Finding]:
+    """Find keys of an export's format that say how a file is read."""
+    kind = form.get("type")
+    only = "skip" if kind in ("csv", "tsv") else "encoding" if kind in ("jsonl", "json") else None
+    if only is not None and only in form:
+        message = f"`{only}` of {kind} says how a file is read, and this is an export"
+        yield Finding(("export", "format", only), message, "take it away", "import-only", at_key=True)
 
 
 def _is_encoding(name: str) -> bool:

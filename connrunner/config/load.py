@@ -32,11 +32,13 @@ from connrunner.config.resolved import (
 )
 from connrunner.config.source_file import SourceFile, SourceFiles
 from connrunner.config.versions import git, last_good
-from connrunner.config.versions.commit import repository
+from connrunner.config.versions.changed_files import find_changed_files
+from connrunner.config.versions.commit import find_repository, repository
 from connrunner.config.versions.git import VersionError
+from connrunner.config.versions.layout import lay_out
 from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
 from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
-from connrunner.errors import Problem, WorkspaceError
+from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]
@@ -49,8 +51,9 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     """Return the workspace in *folder*. *cache* is a folder of our own that makes the next load quick; it may be lost.
 
     With `source: git` the files are those of the commit at HEAD, else those of the folder; *as_written* asks for the
-    latter in any case. A broken file breaks what needs it and nothing else. When no whole version can be read (git
-    cannot, or the files change all the time), it is the last good one for a day, and `trouble` says why.
+    latter in any case, and for no older version. A broken file breaks what needs it and nothing else. When no whole
+    version can be read (git cannot, or the files change all the time), it is the last good one for a day, and
+    `trouble` says why.
 
     WorkspaceError, with every problem of every file, when connrunner.yaml is missing or broken, or when a folder
     cannot be read: its connections must not look removed.
@@ -61,6 +64,8 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     try:
         workspace, found = _newest(folder, known, as_written=as_written)
     except VersionError as error:
+        if as_written:
+            raise
         return last_good.fall_back(cache, signature, error)
     if cache is not None:
         if found != known:
@@ -70,6 +75,23 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     return workspace
 
 
+def load_commit(folder: Path, commit: str, *, only: str = "") -> Workspace:
+    """Return the workspace in *folder* as *commit*, a hash, has it; of all connections only that of the name *only*.
+
+    Nothing is laid out, remembered or taken from a cache. ArgumentError when the commit has no workspace there;
+    VersionError when git cannot read it, and for lists of files that no git makes; WorkspaceError as `load`.
+    """
+    folder = folder.absolute()
+    with git.opened(str(folder)) as objects:
+        version = CommitVersion(str(folder), objects, commit, only=only)
+        if place.FILE not in version.paths:
+            inside = find_repository(folder)
+            where = "/".join(inside.prefix) if inside and inside.prefix else "at its top"
+            hint = "name a commit that has a connrunner.yaml there, or another folder with --workspace"
+            raise ArgumentError(f"commit {commit[:12]} has no workspace {escape(where)}", hint=hint)
+        return _workspace(SourceFiles(version, CompiledWorkspace()))
+
+
 def list_uncommitted(workspace: Workspace) -> list[str]:
     """Return the files of the workspace that differ from the commit that is obeyed; none without `source: git`.
 
@@ -77,8 +99,7 @@ def list_uncommitted(workspace: Workspace) -> list[str]:
     """
     if workspace.repository is None:
         return []
-    paths = ("connrunner.yaml", "profile.yaml", *FOLDERS, "templates")
-    return git.find_changed_files(workspace.folder, paths)
+    return find_changed_files(workspace.folder)
 
 
 @contextmanager
@@ -92,7 +113,7 @@ def open_templates(workspace: Workspace) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="connrunner-") as copy:
         with suppress(VersionError):
-            git.extract(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
+            lay_out(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
         yield Path(copy)
 
 
@@ -150,10 +171,12 @@ def _workspace(sources: SourceFiles) -> Workspace:
         message = f"connrunner.yaml in {escape(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
     around = shared.around
-    from_commit = isinstance(sources.version, CommitVersion) and shared.top.data.get("source") == "git"
+    version = sources.version
+    from_commit = isinstance(version, CommitVersion) and not version.is_named and shared.top.data.get("source") == "git"
     return Workspace(
         folder=sources.folder,
         state=shared.top.data.get("state", ".connrunner"),
+        source=shared.top.data.get("source", "folder"),
         timezone=around.timezone,
         mail=_mail(shared.top.data.get("mail", {})),
         profile=ProfileModel() if around.profile is None else profile_model_from(around.profile),
@@ -229,11 +252,14 @@ class _SharedFiles:
     @cached_property
     def wrong_state(self) -> tuple[Problem, ...]:
         """A `state` that commands, which look for its line before anything is parsed, would take for another folder."""
-        state = self.top.data.get("state", place.DEFAULT_STATE)
-        if self.top.problems or place.declared_state(self.top.version.folder) == state:
+        state, version = self.top.data.get("state", place.DEFAULT_STATE), self.top.version
+        if self.top.problems:
+            return ()
+        is_named = isinstance(version, CommitVersion) and version.is_named
+        if state == (place.state_in(version.read(place.FILE)) if is_named else place.declared_state(version.folder)):
             return ()
         message, hint = "`state` must stand on a line of its own", f"write it as `state: {state}`"
-        if isinstance(self.top.version, CommitVersion):
+        if isinstance(version, CommitVersion) and not is_named:
             message, hint = "`state` differs between the commit and the folder", "commit it, or take it back"
         return self.top.located([Finding(("state",), message, hint, "bad-state")])
 
@@ -247,7 +273,7 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
-            notify=tuple(defaults.get("notify") or ()),
+            notify=() if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},

@@ -41,13 +41,22 @@ def declared_state(folder: str) -> str:
     return os.fsdecode(_declared(folder, b"state:")) or DEFAULT_STATE
 
 
+def state_in(content: bytes) -> str:
+    """Return what `declared_state` would, from the *content* of a connrunner.yaml."""
+    return os.fsdecode(_value(content.splitlines(), b"state:")) or DEFAULT_STATE
+
+
 def declares_git(folder: str) -> bool:
     """Tell whether connrunner.yaml says `source: git`."""
     return _declared(folder, b"source:") == b"git"
 
 
 def _declared(folder: str, key: bytes) -> bytes:
-    for line in _lines(folder):
+    return _value(_lines(folder), key)
+
+
+def _value(lines: list[bytes], key: bytes) -> bytes:
+    for line in lines:
         if line.startswith(key):
             return line[len(key) :].split(b" #")[0].strip().strip(b"\"'")
     return b""

@@ -38,10 +38,9 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules import blackout
 from connrunner.core.schedules.fields import WEEKDAYS
-from connrunner.text import durations
+from connrunner.text import durations, sizes
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
-_BYTES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
@@ -159,11 +158,7 @@ def _retry(data: Mapping[str, Any]) -> Retry | None:
 
 def keep_from(data: Mapping[str, Any]) -> Keep:
     """Return what `keep` says of how much of the past is kept."""
-    return Keep(**{**data, "bytes": _bytes(data["bytes"])} if "bytes" in data else data)
-
-
-def _bytes(size: str) -> int:
-    return int(size[:-2]) * _BYTES[size[-2:]]
+    return Keep(**{**data, "bytes": sizes.parse_size(data["bytes"])} if "bytes" in data else data)
 
 
 def profile_model_from(document: Mapping[str, Any]) -> ProfileModel:

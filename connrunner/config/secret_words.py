@@ -20,7 +20,7 @@ _NAMES = (
 )
 _PAIRS = ("api_key", "private_key", "access_key", "secret_key")
 _WORD = re.compile(r"[A-Za-z]+")
-IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"']*:[^/\s@\"']+(?=@)")
+IN_ADDRESS = re.compile(r"(?<=://)[^/\s@\"':]*:[^/\s@\"']+(?=@)")
 
 
 def looks_secret(name: str) -> bool:

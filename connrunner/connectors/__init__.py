@@ -71,6 +71,7 @@ class FetchResult:
 
     files: tuple[LocalFile, ...]  # in the order in which their rows count
     mark: Any = None  # plain JSON: how far the source came; the next run is given it, once these rows are durable
+    notes: tuple[str, ...] = ()  # what a person has to know of this run, whatever became of its rows
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

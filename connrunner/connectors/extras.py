@@ -12,7 +12,6 @@ from connrunner.core.model import Command, Export, Work
 # By the connector: the module that has to be there, and the extra of ours that installs it.
 NEEDED = {"sftp": ("asyncssh", "sftp"), "s3": ("obstore", "s3"), "http": ("urllib3", "http")}
 DATABASES = {True: ("psycopg", "postgres"), False: ("sqlalchemy", "sql")}  # PostgreSQL, and any other
-EXCEL = ("openpyxl", "excel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,5 +35,3 @@ def find_needed_extras(work: Work) -> Iterator[MissingExtra]:
         needed = DATABASES[scheme[1].lower() in ("postgres", "postgresql")]
     if needed and find_spec(needed[0]) is None:
         yield MissingExtra(path=(kind, place, "type"), what=f"the connector {name}", extra=needed[1])
-    if work.format.type == "excel" and find_spec(EXCEL[0]) is None:
-        yield MissingExtra(path=(kind, "format", "type"), what="an Excel workbook", extra=EXCEL[1])

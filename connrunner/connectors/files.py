@@ -24,6 +24,9 @@ written to a hidden file beside the target (.NAME.part), brought to the disk and
 the whole file or none. A file that is there already is replaced, a symbolic link too (never what it leads to); a
 folder, device or pipe is refused. Missing folders are made inside the workspace; elsewhere they are an error, because a
 missing folder there is often a disk that is not mounted.
+
+The file is for connrunner's user alone (mode 0600), whatever the umask is and whatever file was there. `mode: "0640"`
+gives exactly that mode instead; folders that are made may then be entered by those who may read the file.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.text.files import replacing, sync_folder
+from connrunner.text.files import make_folders, note_unfinished, replacing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -100,17 +103,22 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     """Copy the file *local* beside its target, then rename it, so that readers see all or nothing."""
     name = target(settings, context)
     path = context.workspace / name
+    mode = int(settings.get("mode", "0600"), 8)
     with _writable(name):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, suffix="part", durable=False) as part, local.open("rb") as rows, part.open("xb") as copy:
-            shutil.copyfileobj(rows, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
-            if not os.path.samestat(os.fstat(copy.fileno()), part.stat()):
-                raise RunError(
-                    f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
-                )
-        sync_folder(path.parent)
+        make_folders(path.parent, mode=mode)
+        try:
+            with (
+                replacing(path, mode=mode, suffix="part") as part,
+                local.open("rb") as rows,
+                os.fdopen(os.dup(part.descriptor), "wb") as copy,
+            ):
+                note_unfinished(context.spool, part)
+                shutil.copyfileobj(rows, copy, 1 << 20)
+                copy.flush()
+        except FileExistsError:
+            raise RunError(
+                f"cannot write {name}: another run is writing it", hint="set another `path`", code="unwritable"
+            ) from None
     return SendResult(where=name)
 
 

@@ -33,7 +33,7 @@ duplicate-key           A key stands twice in one mapping, or a row has a key th
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
 identifier-many         A property is an identifier and `many`; an identifier must find one profile.  Leave out `many` or `identifier`.
-import-only             A format that can be read and not written is asked for in an export.  Use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
+import-only             An export asks for a format, or has a key of one, that is for reading.  Take the key away; use csv, jsonl or parquet; {type: csv, for: spreadsheet} opens in Excel.
 inexact-number          A number would lose digits or is none of ours (infinite, NaN).  Put it in quotes to make it a text.
 invalid                 Something is wrong that has no code of its own.  The message says what.
 key-not-text            A key of a mapping is no text.  Put it in quotes.
@@ -101,6 +101,8 @@ unbalanced              The counters do not add up, so nobody knows what became 
 
 _STORE = """
 already-recorded        The profile store has this run already.  The state folder and the store are of different backups: restore both from one.
+erased                  A person with an identifier of the row was erased.  Nothing; `connrunner profiles erase VALUE --forget-erasure` lets the person come back.
+erasure-key             The key of the erasures is gone, so nobody can tell who was erased.  Put erasure.key back from a backup of the state folder.
 foreign-store           The file is no profile store of this version.  Name another `state`, or use the version that wrote it.
 identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Fix the values first.
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.
@@ -123,10 +125,11 @@ ambiguous               A row finds more than one profile.  Match by an identifi
 bad-header              The header of the file cannot be read.  Look at its first line: delimiter, quotes, encoding.
 bad-json                A record is not one JSON object.  Write one object a line, or name the list with `rows`.
 bad-quoting             The quotes of a row do not pair up.  Write a quote inside a quoted value twice.
-binary-column           A column holds bytes, which are no text.  Leave it out of the query, or encode it there.
+binary-column           A column holds bytes, which are no text.  Leave it out, or encode it where the data comes from.
 damaged-file            The file is cut off or damaged.  Ask for it again; it is read again when it changes.
 duplicate-column        Two columns have the same name.  Rename one where the data comes from.
-formula-error           A cell of a workbook holds an error such as #N/A.  Fix the formula there.
+formula-error           A cell of a workbook holds an error such as #N/A, or a formula without a value.  Fix the formula there; open the workbook in Excel and save it.
+inexact-column          A column holds numbers of more digits than are kept.  Write fewer digits, or texts.
 line-too-long           A program printed a line longer than any record can be.  Let it print one record a line.
 malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
@@ -157,8 +160,9 @@ bad-duration            A duration is none.  Write 90s, 15m, 6h or 2d.
 bad-endpoint            `endpoint_url` is no endpoint, or one without TLS.  Write https://host.
 bad-host-key            `host_key` is no host key.  Copy a line of `ssh-keyscan HOST` without the name.
 bad-key                 The key is no private key, or needs its passphrase.  Name the file of the private key; set `passphrase`.
+bad-lock                A lock of `connectors lock` cannot be read, or is not about this package.  Write it anew: `connrunner connectors lock`.
 bad-output              A program printed what its protocol does not have.  Look at `connrunner log`; ask its author.
-bad-paging              The way of asking for pages does not fit the answers.  Correct `pages`.
+bad-paging              The way of asking for pages does not fit the answers.  Correct `paging`.
 bad-profile             A profile of the AWS files gives no keys.  Correct the file or `profile`.
 bad-query               The query is not accepted by the database.  Try it there by hand.
 bad-redirect            The server leads to another address that must not be followed.  Write the final address.
@@ -171,6 +175,7 @@ bad-watermark           The values of the watermark cannot be compared.  Use a c
 broken-connector        The package of a connector cannot be loaded.  Fix its installation.
 broken-off              The connection broke off in the middle of an answer.  The next run tries again; if it stays, ask the partner.
 cannot-install          The program of a connector cannot be installed.  The message has the installer's last words.
+cannot-lock             What the program of a connector needs cannot be found out.  The message has the installer's last words.
 changed-host-key        The server has another host key than the known one: it was set up anew, or somebody is in between.  Ask the owner by another way, then correct the known key.
 changing                The file changes each time it is read.  Let the sender write under another name and rename.
 check-failed            A rule of the database refuses the row.  Correct it at its source.
@@ -178,7 +183,7 @@ clock                   The clocks of this machine and of the server differ too 
 conflict                Another transaction was in the way.  The next run tries again.
 connection-lost         The server broke the connection.  The next run tries again; look into the server's log.
 cut-off                 Less came, or arrived, than was announced.  The next run tries again.
-endless-pages           The pages lead in a circle.  Correct `pages`, or ask the partner.
+endless-pages           The pages lead in a circle.  Correct `paging`, or ask the partner.
 expired-credentials     The keys have expired.  Get new ones.
 forbidden               The partner does not allow it for this account.  Ask for the right.
 foreign-host            The address leads to another host, which gets no credentials.  Write that host as the address, if it is right.
@@ -203,6 +208,7 @@ no-known-hosts          The file of known hosts cannot be read.  Correct `known_
 no-manifest             There is no such manifest.  Correct the path.
 no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
+no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
 no-sftp                 The server lets the account in and gives no SFTP.  Ask its owner to switch it on.
@@ -210,6 +216,7 @@ no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.
 no-unique-key           The columns of `unique` are not unique in the table.  Make a unique index over them, or name others.
 not-installed           The program of the connector is not installed.  `connrunner connectors install`.
+not-locked              Other programs of the workspace are locked, and this one is not.  `connrunner connectors lock`, and commit what it writes.
 not-pinned              The package names no exact version.  Write name==version.
 not-sent                A row was not sent, because one before it failed.  The next run offers it again.
 not-ssh                 What answers there does not speak SSH.  Correct host and port.
@@ -226,7 +233,7 @@ server-error            The server failed.  The next run tries again; ask its ow
 source-error            The program of a source says that it failed.  Its words are in the message.
 stalled                 Nothing was heard from it for too long.  Look at the partner; raise its timeout if it is only slow.
 throttled               The partner takes no more requests for now.  Ask less often, or at another hour.
-too-large               It is larger than what can be taken.  Split it.
+too-large               It is larger than what can be taken, or than `max_bytes` allows.  Split it, or ask for less at once; raise `max_bytes` if so much is right.
 too-many-pages          There are more pages than `pages` allows.  Raise the limit if that is right.
 too-many-refused        So many rows were refused that the run was given up.  The last refusal says why.
 unauthorized            The partner does not accept the credentials.  Renew them.
@@ -243,6 +250,7 @@ unknown-placeholder     A name in braces is none that a path can have.  Use {run
 unreachable             The server cannot be reached.  Look whether it is up, and whether a firewall is in between.
 unverified              The certificate of the server would not be verified.  Use another driver, or name the authority.
 unwritable              A file or folder cannot be written.  Check space, owner and mode.
+would-change            The database would keep another value than the one that was sent: rounded, cut, or spelt otherwise.  Give the column a type that holds it, or correct the value.
 wrong-credentials       The keys or the password are not accepted.  Renew the secret that the reference names.
 wrong-region            The bucket is in another region.  Set `region` to the one in the message.
 """

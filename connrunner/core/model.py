@@ -196,6 +196,7 @@ class Format:
     columns: tuple[str, ...] = ()  # CSV only: the names when there is no header
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto"
     rows: str = ""  # JSON only: where the list is, with dots between the keys
+    skip: int = 0  # CSV and Excel, imports: lines (rows of a sheet) before the header that are passed over
     sheet: str = ""  # Excel only: the name of the sheet; the first when empty
     spreadsheet: bool = False  # exports: values that a spreadsheet would take for formulas are made safe
 
@@ -392,6 +393,7 @@ class Workspace:
     commit: str | None = None  # of the git repository that the folder is in
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
     repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
+    source: str = "folder"  # what `source:` says: where the files are read from, `folder` or `git`
     trouble: str = ""  # why this is the last good version, and not the newest
 
 

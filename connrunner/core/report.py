@@ -15,3 +15,13 @@ class Report(Protocol):
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
         """Say how far *stage* is: *done* rows of about *of* (None when that is not known)."""
+
+
+class NullReport:
+    """A report that goes nowhere: a question about profiles is not a run."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
+        """Say nothing."""
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None:
+        """Say nothing."""

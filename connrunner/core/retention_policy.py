@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.core.model import Keep
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetainedRows:
+    """Refused rows that the store keeps, to offer them again, since one run of a connection."""
+
+    connection: str
+    run: int
+    started_at: datetime
+    rows: int
+
+
+def is_expired(retained: RetainedRows, keep: Keep, *, first: int, now: datetime) -> bool:
+    """Tell whether *retained* goes by *keep*: with its run, or by its days; *first* is the oldest run that stays."""
+    if keep == Keep():
+        return False
+    beyond = keep.days is not None and retained.started_at < now - timedelta(days=keep.days)
+    return beyond or retained.run < first
+
 
 Past = tuple[datetime, int]  # when a run ended, and the bytes of its log and refused rows
 

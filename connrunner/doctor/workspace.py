@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connrunner.config import secrets
-from connrunner.config.versions import git
+from connrunner.config.versions.changed_files import find_changed_files
 from connrunner.core.model import Workspace
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
@@ -16,7 +16,6 @@ from connrunner.notify.check import check_templates
 from connrunner.text.words import plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
-FILES = ("connrunner.yaml", "profile.yaml", "connections", "schedules", "notifications", "templates")
 
 
 def check_files(workspace: Workspace) -> Iterator[Check]:
@@ -44,7 +43,7 @@ def check_commit(workspace: Workspace) -> Iterator[Check]:
         return
     head = workspace.commit[:12]
     try:
-        changed = git.find_changed_files(workspace.folder, FILES)
+        changed = find_changed_files(workspace.folder)
     except WorkspaceError as error:
         yield warning("git", f"commit {head}; git cannot say more: {error.message}", error.hint)
         return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
 
@@ -42,6 +43,12 @@ class ProfileStore(Protocol):
 
     def forget_connection(self, connection: str) -> None:
         """Forget how far *connection* has come: what `describe_connection` returns. Profiles and runs stay."""
+
+    def list_retained(self) -> list[RetainedRows]:
+        """Return, for each connection and run, how many of its refused rows are retained to be offered again."""
+
+    def drop_retained(self, expired: Iterable[RetainedRows]) -> None:
+        """Retain the rows of *expired* no longer: they are not offered again. All or nothing."""
 
     def export(self, job: ExportJob) -> ExportResult:
         """

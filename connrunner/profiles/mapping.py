@@ -22,6 +22,8 @@ from connrunner.core.model import (
 from connrunner.errors import RunError
 from connrunner.profiles import values
 
+# Counts up when values of a format are read in another way, so that its files are read again: they may hold others.
+READERS = {"excel": 1, "parquet": 1}
 NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL)
 
 
@@ -150,7 +152,7 @@ def _mapping_error(message: str, hint: str) -> RunError:
 
 def _reading_facts(form: Format) -> list[Any]:
     """Return the parts of *form* that say how to read."""
-    return [
+    facts = [
         form.type,
         form.delimiter,
         form.quote,
@@ -161,6 +163,8 @@ def _reading_facts(form: Format) -> list[Any]:
         form.rows,
         form.sheet,
     ]
+    facts += [READERS[form.type]] if form.type in READERS else []
+    return [*facts, {"skip": form.skip}] if form.skip else facts  # a new key must not change what old ones mean
 
 
 def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:

@@ -30,9 +30,8 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
             with replacing(path, durable=False) as new, duckdb.connect() as database:
                 database.execute(
                     f"COPY (SELECT * FROM read_csv({quote_text(file.name)}, {how}, nullstr = '', parallel = false)) "
-                    f"TO {quote_text(str(new))} (FORMAT parquet, COMPRESSION zstd)"
+                    f"TO {quote_text(str(new.path))} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
                 )
-                new.chmod(0o600)
         except OSError as error:
             raise ArgumentError(f"{path} cannot be written: {error}") from error
         except duckdb.Error as error:

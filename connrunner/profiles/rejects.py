@@ -9,14 +9,15 @@ a person can see which they were.
 
     stage     code                                  counted as
     parse     too-few-columns, too-many-columns,    invalid
-              bad-quoting, bad-json,
-              formula-error
+              bad-quoting, bad-json, too-deep,
+              too-long (the record as a whole),
+              formula-error, binary-column
     validate  missing-key, wrong-type, too-long,    invalid
               nul
     match     ambiguous, identifier-taken           ambiguous
     match     duplicate                             duplicate
     match     not-found                             not_found
-    consent   no-consent                            consent_blocked
+    consent   no-consent, erased                    consent_blocked
     write     overflow                              invalid
     write     what the partner calls it             rejected
 

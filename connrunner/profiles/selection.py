@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from connrunner.profiles import values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.text.files import is_written_in_place, replacing
 from connrunner.text.words import nearest
 
 BATCH = 1000  # profiles that are fetched at a time
@@ -76,16 +79,25 @@ def write_profiles(
     for name in names:
         _property(session, name)
     about = count_profiles(session, condition)
-    with where.translate_errors(session, condition):
+    # What the path says of compression is not to be read in the name of the file that takes its place.
+    form = replace(form, compression=writers.choose_compression(form, path))
+    place = nullcontext(path) if is_written_in_place(path) else _new_file(path)
+    with where.translate_errors(session, condition), place as new:
         writers.write_rows(
             session,
-            path,
+            new,
             form,
             writers.resolve_columns(session, {name: name for name in names}),
             f"store.profiles p WHERE {_compile(session, condition)} ORDER BY p._id",
             lambda part: session.report.progress("writing", round(part * about), about),
         )
     return about
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    with replacing(path, durable=False) as new:
+        yield new.path
 
 
 def _compile(session: StoreSession, condition: str | None) -> str:

@@ -11,6 +11,8 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     marks       how far each import's source has come
     sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
                 identifiers if deletions are sent to the partner
+    erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
+                number that those of one person share
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -21,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import duckdb
 
@@ -30,6 +33,7 @@ from connrunner.profiles import values
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
+FORMAT_ERASED = "3"  # a store with tombstones: a version that does not know them must not import into it
 
 _TABLES = """
     CREATE TABLE store.about (key VARCHAR, value VARCHAR);
@@ -47,6 +51,7 @@ _TABLES = """
         connection VARCHAR, profile BIGINT, digest UHUGEINT, identifiers VARCHAR, run INTEGER);
     CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
 """
+_ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
 
 
@@ -86,7 +91,7 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
             code="foreign-store",
         )
     found = connection.execute("SELECT value FROM store.about WHERE key = 'format'").fetchone()
-    if found is None or found[0] != FORMAT:
+    if found is None or found[0] not in (FORMAT, FORMAT_ERASED):
         raise RunError(
             f"{path} was written by another version of connrunner (its format is {found and found[0]}, not {FORMAT})",
             hint="use that version",
@@ -97,9 +102,30 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
+    prepare_tombstones(connection, "store")
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('next_profile', '1'), ('next_run', '1')", [FORMAT]
     )
+
+
+def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Make the table of tombstones in *database* unless it is there."""
+    connection.execute(_ERASED.format(database))
+
+
+def mark_format(connection: duckdb.DuckDBPyConnection, database: str) -> None:
+    """Let only versions that obey tombstones use *database* when it has any."""
+    connection.execute(f"""
+        UPDATE {database}.about SET value = CASE WHEN EXISTS (FROM {database}.erased)
+            THEN '{FORMAT_ERASED}' ELSE '{FORMAT}' END WHERE key = 'format'""")
+
+
+def read_store(connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel) -> Layout:
+    """Return the layout of the attached store as it is; RunError when it is empty, or no store that we know."""
+    if has_no_tables(connection):
+        raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
+    check_format(connection, str(path))
+    return read_layout(connection, model)
 
 
 def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
@@ -119,6 +145,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
+    prepare_tombstones(connection, "store")
     stored = _read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
@@ -150,6 +177,20 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
             _add_column(connection, column, "BOOLEAN")
             connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
     return read_layout(connection, model)
+
+
+def list_identifiers(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> dict[str, tuple[Property, str]]:
+    """
+    Return each property that is an identifier, in the store or in *model*, and its column's name, ready for SQL.
+
+    Also those that left profile.yaml: their columns keep values. One without a column is left out, and so is a `many`.
+    """
+    found = {}
+    for name, stored in _read_stored_columns(connection).items():
+        declared = model.properties.get(name)
+        if (stored.owner.identifier or (declared and declared.identifier)) and not stored.owner.many:
+            found[name] = (stored.owner, quote_name(stored.column))
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

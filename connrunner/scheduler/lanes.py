@@ -19,6 +19,7 @@ from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
+from connrunner.scheduler import leftovers
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
@@ -317,6 +318,7 @@ class Lanes:
             story = run_files.read_log_summary(recorder.state, started.connection, started.run)
             result = working.result(story)
             run = recorder.finish(started, result, seconds=working.seconds, notify=working.notify)
+        leftovers.clear_spool(recorder.state, started.connection, started.run)
         if working.stop:
             requests.remove_request(recorder.state, working.stop)
         connection = self.workspace.connections.get(started.connection)

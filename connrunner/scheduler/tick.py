@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,16 +20,19 @@ from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
-from connrunner.errors import BusyError, StateError, WorkspaceError
+from connrunner.core.report import NullReport
+from connrunner.core.retention_policy import is_expired
+from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
-from connrunner.scheduler import idle
+from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
 from connrunner.state import locks, requests, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
+from connrunner.text.words import plural
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -231,6 +235,7 @@ class Tick:
 
     def settle(self) -> None:
         """Send what mail is owed, keep the journal short, and note when the next tick has something to do."""
+        leftovers.remove_leftovers(self.state, self.journal)
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
@@ -280,11 +285,43 @@ class Tick:
             return sound[name].keep if name in sound else otherwise
 
         try:
-            retention.prune_runs(self.state, keep, started, now=self.clock())
+            if retention.prune_runs(self.state, keep, started, now=self.clock()):
+                self._drop_retained(keep)
         except BusyError:
             return
         except StateError as error:
             self.say({"event": "problem", "message": f"not all of the past that may go could be removed: {error}"})
+
+    def _drop_retained(self, keep: retention.Keeps) -> None:
+        """Drop the refused rows that the store retains beyond `keep`; while a run has it open, a day later."""
+        if not self.state.profiles.exists():
+            return
+        from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+
+        temp = self.state.spool / "keep-0"  # the next tick removes it after a crash, as that of a run that is no more
+        try:
+            with open_store(self.state.profiles, self.workspace.profile, temp=temp, report=NullReport()) as store:
+                expired = [
+                    one
+                    for one in store.list_retained()
+                    if is_expired(
+                        one,
+                        keep(one.connection),
+                        first=retention.find_first_run(self.state, one.connection),
+                        now=self.clock(),
+                    )
+                ]
+                if expired:
+                    store.drop_retained(expired)
+        except RunError as error:
+            if error.code != "store-busy":
+                self.say({"event": "problem", "message": f"kept rows that may go could not be removed: {error}"})
+            return
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+        for one in expired:
+            words = f"{one.connection}: {plural(one.rows, 'kept row')} of #{one.run} went, as `keep` says"
+            self.say({"event": "kept-rows-removed", "connection": one.connection, "rows": one.rows, "message": words})
 
     def _limits_the_past(self) -> bool:
         workspace = self.workspace

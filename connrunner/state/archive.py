@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -58,10 +59,11 @@ def archive_runs(
             return ArchiveSummary()
         try:
             with replacing(to, suffix="part") as part:
-                written = _write(folder, cuts, runs, part, like=to)
-                if _read_back(part, like=to) != written:
+                written = _write(folder, cuts, runs, part.path, like=to)
+                if _read_back(part.path, like=to) != written:
                     raise StateError(
-                        f"{part} does not hold what was written to it", hint="nothing was removed; is the disk sound?"
+                        f"{part.path} does not hold what was written to it",
+                        hint="nothing was removed; is the disk sound?",
                     )
         except OSError as error:
             raise ArgumentError(f"{error.filename or to}: {error.strerror}", hint="nothing was removed") from error
@@ -129,9 +131,11 @@ def _read_back(path: Path, *, like: Path) -> dict[str, tuple[int, str]]:
 
 @contextmanager
 def _packed(path: Path, mode: str, *, like: Path) -> Iterator[Any]:
-    """Open *path*, compressed as the name of *like* says."""
-    flags = os.O_RDONLY if mode == "rb" else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with open(os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), mode) as raw:  # noqa: PTH123 - a descriptor
+    """Open the file *path*, which is ours, compressed as the name of *like* says."""
+    flags = os.O_RDONLY if mode == "rb" else os.O_WRONLY | os.O_TRUNC
+    with open(os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW), mode) as raw:  # noqa: PTH123 - a descriptor
+        if os.fstat(raw.fileno()).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "another user has put a file there", str(path))
         if like.name.endswith(GZIP):
             import gzip
 

@@ -54,15 +54,15 @@ def find_next_pass(folder: StateFolder) -> datetime | None:
 
 def prune_runs(
     folder: StateFolder, keeps: Keeps, started: Mapping[str, int], *, now: datetime, budget: float = BUDGET
-) -> None:
-    """Do as much of a pass as *budget* seconds allow, going on where the last call stopped.
+) -> bool:
+    """Do as much of a pass as *budget* seconds allow, going on where the last call stopped; True at a pass's end.
 
     *keeps* tells how much is kept of a connection by its name, *started* the runs that work now. BusyError when
     another process is at it; StateError, once a pass, for what cannot be removed: the rest is done all the same.
     """
     due = find_next_pass(folder)
     if due is not None and now < due <= now + EVERY:  # one that ended in the future was done by a wrong clock
-        return
+        return False
     deadline = time.monotonic() + budget
     trouble: OSError | None = None
     with locks.hold_lock(folder, LOCK, wait=0), recording(folder.runs):
@@ -70,15 +70,16 @@ def prune_runs(
             try:
                 if (keep := keeps(name)) != Keep() and not _prune(folder, name, keep, started.get(name), now, deadline):
                     _remember(folder, now, then=name)
-                    return
+                    return False
             except OSError as error:
                 trouble = error
             if time.monotonic() > deadline:
                 _remember(folder, now, then=f"{name}\0")  # whatever name comes next
-                return
+                return False
         _remember(folder, now, then="")
         if trouble is not None:
             raise trouble
+        return True
 
 
 def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -> CutOff | None:
@@ -140,8 +141,24 @@ def rewrite_history(folder: StateFolder, at: CutOff) -> None:
             put_in_place(beside, path)
 
 
+def find_first_run(folder: StateFolder, name: str) -> int:
+    """Return the oldest run of *name* that is not removed; 0 when there is none."""
+    try:
+        return min(_numbers(folder, name), default=0)
+    except FileNotFoundError:
+        return 0
+
+
+def _drop_last_rejects(folder: StateFolder, name: str, keep: Keep, now: datetime) -> None:
+    """Remove the refused rows of the last run once it is beyond the days: only the run itself stays for its number."""
+    last = None if keep.days is None else run_files.read_last_run(folder, name)
+    if last is not None and keep.days is not None and last.ended_at < now - timedelta(days=keep.days):
+        folder.rejects(name, last.run).unlink(missing_ok=True)
+
+
 def _prune(folder: StateFolder, name: str, keep: Keep, working: int | None, now: datetime, deadline: float) -> bool:
     """Remove what goes of the past of *name*; False when the time was over before all was done."""
+    _drop_last_rejects(folder, name, keep, now)
     at = find_cut_off(folder, name, keep, now=now)
     if at is None:
         return True

@@ -57,3 +57,13 @@ def exactly(seconds: int) -> str:
 def in_minutes(seconds: float) -> str:
     """Return durations that a reader compares in one unit: 2 min, 1,440 min; below two minutes as `in_words`."""
     return f"{round(seconds / 60):,} min" if seconds >= 120 else in_words(seconds)
+
+
+def as_clock(microseconds: int) -> str:
+    """Return a duration of data in the one spelling that it has, whatever its source: [-]HH:MM:SS[.ffffff].
+
+    Hours have no end: a day and a half is 36:00:00.
+    """
+    seconds, fraction = divmod(abs(microseconds), 1_000_000)
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return f"{'-' if microseconds < 0 else ''}{clock}{f'.{fraction:06}' if fraction else ''}"

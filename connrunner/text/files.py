@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
@@ -15,38 +18,119 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
     than one such file, and only one process at a time writes *path*.
     """
     new = _beside(path, suffix)
+    descriptor = _create(new)
     try:
-        descriptor = _create(new)
-        try:
-            if mode != 0o600:
-                os.fchmod(descriptor, mode)  # whatever the umask says
-            write_all(descriptor, data)
-            if durable:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fchmod(descriptor, mode)  # whatever the umask says
+        write_all(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
         put_in_place(new, path, durable=durable)
     except BaseException:
         _remove(new)
         raise
+    finally:
+        os.close(descriptor)
+
+
+UNFINISHED_NOTE = "unfinished"
+
+
+class NewFile(os.PathLike[str]):
+    """A file that is being written beside the one that it will replace; also a path, for what writes by names."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path, self.descriptor = path, descriptor
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = True, suffix: str = "") -> Iterator[Path]:
-    """Yield where to write the new *path*, and put that in place at the end; after an error it is removed.
+def replacing(path: Path, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> Iterator[NewFile]:
+    """Yield the new, empty file for *path*, and put it in place at the end; after an error it is removed.
 
-    For what can only write a file by its name. *durable* and *suffix* are as in `replace_file`.
+    It has exactly *mode*, whatever the umask and the file that it replaces say, and nobody else has made it. *durable*
+    and *suffix* are as in `replace_file`. FileExistsError when somebody put another file where the new one was.
     """
     new = _beside(path, suffix)
-    new.unlink(missing_ok=True)  # left by a crash; or a link that somebody planted, which is not to be written through
+    descriptor = _create(new)
     try:
-        yield new
+        os.fchmod(descriptor, mode)
+        yield NewFile(new, descriptor)
         if durable:
-            _sync(new, os.O_RDONLY)
+            os.fsync(descriptor)
+        if not os.path.samestat(os.fstat(descriptor), new.lstat()):
+            raise FileExistsError(errno.EEXIST, "another process is writing it", str(path))
         put_in_place(new, path, durable=durable)
     except BaseException:
         _remove(new)
         raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write that a person asked to have at *path*, for its owner only, and put it in place at the end.
+
+    A device or a pipe, such as /dev/stdout, is written as it is.
+    """
+    if is_written_in_place(path):
+        with path.open("wb") as device:
+            yield device
+        return
+    with replacing(path, durable=False) as new, os.fdopen(os.dup(new.descriptor), "wb") as file:
+        yield file
+        file.flush()
+
+
+def is_written_in_place(path: Path) -> bool:
+    """Tell whether *path* is a device or a pipe, which no file can replace."""
+    return path.parts[:2] in (("/", "dev"), ("/", "proc")) or (path.exists() and not path.is_file())
+
+
+def make_folders(folder: Path, *, mode: int = 0o600) -> None:
+    """Make *folder* and what is missing above it, for those who may read or write a file of *mode* in it."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent, mode=mode)
+    enter = (0o010 if mode & 0o070 else 0) | (0o001 if mode & 0o007 else 0)
+    with suppress(FileExistsError):  # another process was faster
+        folder.mkdir(mode=0o700)
+        folder.chmod(0o700 | enter)
+
+
+def note_unfinished(folder: Path, new: NewFile) -> None:
+    """Note in *folder*, if it is there, that *new* is to be removed when this process is killed before the end."""
+    note = f"{os.fstat(new.descriptor).st_ino}\n{new.path.absolute()}"
+    with suppress(FileNotFoundError):
+        replace_file(folder / UNFINISHED_NOTE, note.encode(errors="surrogateescape"), durable=False)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the file that a killed process noted in *folder*, if it is still that very file."""
+    with suppress(OSError, ValueError):
+        inode, _, path = (folder / UNFINISHED_NOTE).read_bytes().partition(b"\n")
+        if os.lstat(path).st_ino == int(inode) and os.path.basename(path).startswith(b"."):  # noqa: PTH119 - bytes
+            os.unlink(path)  # noqa: PTH108
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left in *folder* of files that they were about to put in place: none is locked."""
+    with suppress(FileNotFoundError), os.scandir(folder) as scan:
+        for entry in scan:
+            if entry.name.startswith(".") and entry.name.endswith(".tmp") and entry.is_file(follow_symlinks=False):
+                _remove_unlocked(Path(entry.path))
+
+
+def _remove_unlocked(new: Path) -> None:
+    with suppress(OSError):
+        descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            new.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def put_in_place(new: Path, path: Path, *, durable: bool = True) -> None:
@@ -60,6 +144,11 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of *data*: a short write is how a full disk begins."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def sync_file(path: Path) -> None:
+    """Make what the file *path* holds durable."""
+    _sync(path, os.O_RDONLY)
 
 
 def sync_folder(folder: Path) -> None:
@@ -80,12 +169,16 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _create(new: Path) -> int:
+    """Make the file *new*, which nobody else has made, and lock it: so it shows that its writer lives."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(new, flags, 0o600)
+        descriptor = os.open(new, flags, 0o600)
     except FileExistsError:  # left by a crash; or a link that somebody planted, which is not to be written through
         new.unlink()
-        return os.open(new, flags, 0o600)
+        descriptor = os.open(new, flags, 0o600)
+    with suppress(OSError):  # a file system without locks: what is left there stays
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
 
 
 def _remove(new: Path) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 
-# Link-local addresses, and those outside of them where clouds tell a machine its credentials (AWS, Google, Alibaba).
+# Link-local addresses, and those outside of them where clouds tell a machine its credentials: AWS, Google, Alibaba,
+# Azure and Oracle.
 _LINK_LOCAL = tuple(
     map(
-        ipaddress.ip_network, ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "100.100.100.200/32")
+        ipaddress.ip_network,
+        (
+            *("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"),
+            *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32"),
+        ),
     )
 )
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.ip_network("::/96")
+# Whose last four bytes are an IPv4 address: NAT64 (RFC 6052), IPv4-compatible (RFC 4291), and translated (RFC 2765).
+_IPV4_LAST = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 
 
 def is_loopback(host: str) -> bool:
@@ -34,13 +40,24 @@ def is_link_local(host: str) -> bool:
     False for a name: what counts is the address that it is looked up to.
     """
     address = _address(host)
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and (address in _NAT64 or address in _COMPATIBLE):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None and is_link_local(str(inner)):
-            return True
-    return address is not None and any(address in network for network in _LINK_LOCAL)
+    if address is None:
+        return False
+    inside = _inside(address) if isinstance(address, ipaddress.IPv6Address) else []
+    return any(each in network for each in (address, *inside) for network in _LINK_LOCAL)
+
+
+def _inside(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """Return the IPv4 addresses that *address* may stand for."""
+    found = [each for each in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if each is not None]
+    bits = int(address)
+    if any(address in network for network in _IPV4_LAST):
+        found.append(ipaddress.IPv4Address(bits & 0xFFFF_FFFF))
+    if address in _LOCAL_NAT64:
+        # A network chooses how long its prefix is. Byte 8 is none of the address (RFC 6052, 2.2).
+        joined = (bits >> 64 << 56) | (bits & (1 << 56) - 1)
+        found += (ipaddress.IPv4Address(joined >> shift & 0xFFFF_FFFF) for shift in (40, 32, 24))
+        found.append(ipaddress.IPv4Address(bits & 0xFFFF_FFFF))
+    return found
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 LONGEST = 60  # characters of a misspelt word that are compared
 
@@ -94,6 +94,17 @@ def similar(word: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0
     from difflib import get_close_matches  # expensive, and needed after a mistake only
 
     return get_close_matches(word[:LONGEST], list(known), n=most, cutoff=cutoff)
+
+
+def find_common_runs(one: Sequence[str], other: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return what two sequences have in common: where each run begins in both, and its length; in order.
+
+    The time grows with the square of their lengths.
+    """
+    from difflib import SequenceMatcher  # expensive, and needed where somebody compares
+
+    found = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return [(block.a, block.b, block.size) for block in found if block.size]
 
 
 def hint(word: str, known: Iterable[str]) -> str:

@@ -140,7 +140,7 @@ def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
 
 @contextmanager
 def _private() -> Iterator[None]:
-    """Make new files ours alone. Not for the whole run: other users read what an export or a program writes."""
+    """Make new files ours alone. Not for the whole run: other users may read what a program writes."""
     before = os.umask(0o077)
     try:
         yield
@@ -175,7 +175,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             raise
     so_far.note_import(done.counts)
     files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
-    result = _counted(done.counts, _import_message(done.counts), files=files)
+    result = _counted(done.counts, "; ".join((_import_message(done.counts), *fetched.notes)), files=files)
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
@@ -204,7 +204,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            return _counted(store.confirm_export(_stamp(job)), "there was nothing to send")
+            with _private():
+                counts = store.confirm_export(_stamp(job), rejects=job.rejects)
+            return _counted(counts, "there was nothing to send")
         so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)

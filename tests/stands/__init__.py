@@ -66,6 +66,7 @@ class Entry:
     type: str
     server: str = ""  # the fixture that runs the server
     exports: bool = True
+    always: bool = True  # `make test` brings its rows there; else only `make thorough` does
     tries_again: tuple[Kind, ...] = ("cut", "silent", "error")  # what a run outlives when it happens once
     resends: str = "all"  # `rows` of its export: files are whole each time, elsewhere rows that changed go out
     cannot: dict[str, str] = field(default_factory=dict)

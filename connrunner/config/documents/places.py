@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 def place_of(folder: str, name: str, steps: Steps) -> tuple[str, int]:
     """Return the file of connection *name* and the line, from 1, of what stands at *steps* in it."""
-    from connrunner.config.documents.document import parse
-
     path = f"connections/{name}.yaml"
     try:
-        return path, parse(workspace_file.read_workspace_file(folder, path), path).place(steps, at_key=True)[0]
+        return path, line_of(workspace_file.read_workspace_file(folder, path), path, steps)
     except workspace_file.UnreadableFile:
         return path, 1
+
+
+def line_of(content: bytes, path: str, steps: Steps) -> int:
+    """Return the line, from 1, of what stands at *steps* in the file *path* with this *content*."""
+    from connrunner.config.documents.document import parse
+
+    return parse(content, path).place(steps, at_key=True)[0]
 
 
 def redact_lines(text: str, path: str) -> list[str]:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_LINKS = 5  # HEAD names a branch; a branch that names a branch is rare already
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPlace:
+    """Where a repository is: that whose `.git` lies in the folder asked about, or in the nearest one above it."""
+
+    top: Path  # the folder that holds `.git`: what the paths of a commit are relative to
+    own: Path  # the folder of HEAD
+    shared: Path  # the folder of what all worktrees share: objects, branches, tags
+    prefix: tuple[str, ...]  # the names that lead from *top* to the folder asked about
 
 
 def read_head(folder: Path) -> str | None:
@@ -19,13 +30,26 @@ def read_head(folder: Path) -> str | None:
         return None
 
 
-def repository(folder: Path) -> tuple[str, str] | None:
-    """Return where the repository that holds *folder* keeps its HEAD, and where what all its worktrees share."""
+def find_repository(folder: Path) -> RepositoryPlace | None:
+    """Return where the repository that holds *folder* is; None without one.
+
+    A folder that looks like a repository itself (`HEAD`, `objects/`, `refs/`) is none: a branch can bring such files.
+    """
     try:
-        own = _repository(folder.resolve())
-        return None if own is None else (str(own), str(_shared(own)))
+        folder = folder.resolve()
+        own = _repository(folder)
+        if own is None:
+            return None
+        top = next(parent for parent in (folder, *folder.parents) if (parent / ".git").exists())
+        return RepositoryPlace(top, own, _shared(own), folder.relative_to(top).parts)
     except (OSError, UnicodeError):
         return None
+
+
+def repository(folder: Path) -> tuple[str, str] | None:
+    """Return where the repository that holds *folder* keeps its HEAD, and where what all its worktrees share."""
+    place = find_repository(folder)
+    return None if place is None else (str(place.own), str(place.shared))
 
 
 def is_checking_out(folder: Path, seconds: float) -> bool:

@@ -124,19 +124,21 @@ def _same(one: os.stat_result | None, other: os.stat_result | None) -> bool:
 
 
 class CommitVersion:
-    """The files of the commit at HEAD."""
+    """The files of a commit: the one that is named, else the one at HEAD, which is obeyed."""
 
-    def __init__(self, folder: str, objects: GitObjects) -> None:
+    def __init__(self, folder: str, objects: GitObjects, named: str = "", *, only: str = "") -> None:
+        """Read what the commit *named*, a hash, lists; of all connections only that of the name *only*, if given."""
         self.folder = folder
+        self.is_named = bool(named)
         self._objects = objects
-        head = objects.find("HEAD^{commit}", 0)
-        if head is None and (lost := commit.read_head(Path(folder))):
+        head = objects.find(f"{named or 'HEAD'}^{{commit}}", 0, b"commit")
+        if head is None and (lost := named or commit.read_head(Path(folder))):
             raise _damaged(lost, "its own object")
         if head is None:
             raise VersionError(f"{escape(folder)} has no commit yet", hint="`git commit` makes the first version")
         self.commit: str | None = head[0]
         self.obeyed = head[0]
-        top = objects.entries(f"{head[0]}:./")
+        top = objects.workspace(head[0])
         if top is None:
             message = f"{escape(folder)} is not in commit {head[0][:12]}"
             raise VersionError(message, hint="`git add` and `git commit` put it there")
@@ -144,16 +146,19 @@ class CommitVersion:
         for name in stamps.FOLDERS:
             if name in top:
                 self._found[name] = top[name]
-                self._found |= self._listed(name, top[name])
+                self._found |= self._listed(name, top[name], only if name == "connections" else "")
 
-    def _listed(self, folder: str, entry: TreeEntry) -> Mapping[str, TreeEntry]:
-        inside = self._objects.entries(entry.identity) if entry.mode == git.FOLDER else {}
+    def _listed(self, folder: str, entry: TreeEntry, only: str) -> Mapping[str, TreeEntry]:
+        where = f"commit {self.obeyed[:12]}, {folder}"
+        inside = self._objects.entries(entry.identity, where) if entry.mode == git.FOLDER else {}
         if inside is None:  # its connections must not look removed
             raise _damaged(self.obeyed, folder)
         return {
             f"{folder}/{name}": found
             for name, found in inside.items()
-            if name[0] != "." and (name.endswith(stamps.SUFFIXES) or found.mode == git.FOLDER)
+            if name[0] != "."
+            and (name.endswith(stamps.SUFFIXES) or found.mode == git.FOLDER)
+            and (not only or name == f"{only}.yaml")
         }
 
     @property
@@ -173,13 +178,14 @@ class CommitVersion:
                 "not a regular file", "put a file there, or rename it", "not-a-file"
             )
             raise _NOT_A_FILE.get(entry.mode, default)
-        found = self._objects.find(entry.identity, workspace_file.LIMIT + 1)
+        found = self._objects.find(entry.identity, workspace_file.LIMIT + 1, b"blob")
         if found is None:
             raise _damaged(self.obeyed, path)
         return found[1]
 
     def below(self, path: str) -> list[str]:
-        return sorted(self._objects.entries(self._found[path].identity) or ())
+        where = f"commit {self.obeyed[:12]}, {path}"
+        return sorted(self._objects.entries(self._found[path].identity, where) or ())
 
     def is_unseen(self, path: str) -> bool:
         return self._found[path].mode != git.FOLDER

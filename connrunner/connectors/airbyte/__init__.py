@@ -7,8 +7,11 @@ Import:
 
 `package` is a source on PyPI, pinned to one version; `with` lists further packages to install beside it, pinned too,
 and `python` names the interpreter (that of connrunner without it). `connrunner connectors install` puts each into an
-environment of its own in the state folder; a run never installs anything. `program` is for a package that brings
-several. With `command: [..]` instead of `package`, a program is run that is there already.
+environment of its own in the state folder; a run never installs anything. Only wheels are installed; `build` lists
+packages that have none and may be built from their source, which runs their code. `connrunner connectors lock` writes
+all that the package needs, with hashes, into `locks` of the workspace; then that is installed and nothing else.
+`program` is for a package that brings several. With `command: [..]` instead of `package`, a program is run that is
+there already.
 
 An API without a source of its own needs no program, only its description, a declarative manifest in YAML as Airbyte's
 connector builder writes it:
@@ -43,6 +46,7 @@ from connrunner.connectors.singer.catalog import unknown_stream
 from connrunner.errors import RunError
 
 PROTOCOL = "airbyte"
+CONFIG_CHANGED = "the source has changed its own configuration, which is not kept: correct `config` before the next run"
 MANIFEST_PROGRAM = "source-declarative-manifest"
 
 
@@ -64,7 +68,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         arguments += ["--catalog", private("catalog.json", {"streams": [chosen]})]
         if state is not None and is_incremental:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        rows = stack.enter_context(RowSpool(context, settings, f"{program.name}: {stream}"))
         source = AirbyteSource(program.name, context, stream=stream, rows=rows)
         _run(program, ["read", *arguments], context, settings, source)
         source.finish()
@@ -72,6 +76,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         return FetchResult(
             files=rows.close(once=found is not None),
             mark=mark if found is None else resume.make_mark(PROTOCOL, stream, found),
+            notes=(CONFIG_CHANGED,) if source.wants_config else (),
         )
 
 

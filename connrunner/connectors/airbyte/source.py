@@ -19,6 +19,7 @@ RECORD = RecordForm(
         rb'"stream": ?("(?:[^"\\]|\\.)*"), ?"data": ?'
     ),
     tail=re.compile(r'(?:, ?"emitted_at": ?\d+)?(?:, ?"namespace": ?(?:null|"[^"\\]*"))?\}\}\s*'),
+    deleted="_ab_cdc_deleted_at",
 )
 LOST = re.compile(rb'"type"\s*:\s*"RECORD"')
 LEVELS: Mapping[str, Level] = {
@@ -43,6 +44,7 @@ class AirbyteSource:
         self._stream = stream
         self._quoted = {json.dumps(stream).encode(), json.dumps(stream, ensure_ascii=False).encode()}
         self.rows = rows
+        self.wants_config = False  # it said that its configuration is another one now: a token that was renewed, mostly
         self._states: dict[str, Any] = {}
         self._status = ""
         self._others = 0
@@ -73,8 +75,8 @@ class AirbyteSource:
                 raise broken(self._name, self._lines)
             return line
         match said:
-            case {"type": "RECORD", "record": {"stream": str() as stream, "data": dict() as data}}:
-                self._record(stream, data)
+            case {"type": "RECORD", "record": {"stream": str() as stream, "data": dict()}}:
+                self._record(stream, line)
             case {"type": "RECORD"}:
                 raise broken(self._name, self._lines)
             case {"type": "STATE", "state": dict() as state}:
@@ -84,6 +86,7 @@ class AirbyteSource:
             case {"type": "LOG", "log": dict() as log}:
                 return _shown(log.get("message"), LEVELS.get(str(log.get("level")), "info"))
             case {"type": "CONTROL"}:
+                self.wants_config = True
                 advice = "it wants its config changed, a renewed token perhaps; what the file says stays"
                 return _shown(advice, "warning")
             case {"type": "CONNECTION_STATUS" | "CATALOG" | "SPEC" as kind}:
@@ -103,12 +106,14 @@ class AirbyteSource:
             )
         rows = self.rows.rows if self.rows else 0
         self._context.report.message(f"{self._name} sent {rows:,} records of the stream {self._stream!r}")
+        if self.rows:
+            self.rows.tell_deleted()
         if self._others:
             self._context.report.message(f"left out: {self._others:,} records of other streams", level="warning")
 
-    def _record(self, stream: str, data: Mapping[str, Any]) -> None:
+    def _record(self, stream: str, line: bytes) -> None:
         if self.rows is not None and stream == self._stream:
-            self.rows.write(json.dumps(data, separators=(",", ":")).encode())
+            self.rows.write(RECORD.rebuild_row(line, "record", "data"))
         else:
             self._others += 1
 

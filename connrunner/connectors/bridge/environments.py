@@ -1,7 +1,8 @@
 """Third-party programs, each installed in a virtual environment of its own and pinned to one version.
 
-An environment is named by what is in it: another version is another folder, so nothing changes under a run that works
-with the old one. `connrunner connectors install` makes them; a run never does.
+An environment is named by what is in it: another version or another lock is another folder, so nothing changes under a
+run that works with the old one. `connrunner connectors install` makes them; a run never does. Only wheels are
+installed, for a source distribution runs code of its own while it is built: `build` names those that may.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import bridge
+from connrunner.connectors.bridge import lock_file
+from connrunner.connectors.bridge.lock_file import Release
 from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.files import replace_file
+from connrunner.text.nesting import parse_json
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
@@ -49,22 +54,39 @@ class Package:
     pin: str  # name==version
     more: tuple[str, ...] = ()  # further packages in the same environment, pinned too
     python: str = ""  # the interpreter, as a command or a path; that of connrunner when empty
+    build: tuple[str, ...] = ()  # packages that may be built from their source
+    lock: tuple[Release, ...] = ()  # all that belongs into the environment; nothing when it is not locked
 
     @property
     def name(self) -> str:
         found = PIN.fullmatch(self.pin)
         assert found is not None
-        return re.sub(r"[._-]+", "-", found["name"]).lower()
+        return lock_file.canonical(found["name"])
+
+    @property
+    def request(self) -> str:
+        """A name for what the settings ask for, by which its lock is called."""
+        return self._named(self._asked)
 
     @property
     def folder(self) -> str:
         """The name of its environment's folder."""
-        said = json.dumps([self.pin, sorted(self.more), self.python])
-        return f"{self.name}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+        return self._named([*self._asked, [release.text for release in self.lock]] if self.lock else self._asked)
+
+    @property
+    def _asked(self) -> list[Any]:
+        asked = [self.pin, sorted(self.more), self.python]
+        return [*asked, sorted(self.build)] if self.build else asked
+
+    def _named(self, said: list[Any]) -> str:
+        return f"{self.name}-{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:10]}"
 
 
-def package(settings: Mapping[str, Any]) -> Package | None:
-    """Return the package that a connector's settings ask for; None when they name a program that is there already."""
+def package(settings: Mapping[str, Any], workspace: Path) -> Package | None:
+    """Return the package that a connector's settings ask for, with its lock if *workspace* has one.
+
+    None when they name a program that is there already.
+    """
     if "command" in settings:
         return None
     if "package" not in settings:
@@ -75,7 +97,14 @@ def package(settings: Mapping[str, Any]) -> Package | None:
             raise RunError(
                 f"the package {pin!r} is not pinned to one version", hint="write NAME==VERSION", code="not-pinned"
             )
-    return Package(pin=settings["package"], more=more, python=settings.get("python", ""))
+    asked = Package(
+        pin=settings["package"],
+        more=more,
+        python=settings.get("python", ""),
+        build=tuple(map(lock_file.canonical, settings.get("build", ()))),
+    )
+    lock = lock_file.read_lock(lock_file.lock_path(workspace, asked.request), (asked.pin, *asked.more))
+    return replace(asked, lock=lock)
 
 
 def is_installed(wanted: Package, folder: Path) -> bool:
@@ -136,15 +165,76 @@ def install(wanted: Package, folder: Path, report: Report) -> Path:
     return place
 
 
-def _make(wanted: Package, place: Path, report: Report) -> None:
+def require_lock(wanted: Package, workspace: Path, *, connection: str) -> None:
+    """RunError unless *wanted* is locked, or nothing of *workspace* is."""
+    if not wanted.lock and lock_file.has_locks(workspace):
+        raise RunError(
+            f"{wanted.pin} is not locked, and other programs of this workspace are",
+            hint=f"type `connrunner connectors lock {connection}`, and commit what it writes",
+            code="not-locked",
+        )
+
+
+def write_lock_of(wanted: Package, workspace: Path, folder: Path, report: Report) -> tuple[Path, int]:
+    """Put the lock of *wanted* into *workspace*; return where it is, and of how many packages it is.
+
+    *folder* and errors are as in `resolve_lock`.
+    """
+    found = resolve_lock(wanted, folder, report)
+    path = lock_file.lock_path(workspace, wanted.request)
+    lock_file.write_lock(path, found, f"What {wanted.pin} needs, written by `connrunner connectors lock`.")
+    return path, len(found)
+
+
+def resolve_lock(wanted: Package, folder: Path, report: Report) -> tuple[Release, ...]:
+    """Find out what the environment of *wanted* would hold on this machine, each with the hash of its file.
+
+    Versions of the lock of *wanted* stay, and so do their hashes. Nothing is installed; *folder* gets temporary files.
+    RunError with the reason when it cannot be found out.
+    """
+    failure = f"cannot lock {wanted.pin}"
+    with _told(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".lock-", dir=folder) as made:
+            place = Path(made) / "environment"
+            inside = _make_environment(wanted, place, report)
+            constraints, said = Path(made) / "constraints.txt", Path(made) / "report.json"
+            constraints.write_text("".join(f"{each.name}=={each.version}\n" for each in wanted.lock))
+            arguments = ["--dry-run", "--ignore-installed", "--report", str(said), "--constraint", str(constraints)]
+            _run([*_pip(inside, wanted), *arguments, "--", wanted.pin, *wanted.more], Path(made), report, failure)
+            try:
+                found = lock_file.releases_of(parse_json(said.read_bytes()))
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise RunError(
+                    f"{failure}: the report of pip is none", hint="use a newer Python with it", code="cannot-lock"
+                ) from error
+    return lock_file.united(found, wanted.lock)
+
+
+def _make_environment(wanted: Package, place: Path, report: Report) -> str:
+    """Make an empty environment at *place* and return its interpreter."""
     python = wanted.python or sys.executable
     report.message(f"{wanted.pin}: making an environment with {python}")
+    # In a folder of our own: a module beside `python -m` would be taken for the real one.
+    _run([python, "-m", "venv", str(place)], place.parent, report, f"cannot make an environment with {python}")
+    return str(place / "bin" / "python")
+
+
+def _pip(inside: str, wanted: Package) -> list[str]:
+    """Return how pip is asked to install, without what."""
+    pip = [inside, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--require-virtualenv"]
+    return [*pip, "--only-binary", ":all:", *(word for name in wanted.build for word in ("--no-binary", name))]
+
+
+def _make(wanted: Package, place: Path, report: Report) -> None:
     try:
-        # In a folder of our own: a module beside `python -m` would be taken for the real one.
-        _run([python, "-m", "venv", str(place)], place.parent, report, f"cannot make an environment with {python}")
-        inside = str(place / "bin" / "python")
-        pip = [inside, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--require-virtualenv"]
-        _run([*pip, "--", wanted.pin, *wanted.more], place, report, f"cannot install {wanted.pin}")
+        inside = _make_environment(wanted, place, report)
+        what = ["--", wanted.pin, *wanted.more]
+        if wanted.lock:
+            requirements = place / "lock.txt"
+            lock_file.write_lock(requirements, wanted.lock, wanted.pin)
+            what = ["--require-hashes", "--requirement", str(requirements)]
+        _run([*_pip(inside, wanted), *what], place, report, f"cannot install {wanted.pin}")
         found = json.loads(_run([inside, "-c", _LOOK, wanted.name], place, report, f"cannot look at {wanted.pin}"))
         made = {
             "package": wanted.pin,
@@ -193,10 +283,16 @@ def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -
         ) from error
     if ended.failure is not None:
         reason = "; ".join(errors[-2:])[: bridge.WORDS] or ended.failure.message
-        raise RunError(
-            f"{failure}: {reason}", hint="add `--verbose` to see all that was said", code="cannot-install"
-        ) from ended.failure
+        raise RunError(f"{failure}: {reason}", hint=_advice(reason), code="cannot-install") from ended.failure
     return last.decode()
+
+
+def _advice(reason: str) -> str:
+    if "hash" in reason.casefold():
+        return "what the index has is not what was locked: find out why before you lock it anew"
+    if "No matching distribution" in reason:
+        return "if there is no wheel of it for this machine, `build` may name it; `--verbose` shows all that was said"
+    return "add `--verbose` to see all that was said"
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from connrunner.processes import spawn
 from connrunner.text import durations
 from connrunner.text.nesting import parse_json
 
+LARGEST_MESSAGE = 2_000_000  # values of one message that is no row: the largest catalogs have a million
+
 
 def find_program(settings: Settings, context: RunContext, *, default: str = "") -> Program:
     """Return the program that *settings* name; RunError when it is not installed.
@@ -25,7 +27,7 @@ def find_program(settings: Settings, context: RunContext, *, default: str = "") 
     out, and without a default the program that the package brought.
     """
     environment = {"TMPDIR": str(_folder(context, "temporary"))}  # what it forgets there goes with the spool
-    wanted = environments.package(settings)
+    wanted = environments.package(settings, context.workspace)
     if wanted is None:
         command = tuple(settings["command"])
         return Program(name=Path(command[0]).name, arguments=command, environment=environment)
@@ -91,7 +93,7 @@ def message(line: bytes) -> dict[str, Any] | None:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
-        found = parse_json(line)
+        found = parse_json(line, most_values=LARGEST_MESSAGE)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

@@ -6,16 +6,28 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
-from connrunner.connectors import RunContext
+from connrunner.connectors import RunContext, Settings
+from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
-from connrunner.text.nesting import parse_json
+from connrunner.text.exact_json import decode_exactly, encode_exactly
+from connrunner.text.nesting import MAX_VALUES, parse_json
+from connrunner.text.words import plural
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenRow:
+    """A row as a program handed it over."""
+
+    text: bytes  # a JSON object without a line end in it
+    is_deleted: bool = False  # the source says that there is no such row any more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,23 +36,43 @@ class RecordForm:
 
     head: re.Pattern[bytes]  # all before the row; its group is the name of the stream, as JSON
     tail: re.Pattern[str]  # all behind the row, to the end of the line
+    deleted: str  # the member that says, by any value but null, when the source lost the row
 
     def stream(self, line: bytes) -> tuple[bytes, int] | None:
         """Return the name of the stream, as JSON, and where the row begins; None for a line of another form."""
         found = self.head.match(line)
         return (found[1], found.end()) if found else None
 
-    def row(self, line: bytes, start: int) -> bytes | None:
+    def row(self, line: bytes, start: int) -> SpokenRow | None:
         """Return the row that begins at *start*, as it stands there; None when the line is not exactly of this form."""
         try:
             text = line[start:].decode()
-            value, end = parse_json(text, _parsed)
+            value, end = parse_json(text, _parsed, most_values=MAX_VALUES)
         except ValueError:
             return None
         if not isinstance(value, dict) or not self.tail.fullmatch(text, end):
             return None
         row = text[:end]
-        return row.encode() if "\r" not in row else None  # a reader of lines may take it for a line's end
+        if "\r" in row:
+            return None  # a reader of lines may take it for a line's end
+        return SpokenRow(row.encode(), self._is_deleted(value))
+
+    def rebuild_row(self, line: bytes, *place: str) -> SpokenRow:
+        """Return the object at *place* of the message *line*, in one line, its numbers as they are spelt."""
+        try:
+            row, text = _go_to(parse_json(line, decode_exactly), place), encode_exactly
+        except ValueError:  # NaN: who reads the rows refuses this one
+            row, text = _go_to(json.loads(line), place), json.dumps
+        return SpokenRow(text(row).encode("utf-8", "surrogatepass"), self._is_deleted(row))
+
+    def _is_deleted(self, row: Mapping[str, Any]) -> bool:
+        return row.get(self.deleted) is not None
+
+
+def _go_to(value: Any, place: Sequence[str]) -> Any:
+    for key in place:
+        value = value[key]
+    return value
 
 
 _parsed = json.JSONDecoder().raw_decode
@@ -49,8 +81,10 @@ _parsed = json.JSONDecoder().raw_decode
 class RowSpool:
     """The rows of one stream, in files in the order in which they came."""
 
-    def __init__(self, context: RunContext, name: str) -> None:
+    def __init__(self, context: RunContext, settings: Settings, name: str) -> None:
         self.rows = 0
+        self.deleted = 0  # rows that the source has lost: they make and change no profile
+        self._quota = FetchQuota(settings, context.spool)
         self._context = context
         self._name = name
         self._files: list[tuple[Path, Format]] = []
@@ -69,11 +103,15 @@ class RowSpool:
         """How many files there are, those that were adopted among them."""
         return len(self._files)
 
-    def write(self, row: bytes) -> None:
-        """Add one row, a JSON object without a line end in it."""
+    def write(self, row: SpokenRow) -> None:
+        """Add one row, or count it when it is deleted; RunError when these are too many."""
+        if row.is_deleted:
+            self.deleted += 1
+            return
+        self._quota.take(len(row.text) + 1, self._name)
         try:
             file = self._open or self._new()
-            file.write(row)
+            file.write(row.text)
             file.write(b"\n")
         except OSError as error:
             raise self._unwritable(error) from error
@@ -92,6 +130,12 @@ class RowSpool:
         except OSError as error:
             raise self._unwritable(error) from error
         self._files.append((taken, form))
+
+    def tell_deleted(self) -> None:
+        """Say how many rows the source has lost, if any."""
+        if self.deleted:
+            message = f"left out: {plural(self.deleted, 'record')} that the source marks as deleted"
+            self._context.report.message(message, level="warning", deleted=self.deleted)
 
     def tell(self) -> None:
         """Say how many rows there are so far."""

@@ -26,12 +26,13 @@ list. A key with dots in it (`@odata.nextLink`) is found as well. `paging` is on
     {type: page, parameter: page, start: 1, size_parameter: per_page, size: 100}
     {type: cursor, path: meta.next, parameter: cursor}
 
-A numbered page is the last one when it is empty, shorter than the first, or when as many records were read as `total`,
-a place in the answer, says. Where the parameter counts records instead of pages: `{type: page, parameter: offset,
-start: 0, step: 100, size_parameter: limit, size: 100}`. Pages that lead back to one that was read, and more than
-`max_pages` of them, are an error. `watermark` asks for what is new: the greatest `field` that a successful run saw is
-the `parameter` of the next one (`start` that of the very first). Records of the same instant come twice and count as
-unchanged.
+A numbered page is the last one when it is empty or not found (404), or when as many records were read as `total`, a
+place in the answer, says. A short one is not: servers hide records of a page after they have counted it out. `more` of
+`page` and `cursor` is the place of true or false, like `has_more`: no page follows one that says false. Where the
+parameter counts records instead of pages: `{type: page, parameter: offset, start: 0, step: 100, size_parameter: limit,
+size: 100}`. Pages that lead back to one that was read, and more than `max_pages` of them, are an error. `watermark`
+asks for what is new: the greatest `field` that a successful run saw is the `parameter` of the next one (`start` that of
+the very first). Records of the same instant come twice and count as unchanged.
 
 Export:
 
@@ -50,6 +51,9 @@ batch that is answered with a 4xx about its content is refused whole; 401, 403, 
 run. When that happens after some rows have arrived, those stay delivered: the batch with the error is refused as
 `unconfirmed` or `not-sent`, the rest as `not-sent`, and the next run sends them again.
 
+A run fetches `max_bytes` (10GB) at most, unpacked, and never more than half of the room that is free; an answer of an
+API has 64 MiB and 500,000 records at most. Answers are read as a stream, so they take little memory.
+
 For all of it: `http://` is for this machine only, certificates are always verified (by the authorities of this machine,
 or those in SSL_CERT_FILE). Answers lead on to the same host, or to one of `redirect_hosts`, which gets neither
 `headers` nor credentials; never from https to http (a next link that forgot its https is read with it). Link-local
@@ -63,13 +67,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, parse
 from connrunner.connectors.naming import fill
+from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
@@ -89,7 +94,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
                 from connrunner.connectors.http import pages
 
                 return pages.fetch_pages(client, settings, context, mark)
-            return _file(client, context, known, mark)
+            return _file(client, context, FetchQuota(settings, context.spool), known, mark)
     except OSError as error:  # of the disk: the network's have become a RunError of their own
         raise RunError(
             f"cannot keep the rows in {context.spool}: {error.strerror or error}",
@@ -168,7 +173,7 @@ def _text(value: object) -> str:
 # --- a file ------------------------------------------------------------------------------------------------------
 
 
-def _file(client: Client, context: RunContext, known: Known, mark: Any) -> FetchResult:
+def _file(client: Client, context: RunContext, quota: FetchQuota, known: Known, mark: Any) -> FetchResult:
     """Fetch the file; one that is known already is neither sent nor read again."""
     address = client.address
     name = str(address)
@@ -189,9 +194,17 @@ def _file(client: Client, context: RunContext, known: Known, mark: Any) -> Fetch
             )
         stamp = _stamp(answer.headers, address)
         length = answer.headers.get("Content-Length", "")
-        if stamp and length.isdigit() and "Content-Encoding" not in answer.headers and known(name, int(length), stamp):
+        if (
+            stamp
+            and length.isascii()
+            and length.isdigit()
+            and "Content-Encoding" not in answer.headers
+            and known(name, int(length), stamp)
+        ):
             return LocalFile(path="", name=name, size=int(length), modified=stamp)
-        digest = _save(answer, path)
+        if length.isascii() and length.isdigit():
+            quota.expect(int(length[:19]), name)
+        digest = _save(answer, path, quota)
         size = path.stat().st_size
         stamp = stamp or f"sha256:{digest}"
         if known(name, size, stamp):
@@ -220,12 +233,13 @@ def _is_known(mark: Any, name: str, known: Known) -> bool:
     return isinstance(mark, dict) and mark.get("name") == name and known(name, mark["size"], mark["stamp"])
 
 
-def _save(answer: Response, path: Path) -> str:
+def _save(answer: Response, path: Path, quota: FetchQuota) -> str:
     """Write the body into *path* and return its SHA-256. RunError when it is a page for people."""
     digest = hashlib.sha256()
     is_page = answer.headers.get("Content-Type", "").lower().startswith("text/html")
     with path.open("wb") as file:
         for chunk in answer.chunks(LARGEST_FILE):
+            quota.take(len(chunk), str(answer.address))
             if is_page and not file.tell() and chunk.lstrip().startswith(b"<"):
                 raise RunError(
                     f"{answer.address} answers with a web page, not with a file of rows",
@@ -249,7 +263,5 @@ def _stamp(headers: Mapping[str, str], address: HttpAddress) -> str:
 
 
 def _instant(date: str) -> str:
-    try:
-        return instant.text(parsedate_to_datetime(date))
-    except ValueError:
-        return ""
+    found = parse_http_date(date)
+    return instant.text(found) if found else ""

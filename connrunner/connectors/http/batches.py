@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import Refusal, RunContext, SendResult, Settings
-from connrunner.connectors.http.client import LARGEST_JSON, Client, Response
+from connrunner.connectors.http.client import LARGEST_SMALL_JSON, Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.errors import RunError
-from connrunner.text.nesting import parse_json
+from connrunner.text.nesting import MAX_VALUES, parse_json
 
 BATCH = 500  # rows
 # Statuses that are about the request or the server, not about its rows.
@@ -135,12 +135,12 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
 
 def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch, answer: Response) -> list[Refusal]:
     """Return all rows of a refused *batch*, those that the partner names with their own reason."""
-    content = answer.start(LARGEST_JSON)
+    content = answer.start(LARGEST_SMALL_JSON)
     said = client.describe_answer(answer, content, batch.lines)
     named: list[Refusal] = []
     if mapping is not None:
         with suppress(ValueError, RunError):
-            named = _named(client, mapping, batch, parse_json(content))
+            named = _named(client, mapping, batch, parse_json(content, most_values=MAX_VALUES))
     if not named or named[0].code == "unclear":
         return [Refusal(row=row, code="refused", message=said) for row in batch.rows]
     own = {refusal.row: refusal for refusal in named}

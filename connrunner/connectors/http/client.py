@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import json
 import random
 import re
@@ -15,21 +14,23 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from urllib3 import BaseHTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPResponse
 
 import connrunner
 from connrunner.connectors import Settings
 from connrunner.connectors.http.auth import credentials, sound
 from connrunner.connectors.http.data import words
+from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, check_step, parse
 from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.text import durations
 from connrunner.text.masking import Masker
-from connrunner.text.nesting import parse_json
+from connrunner.text.nesting import MAX_VALUES, TooManyValuesError, parse_json
 from connrunner.text.redaction import LONGEST_READ, redact_partner_words
 from connrunner.text.secret_parts import SHORTEST
+from connrunner.text.unpacking import limit_size
 from connrunner.text.words import one_line
 
 SILENCE = "60s"  # that a server may send nothing
@@ -37,7 +38,8 @@ RETRIES = 4
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds; each wait is a random part of one that doubles
 LONGEST_ASKED_WAIT = 300.0  # seconds; a server that asks for more has the run end
 REDIRECTS = 5
-LARGEST_JSON = 64 << 20  # bytes of one answer
+LARGEST_JSON = 64 << 20  # bytes of one answer that is read as a stream
+LARGEST_SMALL_JSON = 16 << 20  # bytes of one answer that is in memory as a whole
 LARGEST_ERROR = 64 << 10  # bytes of an answer that says what is wrong
 LONGEST_REASON = 80  # characters of the word for a status
 CHUNK = 1 << 16
@@ -63,8 +65,12 @@ class Response:
         self._response, self._wire = response, wire
 
     def chunks(self, limit: int) -> Iterator[bytes]:
-        """Yield the body, decompressed; RunError beyond *limit* bytes, BrokenError when it breaks off."""
+        """Yield the body, decompressed; BrokenError when it breaks off.
+
+        RunError beyond *limit* bytes, and when it was compressed to so little that it may be made to fill the disk.
+        """
         size = 0
+        is_packed = self.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
         with self._wire.translate_errors(self.address):
             for chunk in self._response.stream(CHUNK, decode_content=True):
                 size += len(chunk)
@@ -74,22 +80,44 @@ class Response:
                         hint="ask for less at once",
                         code="too-large",
                     )
+                if is_packed and size > limit_size(self._arrived()):
+                    raise RunError(
+                        f"{self.address} answers with {self._arrived():,} bytes that unpack to more than {size:,}",
+                        hint="they may be made to fill the disk, so nothing was read; have them sent in parts or plain",
+                        code="too-large",
+                    )
                 yield chunk
 
+    def _arrived(self) -> int:
+        """Return how many bytes of the body arrived, compressed; 0 of one in chunks, which nobody counts."""
+        return self._response.tell() if isinstance(self._response, HTTPResponse) else 0
+
+    def json_chunks(self) -> Iterator[bytes]:
+        """Yield the body of an answer with records, as `chunks` does."""
+        return self.chunks(LARGEST_JSON)
+
     def json(self) -> Any:
-        """Return the body's data, numbers with decimals as the text they were written in; None for no body."""
-        content = b"".join(self.chunks(LARGEST_JSON))
+        """Return the data of a body that is not large, numbers with decimals as written; None for no body."""
+        content = b"".join(self.chunks(LARGEST_SMALL_JSON))
         if not content.strip():
             return None
         try:
-            return parse_json(content, _loads)
-        except ValueError:
-            kind = self.headers.get("Content-Type", "no type").partition(";")[0]
+            return parse_json(content, _loads, most_values=MAX_VALUES)
+        except TooManyValuesError as error:
             raise RunError(
-                f"the answer of {self.address} is not JSON; it calls itself {one_line(kind, 80)}",
-                hint="see that `url` is that of the API",
-                code="bad-answer",
+                f"the answer of {self.address} is too large: {error}", hint="ask for less at once", code="too-large"
             ) from None
+        except ValueError:
+            raise self.not_json() from None
+
+    def not_json(self) -> RunError:
+        """Return the error for a body that should be JSON."""
+        kind = self.headers.get("Content-Type", "no type").partition(";")[0]
+        return RunError(
+            f"the answer of {self.address} is not JSON; it calls itself {one_line(kind, 80)}",
+            hint="see that `url` is that of the API",
+            code="bad-answer",
+        )
 
     def start(self, limit: int = LARGEST_ERROR) -> bytes:
         """Return the first *limit* bytes of a body of which any part will do."""
@@ -297,13 +325,8 @@ def _asked_wait(value: str) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
-    try:
-        until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+    until = parse_http_date(value)
+    return None if until is None else max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 def _given_up(problem: RunError, times: int) -> RunError:
@@ -320,7 +343,7 @@ def _message(content: bytes) -> str:
     """Return what an answer says about its refusal, or an empty text when that is not meant for reading."""
     text = content.decode("utf-8", "replace").strip()
     try:
-        data = parse_json(text)
+        data = parse_json(text, most_values=MAX_VALUES)
     except ValueError:
         return "" if text.startswith("<") else text
     return words(data)

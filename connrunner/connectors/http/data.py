@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.text.redaction import redact_partner_words
@@ -9,6 +10,14 @@ from connrunner.text.words import one_line
 
 ABSENT = object()
 _SENTENCES = ("error_description", "message", "detail", "title", "error", "errors", "reason")
+
+
+@dataclass(kw_only=True, slots=True)
+class ListOutline:
+    """A list of which only some items are kept."""
+
+    count: int = 0
+    items: dict[int, Any] = field(default_factory=dict)  # by their place
 
 
 def look_up(data: Any, path: str) -> Any:
@@ -23,6 +32,8 @@ def look_up(data: Any, path: str) -> Any:
         step, _, rest = rest.partition(".")
         if isinstance(data, dict) and step in data:
             data = data[step]
+        elif isinstance(data, ListOutline) and step.isascii() and step.isdigit() and int(step) in data.items:
+            data = data.items[int(step)]
         elif isinstance(data, list) and step.isascii() and step.isdigit() and int(step) < len(data):
             data = data[int(step)]
         else:
@@ -38,6 +49,8 @@ def outline(data: Any) -> str:
             return f"a mapping of {keys}{', ...' if len(data) > 8 else ''}" if data else "an empty mapping"
         case list():
             return f"a list of {len(data):,}"
+        case ListOutline():
+            return f"a list of {data.count:,}"
         case None:
             return "nothing"
         case bool():

@@ -11,7 +11,9 @@ only that is listed. The objects are taken in the order of their keys, so let a 
 imported is not read again while its ETag stays the same; the version of a versioned bucket does not count, for a
 listing does not tell it, and what has the same ETag and size has the same bytes. No object at all is an error. One
 that is overwritten while it is read is read again, so that no run mixes two versions. Keys with an empty part (`//`),
-with `.` or `..` as a part or with control characters cannot be taken, and are an error in the folder they are in.
+with `.` or `..` as a part or with control characters cannot be taken: they are left out with a warning. When nothing
+else is there, or with keys of a web identity, container or instance, they are an error in the folder they are in. A run
+fetches `max_bytes` (10GB) at most, and never more than half of the room that is free here.
 
 `after: leave` lets the objects stay where they are. `after: delete` deletes them, and `after: move` moves them under
 `move_to` ("done/"), once their rows are in the profiles. One that was overwritten meanwhile stays for the next run. In
@@ -50,6 +52,7 @@ to export.
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -57,6 +60,7 @@ from typing import TYPE_CHECKING, Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings, matching
 from connrunner.connectors.naming import fill
+from connrunner.connectors.quota import FetchQuota
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 
@@ -144,14 +148,19 @@ async def _fetch(settings: Settings, context: RunContext, known: Known) -> Fetch
             )
         found = [each for each in found if not each.key.startswith(moved)]
         _check_sizes(bucket, found)
+    for key in sorted(bucket.left_out):
+        context.report.message(f"left out: no name that can be taken: {_shown(key)}", level="warning")
+    if bucket.left_out and not found:
+        raise bucket.odd_name_error(_shown(min(bucket.left_out)), "list", _split(pattern)[0])
     files = []
+    quota = FetchQuota(settings, context.spool)
     for number, each in enumerate(found):
         name = bucket.address(each.key)
         if known(name, each.size, each.stamp):
             files.append(LocalFile(path="", name=name, size=each.size, modified=each.stamp))
             continue
         path = context.spool / f"{number:06}{_suffix(each.key)}"
-        read = await _read(bucket, each, path, context)
+        read = await _read(bucket, each, path, context, quota)
         if read is not None:
             context.report.message(f"fetched {name} ({read.size:,} bytes)")
             files.append(LocalFile(path=str(path), name=name, size=read.size, modified=read.stamp))
@@ -226,14 +235,14 @@ def _fits_part(name: str, part: str) -> bool:
     return name == part or matching.fits(name, part)
 
 
-async def _read(bucket: Bucket, seen: S3Object, path: Path, context: RunContext) -> S3Object | None:
+async def _read(bucket: Bucket, seen: S3Object, path: Path, context: RunContext, quota: FetchQuota) -> S3Object | None:
     """Bring the object *seen* to *path*, or the one that took its place; None when there is none left."""
     from connrunner.connectors.s3.bucket import ObjectChangedError
 
     name = bucket.address(seen.key)
     for _ in range(VERSIONS):
         try:
-            return await bucket.read(seen, path)
+            return await bucket.read(seen, path, quota)
         except ObjectChangedError:
             context.report.message(f"{name} was overwritten while it was read; it is read again", level="warning")
         except RunError as error:
@@ -266,6 +275,11 @@ async def _nothing_there(bucket: Bucket, pattern: str) -> RunError:
     where = bucket.address(folder)
     advice = matching.instead(wanted, names, where=where, nothing=f"nothing can be seen in {where}; correct `path`")
     return RunError(f"no object {bucket.address(pattern)}", hint=advice, code="no-files", waiting_helps=True)
+
+
+def _shown(key: str) -> str:
+    """Return *key* in quotes, as text that can be written anywhere."""
+    return json.dumps(key)
 
 
 def _suffix(key: str) -> str:

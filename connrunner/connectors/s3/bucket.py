@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
-from connrunner.connectors.s3 import keys
+from connrunner.connectors.quota import FetchQuota
+from connrunner.connectors.s3 import keys, odd_names
 from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, parse_error_facts
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
@@ -70,6 +71,8 @@ class Bucket:
         self._provider = who.provider
         if who.provider is not None:
             who.provider()  # so that what is wrong with the keys is said by us, before anything else
+        self.left_out: set[str] = set()
+        """Keys that were listed and cannot be taken."""
         self._reader = self._store(answer=READ, whole=timedelta(days=30).total_seconds())
 
     def address(self, key: str) -> str:
@@ -81,9 +84,15 @@ class Bucket:
     async def folder(self, folder: str) -> tuple[list[S3Object], list[str]]:
         """Return the objects right in *folder* (`daily/`, or empty for the top), and the folders in it."""
         import obstore
+        from obstore.exceptions import InvalidPathError
 
         with self._explained("list", folder, allow="s3:ListBucket"):
-            answer = await obstore.list_with_delimiter_async(self._reader, folder.rstrip("/") or None)
+            try:
+                answer = await obstore.list_with_delimiter_async(self._reader, folder.rstrip("/") or None)
+            except InvalidPathError:
+                if self._provider is None:
+                    raise
+                return await self._list_ourselves(folder, deep=False)
         # A folder that somebody made by hand is an empty object; obstore gives it the folder's name.
         objects = [_found(each) for each in answer["objects"] if each["path"] != folder.rstrip("/")]
         return objects, [f"{prefix}/" for prefix in answer["common_prefixes"] if prefix]
@@ -91,11 +100,41 @@ class Bucket:
     async def everything(self, folder: str) -> AsyncIterator[S3Object]:
         """Yield the objects in *folder* and in the folders inside it, of any depth."""
         import obstore
+        from obstore.exceptions import InvalidPathError
 
         with self._explained("list", folder, allow="s3:ListBucket"):
-            async for page in obstore.list(self._reader, folder.rstrip("/") or None, chunk_size=1000):
-                for each in page:
-                    yield _found(each)
+            try:
+                async for page in obstore.list(self._reader, folder.rstrip("/") or None, chunk_size=1000):
+                    for each in page:
+                        yield _found(each)
+            except InvalidPathError:
+                if self._provider is None:
+                    raise
+            else:
+                return
+        # Those before it come once more: a key is taken once.
+        for found in (await self._list_ourselves(folder, deep=True))[0]:
+            yield found
+
+    async def _list_ourselves(self, folder: str, *, deep: bool) -> tuple[list[S3Object], list[str]]:
+        """Return what is in *folder* but for what has a name that cannot be taken: that goes to `left_out`."""
+        assert self._provider is not None
+        keys, url = self._provider(), f"{self._endpoint.rstrip('/')}/{self.name}"
+
+        def pages() -> tuple[list[odd_names.ListedKey], list[str]]:
+            objects, folders = [], []
+            for some, inside in odd_names.list_keys(url, folder, keys, self._region, deep=deep):
+                objects += some
+                folders += inside
+            return objects, folders
+
+        try:
+            objects, folders = await asyncio.to_thread(pages)
+        except odd_names.ListingError as error:
+            raise self._error(error.fact, "list", folder, allow="s3:ListBucket") from None
+        self.left_out |= {key for key in (*(one.key for one in objects), *folders) if odd_names.is_odd(key)}
+        found = [_found_ourselves(one) for one in objects if one.key not in self.left_out and one.key[-1:] != "/"]
+        return found, [one for one in folders if one not in self.left_out]
 
     async def look(self, key: str, *, verb: str = "read") -> S3Object | None:
         """Return the object *key*, or None when there is none; *verb* says what for."""
@@ -118,16 +157,18 @@ class Bucket:
 
     # --- reading and writing -------------------------------------------------------------------------------------
 
-    async def read(self, seen: S3Object, path: Path) -> S3Object:
+    async def read(self, seen: S3Object, path: Path, quota: FetchQuota) -> S3Object:
         """Write the bytes of the object *seen* to *path*; Changed when it is another one by now."""
         import obstore
 
         with self._explained("read", seen.key, allow="s3:GetObject"):
             answer = await obstore.get_async(self._reader, seen.key, options={"if_match": seen.etag})
             found = _found(answer.meta)
+            quota.expect(found.size, self.address(seen.key))
             written = 0
             with path.open("wb") as file:
                 async for piece in answer.stream(min_chunk_size=1 << 20):
+                    quota.take(len(piece), self.address(seen.key))
                     written += file.write(piece)
         if written != found.size:
             raise RunError(
@@ -286,8 +327,12 @@ class Bucket:
 
     def _untakable(self, text: str, verb: str, key: str) -> RunError:
         found = re.search(r'path: ("(?:[^"\\]|\\.)*")', text)
+        return self.odd_name_error(found[1] if found else "(unknown)", verb, key)
+
+    def odd_name_error(self, shown: str, verb: str, key: str) -> RunError:
+        """Return the error for an object whose name, as *shown*, cannot be taken."""
         return RunError(
-            f"cannot {verb} {self.address(key)}: an object has the name {found[1] if found else '(unknown)'}; "
+            f"cannot {verb} {self.address(key)}: an object has the name {shown}; "
             "connrunner takes none with empty parts (//), . or .. as a part, or control characters",
             hint="rename or delete it, or choose another folder in `path`",
             code="bad-name",
@@ -328,6 +373,15 @@ def _found(meta: ObjectMeta) -> S3Object:
         size=meta["size"],
         stamp=etag.replace('"', "") or instant.text(meta["last_modified"]),
         etag=etag if etag.startswith('"') else None,  # no request can be tied to a weak one
+    )
+
+
+def _found_ourselves(one: odd_names.ListedKey) -> S3Object:
+    return S3Object(
+        key=one.key,
+        size=one.size,
+        stamp=one.etag.replace('"', "") or one.modified,
+        etag=one.etag if one.etag.startswith('"') else None,
     )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
-from connrunner.connectors.s3.role import Provider, Role, Service, SigningKeys
+from connrunner.connectors.s3.role import Provider, Role, Service
 from connrunner.connectors.s3.sdk_keys import SETTINGS, SdkKeys
+from connrunner.connectors.s3.signature import SigningKeys
 from connrunner.errors import RunError
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import nearest

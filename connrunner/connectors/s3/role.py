@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
-from connrunner.connectors.s3 import errors
+from connrunner.connectors.s3 import errors, signature
+from connrunner.connectors.s3.signature import RequestScope, SigningKeys
 from connrunner.core import instant
 from connrunner.errors import RunError
 
-TIMEOUT = 10.0  # seconds without an answer
 TRIES = 4
-LARGEST = 1 << 20  # bytes of an answer
 PAUSE = 2.0  # seconds; before the second try at most, doubled for each further one
 EARLY = timedelta(minutes=6)  # before the end of keys; obstore asks for new ones five minutes before it
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SigningKeys:
-    """Keys that sign a request; temporary ones have a token and an end."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
-    expires_at: datetime | None = None
 
 
 Provider = Callable[[], SigningKeys]
@@ -97,29 +84,11 @@ class Role:
 
     def _send(self, body: bytes) -> tuple[str, errors.ErrorFacts | None]:
         """Return the answer of the service, and what went wrong."""
-        import http.client
-        import ssl
-        from urllib import request
-        from urllib.error import HTTPError
-
-        class NoRedirect(request.HTTPRedirectHandler):
-            def redirect_request(self, *_: object) -> None:
-                return None
-
         headers = sign_request(
             self._service.endpoint, body, self._base(), region=self._service.region, now=datetime.now(UTC)
         )
-        trusted = request.HTTPSHandler(context=ssl.create_default_context())
-        asked = request.Request(self._service.endpoint, data=body, headers=headers, method="POST")  # noqa: S310
-        try:
-            with request.build_opener(NoRedirect, trusted).open(asked, timeout=TIMEOUT) as answer:
-                return answer.read(LARGEST).decode(errors="replace"), None
-        except HTTPError as error:
-            with error:
-                text = error.read(LARGEST).decode(errors="replace")
-            return text, errors.parse_error_facts(f"status code: {error.code}: {text}")
-        except (OSError, http.client.HTTPException) as error:
-            return "", errors.explain_no_answer(error)
+        answer, fact = signature.ask(self._service.endpoint, body, headers)
+        return answer.decode(errors="replace"), fact
 
     def _doing(self) -> errors.S3Operation:
         host = urlsplit(self._service.endpoint).netloc
@@ -129,34 +98,6 @@ class Role:
 
 
 def sign_request(url: str, body: bytes, keys: SigningKeys, *, region: str, now: datetime) -> dict[str, str]:
-    """Return the headers that sign a POST of the form *body* to *url*: AWS Signature Version 4, service sts."""
-    day, moment = now.strftime("%Y%m%d"), now.strftime("%Y%m%dT%H%M%SZ")
-    address = urlsplit(url)
-    headers = {
-        "content-type": "application/x-www-form-urlencoded; charset=utf-8",
-        "host": address.netloc,
-        "x-amz-date": moment,
-    }
-    if keys.session_token:
-        headers["x-amz-security-token"] = keys.session_token
-    names = ";".join(sorted(headers))
-    canonical = "\n".join(
-        [
-            "POST",
-            address.path or "/",
-            "",
-            *(f"{name}:{headers[name]}" for name in sorted(headers)),
-            "",
-            names,
-            hashlib.sha256(body).hexdigest(),
-        ]
-    )
-    scope = f"{day}/{region}/sts/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{keys.secret_access_key}".encode()
-    for part in (day, region, "sts", "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signed = hmac.digest(key, text.encode(), "sha256").hex()
-    credential = f"{keys.access_key_id}/{scope}"
-    headers["authorization"] = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={names}, Signature={signed}"
-    return headers
+    """Return the headers that sign a POST of the form *body* to *url*, that of a token service."""
+    more = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+    return signature.sign(url, body, keys, RequestScope(region=region, service="sts"), more, now)

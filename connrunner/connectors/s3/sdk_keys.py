@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors.s3.role import SigningKeys
+from connrunner.connectors.s3.signature import SigningKeys
 from connrunner.errors import RunError
 
 SETTINGS = ("credential_process", "sso_session", "sso_start_url")  # of a profile, that this module stands for

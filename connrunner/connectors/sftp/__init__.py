@@ -10,8 +10,9 @@ Import:
 
 `path` is relative to the folder that a login starts in, or absolute. Wildcards, the order of the files and what is left
 out are as for the connector `files`: `*`, `?` and `[..]` match within a name, `**` matches folders of any depth; left
-out are hidden files, unfinished ones (.part, .filepart, .tmp) and symbolic links that lead out of the folder before the
-first wildcard. A file that was imported is not fetched again until its size or its time changes.
+out are hidden files, unfinished ones (.part, .filepart, .tmp), names that are not UTF-8, and symbolic links that lead
+out of the folder before the first wildcard. A file that was imported is not fetched again until its size or its time
+changes.
 
 A file is taken when it is whole. Either its size and its time stand still for `settle` (30s unless said otherwise), for
 which a run waits once, for all new files together. Only a file older than a day needs no wait: a server's clock or time
@@ -33,8 +34,9 @@ Export:
 `{date}`, `{run}` and `{connection}` are as for the connector `files`. The rows are written to a hidden file beside the
 target (.NAME.part), its size is checked, and it is renamed: a reader sees the whole file or none, and a file that is
 there already is replaced in one step. A server without posix-rename@openssh.com cannot do that: the old file is removed
-first, and there is none for a moment, or until the next run if the connection breaks just then. A missing folder is an
-error, or is made with `folders: create`.
+first, and there is none for a moment, or until the next run if the connection breaks just then. For a server that lets
+nobody rename, `write: direct` writes under the final name at once: then a reader may see half a file, and a transfer
+that breaks takes the old one away. A missing folder is an error, or is made with `folders: create`.
 
 Who we are: `username` with `password`, `key` (a whole private key; `passphrase` when it is encrypted), or both, as
 references; `agent: true` adds the keys of the SSH agent. Nothing else is tried, and ~/.ssh/config is not read.
@@ -43,6 +45,8 @@ Who they are: the server's host key must be one of `host_key` (a fingerprint "SH
 list), or else stand in `known_hosts` (a file, relative to the workspace), or else in ~/.ssh/known_hosts or
 /etc/ssh/ssh_known_hosts. An unknown or changed one ends the run before any secret is sent; the message shows its
 fingerprint. There is no way to switch this off.
+
+A run fetches `max_bytes` (10GB) at most, and never more than half of the room that is free here.
 
 A connection that breaks, or on which nothing arrives for 60 seconds, is made again, twice at most.
 """
@@ -63,6 +67,7 @@ from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Se
 from connrunner.connectors.files import EPOCH
 from connrunner.connectors.matching import split
 from connrunner.connectors.naming import fill
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.sftp.listing import list_files
 from connrunner.connectors.sftp.login import account
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
@@ -89,8 +94,11 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         files = {entry.path: _local_file(settings, entry) for entry in found}
         new = [entry for entry in found if not known(*_version(files[entry.path]))]
         whole = _whole(server, settings, new, context.report)
+        quota = FetchQuota(settings, context.spool)
         for number, entry in enumerate(new):
             local = context.spool / f"{number:06}{_suffixes(entry.name)}"
+            if entry in whole:
+                quota.take(entry.size, files[entry.path].name)  # no more than that is copied
             if entry in whole and _copied(server, entry, local, context.report):
                 files[entry.path] = replace(files[entry.path], path=str(local))
             else:
@@ -147,7 +155,7 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     with _server(settings, context) as server:
         if not _check_target(server, settings, path):
             server.make_folder(posixpath.dirname(path))
-        server.store(local, path)
+        server.store(local, path, direct=settings.get("write") == "direct")
     return SendResult(where=_url(settings, path))
 
 
@@ -285,7 +293,8 @@ def _check_target(server: RemoteFiles, settings: Settings, path: str) -> bool:
     if there.kind != "folder":
         raise RunError(f"cannot write {path}: {folder} is a {there.kind}", hint="correct `path`", code="not-a-file")
     found = server.look(path)
-    if found and found.kind not in ("file", "symbolic link"):
+    # What is renamed replaces a link; what is written directly would go where it leads.
+    if found and found.kind not in ("file", *(["symbolic link"] if settings.get("write") != "direct" else [])):
         raise RunError(f"cannot write {path}: it is a {found.kind}", hint="set another `path`", code="not-a-file")
     return True
 

@@ -28,10 +28,14 @@ def list_files(
     there = server.look(root, follow=True)
     if there is None or there.kind != "folder":
         raise _no_folder(server, pattern, root)
-    taken, left_out = {}, []
+    taken, left_out, odd = {}, [], []
     for match in _walk(server, root, parts, closed):
         entry = match.entry
         if entry.name.endswith(UNFINISHED) or (marker and entry.name.endswith(marker)) or entry.path in taken:
+            continue
+        if not _is_text(entry.path):
+            odd.append(entry)
+            left_out.append(f"the name {shown(entry.path)} is not UTF-8")
             continue
         found = _followed(server, entry)
         if found is None:
@@ -46,9 +50,11 @@ def list_files(
             taken[entry.path] = found
     for reason in sorted(left_out):
         report.message(f"left out: {reason}", level="warning")
+    if not taken and odd:
+        raise RunError(f"the name of the file {shown(odd[0].path)} is not UTF-8", hint="rename it", code="bad-name")
     if not taken:
         raise _nothing_there(server, pattern, root, left_out=len(left_out))
-    return [_named(entry) for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
+    return [entry for _, entry in sorted(taken.items(), key=lambda item: item[0].split("/"))]
 
 
 def shown(path: str) -> str:
@@ -136,14 +142,12 @@ def _stays_in(server: RemoteFiles, path: str, root: str) -> bool:
     return real.startswith(inside) and real != unresolved
 
 
-def _named(entry: RemoteEntry) -> RemoteEntry:
+def _is_text(path: str) -> bool:
     try:
-        entry.path.encode()
+        path.encode()
     except UnicodeEncodeError:
-        raise RunError(
-            f"the name of the file {shown(entry.path)} is not UTF-8", hint="rename it", code="bad-name"
-        ) from None
-    return entry
+        return False
+    return True
 
 
 def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:

@@ -124,15 +124,19 @@ class RemoteFiles:
 
         return self._session.do(f"read {entry.path}", work)
 
-    def store(self, local: Path, path: str) -> None:
-        """Make *path* a file with the content of *local*: written beside it, checked, and renamed when it is whole."""
+    def store(self, local: Path, path: str, *, direct: bool = False) -> None:
+        """Make *path* a file with the content of *local*: written beside it, checked, and renamed when it is whole.
+
+        With *direct* it is written under its name at once, for servers that rename nothing.
+        """
         import asyncssh
 
         folder, name = posixpath.split(path)
-        part = posixpath.join(folder, f".{name}.part")
+        part = path if direct else posixpath.join(folder, f".{name}.part")
 
         async def work(client: asyncssh.SFTPClient, alive: Alive) -> None:
-            remote = await _create(client, part)
+            # Opening cuts what was there.
+            remote = await (client.open(part, "wb", block_size=0) if direct else _create(client, part))
 
             async def block(start: int, end: int) -> None:
                 with _here(local):
@@ -153,7 +157,8 @@ class RemoteFiles:
                         code="incomplete",
                         waiting_helps=True,
                     )
-                await _replace(client, part, path)
+                if not direct:
+                    await self._replace(client, part, path)
             except BaseException:
                 with suppress(asyncssh.Error, OSError):
                     await client.remove(part)
@@ -162,6 +167,19 @@ class RemoteFiles:
         with local.open("rb", buffering=0) as rows:
             size = os.fstat(rows.fileno()).st_size
             self._session.do(f"write {path}", work)
+
+    async def _replace(self, client: asyncssh.SFTPClient, part: str, path: str) -> None:
+        """Rename *part* to *path*. RunError when the server does not do that for us."""
+        import asyncssh
+
+        try:
+            await _replace(client, part, path)
+        except (asyncssh.SFTPPermissionDenied, asyncssh.SFTPOpUnsupported) as error:
+            raise RunError(
+                f"{self.address} does not allow {self._session.account.user} to rename {part} to {path}",
+                hint="set `write: direct`, which writes under the final name at once, or ask the server's owner",
+                code="permission-denied",
+            ) from error
 
     def move(self, path: str, to: str) -> bool:
         """Rename *path*, but over no other file; False when there is no such file, or no such folder."""

@@ -7,8 +7,11 @@ Import:
 
 `package` is a tap on PyPI, pinned to one version; `with` lists further packages to install beside it, pinned too, and
 `python` names the interpreter (that of connrunner without it). `connrunner connectors install` puts each into an
-environment of its own in the state folder; a run never installs anything. `program` is for a package that brings
-several. With `command: [python3, taps/mine.py]` instead of `package`, a program is run that is there already.
+environment of its own in the state folder; a run never installs anything. Only wheels are installed; `build` lists
+packages that have none and may be built from their source, which runs their code. `connrunner connectors lock` writes
+all that the package needs, with hashes, into `locks` of the workspace; then that is installed and nothing else.
+`program` is for a package that brings several. With `command: [python3, taps/mine.py]` instead of `package`, a program
+is run that is there already.
 
 `config` is what the tap wants to know, as its manual says; a secret in it is a reference (`env:NAME`, `file:/path`), as
 everywhere. The tap reads it from a file that only connrunner's user can read and that is gone after the run. `{spool}`
@@ -80,7 +83,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
             arguments += ["--catalog", private("catalog.json", catalog)]
         if state is not None:
             arguments += ["--state", private("state.json", state)]
-        rows = stack.enter_context(RowSpool(context, f"{program.name}: {stream}"))
+        rows = stack.enter_context(RowSpool(context, settings, f"{program.name}: {stream}"))
         tap = Tap(program.name, stream, rows, context)
         ended = programs.run_for_context(
             program, arguments, context, settings, Dialogue(take=tap.take, meanwhile=rows.tell)

@@ -19,6 +19,7 @@ from connrunner.text.nesting import parse_json
 RECORD = RecordForm(
     head=re.compile(rb'\{"type": ?"RECORD", ?"stream": ?("(?:[^"\\]|\\.)*"), ?"record": ?'),
     tail=re.compile(r'(?:, ?"(?:time_extracted|version)": ?(?:"[^"\\]*"|\d+|null))*\}\s*'),
+    deleted="_sdc_deleted_at",
 )
 # A line with this in it that is not a message: rows were lost in it, as when two threads of the tap print at once.
 LOST = re.compile(rb'"type"\s*:\s*"(?:RECORD|BATCH)"')
@@ -64,7 +65,7 @@ class Tap:
             return line
         match said.get("type"):
             case "RECORD":
-                self._record(said)
+                self._record(said, line)
             case "STATE":
                 self.state = said.get("value")
             case "SCHEMA":
@@ -91,16 +92,17 @@ class Tap:
             raise unknown_stream(self._stream, self._others)
         batches = f" and {self._batches:,} files" if self._batches else ""
         report.message(f"{self._name} sent {self._rows.rows:,} records{batches} of the stream {self._stream!r}")
+        self._rows.tell_deleted()
         for stream, records in self._others.items():
             if records:
                 report.message(f"left out: {records:,} records of the stream {stream!r}", level="warning")
 
-    def _record(self, said: Mapping[str, Any]) -> None:
+    def _record(self, said: Mapping[str, Any], line: bytes) -> None:
         stream, record = said.get("stream"), said.get("record")
         if not isinstance(record, dict) or not isinstance(stream, str):
             raise broken(self._name, self._lines)
         if stream == self._stream:
-            self._rows.write(json.dumps(record, separators=(",", ":")).encode())
+            self._rows.write(RECORD.rebuild_row(line, "record"))
         else:
             self._others[stream] = self._others.get(stream, 0) + 1
 

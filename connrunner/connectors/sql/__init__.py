@@ -30,8 +30,9 @@ takes. Rows that are read again without a change count as unchanged. A value in 
 now. Another `url`, `table`, `query` or column begins anew. Without a watermark each run reads all rows.
 
 Values become text: instants in RFC 3339 and UTC, numbers with all their digits, true and false, JSON as it is; the
-elements of an array fill a property that is `many`. A time without a zone has none here either: write, say,
-`created AT TIME ZONE 'Europe/Amsterdam' AS created` in the query. A column of bytes is refused.
+elements of an array fill a property that is `many`. A length of time (TIME of MySQL) is [-]HH:MM:SS. A time without a
+zone has none here either: write, say, `created AT TIME ZONE 'Europe/Amsterdam' AS created` in the query. A column of
+bytes is refused.
 
 Export:
 
@@ -39,12 +40,14 @@ Export:
       to: {type: sql, url: "postgresql://writer@db.example.com/crm", password: "env:CRM_PASSWORD", table: audience,
            mode: upsert, unique: [email]}
 
-`fields` names the table's columns; each value gets the type of its column, a `many` property that of an array or JSON.
+`fields` names the table's columns; each value gets the type of its column; a `many` property is a list in an array or
+JSON column, a text with semicolons elsewhere. A value arrives as it was sent, or its row is refused: docs/data.md says
+what counts as the same. MySQL and MariaDB need the rights SELECT and CREATE TEMPORARY TABLES for that.
 
 - `mode: insert` adds rows, all in one transaction: a run that fails adds none.
 - `mode: upsert` adds a row, or changes the one that has the same values in the columns of `unique`: those of the
-  primary key, or of a unique index. Each `batch` (10000 rows) is a transaction; after a failure the next run sends all
-  again, which changes nothing twice.
+  primary key, or of a unique index. Of two rows that have one key, to the database, the second is refused. Each `batch`
+  (10000 rows) is a transaction; after a failure the next run sends all again, which changes nothing twice.
 - `mode: replace` removes all rows and adds those of this run, in one transaction: others see the old rows or the new.
   Use it with `rows: all`.
 
@@ -66,11 +69,13 @@ in between must keep one session for one client.
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.sql import reading
 from connrunner.connectors.sql.database_url import DatabaseAddress, address_of
 from connrunner.connectors.sql.failure import persistently
@@ -94,7 +99,8 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
     reader = _module(database, "read")
 
     def read() -> RowsFile:
-        found: RowsFile = reader.read(database, wanted, since, of, path, context)
+        quota = FetchQuota(settings, context.spool)  # of this try alone
+        found: RowsFile = reader.read(database, replace(wanted, quota=quota), since, of, path, context)
         return found
 
     found = persistently(read, context.report)

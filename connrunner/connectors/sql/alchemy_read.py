@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall
@@ -22,10 +23,14 @@ from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text import durations
 
 AT_A_TIME = 1000  # rows that the driver holds
 OFTEN = 10_000  # rows between two words about how far it is
 AHEAD, BEHIND = timedelta(hours=14), timedelta(hours=12)  # of UTC: the clocks of the earth
+
+_RENAMED = re.compile(r"(.+):[0-9]+", re.DOTALL)
+_BIT = 16  # MySQL's number of the type
 
 JSONL = Format(type="jsonl", compression="none")
 
@@ -48,14 +53,18 @@ def read(
                 # A row without a value may be new as well as old.
                 statement = statement.where(sa.or_(column >= sa.literal(start), column.is_(None)))
         result = made.execution_options(stream_results=True, yield_per=AT_A_TIME).execute(statement)
-        names = _names(list(result.keys()), wanted, where)
+        names = _names(_own_names(made, wanted, list(result.keys())), wanted, where)
         place = names.index(wanted.column) if wanted.column is not None else None
         highest = _value(since) if since is not None else None
+        bits = frozenset(names[number] for number in _bit_columns(result))
         rows = 0
         with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             for row in result:
-                record = {name: _text(value, name, wanted) for name, value in zip(names, row, strict=True)}
-                file.write(_encode(record) + "\n")
+                values = zip(names, row, strict=True)
+                record = {name: _text(_bits(value) if name in bits else value, name, wanted) for name, value in values}
+                line = _encode(record) + "\n"
+                wanted.count_bytes(len(line))  # of characters: near enough, and cheap
+                file.write(line)
                 if place is not None:
                     highest = _higher(highest, row[place], wanted)
                 rows += 1
@@ -77,11 +86,25 @@ def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause
     return sa.table(wanted.table.table, schema=wanted.table.schema)
 
 
+def _own_names(made: sa.Connection, wanted: ReadQuery, names: list[str]) -> list[str]:
+    """Return the names that the query gives to its columns: SQLite renames the second of two in a subquery."""
+    renamed = any(found and found[1].lower() in map(str.lower, names) for found in map(_RENAMED.fullmatch, names))
+    if made.dialect.name != "sqlite" or wanted.query is None or not renamed:
+        return names
+    # It is a query: as a subquery it was accepted.
+    with closing(made.connection.cursor()) as cursor:
+        cursor.execute(wanted.query)
+        return [column[0] for column in cursor.description or ()]
+
+
 def _names(names: list[str], wanted: ReadQuery, where: str) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    lower = [name.lower() for name in names]
+    twice = sorted(
+        {name for name in names if names.count(name) > 1 or (lower.count(name.lower()) > 1 and wanted.query)}
+    )
     if twice:
         raise RunError(
-            f"{wanted} of {where} has {names.count(twice[0])} columns called {twice[0]!r}",
+            f"{wanted} of {where} has {lower.count(twice[0].lower())} columns called {twice[0]!r}",
             hint="give each a name of its own with AS",
             code="duplicate-column",
         )
@@ -98,6 +121,17 @@ def _no_watermark(wanted: ReadQuery, there: Sequence[str], where: str) -> RunErr
     )
 
 
+def _bit_columns(result: sa.CursorResult[Any]) -> list[int]:
+    """Return the places of the columns of bits, which PyMySQL gives as bytes."""
+    if result.dialect.name not in alchemy.MYSQL or result.cursor is None:
+        return []
+    return [place for place, column in enumerate(result.cursor.description) if column[1] == _BIT]
+
+
+def _bits(value: Any) -> Any:
+    return int.from_bytes(value, "big") if isinstance(value, bytes) else value
+
+
 # --- values ------------------------------------------------------------------------------------------------------
 
 
@@ -111,9 +145,12 @@ def _text(value: Any, name: str, wanted: ReadQuery) -> Any:
         case int():
             return str(value)
         case float():
-            return format(Decimal(repr(value)), "f")
+            # The one spelling that a whole number has, whatever its source.
+            return format(Decimal(repr(value)) + 0, "f").removesuffix(".0")
         case Decimal():
             return format(value, "f")
+        case timedelta():  # what drivers make of MySQL's TIME
+            return durations.as_clock(value // timedelta(microseconds=1))
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case date() | wall():

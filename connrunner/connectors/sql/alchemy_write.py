@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from datetime import time as wall
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from connrunner.connectors import Refusal
-from connrunner.connectors.sql import alchemy, sending
+from connrunner.connectors.sql import alchemy, alchemy_rehearsal, sending
 from connrunner.connectors.sql.alchemy import connection
+from connrunner.connectors.sql.alchemy_columns import ValueColumn
+from connrunner.connectors.sql.alchemy_rehearsal import Rehearsal
 from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.failure import persistently
 from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
 
-_INTEGERS = range(-(2**63), 2**63)
-
-Row = tuple[Line, dict[str, Any]]
-"""A line and its values, in the types of their columns."""
+Row = tuple[Line, list[Any]]
+"""A line and its values, in the types and the order of their columns."""
 
 
 def check(address: DatabaseAddress, load: TableLoad) -> str:
@@ -32,7 +28,12 @@ def check(address: DatabaseAddress, load: TableLoad) -> str:
     where = alchemy.name_database(address)
     with connection(address) as made:
         there = {column["name"]: column for column in alchemy.inspect_columns(made, load.table, where)}
-        sending.check_key(load, there, _unique_keys(made, load), where)
+        with alchemy.quietly():
+            keys = _unique_keys(made, load)
+        sending.check_key(load, there, keys, where)
+        columns = [ValueColumn(column, made.dialect.name) for column in there.values()]
+        if made.dialect.name in alchemy.MYSQL:  # where it takes a right
+            Rehearsal(made, _table(load, columns), columns[:1], "connrunner_check").begin(where)
     return f"{load.table} of {where}"
 
 
@@ -50,16 +51,20 @@ def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProg
     if not names and load.mode != "replace":
         return
     with sending.known_outcome(load) as ending, connection(address) as made:
-        there = {column["name"]: column["type"] for column in alchemy.inspect_columns(made, load.table, where)}
+        there = {column["name"]: column for column in alchemy.inspect_columns(made, load.table, where)}
+        as_json = alchemy.find_json_columns(made, load.table)
+        alone = not alchemy.can_undo(made, load.table)
         made.rollback()
         sending.check_columns(names, load, there, where)
-        table = sa.table(load.table.table, *(sa.column(name, there[name]) for name in names), schema=load.table.schema)
-        desk = _LoadStatements(made, table, {name: there[name] for name in names}, load)
+        columns = [ValueColumn(there[name], made.dialect.name, holds_json=name in as_json) for name in names]
+        desk = _LoadStatements(made, columns, load, alone=alone)
+        with made.begin():
+            desk.prepare(where, sending.batches(local, load.batch))
         if load.at_once:
             whole = LoadProgress()  # nothing has arrived before all has
             with made.begin():
                 if load.mode == "replace":
-                    made.execute(sa.delete(table))
+                    made.execute(sa.delete(_table(load, columns)))
                 for batch in sending.batches(local, load.batch):
                     whole.add(len(batch), desk.bring(batch), where)
                     report.progress("writing", whole.rows)
@@ -74,66 +79,118 @@ def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProg
             report.progress("writing", sent.rows)
 
 
-class _LoadStatements:
-    """The statements that take rows to their table."""
+def _table(load: TableLoad, columns: Sequence[ValueColumn]) -> sa.TableClause:
+    return sa.table(
+        load.table.table, *(sa.column(one.name, one.parameter) for one in columns), schema=load.table.schema
+    )
 
-    def __init__(self, made: sa.Connection, table: sa.TableClause, kinds: Mapping[str, Any], load: TableLoad) -> None:
+
+class _LoadStatements:
+    """The statements that take rows to their table; *alone* for one that cannot undo: each row by itself."""
+
+    def __init__(
+        self, made: sa.Connection, columns: Sequence[ValueColumn], load: TableLoad, *, alone: bool = False
+    ) -> None:
         self._made = made
         self._load = load
-        self._columns = [_Column(name, kind, made.dialect.name) for name, kind in kinds.items()]
+        self._columns = columns
+        self._alone = alone
         # Parameters have names of our own: those of columns may hold characters that a driver interprets.
-        self._label = {column.name: f"connrunner_{place}" for place, column in enumerate(self._columns)}
-        self._table = table
+        self._label = {column.name: f"connrunner_{place}" for place, column in enumerate(columns)}
+        self._table = _table(load, columns)
         self._execute = self._by_update if load.key and made.dialect.name not in _UPSERTS else self._by_insert
         self._insert, self._update = self._statement(), self._change()
+        known = bool(columns) and made.dialect.name in alchemy_rehearsal.KNOWN
+        self._rehearsal = Rehearsal(made, self._table, columns, "connrunner_rows") if known else None
+        self._repeated: frozenset[int] = frozenset()
+
+    def prepare(self, where: str, batches: Iterable[list[Line]]) -> None:
+        """Make the connection ready, and learn which rows of *batches* have the key of an earlier one."""
+        if self._made.dialect.name in alchemy.MYSQL and any(column.is_timestamp for column in self._columns):
+            # Our instants come without a zone: the server would take them for times of its own.
+            self._made.exec_driver_sql("SET SESSION time_zone = '+00:00'")
+        if self._rehearsal is None:
+            return
+        self._rehearsal.begin(where)
+        if not self._load.key:
+            return
+        columns = [column for column in self._columns if column.name in self._load.key]
+        keys = Rehearsal(self._made, self._table, columns, "connrunner_keys")
+        keys.begin(where)
+        for batch in batches:
+            typed = ((line, _typed(line, columns, self._load)) for line in batch)
+            self._arrive([(line, values) for line, values in typed if isinstance(values, list)], _putting(keys))
+        self._repeated = keys.repeated(self._load)
+        keys.end()
 
     def bring(self, batch: list[Line]) -> list[Refusal]:
         """Bring the rows of *batch* into the table, within the open transaction; return those that it refused."""
         rows: list[Row] = []
         refused = []
         for line in batch:
-            typed = self._typed(line)
+            typed = _typed(line, self._columns, self._load)
             if isinstance(typed, Refusal):
                 refused.append(typed)
+            elif line[0] in self._repeated:
+                refused.append(sending.same_key(line, self._load.key))
             else:
                 rows.append((line, typed))
-        return sorted([*refused, *self._arrive(rows)], key=lambda one: one.row)
+        for step in (self._rehearse, self._write):
+            gone = step(rows)
+            numbers = {one.row for one in gone}
+            rows = [row for row in rows if row[0][0] not in numbers]
+            refused += gone
+        return sorted(refused, key=lambda one: one.row)
 
-    def _typed(self, line: Line) -> dict[str, Any] | Refusal:
-        record = sending.record(line)
-        if any(record.get(name) is None for name in self._load.key):
-            return sending.no_key(line, self._load.key)
-        values = {}
-        for column in self._columns:
-            try:
-                values[self._label[column.name]] = column.value(record.get(column.name))
-            except (ValueError, ArithmeticError):
-                return Refusal(row=line[0], code="wrong-type", message=f"{column.name}: no value of type {column.kind}")
-        return values
+    def _rehearse(self, rows: list[Row]) -> list[Refusal]:
+        """Return the refusals of those rows that the table would refuse, or keep otherwise than they are sent."""
+        if self._rehearsal is None or not rows:
+            return []
+        self._rehearsal.clear()
+        refused = self._arrive(rows, _putting(self._rehearsal))
+        found = self._rehearsal.found()
+        for line, values in rows:
+            kept = found.get(line[0])
+            if kept is None:
+                continue
+            record = sending.record(line)
+            for column, value, there in zip(self._columns, values, kept, strict=True):
+                if not column.is_there(value, record.get(column.name), there):
+                    refused.append(sending.would_change(line, column.name, column.kind))
+                    break
+        return refused
 
-    def _arrive(self, rows: list[Row]) -> list[Refusal]:
+    def _write(self, rows: list[Row]) -> list[Refusal]:
+        if not self._alone:
+            return self._arrive(rows, self._execute)
+        return [refusal for row in rows for refusal in self._arrive([row], self._execute)]
+
+    def _arrive(self, rows: list[Row], execute: Callable[[list[Row]], None]) -> list[Refusal]:
         """Send *rows* together; when one of them is refused, each half by itself, down to that one."""
         if not rows:
             return []
         try:
             with self._made.begin_nested():
-                self._execute([values for _, values in rows])
+                execute(rows)
         except exc.StatementError as error:
             if not alchemy.refuses_a_row(error):
                 raise
             if len(rows) > 1:
                 half = len(rows) // 2
-                return self._arrive(rows[:half]) + self._arrive(rows[half:])
-            return [sending.refusal(rows[0][0], alchemy.sqlstate_of(error), str(error.orig))]
+                return self._arrive(rows[:half], execute) + self._arrive(rows[half:], execute)
+            return [sending.refusal(rows[0][0], alchemy.sqlstate_of(error), alchemy.words_of(error))]
         return []
 
-    def _by_insert(self, rows: list[dict[str, Any]]) -> None:
-        self._made.execute(self._insert, rows)
+    def _by_insert(self, rows: list[Row]) -> None:
+        self._made.execute(self._insert, [self._named(values) for _, values in rows])
 
-    def _by_update(self, rows: list[dict[str, Any]]) -> None:
-        for values in rows:
-            if self._made.execute(self._update, values).rowcount == 0:
-                self._made.execute(self._insert, values)
+    def _by_update(self, rows: list[Row]) -> None:
+        for _, values in rows:
+            if self._made.execute(self._update, self._named(values)).rowcount == 0:
+                self._made.execute(self._insert, self._named(values))
+
+    def _named(self, values: list[Any]) -> dict[str, Any]:
+        return dict(zip(self._label.values(), values, strict=True))
 
     def _statement(self) -> Any:
         """Return the INSERT; of an upsert with what to do about a row that is there, if the database can say so."""
@@ -150,6 +207,30 @@ class _LoadStatements:
         # Without other columns the key is set to itself, which tells whether the row is there.
         others = [name for name in given if name not in self._load.key] or list(self._load.key)
         return sa.update(self._table).where(*key).values({name: given[name] for name in others})
+
+
+def _typed(line: Line, columns: Sequence[ValueColumn], load: TableLoad) -> list[Any] | Refusal:
+    """Return the values of a row in the types of the *columns*."""
+    record = sending.record(line)
+    if any(record.get(name) is None for name in load.key):
+        return sending.no_key(line, load.key)
+    values = []
+    for column in columns:
+        given = record.get(column.name)
+        if given is None and column.invents:
+            message = f"{column.name}: there is no value, and the database would make one up"
+            return Refusal(row=line[0], code="missing-value", message=message)
+        try:
+            values.append(column.value(given))
+        except sending.NotJoinedError:
+            return sending.not_joined(line, column.name)
+        except (ValueError, ArithmeticError):
+            return Refusal(row=line[0], code="wrong-type", message=f"{column.name}: no value of type {column.kind}")
+    return values
+
+
+def _putting(rehearsal: Rehearsal) -> Callable[[list[Row]], None]:
+    return lambda rows: rehearsal.put([(line[0], values) for line, values in rows])
 
 
 def _plain_insert(table: sa.TableClause, given: dict[str, Any], _key: Sequence[str]) -> Any:
@@ -177,86 +258,16 @@ def _on_duplicate_key(table: sa.TableClause, given: dict[str, Any], key: Sequenc
 _UPSERTS = {"sqlite": _on_conflict, "mysql": _on_duplicate_key, "mariadb": _on_duplicate_key}
 
 
-# --- values ------------------------------------------------------------------------------------------------------
-
-
-class _Column:
-    """A column, and how the text of a value becomes what its driver wants."""
-
-    def __init__(self, name: str, kind: Any, dialect: str) -> None:
-        self.name = name
-        self.kind = str(kind)
-        self.parameter = kind
-        try:
-            python = kind.python_type
-        except NotImplementedError:
-            python = str
-        self._is_json = isinstance(kind, sa.types.JSON)
-        self._has_zone = bool(getattr(kind, "timezone", False))
-        makers: dict[type, Callable[[str], Any]] = {
-            bool: _boolean,
-            int: _integer,
-            Decimal: _decimal,
-            float: lambda text: float(_decimal(text)),
-            datetime: self._datetime,
-            date: lambda text: datetime.fromisoformat(text).date(),
-            wall: wall.fromisoformat,
-            bytes: _bytes,
-        }
-        self._make = json.loads if self._is_json else makers.get(python, str)
-        if python is Decimal and dialect == "sqlite":
-            # SQLAlchemy would make a float of it; as text it keeps its digits.
-            self._make, self.parameter = lambda text: str(_decimal(text)), sa.types.NullType()
-
-    def value(self, given: Any) -> Any:
-        """Return the value that *given*, of a line of JSON, stands for; ValueError when it is not of this type."""
-        if given is None or (self._is_json and isinstance(given, list)):
-            return given
-        if isinstance(given, bool | list):
-            given = json.dumps(given, ensure_ascii=False)
-        return self._make(given)
-
-    def _datetime(self, text: str) -> datetime:
-        instant = datetime.fromisoformat(text)
-        if instant.tzinfo is not None and not self._has_zone:
-            return instant.astimezone(UTC).replace(tzinfo=None)
-        return instant
-
-
-def _boolean(text: str) -> bool:
-    known = {"true": True, "false": False, "1": True, "0": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
-
-
-def _integer(text: str) -> int:
-    # Not int(): that takes 1_0 as well.
-    number = _decimal(text)
-    if number != int(number) or int(number) not in _INTEGERS:
-        raise ValueError(text)
-    return int(number)
-
-
-def _decimal(text: str) -> Decimal:
-    number = Decimal(text)
-    if "_" in text or not number.is_finite():
-        raise ValueError(text)
-    return number
-
-
-def _bytes(text: str) -> bytes:
-    raise ValueError(text)
-
-
 def _unique_keys(made: sa.Connection, load: TableLoad) -> list[frozenset[str]]:
     """Return the sets of columns that no two rows have in common."""
     look = sa.inspect(made)
     schema = load.table.schema
     keys: list[Sequence[str | None]] = [look.get_pk_constraint(load.table.table, schema=schema)["constrained_columns"]]
-    keys += [unique["column_names"] for unique in look.get_unique_constraints(load.table.table, schema=schema)]
+    if made.dialect.name not in alchemy.MYSQL:  # there they are the unique indexes once more, without their lengths
+        keys += [unique["column_names"] for unique in look.get_unique_constraints(load.table.table, schema=schema)]
     for index in look.get_indexes(load.table.table, schema=schema, include_auto_indexes=True):  # of SQLite
-        partial = any(option.endswith("_where") for option in index.get("dialect_options", {}))
+        # Unique among some rows only, or by the beginning of a text.
+        partial = any(option.endswith(("_where", "_length")) for option in index.get("dialect_options", {}))
         if index["unique"] and not partial:
             keys.append(index["column_names"])
     return list(dict.fromkeys(frozenset(str(name) for name in key) for key in keys if key and None not in key))

@@ -10,13 +10,13 @@ from urllib.parse import unquote_plus
 from connrunner.connectors import Settings
 from connrunner.errors import RunError
 from connrunner.text import durations
-from connrunner.text.hosts import is_loopback
+from connrunner.text.database_urls import find_flaw, parse_database_url
 
 CONNECT = 10  # seconds for making a connection
 SILENCE = 60  # seconds without a byte, beyond the time that a statement may take
 STATEMENT = "30m"  # the default of `statement_timeout`
 
-_SECRET = re.compile(r"(?:^|[?&;])[^=&;]*(?:passw|pwd|secret|token)[^=&;]*=", re.IGNORECASE)
+_SECRET = re.compile(r"(?:^|[?&;])(?=[^?&;=]*=)[^?&;=]*(?:passw|pwd|secret|token)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +54,10 @@ def address_of(settings: Settings, workspace: Path) -> DatabaseAddress:
             hint="take it out and write `password: env:NAME` or `password: file:/path` beside it",
             code="password-in-url",
         )
+    parts = parse_database_url(url)
+    flaw = find_flaw(parts) if parts else None
+    if flaw is not None:
+        raise RunError(flaw.message, hint=flaw.hint, code=flaw.code)
     return DatabaseAddress(
         url=url,
         username=settings.get("username"),
@@ -70,11 +74,6 @@ def seconds(duration: str) -> int:
     except ValueError:
         hint = "write a whole number and s, m, h or d, like 15m"
         raise RunError(f"{duration!r} is not a duration", hint=hint, code="bad-duration") from None
-
-
-def is_here(host: str | None) -> bool:
-    """Return whether *host* is this machine: none at all, the folder of a Unix socket, or a loopback address."""
-    return not host or host.startswith(("/", "@")) or is_loopback(host)
 
 
 def _has_password(url: str) -> bool:

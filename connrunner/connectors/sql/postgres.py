@@ -19,17 +19,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from connrunner.connectors.sql import database_url, failure
-from connrunner.connectors.sql.database_url import DatabaseAddress, is_here
+from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.errors import RunError
+from connrunner.text.database_urls import DatabaseUrl, find_flaw, is_database_here
 
 Query = LiteralString | sql.SQL | sql.Composed
 Cursor = psycopg.Cursor[Any]
 
-VERIFIED = ("verify-full", "verify-ca")
-IN_URL = (
-    *("user", "host", "port", "dbname", "application_name", "options", "target_session_attrs"),
-    *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl"),
-)
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
@@ -108,9 +104,10 @@ def _parameters(address: DatabaseAddress) -> dict[str, Any]:
             hint="write it like postgresql://user@host:5432/database",
             code="bad-url",
         ) from None
-    strange = sorted(parameters.keys() - set(IN_URL))
-    if strange:
-        raise RunError(f"`url` sets {strange[0]}", hint=f"it may set {', '.join(IN_URL[4:])}", code="bad-url")
+    # By what libpq itself reads in the URL.
+    flaw = find_flaw(DatabaseUrl(backend="postgresql", keys={name: str(value) for name, value in parameters.items()}))
+    if flaw is not None:
+        raise RunError(flaw.message, hint=flaw.hint, code=flaw.code)
     if address.username is not None:
         parameters["user"] = address.username
     if address.password is not None:
@@ -134,20 +131,8 @@ def _parameters(address: DatabaseAddress) -> dict[str, Any]:
 def _trust(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings of TLS: a certificate is verified for every host that is not this machine."""
     mode = parameters.get("sslmode")
-    if all(is_here(host) for host in str(parameters.get("host") or "").split(",")):
+    if all(is_database_here(host) for host in str(parameters.get("host") or "").split(",")):
         return {"sslmode": mode or "prefer"}
-    if mode is not None and mode not in VERIFIED:
-        raise RunError(
-            f"`url` sets sslmode={mode}, which verifies no certificate",
-            hint="leave it out, or write verify-full, or verify-ca with sslrootcert",
-            code="bad-url",
-        )
-    if mode == "verify-ca" and "sslrootcert" not in parameters:
-        raise RunError(
-            "`url` sets sslmode=verify-ca without sslrootcert: any public authority's certificate would do",
-            hint="add sslrootcert=/path/of/your/authority.pem",
-            code="bad-url",
-        )
     return {"sslmode": mode or "verify-full", "sslrootcert": parameters.get("sslrootcert") or _bundle()}
 
 

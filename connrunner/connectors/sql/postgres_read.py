@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def read(
         mark = _Watermark(here, wanted, columns, since, of) if wanted.column is not None else None
         if mark is not None:
             selected += mark.condition()
-        rows, last = _copy(here, selected, form, path, context.report)
+        rows, last = _copy(here, selected, form, path, context.report, wanted.count_bytes)
         return RowsFile(rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None)
 
 
@@ -127,7 +127,12 @@ def _value(column: Column, form: Format) -> sql.Composable:
 
 
 def _copy(
-    here: PostgresSession, selected: sql.Composable, form: Format, path: Path, report: Report
+    here: PostgresSession,
+    selected: sql.Composable,
+    form: Format,
+    path: Path,
+    report: Report,
+    count_bytes: Callable[[int], None],
 ) -> tuple[int, bytes]:
     """Write the rows to *path*; return how many there are, and the last one as it stands there."""
     if form.type == "csv":
@@ -146,6 +151,7 @@ def _copy(
         cursor.copy(statement) as copy,
     ):
         for last in copy:  # the protocol promises one row at a time
+            count_bytes(len(last))
             file.write(last)
             rows += 1
             if rows and rows % OFTEN == 0:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -13,11 +16,13 @@ from connrunner.connectors.sql import sending
 from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.failure import NOT_PERMITTED, NOT_ROWS, may_refuse_a_row, persistently
 from connrunner.connectors.sql.postgres import PostgresSession, name_postgres, session
+from connrunner.connectors.sql.postgres_bends import bent_column
 from connrunner.connectors.sql.postgres_tables import Column, Table
 from connrunner.connectors.sql.sending import Line, LoadProgress, TableLoad
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 
+_NUMBER = "connrunner_number"
 _TELLS_VALIDITY = 160000  # the server version from which pg_input_is_valid is there
 
 _PLACES = """
@@ -33,11 +38,12 @@ _ONE_BY_ONE = """
     #variable_conflict use_column
     DECLARE
         given record;
+        connrunner_bent text;
     BEGIN
         FOR given IN SELECT staged.number, staged.record FROM pg_temp.connrunner_rows AS staged ORDER BY staged.number
         LOOP
             BEGIN
-                {insert};
+                {arrive}
             EXCEPTION WHEN OTHERS THEN
                 IF left(SQLSTATE, 2) = ANY({fatal}) AND SQLSTATE <> {not_permitted} THEN
                     RAISE;
@@ -47,6 +53,22 @@ _ONE_BY_ONE = """
         END LOOP;
     END
 """
+_REMEMBER = "INSERT INTO pg_temp.connrunner_keys SELECT {number}, {values} FROM {rows} WHERE {whole}"
+_FIRST = """
+    WITH first AS ({remember} AND staged.number NOT IN (SELECT number FROM pg_temp.connrunner_refused)
+        ORDER BY staged.number ON CONFLICT DO NOTHING RETURNING connrunner_number AS number)
+    INSERT INTO pg_temp.connrunner_refused
+    SELECT staged.number, {same_key}, NULL FROM {rows} WHERE {whole}
+        AND staged.number NOT IN (SELECT number FROM pg_temp.connrunner_refused)
+        AND staged.number NOT IN (SELECT number FROM first)
+"""
+_BENT = """
+    INSERT INTO pg_temp.connrunner_refused
+    SELECT number, {would_change}, bent FROM (SELECT staged.number, {bent} AS bent FROM {rows}) AS looked_at
+    WHERE bent IS NOT NULL
+"""
+# What we say about a row ourselves, where the server would tell an SQLSTATE.
+_WOULD_CHANGE, _SAME_KEY = "would change", "same key"
 _NEEDED = {"insert": ("INSERT",), "upsert": ("INSERT", "UPDATE"), "replace": ("INSERT", "DELETE")}
 
 
@@ -101,6 +123,7 @@ def _send(address: DatabaseAddress, load: TableLoad, local: Path, sent: LoadProg
                 ending.committing = True
             sent.rows, sent.refused = whole.rows, whole.refused
             return
+        desk.remember(sending.batches(local, load.batch), sent)
         for batch in sending.batches(local, load.batch, skip=sent.rows):
             with here.connection.transaction():
                 desk.begin()
@@ -117,8 +140,16 @@ class _StagingTable:
         self._found = found
         self._columns = columns
         self._load = load
+        self._bent = bent_column(columns)
+        self._key = [column for column in columns if column.name in load.key]
+        self._texts = [one.name for one in columns if not one.is_array and one.kind not in ("json", "jsonb")]
         self._insert = self._statement(_STAGED)
         here.execute(_PLACES)
+        if self._key:
+            names = sql.SQL(", ").join(sql.Identifier(column.name) for column in self._key)
+            like = sql.SQL("CREATE TEMPORARY TABLE connrunner_keys AS SELECT 0::bigint AS {}, {} FROM {} WITH NO DATA")
+            here.execute(like.format(sql.Identifier(_NUMBER), names, found.identifier))
+            here.execute(sql.SQL("CREATE UNIQUE INDEX ON pg_temp.connrunner_keys ({})").format(names))
 
     def begin(self) -> None:
         """Make ready within a transaction: a constraint is checked at once, so that it tells the row."""
@@ -127,15 +158,26 @@ class _StagingTable:
             # Not TRUNCATE: with DELETE others read the old rows until the new ones are there.
             self._here.execute(sql.SQL("DELETE FROM {}").format(self._found.identifier))
 
+    def remember(self, batches: Iterable[list[Line]], sent: LoadProgress) -> None:
+        """Learn the keys of what an earlier connection has *sent*; the first rows of *batches* are those."""
+        if not sent.rows:
+            return
+        refused = {one.row for one in sent.refused}
+        with self._here.connection.transaction():
+            for batch in batches:
+                self._stage([line for line in batch if line[0] < sent.rows and line[0] not in refused])
+                self._here.execute(self._keys(_STAGED, "staged.number") + sql.SQL(" ON CONFLICT DO NOTHING"))
+                if batch[-1][0] >= sent.rows:
+                    break
+
     def bring(self, batch: list[Line]) -> list[Refusal]:
         """Bring the rows of *batch* into the table, within the open transaction; return those that it refused."""
         connection = self._here.connection
-        self._here.execute(_CLEAR)
-        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.write(b"".join(b"%d\x02%b" % line for line in batch))
-        self._here.heard()
+        batch, refused = self._join_members(batch)
+        self._stage(batch)
         try:
             with connection.transaction():  # a savepoint
+                self._sift()
                 arrived = self._here.execute(self._insert).rowcount
         except psycopg.Error as error:
             if not may_refuse_a_row(error.sqlstate):
@@ -143,25 +185,116 @@ class _StagingTable:
             self._one_by_one()
             arrived = -1
         by_number = dict(batch)
-        refused = [
-            sending.refusal((number, by_number[number]), state, words, column)
-            for number, state, words, column in (self._refused() if arrived == -1 else ())
-        ]
-        if self._load.key and arrived != len(batch):
-            refused += [sending.no_key((number, by_number[number]), self._load.key) for number in self._without_key()]
+        if arrived != len(batch):
+            refused += [
+                self._refusal((number, by_number[number]), state, words, column)
+                for number, state, words, column in self._refused()
+            ]
+            if self._key:
+                refused += [
+                    sending.no_key((number, by_number[number]), self._load.key) for number in self._without_key()
+                ]
         return sorted(refused, key=lambda one: one.row)
+
+    def _join_members(self, batch: list[Line]) -> tuple[list[Line], list[Refusal]]:
+        """Return the rows with a text for each set that comes to a column of one value; and those without one."""
+        lines: list[Line] = []
+        refused = []
+        for line in batch:
+            if b"[" not in line[1] or not any(isinstance(one, list) for one in sending.record(line).values()):
+                lines.append(line)
+                continue
+            record = sending.record(line)
+            for name in self._texts:
+                if isinstance(record[name], list):
+                    try:
+                        record[name] = sending.join_members(record[name])
+                    except sending.NotJoinedError:
+                        refused.append(sending.not_joined(line, name))
+                        break
+            else:
+                lines.append((line[0], json.dumps(record).encode() + b"\n"))
+        return lines, refused
+
+    def _stage(self, batch: list[Line]) -> None:
+        """Send the rows of *batch* as they are to a place of their own."""
+        self._here.execute(_CLEAR)
+        with self._here.connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.write(b"".join(b"%d\x02%b" % line for line in batch))
+        self._here.heard()
+
+    def _sift(self) -> None:
+        """Keep aside the rows that the table would keep otherwise than they are, or over another one of this run."""
+        if self._bent is not None:
+            statement = sql.SQL(_BENT)
+            would_change = sql.Literal(_WOULD_CHANGE)
+            self._here.execute(statement.format(would_change=would_change, bent=self._bent, rows=self._from(_STAGED)))
+        if self._key:
+            self._here.execute(
+                sql.SQL(_FIRST).format(
+                    remember=self._keys(_STAGED, "staged.number"),
+                    same_key=sql.Literal(_SAME_KEY),
+                    rows=self._from(_STAGED),
+                    whole=self._has_key(),
+                )
+            )
+
+    def _keys(self, rows: str, number: LiteralString) -> sql.Composed:
+        """Return the statement that notes the keys of *rows*, up to its WHERE."""
+        values = sql.SQL(", ").join(map(_value, self._key))
+        return sql.SQL(_REMEMBER).format(
+            number=sql.SQL(number), values=values, rows=self._from(rows), whole=self._has_key()
+        )
+
+    def _has_key(self) -> sql.Composed:
+        return sql.SQL(" AND ").join(sql.SQL("x.{} IS NOT NULL").format(sql.Identifier(one.name)) for one in self._key)
+
+    def _refusal(self, line: Line, state: str, words: str | None, column: str | None) -> Refusal:
+        if state == _SAME_KEY:
+            return sending.same_key(line, self._load.key)
+        if state == _WOULD_CHANGE:
+            kind = next(one.whole for one in self._columns if one.name == words)
+            return sending.would_change(line, str(words), kind)
+        return sending.refusal(line, state, str(words), column)
+
+    def _arrive_alone(self) -> sql.Composable:
+        """Return the statements that bring in the row `given`, within PL/pgSQL."""
+        statement: sql.Composable = sql.SQL("{};").format(self._statement(_GIVEN))
+        refuse = sql.SQL("INSERT INTO pg_temp.connrunner_refused VALUES (given.number, {}, connrunner_bent);")
+        if self._key:
+            statement = sql.SQL(
+                "{remember} ON CONFLICT DO NOTHING;"
+                " IF NOT FOUND AND (SELECT {whole} FROM {rows}) THEN {refuse} ELSE {statement} END IF;"
+            ).format(
+                remember=self._keys(_GIVEN, "given.number"),
+                whole=self._has_key(),
+                rows=self._from(_GIVEN),
+                refuse=refuse.format(sql.Literal(_SAME_KEY)),
+                statement=statement,
+            )
+        if self._bent is None:
+            return statement
+        return sql.SQL(
+            "SELECT {bent} INTO connrunner_bent FROM {rows};"
+            " IF connrunner_bent IS NOT NULL THEN {refuse} ELSE {statement} END IF;"
+        ).format(
+            bent=self._bent,
+            rows=self._from(_GIVEN),
+            refuse=refuse.format(sql.Literal(_WOULD_CHANGE)),
+            statement=statement,
+        )
 
     def _one_by_one(self) -> None:
         """Bring the rows in one by one, on the server, and keep those that fail aside."""
         block = sql.SQL(_ONE_BY_ONE).format(
-            insert=self._statement(_GIVEN),
+            arrive=self._arrive_alone(),
             fatal=sql.Literal(list(NOT_ROWS)),
             not_permitted=sql.Literal(NOT_PERMITTED),
         )
         text = sql.Literal(block.as_string(self._here.connection))
         self._here.execute(sql.SQL("DO LANGUAGE plpgsql {}").format(text))
 
-    def _refused(self) -> list[tuple[int, str, str, str | None]]:
+    def _refused(self) -> list[tuple[int, str, str | None, str | None]]:
         """Return number, state, words and column of the rows that failed; the column where the server can tell it."""
         connection = self._here.connection
         rows = self._here.execute("SELECT number, state, words FROM pg_temp.connrunner_refused").fetchall()
@@ -208,6 +341,11 @@ class _StagingTable:
             columns=sql.SQL(", ").join(sql.Identifier(column.name) for column in self._columns),
             values=sql.SQL(", ").join(map(_value, self._columns)),
         )
+        if rows == _STAGED:
+            sifted = sql.SQL("staged.number NOT IN (SELECT number FROM pg_temp.connrunner_refused)")
+        else:
+            sifted = sql.SQL("true")
+        statement = sql.SQL("{} WHERE {}").format(statement, sifted)
         if not key:
             return statement
         others = [sql.Identifier(column.name) for column in self._columns if column.name not in self._load.key]
@@ -215,9 +353,9 @@ class _StagingTable:
         if others:
             changes = sql.SQL(", ").join(sql.SQL("{} = excluded.{}").format(name, name) for name in others)
             action = sql.SQL("UPDATE SET {}").format(changes)
-        return sql.SQL("{} WHERE {} ON CONFLICT ({}) DO {}").format(
+        return sql.SQL("{} AND {} ON CONFLICT ({}) DO {}").format(
             statement,
-            sql.SQL(" AND ").join(sql.SQL("x.{} IS NOT NULL").format(name) for name in key),
+            self._has_key(),
             sql.SQL(", ").join(key),
             action,
         )

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.sql.database_url import seconds
 from connrunner.connectors.sql.names import TableName
 from connrunner.core.model import Format
@@ -25,6 +26,12 @@ class ReadQuery:
     query: str | None = None
     column: str | None = None  # the watermark
     overlap: str | int | None = None  # as the settings say it
+    quota: FetchQuota | None = None  # how much may come
+
+    def count_bytes(self, size: int) -> None:
+        """Count *size* bytes of rows that are about to be written; RunError when they are too many."""
+        if self.quota is not None:
+            self.quota.take(size, str(self))
 
     def __str__(self) -> str:
         return str(self.table) if self.table else "the query"

@@ -16,6 +16,7 @@ from connrunner.errors import RunError
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import one_line
 
+SEPARATOR = ";"  # between the values of a set in a text, as imports read it
 LARGEST = 16 << 20  # bytes of a batch, whatever the number of its rows
 
 _decode = json.JSONDecoder(parse_int=str, parse_float=str).decode
@@ -159,6 +160,36 @@ def refusal(line: Line, state: str, words: str, column: str | None = None) -> Re
     words = redact_partner_words(words, [line[1]])
     told = f"{column}: {words}" if column else words
     return Refusal(row=line[0], code=refusal_code(state), message=one_line(told, LONGEST))
+
+
+def same_key(line: Line, key: tuple[str, ...]) -> Refusal:
+    """Return the refusal of a row that would overwrite another one of the same run."""
+    message = f"to the database another row of this run has the same key ({', '.join(key)})"
+    return Refusal(row=line[0], code="duplicate-key", message=message)
+
+
+def would_change(line: Line, column: str, kind: str) -> Refusal:
+    """Return the refusal of a row of which the *column* would keep something else than the value."""
+    message = f"{column}: a column of type {kind} would keep another value than this one"
+    return Refusal(row=line[0], code="would-change", message=message)
+
+
+class NotJoinedError(ValueError):
+    """A value of a set holds what stands between the values."""
+
+
+def join_members(members: list[Any]) -> str:
+    """Return the one text of a set, as an import without `separator` reads it; NotJoined when it would read another."""
+    texts = [("true" if one else "false") if isinstance(one, bool) else str(one) for one in members if one is not None]
+    if any(SEPARATOR in text for text in texts):
+        raise NotJoinedError
+    return SEPARATOR.join(texts)
+
+
+def not_joined(line: Line, column: str) -> Refusal:
+    """Return the refusal of a row with a set that the text *column* cannot hold."""
+    message = f"{column}: one of the values holds {SEPARATOR!r}, which stands between them in a text"
+    return Refusal(row=line[0], code="unwritable-format", message=message)
 
 
 def no_key(line: Line, key: tuple[str, ...]) -> Refusal:

@@ -79,8 +79,10 @@ def find_shared_differences(base: Workspace, head: Workspace) -> tuple[KeyDiffer
     """Return what differs in what connections share and no document of theirs shows: profile, mail, targets, state."""
 
     def shared(workspace: Workspace) -> dict[str, Any]:
-        mail = workspace.mail
+        mail, beat = workspace.mail, workspace.heartbeat
         return {
+            "source": workspace.source,
+            "heartbeat": {"url": beat.url, "every": beat.every} if beat else None,
             "timezone": workspace.timezone,
             "state": workspace.state,
             "mail": {"server": mail.server, "from": mail.sender, "username": mail.username, "password": mail.password},

@@ -37,6 +37,7 @@ MAX_INTERVAL = 1000
 MAX_COUNT = 10_000
 LONGEST = 500  # characters
 CYCLE = 400  # years after which dates and weekdays repeat
+SPARSE = {"YEARLY": 4, "MONTHLY": 48, "WEEKLY": 200, "DAILY": 50}  # intervals above these leave few periods to look at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,19 +221,27 @@ def dates_since(text: str, start: date | None, since: date) -> Iterator[date]:
     """Yield the dates of the canonical rule *text* from *since* on, as if it had neither COUNT nor UNTIL."""
     rule = _read(text)
     since = max(since, start) if start else since
-    while True:
+    # Periods far apart are looked at one by one until the year 9999. Of others there would be too many.
+    is_sparse = rule.interval > SPARSE[rule.frequency]
+    barren = 0  # years without a date
+    while barren <= 3 * CYCLE:
         first = _period(rule, start or since, since)
         # dateutil gives up on a rule that never fires in the year 9999, and looks at every day until then. The calendar
-        # repeats every 400 years: close to that year the answer is the same, and near. 50 years are always left.
-        ahead = CYCLE * max(0, (9949 - first.year) // CYCLE)
+        # repeats every 400 years: close to that year the answer is the same, and near. 50 years are always left, which
+        # is more than one period.
+        ahead = 0 if is_sparse else CYCLE * max(0, (9949 - first.year) // CYCLE)
         last = None
         for found in _search(rule, start, first.replace(year=first.year + ahead)):
             last = found.replace(year=found.year - ahead)
             if last >= since:
                 yield last
-        if last is None or not ahead:
+        if not ahead:
             return
-        since = max(since, last + DAY)
+        if last is not None and last >= since:
+            since, barren = last + DAY, 0
+        else:
+            end = date(9999 - ahead, 12, 31)
+            since, barren = end + DAY, barren + end.year - since.year + 1
 
 
 def _period(rule: Rule, start: date, since: date) -> date:

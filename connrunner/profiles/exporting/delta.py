@@ -9,7 +9,8 @@ It has a row for each profile of the store, and for each one that is gone from i
     known        it was sent before
     identifiers  under which the partner knows it once this is sent, or knew it before, when deletions are sent
     bare         nothing but its identifiers may leave
-    refused      the partner refused it, which is known only after it was sent
+    unwritable   no file of this format can hold it, so it is refused before it is sent
+    refused      that, or the partner refused it, which is known only after it was sent
 
 The rows of the file stand in the order of the profiles' numbers, the deleted ones after the others.
 """
@@ -43,7 +44,8 @@ def create_delta(
     with where.translate_errors(session, work.where):
         session.execute_watched(
             f"""CREATE OR REPLACE TEMP TABLE delta AS
-            SELECT profile, digest, identifiers, NOT allowed AS bare, known, false AS refused, (CASE
+            SELECT profile, digest, identifiers, NOT allowed AS bare, known, false AS refused,
+                false AS unwritable, (CASE
                 WHEN NOT matches THEN {FILTERED} WHEN NOT allowed THEN {BLOCKED}
                 WHEN NOT known THEN {CREATED} WHEN digest IS DISTINCT FROM before THEN {UPDATED}
                 ELSE {UNCHANGED} END)::UTINYINT AS verdict
@@ -74,7 +76,8 @@ def _mark_deleted(session: StoreSession, exported: Sequence[Property], connectio
     """
     session.execute(f"""
         INSERT INTO delta BY NAME
-        SELECT profile, identifiers, true AS bare, true AS known, false AS refused FROM store.sent
+        SELECT profile, identifiers, true AS bare, true AS known, false AS refused,
+            false AS unwritable FROM store.sent
         WHERE connection = {quote_text(connection)} AND identifiers IS NOT NULL
             AND profile NOT IN (SELECT _id FROM store.profiles)""")
     lost = f"known AND (verdict IS NULL OR verdict IN ({FILTERED}, {BLOCKED}))"
@@ -109,7 +112,7 @@ def count_delta(session: StoreSession) -> Counts:
 def is_written(work: Export) -> str:
     """Return the condition that the row `s` of the table stands in the file."""
     verdicts = [CREATED, UPDATED, DELETED, *([UNCHANGED] if work.rows == "all" else [])]
-    return f"s.verdict IN ({', '.join(map(str, verdicts))})"
+    return f"s.verdict IN ({', '.join(map(str, verdicts))}) AND NOT s.unwritable"
 
 
 def _digest(columns: Mapping[str, tuple[Property, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Rows that the partner refused: they count as not sent, and a person has to see why."""
+"""Rows that the partner refused, or no file can hold: they count as not sent, and a person has to see why."""
 
 from __future__ import annotations
 
@@ -20,8 +20,21 @@ MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
 
 
+def mark_unwritable(session: StoreSession, column: str, source: str) -> int:
+    """Mark the rows of *source* whose *column*, an expression, is not NULL as refused; return how many there are."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE refusals AS
+        SELECT profile, NULL::BIGINT AS row, 'unwritable-format' AS code,
+            'a value of ' || unwritable || ' holds a semicolon, which stands between the values of a cell' AS message
+        FROM (SELECT s.profile, ({column})::VARCHAR AS unwritable FROM {source}) WHERE unwritable IS NOT NULL;
+        UPDATE delta SET refused = true, unwritable = true WHERE profile IN (SELECT profile FROM refusals)""")
+    return int(session.one("SELECT count(*) FROM refusals"))
+
+
 def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedRow], *, rows: int) -> None:
     """Mark the *refused* ones of the *rows* of the file in `delta`. RunError when a row is beyond these."""
+    if not refused:
+        return
     for one in refused:
         if not 0 <= one.row < rows:
             raise RunError(
@@ -37,7 +50,7 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
             line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
             file.write(line.encode("utf-8", "replace") + b"\n")
     session.execute(f"""
-        CREATE OR REPLACE TEMP TABLE refusals AS
+        INSERT INTO refusals BY NAME
         SELECT n.profile, r.* FROM read_json({quote_text(str(path))}, format = 'newline_delimited',
             columns = {{row: 'BIGINT', code: 'VARCHAR', message: 'VARCHAR'}}) r
         JOIN (
@@ -54,7 +67,7 @@ def write_refusals(session: StoreSession, path: Path, *, file: str) -> None:
     key = identifiers.describe_identifiers(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
-        SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
+        SELECT {quote_text(file)} AS file, 0 AS part, coalesce(r.row + 1, 0) AS line, {key} AS key, 'write' AS stage,
             r.code, r.message
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN delta s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")

@@ -54,6 +54,9 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
     written = _with_deletions(columns) if work.deleted == "send" else columns
     source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {delta.is_written(work)}"""
+    found = refusals.mark_unwritable(session, writers.find_unwritable(form, written), source)
+    if found:
+        counts, rows = delta.count_delta(session), rows - found
     samples = _read_samples(session, written, source, job.samples) if job.samples else ()
     has_file = rows > 0 or work.when_empty == "write"
     if has_file:
@@ -76,8 +79,7 @@ def confirm_export(
     connection = quote_text(job.stamp.connection)
     with session.transaction():
         number = recorded_runs.start_record(session, job.stamp, "export")
-        if refused:
-            refusals.mark_refused(session, job.work, refused, rows=pending.rows)
+        refusals.mark_refused(session, job.work, refused, rows=pending.rows)
         counts = delta.count_delta(session)
         # The partner still has what it refused to delete.
         session.execute(f"""
@@ -95,7 +97,7 @@ def confirm_export(
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
         recorded_runs.finish_record(session, number, counts)
-        if refused and rejects:
+        if counts.rejected and rejects:
             refusals.write_refusals(session, rejects, file=job.path.name)
     return counts
 

@@ -65,6 +65,25 @@ def check_writable(form: Format) -> None:
             )
 
 
+def find_unwritable(form: Format, wanted: Mapping[str, tuple[Property, str]]) -> str:
+    """Return the expression of the first of the *wanted* columns whose set would be another one when it is read; NULL.
+
+    In a cell of CSV a set is its values with a semicolon between them, so none of them can hold one.
+    """
+    if form.type != "csv":
+        return "NULL"
+    texts = {
+        column: value
+        for column, (owner, value) in wanted.items()
+        if owner.many and owner.type in (PropertyType.TEXT, PropertyType.EMAIL)
+    }
+    cases = (
+        f"WHEN contains(array_to_string({value}, ''), {quote_text(SEPARATOR)}) THEN {quote_text(column)}"
+        for column, value in texts.items()
+    )
+    return f"CASE {' '.join(cases)} END" if texts else "NULL"
+
+
 def write_rows(
     session: StoreSession,
     path: Path,
@@ -79,7 +98,7 @@ def write_rows(
     *on_progress* is called meanwhile with the part (0 to 1) that is done.
     """
     check_writable(form)
-    compression = _choose_compression(form, path)
+    compression = choose_compression(form, path)
     names = [_header(session, form, name) for name in wanted]
     _check_distinct(names)
     cells = {name: _cell(form, *one) for name, one in zip(names, wanted.values(), strict=True)}
@@ -105,7 +124,8 @@ def write_rows(
         target.unlink()
 
 
-def _choose_compression(form: Format, path: Path) -> _Compression:
+def choose_compression(form: Format, path: Path) -> _Compression:
+    """Return how a file at *path* is compressed: as *form* says, else by the end of its name."""
     return _SUFFIXES.get(path.suffix.lower(), "none") if form.compression == "auto" else form.compression
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from connrunner.core.model import Write
 from connrunner.profiles import consent
-from connrunner.profiles.importing import match
+from connrunner.profiles.importing import erased_rows, match
 from connrunner.profiles.importing.match import Matches
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
@@ -78,6 +78,7 @@ def classify_rows(session: StoreSession, stage: Stage, plan: ImportPlan, matches
         CREATE OR REPLACE TEMP TABLE verdicts AS
         SELECT rn, pid, {", ".join(list_flags(found))}, (CASE
             WHEN fate = {match.SKIPPED} THEN {NUMBER["skipped"]}
+            WHEN erased THEN {NUMBER["consent_blocked"]}
             WHEN bad THEN {NUMBER["invalid"]}
             WHEN fate IN ({match.AMBIGUOUS}, {match.LINKED}) THEN {NUMBER["ambiguous"]}
             WHEN fate = {match.DUPLICATE} THEN {NUMBER["duplicate"]}
@@ -89,6 +90,7 @@ def classify_rows(session: StoreSession, stage: Stage, plan: ImportPlan, matches
             ELSE {NUMBER["unchanged"]} END)::UTINYINT AS verdict
         FROM (
             SELECT s.rowid AS rn, p.rowid AS pid, s.bad IS NOT NULL AS bad, {fate} AS fate,
+                {erased_rows.is_erased(stage)} AS erased,
                 {acts} AS acts, {overflows} AS overflows, {", ".join(masks)}
             FROM {stage.table} s {matches.join}
         )""")

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
+from connrunner.errors import RunError
 from connrunner.profiles import expectations
-from connrunner.profiles.duckdb_words import describe_error, unreadable_file_error
-from connrunner.profiles.importing.stage import Stage, create_stage
+from connrunner.profiles.duckdb_words import unreadable_file_error
+from connrunner.profiles.importing.stage import InexactReadError, Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import NormalizedFile, normalize_file
 from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import quote_text
 
 SAMPLE = 1 << 16
 
@@ -59,32 +59,52 @@ def _stage(
 ) -> Stage:
     form = plan.form_of(file)
     if form.type == "parquet":
-        return stage(_find_parquet(session, normalized, plan))
+        return _stage_parquet(normalized, plan, stage)
     if form.type == "excel":
         return stage(_find_excel(session, file, normalized, plan, on_progress))
     if form.type == "json":
         normalized, about = json.copy_items(normalized, form.rows, session.temp, on_progress)
-        return _check_objects(
-            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
-        )
+        return _check_objects(session, _stage_lines(session, stage, normalized, plan, about), plan, normalized)
     about = _estimate_rows(normalized)
     if form.type == "jsonl":
         jsonlines.check_start(normalized)
-        return _check_objects(
-            session, stage(jsonlines.find_records(normalized, plan.columns, about=about)), plan, normalized
-        )
+        return _check_objects(session, _stage_lines(session, stage, normalized, plan, about), plan, normalized)
     names, lines = csv.read_header(normalized, form, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
-    try:
-        if lines <= 1:
-            return stage(csv.find_records(normalized, form, names, lines, about=about))
-    except _OTHER_ERRORS:
-        raise
-    except duckdb.Error as error:
-        session.report.message(f"{file.name}: read with care, because {describe_error(error)}", level="debug")
+    if lines <= 1 and not normalized.survey.spaced_quotes:
+        records = csv.find_records(normalized, form, names, lines, about=about)
+        if (result := _try_stage(session, stage, records, file.name)) is not None:
+            return result
     # Keep every column of rows delivered only once: if they are refused, a corrected mapping may need them.
     wanted = names if file.once else plan.columns
     return stage(csv.copy_records(normalized, form, names, lines, wanted, session.temp))
+
+
+def _stage_lines(
+    session: StoreSession, stage: Callable[[RecordSource], Stage], file: NormalizedFile, plan: ImportPlan, about: int
+) -> Stage:
+    """Stage the objects that stand in the lines of *file*."""
+    names = (*plan.columns, *plan.work.expect.columns)
+    records = jsonlines.find_records(file, names, about=about)
+    if (result := _try_stage(session, stage, records, file.name)) is not None:
+        return result
+    return stage(jsonlines.copy_records(file, names, session.temp))
+
+
+def _try_stage(
+    session: StoreSession, stage: Callable[[RecordSource], Stage], records: RecordSource, name: str
+) -> Stage | None:
+    """Stage *records* as DuckDB reads them; None when it cannot read them all exactly, which a careful reader may."""
+    try:
+        return stage(records)
+    except InexactReadError:
+        reason = "values or rows that need it"
+    except _OTHER_ERRORS:
+        raise
+    except duckdb.Error as error:
+        reason = type(error).__name__  # the rest of its message may quote the file
+    session.report.message(f"{name}: read with care, because of {reason}", level="debug")
+    return None
 
 
 def _estimate_rows(file: NormalizedFile) -> int:
@@ -94,19 +114,21 @@ def _estimate_rows(file: NormalizedFile) -> int:
     return round(file.size * sample.count(b"\n") / len(sample)) if sample else 0
 
 
-def _find_parquet(session: StoreSession, file: NormalizedFile, plan: ImportPlan) -> RecordSource:
-    relation = parquet.make_relation(file)
-    try:
-        columns = [(name, kind) for name, kind, *_ in session.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()]
-        about = session.one(f"SELECT count(*) FROM {relation}")
-    except duckdb.Error as error:
-        raise unreadable_file_error(file.name, "Parquet", error) from None
-    names = [name for name, _ in columns]
-    missing = [name for name in plan.columns if name not in names]
+def _stage_parquet(file: NormalizedFile, plan: ImportPlan, stage: Callable[[RecordSource], Stage]) -> Stage:
+    found = parquet.read_parquet_columns(file)
+    missing = [name for name in plan.columns if name not in found.names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, names, plan.columns)
-    expectations.check_expected_columns(plan.work.expect, file.name, names)
-    return parquet.find_records(file, columns, _kinds(plan), about=about)
+        raise csv.missing_column_error(file.name, missing, found.names, plan.columns)
+    csv.check_unique(found.names, file.name, plan.columns)
+    expectations.check_expected_columns(plan.work.expect, file.name, found.names)
+    many = {mapped.field.column for mapped in plan.fields if mapped.owner.many}
+    try:
+        return stage(parquet.find_records(file, found, _kinds(plan), plan.columns, many))
+    except Exception as error:
+        # Staging reads the file and fills the store's temporary table in one statement; either may have failed.
+        if isinstance(error, RunError) or parquet.can_be_read(file, found, plan.columns):
+            raise
+        raise parquet.damaged_error(file) from error
 
 
 def _find_excel(
@@ -116,15 +138,15 @@ def _find_excel(
     plan: ImportPlan,
     on_progress: Callable[[int, int], None],
 ) -> RecordSource:
-    sheet = plan.form_of(file).sheet
-    names = excel.read_sheet_columns(normalized, sheet)
+    form = plan.form_of(file)
+    names = excel.read_sheet_columns(normalized, form)
     missing = [name for name in plan.columns if name not in names]
     if missing:
         raise csv.missing_column_error(file.name, missing, names, plan.columns)
     csv.check_unique(names, file.name, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
-    return excel.copy_records(normalized, sheet, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
+    return excel.copy_records(normalized, form, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
 
 
 def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
@@ -134,10 +156,8 @@ def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
 def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
     """Check which members the objects of *file* have, now that they are staged."""
     if names := plan.work.expect.columns if result.rows else ():
-        cells = [f"json_type(record, {quote_text(jsonlines.pointer_to(name))})" for name in names]
-        found = session.execute(
-            f"SELECT {', '.join(f'count({cell})' for cell in cells)} FROM {jsonlines.make_relation(file.path, ())}"
-        ).fetchall()[0]
+        counts = ", ".join(f"count(*) FILTER ({result.records.present(name)})" for name in names)
+        found = session.execute(f"SELECT {counts} FROM {result.records.relation}").fetchall()[0]
         there = [name for name, count in zip(names, found, strict=True) if count]
         expectations.check_expected_columns(plan.work.expect, file.name, there)
     _warn_of_absent_members(session, result, plan, file.name)

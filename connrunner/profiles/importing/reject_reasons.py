@@ -7,19 +7,24 @@ from collections.abc import Iterator
 from connrunner.core.counts import Counts
 from connrunner.core.model import PropertyType
 from connrunner.profiles import values
-from connrunner.profiles.importing import classify, match, row_errors, row_keys
+from connrunner.profiles.importing import classify, erased_rows, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.readers import csv, jsonlines
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.text.nesting import MAX_DEPTH
 
 _ROW_REASONS = {
     "too-few-columns": "the row has fewer columns than the header",
     "too-many-columns": "the row has more columns than the header",
     "bad-quoting": "its quotes do not pair up; a quote inside a quoted value is written twice",
-    "bad-json": "the record is not one JSON object",
-    "formula-error": "a cell holds an error like #N/A instead of a value",
+    "bad-json": "the record is not one JSON object, or a value in it cannot be said in JSON",
+    "too-deep": f"the record is nested more than {MAX_DEPTH} deep",
+    "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or {jsonlines.LONGEST_LINE:,} bytes",
+    "formula-error": "a cell holds an error like #N/A instead of a value, or a formula that was never worked out",
+    "binary-column": "a value is bytes that are no text in UTF-8",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }
 
@@ -64,6 +69,7 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
     yield row_errors.ROW, "not-found", None, "match", "the row finds no profile, and this import creates none"
     objectives = " or ".join(plan.work.objectives)
     yield row_errors.ROW, "no-consent", None, "consent", f"no consent to {objectives}"
+    yield row_errors.ROW, erased_rows.CODE, None, "consent", "a person with an identifier of this row was erased"
     for mapped in plan.fields:
         name, kind = mapped.field.property, mapped.owner.type
         place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
@@ -122,9 +128,10 @@ def _select_causes(session: StoreSession, stage: Stage, plan: ImportPlan, counts
             yield f"""SELECT v.rn, {key} AS key, t.f, 'identifier-taken' AS code,
                 {values.redact(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
                 FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
-    for name, code in (("not_found", "not-found"), ("consent_blocked", "no-consent")):
+    blocked = f"CASE WHEN {erased_rows.is_erased(stage)} THEN '{erased_rows.CODE}' ELSE 'no-consent' END"
+    for name, code in (("not_found", "'not-found'"), ("consent_blocked", blocked)):
         if getattr(counts, name):
-            yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f, '{code}' AS code, {nothing} AS value,
+            yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f, {code} AS code, {nothing} AS value,
                 {nothing} AS more FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
 
 

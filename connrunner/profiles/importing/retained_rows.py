@@ -9,28 +9,53 @@ called `kept rows`; so what newer rows say wins. They count in `read` like the r
     with it or is about a profile that it found: it then counts as `duplicate`.
 
 So of one profile no more is retained than the newest refused row. A row that could not be read at all stays until the
-connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again.
+connection is forgotten (`ProfileStore.forget_connection`): its source does not deliver it again. Where `keep` limits
+the past, rows go with the run that refused them first, too, for a tick drops them (`ProfileStore.drop_retained`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
 from connrunner.profiles.importing.match import meets_profile
 from connrunner.profiles.importing.row_keys import describe_key
 from connrunner.profiles.importing.stage import Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
-from connrunner.profiles.readers.record_source import RecordSource
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import all_of, quote_text, quote_texts
+from connrunner.profiles.sql_fragments import all_of, quote_text
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAME = "kept rows"
 FILE = LocalFile(path="", name=NAME, size=0, modified="", once=True)
 _REFUSED = f"verdict IN ({', '.join(map(str, REFUSED))})"
+
+
+def list_retained(session: StoreSession) -> list[RetainedRows]:
+    """See `ProfileStore.list_retained`."""
+    found = session.execute("""
+        SELECT k.connection, r.run, epoch_us(r.started), count(*) FROM store.kept k JOIN store.runs r ON r.id = k.run
+        GROUP BY ALL ORDER BY ALL""").fetchall()
+    return [
+        RetainedRows(connection=name, run=run, started_at=EPOCH + timedelta(microseconds=started), rows=rows)
+        for name, run, started, rows in found
+    ]
+
+
+def drop_retained(session: StoreSession, expired: Iterable[RetainedRows]) -> None:
+    """See `ProfileStore.drop_retained`."""
+    with session.transaction():
+        for one in expired:
+            session.execute(
+                "DELETE FROM store.kept WHERE connection = ? AND run IN"
+                " (SELECT id FROM store.runs WHERE connection = ? AND run = ?)",
+                [one.connection, one.connection, one.run],
+            )
 
 
 def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, table: str) -> Stage | None:
@@ -40,25 +65,11 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
         return None
     session.execute(
         f"""CREATE OR REPLACE TEMP TABLE kept_rows AS
-        SELECT number, flaw, cells, record::JSON AS record FROM store.kept WHERE connection = {quote_text(connection)}
+        SELECT number, flaw, record FROM store.kept WHERE connection = {quote_text(connection)}
         ORDER BY number"""
     )
-    names = list(plan.columns)
-    place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
-    pointer = {name: jsonlines.pointer_to(name) for name in names}
-    records = RecordSource(
-        relation=f"(SELECT *, json_extract_string(record, {quote_texts(pointer.values())}) AS texts FROM kept_rows)",
-        cell=place.__getitem__,
-        cells=lambda name, separator: (
-            f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
-            THEN json_extract_string({place[name]}, '$[*]')
-            WHEN cells THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
-        ),
-        present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
-        error="flaw",
-        record="record::VARCHAR",
-        about=count,
-    )
+    rows = session.execute("SELECT flaw, record FROM kept_rows ORDER BY rowid").fetchall()
+    records = jsonlines.copy_retained(rows, plan.columns, session.temp)
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)
 

@@ -11,7 +11,7 @@ from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles import connection_state, expectations, recorded_runs, rejects
-from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows
+from connrunner.profiles.importing import differences, erased_rows, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify_rows
 from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.match import match_rows
@@ -94,6 +94,7 @@ def _stage_all(context: _Context) -> list[_Task]:
     tasks: list[_Task] = []
     retained = retained_rows.stage_retained(context.session, context.plan, context.connection, table="stage_kept")
     if retained:
+        retained = erased_rows.blank_erased(context.session, retained, context.plan)
         tasks.append(_Task(file=retained_rows.FILE, known=LedgerEntry(), stage=retained))
     files = context.job.files
     for number, file in enumerate(files):
@@ -170,6 +171,7 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
     if known.task == "retry" and digests.wait_for(file) != known.digest:
         known = LedgerEntry()  # its source says it is the same, and it is not
     stage = stage_file(session, file, plan, f"stage_{number}", on_progress)
+    stage = erased_rows.blank_erased(session, stage, plan)
     if not file.once:
         digests.start(file)
     again = [mapped for mapped in plan.increments if mapped.field.property in known.increments]

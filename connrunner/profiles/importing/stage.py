@@ -10,9 +10,9 @@ from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import values
 from connrunner.profiles.mapping import ImportPlan, MappedField
-from connrunner.profiles.readers.record_source import RecordSource
+from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import all_of, any_of
+from connrunner.profiles.sql_fragments import all_of, any_of, quote_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,7 @@ class Stage:
     rows: int
     first_line: int
     records: RecordSource  # where they came from
+    erased: bool = False  # whether some of the rows are about people who were erased: see `erased_rows`
 
 
 def create_stage(
@@ -45,14 +46,35 @@ def create_stage(
 
     Outside of any transaction only: there DuckDB numbers the rows of a new table from 0 in the order of the file,
     which is what lets it read with all cores and still name the line of each mistake.
+
+    InexactReadError when the records are not all that the file has, or have values that this way of reading changes.
     """
     query = _select(records, plan)
     _check_straight(session, query, name)
     session.execute_watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", on_progress)
-    count, first, last = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
+    count, first, last, again, nothing = session.execute(
+        f"""SELECT count(*), min(rowid), max(rowid), count(*) FILTER (bad[1] = {quote_text(READ_AGAIN)}),
+            count(*) FILTER (bad[1] = {quote_text(NO_RECORD)}) FROM {table}"""
+    ).fetchall()[0]
     if count and (first, last) != (0, count - 1):
         raise _order_error(name, f"the rows are numbered {first} to {last}, and there are {count:,}")
-    return Stage(table=table, rows=count, first_line=records.first_line, records=records)
+    if again or not records.is_whole(count):
+        raise InexactReadError(name, count)
+    if nothing:
+        # The rows that stay keep their numbers, and so the places of what is refused.
+        session.execute(f"DELETE FROM {table} WHERE bad[1] = {quote_text(NO_RECORD)}")
+    return Stage(table=table, rows=count - nothing, first_line=records.first_line, records=records)
+
+
+class InexactReadError(RunError):
+    """What was read is not exactly what stands in the file."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"{name}: {count:,} records could be read, and it has another number of them",
+            hint="nothing was imported; ask for the file again, or have it sent in parts",
+            code="damaged-file",
+        )
 
 
 def _check_straight(session: StoreSession, query: str, name: str) -> None:
@@ -121,9 +143,11 @@ def parse_member(mapped: MappedField) -> str:
 
 def _text(mapped: MappedField, records: RecordSource) -> str:
     column = mapped.field.column
+    is_number = mapped.owner.type in (PropertyType.INTEGER, PropertyType.DECIMAL)
     if not mapped.owner.many:
-        return records.cell(column)
-    return f"list_filter({records.cells(column, mapped.field.separator)}, lambda x: {values.is_filled('x')})"
+        return (records.number if is_number and records.number else records.cell)(column)
+    cells = (records.numbers if is_number and records.numbers else records.cells)(column, mapped.field.separator)
+    return f"list_filter({cells}, lambda x: {values.is_filled('x')})"
 
 
 def _value(mapped: MappedField, *, nul: bool) -> str:

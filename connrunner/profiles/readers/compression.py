@@ -10,20 +10,13 @@ from typing import BinaryIO, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.text.unpacking import LARGEST, limit_size
 
 CHUNK = 1 << 20
-LARGEST = 10_000_000_000  # bytes, decompressed
-UNDOUBTED = 64 << 20  # bytes that any file may decompress to
-RATIO = 200  # times its size, beyond that
 
 Compression = Literal["gzip", "zstd"]
 _MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _NAMES: dict[Compression, str] = {"gzip": "gzip", "zstd": "Zstandard"}
-
-
-def limit_size(size: int) -> int:
-    """Return to how many bytes a compressed file of *size* bytes may decompress."""
-    return min(LARGEST, max(UNDOUBTED, RATIO * size))
 
 
 def too_large_error(name: str, size: int) -> RunError:

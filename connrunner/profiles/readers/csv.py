@@ -4,10 +4,12 @@ CSV files: their header, and their records as text.
 Three ways lead to the same records. A file without any quote character, and one whose quotes are in order and hold no
 line breaks, are read by DuckDB in parallel; a record that is too short or too long keeps its place there, because
 missing columns are padded and surplus ones have columns of their own. Everything else (line breaks inside quotes,
-quotes that do not pair up, mixed line ends, very long records) is rewritten by the csv module first, one record a line.
+quotes that do not pair up or have blanks beside them, mixed line ends, very long records) is rewritten by the csv
+module first, one record a line. What a record says depends on that record alone, whichever way it is read.
 
 A record whose quotes do not pair up is refused, and reading goes on at the next line: one stray quote must not swallow
-the rest of the file. Empty lines are no records.
+the rest of the file. So is one that is longer than any record may be. Empty lines, and lines of nothing but delimiters,
+empty quotes and blanks (a spreadsheet writes them below its rows), are no records.
 """
 
 from __future__ import annotations
@@ -16,23 +18,27 @@ import csv
 import json
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.profiles import expectations
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
-from connrunner.profiles.readers.record_source import RecordSource, compose_record
-from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.readers.record_source import NO_RECORD, RecordSource, compose_record
+from connrunner.profiles.readers.survey import count_filled_lines
+from connrunner.profiles.sql_fragments import all_of, quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.profiles.values import is_filled
 
 if TYPE_CHECKING:
     import _csv
 
 SURPLUS = 8  # columns beyond the header that are read, to see that they are there
-LONGEST_RECORD = 2_000_000  # characters; DuckDB's own limit, in bytes
+LONGEST_RECORD = 4_000_000  # characters; DuckDB gives up at 2,000,000 bytes, and the csv module goes on
+BLANKS = " \t\n\x0b\x0c\r"
 DELIMITERS = {",": "','", ";": "';'", "\t": '"\\t"', "|": "'|'"}
 
 
@@ -49,27 +55,33 @@ def read_header(file: NormalizedFile, form: Format, wanted: Iterable[str]) -> tu
 def find_records(file: NormalizedFile, form: Format, names: Sequence[str], lines: int, *, about: int) -> RecordSource:
     """Return where DuckDB reads the records of *file* itself; if it fails there, `copy_records` reads them."""
     # Without quotes there is nothing to be strict about, and surplus columns beyond the first are overlooked.
-    columns = [f"c{number}" for number in range(len(names) + (SURPLUS if file.quotes else 1))]
-    quote = quote_text(form.quote if file.quotes else "")
+    quotes = file.survey.quotes
+    columns = [f"c{number}" for number in range(len(names) + (SURPLUS if quotes else 1))]
+    quote = quote_text(form.quote if quotes else "")
     types = ", ".join(f"{column}: 'VARCHAR'" for column in columns)
     # Left to itself, a reader that is not strict loses characters around a carriage return that stands alone.
-    strictness = "strict_mode = true" if file.quotes else "strict_mode = false, new_line = '\\n'"
+    strictness = "strict_mode = true" if quotes else "strict_mode = false, new_line = '\\n'"
     relation = f"""read_csv({quote_text(str(file.path))}, auto_detect = false, header = false, skip = {lines},
         delim = {quote_text(form.delimiter)}, quote = {quote}, escape = {quote}, nullstr = {quote_text(_UNUSED)},
         {strictness}, null_padding = true, columns = {{{types}}})"""
     place = {name: columns[number] for number, name in enumerate(names)}
     last = len(names) - 1
+    empty = ""
+    if file.survey.empty_records:
+        nothing = all_of(f"NOT coalesce({is_filled(place)}, false)" for place in columns[: last + 1])
+        empty = f"WHEN c{last + 1} IS NULL AND {nothing} THEN {quote_text(NO_RECORD)} "
     return RecordSource(
         relation=relation,
         cell=place.__getitem__,
         cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
-        error=f"""CASE WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
+        error=f"""CASE {empty}WHEN c{last + 1} IS NOT NULL THEN 'too-many-columns'
             WHEN c{last} IS NULL THEN 'too-few-columns' END""",
         record=compose_record(place),
         about=about,
-        first_line=2 if form.header else 1,
+        first_line=_first_line(form),
         nul=file.nul,
+        is_whole=lambda count: count == file.survey.lines - lines or count == count_filled_lines(file.path) - lines,
     )
 
 
@@ -88,7 +100,10 @@ def copy_records(
     try:
         with file.path.open(encoding="utf-8-sig", newline="") as text, open_private(path) as copy:
             for record in _parse_records(text, form, lines):
-                copy.write(json.dumps(_list_cells(record, numbers, len(names))).encode() + b"\n")
+                line = _write_line(_list_cells(record, numbers, len(names)))
+                if len(line) >= jsonlines.LONGEST_LINE:
+                    line = _write_line(_list_cells(_Flawed("too-long"), numbers, len(names)))
+                copy.write(line)
                 count += 1
     except UnicodeDecodeError as error:
         raise find_decoding_error(file.path, file.name) or error from None
@@ -100,27 +115,46 @@ def copy_records(
         cells=lambda name, separator: f"string_split({place[name]}, {quote_text(separator)})",
         present=lambda _: "true",
         error="texts[1]",
-        record=f"CASE WHEN texts[1] = 'bad-quoting' THEN {broken} ELSE {compose_record(place)} END",
+        record=f"CASE WHEN texts[{torn + 1}] IS NOT NULL THEN {broken} ELSE {compose_record(place)} END",
         about=count,
-        first_line=2 if form.header else 1,
+        first_line=_first_line(form),
         nul=file.nul,
+        is_whole=count.__eq__,
     )
+
+
+def _first_line(form: Format) -> int:
+    return form.skip + (2 if form.header else 1)
 
 
 _UNUSED = "\x01no text stands for nothing\x02"
 
 
-def _list_cells(record: list[str] | str, numbers: Sequence[int], width: int) -> list[str | None]:
+@dataclass(frozen=True, slots=True)
+class _Flawed:
+    """A record that cannot be read: its first line, unless that is too long as well."""
+
+    code: str
+    line: str = ""
+
+
+def _write_line(cells: list[str | None]) -> bytes:
+    return json.dumps(cells, ensure_ascii=False).encode() + b"\n"
+
+
+def _list_cells(record: list[str] | _Flawed, numbers: Sequence[int], width: int) -> list[str | None]:
     """Return the code of the error of *record* or None, its wanted cells, and last a line that is not a record."""
-    if isinstance(record, str):
-        return ["bad-quoting", *(None for _ in numbers), record]
+    if isinstance(record, _Flawed):
+        return [record.code, *(None for _ in numbers), record.line]
+    if not any(cell.strip(BLANKS) for cell in record) and len(record) <= width:
+        return [NO_RECORD, *(None for _ in numbers)]
     error = "too-many-columns" if len(record) > width else "too-few-columns" if len(record) < width else None
     return [error, *(record[number] if number < len(record) else None for number in numbers)]
 
 
-def _parse_records(text: Iterable[str], form: Format, skip: int) -> Iterator[list[str] | str]:
+def _parse_records(text: TextIO, form: Format, skip: int) -> Iterator[list[str] | _Flawed]:
     """Yield each record of *text* after *skip* lines; the first line of one whose quotes do not pair up."""
-    source = iter(text)
+    source = _read_lines(text)
     for _ in range(skip):
         next(source, None)
     again: deque[str] = deque()
@@ -145,8 +179,11 @@ def _parse_records(text: Iterable[str], form: Format, skip: int) -> Iterator[lis
         reader = _reader(feed(), form, strict=True)
         try:
             for record in reader:
+                too_long = sum(map(len, taken)) > LONGEST_RECORD
                 taken.clear()
-                if record:
+                if too_long:
+                    yield _Flawed("too-long")
+                elif record:
                     yield record
         except csv.Error:
             pass
@@ -155,6 +192,16 @@ def _parse_records(text: Iterable[str], form: Format, skip: int) -> Iterator[lis
         line = taken[0]
         again.extendleft(reversed(taken[1:]))
         taken.clear()
+        yield _Flawed("too-long") if len(line) > LONGEST_RECORD else _Flawed("bad-quoting", line)
+
+
+def _read_lines(text: TextIO) -> Iterator[str]:
+    """Yield the lines of *text*; of one that is much longer than any record only the beginning."""
+    limit = LONGEST_RECORD + 1
+    while line := text.readline(limit):
+        if len(line) == limit and not line.endswith(("\n", "\r")):
+            while (rest := text.readline(limit)) and not rest.endswith(("\n", "\r")):
+                pass
         yield line
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.profiles.readers import compression
+from connrunner.profiles.readers.survey import Survey, survey_text
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.profiles.text_encoding import find_codec
 
@@ -28,6 +30,7 @@ _KNOWN_STARTS = (
     (_OLD_OFFICE, "an old Excel workbook, or one with a password", "save it as CSV, or as .xlsx without a password"),
 )
 _BINARY = ("parquet", "excel")
+_LINE_END = re.compile(rb"\r\n?|\n")
 _MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -38,7 +41,7 @@ class NormalizedFile:
     path: Path
     name: str  # what people call it
     size: int  # bytes, decompressed
-    quotes: bool = False  # the quote character occurs in it
+    survey: Survey = field(default_factory=Survey)  # of a text
     nul: bool = False  # NUL occurs in it, as such or escaped
 
 
@@ -64,14 +67,16 @@ def normalize_file(file: LocalFile, form: Format, folder: Path) -> NormalizedFil
         with source.open("rb", buffering=0) as opened:
             start = opened.read(4096)
         _check_start(start, file.name, form, recode)
-        if form.type not in _BINARY and recode:
-            source = _write_copy(_recode(source, file.name, recode), folder)
-        size = source.stat().st_size
         if form.type in _BINARY:
-            return NormalizedFile(path=_link(source, folder), name=file.name, size=size, nul=True)
-        quote = form.quote.encode() if form.type == "csv" else b""
-        quotes, nul = _find_bytes(source, quote, escaped=form.type in ("jsonl", "json"))
-        return NormalizedFile(path=_link(source, folder), name=file.name, size=size, quotes=quotes, nul=nul)
+            return NormalizedFile(path=_link(source, folder), name=file.name, size=source.stat().st_size, nul=True)
+        if recode:
+            source = _write_copy(_recode(source, file.name, recode), folder)
+        if form.skip:
+            source = _write_copy(_skip_lines(source, file.name, form.skip), folder)
+        survey = survey_text(source, form)
+        return NormalizedFile(
+            path=_link(source, folder), name=file.name, size=source.stat().st_size, survey=survey, nul=survey.nul
+        )
 
 
 def find_decoding_error(path: Path, name: str) -> RunError | None:
@@ -146,17 +151,29 @@ def _check_start(start: bytes, name: str, form: Format, recode: str | None) -> N
         )
 
 
-def _find_bytes(source: Path, quote: bytes, *, escaped: bool) -> tuple[bool, bool]:
-    """Return whether *quote* and NUL occur in the file; searching for one byte costs next to nothing."""
-    nul = b"\\u0000" if escaped else b"\0"
-    quotes = zeros = False
+def _skip_lines(source: Path, name: str, count: int) -> Iterator[bytes]:
+    """Yield what follows the first *count* lines, which end with LF, CRLF or CR; a byte order mark is no part of it."""
+    left = count
     with source.open("rb", buffering=0) as file:
-        tail = b""
-        while not (quotes and zeros) and (chunk := file.read(CHUNK)):
-            quotes = quotes or bool(quote and quote in chunk)
-            zeros = zeros or nul in tail + chunk
-            tail = chunk[-len(nul) + 1 :] if escaped else b""
-    return quotes, zeros
+        ended_cr, first = False, True
+        while chunk := file.read(CHUNK):
+            if first:
+                chunk, first = chunk.removeprefix(codecs.BOM_UTF8), False
+            at = 0
+            if ended_cr and chunk.startswith(b"\n"):
+                at = 1
+            ended_cr = False
+            while left and (found := _LINE_END.search(chunk, at)):
+                at, left = found.end(), left - 1
+                ended_cr = at == len(chunk) and chunk.endswith(b"\r")
+            if not left and at < len(chunk):
+                yield chunk[at:]
+    if left:
+        raise RunError(
+            f"{name} has fewer lines than the {count:,} that `skip` of its `format` passes over",
+            hint="correct `skip`, or see why its sender wrote nothing",
+            code="empty-file",
+        )
 
 
 def _recode(source: Path, name: str, encoding: str) -> Iterator[bytes]:

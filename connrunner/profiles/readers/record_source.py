@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from connrunner.profiles.sql_fragments import quote_text
 
+NO_RECORD = "no-record"
+READ_AGAIN = "read-again"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordSource:
@@ -14,20 +17,27 @@ class RecordSource:
     One relation whose rows are the file's records, in their order.
 
     *cell* returns the expression of a column's text, *cells* that of its list of texts (with a separator for formats
-    that have no lists). *present* returns the condition that the record says anything about the column, be it that it
-    is empty. *error* is the expression of the code of an error of the record as a whole, or NULL. *record* is the
-    expression of the record as JSON text: an object with a member for each column, or a text when it is not a record.
+    that have no lists). *number* and *numbers* are like these, for properties that are numbers: there a number of the
+    file is written out, without exponent and without zeros behind the point; None where a file has no numbers.
+    *present* returns the condition that the record says anything about the column, be it that it is empty. *error* is
+    the expression of the code of an error of the record as a whole, or NULL; `NO_RECORD` stands for a line that says
+    nothing at all, and `READ_AGAIN` for one that this way of reading cannot read exactly. *record* is the expression of
+    the record as JSON text: an object with a member for each column, or a text when it is not a record. *is_whole*
+    tells from how many rows the relation had whether these are all that the file has: it counts them another way.
     """
 
     relation: str
     cell: Callable[[str], str]
     cells: Callable[[str, str], str]
+    number: Callable[[str], str] | None = None
+    numbers: Callable[[str, str], str] | None = None
     present: Callable[[str], str]
     error: str
     record: str
     about: int  # how many records there are, roughly
     first_line: int = 1  # the line of the first record in rejects: a header is line 1
     nul: bool = True  # a text may contain NUL
+    is_whole: Callable[[int], bool] = lambda _: True
 
 
 def compose_record(cells: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import duckdb
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
+from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables
+from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, tombstones
 from connrunner.profiles.duckdb_words import UnexpectedStoreError, describe_error
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
-from connrunner.profiles.importing import ledger
+from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
@@ -34,7 +35,7 @@ PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
 # DuckDB's compression of texts makes the file a third, and changing one value in 25 ten times slower.
-_SETTINGS = """
+SETTINGS = """
     SET autoinstall_known_extensions = false;
     SET autoload_known_extensions = false;
     SET disabled_compression_methods = 'dict_fsst';
@@ -71,6 +72,14 @@ class DuckDBStore:
     def forget_connection(self, connection: str) -> None:
         with self._translation():
             connection_state.forget_connection(self._session, connection)
+
+    def list_retained(self) -> list[RetainedRows]:
+        with self._translation():
+            return retained_rows.list_retained(self._session)
+
+    def drop_retained(self, expired: Iterable[RetainedRows]) -> None:
+        with self._translation():
+            retained_rows.drop_retained(self._session, expired)
 
     def export(self, job: ExportJob) -> ExportResult:
         self._pending = None
@@ -114,7 +123,7 @@ class DuckDBStore:
             return selection.write_profiles(self._session, path, form, columns, where)
 
     def _translation(self) -> AbstractContextManager[None]:
-        return _translate_errors(self._session.path)
+        return translate_store_errors(self._session.path)
 
 
 @contextmanager
@@ -137,9 +146,9 @@ def open_store(
     folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_make_folder(temp)))
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
-        connection.execute(_SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with _translate_errors(path):
-            _attach(connection, path, read_only=read_only, wait=wait)
+        connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
+        with translate_store_errors(path):
+            attach_store(connection, path, read_only=read_only, wait=wait)
             session = StoreSession(
                 connection=connection,
                 path=path,
@@ -148,8 +157,9 @@ def open_store(
                 temp=folder,
                 report=report,
             )
+            _warn_of_lost_tombstones(session)
         yield DuckDBStore(session)
-        with _translate_errors(path):
+        with translate_store_errors(path):
             connection.execute("DETACH store")
     finally:
         connection.close()
@@ -161,7 +171,7 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
     if read_only and not path.exists():
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
@@ -181,16 +191,21 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: boo
             if not _is_in_use(error):
                 raise _unusable_error(path, error) from None
             if time.monotonic() >= until:
-                raise RunError(
-                    f"the profile store {path} is in use by another process",
-                    hint="wait until its run has ended",
-                    code="store-busy",
-                    waiting_helps=True,
-                ) from None
+                raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
     if is_new:
         # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
         path.chmod(0o600)
+
+
+def make_busy_error(path: Path) -> RunError:
+    """Return the error for a store that another process has open."""
+    return RunError(
+        f"the profile store {path} is in use by another process",
+        hint="wait until its run has ended",
+        code="store-busy",
+        waiting_helps=True,
+    )
 
 
 def _make_way(path: Path) -> bool:
@@ -209,15 +224,13 @@ def _is_in_use(error: duckdb.Error) -> bool:
 def _prepare_tables(
     connection: duckdb.DuckDBPyConnection, path: Path, model: ProfileModel, *, read_only: bool
 ) -> tables.Layout:
+    if read_only:
+        return tables.read_store(connection, path, model)
     if tables.has_no_tables(connection):
-        if read_only:
-            raise RunError(f"the profile store {path} is empty", hint="the first import fills it", code="no-store")
         connection.begin()
         tables.create_tables(connection)
         connection.commit()
     tables.check_format(connection, str(path))
-    if read_only:
-        return tables.read_layout(connection, model)
     connection.begin()
     try:
         layout = tables.adapt_tables(connection, model)
@@ -228,8 +241,18 @@ def _prepare_tables(
     return layout
 
 
+def _warn_of_lost_tombstones(session: StoreSession) -> None:
+    """Say that people who were erased from an earlier store may come back: this one does not know of them."""
+    if tombstones.find_key(session.path).exists() and not session.one("SELECT count(*) FROM store.runs"):
+        session.report.message(
+            "people were erased from an earlier profile store, and this one is new: imports may bring them back; "
+            "erase them again, or put the earlier store back",
+            level="warning",
+        )
+
+
 @contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
+def translate_store_errors(path: Path) -> Iterator[None]:
     """Translate errors of DuckDB about its file, memory and disk into RunError; others are bugs, without its words."""
     try:
         yield

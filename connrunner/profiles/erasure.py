@@ -1,0 +1,233 @@
+"""
+One person leaves the store: what holds the person is found, and whom of it the store may never take in again.
+
+A person is found by a value of any identifier: in `profiles`; in `sent`, where partners may know the person by an
+identifier of earlier; and in `kept`, among the rows that were refused. What belongs to the person are the identifiers
+of the profile, those that were sent, and those of the kept rows; one that another profile holds is that one's.
+
+`select_person` only looks. It leaves temporary tables that say which rows go:
+
+    leaving     the numbers of profiles, of which rows stand in `profiles` or `sent`
+    owned       property and text of each identifier of the person
+    unkept      the numbers of rows of `kept`
+    pardoned    the numbers of persons among the tombstones whose tombstones go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from connrunner.core.model import Property, PropertyType
+from connrunner.profiles import tables, tombstones, values
+from connrunner.profiles.exporting.identifiers import extract_text
+from connrunner.profiles.readers.jsonlines import pointer_to
+from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import quote_text, quote_texts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasureJob:
+    """The person with the identifier *value* is to leave the store."""
+
+    value: str
+    forget: bool = False  # leave no tombstones, and take those of the person away
+    dry_run: bool = False
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # import: property -> column
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """What was found of a person, and removed unless it was a dry run."""
+
+    found: int = 0  # people
+    profiles: int = 0  # rows of each table
+    sent: int = 0
+    kept: int = 0
+    forgotten: int = 0  # tombstones that were taken away
+    recipients: tuple[str, ...] = ()  # exports that sent the person
+    marks: tuple[str, ...] = ()  # imports whose mark holds an identifier of the person
+    erased_before: bool = False  # there are tombstones of the person
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Identifier:
+    name: str
+    owner: Property
+    column: str
+
+    def text(self, alias: str) -> str:
+        """Return the expression of the one text form of the identifier of a profile."""
+        return values.format_value(self.owner.type, f"{alias}.{self.column}")
+
+    def normalize(self, raw: str) -> str:
+        """Return the expression of the one text form of what the text *raw* stands for; NULL for another text."""
+        return values.format_value(self.owner.type, f"({values.parse_value(self.owner.type, raw)})")
+
+
+def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
+    """Make the temporary tables for *job* and return what they hold. Nothing in the store changes."""
+    identifiers = [
+        _Identifier(name=name, owner=owner, column=column)
+        for name, (owner, column) in tables.list_identifiers(session.connection, session.model).items()
+    ]
+    session.execute("""
+        CREATE OR REPLACE TEMP TABLE wanted (property VARCHAR, value VARCHAR);
+        CREATE OR REPLACE TEMP TABLE leaving (profile BIGINT);
+        CREATE OR REPLACE TEMP TABLE owned (property VARCHAR, value VARCHAR);
+        CREATE OR REPLACE TEMP TABLE unkept (number BIGINT);
+        CREATE OR REPLACE TEMP TABLE pardoned (person BIGINT)""")
+    for one in identifiers:
+        session.execute(
+            f"INSERT INTO wanted SELECT {quote_text(one.name)}, x FROM"
+            f" (SELECT {one.normalize('r')} AS x FROM (SELECT ?::VARCHAR AS r)) WHERE x IS NOT NULL",
+            [job.value],
+        )
+    _select_profiles(session, identifiers)
+    _select_owned(session, identifiers)
+    _select_kept(session, identifiers, job.columns)
+    before = _select_tombstones(session)
+    profiles, sent, recipients = session.execute("""
+        SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*),
+            coalesce(list(DISTINCT connection ORDER BY connection), [])
+        FROM store.sent WHERE profile IN (FROM leaving)""").fetchall()[0]
+    kept = session.one("SELECT count(*) FROM unkept")
+    people = session.one("SELECT count(DISTINCT profile) FROM leaving") or min(1, kept)
+    forgotten = _count_pardoned(session) if job.forget and before else 0
+    return Erasure(
+        found=people or min(1, forgotten),
+        profiles=profiles,
+        sent=sent,
+        kept=kept,
+        forgotten=forgotten,
+        recipients=tuple(recipients),
+        marks=_find_marks(session),
+        erased_before=before,
+    )
+
+
+def add_tombstones(session: StoreSession) -> None:
+    """Add a tombstone for each row of `owned` to the table `fresh.erased`, which has those of earlier."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE digests AS
+        SELECT o.property, {tombstones.digest_text("o.property", "o.value")} AS digest FROM owned o, pads k""")
+    person = session.one("""
+        SELECT coalesce(min(e.person) FILTER (WHERE d.digest IS NOT NULL), max(e.person) + 1, 1)
+        FROM fresh.erased e LEFT JOIN digests d ON d.property = e.property AND d.digest = e.digest""")
+    session.execute(f"""
+        UPDATE fresh.erased SET person = {person} WHERE person IN (
+            SELECT e.person FROM fresh.erased e JOIN digests d ON d.property = e.property AND d.digest = e.digest);
+        INSERT INTO fresh.erased SELECT property, digest, {person} FROM digests d
+        WHERE NOT EXISTS (FROM fresh.erased e WHERE e.property = d.property AND e.digest = d.digest)""")
+
+
+def _select_profiles(session: StoreSession, identifiers: Sequence[_Identifier]) -> None:
+    """Fill `leaving`: by a value that a profile has, else by one that was sent when the profile had it."""
+    for one in identifiers:
+        is_wanted = f"w.property = {quote_text(one.name)}"
+        by_profile = f"SELECT p._id FROM store.profiles p JOIN wanted w ON {is_wanted} AND {one.text('p')} = w.value"
+        by_sent = f"""SELECT s.profile FROM store.sent s JOIN wanted w
+            ON {is_wanted} AND {extract_text(one.owner, "s.identifiers")} = w.value"""
+        found = session.one(f"SELECT count(*) FROM ({by_profile})")
+        session.execute(f"INSERT INTO leaving {by_profile if found else by_sent}")
+
+
+def _select_owned(session: StoreSession, identifiers: Sequence[_Identifier]) -> None:
+    """Fill `owned` with the identifiers of the profiles in `leaving`, of now and as they were sent."""
+    for one in identifiers:
+        name = quote_text(one.name)
+        sent = extract_text(one.owner, "s.identifiers")
+        session.execute(f"""
+            INSERT INTO owned
+            SELECT {name}, {one.text("p")} FROM store.profiles p WHERE p._id IN (FROM leaving)
+            UNION SELECT {name}, {sent} FROM store.sent s WHERE s.profile IN (FROM leaving)""")
+    _leave_to_others(session, identifiers, "owned")
+
+
+def _leave_to_others(session: StoreSession, identifiers: Sequence[_Identifier], table: str) -> None:
+    """Take out of *table* what is no value or stands twice, and what a profile that stays holds."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE once AS SELECT DISTINCT * FROM {table} WHERE value IS NOT NULL;
+        DELETE FROM {table};
+        INSERT INTO {table} FROM once""")
+    for one in identifiers:
+        session.execute(f"""
+            DELETE FROM {table} WHERE property = {quote_text(one.name)} AND value IN (
+                SELECT {one.text("p")} FROM store.profiles p
+                WHERE p.{one.column} IS NOT NULL AND p._id NOT IN (FROM leaving))""")
+
+
+def _select_kept(
+    session: StoreSession, identifiers: Sequence[_Identifier], columns: Mapping[str, Mapping[str, str]]
+) -> None:
+    """
+    Fill `unkept`, and add to `owned` by what these rows were found and the other identifiers of rows about the person.
+
+    The mapping of an import says in which column an identifier stands. An e-mail address says by itself what it is, so
+    it is looked for in all of them, and so is everything in rows of imports that are gone; such a row may be about
+    somebody else. A row that could not be read is one text, in which the identifier stands as a word.
+    """
+    if not session.one("SELECT count(*) FROM store.kept"):
+        return
+    source = "owned" if session.one("SELECT count(*) FROM owned") else "wanted"
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE sought AS SELECT DISTINCT * FROM {source};
+        CREATE OR REPLACE TEMP TABLE hits (number BIGINT, property VARCHAR, value VARCHAR, own BOOLEAN);
+        CREATE OR REPLACE TEMP TABLE leaves AS
+        SELECT k.number, k.connection, k.flaw IS NOT NULL AS flawed, t.atom->>'$' AS text
+        FROM store.kept k, json_tree(k.record::JSON) t WHERE t.atom IS NOT NULL""")
+    _leave_to_others(session, identifiers, "sought")
+    known = quote_texts(columns)
+    for one in identifiers:
+        is_sought = f"s.property = {quote_text(one.name)}"
+        anywhere = "true" if one.owner.type is PropertyType.EMAIL else f"NOT list_contains({known}, l.connection)"
+        word = r"regexp_matches(l.text, '(?i)(^|[^\pL\pN])' || regexp_escape(s.value) || '($|[^\pL\pN])')"
+        session.execute(f"""
+            INSERT INTO hits SELECT l.number, s.property, s.value, false FROM leaves l JOIN sought s
+            ON {is_sought} AND (({anywhere} AND {one.normalize("l.text")} = s.value) OR (l.flawed AND {word}))""")
+        for place in _places_of(one, columns):
+            session.execute(f"""
+                INSERT INTO hits SELECT k.number, s.property, s.value, true FROM store.kept k JOIN sought s
+                ON {is_sought} AND {place} = s.value""")
+    session.execute("""
+        INSERT INTO unkept SELECT DISTINCT number FROM hits;
+        INSERT INTO owned SELECT property, value FROM hits""")
+    for one in identifiers:
+        for place in _places_of(one, columns):
+            session.execute(f"""
+                INSERT INTO owned SELECT {quote_text(one.name)}, {place}
+                FROM store.kept k WHERE k.number IN (SELECT number FROM hits WHERE own)""")
+    _leave_to_others(session, identifiers, "owned")
+
+
+def _places_of(one: _Identifier, columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the expressions of the identifier in kept rows `k`, one for each import that has a column for it."""
+    found = []
+    for connection, places in columns.items():
+        if one.name in places:
+            raw = f"json_extract_string(k.record::JSON, {quote_text(pointer_to(places[one.name]))})"
+            found.append(f"CASE WHEN k.connection = {quote_text(connection)} THEN {one.normalize(raw)} END")
+    return found
+
+
+def _select_tombstones(session: StoreSession) -> bool:
+    """Fill `pardoned` with whose tombstones are those of the person; return whether there are any."""
+    if not tombstones.has_tombstones(session):
+        return False
+    tombstones.load_pads(session, tombstones.require_key(session))
+    session.execute(f"""
+        INSERT INTO pardoned SELECT DISTINCT e.person FROM store.erased e, pads k, (FROM owned UNION FROM wanted) o
+        WHERE e.property = o.property AND e.digest = {tombstones.digest_text("o.property", "o.value")}""")
+    return bool(session.one("SELECT count(*) FROM pardoned"))
+
+
+def _count_pardoned(session: StoreSession) -> int:
+    return int(session.one("SELECT count(*) FROM store.erased WHERE person IN (FROM pardoned)"))
+
+
+def _find_marks(session: StoreSession) -> tuple[str, ...]:
+    """Return the imports whose mark holds an identifier of the person; only their next run changes it."""
+    rows = session.execute("""
+        SELECT DISTINCT m.connection FROM store.marks m, json_tree(m.mark::JSON) t
+        JOIN owned o ON o.value = t.atom->>'$' WHERE t.atom IS NOT NULL ORDER BY ALL""").fetchall()
+    return tuple(name for (name,) in rows)

@@ -1,0 +1,115 @@
+"""What a text file holds besides its records: one pass over its bytes, before any reader takes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from connrunner.core.model import Format
+
+CHUNK = 1 << 20
+LONGEST_BLOCK = 32  # chunks that are looked at together when no line ends in sight: more than any record may have
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Survey:
+    """What the bytes of a text say."""
+
+    lines: int = 0  # line feeds, and one more when the last line has none
+    nul: bool = False  # NUL occurs, as such or escaped
+    quotes: bool = False  # the quote character occurs
+    spaced_quotes: bool = (
+        False  # blanks stand between a quote and the end of its cell, or another: readers differ there
+    )
+    empty_records: bool = False  # some line holds delimiters, quotes and blanks only
+
+
+def survey_text(path: Path, form: Format) -> Survey:
+    """Return what the text in UTF-8 at *path* holds. Searching for a few bytes costs next to nothing."""
+    nul = b"\0" if form.type == "csv" else b"\\u0000"
+    quote, delimiter = (form.quote.encode(), form.delimiter.encode()) if form.type == "csv" else (b"", b"")
+    cells = _CellPatterns(quote, delimiter) if delimiter else None
+    lines, found = 0, {"nul": False, "quotes": False, "spaced_quotes": False, "empty_records": False}
+    last = b"\n"
+    for block in _read_blocks(path):
+        lines += block.count(b"\n")
+        last = block[-1:]
+        found["nul"] = found["nul"] or nul in block
+        if cells:
+            found["quotes"] = found["quotes"] or (bool(quote) and quote in block)
+            found["spaced_quotes"] = found["spaced_quotes"] or (bool(quote) and cells.has_spaced_quote(block))
+            found["empty_records"] = found["empty_records"] or cells.has_empty_record(block)
+    return Survey(lines=lines + (last != b"\n"), **found)
+
+
+def count_filled_lines(path: Path) -> int:
+    """Return how many lines of the text hold anything; LF, CRLF and CR end a line."""
+    count, open_line = 0, False
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            parts = chunk.replace(b"\r", b"\n").split(b"\n")
+            filled = sum(map(bool, parts))
+            # The first part goes on with the line that the chunk before left open.
+            count += filled - (open_line and bool(parts[0]))
+            open_line = bool(parts[-1]) or (len(parts) == 1 and open_line)
+    return count
+
+
+class _CellPatterns:
+    """Finds records of nothing, and quotes that do not stand where a cell begins or ends."""
+
+    def __init__(self, quote: bytes, delimiter: bytes) -> None:
+        blanks = [blank for blank in (b" ", b"\t", b"\x0b", b"\x0c") if blank != delimiter]
+        blank = rb"[" + b"".join(map(re.escape, blanks)) + rb"]"
+        cell_end, cell_begin = (
+            rb"(?:" + re.escape(delimiter) + rb"|[\r\n]|\Z)",
+            rb"(?:" + re.escape(delimiter) + rb"|[\r\n]|\A)",
+        )
+        mark = re.escape(quote)
+        nothing = (
+            rb"(?:"
+            + (mark + blank + rb"*+" + mark + rb"|" if quote else b"")
+            + re.escape(delimiter)
+            + rb"|"
+            + blank
+            + rb")"
+        )
+        self._empty = re.compile(rb"(?:[\r\n]|\A)" + nothing + rb"++(?=[\r\n]|\Z)")
+        self._spaced = re.compile(
+            cell_begin + blank + rb"++" + mark + rb"|" + mark + blank + rb"++(?:" + mark + rb"|" + cell_end + rb")"
+        )
+        self._quote, self._delimiter, self._blanks = quote, delimiter, blanks
+
+    # Looking for one byte costs nothing, for two of them little, and a pattern is looked for where these are found.
+
+    def has_spaced_quote(self, block: bytes) -> bool:
+        near = (
+            self._quote + blank in block or blank + self._quote in block for blank in self._blanks if blank in block
+        )
+        return any(near) and bool(self._spaced.search(block))
+
+    def has_empty_record(self, block: bytes) -> bool:
+        starts = [self._delimiter, *(blank for blank in self._blanks if blank in block)]
+        if self._quote and self._quote in block:
+            starts += [self._quote + self._quote, *(self._quote + blank for blank in starts[1:])]
+        ends = [b"\n"] if b"\n" in block else [b"\r"]  # where both end lines, DuckDB does not read it
+        begins = block.startswith(tuple(starts)) or any(end + start in block for end in ends for start in starts)
+        return begins and bool(self._empty.search(block))
+
+
+def _read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of the file in pieces that end where a line ends, as far as that is in sight."""
+    rest: list[bytes] = []
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            end = chunk.rfind(b"\n") + 1
+            if not end and len(rest) < LONGEST_BLOCK:
+                rest.append(chunk)
+                continue
+            end = end or len(chunk)
+            yield b"".join((*rest, chunk[:end]))
+            rest = [chunk[end:]] if end < len(chunk) else []
+    if rest:
+        yield b"".join(rest)

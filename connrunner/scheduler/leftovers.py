@@ -1,0 +1,52 @@
+"""What killed processes left in the state folder: rows on their way, files that never came to their place."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from connrunner.errors import BusyError, StateError
+from connrunner.state import erasures, locks
+from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
+from connrunner.state.locks import WorkerLock
+from connrunner.text.files import remove_abandoned, remove_unfinished
+
+
+def clear_spool(state: StateFolder, connection: str, run: int) -> None:
+    """Remove what a run that has ended, and of which nothing lives, left on its way."""
+    _clear(state.spool / f"{connection}-{run}")
+
+
+def remove_leftovers(state: StateFolder, journal: Journal) -> None:
+    """
+    Remove what no process works on any more.
+
+    From `spool/` the folders of runs that are neither recorded as working nor held, and beside the targets of exports
+    the files that they name; then an erasure that was killed, and files that were about to replace others.
+    """
+    with suppress(FileNotFoundError):
+        # Listed before the journal is read: a run is recorded before it makes its folder.
+        found = sorted(state.spool.iterdir())
+        started = {(run.connection, run.run) for run in journal.read().started.values()}
+        for folder in found:
+            connection, _, number = folder.name.rpartition("-")
+            if not connection or not number.isdecimal() or (connection, int(number)) in started:
+                continue
+            if not WorkerLock(state.run(connection, int(number)) / "worker.txt").is_busy:
+                _clear(folder)
+    with suppress(BusyError):  # one is at work, and settles this itself
+        erasures.settle_erasure(state, journal)
+    with suppress(BusyError, StateError), locks.hold_state_lock(state):
+        for each in (state.root, state.requests, state.compiled, state.decisions, state.mail):
+            remove_abandoned(each)
+
+
+def _clear(folder: Path) -> None:
+    remove_unfinished(folder)
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            folder.unlink()
