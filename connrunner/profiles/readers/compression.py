@@ -10,7 +10,8 @@ from typing import BinaryIO, Literal
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
-from connrunner.text.unpacking import LARGEST, limit_size
+from connrunner.text import unpacking
+from connrunner.text.unpacking import limit_size
 
 CHUNK = 1 << 20
 
@@ -22,7 +23,9 @@ _NAMES: dict[Compression, str] = {"gzip": "gzip", "zstd": "Zstandard"}
 def too_large_error(name: str, size: int) -> RunError:
     """Return the error for a compressed file of *size* bytes that decompresses to more than it may."""
     limit = limit_size(size)
-    reason = "10 GB" if limit == LARGEST else f"{limit:,} bytes, {round(limit / max(size, 1)):,} times its size"
+    reason = (
+        "10 GB" if limit == unpacking.LARGEST else f"{limit:,} bytes, {round(limit / max(size, 1)):,} times its size"
+    )
     return RunError(
         f"{name} unpacks to more than {reason}",
         hint="nothing was read, for it may be made to fill the disk; send an honest file in parts, or not packed",
