@@ -22,7 +22,7 @@ BATCH = 1000  # profiles that are fetched at a time
 
 def count_profiles(session: StoreSession, condition: str | None) -> int:
     """See `ProfileStore.count`."""
-    with where.translate_errors(condition):
+    with where.translate_errors(session, condition):
         return int(session.one(f"SELECT count(*) FROM store.profiles p WHERE {_compile(session, condition)}"))
 
 
@@ -74,7 +74,7 @@ def _describe(session: StoreSession, joined: str) -> list[dict[str, Any]]:
 def select_profiles(session: StoreSession, columns: Sequence[str], condition: str | None) -> Iterator[dict[str, Any]]:
     """See `ProfileStore.select`."""
     names = list(columns) or list(session.layout.properties)
-    with where.translate_errors(condition):
+    with where.translate_errors(session, condition):
         cursor = session.execute(
             f"SELECT {', '.join(_cells(session, names))} FROM store.profiles p"
             f" WHERE {_compile(session, condition)} ORDER BY p._id"
@@ -95,7 +95,7 @@ def write_profiles(
     # What the path says of compression is not to be read in the name of the file that takes its place.
     form = replace(form, compression=writers.choose_compression(form, path))
     place = nullcontext(path) if is_written_in_place(path) else _new_file(path)
-    with where.translate_errors(condition), place as new:
+    with where.translate_errors(session, condition), place as new:
         writers.write_rows(
             session,
             new,
