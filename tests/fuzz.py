@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import marshal
 import random
 import shutil
 import sys
@@ -252,13 +251,8 @@ def state_targets(folder: Path) -> Iterator[Target]:
     past = time.time() - 60
     Journal(state).append(records[0])
     with_note = state.compiled / "quiet"
-    note = {
-        "header": idle._header(str(workspace)), "at": past, "wake": past + 1e6, "journal": idle._look(str(state.journal)),
-        "zones": (__file__, idle._look(__file__)), "stamps": {}, "repository": None,
-    }  # fmt: skip
-
-    content = marshal.dumps(note)
-    whole_note = zlib.crc32(content).to_bytes(4, "big") + content
+    idle.write_note(str(workspace), str(state.root), {}, None, __file__, past + 1e6)
+    whole_note = with_note.read_bytes()
 
     def notes(dice: random.Random) -> bytes:
         return mutated(dice, [whole_note])
@@ -267,7 +261,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
         with_note.write_bytes(data)
         idle.nothing_to_do(["--workspace", str(workspace), "--state", str(state.root)])
 
-    kept = compiled.CompiledWorkspace({"a": compiled.File((1, 2), b"d", compiled.pack({}))}, {})
+    kept = compiled.CompiledWorkspace({"a": compiled.File((1, 2), "d", compiled.pack({}))}, {})
     compiled.write_cache(state.compiled, b"s" * 32, kept)
     cache = (state.compiled / compiled.NAME).read_bytes()
 

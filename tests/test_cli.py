@@ -165,16 +165,30 @@ def test_rejects_are_listed_with_line_and_reason(hello: Place) -> None:
         {"line": n, "field": "age", "code": "wrong-type", "value": "t…n (3)", "message": "no integer"}
         for n in (2, 5, 9)
     ]
+    rejects[1] |= {"key": "id=4…1 (4)"}
     hello.state.rejects("hello", 1).write_text("".join(json.dumps(reject) + "\n" for reject in rejects))
 
     _, out, _ = typed(hello, "rejects", "hello", "--limit", "2")
     _, saved, _ = typed(hello, "rejects", "hello", "--output", "rejects.jsonl")
 
-    assert [line.split()[:3] for line in out.splitlines()] == [
-        ["LINE", "FIELD", "CODE"], ["2", "age", "wrong-type"], ["5", "age", "wrong-type"], ["and", "1", "more:"],
-    ]  # fmt: skip
+    assert [" ".join(line.split()) for line in out.splitlines()][:3] == [
+        "LINE KEY FIELD CODE VALUE WHY",
+        "2 - age wrong-type t…n (3) no integer",
+        "5 id=4…1 (4) age wrong-type t…n (3) no integer",
+    ]
+    assert out.splitlines()[3].startswith("and 1 more:")
     assert "rejects.jsonl" in saved
     assert len((hello.folder / "rejects.jsonl").read_text().splitlines()) == 3
+
+
+def test_rejects_of_an_export_name_the_profile_by_its_number(hello: Place) -> None:
+    ended(hello, "hello", 1)
+    blocked = {"line": None, "key": "id=a…z (9)", "code": "no-consent", "message": "no consent to news", "profile": 47}
+    hello.state.rejects("hello", 1).write_text(json.dumps(blocked) + "\n")
+    _, out, _ = typed(hello, "rejects", "hello", "--code", "no-consent")
+    _, head, row, hint = ["", *(" ".join(line.split()) for line in out.splitlines())]
+    assert (head, row) == ("LINE KEY FIELD CODE VALUE WHY", "- 47 - no-consent - no consent to news")
+    assert "connrunner profiles --id" in hint
 
 
 def test_a_log_is_shown_clean_and_saved_whole(hello: Place) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -224,6 +225,36 @@ def test_what_a_shell_is_told(
         cli.main([])
     found = [answer.removeprefix("plain,") for answer in capfd.readouterr().out.split()]
     assert (sorted(found), found if answers[:1] == ["12"] else answers) == (sorted(answers), answers)
+
+
+# What a shell or a terminal takes for more than itself, and what is no name for other reasons.
+NO_NAMES = (
+    *(f"a{sign}b" for sign in "$`\"'\\\n\t\r\x1b\x07;|&<>()[]{}*?!~# =%^,:@+."), "a$(touch pwned)", "a`touch pwned`", "a;touch pwned",
+    "-a", "--help", "_a", "A", "a b", "\u202ea", "\u00e9", "\u0430", "\uff41", "a" * 64, ".a", "plain,x", "a\nplain,b", "a\udc80",
+)  # fmt: skip
+NO_NUMBERS = ("1$(touch pwned)", "\u0661", "\u00b2", "1 2", "-1", "1.0", "0x1", "1e3", "9" * 40)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_names_only(
+    named: Place, shell: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A branch can bring files of any name, and a shell types what it is told."""
+    for name in NO_NAMES:
+        (named.folder / f"connections/{name}.yaml").write_text("")
+        (named.state.runs / name).mkdir(exist_ok=True)
+    for number in NO_NUMBERS:
+        (named.state.runs / "a" / number).mkdir()
+    for line, answers in (("connrunner runs ", {"a", "b", "broken", "gone"}), ("connrunner log a ", {"1", "2", "12"})):
+        monkeypatch.setenv("_CONNRUNNER_COMPLETE", f"{shell}_complete")
+        # fish gives the words that are whole, and the one that is being typed.
+        monkeypatch.setenv("COMP_WORDS", line.strip() if shell == "fish" else line)
+        monkeypatch.setenv("COMP_CWORD", "" if shell == "fish" else str(line.count(" ")))
+        monkeypatch.chdir(named.folder)
+        with pytest.raises(SystemExit):
+            cli.main([])
+        said = [word for word in re.split(r"[\n\t]", capfd.readouterr().out) if word not in ("", "_", "plain")]
+        assert {word.removeprefix("plain,") for word in said} == answers
 
 
 @pytest.mark.slow

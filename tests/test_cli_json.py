@@ -164,6 +164,7 @@ ASKED: list[tuple[tuple[str, ...], str]] = [
     (("profiles",),                                        "profiles"),
     (("profiles", "ann@example.com"),                      "profiles"),
     (("profiles", "erase", "ann@example.com", "--dry-run"), "erasure"),
+    (("profiles", "--id", "1"),                            "profiles"),
     (("connectors", "list"),                               "connectors"),
     (("validate",),                                        "problems"),
     (("replay", "--now", "2026-11-27T05:00:00Z"),          "replay"),

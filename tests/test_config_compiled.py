@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
+import pickle
 import shutil
 import stat
 import subprocess
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.config import compiled, schema, stamps
+from connrunner.config import compiled, schema, seal, stamps
 from connrunner.config.documents import document, workspace_file
 from connrunner.config.load import load
 from connrunner.config.versions import version
@@ -77,7 +79,7 @@ def test_an_unchanged_workspace_costs_nothing(folder: Path, cache: Path, work: l
     assert (cache / "workspace").stat().st_ino == written.st_ino, "it is not written again"
     assert stat.S_IMODE(written.st_mode) == 0o600
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
-    assert sorted(path.name for path in cache.iterdir()) == ["version", "workspace"]
+    assert sorted(path.name for path in cache.iterdir()) == ["seal", "version", "workspace"]
 
 
 def test_a_young_file_is_read_again_but_not_parsed_again(
@@ -307,7 +309,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "magic": _damage(0),
     "python": _damage(len(compiled.MAGIC) + 7),
     "signature": _damage(len(compiled.MAGIC) + 8),
-    "checksum": _damage(len(compiled.MAGIC) + 8 + 32),
+    "seal": _damage(len(compiled.MAGIC) + 8 + 32),
+    "checksum": _damage(len(compiled.MAGIC) + 8 + 32 + seal.SIZE),
     "payload": _damage(-5),
     "a folder": _folder_instead,
     "unreadable bytes": lambda path: path.write_bytes(os.urandom(1000)),
@@ -330,10 +333,72 @@ def test_a_damaged_cache_is_as_good_as_none(
     "payload", [(), ({}, {}, {}), ({"x": ()}, {}, ""), ({}, {"x": (1,)}, ""), 5, None, ([], [], "")]
 )
 def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> None:
-    cache.mkdir(parents=True)
-    packed = compiled.pack(payload)
-    (cache / "workspace").write_bytes(compiled._header(b"s" * 32) + compiled._checksum(packed) + packed)
-    assert compiled.read_cache(cache, b"s" * 32) == compiled.CompiledWorkspace()
+    for written in (compiled.pack(payload).encode(), marshal.dumps(payload), pickle.dumps(payload)):
+        compiled.write_file(cache / "workspace", b"s" * 32, written)
+        assert compiled.read_file(cache / "workspace", b"s" * 32) == written
+        assert compiled.read_cache(cache, b"s" * 32) == compiled.CompiledWorkspace()
+
+
+FOREIGN: dict[str, Callable[[Path], object]] = {
+    "a copy": lambda cache: _copied(cache, preserve=False),
+    "a copy with its times": lambda cache: _copied(cache, preserve=True),
+    "a seal of another time": lambda cache: (cache / "seal").touch(),
+    "a seal that is another file": lambda cache: _again(cache / "seal"),
+    "no seal": lambda cache: (cache / "seal").unlink(),
+    "a seal that is a link": lambda cache: _linked(cache / "seal"),
+    "a seal for others": lambda cache: (cache / "seal").chmod(0o644),
+    "a folder for others": lambda cache: cache.chmod(0o755),
+    "a folder that is a link": lambda cache: _linked(cache),
+}
+
+
+def _copied(cache: Path, *, preserve: bool) -> None:
+    copy = cache.with_name("copy")
+    shutil.copytree(cache, copy, copy_function=shutil.copy2 if preserve else shutil.copy)
+    shutil.rmtree(cache)
+    copy.rename(cache)
+
+
+def _again(path: Path) -> None:
+    """The same content under the same name, with as much of the old file as can be kept: all but its inode."""
+    before = path.stat()
+    new = path.with_name("new")
+    new.touch(0o600)
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.replace(path)
+
+
+def _linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN)
+def test_a_cache_that_could_come_from_elsewhere_is_not_read(
+    folder: Path, cache: Path, work: list[str], change: Callable[[Path], object]
+) -> None:
+    first = load(folder, cache=cache)
+    time.sleep(0.02)  # the clock of a file system goes in steps
+    change(cache)
+    did(work)
+    assert load(folder, cache=cache) == first
+    assert did(work) == {"read": FILES, "parse": FILES, "check": FILES}
+    if not cache.is_symlink():
+        assert load(folder, cache=cache) == first
+        assert did(work) == {}
+
+
+def test_nothing_is_written_or_removed_behind_a_link(folder: Path, cache: Path) -> None:
+    elsewhere = cache.parent / "elsewhere"
+    elsewhere.mkdir(parents=True)
+    for name in ("trouble", "workspace.1.tmp", "seal"):
+        (elsewhere / name).write_text("mine")
+    cache.symlink_to(elsewhere)
+    load(folder, cache=cache)
+    assert {path.name: path.read_text() for path in elsewhere.iterdir()} == dict.fromkeys(
+        ("trouble", "workspace.1.tmp", "seal"), "mine"
+    )
 
 
 def test_a_cache_of_another_schema_or_version_is_not_used(
@@ -366,7 +431,7 @@ def test_what_a_killed_process_left_behind_is_swept(folder: Path, cache: Path) -
     cache.mkdir(parents=True)
     (cache / "workspace.1.tmp").write_bytes(b"half")
     load(folder, cache=cache)
-    assert sorted(path.name for path in cache.iterdir()) == ["version", "workspace"]
+    assert sorted(path.name for path in cache.iterdir()) == ["seal", "version", "workspace"]
 
 
 def test_a_zone_that_the_database_lost(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,9 @@ def test_a_broken_top_file_stops_everything_and_hides_nothing(folder: Path) -> N
         (lambda folder: _as_file(folder / "connections"), "cannot be read"),
         (lambda folder: _as_link(folder / "connections", folder.parent / "elsewhere"), "leads out of the workspace"),
         (lambda folder: _as_link(folder / "schedules", folder.parent / "nowhere", make=False), "leads out"),
+        (lambda folder: _as_link(folder / "schedules", folder / "jobs"), "what is no configuration"),
+        (lambda folder: _as_link(folder / "schedules", folder / ".connrunner"), "what is no configuration"),
+        (lambda folder: _as_link(folder / "schedules", folder / "connections/deeper"), "what is no configuration"),
     ],
 )
 def test_what_cannot_be_seen_is_not_taken_for_removed(
@@ -180,7 +183,12 @@ NOT_FILES = [
     (lambda path: path.symlink_to("../../outside.yaml"), "outside-workspace"),
     (lambda path: path.symlink_to("nowhere.yaml"), "unreadable"),
     (lambda path: path.symlink_to(path.name), "unreadable"),
-    (_link_to_fifo, "not-a-file"),
+    (_link_to_fifo, "not-configuration"),
+    (lambda path: path.symlink_to("../../workspace/README.md"), "not-configuration"),
+    (lambda path: path.symlink_to("../query.sql"), "not-configuration"),
+    (lambda path: path.symlink_to("deeper/x.yaml"), "not-configuration"),
+    (lambda path: path.symlink_to("../profile.yaml/x"), "not-configuration"),
+    (lambda path: path.symlink_to("../templates"), "not-configuration"),
 ]
 
 
@@ -206,6 +214,46 @@ def test_a_folder_that_kubernetes_mounts(folder: Path) -> None:
     for name in names:
         (folder / "connections" / name).symlink_to(f"..data/{name}")
     assert state(load(folder)) == (NAMES, {})
+
+
+def test_a_workspace_that_kubernetes_mounts(folder: Path) -> None:
+    """The same for the whole workspace: its files and its folders are links to what ..data has."""
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / "..2026_11_22").mkdir()
+    (folder / "..data").symlink_to("..2026_11_22")
+    for name in names:
+        (folder / name).rename(folder / "..2026_11_22" / name)
+        (folder / name).symlink_to(f"..data/{name}")
+    assert state(load(folder)) == (NAMES, {})
+
+
+def test_a_link_to_another_file_of_the_configuration(folder: Path) -> None:
+    (folder / "connections/twin.yaml").symlink_to("members.yaml")
+    (folder / "schedules/twin.yaml").symlink_to("../schedules/nightly.yaml")
+    assert state(load(folder)) == (NAMES | {"twin"}, {})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "connections",
+        "connections/x",
+        "templates/s",
+        "templates/../schedules",
+        "link",
+        "/notifications/s",
+        "./templates",
+    ],
+)
+def test_a_state_among_the_configuration_is_refused(folder: Path, path: str) -> None:
+    """A template could include the journal then, and a file of the state could be a connection."""
+    (folder / "templates").mkdir()
+    (folder / "link").symlink_to("templates")
+    path = f"{folder}{path}" if path.startswith("/") else path
+    (folder / "connrunner.yaml").write_text(f"version: 1\nstate: {path}\n")
+    with pytest.raises(WorkspaceError) as caught:
+        load(folder)
+    assert [problem.code for problem in caught.value.problems if problem.path == "connrunner.yaml"] == ["bad-state"]
 
 
 def test_a_workspace_that_is_a_link(folder: Path) -> None:

@@ -227,6 +227,44 @@ def test_no_more_comes_than_is_allowed(partner: Partner, way: str, monkeypatch: 
     assert (enough.outcome, partner.came(way)) == (Outcome.SUCCEEDED, FEW)
 
 
+@pytest.mark.parametrize(
+    ("partner", "way"),
+    [
+        pytest.param(name, "import", id=name, marks=() if name in QUICK else pytest.mark.thorough)
+        for name in ("files", "sftp", "s3")
+    ],
+    indirect=["partner"],
+)
+def test_a_run_without_a_file(partner: Partner, way: str) -> None:
+    """A failure until a file was read, unless it is said otherwise; a folder that is not there always is one."""
+
+    def none(**more: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda settings: {**settings, "path": f"{settings['path'].rpartition('/')[0]}/zzz-*.csv", **more}
+
+    partner.have(way, FEW)
+    assert (
+        schema.check_schema("connection", {"schedule": {"type": "manual"}, **partner.work(way, none(when_none="fail"))})
+        == []
+    )
+    first = partner.fails(way, none())
+    assert first.code == "no-files"
+    asked = partner.run(way, none(when_none="succeed"))
+    assert (asked.outcome, asked.counts, asked.message) == (Outcome.SUCCEEDED, {}, "there is no file to read")
+    assert partner.fails(way, none()).code == "no-files", "none was read yet"
+    assert partner.run(way).counts["created"] == 2
+    partner.runs.log.texts.clear()
+    later = partner.run(way, none())
+    assert (later.outcome, later.counts) == (Outcome.SUCCEEDED, {})
+    assert any("zzz-*.csv" in text for text in partner.runs.log.texts)
+    strict = partner.run(way, none(when_none="fail"))
+    assert (strict.outcome, strict.code) == (Outcome.FAILED, "no-files")
+    assert "when_none: succeed" in strict.message
+    assert "correct `path`" not in strict.message
+    if partner.entry.type == "files":
+        gone = partner.run(way, lambda settings: partner.stand.missing({**settings, "when_none": "succeed"})[0])
+        assert (gone.outcome, gone.code) == (Outcome.FAILED, "no-folder")
+
+
 # --- what a person has to mend -----------------------------------------------------------------------------------
 
 

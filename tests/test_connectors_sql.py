@@ -867,3 +867,10 @@ def test_others_see_the_old_rows_until_the_new_ones_are_there(db: sqlite3.Connec
     log.on_step = lambda done: seen.append(len(table(db)))
     send([{"id": str(n), "email": None, "age": "1"} for n in range(50)], mode="replace", batch=10)
     assert (seen, len(table(db))) == ([2] * 5, 50)
+
+
+def test_columns_of_numbers_are_named(db: sqlite3.Connection, fetch: Fetch) -> None:
+    db.execute("CREATE TABLE sums (a REAL, b INTEGER, c TEXT, d, e)")
+    db.execute("INSERT INTO sums VALUES (2.0, 1, '2.0', 2.0, NULL), (NULL, 2, '1', 'x', NULL)")
+    (file,) = fetch(table="sums").files
+    assert file.numbers == {"a", "b"}

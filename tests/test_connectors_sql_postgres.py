@@ -189,6 +189,12 @@ def test_types(more: list[Any], db: psycopg.Connection[Any], fetch: Fetch) -> No
     assert fetched.files[0].format == Format(type="jsonl" if more else "csv", compression="none")
 
 
+def test_columns_of_numbers_are_named(db: psycopg.Connection[Any], fetch: Fetch) -> None:
+    numbers = "1.50::numeric(5,2) AS a, 1::int8 AS b, 1::float4 AS c, '{2.0}'::numeric[] AS d"
+    (file,) = fetch(query=f"SELECT {numbers}, '1.0'::text AS e, now() AS f, '{{x}}'::text[] AS g").files
+    assert file.numbers == {"a", "b", "c", "d"}
+
+
 def test_nothing_and_an_empty_text_stay_apart(db: psycopg.Connection[Any], fetch: Fetch) -> None:
     fetched = fetch(query="SELECT '' AS empty, NULL AS nothing, 'x' AS x")
     assert Path(fetched.files[0].path).read_text() == 'empty,nothing,x\n"",,x\n'

@@ -427,9 +427,48 @@ def test_links_out_of_the_workspace_pipes_and_odd_bytes_are_no_templates(tmp_pat
     assert trouble() == "this is not a regular file inside the workspace"
     path.write_bytes(b"\xff\xfe")
     assert trouble() == "the file is not UTF-8"
-    (workspace / "shared.j2").write_text("fine")
-    path.symlink_to(workspace / "shared.j2")
-    assert here(workspace, seen(tmp_path), (TEXT,)) == [{"text": "fine"}]
+    for name in ("shared.j2", ".env", ".git/config", ".connrunner/journal.jsonl", "templates/.hidden"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).write_text("not yours")
+        path.symlink_to(workspace / name)
+        assert trouble() == "this is a link to what is no configuration"
+    for name in ("templates/shared.j2", "templates/..data/x.j2", "connections/a.yaml"):
+        (workspace / name).parent.mkdir(exist_ok=True)
+        (workspace / name).write_text("fine")
+        path.symlink_to(workspace / name)
+        assert here(workspace, seen(tmp_path), (TEXT,)) == [{"text": "fine"}]
+        path.unlink()
+
+
+WORDY = [  # templates that choose the words of their own error
+    ("{{ run[words] }}", "'dict object' has no attribute '"),
+    ("{{ {}[words] }}", "'dict object' has no attribute '"),
+    ("{% include words %}", "there is no template '"),
+    ("{% include [words, words] %}", "there is no template '"),
+    ("{{ ''|indent(words) }}", ""),
+    ("{{ 'x'|format(words) }}", ""),
+    ("{{ [1]|sum(start=words) }}", ""),
+    ("{{ 1|number(words) }}", ""),
+    ("{{ words|number }}", ""),
+    ("{{ [{'a': 1}]|map(attribute=words)|map('upper')|join }}", ""),
+    ("{{ ''|attr(words) }}{{ (''|attr(words)).x }}", ""),
+    ("{{ [1]|map(words)|list }}", ""),
+    ("{{ [1]|select(words)|list }}", ""),
+    ("{{ [1]|dictsort(by=words) }}", ""),
+    ("{{ {'a': 1}|dictsort(by=words) }}", ""),
+]
+
+
+@pytest.mark.parametrize(("template", "begins"), WORDY)
+def test_a_template_says_little_in_its_own_error(tmp_path: Path, template: str, begins: str) -> None:
+    words = " ".join(f"{number:04}" for number in range(200))
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / TEXT).write_text(f"{{% set words = '{words}' %}}\n{template}\n")
+    (answer,) = here(tmp_path, seen(tmp_path), (TEXT,))
+    message = answer["trouble"]["message"] if "trouble" in answer else ""
+    assert message.startswith(begins)
+    assert len(message) <= 70
+    assert "0010" not in message
 
 
 # --- hostile -----------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def test_refusals_are_told_with_line_key_code_and_message(shop: Shop) -> None:
     assert [one["line"] for one in lines] == [1, 3]
     assert lines[1] == {
         "line": 3, "key": "id=3, email=p…m (14)", "field": None, "stage": "write", "code": "not-wanted",
-        "message": 'said "no"\n?', "value": None, "file": shop.last.name,
+        "message": 'said "no"\n?', "value": None, "file": shop.last.name, "profile": 3,
     }  # fmt: skip
     assert path.stat().st_mode & 0o777 == 0o600
 

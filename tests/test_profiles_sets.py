@@ -104,11 +104,11 @@ def test_a_row_that_cannot_be_written_is_offered_again(shelf: Shelf) -> None:
         fill(shelf, store)
         counts, rejects = send(store, shelf.folder / "1", WORK, 51, 0)
         assert counts["rejected"] == 4
-        assert sorted((one["key"], one["code"], one["line"]) for one in rejects) == [
-            ("id=0", "unwritable-format", 0),
+        assert sorted(((one["key"], one["code"], one["line"]) for one in rejects), key=lambda one: one[0]) == [
+            ("id=0", "unwritable-format", None),
             ("id=1", "not-wanted", 1),
-            ("id=4", "unwritable-format", 0),
-            ("id=6", "unwritable-format", 0),
+            ("id=4", "unwritable-format", None),
+            ("id=6", "unwritable-format", None),
         ]
         mended = import_of("id", "m", format=Format(type="jsonl"))
         shelf.take(mended, json.dumps({"id": 0, "m": ["Smith & Sons", "z"]}), store=store)

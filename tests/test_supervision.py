@@ -90,6 +90,51 @@ def test_how_it_went(
     assert result.counts == COUNTS  # true also if it never came to its end
 
 
+class Question:
+    """What the store is asked, with the answer that it has after a while."""
+
+    def __init__(self, answer: dict[str, Any] | ValueError | None) -> None:
+        self.has_ended = False
+        self._answer = answer
+        self.closed = False
+
+    def answer(self) -> dict[str, Any] | None:
+        if isinstance(self._answer, ValueError):
+            raise self._answer
+        return self._answer
+
+    def close(self) -> None:
+        self.closed = True
+
+
+IN_STORE = {"kind": "import", "counts": COUNTS.as_dict(), "detail": {"files": []}}
+REFUSED = {**IN_STORE, "counts": Counts(read=1, checked=1, invalid=1).as_dict()}
+ANSWERS = [
+    # what the store has        how it ended         outcome, code, message
+    (IN_STORE,                  {},                  ("succeeded", "", "3 created; all is in the profile store; afterwards its process ended by signal 9 before it said how it went")),
+    (REFUSED,                   {"timed_out": True}, ("partial", "", "1 refused; all is in the profile store; afterwards its process ended by signal 9 before it said how it went")),
+    (IN_STORE,                  {"stop": STOP},      ("succeeded", "", "3 created; all is in the profile store; afterwards its process ended by signal 9 before it said how it went (stopped by ann@here: wrong list)")),
+    (None,                      {},                  ("failed", "crashed", "its process ended by signal 9 before it said how it went")),
+    (ValueError("cannot open"), {"stop": STOP},      ("stopped", "stopped", "stopped by ann@here: wrong list")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "facts", "expected"), ANSWERS)
+def test_the_store_is_asked_when_nobody_said_how_it_went(
+    answer: dict[str, Any] | ValueError | None, facts: dict[str, Any], expected: tuple[str, str, str], tmp_path: Path
+) -> None:
+    question = Question(answer)
+    run = working(tmp_path, -9, ask_store=lambda: question, **facts)
+    assert isinstance(run.worker, Worker)
+    run.worker.is_alive = False
+    assert not run.has_ended()  # a run of another lane has the store open
+    question.has_ended = True
+    assert run.has_ended()
+    assert question.closed
+    result = run.result(LogSummary())
+    assert (str(result.outcome), result.code, result.message) == expected
+
+
 def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: Path) -> None:
     run = working(tmp_path, 1)
     run.errors.write_text("one\nMemoryError\n")

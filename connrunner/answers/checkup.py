@@ -11,7 +11,7 @@ from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.doctor import Check, failure, machine, partners, state_folder, ticks
+from connrunner.doctor import Check, failure, machine, partners, profile_store, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.state import journal_segments
@@ -43,6 +43,7 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
         yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
+    yield from profile_store.check_profile_store(view.state, workspace.profile)
     yield from files.check_files(workspace)
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)

@@ -15,6 +15,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, ProfileModel
 from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
+from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
@@ -36,10 +37,23 @@ def open_profiles(
         busy_when_open(),
         tempfile.TemporaryDirectory() as temp,
         open_store(
-            view.state.profiles, model, temp=Path(temp), report=NullReport(), read_only=read_only, wait=WAIT
+            view.state.profiles,
+            model,
+            temp=Path(temp),
+            report=NullReport(),
+            read_only=read_only,
+            wait=WAIT,
+            expected=list_store_changes(view.state),
         ) as store,
     ):
         yield store
+
+
+def refuse_lost_store(view: WorkspaceView) -> None:
+    """RunError when the store is not there, and history knows of imports or exports: nobody is in it, so it seems."""
+    from connrunner.profiles.whole_store import refuse_missing_store  # DuckDB is slow to import
+
+    refuse_missing_store(view.state.profiles, list_store_changes(view.state))
 
 
 @contextmanager
@@ -81,6 +95,15 @@ def find_profiles(view: WorkspaceView, model: ProfileModel, value: str) -> list[
             with suppress(ArgumentError):  # not an e-mail address, so not a value of that identifier
                 found += store.find(name, value)
     return [profile for place, profile in enumerate(found) if profile not in found[:place]]
+
+
+def find_by_number(view: WorkspaceView, model: ProfileModel, number: int) -> dict[str, Any]:
+    """Return the profile with that *number* in the store, which `rejects` shows; ArgumentError without one."""
+    with open_profiles(view, model) as store:
+        found = store.find_number(number)
+    if found is None:
+        raise ArgumentError(f"there is no profile with the number {number}", hint="numbers are never given again")
+    return found
 
 
 def write_profiles(

@@ -12,6 +12,7 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
+from connrunner.state import filesystem
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -28,9 +29,10 @@ class WorkspaceView:
 
     @functools.cached_property
     def workspace(self) -> Workspace:
-        # Who only looks makes no cache, and writes into none that is a link: a branch can bring one.
+        # Who only looks makes no cache, and writes into none that is a link, or stands in no state: a branch can
+        # bring the one, and name a folder of whatever else that holds something called like it.
         cache = self.state.compiled
-        has_cache = cache.is_dir() and not cache.is_symlink()
+        has_cache = cache.is_dir() and not cache.is_symlink() and filesystem.holds_state(self.state.root)
         return load.load(self.folder, cache=cache if has_cache else None)
 
     @functools.cached_property
@@ -81,9 +83,15 @@ class WorkspaceView:
 
 
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:
-    """Return the view of the workspace in *folder*; without *state*, the environment or connrunner.yaml names it."""
-    root = place.state_folder(str(folder), str(state) if state else None)
-    return WorkspaceView(folder, StateFolder(Path(root)), now=now)
+    """Return the view of the workspace in *folder*; without *state*, the environment or connrunner.yaml names it.
+
+    StateError when connrunner.yaml names a folder that others could have written into: who proposes a change of it
+    must not have a command read that.
+    """
+    root = Path(place.state_folder(str(folder), str(state) if state else None))
+    if not place.is_state_named(str(state) if state else None):
+        filesystem.refuse_foreign(root, folder)
+    return WorkspaceView(folder, StateFolder(root), now=now)
 
 
 def read_uncommitted(workspace: Workspace) -> list[str]:

@@ -6,6 +6,7 @@ It is asked at every Tab, so it reads names of files and nothing else.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -15,10 +16,12 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from connrunner.config import place
+from connrunner.core.workspace_files import is_name
 
 VARIABLE = "_CONNRUNNER_COMPLETE"  # set by the script: this is a question after Tab
 NAMES = ("name", "names", "topic")  # arguments that take a connection
 NUMBERS = ("run",)  # arguments that take a run of it
+NUMBER = re.compile("[0-9]{1,18}")
 RUNS = 50
 WHERE = {
     "bash": 'source it in ~/.bashrc: eval "$(connrunner completion bash)"',
@@ -65,10 +68,11 @@ class _Connection(click.ParamType[str]):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         folder, state = _places(ctx)
         found = {name.removesuffix(".yaml") for name in _listed(f"{folder}/connections") if name.endswith(".yaml")}
-        found |= {name for name in _listed(f"{state}/runs") if not name.startswith(".")}
+        found |= set(_listed(f"{state}/runs"))
         given = ctx.params.get(str(param.name)) or ()
         found -= set(given if isinstance(given, tuple) else ())
-        return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete)]
+        # A shell types what is proposed: a name that is none must not become a command there.
+        return [CompletionItem(name) for name in sorted(found) if name.startswith(incomplete) and is_name(name)]
 
 
 class _Run(click.ParamType[str]):
@@ -78,7 +82,9 @@ class _Run(click.ParamType[str]):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         _, state = _places(ctx)
-        numbers = (int(name) for name in _listed(f"{state}/runs/{ctx.params.get('name')}") if name.isdecimal())
+        name = str(ctx.params.get("name"))
+        listed = _listed(f"{state}/runs/{name}") if is_name(name) else []
+        numbers = (int(number) for number in listed if NUMBER.fullmatch(number))
         newest = sorted((number for number in numbers if str(number).startswith(incomplete)), reverse=True)
         return [CompletionItem(str(number)) for number in newest[:RUNS]]
 

@@ -59,6 +59,13 @@ def log_command(context: CommandContext, name: str, run: int | None, follow: boo
 
 
 def _line(event: dict[str, Any], zone: str) -> str:
+    try:
+        return _sentence(event, zone)
+    except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or by another hand: shown as it is
+        return text.clean(text.as_json(event))
+
+
+def _sentence(event: dict[str, Any], zone: str) -> str:
     at = instant.local(instant.parse(event["at"]), zone)
     match event.get("type", "message"):
         case "message":
@@ -106,13 +113,17 @@ def _show_refused(refused: RefusedRows) -> None:
     cells = [
         [
             *([str(row.get("file"))] if several else []),
-            *(str(row.get(key) or "-") for key in ("line", "field", "code", "value")),
+            str(row.get("line") or "-"),
+            str(row.get("profile") or row.get("key") or "-"),
+            *(str(row.get(key) or "-") for key in ("field", "code", "value")),
             str(row.get("message") or ""),
         ]
         for row in refused.rows
     ]
-    head = (*(("File",) if several else ()), "Line", "Field", "Code", "Value", "Why")
+    head = (*(("File",) if several else ()), "Line", "Key", "Field", "Code", "Value", "Why")
     click.echo(text.table(head, cells, right={head.index("Line")}))
+    if any(row.get("profile") for row in refused.rows):
+        click.echo("a number in the column KEY is that of a profile: connrunner profiles --id NUMBER shows it")
     if refused.total > len(refused.rows):
         more = refused.total - len(refused.rows)
         click.echo(f"and {more:,} more: --limit {refused.total} shows all, --output FILE saves them")

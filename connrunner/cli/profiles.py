@@ -13,6 +13,7 @@ from connrunner.answers.profile_lookup import (
     count_as_dict,
     count_profiles,
     describe_profile,
+    find_by_number,
     find_profiles,
     identifiers,
     read_model,
@@ -40,9 +41,15 @@ class LookupCommand(click.Command):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the selection here: .csv, .jsonl or .parquet, also .gz.",
 )
+@click.option("--id", "number", type=click.IntRange(1, 2**63 - 1), help="The profile with this number in the store.")
 @with_context(reads=True)
 def profiles_command(
-    context: CommandContext, value: str | None, where: str | None, columns: str | None, target: Path | None
+    context: CommandContext,
+    value: str | None,
+    where: str | None,
+    columns: str | None,
+    target: Path | None,
+    number: int | None,
 ) -> None:
     """Count the profiles, show those with the identifier VALUE, or write a selection to a file.
 
@@ -52,7 +59,11 @@ def profiles_command(
     view = context.view
     model = read_model(view)
     chosen = choose_columns(model, columns)
-    if value is not None:
+    if number is not None:
+        if value is not None:
+            raise ArgumentError("VALUE and --id both say which profile", hint="leave out one of them")
+        _show(context, [find_by_number(view, model, number)])
+    elif value is not None:
         found = find_profiles(view, model, value)
         if not found and not context.json:
             raise ArgumentError(f"no profile has {' or '.join(identifiers(model))} {value!r}")

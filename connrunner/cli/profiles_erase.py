@@ -13,7 +13,7 @@ from connrunner.answers.erasure_report import (
     report_as_dict,
     report_erasure,
 )
-from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model
+from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model, refuse_lost_store
 from connrunner.cli import text
 from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, with_context
@@ -63,6 +63,7 @@ def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
     view = context.view
     model = read_model(view)
     state = view.state
+    refuse_lost_store(view)
 
     def note(done: Erasure, inode: int) -> None:
         record = {

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
 import click
 
+from connrunner.answers.fresh_store import begin_anew, list_lanes
 from connrunner.answers.profile_lookup import open_profiles
 from connrunner.answers.sync_state import as_dict, read_sync_state
+from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
-from connrunner.errors import BusyError
+from connrunner.errors import ArgumentError, BusyError
 from connrunner.state import locks
 
 SHOWN = 20  # files
@@ -42,26 +47,55 @@ def state_command(context: CommandContext, name: str) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--profiles", "everything", is_flag=True, help="Begin anew with an empty profile store.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_context()
-def reset_command(context: CommandContext, name: str, yes: bool) -> None:
+def reset_command(context: CommandContext, name: str | None, everything: bool, yes: bool) -> None:
     """Forget how far connection NAME has come: its next run reads, or sends, everything again.
 
-    Profiles, history and schedule stay as they are.
+    Profiles, history and schedule stay as they are. With --profiles, and no NAME, an empty profile store takes the
+    place of one that is lost or damaged: no profile, no consent and nothing that was read or sent is known any more.
+    What is left of the earlier store is renamed, not removed.
     """
+    if everything == (name is not None):
+        raise ArgumentError("reset is for one connection, or for all profiles", hint="`connrunner reset NAME`")
+    if name is None:
+        _begin_anew(context, yes=yes)
+        return
     view = context.view
     connection = view.connection(name)
     if not yes:
         click.confirm(f"Forget which files, rows and profiles {name} has dealt with?", abort=True)
-    lane, supervisor = (lock(view.state, connection.lane) for lock in (locks.LaneLock, locks.SupervisorLock))
     view.state.prepare()
-    if not supervisor.take() or not lane.take():
-        raise BusyError(f"lane {connection.lane} is at work", hint="try again when its run has ended")
-    try:
-        with open_profiles(view, view.workspace.profile, read_only=False) as store:
-            store.forget_connection(name)
-    finally:
-        lane.release()
-        supervisor.release()
+    with (
+        _hold_lanes(view, {connection.lane}),
+        open_profiles(view, view.workspace.profile, read_only=False) as store,
+    ):
+        store.forget_connection(name)
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
+
+
+def _begin_anew(context: CommandContext, *, yes: bool) -> None:
+    view = context.view
+    if not yes:
+        click.confirm("Begin with an empty profile store, without the profiles and consents of today?", abort=True)
+    view.state.prepare()
+    with _hold_lanes(view, list_lanes(view)):
+        moved = begin_anew(view)
+    for path in moved:
+        click.echo(f"the earlier store is {path} now; it holds personal data, and nothing removes it")
+    click.echo("the profile store is empty: the next imports read everything again, the next exports send everything")
+
+
+@contextmanager
+def _hold_lanes(view: WorkspaceView, lanes: Iterable[str]) -> Iterator[None]:
+    """Keep runs of *lanes* from starting; BusyError when one is at work."""
+    with ExitStack() as held:
+        for lane in sorted(lanes):
+            for kind in (locks.SupervisorLock, locks.LaneLock):
+                lock = kind(view.state, lane)
+                if not lock.take():
+                    raise BusyError(f"lane {lane} is at work", hint="try again when its run has ended")
+                held.callback(lock.release)
+        yield

@@ -69,6 +69,8 @@ spec:
             runAsUser: 10001
             runAsGroup: 10001
             fsGroup: 10001
+            # Once is enough: each change of an owner makes the caches of the state look like another's.
+            fsGroupChangePolicy: OnRootMismatch
             seccompProfile: {{type: RuntimeDefault}}
 {sync}          containers:
             - name: tick

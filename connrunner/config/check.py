@@ -311,6 +311,10 @@ def _import(work: Data, profile: Data | None) -> Iterator[Finding]:
     ]
     columns += [(("import", "consent", name), column) for name, column in (work.get("consent") or {}).items()]
     yield from _columns(work.get("format") or {}, columns)
+    yield from _timezone(work.get("format") or {}, ("import", "format"))
+    for name, one in fields.items():
+        if isinstance(one, dict):
+            yield from _timezone(one, ("import", "fields", name))
     if profile is not None:
         properties = profile["properties"]
         for name, one in fields.items():
@@ -345,6 +349,9 @@ def _field(name: str, one: Data, properties: Mapping[str, Data]) -> Iterator[Fin
     if one.get("separator") is not None and not many:
         message = f"`separator` needs a property that is `many`, and {show(name)} holds one value"
         yield Finding((*path, "separator"), message, "leave it out", "separator-does-not-fit", at_key=True)
+    if one.get("timezone") is not None and kind != "datetime":
+        message = f"`timezone` needs a datetime property, and {show(name)} is {kind}"
+        yield Finding((*path, "timezone"), message, "leave it out", "timezone-does-not-fit", at_key=True)
 
 
 def _match(match: Iterable[Any], properties: Mapping[str, Data], fields: Collection[str]) -> Iterator[Finding]:
@@ -427,8 +434,10 @@ def _format(data: Data, path: Path) -> Iterator[Finding]:
 def _import_only(form: Data) -> Iterator[Finding]:
     """Find keys of an export's format that say how a file is read."""
     kind = form.get("type")
-    only = "skip" if kind in ("csv", "tsv") else "encoding" if kind in ("jsonl", "json") else None
-    if only is not None and only in form:
+    own = {"csv": ("skip",), "tsv": ("skip",), "jsonl": ("encoding",), "json": ("encoding",)}
+    for only in (*own.get(str(kind), ()), "timezone"):
+        if only not in form:
+            continue
         message = f"`{only}` of {kind} says how a file is read, and this is an export"
         yield Finding(("export", "format", only), message, "take it away", "import-only", at_key=True)
 

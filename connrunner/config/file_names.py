@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from posixpath import basename, splitext
 
 from connrunner.config.wording import show
+from connrunner.core.workspace_files import is_name
 from connrunner.errors import Problem
 from connrunner.text.words import escape
 
-_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -22,14 +21,14 @@ def name_files(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Pr
     files = sorted(path for path in paths if path.endswith(_SUFFIXES))
     for path in files:
         name, suffix = splitext(basename(path))
-        if suffix == ".yaml" and _NAME.fullmatch(name):
+        if suffix == ".yaml" and is_name(name):
             sound[name] = path
     twins = {_folded(name): path for name, path in sound.items()}
     for path in files:
         name, suffix = splitext(basename(path))
         if suffix != ".yaml":
             wrong.append((escape(name), wrong_suffix(path)))
-        elif not _NAME.fullmatch(name):
+        elif not is_name(name):
             wrong.append((escape(name), _wrong_name(path, name, twins.get(_folded(name)))))
     return sound, wrong
 

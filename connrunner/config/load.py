@@ -11,24 +11,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from connrunner.config import check, compiled, place, schema
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
+from connrunner.config.documents import workspace_file
 from connrunner.config.file_names import name_files, whole_file, wrong_suffix
 from connrunner.config.finding import Finding
 from connrunner.config.resolved import (
     built,
     connection_from,
-    heartbeat_from,
-    keep_from,
-    notify_from,
     profile_model_from,
     resolve_connection,
     target_from,
+    workspace_from,
 )
 from connrunner.config.source_file import SourceFile, SourceFiles
 from connrunner.config.versions import git, last_good
@@ -37,7 +36,8 @@ from connrunner.config.versions.commit import find_repository, repository
 from connrunner.config.versions.git import VersionError
 from connrunner.config.versions.layout import lay_out
 from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
-from connrunner.core.model import Connection, Mail, ProfileModel, Target, Workspace
+from connrunner.core import workspace_files
+from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.text.words import escape
 
@@ -70,6 +70,7 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     if cache is not None:
         if found != known:
             compiled.write_cache(cache, signature, found)
+        if found != known or not last_good.is_kept(cache, signature):
             last_good.keep(cache, signature, workspace)
         last_good.recovered(cache)
     return workspace
@@ -157,7 +158,8 @@ def _refuse_unseen(sources: SourceFiles) -> None:
         if name not in sources.found:
             continue
         if sources.version.leads_out(name):
-            raise WorkspaceError(f"{folder}/{name} leads out of the workspace", hint="make it a folder, not a link")
+            message = f"{folder}/{name} leads out of the workspace, or to what is no configuration"
+            raise WorkspaceError(message, hint="make it a folder, not a link")
         if sources.version.is_unseen(name):
             raise WorkspaceError(f"{folder}/{name} cannot be read", hint="make it a folder that connrunner may read")
 
@@ -170,31 +172,22 @@ def _workspace(sources: SourceFiles) -> Workspace:
     if shared.top.problems or shared.wrong_state:
         message = f"connrunner.yaml in {escape(sources.folder)} cannot be used"
         raise WorkspaceError(message, hint="`connrunner validate` shows every problem", problems=problems)
-    around = shared.around
     version = sources.version
     from_commit = isinstance(version, CommitVersion) and not version.is_named and shared.top.data.get("source") == "git"
-    return Workspace(
-        folder=sources.folder,
-        state=shared.top.data.get("state", ".connrunner"),
-        source=shared.top.data.get("source", "folder"),
-        timezone=around.timezone,
-        mail=_mail(shared.top.data.get("mail", {})),
-        profile=ProfileModel() if around.profile is None else profile_model_from(around.profile),
+    workspace = workspace_from(
+        sources.folder,
+        shared.top.data,
+        profile=shared.around.profile or {},
+        targets={name: data for name, data in shared.around.targets.items() if data is not None},
         connections=connections,
+    )
+    return replace(
+        workspace,
         broken=broken,
         problems=tuple(problems),
-        default_notify=notify_from(around.notify, shared.people),
-        heartbeat=heartbeat_from(shared.top.data.get("heartbeat")),
-        default_keep=keep_from(around.keep or {}),
-        targets=shared.people,
         commit=sources.version.commit,
-        profile_document=around.profile or {},
         repository=repository(Path(sources.folder)) if from_commit else None,
     )
-
-
-def _mail(data: Mapping[str, Any]) -> Mail:
-    return Mail(**{"sender" if key == "from" else key: value for key, value in data.items()})
 
 
 def _strays(sources: SourceFiles) -> Iterator[Problem]:
@@ -251,10 +244,17 @@ class _SharedFiles:
 
     @cached_property
     def wrong_state(self) -> tuple[Problem, ...]:
-        """A `state` that commands, which look for its line before anything is parsed, would take for another folder."""
+        """A `state` that commands, which look for its line before anything is parsed, would take for another folder.
+
+        And one among the configuration: templates would show what is in it.
+        """
         state, version = self.top.data.get("state", place.DEFAULT_STATE), self.top.version
         if self.top.problems:
             return ()
+        folder = workspace_file.resolve_link(version.folder, state)
+        if folder is not None and workspace_files.is_among_configuration(folder):
+            message, hint = "`state` lies in a folder of the configuration", "name a folder for the state alone"
+            return self.top.located([Finding(("state",), message, hint, "bad-state")])
         is_named = isinstance(version, CommitVersion) and version.is_named
         if state == (place.state_in(version.read(place.FILE)) if is_named else place.declared_state(version.folder)):
             return ()
@@ -298,12 +298,12 @@ class _SharedFiles:
         return self.top.located(found) if found else ()
 
     @cached_property
-    def digest(self) -> bytes:
+    def digest(self) -> str:
         """Differs whenever a connection could become another one without a change of its own file."""
         total = hashlib.sha256()
         for source in self.sources:
             total.update(repr((source.path, source.digest, bool(source.problems))).encode())
-        return total.digest()
+        return total.hexdigest()
 
     def reasons(self, data: Mapping[str, Any]) -> tuple[Problem, ...]:
         """Return the problems of other files that break the connection *data*."""

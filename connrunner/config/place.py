@@ -27,10 +27,18 @@ def state_folder(folder: str, wanted: str | None) -> str:
     *wanted* (`--state`, relative to the current folder) wins, then CONNRUNNER_STATE, then `state:` of
     connrunner.yaml, which is relative to the workspace.
     """
-    chosen = wanted or os.environ.get("CONNRUNNER_STATE")
-    if chosen:
+    if chosen := _named_state(wanted):
         return os.path.abspath(chosen)
     return os.path.normpath(os.path.join(folder, declared_state(folder)))
+
+
+def is_state_named(wanted: str | None) -> bool:
+    """Tell whether *wanted* (`--state`) or CONNRUNNER_STATE names the state folder, and not a file of the workspace."""
+    return bool(_named_state(wanted))
+
+
+def _named_state(wanted: str | None) -> str | None:
+    return wanted or os.environ.get("CONNRUNNER_STATE")
 
 
 def declared_state(folder: str) -> str:

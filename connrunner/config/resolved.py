@@ -24,6 +24,7 @@ from connrunner.core.model import (
     Heartbeat,
     Import,
     Keep,
+    Mail,
     Manual,
     Notify,
     Objective,
@@ -34,6 +35,7 @@ from connrunner.core.model import (
     Schedule,
     Target,
     Work,
+    Workspace,
     Write,
 )
 from connrunner.core.schedules import blackout
@@ -41,6 +43,41 @@ from connrunner.core.schedules.fields import WEEKDAYS
 from connrunner.text import durations, sizes
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
+def workspace_from(
+    folder: str,
+    document: Mapping[str, Any],
+    *,
+    profile: Mapping[str, Any],
+    targets: Mapping[str, Any],
+    connections: Mapping[str, Connection],
+) -> Workspace:
+    """Return what *document*, a sound connrunner.yaml, and the sound ones of the other files stand for.
+
+    ValueError when the time-zone database has lost a zone.
+    """
+    defaults = document.get("defaults") or {}
+    timezone = document.get("timezone") or "UTC"
+    people = {name: target_from(name, data, timezone=timezone) for name, data in targets.items()}
+    return Workspace(
+        folder=folder,
+        state=document.get("state", ".connrunner"),
+        source=document.get("source", "folder"),
+        timezone=timezone,
+        mail=Mail(**{"sender" if key == "from" else key: value for key, value in document.get("mail", {}).items()}),
+        profile=profile_model_from(profile),
+        connections=connections,
+        broken={},
+        problems=(),
+        default_notify=notify_from(defaults.get("notify") or (), people),
+        heartbeat=heartbeat_from(document.get("heartbeat")),
+        default_keep=keep_from(defaults.get("keep") or {}),
+        targets=people,
+        document=document,
+        profile_document=profile,
+        target_documents=targets,
+    )
 
 
 def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceContext) -> dict[str, Any]:
@@ -225,6 +262,7 @@ def _field(name: str, one: str | Mapping[str, Any]) -> Field:
         only=one.get("only", "all"),
         empty=one.get("empty", "keep"),
         separator=one.get("separator", ";"),
+        timezone=one.get("timezone", ""),
     )
 
 

@@ -197,9 +197,14 @@ def _wrong_type(error: SchemaError) -> Finding:
         hint = error.schema.get("errorMessage") or "write one, or leave the key out"
         return Finding(path, f"{_label(error)} has no value", hint, "missing-value", at_key=True)
     wanted = _wanted(error)
-    seen = "" if _is_secret(error) else f", not {describe(value)}"
+    seen = "" if _is_secret(error) else f", not {describe(value) if path else _kind(value)}"
     message = f"{_label(error)} must be {listed((_TYPES[name] for name in wanted), 'or')}{seen}"
     return Finding(path, message, _type_hint(error, wanted), "wrong-type")
+
+
+def _kind(value: Any) -> str:
+    """Return what a whole file is. What it says is not quoted: it may be any file, by mistake or by a link."""
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "a single value"
 
 
 def _wanted(error: SchemaError) -> list[str]:

@@ -33,8 +33,8 @@ class SourceFile:
 
     version: Version
     path: str
-    digest: bytes = b""
-    packed: bytes = compiled.pack({})
+    digest: str = ""
+    packed: str = compiled.pack({})
     problems: tuple[Problem, ...] = ()
     document: Document | None = None  # with the lines; only where somebody asked for them
 
@@ -93,7 +93,7 @@ class SourceFiles:
             self.remembered.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
 
-    def _checked(self, path: str, kind: str, content: bytes, digest: bytes) -> SourceFile:
+    def _checked(self, path: str, kind: str, content: bytes, digest: str) -> SourceFile:
         # Not before a file needs it: these import PyYAML and jsonschema.
         from connrunner.config import schema
         from connrunner.config.documents.document import parse

@@ -74,6 +74,13 @@ class FetchResult:
     notes: tuple[str, ...] = ()  # what a person has to know of this run, whatever became of its rows
 
 
+class NoFilesError(RunError):
+    """No file has a name that fits: whether that is a failure, `when_none` and what was read before decide."""
+
+    def __init__(self, message: str, *, hint: str) -> None:
+        super().__init__(message, hint=hint, code="no-files", waiting_helps=True)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
     """A row that the partner refused."""
@@ -95,7 +102,7 @@ class Source(Protocol):
     """A module that brings files of rows to this machine."""
 
     def fetch(self, settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:
-        """Return the files to import; RunError when there are none and there should be some.
+        """Return the files to import; NoFilesError when there are none, though there may be some later.
 
         A file that is *known* needs no download: it is returned with an empty `path`, and its rows count as skipped.
         *mark* is what the last successful run returned, or None. Nothing that a source returns may change while the

@@ -9,8 +9,10 @@ Import:
 depth. The files are taken in the order of their names, so let a name carry its date: members-2026-11-22.csv. Left out
 are hidden files, unfinished ones (.part, .filepart, .tmp) and whatever is not a file. A file or folder that is a
 symbolic link counts when it leads to a place inside the folder that `path` names before its first wildcard, and is left
-out with a warning when it leads out of it: whoever may drop a file there must not choose what else is read here. No
-file at all is an error.
+out with a warning when it leads out of it: whoever may drop a file there must not choose what else is read here.
+
+`when_none` says what a run without a file is: `succeed`, the default once the connection has read one, or `fail`. A
+folder that is not there is a failure.
 
 Write a file under another name and rename it when it is whole: the run reads whatever has arrived under its name.
 
@@ -40,7 +42,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors import FetchResult, Known, NoFilesError, RunContext, SendResult, Settings
 from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.naming import fill
 from connrunner.core import instant
@@ -210,8 +212,10 @@ def _nothing_there(pattern: str, folder: Path, *, left_out: int = 0) -> RunError
             code="no-folder",
         )
     names = [name for name, _ in _entries(folder) if not name.startswith(".")]
-    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
-    return RunError(f"no file {pattern!r} in {folder}", hint=advice, code="no-files", waiting_helps=True)
+    message = f"no file {pattern!r} in {folder}"
+    if left_out:
+        return RunError(message, hint=only_left_out(left_out), code="no-files", waiting_helps=True)
+    return NoFilesError(message, hint=instead(pattern.rsplit("/", 1)[-1], names))
 
 
 def _local_file(path: Path, workspace: Path) -> LocalFile:

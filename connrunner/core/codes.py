@@ -48,6 +48,7 @@ nested-file             A file in a folder further down is not read.  Move it up
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
+not-configuration       A link leads to what is no file of the configuration.  Put the file itself there.
 out-of-range            A number or a time is smaller or larger than what is allowed.  Use one within the limits in the message.
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
@@ -57,6 +58,7 @@ several-documents       A file holds more than one YAML document (---).  Give ea
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
 tag                     YAML tags (!name) are not used here.  Write the value as it is; in quotes to make it a text.
 template                A template of templates/ cannot be rendered.  Fix it at the place in the message; until then mail goes out in our own form.
+timezone-does-not-fit   `timezone` stands at a property that holds no times.  Leave it out, or make the property a datetime.
 too-deep                A file has more levels than are read.  Write it flatter.
 too-long                A value is longer than its place can hold.  Shorten it, or make room for it there.
 too-many-nodes          A file has more parts than are read.  Split it.
@@ -79,7 +81,7 @@ busy                    Another connrunner does the same at this moment.  Wait f
 cannot-start            A program or the worker could not be started.  Check that it is installed, may be executed, and is on the PATH of cron.
 config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is fixed.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
-disk-full               The disk of the profile store is full.  Make room; the run left the store as it was.
+disk-full               A disk is full, or a quota or limit is used up: the message has the folder.  Make room there; the profile store is sound.
 does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Fix what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
 expectation             What `expect` says does not hold, so nothing was changed.  Look at the data; if it is right, change `expect`.
@@ -114,7 +116,7 @@ not-fetched             A file was not fetched though its rows are needed.  `con
 not-found               No profile, or no page at the partner, is found by what the row or the address says.  Correct it, or set `create: true`.
 store-busy              Another process has the profile store open.  Try again when it is done; runs of connrunner wait for each other.
 store-path              The profile store cannot be at this path.  Put the state folder on a local disk.
-store-unusable          The profile store cannot be read or written.  Check disk and rights; restore it from a backup if it is damaged.
+store-unusable          The profile store is lost, damaged, or cannot be read or written.  `connrunner doctor` says which; put it back from a backup, or begin anew without its profiles: `connrunner reset --profiles`.
 type-changed            A property has another type in profile.yaml than the stored values.  Change it back, or give the property a new name.
 unknown-row             A connector speaks of a row that was not sent.  Report it to the connector's author.
 where                   `where` of the export is no expression over the properties.  Correct it as the message says; `connrunner run NAME --dry-run` tries it.

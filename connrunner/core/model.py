@@ -182,6 +182,7 @@ class Field:
     only: Literal["all", "new", "existing"] = "all"
     empty: Literal["keep", "clear"] = "keep"  # what an empty cell says about the property
     separator: str = ";"  # between the values of a `many` property in one cell
+    timezone: str = ""  # of times without an offset; that of the format when empty
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +199,7 @@ class Format:
     rows: str = ""  # JSON only: where the list is, with dots between the keys
     skip: int = 0  # CSV and Excel, imports: lines (rows of a sheet) before the header that are passed over
     sheet: str = ""  # Excel only: the name of the sheet; the first when empty
+    timezone: str = ""  # imports: of times without an offset; when empty, there is no such time
     spreadsheet: bool = False  # exports: values that a spreadsheet would take for formulas are made safe
 
 
@@ -391,7 +393,9 @@ class Workspace:
     default_keep: Keep = Keep()
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in
+    document: Mapping[str, Any] = field(default_factory=dict)  # connrunner.yaml as checked plain data
     profile_document: Mapping[str, Any] = field(default_factory=dict)  # profile.yaml as checked plain data
+    target_documents: Mapping[str, Any] = field(default_factory=dict)  # the files of `targets` as checked plain data
     repository: tuple[str, str] | None = None  # of `source: git`: the folder of HEAD, and that of all worktrees
     source: str = "folder"  # what `source:` says: where the files are read from, `folder` or `git`
     trouble: str = ""  # why this is the last good version, and not the newest
@@ -420,6 +424,7 @@ class LocalFile:
     modified: str  # the source's own stamp of its version: RFC 3339 time, ETag, ...
     digest: str = ""  # SHA-256 of the bytes, in hex; empty when not computed yet
     format: Format | None = None  # how its rows stand, when the source decides; else as the connection says
+    numbers: frozenset[str] = frozenset()  # columns whose texts were numbers at the source: 2.00 of them is whole
     once: bool = False  # its rows are handed over once and stay nowhere: those that are refused are kept by us
 
 

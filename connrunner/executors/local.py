@@ -117,6 +117,43 @@ def start_worker(job: Mapping[str, Any], *, tree: ProcessTree, worker_lock: int,
     return WorkerProcess(process)
 
 
+class StoreQuestion:
+    """A process that asks the profile store for a run whose own process is gone. Nobody waits for it but by looking."""
+
+    def __init__(self, state: Path, connection: str, run: int, started_at: str) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            [sys.executable, "-P", "-m", "connrunner.worker.recorded_result", state, connection, str(run), started_at],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._answer: bytes | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether there is an answer, or never will be."""
+        return self._process.poll() is not None
+
+    def answer(self) -> dict[str, Any] | None:
+        """Return what the store has recorded of the run, as plain data; None when it does not have it.
+
+        ValueError, with what was said, when the store could not be asked.
+        """
+        if self._answer is None:
+            self._answer, complaint = self._process.communicate()
+            if self._process.returncode:
+                raise ValueError(complaint.decode(errors="replace").strip() or "it could not be asked")
+        found: dict[str, Any] | None = json.loads(self._answer)
+        return found
+
+    def close(self) -> None:
+        """Give the question up, if it is not answered."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
 def wait_for_workers(workers: Iterable[Worker], seconds: float) -> None:
     """Return when one of *workers* has ended, or after *seconds*: not of all of them the kernel can tell."""
     poll = select.poll()

@@ -20,6 +20,7 @@ from connrunner.notify import facts, outbox
 from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
+from connrunner.processes.limits import forbid_core_dumps
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
@@ -131,6 +132,7 @@ def _plain(value: str | None, folder: Path) -> str | None:
 
 def main() -> int:
     """Send what is due for the workspace and the state folder named as arguments."""
+    forbid_core_dumps()
     try:
         send_owed_mail(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
     except ConnrunnerError as error:

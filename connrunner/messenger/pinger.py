@@ -21,6 +21,7 @@ from connrunner import __version__
 from connrunner.config import secrets
 from connrunner.errors import RunError
 from connrunner.notify import pings
+from connrunner.processes.limits import forbid_core_dumps
 from connrunner.text.hosts import is_link_local, is_loopback
 
 SLOW = 5.0  # seconds for each step of one ping
@@ -142,6 +143,7 @@ class PingThread(threading.Thread):
 
 def main() -> None:
     """Send what stands on standard input for the workspace named as argument."""
+    forbid_core_dumps()
     threads: dict[str, PingThread] = {}
     for line in sys.stdin.buffer:
         ping = json.loads(line)

@@ -20,6 +20,7 @@ from connrunner.notify import clean_environment
 from connrunner.notify.render import RenderedMessage
 from connrunner.notify.sanitize import clean_line
 from connrunner.notify.transport import DeliveryResult
+from connrunner.processes.limits import forbid_core_dumps
 from connrunner.text.nesting import parse_json
 
 PREFIX = "apprise:"  # of a recipient; a reference to the secret URL follows, which is no secret itself
@@ -124,6 +125,7 @@ def _tell(request: dict[str, str]) -> str:
 
 def main() -> None:
     """Tell what stands on standard input; say on standard output why it did not work."""
+    forbid_core_dumps()
     begun = time.monotonic()
     try:
         reason = _tell(json.load(sys.stdin))

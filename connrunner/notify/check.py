@@ -10,6 +10,7 @@ from typing import Any
 from connrunner.errors import Problem
 from connrunner.notify import samples
 from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, ask_sandbox, choose_template
+from connrunner.notify.sandbox import NotATemplateError, read_template
 from connrunner.notify.variables import NAMES, VARIABLES
 from connrunner.text.words import nearest
 
@@ -71,7 +72,7 @@ def _stranger(folder: Path, name: str) -> Problem | None:
 
 
 def _problem(trouble: RenderProblem, templates: Path) -> Problem:
-    source = _source(templates / trouble.template, trouble.line)
+    source = _source(templates, trouble.template, trouble.line)
     return Problem(
         path=f"templates/{trouble.template}",
         line=trouble.line,
@@ -91,12 +92,10 @@ def _column(message: str, source: str) -> int:
     return 1
 
 
-def _source(path: Path, line: int) -> str:
-    if not path.is_file():  # a pipe would never end
-        return ""
+def _source(templates: Path, name: str, line: int) -> str:
     try:
-        return path.read_text(encoding="utf-8").splitlines()[line - 1]
-    except (OSError, ValueError, IndexError):
+        return (read_template(templates, name) or "").splitlines()[line - 1]
+    except (OSError, ValueError, IndexError, NotATemplateError):
         return ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -17,6 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connrunner.core.workspace_files import is_configuration
+from connrunner.processes.limits import forbid_core_dumps, lower_limit
+
 if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -24,7 +28,12 @@ SHIPPED = Path(__file__).parent / "templates"
 MEMORY = 300 * 1024 * 1024  # bytes of address space
 LONGEST = 200_000  # characters of one rendered part; large mail services cut at 102 kB
 LARGEST = 256 * 1024  # bytes of a template's file, as for every file of a workspace
+LONGEST_MESSAGE = 40  # characters that a template's error says in words of the template
+LONGEST_SYNTAX = 300  # characters of what Jinja says about its syntax
 SPARE = 1  # seconds of CPU between the polite end of a job and the death of the process
+
+# What Jinja says of a name that does not exist, when that is short and made of letters.
+_NAMES_ONLY = re.compile(r"'\w{1,40}(?: object)?' (?:is undefined|has no attribute '\w{1,40}')")
 
 
 class OutOfTimeError(Exception):
@@ -72,19 +81,31 @@ def _number() -> Callable[[Any, float], str]:
 
 
 def _reader(folder: Path) -> Callable[[str], tuple[str, str, Callable[[], bool]] | None]:
-    """A loader that reads regular files in *folder*; links lead nowhere outside of the workspace that it is in."""
-
     def read(name: str) -> tuple[str, str, Callable[[], bool]] | None:
-        path = Path(os.path.normpath(folder / name))
-        if not path.is_relative_to(folder) or not os.path.lexists(path):
-            return None
-        if not path.is_file() or not path.resolve().is_relative_to(folder.parent.resolve()):
-            raise NotATemplateError("this is not a regular file inside the workspace")
-        if path.stat().st_size > LARGEST:
-            raise NotATemplateError(f"the file has more than {LARGEST // 1024} KiB")
-        return path.read_text(encoding="utf-8"), str(path), lambda: True
+        text = read_template(folder, name)
+        return None if text is None else (text, os.path.normpath(folder / name), lambda: True)
 
     return read
+
+
+def read_template(folder: Path, name: str) -> str | None:
+    """Return what the template *name* of *folder* holds; None when there is none.
+
+    NotATemplateError for what is no regular file, too large, or a link to what is no configuration of the workspace
+    that *folder* is in: what a template includes may be shown. UnicodeDecodeError when it is not UTF-8.
+    """
+    path = Path(os.path.normpath(folder / name))
+    if not path.is_relative_to(folder) or not os.path.lexists(path):
+        return None
+    top, real = folder.parent.resolve(), path.resolve()
+    if not real.is_file() or not real.is_relative_to(top):
+        raise NotATemplateError("this is not a regular file inside the workspace")
+    relative = real.relative_to(top)
+    if relative != path.relative_to(folder.parent) and not is_configuration(relative.as_posix()):
+        raise NotATemplateError("this is a link to what is no configuration")
+    if real.stat().st_size > LARGEST:
+        raise NotATemplateError(f"the file has more than {LARGEST // 1024} KiB")
+    return real.read_text(encoding="utf-8")
 
 
 def answer_jobs(
@@ -141,9 +162,9 @@ def _trouble(error: Exception, template: str, folder: Path) -> dict[str, Any]:
             template, line = name, frame.lineno or 1
     if isinstance(error, TemplateSyntaxError):
         template, line = _name(error.filename or "", folder) or template, error.lineno
-        message = error.message or "syntax error"
+        message = _cut(error.message or "syntax error", LONGEST_SYNTAX)
     elif isinstance(error, TemplateNotFound):
-        message = f"there is no template {error.message!r}"
+        message = f"there is no template {_cut(error.message or '')!r}"
     elif isinstance(error, OutOfTimeError):
         message = "rendering takes too long; is there an endless or a nested loop?"
     elif isinstance(error, MemoryError):
@@ -152,9 +173,16 @@ def _trouble(error: Exception, template: str, folder: Path) -> dict[str, Any]:
         message = f"too long: {error}"
     elif isinstance(error, UnicodeDecodeError):
         message = "the file is not UTF-8"
+    elif isinstance(error, NotATemplateError) or _NAMES_ONLY.fullmatch(f"{error}"):
+        message = f"{error}"
     else:
-        message = f"{error}" or type(error).__name__
+        message = _cut(f"{error}") or type(error).__name__
     return {"template": template, "line": line, "message": message}
+
+
+def _cut(message: str, longest: int = LONGEST_MESSAGE) -> str:
+    """Return the beginning of *message*: a template that chooses the words of its error must not say much by them."""
+    return message if len(message) <= longest else f"{message[:longest]}..."
 
 
 def _name(filename: str, folder: Path) -> str | None:
@@ -168,13 +196,8 @@ def _name(filename: str, folder: Path) -> str | None:
 def _limit(seconds: int) -> None:
     """Give the next job *seconds* of CPU: first an exception that knows the line, then the kernel's end."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _at_most(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + SPARE)
+    lower_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds + SPARE)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-
-
-def _at_most(what: int, limit: int) -> None:
-    _, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def main() -> None:
@@ -182,8 +205,8 @@ def main() -> None:
         raise OutOfTimeError
 
     request = json.load(sys.stdin)
-    _at_most(resource.RLIMIT_CORE, 0)
-    _at_most(resource.RLIMIT_AS, MEMORY)
+    forbid_core_dumps()
+    lower_limit(resource.RLIMIT_AS, MEMORY)
     signal.signal(signal.SIGVTALRM, out_of_time)
     _limit(request["seconds"])
     for answer in answer_jobs(Path(request["folder"]), request["jobs"], request["contexts"]):

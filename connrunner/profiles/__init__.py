@@ -10,7 +10,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 
 
 class ProfileStore(Protocol):
@@ -29,6 +29,9 @@ class ProfileStore(Protocol):
 
         It answers for *work* as it is now, by what is known now, also when the store is closed.
         """
+
+    def has_read_files(self, connection: str) -> bool:
+        """Return whether an import of *connection* has ever read a file, since `forget_connection`."""
 
     def read_mark(self, connection: str) -> Any:
         """Return the mark that the last import of *connection* left, or None."""
@@ -59,24 +62,31 @@ class ProfileStore(Protocol):
         """
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         """
-        Record that what `export` wrote has arrived, all but *refused*, and return the final counters.
+        Record that what `export` wrote has arrived at *where*, all but *refused*, and return the final counters.
 
-        'changed' is counted from here. Refused rows count as rejected, are named in *rejects* (JSON lines, written only
-        when there are any; at most 100,000) and are offered again by the next export. Same opening of the store.
+        'changed' is counted from here. Refused rows count as rejected and are offered again by the next export. They
+        and the profiles that consent keeps back are named in *rejects* (JSON lines, written only when there are any; at
+        most 100,000 of both). Same opening of the store.
         RunError, and nothing is recorded, for a row that the file does not have.
         """
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         """Return the counters of a run that changed the store, or None when the store does not know it."""
 
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        """Return a run that changed the store as its transaction recorded it; None when it is not in the store."""
+
     def count(self, where: str | None = None) -> int:
         """Return how many profiles there are (for which *where* holds)."""
 
     def find(self, name: str, value: str) -> list[dict[str, Any]]:
         """Return every profile whose property *name* is, or holds, *value*, with its consents and history."""
+
+    def find_number(self, number: int) -> dict[str, Any] | None:
+        """Return the profile with that *number* in the store, as `find` does, or None."""
 
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield the profiles for which *where* holds, oldest first, with the properties *columns* (all by default)."""

@@ -8,6 +8,11 @@ from typing import Any
 from connrunner.profiles.session import StoreSession
 
 
+def has_read_files(session: StoreSession, connection: str) -> bool:
+    """See `ProfileStore.has_read_files`."""
+    return session.one("SELECT 1 FROM store.files WHERE connection = ? LIMIT 1", [connection]) is not None
+
+
 def read_mark(session: StoreSession, connection: str) -> Any:
     """See `ProfileStore.read_mark`."""
     found = session.one("SELECT mark FROM store.marks WHERE connection = ?", [connection])

@@ -19,6 +19,7 @@ from connrunner.core.model import (
     PropertyType,
     Write,
 )
+from connrunner.core.schedules.zone import load_zone
 from connrunner.errors import RunError
 from connrunner.profiles import values
 
@@ -93,6 +94,8 @@ def make_plan(work: Import, model: ProfileModel) -> ImportPlan:
         raise _mapping_error("the import's `fields` name a property twice", "leave out one of them")
     for mapped in fields:
         _check_write(mapped)
+    for name in (work.format.timezone, *(field.timezone for field in work.fields)):
+        _check_zone(name)
     groups = []
     for names in work.match:
         for name in names:
@@ -129,8 +132,18 @@ def _check_write(mapped: MappedField) -> None:
     name, owner, write = mapped.field.property, mapped.owner, mapped.field.write
     if write in (Write.ADD, Write.REMOVE) and not owner.many:
         raise _mapping_error(f"`{write}` needs a property with `many: true`, and {name!r} holds one value", "use `set`")
+    if mapped.field.timezone and owner.type is not PropertyType.DATETIME:
+        raise _mapping_error(f"`timezone` needs a datetime property, and {name!r} is {owner.type}", "leave it out")
     if write is Write.INCREMENT and (owner.type not in NUMBERS or owner.many or owner.identifier):
         raise _mapping_error(f"`increment` needs a number that is no identifier, and {name!r} is none", "use `set`")
+
+
+def _check_zone(name: str) -> None:
+    try:
+        if name:
+            load_zone(name)
+    except ValueError as error:
+        raise _mapping_error(str(error), "correct `timezone`") from None
 
 
 def _check_key(mapped: MappedField, *, create: bool) -> None:
@@ -162,9 +175,19 @@ def _reading_facts(form: Format) -> list[Any]:
         form.compression,
         form.rows,
         form.sheet,
+        # Files that were read before there were these keys mean what they meant.
+        *([{"timezone": form.timezone}] if form.timezone else []),
+        *([{"skip": form.skip}] if form.skip else []),
     ]
     facts += [READERS[form.type]] if form.type in READERS else []
     return [*facts, {"skip": form.skip}] if form.skip else facts  # a new key must not change what old ones mean
+
+
+def _field_facts(field: Field) -> dict[str, Any]:
+    facts = asdict(field)
+    if not field.timezone:
+        del facts["timezone"]  # as above
+    return facts
 
 
 def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileModel) -> str:
@@ -172,7 +195,9 @@ def _fingerprint(work: Import, fields: tuple[MappedField, ...], model: ProfileMo
         "rules": values.RULES,
         "format": _reading_facts(work.format),
         "match": work.match,
-        "fields": [asdict(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields],
+        "fields": [
+            _field_facts(mapped.field) | {"type": mapped.owner.type, "many": mapped.owner.many} for mapped in fields
+        ],
         "create": work.create,
         "objectives": [[name, model.objectives[name].legislation] for name in work.objectives],
         "consent": dict(work.consent),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts, from_mapping
 from connrunner.errors import RunError
 from connrunner.profiles.jobs import RunStamp
+from connrunner.profiles.results import RecordedRun
 from connrunner.profiles.session import StoreSession
 
 
@@ -28,9 +31,22 @@ def start_record(session: StoreSession, stamp: RunStamp, kind: str) -> int:
     return number
 
 
-def finish_record(session: StoreSession, number: int, total: Counts) -> None:
-    """Record the counters of the run that has *number* in this store."""
-    session.execute("UPDATE store.runs SET counts = ? WHERE id = ?", [json.dumps(total.as_dict()), number])
+def finish_record(session: StoreSession, number: int, total: Counts, detail: Mapping[str, Any]) -> None:
+    """Record the counters of the run that has *number* in this store, and *detail*, plain JSON for its history."""
+    facts = json.dumps({**total.as_dict(), "detail": detail})
+    session.execute("UPDATE store.runs SET counts = ? WHERE id = ?", [facts, number])
+
+
+def read_recorded(session: StoreSession, stamp: RunStamp) -> RecordedRun | None:
+    """Return what the transaction of a run recorded of it, or None: one of that number may be of another backup."""
+    found = session.execute(
+        "SELECT kind, counts FROM store.runs WHERE connection = ? AND run = ? AND started = ?::TIMESTAMPTZ",
+        [stamp.connection, stamp.run, instant.text(stamp.at)],
+    ).fetchone()
+    if found is None:
+        return None
+    facts = json.loads(found[1])
+    return RecordedRun(kind=found[0], counts=from_mapping(facts), detail=facts.get("detail", {}))
 
 
 def read_counts(session: StoreSession, connection: str, run: int) -> Counts | None:

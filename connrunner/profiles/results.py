@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from connrunner.core.counts import Counts
 
@@ -16,6 +16,21 @@ class FileResult:
     name: str
     status: Literal["imported", "retried", "skipped"]  # retried: only the rows that were refused last time
     counts: Counts
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "status": self.status, **self.counts.as_dict()}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedRun:
+    """A run whose changes are in the store, as their transaction recorded it."""
+
+    kind: str  # import or export
+    counts: Counts
+    detail: Mapping[str, Any]  # what is told of the run beside its counters, as plain JSON; a store of 0.1 has none
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "counts": self.counts.as_dict(), "detail": dict(self.detail)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
-from connrunner.profiles import values, where
+from connrunner.profiles import domains, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -30,16 +30,29 @@ def find_profiles(session: StoreSession, name: str, value: str) -> list[dict[str
     """See `ProfileStore.find`."""
     owner = _property(session, name)
     wanted = f"(SELECT {values.parse_value(owner.type, 'r')} AS x FROM (SELECT {quote_text(value)} AS r))"
+    if owner.type is PropertyType.EMAIL and (address := session.one(f"SELECT x FROM {wanted}")):
+        wanted = f"(SELECT {quote_text(domains.normalize_address(address))} AS x)"
     if session.one(f"SELECT x IS NULL FROM {wanted}"):
         raise ArgumentError(f"{value!r} is no value of {name}", hint=f"it must be {values.EXPECTED[owner.type]}")
     column = session.layout.value(name)
     meets = f"list_contains({column}, w.x)" if owner.many else f"{column} = w.x"
+    return _describe(session, f"JOIN {wanted} w ON {meets}")
+
+
+def find_number(session: StoreSession, number: int) -> dict[str, Any] | None:
+    """See `ProfileStore.find_number`."""
+    found = _describe(session, f"JOIN (SELECT {number}::HUGEINT AS x) w ON p._id = w.x")
+    return found[0] if found else None
+
+
+def _describe(session: StoreSession, joined: str) -> list[dict[str, Any]]:
+    """Return the profiles `p` that are *joined* with something."""
     names = list(session.layout.properties)
     objectives = list(session.layout.consents)
     rows = session.execute(f"""
         SELECT {", ".join([*_cells(session, names), *map(session.layout.consent, objectives)])},
             p._id, {_start_of("c")}, c.connection, c.run, {_start_of("l")}, l.connection, l.run
-        FROM store.profiles p JOIN {wanted} w ON {meets}
+        FROM store.profiles p {joined}
         LEFT JOIN store.runs c ON c.id = p._created LEFT JOIN store.runs l ON l.id = p._changed
         ORDER BY p._id""").fetchall()
     found = []

@@ -34,6 +34,7 @@ from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
 FORMAT_ERASED = "3"  # a store with tombstones: a version that does not know them must not import into it
+SPELLING = 2  # counts up when rows spell a value otherwise than the stores before, see `respelling`
 
 _TABLES = """
     CREATE TABLE store.about (key VARCHAR, value VARCHAR);
@@ -87,7 +88,7 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
     if not {("about",), ("profiles",), ("properties",), ("runs",)} <= set(tables):
         raise RunError(
             f"{path} is a DuckDB database, but no profile store",
-            hint="move it away; a new store is made in its place",
+            hint="put the profile store there; to begin with an empty one: `connrunner reset --profiles`",
             code="foreign-store",
         )
     found = connection.execute("SELECT value FROM store.about WHERE key = 'format'").fetchone()
@@ -104,7 +105,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_TABLES)
     prepare_tombstones(connection, "store")
     connection.execute(
-        "INSERT INTO store.about VALUES ('format', ?), ('next_profile', '1'), ('next_run', '1')", [FORMAT]
+        "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
+        [FORMAT, str(SPELLING)],
     )
 
 
@@ -130,7 +132,7 @@ def read_store(connection: duckdb.DuckDBPyConnection, path: Path, model: Profile
 
 def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Return the layout as it is: properties of another type than the store's are read as the store has them."""
-    stored = _read_stored_columns(connection)
+    stored = read_stored_columns(connection)
     properties = {}
     for name, owner in model.properties.items():
         known = stored.get(name)
@@ -146,7 +148,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
     prepare_tombstones(connection, "store")
-    stored = _read_stored_columns(connection)
+    stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())
     columns |= set(objectives.values())
@@ -186,7 +188,7 @@ def list_identifiers(connection: duckdb.DuckDBPyConnection, model: ProfileModel)
     Also those that left profile.yaml: their columns keep values. One without a column is left out, and so is a `many`.
     """
     found = {}
-    for name, stored in _read_stored_columns(connection).items():
+    for name, stored in read_stored_columns(connection).items():
         declared = model.properties.get(name)
         if (stored.owner.identifier or (declared and declared.identifier)) and not stored.owner.many:
             found[name] = (stored.owner, quote_name(stored.column))
@@ -194,15 +196,18 @@ def list_identifiers(connection: duckdb.DuckDBPyConnection, model: ProfileModel)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredColumn:
+class StoredColumn:
+    """A column of `profiles`, by its plain name, and the property that it keeps."""
+
     column: str
     owner: Property
 
 
-def _read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, _StoredColumn]:
+def read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, StoredColumn]:
+    """Return the column of each property that the store has, be it declared or not, as the store has it."""
     found = connection.execute('SELECT name, "column", type, many, identifier FROM store.properties').fetchall()
     return {
-        name: _StoredColumn(
+        name: StoredColumn(
             column=column, owner=Property(name=name, type=PropertyType(kind), many=many, identifier=unique)
         )
         for name, column, kind, many, unique in found
@@ -224,7 +229,7 @@ def _choose_column(wanted: str, taken: Iterable[str]) -> str:
     return column
 
 
-def _change_type(connection: duckdb.DuckDBPyConnection, known: _StoredColumn, owner: Property) -> None:
+def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, owner: Property) -> None:
     column = quote_name(known.column)
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0

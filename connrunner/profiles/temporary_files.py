@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,3 +21,12 @@ def choose_path(folder: Path) -> Path:
 def open_private(path: Path) -> BinaryIO:
     """Open a new or emptied file for writing that no other user may read."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb")
+
+
+@contextmanager
+def placing(folder: Path, path: Path) -> Iterator[Path]:
+    """Yield an empty private file in *folder*, the only one that DuckDB may write to; it becomes *path* at the end."""
+    new = choose_path(folder)
+    open_private(new).close()
+    yield new
+    shutil.move(new, path)  # between file systems it is copied, mode and all

@@ -4,17 +4,19 @@ The last full tick notes when something will be due and what the files looked li
 time has not come, a tick costs about as much as starting Python.
 """
 
-import marshal
 import os
-import sys
 import time
 import zlib
 
 from connrunner import __version__
-from connrunner.config import place, stamps
+from connrunner.config import place, seal, stamps
 
-FORMAT = 2
+FORMAT = 3
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
+
+
+def _compiled(state: str) -> str:
+    return f"{state}/compiled"
 
 
 def _note(state: str) -> str:
@@ -40,25 +42,24 @@ def nothing_to_do(arguments: list[str]) -> bool:
         return False
     state = place.state_folder(folder, options["--state"])
     try:
+        sealed = seal.read_seal(_compiled(state))
+        if sealed is None:
+            return False
         with open(_note(state), "rb") as file:
             content = file.read()
-        # A damaged length would have marshal take gigabytes and half a minute.
-        if content[:4] != _checksum(content[4:]):
+        start = len(sealed) + 4
+        if content[:start] != sealed + _checksum(content[start:]):
             return False
-        note = marshal.loads(content[4:])  # noqa: S302 - written by us, in a folder that only we can write
-        if note["header"] != _header(folder):
-            return False
-        now = time.time()
-        if not note["at"] <= now < note["wake"]:
-            return False
-        if note["journal"] != _look(f"{state}/journal.jsonl") or note["zones"][1] != _look(note["zones"][0]):
+        at, wake, zones, own, shared, looks = os.fsdecode(content[start:]).split("\0", 5)
+        if not float(at) <= time.time() < float(wake):
             return False
         if any(name.endswith(".json") for name in os.listdir(f"{state}/requests")):
             return False
-        if note["stamps"] != stamps.stamps(folder, note["repository"]):
+        repository = (own, shared) if own else None
+        if looks != _looks(folder, state, zones, stamps.stamps(folder, repository)):
             return False
         os.utime(_last_tick(state))
-    except (OSError, ValueError, EOFError, TypeError, KeyError):
+    except (OSError, ValueError):
         return False
     return True
 
@@ -74,23 +75,20 @@ def write_note(
     now = time.time()
     if any(stamp > (now - RACY) * 1e9 for stamp in seen.values()):
         return remove_note(state)
-    note = {
-        "header": _header(folder),
-        "at": now,
-        "wake": wake,
-        "journal": _look(f"{state}/journal.jsonl"),
-        "zones": (zones, _look(zones)),
-        "stamps": seen,
-        "repository": repository,
-    }
+    sealed = seal.make_seal(_compiled(state))
+    if sealed is None:
+        return None
     beside = f"{_note(state)}.{os.getpid()}.tmp"
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        content = marshal.dumps(note)
+        fields = (repr(now), repr(wake), zones, *(repository or ("", "")), _looks(folder, state, zones, seen))
+        content = os.fsencode("\0".join(fields))
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
-            file.write(_checksum(content) + content)
+            file.write(sealed + _checksum(content) + content)
         os.replace(beside, _note(state))
-    except OSError:
+    except FileExistsError:  # left by a crash, or planted: gone for the tick after this one
+        os.unlink(beside)
+    except (OSError, ValueError):
         pass  # the next tick is a full one
     return None
 
@@ -106,7 +104,7 @@ def remove_note(state: str) -> None:
 def note_look(state: str, at: float) -> None:
     """Remember that a tick looked at *at*, in seconds since 1970: the time stamp of an empty file says it."""
     try:
-        os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         os.utime(_last_tick(state), (at, at))
     except OSError:
         pass  # the full tick that records there reports it
@@ -124,8 +122,10 @@ def _checksum(content: bytes) -> bytes:
     return zlib.crc32(content).to_bytes(4, "big")
 
 
-def _header(folder: str) -> tuple[int, int, str, str]:
-    return (FORMAT, sys.hexversion, __version__, folder)
+def _looks(folder: str, state: str, zones: str, seen: dict[str, int]) -> str:
+    """Return what is the same as long as nothing has changed."""
+    looked = f"{FORMAT} {__version__} {folder}\0{_look(f'{state}/journal.jsonl')}\0{_look(zones)}\0"
+    return looked + "\0".join([f"{path} {seen[path]}" for path in sorted(seen)])
 
 
 def _look(path: str) -> tuple[int, int, int] | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -170,6 +171,7 @@ class Lanes:
             timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
             notify=connection.notify if connection else self.workspace.default_notify,
             errors=self._errors(started),
+            ask_store=partial(self._ask_store, started),
             began=time.monotonic() - max(0.0, elapsed),
             adopted=True,
         )
@@ -219,6 +221,7 @@ class Lanes:
                 timeout=connection.timeout,
                 notify=connection.notify,
                 errors=self._errors(started),
+                ask_store=partial(self._ask_store, started),
             )
 
     def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
@@ -246,6 +249,17 @@ class Lanes:
             "started_at": instant.text(started.started_at),
             "lane_descriptor": lane.descriptor,
         }
+
+    def _ask_store(self, started: StartedRun) -> local.StoreQuestion | None:
+        """Ask the profile store for a run that did not say how it went; None when the store has nothing to say."""
+        state, name = self.recorder.state, started.connection
+        if started.intent.kind == "command" or not state.profiles.exists():
+            return None
+        if run_files.read_log_summary(state, name, started.run).result is not None:
+            return None
+        with suppress(OSError):  # no process can be started: the run ends as far as is known
+            return local.StoreQuestion(state.root, name, started.run, instant.text(started.started_at))
+        return None
 
     def _errors(self, started: StartedRun) -> Path:
         """Where the worker's interpreter complains when it cannot say more: empty, and removed, in good times."""
@@ -318,6 +332,12 @@ class Lanes:
             story = run_files.read_log_summary(recorder.state, started.connection, started.run)
             result = working.result(story)
             run = recorder.finish(started, result, seconds=working.seconds, notify=working.notify)
+        if working.is_recorded:
+            with (
+                suppress(OSError),
+                closing(run_files.RunLog(recorder.state.log(started.connection, started.run))) as log,
+            ):
+                log.message(run.result.message, level="warning")
         leftovers.clear_spool(recorder.state, started.connection, started.run)
         if working.stop:
             requests.remove_request(recorder.state, working.stop)

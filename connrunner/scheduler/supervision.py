@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
 from connrunner.processes.tree import GRACE, ProcessTree, Termination
+from connrunner.profiles.results import RecordedRun
 from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.worker.recorded_result import add_words, make_result, recorded_from
 
 OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
 KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end
@@ -32,12 +35,16 @@ class SupervisedRun:
     timeout: int  # seconds
     notify: tuple[Notify, ...]
     errors: Path  # what the worker's interpreter said
+    ask_store: Callable[[], local.StoreQuestion | None] = lambda: None  # None when there is nothing to ask
     began: float = field(default_factory=time.monotonic)
     adopted: bool = False
     stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
     _asked_at: float | None = None
     _termination: Termination | None = None  # of what the worker left behind
+    _question: local.StoreQuestion | None = None  # what the store has of it, when the worker did not say how it went
+    _recorded: RecordedRun | None = None
+    _is_asked: bool = False
 
     @property
     def seconds(self) -> float:
@@ -47,6 +54,11 @@ class SupervisedRun:
     def left(self) -> list[str]:
         """The processes that live on though everything was tried, for people."""
         return self._termination.remaining if self._termination else []
+
+    @property
+    def is_recorded(self) -> bool:
+        """Tell whether the store has all of the run, though its process did not say so."""
+        return self._recorded is not None
 
     @property
     def is_asked_to_end(self) -> bool:
@@ -66,10 +78,26 @@ class SupervisedRun:
                 self._watch()
                 return False
             self._termination = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else GRACE)
-        return not self._termination.advance()
+        return not self._termination.advance() and self._is_store_known()
+
+    def _is_store_known(self) -> bool:
+        """Ask the store what it has of the run; True once it has answered. A run of another lane may have it open."""
+        if not self._is_asked:
+            self._is_asked, self._question = True, self.ask_store()
+        if self._question is None:
+            return True
+        if not self._question.has_ended:
+            return False
+        question, self._question = self._question, None
+        with suppress(ValueError), closing(question):  # a store that cannot be asked proves nothing
+            if (found := question.answer()) is not None:
+                self._recorded = recorded_from(found)
+        return True
 
     def close(self) -> None:
         """Let go of everything, of the lane before the right to act for it."""
+        if self._question is not None:
+            self._question.close()
         self.worker.close()
         if self._termination is not None:
             self._termination.close()
@@ -77,12 +105,16 @@ class SupervisedRun:
         self.supervisor.release()
 
     def result(self, story: LogSummary) -> Result:
-        """Return how the run went: as its log says, or as we know when it does not say."""
+        """Return how the run went: as its log says, as the store says, or as we know when neither does."""
         complaint = self._complaint()
         said = story.result
         asked_for = said is not None and said.outcome is Outcome.INTERRUPTED and bool(self.stop or self.timed_out)
         if said is not None and not asked_for:
             return said
+        if said is None and self._recorded is not None:
+            return add_words(
+                make_result(self._recorded), f"all is in the profile store; afterwards {self._end_of_it()}"
+            )
         counts = said.counts if said is not None else story.counts
         if self.stop:
             return run_records.mark_stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
@@ -91,12 +123,19 @@ class SupervisedRun:
             return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="timeout")
         status = self.worker.exit_status
         if status is None:
-            text = "its process was killed, and the connrunner that had started it was gone"
-            return Result(outcome=Outcome.INTERRUPTED, counts=counts, message=text, code="interrupted")
-        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+            return Result(outcome=Outcome.INTERRUPTED, counts=counts, message=self._end_of_it(), code="interrupted")
         last = f": {complaint.splitlines()[-1]}" if complaint else ""
-        text = f"its process ended {how} before it said how it went{last}"
+        text = f"{self._end_of_it()}{last}"
         return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="crashed")
+
+    def _end_of_it(self) -> str:
+        """Return in words how its process ended, which did not say how it went."""
+        status = self.worker.exit_status
+        if status is None:
+            return "its process was killed, and the connrunner that had started it was gone"
+        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+        why = f" ({self.stop.description})" if self.stop and self._recorded else ""
+        return f"its process ended {how} before it said how it went{why}"
 
     def _left_behind(self) -> ProcessTree:
         """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane."""

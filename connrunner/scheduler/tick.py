@@ -32,6 +32,7 @@ from connrunner.state import locks, requests, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
+from connrunner.state.store_changes import list_store_changes
 from connrunner.text.words import plural
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
@@ -297,7 +298,10 @@ class Tick:
 
         temp = self.state.spool / "keep-0"  # the next tick removes it after a crash, as that of a run that is no more
         try:
-            with open_store(self.state.profiles, self.workspace.profile, temp=temp, report=NullReport()) as store:
+            expected = list_store_changes(self.state)
+            with open_store(
+                self.state.profiles, self.workspace.profile, temp=temp, report=NullReport(), expected=expected
+            ) as store:
                 expired = [
                     one
                     for one in store.list_retained()

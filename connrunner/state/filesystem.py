@@ -55,17 +55,41 @@ def _unescaped(text: str) -> str:
     return text
 
 
+def holds_state(root: Path) -> bool:
+    """Tell whether *root* has what any state folder has."""
+    return any(os.path.lexists(root / name) for name in OURS)
+
+
+def refuse_foreign(root: Path, workspace: Path) -> None:
+    """StateError when what is in *root* could be another user's: neither ours, nor of whom the *workspace* belongs to.
+
+    Root looks after everybody's workspace, so the workspace's owner counts. A folder that is not there is nobody's.
+    """
+    try:
+        status, owners = root.stat(), {os.geteuid(), workspace.stat().st_uid}
+    except OSError:
+        return
+    if status.st_uid not in owners:
+        message = f"another user (number {status.st_uid}) owns the state folder {root}, which connrunner.yaml names"
+        raise StateError(message, hint="nothing of it was read; say --state if you know what is in it")
+    _refuse_open(root, stat.S_IMODE(status.st_mode))
+
+
+def _refuse_open(root: Path, mode: int) -> None:
+    if mode & 0o002:
+        raise StateError(
+            f"every user may write into the state folder {root} (mode {mode:04o})",
+            hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
+        )
+
+
 def make_private(root: Path) -> None:
     """Close *root* to other users; StateError when every user may write there, or it is not ours.
 
     Kubernetes gives a volume to the group of its pod anew each time it mounts it (`fsGroup`), so that is corrected.
     """
     mode = stat.S_IMODE(root.stat().st_mode)
-    if mode & 0o002:
-        raise StateError(
-            f"every user may write into the state folder {root} (mode {mode:04o})",
-            hint=f"`chmod 700 {root}` once you know what is in it, or name a folder inside of it",
-        )
+    _refuse_open(root, mode)
     if mode & 0o077:
         found = {path.name for path in root.iterdir()} - {"lost+found"}
         if found and not found & OURS:

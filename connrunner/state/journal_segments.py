@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run_records
+from connrunner.core import instant, run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder
 from connrunner.text.files import replace_file
@@ -68,7 +68,7 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
     for lines in _parts(folder):
         for line in lines:
             try:
-                return str(parse_json(line)["at"])
+                return instant.text(instant.parse(parse_json(line)["at"]))
             except run_records.MALFORMED:
                 continue
     return None

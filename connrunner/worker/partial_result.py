@@ -8,6 +8,7 @@ from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.report import Level, Report
+from connrunner.profiles.results import RecordedRun
 
 WRITE_EVERY = 1.0  # seconds between two events about the counters in the log
 
@@ -26,6 +27,8 @@ class PartialResult:
         self.words = ""  # for people
         self._rows: int | None = None  # that are being delivered
         self._is_settled = False
+        self.recorded: RecordedRun | None = None  # what the store has of this run, once it has it
+        self.is_store_known = False  # False: nobody knows whether the store has it
 
     def observe(self, report: Report) -> Report:
         """Return a report that tells us how far the work is, and passes everything on to *report*."""
@@ -39,10 +42,11 @@ class PartialResult:
             self._written_at = now
             self._tell(counts)
 
-    def note_import(self, counts: Counts | None) -> None:
-        """Note that the rows of an import are in the store; None when they are not."""
-        if counts is not None:
-            self.counts, self.words, self._is_settled = counts, "its rows are imported all the same", True
+    def note_recorded(self, recorded: RecordedRun | None) -> None:
+        """Note what the store has of this run; None when its changes are not there."""
+        self.is_store_known = True
+        if recorded is not None:
+            self.recorded, self.counts, self._is_settled = recorded, recorded.counts, True
 
     def begin_delivery(self, counts: Counts, rows: int, target: str) -> None:
         """Note that an export begins to deliver *rows*: until all have arrived, none counts as sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -25,21 +26,28 @@ from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
 from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel, Result
+from connrunner.core.planning.due import StopRequest
 from connrunner.core.report import Level, Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
+from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
 from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
+from connrunner.profiles.results import RecordedRun
 from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
+from connrunner.state.store_changes import list_store_changes
 from connrunner.worker.partial_result import PartialResult
+from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
 
 SAMPLES = 20  # rows that a dry run of an export shows
+SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Terminated(SystemExit):
@@ -121,20 +129,55 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
                 result = _command(job, work, plain, mask, report, so_far)
     except RunError as error:
         helps = error.waiting_helps
-        result = Result(outcome=Outcome.FAILED, message=str(error), code=error.code, waiting_helps=helps)
+        failure = Result(outcome=Outcome.FAILED, message=str(error), code=error.code, waiting_helps=helps)
+        result = _settled(job, so_far, failure, report)
     except OSError as error:
         message = f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
         helps = isinstance(error, ConnectionError | TimeoutError)
-        result = Result(outcome=Outcome.FAILED, message=message, code="operating-system", waiting_helps=helps)
+        code = "disk-full" if error.errno in FULL else "operating-system"
+        failure = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
+        result = _settled(job, so_far, failure, report)
     finally:
         shutil.rmtree(job.spool, ignore_errors=True)
     return replace(result, message=mask(result.message))
 
 
+def _settled(job: Job, so_far: PartialResult, failure: Result, report: Report) -> Result:
+    """Return *failure*, unless the store has all of the run: then it happened afterwards, and is told."""
+    _ask_store(job, so_far)
+    if so_far.recorded is None:
+        return failure
+    report.message(f"afterwards, when all was in the profile store: {failure.message}", level="warning")
+    return add_words(make_result(so_far.recorded), failure.message)
+
+
+def _ask_store(job: Job, so_far: PartialResult) -> None:
+    """Find out whether the store has this run, unless that is known."""
+    if so_far.is_store_known or job.dry_run_folder or isinstance(job.connection.work, Command):
+        return
+    with suppress(Exception):  # what failed is told, and is what matters
+        so_far.note_recorded(ask_store(job.state, _stamp(job), wait=SHORT_WAIT))
+
+
+@contextmanager
+def _noting(job: Job, store: ProfileStore, so_far: PartialResult) -> Iterator[None]:
+    """Note what the store has of this run, however the block ends: maybe in the moment when all became durable."""
+    try:
+        yield
+    except BaseException:
+        if not job.dry_run_folder:
+            with suppress(Exception):
+                so_far.note_recorded(store.read_recorded(_stamp(job)))
+        raise
+    if not job.dry_run_folder:
+        so_far.note_recorded(store.read_recorded(_stamp(job)))
+
+
 def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
     from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
 
-    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT)
+    expected = list_store_changes(job.state)
+    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT, expected=expected)
 
 
 @contextmanager
@@ -154,27 +197,26 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
     context = _run_context(job, report)
     with _private(), _store(job, report) as store:
         known, mark = store.load_known_files(work, connection=name), store.read_mark(name)
+        has_read = store.has_read_files(name)
     # The store is closed meanwhile: a slow partner keeps no run of another lane from it.
-    fetched = source.fetch(settings, context, known=known, mark=mark)
-    with _private(), _store(job, report) as store:
-        try:
-            done = store.import_files(
-                ImportJob(
-                    work=work,
-                    files=fetched.files,
-                    stamp=_stamp(job),
-                    rejects=job.rejects,
-                    mark=fetched.mark,
-                    dry_run=job.dry_run_folder is not None,
-                )
+    try:
+        fetched = source.fetch(settings, context, known=known, mark=mark)
+    except connectors.NoFilesError as error:
+        return _without_files(job, work, error, report, has_read=has_read)
+    with _private(), _store(job, report) as store, _noting(job, store, so_far):
+        done = store.import_files(
+            ImportJob(
+                work=work,
+                files=fetched.files,
+                stamp=_stamp(job),
+                rejects=job.rejects,
+                mark=fetched.mark,
+                dry_run=job.dry_run_folder is not None,
             )
-        except BaseException:
-            with suppress(Exception):  # told to end in the very moment in which all became durable
-                so_far.note_import(store.read_counts(connection=name, run=job.run))
-            raise
-    so_far.note_import(done.counts)
-    files = [{"name": file.name, "status": file.status, **file.counts.as_dict()} for file in done.files]
-    result = _counted(done.counts, "; ".join((_import_message(done.counts), *fetched.notes)), files=files)
+        )
+    files = [file.as_dict() for file in done.files]
+    made = make_result(RecordedRun(kind="import", counts=done.counts, detail={"files": files}))
+    result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
@@ -182,10 +224,24 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         refused = {file.name for file in done.files if file.counts.refused}
         accepted = tuple(file for file in fetched.files if file.name not in refused)
         source.settle(settings, context, replace(fetched, files=accepted))
-    except RunError as error:
+    except (RunError, OSError) as error:
         message = f"the rows are imported, but not all is done at the source: {error}"
-        return replace(result, outcome=Outcome.PARTIAL, message=message, code=error.code)
+        code = error.code if isinstance(error, RunError) else "operating-system"
+        return replace(result, outcome=Outcome.PARTIAL, message=message, code=code)
     return result
+
+
+def _without_files(job: Job, work: Import, error: connectors.NoFilesError, report: Report, *, has_read: bool) -> Result:
+    """Return the result of a run for which there was no file, as `when_none` says; the error when it is a failure."""
+    if work.source.get("when_none", "succeed" if has_read else "fail") == "fail":
+        if not has_read:
+            raise error
+        # What was read before shows that `path` is right.
+        hint = "none was delivered since the last one; `when_none: succeed` makes that no failure"
+        raise connectors.NoFilesError(error.message, hint=hint)
+    report.message(error.message)
+    differences: dict[str, Any] = {"differences": []} if job.dry_run_folder else {}
+    return _counted(Counts(), "there is no file to read", files=[], **differences)
 
 
 def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so_far: PartialResult) -> Result:
@@ -203,16 +259,18 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
         if not done.written:
-            with _private():
+            with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
-            return _counted(counts, "there was nothing to send")
+            return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
         so_far.begin_delivery(done.counts, done.rows_written, target)
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)
-        with _private():
-            counts = store.confirm_export(_stamp(job), refused=delivered.refused, rejects=job.rejects)
-    arrived = done.rows_written - len(delivered.refused)
-    return _counted(counts, f"{arrived:,} rows written to {delivered.where}", output=delivered.where, rows=arrived)
+        with _private(), _noting(job, store, so_far):
+            counts = store.confirm_export(
+                _stamp(job), refused=delivered.refused, rejects=job.rejects, where=delivered.where
+            )
+    detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused)}
+    return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=detail)))
 
 
 def _stamp(job: Job) -> RunStamp:
@@ -277,19 +335,17 @@ def _command(
 
 
 def _counted(counts: Counts, message: str, **detail: Any) -> Result:
-    """Judge work that came to its end by its counters; counters that do not add up are a failure."""
-    imbalance = counts.imbalance()
+    """Judge work that came to its end by its counters."""
+    return _checked(Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail))
+
+
+def _checked(result: Result) -> Result:
+    """Return *result*; counters that do not add up are a failure."""
+    imbalance = result.counts.imbalance()
     if imbalance:
         text = f"the counters do not add up: {imbalance}"
-        return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="unbalanced", detail=detail)
-    return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
-
-
-def _import_message(counts: Counts) -> str:
-    shown = ("created", "updated", "unchanged", "skipped")
-    said = [f"{getattr(counts, name):,} {name}" for name in shown if getattr(counts, name)]
-    refused = f"{counts.refused:,} refused" if counts.refused else ""
-    return ", ".join([*said, *([refused] if refused else [])]) or "nothing to read"
+        return replace(result, outcome=Outcome.FAILED, message=text, code="unbalanced")
+    return result
 
 
 def _secrets(job: Job) -> dict[str, str]:
@@ -332,6 +388,7 @@ def _begin_trace() -> trace.Trace:
 
 def main() -> int:
     """Run the job that stands on standard input. The exit status says only whether the log could be written."""
+    forbid_core_dumps()
     become_subreaper()
     job = job_from(json.loads(sys.stdin.buffer.read()))
     deadline = time.monotonic() + job.connection.timeout
@@ -340,7 +397,7 @@ def main() -> int:
     orders = SignalOrders()
     attempts = Attempts(retry=job.connection.retry, deadline=deadline, report=log)
     so_far = PartialResult(tell=log.write_counts)
-    result = None
+    result, cut = None, BaseException()
 
     def attempt() -> Result:
         so_far.begin()
@@ -357,9 +414,12 @@ def main() -> int:
             signal.setitimer(signal.ITIMER_REAL, job.connection.timeout)
         result = attempts.result_of(attempt)
     except (SystemExit, Exception) as error:
-        result = result or _cut_off(job, orders.given or error, so_far, log)
+        cut = error
     finally:
         orders.close()
+    if result is None:
+        _ask_store(job, so_far)
+        result = _cut_off(job, orders.given or cut, so_far, log)
     _leave_nothing(job, log)
     log.write_end(replace(result, attempts=max(1, attempts.number)))
     log.close()
@@ -381,16 +441,16 @@ def _leave_nothing(job: Job, log: RunLog) -> None:
 
 def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog) -> Result:
     """Return what an exception that ended the work means."""
+    if so_far.recorded is not None:
+        what = _describe_end(job, error)
+        log.message(f"afterwards, when all was in the profile store: {what}", level="warning")
+        return add_words(make_result(so_far.recorded), f"{what} afterwards")
     match error:
         case Terminated():
             done = Result(outcome=Outcome.INTERRUPTED, counts=so_far.counts, message=so_far.words, code="shutdown")
-            with suppress(ConnrunnerError):
-                stops = (
-                    stop for stop in requests.read_stop_requests(job.state) if stop.connection == job.connection.name
-                )
-                if stop := next((stop for stop in stops if stop.run == job.run), None):
-                    log.message(stop.description, level="warning")
-                    return run_records.mark_stopped(stop, done)
+            if stop := _find_stop(job):
+                log.message(stop.description, level="warning")
+                return run_records.mark_stopped(stop, done)
             said = f"; {so_far.words}" if so_far.words else ""
             return replace(done, message=f"connrunner was told to end (SIGTERM){said}")
         case RunError():
@@ -401,6 +461,23 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)
             message = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
             return Result(outcome=Outcome.FAILED, message=message, code="bug")
+
+
+def _find_stop(job: Job) -> StopRequest | None:
+    """Return the request to stop this run."""
+    with suppress(ConnrunnerError):
+        for stop in requests.read_stop_requests(job.state):
+            if (stop.connection, stop.run) == (job.connection.name, job.run):
+                return stop
+    return None
+
+
+def _describe_end(job: Job, error: BaseException) -> str:
+    """Return in words what ended a run that had done its work."""
+    if isinstance(error, Terminated):
+        stop = _find_stop(job)
+        return stop.description if stop else "it was told to end (SIGTERM)"
+    return str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
 
 
 class SignalOrders:

@@ -93,8 +93,12 @@ class Document:
         return self.problem_at(line, column, finding.message, finding.hint, finding.code)
 
     def problem_at(self, line: int, column: int, message: str, hint: str, code: str) -> Problem:
-        """Return a problem whose place is known; what looks like a secret in its line is blanked."""
-        source = self._lines[line - 1] if line <= len(self._lines) else ""
+        """Return a problem whose place is known; what looks like a secret in its line is blanked.
+
+        Of a file that is no mapping no line is shown: it may be any file, by mistake or by a link.
+        """
+        is_shown = self.data is None or isinstance(self.data, dict)
+        source = self._lines[line - 1] if is_shown and line <= len(self._lines) else ""
         return Problem(path=self.path, line=line, column=column, message=message, hint=hint, code=code, source=source)
 
     @cached_property

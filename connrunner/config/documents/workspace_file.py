@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from connrunner.core import workspace_files
+
 LIMIT = 256 * 1024  # bytes of one file
 
 
@@ -20,21 +22,18 @@ class UnreadableFile(Exception):  # noqa: N818 - becomes a Problem
 def read_workspace_file(folder: str, relative: str) -> bytes:
     """Return what the file at *relative* holds, at most one byte more than `LIMIT`. Unreadable when it is no file.
 
-    A symlink is followed as long as it stays in the workspace (Kubernetes mounts files that way). A FIFO or a device
-    is not opened for long enough to hang.
+    A link is followed to a file that is itself configuration of this workspace (Kubernetes mounts files that way),
+    and to nothing else: what is read may be shown. A FIFO or a device is not opened for long enough to hang.
     """
-    path = f"{folder}/{relative}"
     try:
-        try:
-            descriptor = _open(path)
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            if not inside(folder, path):
-                hint = "put the file itself there"
-                raise UnreadableFile("a link that leads out of the workspace", hint, "outside-workspace") from None
-            descriptor = _open(os.path.realpath(path))
-        return content(descriptor, LIMIT + 1)
+        real = resolve_link(folder, relative)
+        if real is None and os.path.lexists(f"{folder}/{relative}"):
+            hint = "put the file itself there"
+            raise UnreadableFile("a link that leads out of the workspace", hint, "outside-workspace")
+        if real not in (None, relative) and not workspace_files.is_configuration(real or ""):
+            hint = "put the file itself there; a link leads to a file of the configuration"
+            raise UnreadableFile("a link to what is no configuration", hint, "not-configuration")
+        return content(_open(f"{os.path.realpath(folder)}/{real or relative}"), LIMIT + 1)
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         hint = "check that it exists and who may read it"
@@ -59,6 +58,13 @@ def inside(folder: str, path: str) -> bool:
     top = os.path.realpath(folder)
     real = os.path.realpath(path)
     return real == top or real.startswith(top.rstrip("/") + "/")
+
+
+def resolve_link(folder: str, relative: str) -> str | None:
+    """Return *relative* with every link followed, relative to *folder*; None when that is not in *folder*."""
+    top = os.path.realpath(folder).rstrip("/") + "/"
+    real = os.path.realpath(os.path.join(folder, relative))  # noqa: PTH118 - the path is text already
+    return real[len(top) :] if real.startswith(top) else None
 
 
 def _open(path: str) -> int:

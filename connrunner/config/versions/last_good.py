@@ -1,16 +1,23 @@
-"""The last version of the workspace that could be read whole: it holds for a day when no newer one can be read."""
+"""The last version of the workspace that could be read whole: it holds for a day when no newer one can be read.
+
+It is kept as the checked documents that it was built from, plain data: what is read back here runs no code.
+"""
 
 from __future__ import annotations
 
-import pickle
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from connrunner.config import compiled
+from connrunner.config import compiled, seal
+from connrunner.config.resolved import built, workspace_from
 from connrunner.config.versions.git import VersionError
 from connrunner.core.model import Workspace
+from connrunner.errors import Problem
+from connrunner.text.files import replace_file
+from connrunner.text.nesting import parse_json
 
 VERSION = "version"  # the file with the workspace
 TROUBLE = "trouble"  # the file that says since when no newer one could be read
@@ -19,13 +26,19 @@ HOLDS = 24 * 3600.0  # seconds
 
 def keep(cache: Path, signature: bytes, workspace: Workspace) -> None:
     """Remember *workspace* as the last good version."""
-    compiled.write_file(cache / VERSION, signature, pickle.dumps(workspace, protocol=5))
+    compiled.write_file(cache / VERSION, signature, compiled.pack(_as_document(workspace)).encode())
+
+
+def is_kept(cache: Path, signature: bytes) -> bool:
+    """Tell whether there is a last good version that could be read back."""
+    return compiled.read_file(cache / VERSION, signature) is not None
 
 
 def recovered(cache: Path) -> None:
     """Note that a version can be read again."""
-    with suppress(OSError):
-        (cache / TROUBLE).unlink(missing_ok=True)
+    if seal.read_seal(cache) is not None:
+        with suppress(OSError):
+            (cache / TROUBLE).unlink(missing_ok=True)
 
 
 def fall_back(cache: Path | None, signature: bytes, error: VersionError) -> Workspace:
@@ -36,11 +49,42 @@ def fall_back(cache: Path | None, signature: bytes, error: VersionError) -> Work
     if time.time() - _since(cache) >= HOLDS:
         raise error
     try:
-        workspace = pickle.loads(payload)  # noqa: S301 - our own file in our own folder, its checksum is right
-    except Exception:  # another version's classes: there is no end to what they may raise
+        workspace = _workspace(parse_json(payload))
+    except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
         raise error from None
-    assert isinstance(workspace, Workspace)
     return replace(workspace, trouble=str(error))
+
+
+def _as_document(workspace: Workspace) -> dict[str, Any]:
+    return {
+        "folder": workspace.folder,
+        "document": workspace.document,
+        "profile": workspace.profile_document,
+        "targets": workspace.target_documents,
+        "connections": {name: [one.document, one.fingerprint] for name, one in workspace.connections.items()},
+        "broken": {name: list(map(asdict, problems)) for name, problems in workspace.broken.items()},
+        "problems": list(map(asdict, workspace.problems)),
+        "commit": workspace.commit,
+        "repository": workspace.repository,
+    }
+
+
+def _workspace(kept: dict[str, Any]) -> Workspace:
+    profile, targets = kept["profile"], kept["targets"]
+    bare = workspace_from(kept["folder"], kept["document"], profile=profile, targets=targets, connections={})
+    connections = {
+        name: built(name, document, bare.timezone, bare.targets, fingerprint)
+        for name, (document, fingerprint) in kept["connections"].items()
+    }
+    repository = kept["repository"]
+    return replace(
+        bare,
+        connections=connections,
+        broken={name: tuple(Problem(**problem) for problem in problems) for name, problems in kept["broken"].items()},
+        problems=tuple(Problem(**problem) for problem in kept["problems"]),
+        commit=kept["commit"],
+        repository=None if repository is None else (repository[0], repository[1]),
+    )
 
 
 def _since(cache: Path) -> float:
@@ -51,5 +95,5 @@ def _since(cache: Path) -> float:
         if 0 < since <= now:
             return since
     with suppress(OSError):
-        (cache / TROUBLE).write_text(repr(now))
+        replace_file(cache / TROUBLE, repr(now).encode(), durable=False)
     return now

@@ -12,6 +12,7 @@ from connrunner.config import stamps
 from connrunner.config.documents import workspace_file
 from connrunner.config.versions import commit, git
 from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
+from connrunner.core import workspace_files
 from connrunner.text.words import escape
 
 Stamp = tuple[int, int] | tuple[str]
@@ -63,7 +64,7 @@ class Version(Protocol):
         """True when *path* should be a folder and its files cannot be seen."""
 
     def leads_out(self, path: str) -> bool:
-        """True when *path* is a link to somewhere outside of the workspace."""
+        """True when the folder *path* is a link to somewhere else than a folder of the configuration."""
 
     def is_whole(self) -> bool:
         """False when the files changed while they were read, so that what was read may mix two versions."""
@@ -97,6 +98,8 @@ class FolderVersion:
         return workspace_file.read_workspace_file(self.folder, path)
 
     def below(self, path: str) -> list[str]:
+        if workspace_file.resolve_link(self.folder, path) != path:
+            return []  # a link: what is there is none of ours to tell
         try:
             return sorted(os.listdir(f"{self.folder}/{path}"))  # noqa: PTH208 - the path is text already
         except OSError:
@@ -106,7 +109,8 @@ class FolderVersion:
         return self._found[path] is None
 
     def leads_out(self, path: str) -> bool:
-        return not workspace_file.inside(self.folder, f"{self.folder}/{path}")
+        real = workspace_file.resolve_link(self.folder, path)
+        return real is None or not workspace_files.is_configuration_folder(real)
 
     def is_whole(self) -> bool:
         if commit.is_checking_out(Path(self.folder), CHECKOUT):

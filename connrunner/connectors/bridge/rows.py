@@ -60,10 +60,12 @@ class RecordForm:
     def rebuild_row(self, line: bytes, *place: str) -> SpokenRow:
         """Return the object at *place* of the message *line*, in one line, its numbers as they are spelt."""
         try:
-            row, text = _go_to(parse_json(line, decode_exactly), place), encode_exactly
+            row = _go_to(parse_json(line, decode_exactly), place)
+            text = encode_exactly(row)
         except ValueError:  # NaN: who reads the rows refuses this one
-            row, text = _go_to(json.loads(line), place), json.dumps
-        return SpokenRow(text(row).encode("utf-8", "surrogatepass"), self._is_deleted(row))
+            row = _go_to(json.loads(line), place)
+            text = json.dumps(row)
+        return SpokenRow(text.encode("utf-8", "surrogatepass"), self._is_deleted(row))
 
     def _is_deleted(self, row: Mapping[str, Any]) -> bool:
         return row.get(self.deleted) is not None

@@ -58,12 +58,12 @@ def read_json_answer(body: Path, lines: Path, rows: str, wanted: Sequence[str]) 
         encoding = json.detect_encoding(file.read(4))
     places = ["" if place == "." else place for place in wanted]
     with body.open(encoding=encoding, errors="surrogatepass", newline="") as text, lines.open("wb") as out:
-        reader = _Reader(JsonStream(text, most=MOST_RECORDS), out)
+        reader = _AnswerReader(JsonStream(text, most=MOST_RECORDS), out)
         data = reader.read_document("" if rows == "." else rows, places)
     return JsonAnswer(data=data, records=reader.found, lines=lines)
 
 
-class _Reader:
+class _AnswerReader:
     def __init__(self, stream: JsonStream, lines: BinaryIO) -> None:
         self.found: Any = ABSENT
         self._stream = stream

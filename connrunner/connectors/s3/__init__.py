@@ -9,11 +9,12 @@ Import:
 depth, and none of them a dot at the beginning of a name. What stands before the first wildcard should be a folder, for
 only that is listed. The objects are taken in the order of their keys, so let a key carry its date. An object that was
 imported is not read again while its ETag stays the same; the version of a versioned bucket does not count, for a
-listing does not tell it, and what has the same ETag and size has the same bytes. No object at all is an error. One
-that is overwritten while it is read is read again, so that no run mixes two versions. Keys with an empty part (`//`),
-with `.` or `..` as a part or with control characters cannot be taken: they are left out with a warning. When nothing
-else is there, or with keys of a web identity, container or instance, they are an error in the folder they are in. A run
-fetches `max_bytes` (10GB) at most, and never more than half of the room that is free here.
+listing does not tell it, and what has the same ETag and size has the same bytes. `when_none` says what a run without an
+object is: `succeed`, the default once the connection has read one, or `fail`. An object that is overwritten while it is
+read is read again, so that no run mixes two versions. Keys with an empty part (`//`), with `.` or `..` as a part or
+with control characters cannot be taken: they are left out with a warning. When nothing else is there, or with keys of a
+web identity, container or instance, they are an error in the folder they are in. A run fetches `max_bytes` (10GB) at
+most, and never more than half of the room that is free here.
 
 `after: leave` lets the objects stay where they are. `after: delete` deletes them, and `after: move` moves them under
 `move_to` ("done/"), once their rows are in the profiles. One that was overwritten meanwhile stays for the next run. In
@@ -58,7 +59,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings, matching
+from connrunner.connectors import FetchResult, Known, NoFilesError, RunContext, SendResult, Settings, matching
 from connrunner.connectors.naming import fill
 from connrunner.connectors.quota import FetchQuota
 from connrunner.core.model import Format, LocalFile
@@ -274,7 +275,7 @@ async def _nothing_there(bucket: Bucket, pattern: str) -> RunError:
     names = [each.removeprefix(folder) for each in (*(found.key for found in objects), *folders)]
     where = bucket.address(folder)
     advice = matching.instead(wanted, names, where=where, nothing=f"nothing can be seen in {where}; correct `path`")
-    return RunError(f"no object {bucket.address(pattern)}", hint=advice, code="no-files", waiting_helps=True)
+    return NoFilesError(f"no object {bucket.address(pattern)}", hint=advice)
 
 
 def _shown(key: str) -> str:

@@ -12,7 +12,8 @@ Import:
 out are as for the connector `files`: `*`, `?` and `[..]` match within a name, `**` matches folders of any depth; left
 out are hidden files, unfinished ones (.part, .filepart, .tmp), names that are not UTF-8, and symbolic links that lead
 out of the folder before the first wildcard. A file that was imported is not fetched again until its size or its time
-changes.
+changes. `when_none` says what a run without a file is: `succeed`, the default once the connection has read one, or
+`fail`.
 
 A file is taken when it is whole. Either its size and its time stand still for `settle` (30s unless said otherwise), for
 which a run waits once, for all new files together. Only a file older than a day needs no wait: a server's clock or time

@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from connrunner.connectors import NoFilesError
 from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.core.report import Report
@@ -161,7 +162,7 @@ def _no_folder(server: RemoteFiles, pattern: str, folder: str) -> RunError:
 def _nothing_there(server: RemoteFiles, pattern: str, folder: str, *, left_out: int = 0) -> RunError:
     """Return the error for a pattern that finds no file, with what is there instead."""
     names = [shown(entry.name) for entry in server.list(folder) if not entry.name.startswith(".")]
-    advice = only_left_out(left_out) if left_out else instead(pattern.rsplit("/", 1)[-1], names)
-    return RunError(
-        f"no file {pattern!r} in {folder} on {server.address}", hint=advice, code="no-files", waiting_helps=True
-    )
+    message = f"no file {pattern!r} in {folder} on {server.address}"
+    if left_out:
+        return RunError(message, hint=only_left_out(left_out), code="no-files", waiting_helps=True)
+    return NoFilesError(message, hint=instead(pattern.rsplit("/", 1)[-1], names))

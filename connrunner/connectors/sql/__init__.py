@@ -115,6 +115,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
         size=path.stat().st_size,
         modified=instant.text(context.at),
         format=found.form,
+        numbers=found.numbers,
         once=wanted.column is not None,  # without a watermark the next run reads all rows again
     )
     return FetchResult(files=(file,), mark=new_mark)

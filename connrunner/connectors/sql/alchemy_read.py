@@ -58,6 +58,7 @@ def read(
         highest = _value(since) if since is not None else None
         bits = frozenset(names[number] for number in _bit_columns(result))
         rows = 0
+        kinds: dict[str, set[bool]] = {name: set() for name in names}  # whether a value is a number
         with (
             _unread_rows_dropped(made, result),
             path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file,
@@ -68,13 +69,17 @@ def read(
                 line = _encode(record) + "\n"
                 wanted.count_bytes(len(line))  # of characters: near enough, and cheap
                 file.write(line)
+                for name, value in zip(names, row, strict=True):
+                    if value is not None:
+                        kinds[name].add(isinstance(value, int | float | Decimal))
                 if place is not None:
                     highest = _higher(highest, row[place], wanted)
                 rows += 1
                 if rows % OFTEN == 0:
                     context.report.progress("reading", rows)
         context.report.progress("reading", rows, rows)
-        return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, context.at))
+        numbers = frozenset(name for name, found in kinds.items() if found == {True})
+        return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, context.at), numbers=numbers)
 
 
 @contextmanager

@@ -71,7 +71,12 @@ def read(
         if mark is not None:
             selected += mark.condition()
         rows, last = _copy(here, selected, form, path, context.report, wanted.count_bytes)
-        return RowsFile(rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None)
+        numbers = frozenset(
+            name for name, column in columns.items() if column.element in _NUMBERS or column.kind in _NUMBERS
+        )
+        return RowsFile(
+            rows=rows, form=form, mark=mark.moved(last, form) if mark is not None else None, numbers=numbers
+        )
 
 
 def _query(here: PostgresSession, wanted: ReadQuery) -> sql.Composable:

@@ -72,6 +72,7 @@ class RowsFile:
     rows: int
     form: Format  # how they stand in it
     mark: Mark | None  # from where the next run goes on
+    numbers: frozenset[str] = frozenset()  # columns that hold numbers and nothing else
 
 
 def fingerprint_query(wanted: ReadQuery, url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connrunner.core.model import Property
+from connrunner.core.model import Property, PropertyType
 from connrunner.profiles import values
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -18,7 +18,9 @@ def compose_identifiers(exported: Iterable[tuple[Property, str]]) -> str:
 
 def extract_value(owner: Property, source: str) -> str:
     """Return the expression of one identifier's value in *source*, made by `compose_identifiers`; else NULL."""
-    return values.parse_value(owner.type, extract_text(owner, source))
+    text = extract_text(owner, source)
+    # As it was sent, whatever the rules for new values have become since: it says whom the partner is to delete.
+    return text if owner.type in (PropertyType.TEXT, PropertyType.EMAIL) else values.parse_value(owner.type, text)
 
 
 def extract_text(owner: Property, source: str) -> str:

@@ -59,17 +59,32 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
     path.unlink()
 
 
-def write_refusals(session: StoreSession, path: Path, *, file: str) -> None:
-    """Write to *path* why rows of *file* were refused, a JSON line for each of the first `MOST`."""
+def write_refusals(session: StoreSession, path: Path, work: Export, *, file: str) -> None:
+    """
+    Write to *path* why rows of *file* were refused, and which profiles consent keeps back.
+
+    A JSON line for each of the first `MOST` of both.
+    """
     rejects.create_rejects(session)
     key = identifiers.describe_identifiers(session, "s.identifiers")
     session.execute(f"""
         INSERT INTO rejects BY NAME
-        SELECT {quote_text(file)} AS file, 0 AS part, coalesce(r.row + 1, 0) AS line, {key} AS key, 'write' AS stage,
-            r.code, r.message
+        SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
+            r.code, r.message, r.profile
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN delta s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")
+    _tell_unnamed(session, "refusals", int(session.one("SELECT count(*) FROM refusals")))
+    message = f"no consent to {' or '.join(work.objectives)}"
+    blocked = f"FROM delta WHERE verdict = {delta.BLOCKED}"
+    session.execute(f"""
+        INSERT INTO rejects BY NAME
+        SELECT {quote_text(file)} AS file, 1 AS part, {key} AS key, 'consent' AS stage, 'no-consent' AS code,
+            {quote_text(message)} AS message, s.profile
+        FROM ({blocked} ORDER BY profile LIMIT {MOST}) s LEFT JOIN store.profiles p ON p._id = s.profile""")
+    _tell_unnamed(session, "profiles without consent", int(session.one(f"SELECT count(*) {blocked}")))
     rejects.write_rejects(session, path)
-    unnamed = int(session.one("SELECT count(*) FROM refusals")) - MOST
-    if unnamed > 0:
-        session.report.message(f"the rejects name the first {MOST:,} refusals; {unnamed:,} more are left out")
+
+
+def _tell_unnamed(session: StoreSession, what: str, count: int) -> None:
+    if count > MOST:
+        session.report.message(f"the rejects name the first {MOST:,} {what}; {count - MOST:,} more are left out")

@@ -72,7 +72,7 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
 
 
 def confirm_export(
-    session: StoreSession, pending: PendingExport, refused: Sequence[RefusedRow], rejects: Path | None
+    session: StoreSession, pending: PendingExport, refused: Sequence[RefusedRow], rejects: Path | None, where: str
 ) -> Counts:
     """Record the rows of `delta`, but for the *refused* ones, as what the partner has; see `ProfileStore`."""
     job = pending.job
@@ -96,9 +96,10 @@ def confirm_export(
             INSERT INTO store.sent BY NAME
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
-        recorded_runs.finish_record(session, number, counts)
-        if counts.rejected and rejects:
-            refusals.write_refusals(session, rejects, file=job.path.name)
+        detail = {"output": where, "rows": pending.rows - len(refused)} if where else {}
+        recorded_runs.finish_record(session, number, counts, detail)
+        if rejects and (counts.rejected or counts.consent_blocked):
+            refusals.write_refusals(session, rejects, job.work, file=job.path.name)
     return counts
 
 

@@ -20,7 +20,7 @@ from connrunner.profiles import values
 from connrunner.profiles.exporting import formulas, transcode
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
-from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.profiles.temporary_files import choose_path, open_private, placing
 from connrunner.profiles.text_encoding import find_codec
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
@@ -109,19 +109,20 @@ def write_rows(
         cells = {name: f"coalesce({cell}, '')" for name, cell in cells.items()}
     recoded = form.type == "csv" and find_codec(form.encoding) != "utf-8"
     options = _options(form, compression="none" if recoded else compression, as_lines=_has_decimals(form, wanted))
-    target = choose_path(session.temp) if recoded else path
-    open_private(target).close()
     if _has_decimals(form, wanted):
         kinds = {name: owner for name, (owner, _) in zip(names, wanted.values(), strict=True)}
         selected = " || ".join(_json_line(cells, kinds))
     else:
         selected = ", ".join(f"{cell} AS {quote_name(name)}" for name, cell in cells.items())
-    session.execute_watched(
-        f"COPY (SELECT {selected} FROM {source}) TO {quote_text(str(target))} ({options})", on_progress
-    )
-    if recoded:
-        transcode.transcode(target, path, form, compression)
-        target.unlink()
+    with placing(session.temp, path) as target:
+        written = choose_path(session.temp) if recoded else target
+        open_private(written).close()
+        session.execute_watched(
+            f"COPY (SELECT {selected} FROM {source}) TO {quote_text(str(written))} ({options})", on_progress
+        )
+        if recoded:
+            transcode.transcode(written, target, form, compression)
+            written.unlink()
 
 
 def choose_compression(form: Format, path: Path) -> _Compression:

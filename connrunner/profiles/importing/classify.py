@@ -163,13 +163,14 @@ def _effect(mapped: MappedField, layout: Layout, stored: str, value: str) -> tup
 
 def _refuse_taken_identifiers(session: StoreSession, stage: Stage, plan: ImportPlan) -> None:
     """
-    Make `taken` (rn, number of the field) and refuse its rows: they would give one identifier's value to two profiles.
+    Make `taken` (rn, number of the field, number of the profile that has the value) and refuse its rows.
 
+    They would give one identifier's value to two profiles.
     A value that another profile holds now is taken even when another row is about to change it: the next run may give
     it. A value that rows want for different profiles goes to none. An identifier that finds profiles by itself needs
     no look: its other owner would have been found.
     """
-    session.execute("CREATE OR REPLACE TEMP TABLE taken (rn BIGINT, f INTEGER)")
+    session.execute("CREATE OR REPLACE TEMP TABLE taken (rn BIGINT, f INTEGER, owner BIGINT)")
     alone = {group[0].number for group in plan.groups if len(group) == 1}
     for change, mapped in zip(list_changes(plan, session.layout), plan.fields, strict=False):
         if not mapped.owner.identifier or mapped.number in alone:
@@ -183,10 +184,12 @@ def _refuse_taken_identifiers(session: StoreSession, stage: Stage, plan: ImportP
                 SELECT v.rn, v.pid, s.{value} AS value FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
                 WHERE s.{value} IS NOT NULL AND ({any_of((created, updated))})
             )
-            SELECT t.rn, {mapped.number} FROM takers t
-            JOIN store.profiles p ON {session.layout.value(mapped.field.property)} = t.value
-            UNION
-            SELECT rn, {mapped.number} FROM takers
-            WHERE value IN (SELECT value FROM takers GROUP BY value HAVING count(*) > 1)""")
+            SELECT rn, {mapped.number}, max(owner) FROM (
+                SELECT t.rn, p._id AS owner FROM takers t
+                JOIN store.profiles p ON {session.layout.value(mapped.field.property)} = t.value
+                UNION ALL
+                SELECT rn, NULL FROM takers
+                WHERE value IN (SELECT value FROM takers GROUP BY value HAVING count(*) > 1)
+            ) GROUP BY rn""")
     if session.execute("SELECT 1 FROM taken LIMIT 1").fetchone():
         session.execute(f"UPDATE verdicts SET verdict = {NUMBER['ambiguous']} WHERE rn IN (SELECT rn FROM taken)")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import all_of
+from connrunner.profiles.sql_fragments import all_of, quote_text
 
 SKIPPED, AMBIGUOUS, LINKED, DUPLICATE = 1, 2, 3, 4
 MOST_BITS = 1 << 30
@@ -93,6 +93,25 @@ def _count_different(session: StoreSession) -> str:
 def meets_profile(session: StoreSession, group: Sequence[MappedField]) -> str:
     """Return the condition that the row `s` and the profile `p` agree in all identifiers of *group*."""
     return all_of(f"s.v{mapped.number} = {session.layout.value(mapped.field.property)}" for mapped in group)
+
+
+def list_finds(session: StoreSession, stage: Stage, plan: ImportPlan) -> None:
+    """Make `finds`: for each ambiguous row, which identifiers found which profiles, as JSON and in words."""
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE unclear AS
+        SELECT rowid AS rn, * FROM {stage.table}
+        WHERE rowid IN (SELECT rn FROM fates WHERE fate IN ({AMBIGUOUS}, {LINKED}))""")
+    names = ["+".join(mapped.field.property for mapped in group) for group in plan.groups]
+    hits = " UNION ALL ".join(
+        f"""SELECT s.rn, {place} AS place, {quote_text(name)} AS name, p._id AS profile
+            FROM unclear s JOIN store.profiles p ON {meets_profile(session, group)}"""
+        for place, (name, group) in enumerate(zip(names, plan.groups, strict=True))
+    )
+    session.execute(f"""
+        CREATE OR REPLACE TEMP TABLE finds AS
+        SELECT rn, ('{{' || string_agg(to_json(name) || ':' || profile, ',' ORDER BY place) || '}}')::JSON AS finds,
+            string_agg(name || ' finds profile ' || profile, ', ' ORDER BY place) AS words
+        FROM ({hits}) GROUP BY rn""")
 
 
 def _find_profiles(session: StoreSession, stage: Stage, plan: ImportPlan) -> None:

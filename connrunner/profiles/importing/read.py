@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import duckdb
 
@@ -13,7 +14,7 @@ from connrunner.profiles.importing.stage import InexactReadError, Stage, create_
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import NormalizedFile, normalize_file
-from connrunner.profiles.readers.record_source import RecordSource
+from connrunner.profiles.readers.record_source import RecordSource, read_numbers
 from connrunner.profiles.session import StoreSession
 
 SAMPLE = 1 << 16
@@ -36,6 +37,9 @@ def stage_file(
 
     def stage(records: RecordSource) -> Stage:
         about = records.about
+        records = replace(records, timezone=form.timezone or plan.work.format.timezone or records.timezone)
+        if file.numbers:
+            records = read_numbers(records, file.numbers)
         return create_stage(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )

@@ -9,7 +9,7 @@ from connrunner.core.model import PropertyType
 from connrunner.profiles import values
 from connrunner.profiles.importing import classify, erased_rows, match, row_errors, row_keys
 from connrunner.profiles.importing.classify import NUMBER
-from connrunner.profiles.importing.stage import Stage
+from connrunner.profiles.importing.stage import Stage, choose_zone
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, jsonlines
 from connrunner.profiles.session import StoreSession
@@ -41,18 +41,18 @@ def collect_rejects(
     """Add the reasons for the classified rows of *file*, the *part*th of this run, to `rejects`."""
     reasons = ", ".join(
         f"({number}, {quote_text(code)}, {_or_null(field)}, {quote_text(step)}, {quote_text(message)})"
-        for number, code, field, step, message in _reasons(plan)
+        for number, code, field, step, message in _reasons(plan, stage)
     )
-    causes = " UNION ALL ".join(_select_causes(session, stage, plan, counts))
+    causes = " UNION ALL BY NAME ".join(_select_causes(session, stage, plan, counts))
     session.execute(f"""
-        INSERT INTO rejects
+        INSERT INTO rejects BY NAME
         WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
-        SELECT {quote_text(file)}, {part}, t.rn + {stage.first_line}, t.key, r.field, r.stage, t.code,
-            r.message || coalesce(t.more, ''), t.value
+        SELECT {quote_text(file)} AS file, {part} AS part, t.rn + {stage.first_line} AS line, t.key, r.field, r.stage,
+            t.code, r.message || coalesce(t.more, '') AS message, t.value, t.finds
         FROM ({causes}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
 
 
-def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]]:
+def _reasons(plan: ImportPlan, stage: Stage) -> Iterator[tuple[int, str, str | None, str, str]]:
     """Yield number, code, field, stage and message of everything that can be wrong with a row."""
     groups = " or ".join(" and ".join(mapped.field.property for mapped in group) for group in plan.groups)
     for code, message in _ROW_REASONS.items():
@@ -74,7 +74,9 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
         name, kind = mapped.field.property, mapped.owner.type
         place = name if name == mapped.field.column else f"{name} (column {mapped.field.column})"
         each = "each value of " if mapped.owner.many else ""
-        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
+        zone = choose_zone(mapped, stage.records) if kind is PropertyType.DATETIME else ""
+        expected = values.EXPECTED[kind] + (f", or one that the clocks of {zone} show, without offset" if zone else "")
+        yield mapped.number, "wrong-type", name, "validate", f"{each}{place} must be {expected}"
         if kind is PropertyType.TEXT:
             yield mapped.number, "too-long", name, "validate", f"{each}{place} must be {values.EXPECTED[kind]}"
             yield mapped.number, "nul", name, "validate", f"{place} contains NUL, which is no text"
@@ -101,38 +103,42 @@ def _reasons(plan: ImportPlan) -> Iterator[tuple[int, str, str | None, str, str]
 
 
 def _select_causes(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts) -> Iterator[str]:
-    """Yield the queries of row, key, number, code, value and end of the message, for all that occurred."""
+    """Yield the queries of row, key, number, code, value, end of the message and `finds`, for all that occurred."""
     nothing, key = "NULL::VARCHAR", row_keys.describe_key(plan, masked=True)
+    more = f"{nothing} AS more, NULL::JSON AS finds"
     rows = f"verdicts v JOIN {stage.table} s ON s.rowid = v.rn"
     if counts.invalid:
         bad_rows = f"""SELECT v.rn, {key} AS key, s.* FROM {rows}
             WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NOT NULL"""
-        yield f"SELECT rn, key, f, code, value, {nothing} AS more FROM ({row_errors.select_errors(bad_rows, plan)})"
+        yield f"SELECT rn, key, f, code, value, {more} FROM ({row_errors.select_errors(bad_rows, plan, stage.records)})"
         for mapped in plan.increments:
             value = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, {mapped.number} AS f, 'overflow' AS code,
-                {values.redact(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                {values.redact(value, personal=mapped.owner.personal)} AS value, {more}
                 FROM {rows} JOIN store.profiles p ON p.rowid = v.pid
                 WHERE v.verdict = {NUMBER["invalid"]} AND s.bad IS NULL
                     AND {classify.overflows_column(mapped, session.layout)}"""
     if counts.duplicate or counts.ambiguous:
+        match.list_finds(session, stage, plan)
         yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f,
             CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
             CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
-                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS more
-            FROM {rows} JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED}
+                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS linked,
+            concat(linked, ': ' || finds.words) AS more, finds.finds
+            FROM {rows} JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED} LEFT JOIN finds ON finds.rn = v.rn
             WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
     for mapped in plan.fields:
         if counts.ambiguous and mapped.owner.identifier:
             value = values.format_value(mapped.owner.type, f"s.v{mapped.number}")
             yield f"""SELECT v.rn, {key} AS key, t.f, 'identifier-taken' AS code,
-                {values.redact(value, personal=mapped.owner.personal)} AS value, {nothing} AS more
+                {values.redact(value, personal=mapped.owner.personal)} AS value, ': profile ' || t.owner AS more,
+                CASE WHEN t.owner > 0 THEN json_object({quote_text(mapped.field.property)}, t.owner) END AS finds
                 FROM {rows} JOIN taken t ON t.rn = v.rn WHERE t.f = {mapped.number}"""
     blocked = f"CASE WHEN {erased_rows.is_erased(stage)} THEN '{erased_rows.CODE}' ELSE 'no-consent' END"
     for name, code in (("not_found", "'not-found'"), ("consent_blocked", blocked)):
         if getattr(counts, name):
             yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f, {code} AS code, {nothing} AS value,
-                {nothing} AS more FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
+                {more} FROM {rows} WHERE v.verdict = {NUMBER[name]}"""
 
 
 def _or_null(value: str | None) -> str:

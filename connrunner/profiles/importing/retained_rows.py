@@ -16,6 +16,7 @@ the past, rows go with the run that refused them first, too, for a tick drops th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from connrunner.core.counts import imbalance_error
@@ -69,7 +70,9 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
         ORDER BY number"""
     )
     rows = session.execute("SELECT flaw, record FROM kept_rows ORDER BY rowid").fetchall()
-    records = jsonlines.copy_retained(rows, plan.columns, session.temp)
+    form = plan.work.format
+    zone = form.timezone or ("UTC" if form.type == "excel" else "")
+    records = replace(jsonlines.copy_retained(rows, plan.columns, session.temp), timezone=zone)
     session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)
 

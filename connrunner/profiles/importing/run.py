@@ -10,7 +10,7 @@ from pathlib import Path
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
-from connrunner.profiles import connection_state, expectations, recorded_runs, rejects
+from connrunner.profiles import connection_state, expectations, recorded_runs, rejects, respelling
 from connrunner.profiles.importing import differences, erased_rows, ledger, merge, reject_reasons, retained_rows
 from connrunner.profiles.importing.classify import classify_rows
 from connrunner.profiles.importing.ledger import LedgerEntry
@@ -79,6 +79,7 @@ class _Context:
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
     """See `ProfileStore.import_files`."""
     plan = make_plan(job.work, session.model)
+    respelling.warn_of_doubles(session)
     with ThreadPoolExecutor(1) as executor:
         context = _Context(session=session, job=job, plan=plan, digests=_Digests(executor=executor))
         tasks = _stage_all(context)
@@ -120,7 +121,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total)
+        recorded_runs.finish_record(session, run, total, {"files": [result.as_dict() for result in results]})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import values
+from connrunner.profiles import domains, values
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource
 from connrunner.profiles.session import StoreSession
@@ -52,6 +52,8 @@ def create_stage(
     query = _select(records, plan)
     _check_straight(session, query, name)
     session.execute_watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", on_progress)
+    emails = {f"v{one.number}": one.owner.many for one in plan.fields if one.owner.type is PropertyType.EMAIL}
+    domains.normalize_table(session, table, emails)
     count, first, last, again, nothing = session.execute(
         f"""SELECT count(*), min(rowid), max(rowid), count(*) FILTER (bad[1] = {quote_text(READ_AGAIN)}),
             count(*) FILTER (bad[1] = {quote_text(NO_RECORD)}) FROM {table}"""
@@ -107,7 +109,7 @@ def _select(records: RecordSource, plan: ImportPlan) -> str:
     for mapped in plan.fields:
         number, column = mapped.number, mapped.field.column
         raw.append(f"{_text(mapped, records)} AS r{number}")
-        typed.append(f"{_value(mapped, nul=records.nul)} AS v{number}")
+        typed.append(f"{_value(mapped, records)} AS v{number}")
         out.append(f"v{number}")
         if mapped.field.empty == "clear":
             raw.append(f"{records.present(column)} AS p{number}")
@@ -136,9 +138,14 @@ def has_no_key(plan: ImportPlan) -> str:
     return all_of(any_of(f"v{mapped.number} IS NULL" for mapped in group) for group in plan.groups)
 
 
-def parse_member(mapped: MappedField) -> str:
+def parse_member(mapped: MappedField, records: RecordSource) -> str:
     """Return the expression of the value that the text `x`, one of many, stands for."""
-    return values.parse_value(mapped.owner.type, "x")
+    return values.parse_value(mapped.owner.type, "x", zone=choose_zone(mapped, records))
+
+
+def choose_zone(mapped: MappedField, records: RecordSource) -> str:
+    """Return the zone of the field's times without an offset; empty when these are no values."""
+    return mapped.field.timezone or records.timezone
 
 
 def _text(mapped: MappedField, records: RecordSource) -> str:
@@ -150,12 +157,13 @@ def _text(mapped: MappedField, records: RecordSource) -> str:
     return f"list_filter({cells}, lambda x: {values.is_filled('x')})"
 
 
-def _value(mapped: MappedField, *, nul: bool) -> str:
+def _value(mapped: MappedField, records: RecordSource) -> str:
     """Return the expression of the field's value; NULL when the cell is empty or holds another value."""
     raw, owner = f"r{mapped.number}", mapped.owner
     if not owner.many:
-        return values.parse_value(owner.type, raw, trim=owner.identifier, nul=nul)
-    typed = f"list_transform({raw}, lambda x: {parse_member(mapped)})"
+        zone = choose_zone(mapped, records)
+        return values.parse_value(owner.type, raw, trim=owner.identifier, nul=records.nul, zone=zone)
+    typed = f"list_transform({raw}, lambda x: {parse_member(mapped, records)})"
     sound = f"len(list_filter({typed}, lambda x: x IS NULL)) = 0"
     # Sets are kept sorted, so that equal sets are equal lists.
     return f"CASE WHEN len({raw}) > 0 AND {sound} THEN list_sort(list_distinct({typed})) END"

@@ -3,8 +3,8 @@ Excel workbooks (.xlsx): the rows of one sheet, as texts.
 
 The first row that is not empty names the columns; empty rows are no records. Formulas count as the value that Excel
 kept of them; one without is an error of its row, as a cell that shows an error is. A workbook knows no time zones: its
-times are taken as UTC where a property wants an instant. Numbers are written with the 15 digits that Excel shows, a
-whole one in a format of zeros only with that many digits, and durations as hours without end.
+times are taken as UTC where a property wants an instant and the import names no zone. Numbers are written with the 15
+digits that Excel shows, a whole one in a format of zeros only with that many, and durations as hours without end.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def copy_records(
         record=compose_record(place),
         about=count,
         first_line=form.skip + 2,
+        timezone="UTC",
         is_whole=count.__eq__,
     )
 
@@ -112,7 +113,7 @@ def format_cell(value: Cell, meant: PropertyType | None = None) -> str:
             return str(value.value) if meant in _NUMBERS else value.shown
         case datetime():
             if meant is PropertyType.DATETIME:
-                return value.isoformat() + "Z"
+                return value.isoformat()
             return value.date().isoformat() if value.time() == time() else value.isoformat(" ")
         case date() | time():
             return value.isoformat()

@@ -50,9 +50,10 @@ def find_records(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> 
     return RecordSource(
         relation=make_relation(file.path, pointer.values()),
         cell=place.__getitem__,
-        cells=lambda name, _: (
-            f"""CASE WHEN json_type(record, {quote_text(pointer[name])}) = 'ARRAY'
-            THEN json_extract_string({place[name]}, '$[*]') ELSE [{place[name]}] END"""
+        cells=lambda name, separator: (
+            f"""CASE json_type(record, {quote_text(pointer[name])})
+            WHEN 'ARRAY' THEN json_extract_string({place[name]}, '$[*]')
+            WHEN 'VARCHAR' THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
         ),
         present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
         error=f"""CASE WHEN regexp_full_match(line, {quote_text(blank)}) THEN {quote_text(NO_RECORD)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 from connrunner.profiles.sql_fragments import quote_text
 
@@ -37,7 +37,25 @@ class RecordSource:
     about: int  # how many records there are, roughly
     first_line: int = 1  # the line of the first record in rejects: a header is line 1
     nul: bool = True  # a text may contain NUL
+    timezone: str = ""  # of times without an offset, where the import's field names none
     is_whole: Callable[[int], bool] = lambda _: True
+
+
+def read_numbers(records: RecordSource, columns: Collection[str]) -> RecordSource:
+    """Return *records* with the texts of *columns* read as numbers, where a property is one: 2.00 is 2."""
+    number, numbers = records.number or records.cell, records.numbers or records.cells
+
+    def write_whole(text: str) -> str:
+        return f"regexp_replace({text}, '^(-?[0-9]+)[.]0+$', '\\1')"
+
+    def each_whole(column: str, separator: str) -> str:
+        return f"list_transform({numbers(column, separator)}, lambda x: {write_whole('x')})"
+
+    return replace(
+        records,
+        number=lambda column: write_whole(number(column)) if column in columns else number(column),
+        numbers=lambda column, separator: (each_whole if column in columns else numbers)(column, separator),
+    )
 
 
 def compose_record(cells: Mapping[str, str]) -> str:

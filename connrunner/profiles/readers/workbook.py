@@ -227,7 +227,7 @@ def unescape(text: str) -> str:
 # --- XML ---------------------------------------------------------------------------------------------------------
 
 
-class _Reader:
+class _PartReader:
     """Hears of the elements of one part, by their local names: there are two sets of namespaces, and many prefixes."""
 
     def start(self, name: str, attributes: dict[str, str]) -> None: ...
@@ -235,7 +235,7 @@ class _Reader:
     def data(self, text: str) -> None: ...
 
 
-def _feed(part: IO[bytes], reader: _Reader) -> Iterator[None]:
+def _feed(part: IO[bytes], reader: _PartReader) -> Iterator[None]:
     """Read *part* to its end; yield after each piece, when the *reader* has heard of its elements."""
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
@@ -254,7 +254,7 @@ def _feed(part: IO[bytes], reader: _Reader) -> Iterator[None]:
     yield
 
 
-class _ElementsReader(_Reader):
+class _ElementsReader(_PartReader):
     def __init__(self) -> None:
         self.found: list[tuple[str, str, dict[str, str]]] = []
         self._open: list[str] = []
@@ -267,7 +267,7 @@ class _ElementsReader(_Reader):
         self._open.pop()
 
 
-class _RichText(_Reader):
+class _RichText(_PartReader):
     """Puts a text together: its runs, without the reading aids beside them."""
 
     def __init__(self) -> None:
@@ -328,7 +328,7 @@ class _Open:
     text: str | None = None  # what stands in `is`
 
 
-class _SheetReader(_Reader):
+class _SheetReader(_PartReader):
     """Makes rows of the elements of a sheet."""
 
     def __init__(self, texts: list[str], styles: list[_Style], *, is_1904: bool, skip: int) -> None:

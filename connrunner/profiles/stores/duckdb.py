@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -17,16 +19,27 @@ from connrunner.core.model import Format, Import, ProfileModel
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.profiles import ProfileStore, connection_state, recorded_runs, selection, tables, tombstones
+from connrunner.profiles import (
+    ProfileStore,
+    connection_state,
+    recorded_runs,
+    respelling,
+    selection,
+    store_failures,
+    tables,
+    tombstones,
+    whole_store,
+)
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import ExportResult, ImportResult, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
@@ -37,11 +50,20 @@ PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 SETTINGS = """
     SET autoinstall_known_extensions = false;
     SET autoload_known_extensions = false;
+    SET allow_community_extensions = false;
     SET disabled_compression_methods = 'dict_fsst';
     SET preserve_insertion_order = true;
     SET enable_progress_bar = true;
     SET enable_progress_bar_print = false;
     SET TimeZone = 'UTC';
+"""
+# No statement reaches a file but the store itself, those in *folder* and *files*, nor a network, and none takes these
+# settings back. DuckDB looks at where a link leads.
+_CONFINED = """
+    SET allowed_directories = [{folder}];
+    SET allowed_paths = [{files}];
+    SET enable_external_access = false;
+    SET lock_configuration = true;
 """
 
 
@@ -54,11 +76,16 @@ class DuckDBStore:
 
     def import_files(self, job: ImportJob) -> ImportResult:
         with self._translation():
+            self._confine(file.path for file in job.files if file.path)
             return importing.import_files(self._session, job)
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
         with self._translation():
             return ledger.load_accepted(self._session, make_plan(work, self._session.model), connection)
+
+    def has_read_files(self, connection: str) -> bool:
+        with self._translation():
+            return connection_state.has_read_files(self._session, connection)
 
     def read_mark(self, connection: str) -> Any:
         with self._translation():
@@ -83,12 +110,13 @@ class DuckDBStore:
     def export(self, job: ExportJob) -> ExportResult:
         self._pending = None
         with self._translation():
+            self._confine()
             result = exporting.export(self._session, job)
         self._pending = PendingExport(job=job, rows=result.rows_written)
         return result
 
     def confirm_export(
-        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None
+        self, stamp: RunStamp, *, refused: Sequence[RefusedRow] = (), rejects: Path | None = None, where: str = ""
     ) -> Counts:
         if self._pending is None or self._pending.job.stamp != stamp:
             raise RunError(
@@ -97,7 +125,7 @@ class DuckDBStore:
                 code="not-exported",
             )
         with self._translation():
-            counts = exporting.confirm_export(self._session, self._pending, refused, rejects)
+            counts = exporting.confirm_export(self._session, self._pending, refused, rejects, where)
         self._pending = None
         return counts
 
@@ -105,21 +133,44 @@ class DuckDBStore:
         with self._translation():
             return recorded_runs.read_counts(self._session, connection, run)
 
+    def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
+        with self._translation():
+            return recorded_runs.read_recorded(self._session, stamp)
+
     def count(self, where: str | None = None) -> int:
         with self._translation():
+            self._confine()
             return selection.count_profiles(self._session, where)
 
     def find(self, name: str, value: str) -> list[dict[str, Any]]:
         with self._translation():
+            self._confine()
             return selection.find_profiles(self._session, name, value)
+
+    def find_number(self, number: int) -> dict[str, Any] | None:
+        with self._translation():
+            return selection.find_number(self._session, number)
 
     def select(self, columns: Sequence[str] = (), *, where: str | None = None) -> Iterator[dict[str, Any]]:
         with self._translation():
+            self._confine()
             yield from selection.select_profiles(self._session, columns, where)
 
     def write(self, path: Path, form: Format, columns: Sequence[str] = (), *, where: str | None = None) -> int:
         with self._translation():
+            self._confine()
             return selection.write_profiles(self._session, path, form, columns, where)
+
+    def _confine(self, files: Iterable[str] = ()) -> None:
+        """Let no later statement of this opening reach another file than *files* and our own temporary ones.
+
+        What people write, a condition say, is checked before it is run (`where`); this holds should a check miss
+        something. It cannot be taken back, so the first call decides.
+        """
+        if self._session.one("SELECT current_setting('enable_external_access')"):
+            folder = quote_text(f"{os.path.realpath(self._session.temp)}/")
+            paths = ", ".join(quote_text(os.path.realpath(path)) for path in files)
+            self._session.execute(_CONFINED.format(folder=folder, files=paths))
 
     def _translation(self) -> AbstractContextManager[None]:
         return translate_store_errors(self._session.path)
@@ -135,9 +186,12 @@ def open_store(
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
     wait: float = 0,
+    expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
     Open the store in the file *path*, made when it is not there, and give *model*'s properties their columns.
+
+    One that was lost is not made anew: RunError `store-unusable` when none of the *expected* runs is in it.
 
     One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
     get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
@@ -146,8 +200,10 @@ def open_store(
     connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
-        with translate_store_errors(path):
+        with translate_store_errors(path, opening=True):
+            whole_store.refuse_missing_store(path, expected)
             attach_store(connection, path, read_only=read_only, wait=wait)
+            whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
                 connection=connection,
                 path=path,
@@ -157,9 +213,10 @@ def open_store(
                 report=report,
             )
             _warn_of_lost_tombstones(session)
+            if not read_only:
+                respelling.respell_store(session)
         yield DuckDBStore(session)
-        with translate_store_errors(path):
-            connection.execute("DETACH store")
+        _detach(connection, path, report)
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -172,7 +229,7 @@ def _make_folder(folder: Path) -> Path:
 
 def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
-    if read_only and not path.exists():
+    if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     if "?" in str(path):
         # DuckDB takes what follows for options, and would look for its log elsewhere.
@@ -188,7 +245,7 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise _unusable_error(path, error) from error
+                raise store_failures.explain_opening(error, path) from error
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
@@ -240,6 +297,14 @@ def _prepare_tables(
     return layout
 
 
+def _detach(connection: duckdb.DuckDBPyConnection, path: Path, report: Report) -> None:
+    """Close the store. What was committed stays, also when its log cannot be brought into the file now."""
+    try:
+        connection.execute("DETACH store")
+    except duckdb.Error as error:
+        report.message(store_failures.describe_checkpoint(error, path), level="warning")
+
+
 def _warn_of_lost_tombstones(session: StoreSession) -> None:
     """Say that people who were erased from an earlier store may come back: this one does not know of them."""
     if tombstones.find_key(session.path).exists() and not session.one("SELECT count(*) FROM store.runs"):
@@ -251,34 +316,14 @@ def _warn_of_lost_tombstones(session: StoreSession) -> None:
 
 
 @contextmanager
-def translate_store_errors(path: Path) -> Iterator[None]:
+def translate_store_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
     """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
     try:
         yield
-    except duckdb.OutOfMemoryException as error:
-        raise RunError(
-            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
-            hint="free disk space in the state folder",
-            code="out-of-memory",
-        ) from error
     except duckdb.Error as error:
-        line = _first_line(error)
-        if "No space left" in line or "Disk quota" in line:
-            raise RunError(
-                f"no space is left for the profile store {path}: {line}", hint="free disk space", code="disk-full"
-            ) from error
-        if isinstance(error, duckdb.IOException) or "orrupt" in line or "checksum" in line:
-            raise _unusable_error(path, error) from error
-        raise
-
-
-def _unusable_error(path: Path, error: duckdb.Error) -> RunError:
-    return RunError(
-        f"the profile store {path} cannot be read or written: {_first_line(error)}",
-        hint="if the file is damaged, put back a copy of it, or move it away: imports then fill a new one",
-        code="store-unusable",
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
+        if opening and store_failures.is_damage(error):
+            raise store_failures.explain_opening(error, path) from error
+        explained = store_failures.explain_failure(error, path)
+        if explained is None:
+            raise
+        raise explained from error

@@ -1,0 +1,104 @@
+"""
+What an error of DuckDB means for a person: what is full is called full, and what is damaged is said to be so.
+
+Only a store that was tried to be opened is called damaged: anything else is no reason to move it away. Its words are
+for the store alone: an error about another file says nothing about it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from connrunner.errors import RunError
+from connrunner.profiles.whole_store import BEGIN_ANEW
+
+_FULL = re.compile(r"No space left|Disk quota exceeded|File too large")
+_DAMAGED = re.compile(r"not a valid DuckDB|[Cc]orrupt|checksum|Serialization Error|INTERNAL Error|WAL file", re.DOTALL)
+_REFUSED = re.compile(r"Permission denied|Input/output error|Read-only file system|Is a directory")
+_FILE = re.compile(r'(?:file|directory) "([^"\n]+)"')
+# What DuckDB says of its own file without naming it.
+_OF_THE_STORE = re.compile(r"Corrupt database file|database has been invalidated|[Cc]heckpoint", re.DOTALL)
+
+
+def explain_opening(error: duckdb.Error, path: Path) -> RunError:
+    """Return why the store in the file *path* cannot be opened."""
+    if _FULL.search(str(error)):
+        return _full_disk(error, path)
+    line = _first_line(error)
+    if is_damage(error):
+        return RunError(
+            f"the profile store {path} cannot be opened, it is damaged: {line}",
+            hint=f"put back a copy of it; to begin anew without its profiles and consents: `{BEGIN_ANEW}`",
+            code="store-unusable",
+        )
+    return RunError(
+        f"the profile store {path} cannot be opened: {line}",
+        hint="see that connrunner may read and write it, and that its disk works",
+        code="store-unusable",
+    )
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Return whether *error*, raised while the store was opened, says that its file is damaged."""
+    return bool(_DAMAGED.search(str(error))) and not _REFUSED.search(str(error))
+
+
+def explain_failure(error: duckdb.Error, path: Path) -> RunError | None:
+    """Return what became of work on the open store in the file *path*; None when it is a mistake of ours."""
+    text = str(error)
+    if _FULL.search(text):
+        return _full_disk(error, path)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return RunError(
+            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
+            hint="free disk space in the state folder",
+            code="out-of-memory",
+        )
+    if str(path) in text or _OF_THE_STORE.search(text):
+        return RunError(
+            f"the profile store {path} cannot be read or written: {_first_line(error)}",
+            hint="`connrunner doctor` tries to open it and says whether it is damaged",
+            code="store-unusable",
+        )
+    if isinstance(error, duckdb.IOException):
+        return RunError(f"a file cannot be read or written: {_file_of(error)}", code="operating-system")
+    return None
+
+
+def describe_checkpoint(error: duckdb.Error, path: Path) -> str:
+    """Return what is to be said when the log of the store could not be brought into its file: nothing is lost."""
+    log = path.with_name(f"{path.name}.wal")
+    why = _full_disk(error, path).message if _FULL.search(str(error)) else " ".join(str(error).split())
+    return f"all changes are durable in {log}, but could not be brought into the profile store yet: {why}"
+
+
+def _full_disk(error: duckdb.Error, path: Path) -> RunError:
+    """Return the error for a full disk: which one, and how much is needed as far as that is known."""
+    named = _FILE.search(str(error))
+    folder = Path(named[1]).parent if named and Path(named[1]).is_absolute() else path.parent
+    if "File too large" in str(error):
+        what, fix = f"a file in {folder} may not grow any more", "raise the limit on the size of files (`ulimit -f`)"
+    elif "quota" in str(error):
+        what, fix = f"the disk quota is used up in {folder}", "make room there, or raise the quota"
+    else:
+        free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free" if folder.is_dir() else "nothing is free"
+        what, fix = f"the disk is full in {folder}: {free}", "make room there"
+    log = path.with_name(f"{path.name}.wal")
+    needed = log.stat().st_size if log.exists() else 0
+    room = f"the profile store needs about {max(1, round(needed / 2**20)):,} MiB more" if needed else ""
+    return RunError("; ".join(filter(None, (what, room))), hint=f"{fix}; the profile store is sound", code="disk-full")
+
+
+def _file_of(error: duckdb.Error) -> str:
+    """Return the name of the file that *error* is about, and nothing else of a text that may quote data."""
+    named = _FILE.search(str(error))
+    return os.path.basename(named[1]) if named else "DuckDB does not say which"  # noqa: PTH119
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

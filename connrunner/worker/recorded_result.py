@@ -1,0 +1,100 @@
+"""
+The result of a run as the profile store has it, whatever became of its process afterwards.
+
+`python -m connrunner.worker.recorded_result STATE CONNECTION RUN STARTED` prints it as JSON, and null when the run is
+not in the store: in a process of its own, so that no damaged store takes a tick with it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from connrunner.core import instant
+from connrunner.core.counts import Counts, from_mapping
+from connrunner.core.model import ProfileModel, Result
+from connrunner.core.report import Level
+from connrunner.core.run_records import outcome_of
+from connrunner.errors import RunError
+from connrunner.profiles.jobs import RunStamp
+from connrunner.profiles.results import RecordedRun
+from connrunner.state.folder import StateFolder
+
+WAIT = 3600  # seconds for the store while a run of another lane has it
+
+
+def make_result(recorded: RecordedRun) -> Result:
+    """Return the result of a run that is in the store."""
+    counts, detail = recorded.counts, recorded.detail
+    if recorded.kind == "import":
+        message = _describe_import(counts)
+    elif "output" in detail:
+        message = f"{detail['rows']:,} rows written to {detail['output']}"
+    else:
+        message = "there was nothing to send"
+    return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
+
+
+def recorded_from(data: Mapping[str, Any]) -> RecordedRun:
+    """Return the run that plain data holds."""
+    return RecordedRun(kind=data["kind"], counts=from_mapping(data["counts"]), detail=data["detail"])
+
+
+def add_words(result: Result, words: str) -> Result:
+    """Return *result* with *words* about what happened after it."""
+    return replace(result, message=f"{result.message}; {words}" if result.message else words)
+
+
+def _describe_import(counts: Counts) -> str:
+    shown = ("created", "updated", "unchanged", "skipped")
+    said = [f"{getattr(counts, name):,} {name}" for name in shown if getattr(counts, name)]
+    refused = f"{counts.refused:,} refused" if counts.refused else ""
+    return ", ".join([*said, *([refused] if refused else [])]) or "nothing to read"
+
+
+def ask_store(state: StateFolder, stamp: RunStamp, *, wait: float) -> RecordedRun | None:
+    """Return a run as the store has it, None when it has not; RunError when it cannot be opened within *wait* s."""
+    if not state.profiles.exists():
+        return None
+    from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+
+    model = ProfileModel(properties={}, objectives={})
+    with (
+        tempfile.TemporaryDirectory(prefix="connrunner-") as temp,
+        open_store(state.profiles, model, temp=Path(temp), report=_Silence(), read_only=True, wait=wait) as store,
+    ):
+        return store.read_recorded(stamp)
+
+
+class _Silence:
+    """A report that goes nowhere."""
+
+    def message(self, text: str, *, level: Level = "info", **facts: object) -> None: ...
+
+    def progress(self, stage: str, done: int, of: int | None = None) -> None: ...
+
+
+def main() -> int:
+    """Answer for the run that the arguments name; 1 when the store cannot be asked."""
+    state, connection, run, at = sys.argv[1:]
+    stamp = RunStamp(connection=connection, run=int(run), at=instant.parse(at))
+    recorded = None
+    try:
+        recorded = ask_store(StateFolder(Path(state)), stamp, wait=WAIT)
+    except RunError as error:
+        if error.code != "no-store":
+            sys.stderr.write(str(error))
+            return 1
+    with suppress(BrokenPipeError):  # the tick that asked is gone
+        sys.stdout.write(json.dumps(recorded and recorded.as_dict()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

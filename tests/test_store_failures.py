@@ -1,0 +1,98 @@
+"""What an error of the database is taken for: a full disk is no damage, and other files are not the store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from connrunner.profiles import store_failures
+from tests.test_profiles_open import Shelf, shelf  # noqa: F401
+
+STORE = Path("/srv/state/profiles.duckdb")
+DETACH = (
+    "IO Error: Detached database 'store', but CHECKPOINT during DETACH failed.\nCheckpoint failed for database "
+    '"store". The database has been invalidated. Original error: Could not write file "{}": {}'
+)
+FULL = ["No space left on device", "Disk quota exceeded", "File too large"]
+ADVICE = "reset --profiles"
+
+
+@pytest.mark.parametrize("words", FULL)
+@pytest.mark.parametrize("text", [DETACH, 'IO Error: Could not write file "{}": {}'])
+def test_what_is_full_is_called_full(text: str, words: str) -> None:
+    error = duckdb.IOException(text.format(STORE, words))
+    for explained in (store_failures.explain_opening(error, STORE), store_failures.explain_failure(error, STORE)):
+        assert explained is not None
+        assert (explained.code, "/srv/state" in explained.message, ADVICE in explained.hint) == (
+            "disk-full",
+            True,
+            False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "code"),
+    [
+        (duckdb.IOException, f'Could not read file "{STORE}": Input/output error', "store-unusable"),
+        (duckdb.IOException, DETACH.format(STORE, "Input/output error"), "store-unusable"),
+        (duckdb.IOException, "Corrupt database file: computed checksum 1 does not match stored 2", "store-unusable"),
+        (duckdb.FatalException, "database has been invalidated because of a previous fatal error", "store-unusable"),
+        (duckdb.IOException, 'Could not read file "/in/secret/a.parquet": Input/output error', "operating-system"),
+        (duckdb.InvalidInputException, "Corrupt Parquet file: ann@example.com", None),
+        (duckdb.BinderException, "a bug", None),
+    ],
+)
+def test_the_words_of_the_store_are_for_the_store(kind: type[duckdb.Error], text: str, code: str | None) -> None:
+    explained = store_failures.explain_failure(kind(text), STORE)
+    assert (explained and explained.code) == code
+    assert explained is None or ADVICE not in explained.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "damaged"),
+    [
+        (f"The file {STORE} exists, but it is not a valid DuckDB database file!", True),
+        ("Corrupt database file: computed checksum 1 does not match stored 2", True),
+        (f'Failure while replaying WAL file "{STORE}.wal": Serialization Error', True),
+        (f'Cannot open file "{STORE}": Permission denied', False),
+        (f'Could not read WAL file "{STORE}.wal": Input/output error', False),
+    ],
+)
+def test_only_a_damaged_store_is_given_up(text: str, damaged: bool) -> None:
+    explained = store_failures.explain_opening(duckdb.IOException(text), STORE)
+    assert (explained.code, ADVICE in explained.hint) == ("store-unusable", damaged)
+
+
+CHILD = """
+import resource, sys
+from pathlib import Path
+from tests.test_profiles_open import Shelf, import_of
+
+shelf = Shelf(Path(sys.argv[1]))
+with shelf.open():
+    pass
+with shelf.open() as store:
+    shelf.take(import_of("id"), "id\\n" + "".join(f"{n}\\n" for n in range(2000)), store=store)
+    size = shelf.path.stat().st_size  # it may not grow from here
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+print(shelf.said.messages[-1])
+"""
+
+
+def test_a_checkpoint_that_finds_no_room_loses_nothing(shelf: Shelf) -> None:  # noqa: F811
+    done = subprocess.run([sys.executable, "-c", CHILD, str(shelf.folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("('warning', 'all changes are durable in ")
+    assert "may not grow any more; the profile store needs about 1 MiB more" in done.stdout
+    shelf.runs = 1
+    with shelf.open(read_only=True) as store:
+        assert store.count() == 2000
+    with shelf.open() as store:
+        counts = store.read_counts(connection="c", run=1)
+        assert counts is not None
+        assert counts.created == 2000
+    assert not shelf.path.with_name("profiles.duckdb.wal").exists()
