@@ -58,7 +58,7 @@ SETTINGS = """
     SET preserve_insertion_order = true;
     SET enable_progress_bar = true;
     SET enable_progress_bar_print = false;
-    SET TimeZone = 'UTC';
+    SET GLOBAL TimeZone = 'UTC';
 """
 # No statement reaches a file but the store itself, those in *folder* and *files*, nor a network, and none takes these
 # settings back. DuckDB looks at where a link leads.
