@@ -120,7 +120,6 @@ def _for_whom(session: StoreSession, expression: str) -> str:
     try:
         # On a connection of its own: the transaction of this one may have ended with the error.
         with session.connection.cursor() as beside:
-            beside.execute("SET TimeZone = 'UTC'")
             row = beside.execute(
                 f"SELECT count(*) FROM store.profiles p WHERE TRY(struct_pack(x := {found})) IS NULL"
             ).fetchone()

@@ -187,7 +187,7 @@ def _elements(secret: str) -> list[_Element]:
         if piece[0] in QUOTES:
             # One of them after the other would try each way to share what is there.
             last = index == len(pieces) - 1
-            found.append(_Element(piece, spell_last_quotes(piece) if last else [spell_quotes(len(piece))]))
+            found.append(_Element(piece, [spell_last_quotes(piece) if last else spell_quotes(len(piece))]))
         elif index and pieces[index - 1][0] in QUOTES:
             found.append(_after_quotes("\n" if piece == "\r\n" else piece))
         else:

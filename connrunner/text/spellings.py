@@ -16,6 +16,7 @@ from html.entities import html5
 LEVELS = 3  # escapes of an escape's own sign that are looked through: %252526 is & in a URL in a URL in a URL
 
 DEEPEST = 64  # backslashes in front of one sign: JSON in JSON doubles them, six times
+MOST_QUOTES = 8  # at the end of a secret, each of which is looked at by itself
 PERCENT = f"%(?:25){{0,{LEVELS}}}"
 _AMP = rf"(?:&|\\{{0,{DEEPEST}}}u0026|{PERCENT}26)"  # what begins an entity, which may be in JSON or in a URL
 _SEMICOLON = f"(?:;|{PERCENT}3[bB])"
@@ -121,15 +122,26 @@ def spell_quotes(count: int) -> str:
     return f"(?:{unit}){{1,{DEEPEST + 8 * count}}}+"
 
 
-def spell_last_quotes(text: str) -> Iterator[str]:
-    """Yield what matches the QUOTES of *text* where nothing follows that would tell where they end."""
+def spell_last_quotes(text: str) -> str:
+    """Return what matches the QUOTES of *text* where nothing follows that would tell where they end."""
     quote = {
-        "\\": BACKSLASHES,
-        "'": rf"""(?:'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|'')""",
-        '"': rf"""(?:'{BACKSLASHES}"'|{BACKSLASHES}"|"")""",
+        "'": rf"""'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|''""",
+        '"': rf"""'{BACKSLASHES}"'|{BACKSLASHES}"|""" "",
     }
-    runs = re.sub(r"\\+", r"\\", text)
-    yield "".join(f"(?:{'|'.join(spell(char).all())}|{quote[char]}|{re.escape(char)})" for char in runs)
+    runs = re.findall(r"\\+|.", text)
+    if len(runs) > MOST_QUOTES:
+        return spell_quotes(len(text))
+    pieces = []
+    for place, run in enumerate(runs):
+        char = run[0]
+        known = "|".join(spell(char).all())
+        if char == "\\":
+            pieces.append(f"(?:{known}|{BACKSLASHES}){{1,{DEEPEST}}}+")
+        else:
+            # Backslashes before it are taken already.
+            rest = "|".join(spell(char).backslash) if place else "(?!)"
+            pieces.append(f"(?:{known}|{quote[char]}|{rest}|{re.escape(char)})")
+    return "".join(pieces)
 
 
 def _utf_16(code: int) -> tuple[int, ...]:
