@@ -28,7 +28,6 @@ from connrunner.text.spellings import (
     PERCENT,
     QUOTES,
     encode_loosely,
-    is_printable_ascii,
     spell,
     spell_last_quotes,
     spell_quotes,
@@ -188,7 +187,7 @@ def _elements(secret: str) -> list[_Element]:
         if piece[0] in QUOTES:
             # One of them after the other would try each way to share what is there.
             last = index == len(pieces) - 1
-            found.append(_Element(piece, spell_last_quotes(piece) if last else [spell_quotes(len(piece))]))
+            found.append(_Element(piece, [spell_last_quotes(piece) if last else spell_quotes(len(piece))]))
         elif index and pieces[index - 1][0] in QUOTES:
             found.append(_after_quotes("\n" if piece == "\r\n" else piece))
         else:
@@ -290,9 +289,9 @@ def _signs(places: Iterable[str]) -> list[_Sign]:
     for begin, rest, char in (("%25", "", "%"), ("+", "", " "), ("\r\n", "", "\n"), ("=3", "[dD]", "=")):
         if char in chars:
             found.append(_Sign(begin, rest, [], char))
-    if unprintable := [char for char in chars if not is_printable_ascii(char)]:
-        printable = [[one[1:] for one in spell(char).other if one.startswith("=")] for char in unprintable]
-        found.append(_Sign("=", _groups(printable), unprintable))
+    printable = {char: [one[1:] for one in spell(char).other if one.startswith("=")] for char in chars}
+    if rewritten := [char for char in chars if printable[char]]:
+        found.append(_Sign("=", _groups(printable[char] for char in rewritten), rewritten))
     return found
 
 

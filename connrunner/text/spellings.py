@@ -16,6 +16,7 @@ from html.entities import html5
 LEVELS = 3  # escapes of an escape's own sign that are looked through: %252526 is & in a URL in a URL in a URL
 
 DEEPEST = 64  # backslashes in front of one sign: JSON in JSON doubles them, six times
+MOST_QUOTES = 8  # at the end of a secret, each of which is looked at by itself
 PERCENT = f"%(?:25){{0,{LEVELS}}}"
 _AMP = rf"(?:&|\\{{0,{DEEPEST}}}u0026|{PERCENT}26)"  # what begins an entity, which may be in JSON or in a URL
 _SEMICOLON = f"(?:;|{PERCENT}3[bB])"
@@ -108,7 +109,7 @@ def _other(char: str, encoded: bytes) -> Iterator[str]:
         yield r"\r\n"
         yield f"{BACKSLASHES}r{BACKSLASHES}n"
         yield f"{PERCENT}0[dD]{PERCENT}0[aA]"
-    if char == "=" or not is_printable_ascii(char):
+    if char == "=" or not (char.isascii() and char.isprintable()):
         yield "".join(f"={_hex(byte, 2)}" for byte in encoded)  # quoted-printable
 
 
@@ -121,15 +122,26 @@ def spell_quotes(count: int) -> str:
     return f"(?:{unit}){{1,{DEEPEST + 8 * count}}}+"
 
 
-def spell_last_quotes(text: str) -> Iterator[str]:
-    """Yield what matches the QUOTES of *text* where nothing follows that would tell where they end."""
+def spell_last_quotes(text: str) -> str:
+    """Return what matches the QUOTES of *text* where nothing follows that would tell where they end."""
     quote = {
-        "\\": BACKSLASHES,
-        "'": rf"""(?:'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|'')""",
-        '"': rf"""(?:'{BACKSLASHES}"'|{BACKSLASHES}"|"")""",
+        "'": rf"""'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|''""",
+        '"': rf"""'{BACKSLASHES}"'|{BACKSLASHES}"|""" "",
     }
-    runs = re.sub(r"\\+", r"\\", text)
-    yield "".join(f"(?:{'|'.join(spell(char).all())}|{quote[char]}|{re.escape(char)})" for char in runs)
+    runs = re.findall(r"\\+|.", text)
+    if len(runs) > MOST_QUOTES:
+        return spell_quotes(len(text))
+    pieces = []
+    for place, run in enumerate(runs):
+        char = run[0]
+        known = "|".join(spell(char).all())
+        if char == "\\":
+            pieces.append(f"(?:{known}|{BACKSLASHES}){{1,{DEEPEST}}}+")
+        else:
+            # Backslashes before it are taken already.
+            rest = "|".join(spell(char).backslash) if place else "(?!)"
+            pieces.append(f"(?:{known}|{quote[char]}|{rest}|{re.escape(char)})")
+    return "".join(pieces)
 
 
 def _utf_16(code: int) -> tuple[int, ...]:
@@ -141,8 +153,3 @@ def _utf_16(code: int) -> tuple[int, ...]:
 def _hex(number: int, digits: int = 0) -> str:
     """Return *number* in hexadecimal of either case."""
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{number:0{digits}x}")
-
-
-def is_printable_ascii(char: str) -> bool:
-    """Tell whether *char* is printable ASCII: quoted-printable (RFC 2045) writes others as `=` and digits."""
-    return char.isascii() and char.isprintable()
