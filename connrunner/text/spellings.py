@@ -126,7 +126,7 @@ def spell_last_quotes(text: str) -> str:
     """Return what matches the QUOTES of *text* where nothing follows that would tell where they end."""
     quote = {
         "'": rf"""'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|''""",
-        '"': rf"""'{BACKSLASHES}"'|{BACKSLASHES}"|""" "",
+        '"': rf"""'{BACKSLASHES}"'|{BACKSLASHES}"|""" + '""',
     }
     runs = re.findall(r"\\+|.", text)
     if len(runs) > MOST_QUOTES:
