@@ -104,6 +104,7 @@ bench: $(READY) ## measure: the speed of an import beside a plain read, of a qui
 	$(BIN)/python benchmarks/schedules.py
 	$(BIN)/python benchmarks/import_rows.py
 	$(BIN)/python benchmarks/sources.py
+	$(BIN)/python benchmarks/mask_secrets.py
 
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors

@@ -634,7 +634,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"age": "1_0"}, "wrong-type", "age: no value of type INTEGER"),
     ({"age": "1.5"}, "wrong-type", "age: no value of type INTEGER"),
     ({"age": "9" * 19}, "wrong-type", "age: no value of type INTEGER"),
-    ({"age": "150"}, "constraint", "CHECK constraint failed: age < 150"),
+    ({"age": "150"}, "constraint", "CHECK constraint failed: age < …"),
     ({"email": "taken"}, "constraint", "UNIQUE constraint failed: people.email"),
     ({"born": "2026-02-30"}, "wrong-type", "born: no value of type DATE"),
     ({"vip": "maybe"}, "wrong-type", "vip: no value of type BOOLEAN"),

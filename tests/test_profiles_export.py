@@ -427,10 +427,13 @@ REFUSED = [
     ("nextval('x') = 1", "function nextval"),
     ("lowr(name) = 'x'", "did you mean 'lower'"),
     ("other.lower(name) = 'x'", "without a schema|property"),
-    ("tags = 'a'", "cast"),
+    ("tags = 'a'", "cannot be converted; look at the values of tags of 3 profiles"),
     ("name > 5", "convert|cast|compare"),
-    ("email::INTEGER > 1", "Could not convert"),
-    ("visits > 9223372036854775807 + visits", "range|Overflow"),
+    ("email::INTEGER > 1", "converted to INT32; look at the values of email of 2 profiles"),
+    (
+        "visits > 9223372036854775807 + visits",
+        "beyond what its type can hold; look at the values of visits of 1 profile",
+    ),
     (f"{' + '.join(['visits'] * 84)} > 0", "nested too deeply"),
     (f"{' + '.join(['visits'] * 990)} > 0", "nested too deeply"),
 ]

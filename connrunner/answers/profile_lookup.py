@@ -12,7 +12,7 @@ from connrunner import profiles
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.load import profile_model_from
 from connrunner.core import instant
-from connrunner.core.model import Format, ProfileModel
+from connrunner.core.model import Format, Objective, ProfileModel
 from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
 from connrunner.state.store_changes import list_store_changes
@@ -119,15 +119,25 @@ def identifiers(model: ProfileModel) -> list[str]:
     return [prop.name for prop in model.properties.values() if prop.identifier]
 
 
-def describe_profile(profile: dict[str, Any], zone: str) -> list[tuple[str, str]]:
+def describe_profile(profile: dict[str, Any], model: ProfileModel, zone: str) -> list[tuple[str, str]]:
     """Return what is known of a profile: each property, objective and change with its value in words."""
     facts = {name: _value(value) for name, value in profile["properties"].items() if value not in (None, [])}
     for objective, consented in profile["consents"].items():
-        facts[objective] = "consented" if consented else "refused"
+        facts[objective] = describe_consent(consented, model.objectives.get(objective))
     for change in ("created", "changed"):
         at, by, run = (profile[change][key] for key in ("at", "connection", "run"))
         facts[change] = f"{instant.local(instant.parse(at), zone)} by {by} #{run}"
     return list(facts.items())
+
+
+def describe_consent(answer: bool | None, objective: Objective | None) -> str:
+    """Return in words what a profile answered to *objective*: yes, no, or nothing, which its legislation decides."""
+    if answer is not None:
+        return "consented" if answer else "refused"
+    if objective is None:
+        return "nothing said"  # profile.yaml declares it no more
+    counts = "no" if objective.legislation == "opt-in" else "yes"
+    return f"nothing said ({objective.legislation}: counts as {counts})"
 
 
 def _value(value: Any) -> str:

@@ -22,6 +22,7 @@ from connrunner.answers.profile_lookup import (
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.cli.profiles_erase import erase_command
+from connrunner.core.model import ProfileModel
 from connrunner.errors import ArgumentError
 
 
@@ -62,12 +63,12 @@ def profiles_command(
     if number is not None:
         if value is not None:
             raise ArgumentError("VALUE and --id both say which profile", hint="leave out one of them")
-        _show(context, [find_by_number(view, model, number)])
+        _show(context, model, [find_by_number(view, model, number)])
     elif value is not None:
         found = find_profiles(view, model, value)
         if not found and not context.json:
             raise ArgumentError(f"no profile has {' or '.join(identifiers(model))} {value!r}")
-        _show(context, found)
+        _show(context, model, found)
     elif target is not None:
         count = write_profiles(view, model, target, chosen, where)
         click.echo(f"{count:,} profiles are in {target}")
@@ -82,10 +83,10 @@ def _show_count(context: CommandContext, count: int, where: str | None) -> None:
         click.echo(f"{count:,} profiles" + (f" where {text.clean(where)}" if where else ""))
 
 
-def _show(context: CommandContext, found: list[dict[str, Any]]) -> None:
+def _show(context: CommandContext, model: ProfileModel, found: list[dict[str, Any]]) -> None:
     if context.json:
         context.echo_json(found)
         return
     for profile in found:
-        facts = describe_profile(profile, context.view.workspace.timezone)
+        facts = describe_profile(profile, model, context.view.workspace.timezone)
         click.echo(text.table(("Property", "Value"), facts) + "\n")

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from connrunner.config.documents import workspace_file
 from connrunner.config.secret_words import is_reference
 from connrunner.errors import RunError
+from connrunner.text.masking import Masker
+from connrunner.text.secret_parts import SHORTEST
 
 __all__ = ["Masker", "filled", "is_reference", "references", "resolve_secret"]
 
-SHORTEST = 8  # characters; hiding every "abc" of a log would tell what the secret is
 LARGEST = 64 * 1024  # bytes of a file with a secret
-MASK = "***"
 
 
 def resolve_secret(reference: str, *, folder: Path) -> str:
@@ -101,40 +97,3 @@ def _texts(value: Any) -> Iterator[str]:
         case list():
             for item in value:
                 yield from _texts(item)
-
-
-class Masker:
-    """Hides the given secrets in any text: as they are, in base64, in a URL, in JSON."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
-        # The longest first: of a secret that contains another, nothing may remain.
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._forms = re.compile("|".join(map(re.escape, longest_first))) if forms else None
-
-    def mask(self, text: str) -> str:
-        """Return *text* with each form of each secret as `***`."""
-        return text if self._forms is None else self._forms.sub(MASK, text)
-
-
-def _forms(secret: str) -> Iterator[str]:
-    # A log has lines: those of a key file are hidden one by one.
-    parts = {secret, secret.strip(), *(line for line in secret.splitlines() if len(line.strip()) >= SHORTEST)}
-    for part in parts - {""}:
-        yield part
-        yield json.dumps(part)[1:-1]
-        yield json.dumps(part, ensure_ascii=False)[1:-1]
-        for quoted in (quote(part, safe=""), quote(part), quote_plus(part)):
-            yield quoted
-            yield re.sub("%[0-9A-F]{2}", lambda found: found.group().lower(), quoted)
-        yield from _in_base64(part.encode())
-
-
-def _in_base64(secret: bytes) -> Iterator[str]:
-    """Yield what every base64 text with *secret* inside it contains, for each of the three ways it can be aligned."""
-    for before in range(3):
-        first = -(-before * 8 // 6)
-        last = (before + len(secret)) * 8 // 6
-        padded = b"\0" * before + secret + b"\0" * 3
-        yield base64.b64encode(padded).decode()[first:last]
-        yield base64.urlsafe_b64encode(padded).decode()[first:last]

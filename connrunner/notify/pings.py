@@ -39,6 +39,13 @@ def run_ping_id(state: Path, connection: str, run: int, started_at: str) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{state}/{connection}/{run}/{started_at}"))
 
 
+def describe_for_ping(run: Run) -> str:
+    """Return what the outside may know of *run*: outcome, code and counters. Words may hold somebody's values."""
+    code = f" ({run.result.code})" if run.result.code else ""
+    counts = ", ".join(f"{name}: {count}" for name, count in run.result.counts.as_dict().items() if count)
+    return f"run {run.run} {run.outcome}{code}" + (f"; {counts}" if counts else "")
+
+
 def ping_of(run: Run) -> Ping:
     """Return whether *run* did its work."""
     return "success" if run.outcome in WELL else "fail"

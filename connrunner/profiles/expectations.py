@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from connrunner.core.model import Expect
 from connrunner.errors import RunError
-from connrunner.text.words import nearest
+from connrunner.text.redaction import redact_partner_words
+from connrunner.text.words import nearest, plural
 
 
 def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> None:
@@ -78,13 +79,32 @@ def check_expected_columns(expect: Expect, file: str, names: Collection[str]) ->
     """RunError unless the *file*, whose columns have these *names*, has all that are expected."""
     missing = [name for name in expect.columns if name not in names]
     if missing:
-        near = nearest(missing[0], names)
-        guess = f"did you mean {near!r}? " if near else ""
+        there = describe_columns(missing[0], list(names), expect.columns)
         raise RunError(
             f"{file} has no column {', '.join(map(repr, missing))}, which the import expects",
-            hint=f"nothing was imported; {guess}its columns: {', '.join(list(names)[:20]) or 'none'}",
+            hint=f"nothing was imported; {there}",
             code="expectation",
         )
+
+
+def describe_columns(missing: str, names: Sequence[str], wanted: Collection[str]) -> str:
+    """Return what columns a file has instead of the *missing* one.
+
+    Where it has none of the *wanted* ones, nor anything like them, its first line may be a row and no header: what
+    stands there are values of a person, and only their number is told.
+    """
+    meant = nearest(missing.strip(), names)
+    if meant is None and names and not any(name in wanted or nearest(name, wanted) for name in names):
+        many = plural(len(names), "column")
+        return f"it has {many} of other names; where its first line is no header, set `header: false` and `columns`"
+    shown = [redact_partner_words(shorten(name)) for name in names[:20]]
+    there = (", ".join(shown) or "none") + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return (f"did you mean {meant!r}? " if meant is not None else "") + f"its columns: {there}"
+
+
+def shorten(name: str) -> str:
+    """Return the *name* of a column as a message may hold it."""
+    return name if len(name) <= 100 else name[:100] + "…"
 
 
 def _share(part: int, whole: int, limit: float) -> str:

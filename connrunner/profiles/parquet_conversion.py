@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import ArgumentError
+from connrunner.profiles.duckdb_words import describe_error
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import replacing
 
@@ -31,5 +32,7 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
                     f"COPY (SELECT * FROM read_csv({quote_text(file.name)}, {how}, nullstr = '', parallel = false)) "
                     f"TO {quote_text(str(new.path))} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
                 )
-        except (OSError, duckdb.IOException) as error:
+        except OSError as error:
             raise ArgumentError(f"{path} cannot be written: {error}") from error
+        except duckdb.Error as error:
+            raise ArgumentError(f"{path} cannot be written: {describe_error(error)}") from None

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import RunError
+from connrunner.profiles.duckdb_words import describe_error
 from connrunner.profiles.whole_store import BEGIN_ANEW
 
 _FULL = re.compile(r"No space left|Disk quota exceeded|File too large")
@@ -29,7 +30,7 @@ def explain_opening(error: duckdb.Error, path: Path) -> RunError:
     """Return why the store in the file *path* cannot be opened."""
     if _FULL.search(str(error)):
         return _full_disk(error, path)
-    line = _first_line(error)
+    line = describe_error(error)
     if is_damage(error):
         return RunError(
             f"the profile store {path} cannot be opened, it is damaged: {line}",
@@ -55,13 +56,13 @@ def explain_failure(error: duckdb.Error, path: Path) -> RunError | None:
         return _full_disk(error, path)
     if isinstance(error, duckdb.OutOfMemoryException):
         return RunError(
-            f"the profile store needs more memory or temporary disk space than it may use: {_first_line(error)}",
+            f"the profile store needs more memory or temporary disk space than it may use: {describe_error(error)}",
             hint="free disk space in the state folder",
             code="out-of-memory",
         )
     if str(path) in text or _OF_THE_STORE.search(text):
         return RunError(
-            f"the profile store {path} cannot be read or written: {_first_line(error)}",
+            f"the profile store {path} cannot be read or written: {describe_error(error)}",
             hint="`connrunner doctor` tries to open it and says whether it is damaged",
             code="store-unusable",
         )
@@ -73,7 +74,7 @@ def explain_failure(error: duckdb.Error, path: Path) -> RunError | None:
 def describe_checkpoint(error: duckdb.Error, path: Path) -> str:
     """Return what is to be said when the log of the store could not be brought into its file: nothing is lost."""
     log = path.with_name(f"{path.name}.wal")
-    why = _full_disk(error, path).message if _FULL.search(str(error)) else " ".join(str(error).split())
+    why = _full_disk(error, path).message if _FULL.search(str(error)) else describe_error(error)
     return f"all changes are durable in {log}, but could not be brought into the profile store yet: {why}"
 
 
@@ -98,7 +99,3 @@ def _file_of(error: duckdb.Error) -> str:
     """Return the name of the file that *error* is about, and nothing else of a text that may quote data."""
     named = _FILE.search(str(error))
     return os.path.basename(named[1]) if named else "DuckDB does not say which"  # noqa: PTH119
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -9,6 +9,7 @@ table, file, setting or subquery passes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import duckdb
 
 from connrunner.errors import RunError
+from connrunner.profiles.duckdb_words import describe_error
 from connrunner.profiles.session import StoreSession
+from connrunner.text import words
 from connrunner.text.nesting import TooDeepError, parse_json
 from connrunner.text.words import nearest
 
@@ -59,6 +62,14 @@ FUNCTIONS = frozenset(
     """.split()
 )
 
+# What DuckDB raises about the values of a profile, and not about its own file, memory or statement.
+_ABOUT_VALUES = (
+    duckdb.ConversionException,
+    duckdb.OutOfRangeException,
+    duckdb.InvalidInputException,
+    duckdb.NotImplementedException,
+)
+
 
 def compile_condition(session: StoreSession, expression: str) -> str:
     """Return the SQL of *expression*, a condition over `profiles p`. RunError when it is not one."""
@@ -88,14 +99,38 @@ def compile_condition(session: StoreSession, expression: str) -> str:
 
 
 @contextmanager
-def translate_errors(expression: str | None) -> Iterator[None]:
-    """Translate the errors of a condition that fails for some profile, like a text where a number is needed."""
+def translate_errors(session: StoreSession, expression: str | None) -> Iterator[None]:
+    """Translate the errors of a condition that fails for some profile, like a text where a number is needed.
+
+    What DuckDB says then quotes the value, which may be personal: told are the kind, the properties and how many.
+    """
     try:
         yield
-    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException) as error:
+    except _ABOUT_VALUES as error:
         if expression is None:
             raise
-        raise _condition_error(expression, _first_line(error)) from None
+        raise _condition_error(expression, f"{describe_error(error)}{_for_whom(session, expression)}") from None
+
+
+def _for_whom(session: StoreSession, expression: str) -> str:
+    """Return of which properties a condition asks, and for how many profiles it cannot be worked out."""
+    found = compile_condition(session, expression)
+    asked = {name for name, column in session.layout.columns.items() if _mentions(found, column)}
+    of = f" of {words.listed(sorted(asked))}" if asked else ""
+    try:
+        # On a connection of its own: the transaction of this one may have ended with the error.
+        with session.connection.cursor() as beside:
+            row = beside.execute(
+                f"SELECT count(*) FROM store.profiles p WHERE TRY(struct_pack(x := {found})) IS NULL"
+            ).fetchone()
+    except duckdb.Error:
+        return f"; look at the values{of}"
+    return f"; look at the values{of} of {words.plural(row[0], 'profile')}" if row and row[0] else f"; look at{of}"
+
+
+def _mentions(compiled: str, column: str) -> bool:
+    plain = re.escape(column[1:-1].replace('""', '"'))
+    return re.search(rf"\bp\.(?:{re.escape(column)}|{plain}\b)", compiled) is not None
 
 
 def _check_single(tree: dict[str, Any], expression: str) -> None:

@@ -18,7 +18,7 @@ from connrunner.core.planning import due
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
-from connrunner.notify.pings import Ping, PingSender, ping_of, run_ping_id
+from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
 from connrunner.scheduler import leftovers
 from connrunner.scheduler.recorder import RunRecorder
@@ -381,8 +381,7 @@ class Lanes:
 
     def _ended(self, run: Run, started: StartedRun, connection: Connection | None, *, event: str = "ended") -> None:
         self.say({"event": event, **run_records.as_dict(run)})
-        said = f": {run.result.message}" if run.result.message else ""
-        self._ping(connection, ping_of(run), started, f"run {run.run} {run.outcome}{said}")
+        self._ping(connection, ping_of(run), started, describe_for_ping(run))
 
     def _ping(self, connection: Connection | None, sign: Ping, started: StartedRun, body: str) -> None:
         """Send a ping about a run, when its connection has a `heartbeat`."""

@@ -54,8 +54,11 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
         finally:
             with suppress(StateError, BusyError):
                 this.settle()
-    except (WorkspaceError, StateError) as error:
-        this.fail(str(error))
+    except WorkspaceError:
+        this.fail("the workspace cannot be used")
+        raise
+    except StateError:
+        this.fail("the state folder cannot be used")
         raise
     finally:
         this.rest()

@@ -40,6 +40,7 @@ from connrunner.state import requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.redaction import describe_exception
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
@@ -457,9 +458,11 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
             message = f"{error}; {so_far.words}" if so_far.words else str(error)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=message, code=error.code)
         case _:
-            report = "".join(traceback.format_exception(error))
+            # What a library says may quote a value of somebody; where it was said is what helps.
+            said = describe_exception(error)
+            report = "".join([*traceback.format_tb(error.__traceback__), said])
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)
-            message = f"a bug in connrunner: {type(error).__name__}: {error}; its log has what to report"
+            message = f"a bug in connrunner: {said}; its log has what to report"
             return Result(outcome=Outcome.FAILED, message=message, code="bug")
 
 
@@ -477,7 +480,7 @@ def _describe_end(job: Job, error: BaseException) -> str:
     if isinstance(error, Terminated):
         stop = _find_stop(job)
         return stop.description if stop else "it was told to end (SIGTERM)"
-    return str(error) if isinstance(error, RunError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, RunError) else describe_exception(error)
 
 
 class SignalOrders:

@@ -94,6 +94,7 @@ def _send(client: Client, settings: Settings, context: RunContext, batch: Batch)
         headers={"Content-Type": kind, "Accept": "application/json", "Idempotency-Key": key},
         body=body,
         accept=lambda status: 400 <= status < 500 and status not in ABOUT_THE_REQUEST,
+        rows=batch.lines,
     )
 
 
@@ -120,12 +121,14 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
     found: dict[int, Refusal] = {}
     for entry in entries:
         index = _index(look_up(entry, mapping.get("index", "index")), len(batch.lines))
-        said = client.mask_text(words(look_up(entry, mapping.get("message", "message")))) or "no reason given"
+        told = words(look_up(entry, mapping.get("message", "message")))
+        said = client.mask_text(told, batch.lines) or "no reason given"
         if index is None:
             # Some row was refused and nobody knows which: sending all of them again loses none.
             text = f"the answer does not say which row it refuses: {said}"
             return [Refusal(row=row, code="unclear", message=text) for row in batch.rows]
-        code = _word(look_up(entry, mapping["code"])) if "code" in mapping else "refused"
+        named = look_up(entry, mapping["code"]) if "code" in mapping else None
+        code = _word(client.mask_text(named, batch.lines) if isinstance(named, str) else named)
         found.setdefault(index, Refusal(row=batch.first + index, code=code, message=said))
     return [found[index] for index in sorted(found)]
 
@@ -133,7 +136,7 @@ def _named(client: Client, mapping: Mapping[str, str], batch: Batch, data: Any) 
 def _whole_batch(client: Client, mapping: Mapping[str, str] | None, batch: Batch, answer: Response) -> list[Refusal]:
     """Return all rows of a refused *batch*, those that the partner names with their own reason."""
     content = answer.start(LARGEST_SMALL_JSON)
-    said = client.describe_answer(answer, content)
+    said = client.describe_answer(answer, content, batch.lines)
     named: list[Refusal] = []
     if mapping is not None:
         with suppress(ValueError, RunError):

@@ -6,7 +6,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,10 @@ from connrunner.connectors.http.wire import BrokenError, ConnectionPool
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.text import durations
+from connrunner.text.masking import Masker
 from connrunner.text.nesting import MAX_VALUES, TooManyValuesError, parse_json
+from connrunner.text.redaction import LONGEST_READ, redact_partner_words
+from connrunner.text.secret_parts import SHORTEST
 from connrunner.text.unpacking import limit_size
 from connrunner.text.words import one_line
 
@@ -171,11 +174,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         accept: Callable[[int], bool] = lambda status: False,  # noqa: ARG005
+        rows: Sequence[bytes] = (),
     ) -> T:
         """Return what *take* makes of the answer: one with a status of success, or one that *accept* says yes to.
 
-        Any other is a RunError with the server's own words. A request that failed for a reason that may pass is sent
-        again, the same; *take* then starts anew, so it must be able to.
+        Any other is a RunError with the server's own words, without values of the *rows* (JSON) in *body*. A request
+        that failed for a reason that may pass is sent again, the same; *take* then starts anew, so it must be able to.
         """
         tried, renewed = 0, False
         while True:
@@ -189,7 +193,7 @@ class Client:
                     if answer.status == 401 and self._credentials and not renewed and self._credentials.renew():
                         renewed = True
                         continue
-                    problem = self.refusal(answer)
+                    problem = self.refusal(answer, rows)
                     if answer.status not in AGAIN:
                         raise problem
                     asked = _asked_wait(answer.headers.get("Retry-After", ""))
@@ -208,10 +212,10 @@ class Client:
         check_step(origin, to, listed=self._listed, word="leads on")
         return to
 
-    def refusal(self, answer: Response) -> RunError:
-        """Return the error that *answer* amounts to."""
+    def refusal(self, answer: Response, rows: Sequence[bytes] = ()) -> RunError:
+        """Return the error that *answer*, to a request with *rows*, amounts to."""
         status = answer.status
-        text = f"{answer.address} answers {self.describe_answer(answer, answer.start())}"
+        text = f"{answer.address} answers {self.describe_answer(answer, answer.start(), rows)}"
         for statuses, code, hint in (
             ((401,), "unauthorized", "check `auth`, and whether its secret has run out"),
             ((403,), "forbidden", "give these credentials the right to it, or use others under `auth`"),
@@ -223,25 +227,25 @@ class Client:
                 return RunError(text, hint=hint, code=code, waiting_helps=status == 429 or status >= 500)
         return RunError(text, hint="see what the server wants", code="refused", waiting_helps=status in AGAIN)
 
-    def describe_answer(self, answer: Response, content: bytes) -> str:
-        """Return the status of *answer* with what its body, *content*, says about it."""
-        said = self.mask_text(_message(content))
-        return f"{self._status(answer)}{': ' if said else ''}{said}"
+    def describe_answer(self, answer: Response, content: bytes, rows: Sequence[bytes] = ()) -> str:
+        """Return the status of *answer* with what its body, *content*, says about it, and about *rows*."""
+        said = self.mask_text(_message(content), rows)
+        return f"{self._status(answer, rows)}{': ' if said else ''}{said}"
 
-    def mask_text(self, text: str) -> str:
-        """Return *text*, which a partner wrote, fit for a message: one short line without our secrets."""
-        text = text[:LARGEST_ERROR]
+    def mask_text(self, text: str, rows: Sequence[bytes] = ()) -> str:
+        """Return *text*, which a partner wrote, fit for a message: one short line.
+
+        It holds none of our secrets, however they are spelled, no values of the *rows* that were sent, no addresses.
+        """
         secrets = {*self._secrets, *self._headers.values(), *map(str, self._settings.get("query", {}).values())}
         if self._credentials:
             secrets |= self._credentials.secrets()
-        for secret in sorted(secrets, key=len, reverse=True):
-            if len(secret) >= 8:
-                text = text.replace(secret, "***")
-        return one_line(text, 300)
+        masker = Masker(secret for secret in secrets if len(secret) >= SHORTEST)
+        return one_line(redact_partner_words(masker.mask(text[:LONGEST_READ]), rows), 300)
 
-    def _status(self, answer: Response) -> str:
+    def _status(self, answer: Response, rows: Sequence[bytes] = ()) -> str:
         """Return the status of *answer* as the server calls it: Python's own words for it differ with its version."""
-        return f"{answer.status} {one_line(self.mask_text(answer.reason), LONGEST_REASON)}".rstrip()
+        return f"{answer.status} {one_line(self.mask_text(answer.reason, rows), LONGEST_REASON)}".rstrip()
 
     def _follow(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import one_line
 
 ABSENT = object()
@@ -44,7 +45,7 @@ def outline(data: Any) -> str:
     """Say in a few words what *data* is, for a message about what it is not."""
     match data:
         case dict():
-            keys = ", ".join(one_line(str(key), 40) for key in list(data)[:8])
+            keys = ", ".join(one_line(redact_partner_words(str(key)), 40) for key in list(data)[:8])
             return f"a mapping of {keys}{', ...' if len(data) > 8 else ''}" if data else "an empty mapping"
         case list():
             return f"a list of {len(data):,}"

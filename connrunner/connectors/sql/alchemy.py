@@ -19,6 +19,7 @@ from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
 from connrunner.text.database_urls import DatabaseUrl, find_flaw, is_database_here
+from connrunner.text.redaction import redact_library_words
 from connrunner.text.words import one_line
 
 _READ_ONLY = {
@@ -67,7 +68,8 @@ def connection(address: DatabaseAddress, *, read_only: bool = False) -> Iterator
             except exc.DBAPIError as error:
                 raise _explained(error, where) from None
             except exc.SQLAlchemyError as error:
-                raise RunError(f"{where}: {one_line(str(error), failure.LONGEST)}", code="refused") from None
+                said = one_line(redact_library_words(str(error)), failure.LONGEST)
+                raise RunError(f"{where}: {said}", code="refused") from None
     finally:
         engine.dispose()
 

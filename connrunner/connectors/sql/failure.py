@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.text.redaction import redact_library_words, redact_partner_words
 from connrunner.text.words import one_line
 
 TRIES = 3  # how often work is done again after a failure that waiting may heal, unless it got on meanwhile
@@ -21,6 +22,8 @@ MOST_REFUSED = 100_000  # rows; with more the mapping is wrong, not the rows
 # Classes of SQLSTATE that speak of the connection, the statement or the server, not of a row's values.
 # Class 21 is missing: it says that two rows of one statement have the same key.
 NOT_ROWS = tuple("08 0A 20 24 25 26 28 2D 34 38 39 3B 3D 3F 40 42 53 55 57 58 72 F0 HV XX".split())
+_ABOUT_VALUES = ("22", "23", "44")  # classes whose words quote the value
+_QUOTES_VALUES = re.compile(r"duplicate entry|incorrect|truncated|convert|conversion", re.IGNORECASE)
 NOT_PERMITTED = "42501"  # the one of them that may be meant for a row, by row-level security
 
 _REFUSALS = {
@@ -141,6 +144,8 @@ _ON_THE_WAY = {
 def explain_database_error(state: str | None, words: str, where: str) -> RunError:
     """Return the error for what the database *where* said about a statement; *state* is its SQLSTATE, if any."""
     reason = _STATES.get(state or "08") or _STATES.get((state or "08")[:2])
+    quotes = (state or "")[:2] in _ABOUT_VALUES or _QUOTES_VALUES.search(words)
+    words = redact_library_words(words) if quotes else redact_partner_words(words)
     told = f"{where}: {one_line(words, LONGEST)}"
     if reason is None:
         return RunError(told, code="refused")

@@ -13,6 +13,7 @@ from connrunner.connectors import Refusal
 from connrunner.connectors.sql.failure import LONGEST, MOST_REFUSED, refusal_code
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
+from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import one_line
 
 SEPARATOR = ";"  # between the values of a set in a text, as imports read it
@@ -156,10 +157,7 @@ def known_outcome(load: TableLoad) -> Iterator[CommitState]:
 
 def refusal(line: Line, state: str, words: str, column: str | None = None) -> Refusal:
     """Return what the database said about a row, without the values that it quotes: they may be personal."""
-    for value in record(line).values():
-        for text in value if isinstance(value, list) else [value]:
-            if text not in (None, ""):
-                words = words.replace(f'"{text}"', '"…"')
+    words = redact_partner_words(words, [line[1]])
     told = f"{column}: {words}" if column else words
     return Refusal(row=line[0], code=refusal_code(state), message=one_line(told, LONGEST))
 

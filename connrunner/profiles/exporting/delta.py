@@ -41,7 +41,7 @@ def create_delta(
     allowed = consent.is_allowed(work.objectives, session.model.objectives, session.layout.consent)
     current = identifiers.compose_identifiers(columns.values()) if work.deleted == "send" else "NULL::VARCHAR"
     selected = f"{condition} AND {allowed}"
-    with where.translate_errors(work.where):
+    with where.translate_errors(session, work.where):
         session.execute_watched(
             f"""CREATE OR REPLACE TEMP TABLE delta AS
             SELECT profile, digest, identifiers, NOT allowed AS bare, known, false AS refused,

@@ -14,6 +14,7 @@ from connrunner.profiles.results import RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
+from connrunner.text.redaction import redact_partner_words
 
 MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
@@ -44,7 +45,8 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
     path = choose_path(session.temp)  # DuckDB reads lines many times faster than it takes parameters
     with open_private(path) as file:
         for one in refused:
-            message = one.message if len(one.message) <= LONGEST else one.message[:LONGEST] + "…"
+            message = redact_partner_words(one.message)  # what other connectors pass on, too
+            message = message if len(message) <= LONGEST else message[:LONGEST] + "…"
             line = json.dumps({"row": one.row, "code": one.code, "message": message}, ensure_ascii=False)
             file.write(line.encode("utf-8", "replace") + b"\n")
     session.execute(f"""

@@ -10,6 +10,7 @@ import duckdb
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expectations
+from connrunner.profiles.duckdb_words import unreadable_file_error
 from connrunner.profiles.importing.stage import InexactReadError, Stage, create_stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
@@ -44,6 +45,23 @@ def stage_file(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )
 
+    try:
+        return _stage(session, file, plan, normalized, stage, on_progress)
+    except _OTHER_ERRORS:
+        raise
+    except duckdb.Error as error:
+        raise unreadable_file_error(file.name, form.type, error) from None
+
+
+def _stage(
+    session: StoreSession,
+    file: LocalFile,
+    plan: ImportPlan,
+    normalized: NormalizedFile,
+    stage: Callable[[RecordSource], Stage],
+    on_progress: Callable[[int, int], None],
+) -> Stage:
+    form = plan.form_of(file)
     if form.type == "parquet":
         return _stage_parquet(normalized, plan, stage)
     if form.type == "excel":
@@ -104,7 +122,7 @@ def _stage_parquet(file: NormalizedFile, plan: ImportPlan, stage: Callable[[Reco
     found = parquet.read_parquet_columns(file)
     missing = [name for name in plan.columns if name not in found.names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, found.names)
+        raise csv.missing_column_error(file.name, missing, found.names, plan.columns)
     csv.check_unique(found.names, file.name, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, found.names)
     many = {mapped.field.column for mapped in plan.fields if mapped.owner.many}
@@ -128,7 +146,7 @@ def _find_excel(
     names = excel.read_sheet_columns(normalized, form)
     missing = [name for name in plan.columns if name not in names]
     if missing:
-        raise csv.missing_column_error(file.name, missing, names)
+        raise csv.missing_column_error(file.name, missing, names, plan.columns)
     csv.check_unique(names, file.name, plan.columns)
     expectations.check_expected_columns(plan.work.expect, file.name, names)
     copied = names if file.once else plan.columns
@@ -161,7 +179,3 @@ def _warn_of_absent_members(session: StoreSession, result: Stage, plan: ImportPl
         session.report.message(
             f"{name}: no record says anything about {', '.join(map(repr, absent))}", level="warning", columns=absent
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,13 +17,14 @@ from __future__ import annotations
 import csv
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.profiles import expectations
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error
 from connrunner.profiles.readers.record_source import NO_RECORD, RecordSource, compose_record
@@ -31,7 +32,6 @@ from connrunner.profiles.readers.survey import count_filled_lines
 from connrunner.profiles.sql_fragments import all_of, quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.profiles.values import is_filled
-from connrunner.text.words import nearest
 
 if TYPE_CHECKING:
     import _csv
@@ -246,11 +246,11 @@ def _check_names(names: Sequence[str], form: Format, file: str, wanted: Iterable
         for delimiter, written in DELIMITERS.items():
             if delimiter in names[0] and delimiter != form.delimiter:
                 raise RunError(
-                    f"{file}: the header is one column: {_short(names[0])!r}",
+                    f"{file}: the header is one column",
                     hint=f"set `format: {{delimiter: {written}}}`",
                     code="wrong-delimiter",
                 )
-    raise missing_column_error(file, missing, names)
+    raise missing_column_error(file, missing, names, wanted)
 
 
 def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None:
@@ -264,16 +264,10 @@ def check_unique(names: Sequence[str], file: str, wanted: Iterable[str]) -> None
             )
 
 
-def missing_column_error(file: str, missing: Sequence[str], names: Sequence[str]) -> RunError:
-    """Return the error for columns that the mapping names and the file lacks."""
-    meant = nearest(missing[0].strip(), names)
-    there = ", ".join(map(_short, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+def missing_column_error(file: str, missing: Sequence[str], names: Sequence[str], wanted: Collection[str]) -> RunError:
+    """Return the error for columns that the mapping names and the file lacks; *wanted* are all that it names."""
     return RunError(
         f"{file} has no column {', '.join(map(repr, missing))}",
-        hint=(f"did you mean {meant!r}? " if meant is not None else "") + f"its columns: {there}",
+        hint=expectations.describe_columns(missing[0], names, wanted),
         code="missing-column",
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 100 else name[:100] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -12,11 +13,12 @@ from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_
 from connrunner.profiles.readers.survey import Survey
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.json_stream import JsonStream, JsonStreamError
-from connrunner.text.words import nearest
+from connrunner.text.words import listed, nearest, plural
 
 KEYS = 1000  # of an object that are remembered for a message
 PROGRESS_EVERY = 10_000  # items
 
+_WORD = re.compile(r"[^\W\d](?:[^\W\d]|[.$-]){0,39}")  # a name of ours, not the number or address of somebody
 _LINE_ENDS = str.maketrans("\n\r", "  ")
 
 
@@ -105,7 +107,7 @@ class _Document:
                 seen.append(key)
             self._stream.skip_value()
         near = nearest(wanted, seen)
-        there = f"it has {', '.join(map(repr, seen[:20]))}" if seen else "it is empty"
+        there = f"it has {_describe_keys(seen)}" if seen else "it is empty"
         raise self._missing_error(f"{place} has no {wanted!r}", f"did you mean {near!r}?" if near else there)
 
     def _missing_error(self, reason: str, hint: str) -> RunError:
@@ -129,3 +131,11 @@ class _Document:
             hint=hint or "fetch or send it again",
             code="malformed-json",
         )
+
+
+def _describe_keys(keys: list[str]) -> str:
+    """Return the *keys* that are words: those of an object may be numbers or addresses of people, too."""
+    told = [key for key in keys if _WORD.fullmatch(key)][:20]
+    if others := len(keys) - len(told):
+        return listed([*map(repr, told), f"{others} more" if told else plural(others, "other member")])
+    return listed(map(repr, told))

@@ -31,6 +31,7 @@ from connrunner.profiles import (
     tombstones,
     whole_store,
 )
+from connrunner.profiles.duckdb_words import UnexpectedStoreError, describe_error
 from connrunner.profiles.exporting import run as exporting
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
@@ -57,7 +58,7 @@ SETTINGS = """
     SET preserve_insertion_order = true;
     SET enable_progress_bar = true;
     SET enable_progress_bar_print = false;
-    SET TimeZone = 'UTC';
+    SET GLOBAL TimeZone = 'UTC';
 """
 # No statement reaches a file but the store itself, those in *folder* and *files*, nor a network, and none takes these
 # settings back. DuckDB looks at where a link leads.
@@ -261,7 +262,7 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             break
         except duckdb.Error as error:
             if not _is_in_use(error):
-                raise store_failures.explain_opening(error, path) from error
+                raise store_failures.explain_opening(error, path) from None
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
@@ -333,13 +334,14 @@ def _warn_of_lost_tombstones(session: StoreSession) -> None:
 
 @contextmanager
 def translate_store_errors(path: Path, *, opening: bool = False) -> Iterator[None]:
-    """Translate DuckDB's errors about its file, memory and disk into RunError; let others through as bugs."""
+    """Translate errors of DuckDB about its file, memory and disk into RunError; others are bugs, without its words."""
     try:
         yield
     except duckdb.Error as error:
         if opening and store_failures.is_damage(error):
-            raise store_failures.explain_opening(error, path) from error
+            raise store_failures.explain_opening(error, path) from None
         explained = store_failures.explain_failure(error, path)
         if explained is None:
-            raise
-        raise explained from error
+            trouble = UnexpectedStoreError(f"{type(error).__name__}: {describe_error(error)}")
+            raise trouble.with_traceback(error.__traceback__) from None
+        raise explained from None
