@@ -25,10 +25,10 @@ import duckdb
 import pytest
 
 import connrunner
-from connrunner.answers.profile_lookup import NullReport
 from connrunner.config import compiled, load, schema, seal
 from connrunner.config.versions.version import MovingError
 from connrunner.core.model import ProfileModel, Property
+from connrunner.core.report import NullReport
 from connrunner.profiles.stores.duckdb import DuckDBStore, open_store
 from connrunner.scheduler import idle
 from tests.conftest import Place
