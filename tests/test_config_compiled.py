@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -332,7 +333,7 @@ def test_a_damaged_cache_is_as_good_as_none(
 @pytest.mark.parametrize(
     "payload", [(), ({}, {}, {}), ({"x": ()}, {}, ""), ({}, {"x": (1,)}, ""), 5, None, ([], [], "")]
 )
-def test_a_sound_checksum_of_something_else(cache: Path, payload: object) -> None:
+def test_a_sound_checksum_of_something_else(cache: Path, payload: Any) -> None:
     for written in (compiled.pack(payload).encode(), marshal.dumps(payload), pickle.dumps(payload)):
         compiled.write_file(cache / "workspace", b"s" * 32, written)
         assert compiled.read_file(cache / "workspace", b"s" * 32) == written

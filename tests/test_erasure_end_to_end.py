@@ -236,6 +236,8 @@ def try_each(story: Story, tmp_path: Path, moments: range) -> list[str]:
         if not killed_at(story, moment):
             break
         seen.append(judge(story))
+        if seen[-1] in seen[:-1]:
+            continue  # the first of each kind shows that one can go on from there
         if seen[-1] == "before":
             story.place.run("profiles", "erase", "ann@example.com")
         story.offer("again", ANN)
@@ -246,8 +248,10 @@ def try_each(story: Story, tmp_path: Path, moments: range) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
-def test_killed_at_any_moment_a_person_is_there_or_gone(story: Story, tmp_path: Path) -> None:
-    seen = try_each(story, tmp_path, range(200))
+@pytest.mark.parametrize(
+    "step", [pytest.param(5, marks=pytest.mark.thorough), pytest.param(1, marks=pytest.mark.long)], ids=str
+)
+def test_killed_at_any_moment_a_person_is_there_or_gone(story: Story, tmp_path: Path, step: int) -> None:
+    seen = try_each(story, tmp_path, range(0, 200, step))
     assert seen == sorted(seen, reverse=True), "before, and from one moment on after"
     assert set(seen) == {"before", "after"}

@@ -253,7 +253,7 @@ def test_no_damaged_file_tells_a_value(tmp_path: Path, name: str) -> None:
 def test_lines_of_json_in_another_encoding_are_told_as_such(tmp_path: Path) -> None:
     said, result = Attempts(tmp_path).file(LATIN, type="jsonl")
     assert (result.outcome, result.code) == (Outcome.FAILED, "wrong-encoding")
-    assert "is not utf-8" in said
+    assert "in line 1 is not utf-8" in said
 
 
 # --- words of others ---------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import json
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -194,7 +195,7 @@ def test_a_stopped_import_leaves_the_store_as_before(place: Place, tmp_path: Pat
     place.run("run", "people", "--detach")
     tick = place.start("tick")
     log = place.state.log("people", 1)
-    eventually(lambda: log.exists() and '"stage":' in log.read_text(), 60)
+    eventually(lambda: log.exists() and re.search(r'"done":[1-9]', log.read_text()) is not None, 60)
 
     run = stop(place, "people")
     tick.communicate(timeout=60)

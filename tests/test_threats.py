@@ -59,6 +59,8 @@ THREATS: dict[str, tuple[str, ...]] = {
     ),
     "YAML: tags, includes, objects": ("test_threats.py::test_no_tag_makes_an_object",),
     "files: links, pipes, devices, `..`": (
+        "test_threats_looking.py::test_no_link_shows_what_is_no_configuration",
+        "test_threats_looking.py::test_what_is_no_mapping_is_not_quoted",
         "test_config_load.py::test_only_files_of_the_workspace_are_read",
         "test_config_git.py::test_only_regular_files_of_a_commit_are_configuration",
         "test_config_git.py::test_a_submodule_is_no_connection",
@@ -91,6 +93,7 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_notify_render.py::test_no_template_reaches_objects_or_changes_what_it_sees",
         "test_notify_render.py::test_the_process_knows_no_secrets",
     ),
+    "templates: errors that tell": ("test_notify_render.py::test_a_template_says_little_in_its_own_error",),
     "templates: bombs": (
         "test_notify_render.py::test_a_bomb_is_bounded_and_costs_its_own_mail_only",
         "test_notify_render.py::test_three_bombs_at_once_are_bounded_together",
@@ -182,6 +185,15 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_no_values.py::test_words_of_a_partner_are_passed_on_without_values",
         "test_no_values.py::test_no_value_leaves_by_a_tick",
     ),
+    "a state that somebody else brought": (
+        "test_config_compiled.py::test_a_cache_that_could_come_from_elsewhere_is_not_read",
+        "test_threats_looking.py::test_nothing_imports_what_makes_objects_of_bytes",
+        "test_threats_looking.py::test_no_file_of_a_state_is_run_and_none_is_a_bug",
+        "test_threats_looking.py::test_a_state_that_a_branch_names_is_looked_at_before_it_is_read",
+    ),
+    "names that a shell types": ("test_cli_interfaces.py::test_a_shell_is_told_names_only",),
+    "conditions that reach files": ("test_threats_looking.py::test_no_statement_reaches_further_than_the_store",),
+    "images of the memory": ("test_threats_looking.py::test_no_process_with_secrets_leaves_an_image_of_its_memory",),
     "the state folder": (
         "test_state_journal.py::test_the_state_is_private",
         "test_state_filesystem.py::test_a_state_folder_is_ours_alone",

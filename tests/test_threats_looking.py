@@ -10,18 +10,26 @@ import ast
 import marshal
 import os
 import pickle
+import resource
 import shutil
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import duckdb
 import pytest
 
 import connrunner
 from connrunner.config import compiled, load, schema, seal
 from connrunner.config.versions.version import MovingError
+from connrunner.core.model import ProfileModel, Property
+from connrunner.core.report import NullReport
+from connrunner.profiles.stores.duckdb import DuckDBStore, open_store
 from connrunner.scheduler import idle
 from tests.conftest import Place
 
@@ -182,3 +190,235 @@ def test_each_file_of_a_state_by_itself_is_no_bug(lived: Place, tmp_path: Path) 
             shutil.rmtree(lived.state.root)
             shutil.copytree(copy, lived.state.root)
     assert not mark.exists()
+
+
+# --- links -------------------------------------------------------------------------------------------------------
+
+CANARY = "canary0123456789"
+# Each kind of file that no command may show, and how it stands in it: as a text, as YAML, as lines of JSON.
+HIDDEN = {
+    ".env": f"DB_PASSWORD={CANARY}\n",
+    ".env.yaml": f"{CANARY}: {CANARY}\n",
+    ".git/config": f"[http]\n\textraheader = {CANARY}\n",
+    ".connrunner/journal.jsonl": f'{{"v": 1, "type": "{CANARY}", "note": "{CANARY}"}}\n',
+    "jobs/notes.yaml": f"- {CANARY}\n- {{{CANARY}: x}}\n",
+    "jobs/text.j2": f"{{% {CANARY} %}}\n{{{{ {CANARY} }}}}\n{CANARY}\n",
+}
+LINKS = {
+    "a connection": "connections/c.yaml",
+    "a schedule": "schedules/s.yaml",
+    "a target": "notifications/t.yaml",
+    "the profile": "profile.yaml",
+    "a template": "templates/run.txt.j2",
+    "a template that is included": "templates/part.j2",
+    "a template that is unused": "templates/unused.txt.j2",
+}
+BY = ("a link", "a link to a link", "a folder that is a link", "an absolute link")
+INCLUDES = """\
+{% set words %}{% include "part.j2" %}{% endset %}{{ {}[words | reverse] }}
+"""
+SHOWING = (
+    ("validate",), ("validate", "--format", "json"), ("validate", "--format", "github"), ("validate", "--format", "sarif"),
+    ("status",), ("status", "--format", "json"), ("explain", "c"), ("next",), ("next", "--format", "json"), ("metrics",),
+    ("calendar",), ("doctor",), ("notify", "preview", "hello"), ("notify", "preview", "hello", "--format", "json"),
+)  # fmt: skip
+
+
+def kinds_of_links() -> Iterator[Any]:
+    """Templates are rendered by a process of their own, so most of theirs are for the finer sieve."""
+    for kind, by, hidden in product(LINKS, BY, HIDDEN):
+        if plant_makes_sense(kind, by):
+            costs = "template" in kind and (by, hidden) != ("a link", ".git/config")
+            yield pytest.param(kind, by, hidden, marks=pytest.mark.thorough if costs else ())
+
+
+def plant_makes_sense(kind: str, by: str) -> bool:
+    return by != "a folder that is a link" or kind in ("a connection", "a schedule", "a target", "a template")
+
+
+@pytest.mark.parametrize(("kind", "by", "hidden"), list(kinds_of_links()))
+def test_no_link_shows_what_is_no_configuration(place: Place, kind: str, by: str, hidden: str) -> None:
+    plant(place, kind, by, hidden)
+    commands = SHOWING[:1] if "template" not in kind else (SHOWING[0], SHOWING[-1])
+    for command in commands:
+        done = place.run(*command, check=None)
+        assert CANARY not in done.out + done.err, done
+        assert CANARY[::-1] not in done.out + done.err, done
+        assert done.code != 4
+    assert place.run("validate", check=None).code != 0
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", LINKS)
+def test_no_command_shows_what_a_link_leads_to(make_place: Callable[[str], Place], kind: str) -> None:
+    for number, (by, hidden) in enumerate(
+        (by, hidden) for by, hidden in product(BY, HIDDEN) if plant_makes_sense(kind, by)
+    ):
+        place = make_place(f"place-{number}")
+        plant(place, kind, by, hidden)
+        for command in SHOWING:
+            done = place.run(*command, check=None)
+            assert CANARY not in done.out + done.err, (by, hidden, command, done)
+            assert CANARY[::-1] not in done.out + done.err, (by, hidden, command, done)
+            assert done.code != 4, (by, hidden, command, done)
+
+
+def plant(place: Place, kind: str, by: str, hidden: str) -> None:
+    """Make the link of *kind*, by *by*, to the file *hidden*."""
+    place.command("hello", "pass")
+    for path, text in HIDDEN.items():
+        place.write(path, text)
+    link = place.folder / LINKS[kind]
+    link.parent.mkdir(exist_ok=True)
+    target = place.folder / hidden
+    if kind == "a template that is included":
+        place.write("templates/run.txt.j2", INCLUDES)
+    if by == "a folder that is a link":
+        shutil.rmtree(link.parent)
+        named = target.with_name(link.name)
+        named.write_bytes(target.read_bytes())
+        link.parent.symlink_to(target.parent)
+        return
+    link.unlink(missing_ok=True)
+    if by == "a link to a link":
+        middle = place.folder / "middle.yaml"
+        middle.symlink_to(target)
+        target = middle
+    link.symlink_to(target if by == "an absolute link" else os.path.relpath(target, link.parent))
+
+
+WHOLES = [
+    "just words",
+    "5",
+    "- a\n- b",
+    '"quoted"',
+    "'x: y'",
+    "|\n  several\n  lines",
+    "true",
+    "DB_PASSWORD=x",
+    "1.5",
+    ">\n folded",
+]
+
+
+@pytest.mark.parametrize(
+    "path", ["connections/c.yaml", "schedules/c.yaml", "notifications/c.yaml", "profile.yaml", "connrunner.yaml"]
+)
+@pytest.mark.parametrize("text", WHOLES)
+def test_what_is_no_mapping_is_not_quoted(place: Place, path: str, text: str) -> None:
+    place.write(
+        path, text.replace("x", CANARY).replace("words", CANARY).replace("lines", CANARY).replace("a", CANARY, 1)
+    )
+    for form in ("text", "json", "github", "sarif"):
+        done = place.run("validate", "--format", form, check=2)
+        assert CANARY not in done.out + done.err
+        assert path in done.out + done.err or form != "text"
+
+
+# --- where the state is ------------------------------------------------------------------------------------------
+
+
+def test_a_state_that_a_branch_names_is_looked_at_before_it_is_read(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.command("hello", "pass")
+    foreign = tmp_path / "foreign"
+    for path in ("runs/stranger", "compiled"):
+        (foreign / path).mkdir(parents=True)
+    (foreign / "journal.jsonl").write_text("")
+    place.write("connrunner.yaml", f"version: 1\nstate: {foreign}\n")
+    assert place.run("status").code == 0
+    foreign.chmod(0o777)
+    assert "every user may write into the state folder" in place.run("status", check=74).err
+    foreign.chmod(0o755)
+    status = os.stat
+    other = place.folder.stat().st_uid + 1
+
+    def owned(path: str | os.PathLike[str], **more: Any) -> Any:
+        found = status(path, **more)
+        if os.fspath(path) != str(foreign):
+            return found
+        values = list(found)
+        values[4] = other
+        return os.stat_result(values)
+
+    monkeypatch.setattr(os, "stat", owned)
+    for command in (("status",), ("runs", "stranger"), ("metrics",), ("explain", "stranger")):
+        done = place.run(*command, check=74)
+        assert f"another user (number {other}) owns the state folder" in done.err
+        assert "stranger" not in done.out
+    assert place.run("status", "--state", str(foreign)).code == 0, "a person names it"
+
+
+def test_looking_writes_into_no_folder_that_is_no_state(place: Place, tmp_path: Path) -> None:
+    place.command("hello", "pass")
+    other = tmp_path / "other"
+    (other / "compiled").mkdir(parents=True)
+    (other / "compiled").chmod(0o755)
+    (other / "compiled/trouble").write_text("mine")
+    place.write("connrunner.yaml", f"version: 1\nstate: {other}\n")
+    for command in (("status",), ("next",), ("explain", "hello")):
+        place.run(*command)
+    assert [path.name for path in other.rglob("*")] == ["compiled", "trouble"]
+    assert (other / "compiled").stat().st_mode & 0o777 == 0o755
+
+
+# --- what is left of a process -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_no_process_with_secrets_leaves_an_image_of_its_memory(place: Place, request: pytest.FixtureRequest) -> None:
+    """A program of a connection has the limit of its worker; those that send are asked before they do anything."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_CORE, before))
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    place.command("hello", "import resource; print('core', resource.getrlimit(resource.RLIMIT_CORE)[0])")
+    place.run("run", "hello")
+    assert "core 0" in place.run("log", "hello").out
+    asked = (
+        "import resource, runpy, sys; sys.argv = ['x', '.', '.']\ntry: runpy.run_module({!r}, run_name='__main__')\n"
+    )
+    asked += "except BaseException: pass\nprint('limit', resource.getrlimit(resource.RLIMIT_CORE)[0])"
+    for module in ("messenger.mailer", "notify.channel", "notify.sandbox"):
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "ignore", "-c", asked.format(f"connrunner.{module}")],
+            cwd=place.folder, input="{}", capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.endswith("limit 0\n"), (module, done)
+    tree = ast.parse((PACKAGE / "messenger/pinger.py").read_bytes())
+    (main,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main"]
+    assert "forbid_core_dumps()" in ast.unparse(main)
+
+
+# --- the store ---------------------------------------------------------------------------------------------------
+
+REACHING = [
+    "SELECT * FROM read_text('{file}')",
+    "SELECT * FROM read_csv('{file}')",
+    "SELECT * FROM glob('/etc/*')",
+    "COPY (SELECT 1) TO '{folder}/made'",
+    "ATTACH '{folder}/made.duckdb'",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "INSTALL x FROM community",
+    "SET enable_external_access = true",
+    "SET allowed_directories = ['/']",
+    "SET allow_community_extensions = true",
+    "SET autoinstall_known_extensions = true",
+    "SET lock_configuration = false",
+    "SELECT * FROM 'https://127.0.0.1:9/x.csv'",
+]
+
+
+@pytest.mark.parametrize("statement", REACHING)
+def test_no_statement_reaches_further_than_the_store(tmp_path: Path, statement: str) -> None:
+    """What a condition says is checked; this is what stands behind should the check miss something."""
+    (tmp_path / "hidden").write_text(CANARY)
+    model = ProfileModel(properties={"id": Property(name="id", identifier=True)})
+    with open_store(tmp_path / "state/store.duckdb", model, temp=tmp_path / "temp", report=NullReport()) as store:
+        assert isinstance(store, DuckDBStore)
+        assert store.count("id = '1'") == 0
+        with pytest.raises(duckdb.Error):
+            store._session.execute(statement.format(file=tmp_path / "hidden", folder=tmp_path)).fetchall()
+    assert not list(tmp_path.glob("made*"))

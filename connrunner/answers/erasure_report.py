@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Export, Import, ProfileModel
-from connrunner.profiles.erasure import Erasure
 from connrunner.text import words
+
+if TYPE_CHECKING:
+    from connrunner.profiles.erasure import Erasure  # with DuckDB, which `--help` need not wait for
 
 PLACES = (
     "mail that was sent, and chats",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,8 +21,10 @@ from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, RunError
-from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.state import erasures
+
+if TYPE_CHECKING:
+    from connrunner.profiles.erasure import Erasure, ErasureJob
 
 
 @click.command("erase")
@@ -39,6 +42,8 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
     store is written anew. What cannot be reached is listed: exports that sent the person, source files, mail, backups.
     Exit codes: 0 done, 2 nobody is found, 75 a run has the store open.
     """
+    from connrunner.profiles.erasure import ErasureJob  # with DuckDB, which is slow to import
+
     job = ErasureJob(
         value=value,
         forget=forget,
@@ -58,6 +63,7 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
 
 
 def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
+    from connrunner.profiles.erasure import Erasure
     from connrunner.profiles.stores.rewriting import erase_person  # DuckDB is slow to import
 
     view = context.view

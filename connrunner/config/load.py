@@ -190,6 +190,14 @@ def _workspace(sources: SourceFiles) -> Workspace:
     )
 
 
+def _readable_notify(defaults: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield of each rule in wrong *defaults* as much as can be checked against the targets: nothing else is used."""
+    entries = defaults.get("notify")
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("to"), str) and isinstance(entry.get("when"), str):
+            yield {"to": entry["to"], "when": entry["when"]}
+
+
 def _strays(sources: SourceFiles) -> Iterator[Problem]:
     """Yield a problem for each file that somebody may believe to be read, and is not."""
     for path in ("connrunner.yml", "profile.yml"):
@@ -273,7 +281,7 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
-            notify=() if self.top.problems else tuple(defaults.get("notify") or ()),
+            notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},

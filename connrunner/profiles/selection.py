@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from connrunner.profiles import domains, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path
 from connrunner.text.files import is_written_in_place, replacing
 from connrunner.text.words import nearest
 
@@ -94,8 +95,9 @@ def write_profiles(
     about = count_profiles(session, condition)
     # What the path says of compression is not to be read in the name of the file that takes its place.
     form = replace(form, compression=writers.choose_compression(form, path))
-    place = nullcontext(path) if is_written_in_place(path) else _new_file(path)
-    with where.translate_errors(session, condition), place as new:
+    # DuckDB writes nowhere but into our own folder.
+    new = choose_path(session.temp)
+    with where.translate_errors(session, condition):
         writers.write_rows(
             session,
             new,
@@ -104,13 +106,14 @@ def write_profiles(
             f"store.profiles p WHERE {_compile(session, condition)} ORDER BY p._id",
             lambda part: session.report.progress("writing", round(part * about), about),
         )
+    if is_written_in_place(path):
+        with new.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    else:
+        with replacing(path, durable=False) as place:
+            shutil.copyfile(new, place.path)
+    new.unlink()
     return about
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    with replacing(path, durable=False) as new:
-        yield new.path
 
 
 def _compile(session: StoreSession, condition: str | None) -> str:

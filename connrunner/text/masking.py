@@ -28,6 +28,7 @@ from connrunner.text.spellings import (
     PERCENT,
     QUOTES,
     encode_loosely,
+    is_printable_ascii,
     spell,
     spell_last_quotes,
     spell_quotes,
@@ -289,9 +290,9 @@ def _signs(places: Iterable[str]) -> list[_Sign]:
     for begin, rest, char in (("%25", "", "%"), ("+", "", " "), ("\r\n", "", "\n"), ("=3", "[dD]", "=")):
         if char in chars:
             found.append(_Sign(begin, rest, [], char))
-    printable = {char: [one[1:] for one in spell(char).other if one.startswith("=")] for char in chars}
-    if rewritten := [char for char in chars if printable[char]]:
-        found.append(_Sign("=", _groups(printable[char] for char in rewritten), rewritten))
+    if unprintable := [char for char in chars if not is_printable_ascii(char)]:
+        printable = [[one[1:] for one in spell(char).other if one.startswith("=")] for char in unprintable]
+        found.append(_Sign("=", _groups(printable), unprintable))
     return found
 
 

@@ -109,7 +109,7 @@ def _other(char: str, encoded: bytes) -> Iterator[str]:
         yield r"\r\n"
         yield f"{BACKSLASHES}r{BACKSLASHES}n"
         yield f"{PERCENT}0[dD]{PERCENT}0[aA]"
-    if char == "=" or not (char.isascii() and char.isprintable()):
+    if char == "=" or not is_printable_ascii(char):
         yield "".join(f"={_hex(byte, 2)}" for byte in encoded)  # quoted-printable
 
 
@@ -126,7 +126,7 @@ def spell_last_quotes(text: str) -> str:
     """Return what matches the QUOTES of *text* where nothing follows that would tell where they end."""
     quote = {
         "'": rf"""'{BACKSLASHES}''|'"'"'|{BACKSLASHES}'|''""",
-        '"': rf"""'{BACKSLASHES}"'|{BACKSLASHES}"|""" "",
+        '"': rf"(?:\"\"|'{BACKSLASHES}\"'|{BACKSLASHES}\")",
     }
     runs = re.findall(r"\\+|.", text)
     if len(runs) > MOST_QUOTES:
@@ -153,3 +153,8 @@ def _utf_16(code: int) -> tuple[int, ...]:
 def _hex(number: int, digits: int = 0) -> str:
     """Return *number* in hexadecimal of either case."""
     return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{number:0{digits}x}")
+
+
+def is_printable_ascii(char: str) -> bool:
+    """Tell whether *char* is printable ASCII: quoted-printable (RFC 2045) writes others as `=` and digits."""
+    return char.isascii() and char.isprintable()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall
@@ -59,7 +59,10 @@ def read(
         bits = frozenset(names[number] for number in _bit_columns(result))
         rows = 0
         kinds: dict[str, set[bool]] = {name: set() for name in names}  # whether a value is a number
-        with path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+        with (
+            _unread_rows_dropped(made, result),
+            path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file,
+        ):
             for row in result:
                 values = zip(names, row, strict=True)
                 record = {name: _text(_bits(value) if name in bits else value, name, wanted) for name, value in values}
@@ -77,6 +80,20 @@ def read(
         context.report.progress("reading", rows, rows)
         numbers = frozenset(name for name, found in kinds.items() if found == {True})
         return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, context.at), numbers=numbers)
+
+
+@contextmanager
+def _unread_rows_dropped(made: sa.Connection, result: sa.CursorResult[Any]) -> Iterator[None]:
+    """Let a run that breaks off take no more rows: PyMySQL would read all that are left before it goes on."""
+    try:
+        yield
+    except BaseException:
+        if made.dialect.driver == "pymysql":
+            unread = getattr(result.cursor, "_result", None)
+            if unread is not None:
+                unread.unbuffered_active = False
+            made.invalidate()
+        raise
 
 
 def _origin(made: sa.Connection, wanted: ReadQuery, where: str) -> sa.FromClause:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import duckdb
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Format, Import, ProfileModel
+from connrunner.core.model import Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
@@ -40,6 +41,7 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
@@ -56,7 +58,7 @@ SETTINGS = """
     SET preserve_insertion_order = true;
     SET enable_progress_bar = true;
     SET enable_progress_bar_print = false;
-    SET TimeZone = 'UTC';
+    SET GLOBAL TimeZone = 'UTC';
 """
 # No statement reaches a file but the store itself, those in *folder* and *files*, nor a network, and none takes these
 # settings back. DuckDB looks at where a link leads.
@@ -77,7 +79,8 @@ class DuckDBStore:
 
     def import_files(self, job: ImportJob) -> ImportResult:
         with self._translation():
-            self._confine(file.path for file in job.files if file.path)
+            if not self._confine(file.path for file in job.files if file.path):
+                job = replace(job, files=[self._bring_in(file) for file in job.files])
             return importing.import_files(self._session, job)
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
@@ -162,16 +165,29 @@ class DuckDBStore:
             self._confine()
             return selection.write_profiles(self._session, path, form, columns, where)
 
-    def _confine(self, files: Iterable[str] = ()) -> None:
+    def _confine(self, files: Iterable[str] = ()) -> bool:
         """Let no later statement of this opening reach another file than *files* and our own temporary ones.
 
         What people write, a condition say, is checked before it is run (`where`); this holds should a check miss
-        something. It cannot be taken back, so the first call decides.
+        something. It cannot be taken back, so the first call decides; a later one returns False.
         """
-        if self._session.one("SELECT current_setting('enable_external_access')"):
-            folder = quote_text(f"{os.path.realpath(self._session.temp)}/")
-            paths = ", ".join(quote_text(os.path.realpath(path)) for path in files)
-            self._session.execute(_CONFINED.format(folder=folder, files=paths))
+        if not self._session.one("SELECT current_setting('enable_external_access')"):
+            return False
+        folder = quote_text(f"{os.path.realpath(self._session.temp)}/")
+        paths = ", ".join(quote_text(os.path.realpath(path)) for path in files)
+        self._session.execute(_CONFINED.format(folder=folder, files=paths))
+        return True
+
+    def _bring_in(self, file: LocalFile) -> LocalFile:
+        """Return *file* as a copy among our own: only the first import of an opening reads files where they are."""
+        if not file.path:
+            return file
+        path = choose_path(self._session.temp)
+        try:
+            shutil.copyfile(file.path, path)
+        except OSError:  # whoever reads it says why it cannot be read
+            return file
+        return replace(file, path=str(path))
 
     def _translation(self) -> AbstractContextManager[None]:
         return translate_store_errors(self._session.path)
