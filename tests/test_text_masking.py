@@ -185,6 +185,8 @@ CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.sampled_from("\\'\"%&
 SECRETS = st.lists(st.tuples(CHARACTERS, st.sampled_from(SPELLINGS) | st.just(str)), min_size=8, max_size=40).map(
     lambda pairs: ("".join(char for char, _ in pairs), "".join(spell(char) for char, spell in pairs))
 )
+# A control character in octal before a digit, or half of a line end that was encoded twice, can be read in two ways.
+SECRETS = SECRETS.filter(lambda pair: all(char.isprintable() or char == "\n" for char in pair[0]))
 
 
 @settings(max_examples=examples(60, long=5000), deadline=None)
