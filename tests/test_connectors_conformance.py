@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 NO_LINE = "there is no line that could break: it is a file of this machine"
 NO_PASSWORD = "a file of this machine has no password; its rights are tested with the connector"
 IN_PROCESS = "the work is done in the run's own process, which tests of the connector stop in the middle"
+NOTHING_FETCHED = "what is on this machine already is not fetched, so no bound holds for it"
 NOT_TRANSFERRED = "the store reads the file where it is; writing fails as a disk does, tested with the connector"
 WRITES_AT_ONCE = {
     "cut": NO_LINE,
@@ -34,11 +35,12 @@ WRITES_AT_ONCE = {
     "stop": IN_PROCESS,
     "credentials": NO_PASSWORD,
 }
+ON_THIS_MACHINE = {**WRITES_AT_ONCE, "silent": NOT_TRANSFERRED, "bound": NOTHING_FETCHED}
 
 TABLE = {
     entry.stand: entry
     for entry in (
-        Entry(stand="files", type="files", cannot={**WRITES_AT_ONCE, "silent": NOT_TRANSFERRED}),
+        Entry(stand="files", type="files", cannot=ON_THIS_MACHINE),
         Entry(stand="sftp", type="sftp", server="sftp_server", tries_again=("cut", "silent")),
         Entry(stand="s3", type="s3", server="s3_server"),
         Entry(stand="http", type="http", server="http_server", resends="changed"),
@@ -49,7 +51,7 @@ TABLE = {
         Entry(stand="airbyte", type="airbyte", tries_again=(), exports=False),
     )
 }
-CASES = ("rows", "twice", "empty", "credentials", "missing", "cut", "silent", "error", "stop")
+CASES = ("rows", "twice", "empty", "bound", "credentials", "missing", "cut", "silent", "error", "stop")
 DIRECTIONS = ("import", "export")
 FEW: list[Person] = [("1", "Ann"), ("2", "Bob")]
 MANY: list[Person] = [(f"{number:03}", f"the person with the number {number}") for number in range(300)]
@@ -65,7 +67,7 @@ def of(case: str, *directions: str) -> pytest.MarkDecorator:
             name,
             way,
             id=f"{name}-{way}",
-            marks=() if name in QUICK or (case == "rows" and entry.always) else pytest.mark.thorough,
+            marks=() if name in QUICK or (case in ("rows", "bound") and entry.always) else pytest.mark.thorough,
         )
         for name, entry in TABLE.items()
         for way in directions
@@ -212,10 +214,8 @@ def test_nothing_to_do(partner: Partner, way: str) -> None:
 # --- how much may come -------------------------------------------------------------------------------------------
 
 
-@of("rows", "import")
+@of("bound", "import")
 def test_no_more_comes_than_is_allowed(partner: Partner, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if partner.entry.type == "files":
-        pytest.skip("what is on this machine already is not fetched")
     partner.have(way, FEW)
     too_large = partner.fails(way, lambda settings: {**settings, "max_bytes": 5})
     assert (too_large.code, "`max_bytes`" in too_large.message) == ("too-large", True)
