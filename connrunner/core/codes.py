@@ -29,6 +29,8 @@ columns-and-header      `columns` names the columns of files without a header, a
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
+doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
+doubtful-timezone       A time zone exists, and is seldom what people mean by its name.  Name a city whose clock it is.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
