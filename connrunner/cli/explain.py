@@ -95,6 +95,7 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
     rows = [
         ("What", "; ".join(what)),
         ("When", describe_schedule(declared, zone)),
+        *([("", declared.blackouts)] if declared.blackouts else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
     ]
@@ -123,7 +124,7 @@ def _coming(declared: DeclaredConnection, zone: str) -> list[str]:
     lines += [f"left out: {instant.local_minute(slot.due_at, zone)}; {slot.reason}" for slot in declared.left_out]
     if declared.months_without:
         months = ", ".join(f"{month:%B %Y}" for month in declared.months_without)
-        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead [R3]")
+        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead")
     return lines
 
 
