@@ -264,7 +264,7 @@ def test_a_blackout_of_the_workspace_is_said_once(hello: Place) -> None:
     _, words, _ = typed(hello, "next", *now)
     assert words.count("Christmas") == 1
     assert words.splitlines()[-1] == "blackouts of the workspace: Christmas (12-25)"
-    assert "every day (UTC), except backup (Sunday)" in words
+    assert "(Europe/Amsterdam), except backup (Sunday)" in words
 
     _, words, _ = typed(hello, "explain", "other", *now)
     assert words.count("Christmas") == 1

@@ -41,6 +41,7 @@ invalid                 Something is wrong that has no code of its own.  The mes
 key-not-text            A key of a mapping is no text.  Put it in quotes.
 literal-secret          A secret stands in the file itself.  Put it elsewhere and write where: env:NAME, or file:/path. Then change it: git remembers it.
 match-without-field     `match` looks for profiles by a property that no column fills.  Add the property to `fields`.
+merge-conflict          A merge that git could not finish by itself left its markers (<<<<<<<, =======, >>>>>>>) in the file.  Keep what is right of both sides, take the markers out, and commit.
 merge-key               YAML merge keys (<<) are not used here.  Write the keys out, or share a schedule or a target by its name.
 missing-key             A key that must be there is not, or a row lacks the values that find its profile.  Add it; the message shows how.
 missing-profile         An import or an export needs profile.yaml, and there is none.  Declare the properties of a profile there.
