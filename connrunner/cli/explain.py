@@ -145,8 +145,6 @@ def _yaml_lines(found: YamlInForce | None) -> list[str]:
     file, commit = found.file, found.file.commit
     words = f"{commit.at[:10]}, {commit.author}: {commit.subject}"
     lines = ["", f"In force: {file.path} at commit {commit.hash[:12]} ({words})"]
-    if not found.with_lines:
-        return lines
     if not found.is_as_committed:
         lines.append("It ran with something else than this: files were edited and not committed, then.")
     lines += [f"{number:>4}  {line}" for number, line in enumerate(file.lines[:MOST], 1)]

@@ -73,15 +73,16 @@ def _conflicts(templates: Path, names: list[str]) -> Iterator[Problem]:
 
 
 def _blank(names: list[str], jobs: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Iterator[Problem]:
-    """Yield a problem for each template of the workspace that gives nothing but blanks for an event."""
+    """Yield a problem for each of the templates *names* that gives nothing but blanks, whatever happened."""
+    given: dict[str, str] = {}
     for job, answer in zip(jobs, answers, strict=True):
-        is_own = job["template"] in names and not job["template"].endswith(CHAT)  # a chat has the subject, too
-        if is_own and "text" in answer and not answer["text"].strip():
+        if "context" in job:
+            given[job["template"]] = given.get(job["template"], "") + answer.get("text", "not tried").strip()
+    for name, text in given.items():
+        if name in names and not text and not name.endswith(CHAT):  # a chat has the subject, too
             message = "this template gives an empty text, and a mail would go out so"
-            hint = "write something for every event, or remove the file: then our own form is used"
-            yield Problem(
-                path=f"templates/{job['template']}", line=1, column=1, message=message, hint=hint, code="template"
-            )
+            hint = "write something, or remove the file: then our own form is used"
+            yield Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
 
 
 def _misnamed(name: str) -> Problem:
