@@ -190,7 +190,7 @@ class Held:
     sent: int
 
 
-def _held(scene: Scene) -> Held:
+def read_held(scene: Scene) -> Held:
     if not scene.state.profiles.exists():
         return Held(0, {}, 0)
     with duckdb.connect(str(scene.state.profiles), read_only=True) as session:
@@ -204,7 +204,7 @@ def _said(counts: dict[str, int]) -> dict[str, int]:
     return {key: value for key, value in counts.items() if value and key != "detail"}
 
 
-def _compare(told: Story, held: Held) -> list[str]:
+def compare(told: Story, held: Held) -> list[str]:
     """What the store has of a run is what history says, and the other way round."""
     wrong = []
     runs = {(run["connection"], run["run"]): run for line in told.history.values() for run in line}
@@ -223,8 +223,8 @@ def _compare(told: Story, held: Held) -> list[str]:
 
 
 def _judge_import(scene: Scene) -> list[str]:
-    told, held = story(scene), _held(scene)
-    wrong = violations(told, due={"people": minutes(START, START + MINUTE)}, tells=TELLS) + _compare(told, held)
+    told, held = story(scene), read_held(scene)
+    wrong = violations(told, due={"people": minutes(START, START + MINUTE)}, tells=TELLS) + compare(told, held)
     created = sum(run["counts"].get("created", 0) for run in told.history["people"])
     if not created == held.profiles == len(PEOPLE):
         wrong.append(f"history says {created} created, the store has {held.profiles}")
@@ -232,12 +232,12 @@ def _judge_import(scene: Scene) -> list[str]:
 
 
 def _judge_export(scene: Scene, partner: Partner) -> list[str]:
-    told, held, there = story(scene), _held(scene), partner.held()
+    told, held, there = story(scene), read_held(scene), partner.held()
     due = {
         "people": [f"{START - 2 * MINUTE:%Y-%m-%dT%H:%M}"],
         "audience": minutes(START, START + MINUTE),
     }
-    wrong = violations(told, due=due, tells=TELLS) + _compare(told, held)
+    wrong = violations(told, due=due, tells=TELLS) + compare(told, held)
     wrong += [f"{name} is left half written" for name in partner.half_written()]
     if {key for ids in there.values() for key in ids} != set(PEOPLE):
         wrong.append(f"the partner has {there}")
