@@ -10,8 +10,8 @@ import click
 from connrunner.answers.erasure_report import (
     ErasureReport,
     describe_removed,
-    list_moved_aside,
     list_identifier_columns,
+    list_moved_aside,
     report_as_dict,
     report_erasure,
 )
