@@ -16,7 +16,7 @@ from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import sync_folder, write_all
+from connrunner.text.files import open_own, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 BLOCK = 1 << 16
@@ -84,16 +84,14 @@ def read_history(folder: StateFolder, connection: str) -> Iterator[Run]:
     Lines that are no record (a crash in the middle of a write) are left out.
     """
     try:
-        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
+        file = open_own(folder.history(connection))
     except FileNotFoundError:
         return
-    try:
-        for line in _lines_backward(descriptor):
+    with file:
+        for line in _lines_backward(file.fileno()):
             run = parse_run(line)
             if run is not None:
                 yield run
-    finally:
-        os.close(descriptor)
 
 
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
@@ -198,7 +196,7 @@ def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
 def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
     try:
-        file = path.open("rb")
+        file = open_own(path)
     except FileNotFoundError:
         return
     with file:
