@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from itertools import chain
 from typing import Any
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
+from connrunner.answers.connection_filter import ALL, ConnectionFilter
+from connrunner.answers.run_history import DayCounts, count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
@@ -30,37 +31,6 @@ TICK_WITHIN = timedelta(minutes=5)
 PREDICTED = 200  # runs whose start is predicted; each costs a look into a history
 MINUTE = 60.0  # seconds that a run is given which works longer than any before
 WORTH_TELLING = 60  # seconds that a run will wait
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionFilter:
-    """Which connections are meant."""
-
-    names: tuple[str, ...] = ()  # names or patterns; all when empty
-    owner: str = ""
-    labels: tuple[tuple[str, str | None], ...] = ()  # None: any value of the label
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.owner or self.labels)
-
-    def select(self, view: WorkspaceView, names: Iterable[str]) -> list[str]:
-        """Return those of *names* that are chosen, sorted."""
-        return sorted(name for name in names if self.includes(view, name))
-
-    def includes(self, view: WorkspaceView, name: str) -> bool:
-        """Tell whether *name* is chosen. Owner and labels are those of sound connections only."""
-        if self.names and not any(fnmatchcase(name, pattern) for pattern in self.names):
-            return False
-        if not (self.owner or self.labels):
-            return True
-        connection = view.workspace.connections.get(name)
-        if connection is None or (self.owner and connection.owner != self.owner):
-            return False
-        labels = connection.labels
-        return all(key in labels and value in (None, labels[key]) for key, value in self.labels)
-
-
-ALL = ConnectionFilter()
 
 
 # --- is all well? ------------------------------------------------------------------------------------------------
@@ -219,6 +189,7 @@ class Status:
     commit: str | None
     mail_owed: int
     mail_dead: int
+    last_day: DayCounts
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
@@ -244,6 +215,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         commit=view.workspace.commit,
         mail_owed=len(view.journal_state.owed),
         mail_dead=len(view.journal_state.dead),
+        last_day=count_last_day(view, choice.select(view, view.known_names())),
     )
 
 
@@ -381,6 +353,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
+        "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
     }
 
 

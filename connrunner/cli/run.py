@@ -71,7 +71,9 @@ class RunWatcher:
         self.view, self.name, self.line = view, name, line
         self.tick = tick.Tick(view.folder, view.state, say=self._say)
         # The newest run number that is not ours: read before the request is left, as a tick may take it in at once.
-        self.before = self.tick.journal.read().numbers.get(self.name, 0)
+        # History counts, too: a journal that was restored or lost knows less.
+        last = run_files.read_last_run(view.state, name)
+        self.before = max(self.tick.journal.read().numbers.get(name, 0), last.run if last else 0)
         self.printed: set[str] = set()
 
     def until_it_ended(self) -> Run:

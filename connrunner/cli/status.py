@@ -8,9 +8,10 @@ from dataclasses import replace
 import click
 
 from connrunner.answers.active_runs import describe_progress
+from connrunner.answers.connection_filter import ConnectionFilter, is_pattern
+from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
-    ConnectionFilter,
     FailingConnection,
     Health,
     Status,
@@ -27,6 +28,7 @@ from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 EVERY = 2.0  # seconds between two looks of --watch
 
@@ -91,7 +93,7 @@ def _label(words: str) -> tuple[str, str | None]:
 def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
     """Refuse a name that is not a pattern and that is not known."""
     for name in names:
-        if not any(char in name for char in "*?["):
+        if not is_pattern(name):
             view.require(name)
 
 
@@ -127,6 +129,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
         lines.append(describe_uncommitted(status.commit, status.uncommitted))
     if status.mail_owed or status.mail_dead:
         lines.append(f"mail: {status.mail_owed} owed, {status.mail_dead} given up")
+    if not only_failing and (health.last_tick is not None or status.last_day.runs):
+        lines.append(_last_day(status.last_day))
     if health.last_tick is None:
         lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:
@@ -212,6 +216,10 @@ def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
         return [failing.connection, since, f"{row}{failing.outcome}"]
     result = describe_result(last)
     return [failing.connection, since, f"{row}#{last.run} {last.outcome}" + (f": {result}" if result else "")]
+
+
+def _last_day(counts: DayCounts) -> str:
+    return f"last 24 h: {plural(counts.runs, 'run')}, {counts.failed:,} failed" if counts.runs else "last 24 h: no run"
 
 
 def _more(count: int, how: str = "--limit shows more") -> list[str]:
