@@ -111,7 +111,10 @@ def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:
 
     code, _, err = typed(hello, "run", "off")
 
-    assert (code, "off is switched off; set `enabled: true`" in err) == (2, True)
+    assert (code, "off: it is switched off; set `enabled: true` in its file, or run it once with --force" in err) == (
+        2,
+        True,
+    )
 
 
 def test_a_workspace_that_cannot_be_used_shows_every_problem(hello: Place) -> None:

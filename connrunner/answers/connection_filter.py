@@ -41,6 +41,14 @@ class ConnectionFilter:
 ALL = ConnectionFilter()
 
 
+def parse_label(words: str) -> tuple[str, str | None]:
+    """Return key and value of `KEY=VALUE`; the value of `KEY` is None, any."""
+    key, equals, value = words.partition("=")
+    if not key:
+        raise ArgumentError(f"--label takes KEY or KEY=VALUE, not {words!r}")
+    return key, value if equals else None
+
+
 def list_named(view: WorkspaceView, names: Iterable[str]) -> list[str]:
     """Return each connection, declared or remembered, that *names* name or fit, sorted; all without one.
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from connrunner.answers.active_runs import describe_progress
-from connrunner.answers.connection_filter import ConnectionFilter, is_pattern
+from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
 from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
@@ -26,7 +26,6 @@ from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitte
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
-from connrunner.errors import ArgumentError
 from connrunner.text import durations
 from connrunner.text.words import plural
 
@@ -60,7 +59,7 @@ def status_command(
     them fails, is broken or is late (not seen 3 minutes after its slot, or not started after 10), or when no tick came
     for 5 minutes.
     """
-    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
+    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(map(parse_label, labels)))
     _require(context.view, names)
     if check:
         leave(_check(context, choice))
@@ -81,13 +80,6 @@ def status_command(
         except KeyboardInterrupt:
             return
         view = replace(view)  # what was read of the workspace and the journal is read anew
-
-
-def _label(words: str) -> tuple[str, str | None]:
-    key, equals, value = words.partition("=")
-    if not key:
-        raise ArgumentError(f"--label takes KEY or KEY=VALUE, not {words!r}")
-    return key, value if equals else None
 
 
 def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:

@@ -460,6 +460,7 @@ class QueuedRun:
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
+    force: bool = False  # it runs even if its connection is switched off; history does not keep it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,7 +122,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
-        if slot.get("request"):
+        if slot.get("request") and slot["request"] not in state.answered[-1:]:  # one may ask for many connections
             state.answered.append(slot["request"])
             del state.answered[:-KEPT_ANSWERS]
         match slot["result"]:

@@ -141,10 +141,11 @@ def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
 class RunRequest:
     """A person asked for a run now."""
 
-    id: str
+    id: str  # the same for all connections that were asked for together
     connection: str
     asked_at: datetime
     asked_by: str
+    force: bool = False  # even if it is switched off
 
 
 SlotResult = Literal[
@@ -263,7 +264,7 @@ def _plan_connection(
     """Yield what becomes of the run of *name* that waits, and of each slot of *step*; *queued* follows the queue."""
     connection, entry = facts.connections.get(name), facts.waiting.get(name)
     if schedule is None:
-        if entry is not None:
+        if entry is not None and not (entry.force and connection):
             queued.discard(name)
             why = "switched off while it waited" if connection else "removed while it waited"
             yield Slot(connection=name, result="dropped", entry=entry, reason=why)
@@ -306,8 +307,9 @@ def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
         trigger="manual",
         asked_by=request.asked_by,
         request=request.id,
+        force=request.force,
     )
-    if connection is None or not connection.enabled:
+    if connection is None or not (connection.enabled or request.force):
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
         return Slot(connection=name, result="dropped", entry=entry, reason=reason)
