@@ -110,7 +110,7 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     lines = []
     health = status.health
     if not only_failing:
-        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
+        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit), *_off(status, limit)]
     lines += [*_late(status, limit), *_failing(status, limit)]
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
@@ -170,6 +170,20 @@ def _coming(status: Status, limit: int) -> list[str]:
     if not rows:
         return []
     return [text.table(("Next", "Due", ""), rows), *_more(len(status.coming) - limit, "`connrunner next`"), ""]
+
+
+def _off(status: Status, limit: int) -> list[str]:
+    rows = [
+        [
+            one.connection,
+            instant.local_minute(one.since, status.zone) if one.since else "no tick has seen it yet",
+            one.commit[:12] if one.commit else "",
+        ]
+        for one in status.off[:limit]
+    ]
+    if not rows:
+        return []
+    return [text.table(("Off", "Since", "Commit"), rows), *_more(len(status.off) - limit), ""]
 
 
 def _late(status: Status, limit: int) -> list[str]:

@@ -60,6 +60,13 @@ class MissedSlot(NamedTuple):
     reason: str
 
 
+class OffSince(NamedTuple):
+    """When a tick first saw a connection switched off, and by which commit of the workspace."""
+
+    at: str
+    commit: str | None
+
+
 @dataclass(slots=True)
 class JournalState:
     """The state after all records of the journal."""
@@ -77,6 +84,7 @@ class JournalState:
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
+    off: dict[str, OffSince] = field(default_factory=dict)  # the connections that a tick has seen switched off
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
 
@@ -112,6 +120,9 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
             state.promises.pop(name, None)
         else:
             state.promises[name] = promise_from(promise)
+            state.off.pop(name, None)
+    for name in record.get("off", ()):
+        state.off[name] = OffSince(record["at"], record.get("commit"))
     if "broken" in record:
         state.broken_seen = record["broken"]
     for name, digest in record.get("digests", {}).items():
@@ -261,6 +272,7 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "broken_mailed": dict(state.broken_mailed),
         "last_outcome": dict(state.last_outcome),
         "told": state.alerts.as_dict(),
+        "off": {name: list(since) for name, since in state.off.items()},
         "answered": list(state.answered),
     }
 
@@ -284,6 +296,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.broken_mailed = dict(record["broken_mailed"])
     state.last_outcome = dict(record["last_outcome"])
     state.alerts = alert_state.from_mapping(record.get("told", {}))
+    state.off = {name: OffSince(*since) for name, since in record.get("off", {}).items()}
     state.answered = list(record["answered"])
 
 

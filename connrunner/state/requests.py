@@ -50,11 +50,13 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
     return name
 
 
-def read_run_requests(folder: StateFolder) -> list[RunRequest]:
-    """Return the requests to run that are not answered yet, oldest first. A file that is no request is set aside."""
-    found = (
-        one for name, data in _read(folder) if data.get("wish") != "stop" for one in _run_requests_from(name, data)
-    )
+def read_run_requests(folder: StateFolder, *, set_aside: bool = True) -> list[RunRequest]:
+    """Return the requests to run that are not answered yet, oldest first.
+
+    A file that is no request is set aside, unless the caller only looks.
+    """
+    read = _read(folder, set_aside=set_aside)
+    found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
@@ -64,7 +66,9 @@ def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
-def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _read(
+    folder: StateFolder, pattern: str = "*.json", *, set_aside: bool = True
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     with recording(folder.requests):
         for path in sorted(folder.requests.glob(pattern)):
             try:
@@ -73,7 +77,8 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
             except FileNotFoundError:
                 continue
             except run_records.MALFORMED:
-                path.rename(path.with_suffix(".unreadable"))
+                if set_aside:
+                    path.rename(path.with_suffix(".unreadable"))
                 continue
             yield path.stem, data
 

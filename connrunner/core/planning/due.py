@@ -147,6 +147,18 @@ class RunRequest:
     asked_by: str
     force: bool = False  # even if it is switched off
 
+    def as_queued(self, at: datetime) -> QueuedRun:
+        """Return the run as it stands in the queue from *at* on."""
+        return QueuedRun(
+            connection=self.connection,
+            due_at=self.asked_at,
+            queued_at=at,
+            trigger="manual",
+            asked_by=self.asked_by,
+            request=self.id,
+            force=self.force,
+        )
+
 
 SlotResult = Literal[
     "queued",
@@ -300,15 +312,7 @@ def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
 def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
     """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now."""
     name, connection = request.connection, facts.connections.get(request.connection)
-    entry = QueuedRun(
-        connection=name,
-        due_at=request.asked_at,
-        queued_at=facts.at,
-        trigger="manual",
-        asked_by=request.asked_by,
-        request=request.id,
-        force=request.force,
-    )
+    entry = request.as_queued(facts.at)
     if connection is None or not (connection.enabled or request.force):
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
