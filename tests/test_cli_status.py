@@ -13,6 +13,7 @@ import pytest
 
 from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome, RunIntent
+from connrunner.core.planning.due import StopRequest
 from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
@@ -266,3 +267,32 @@ def test_a_request_waits_until_a_tick_takes_it_up(busy: Place) -> None:
     take_in(busy, "2026-11-22T06:05:00Z")
     (one,) = plain(busy, "aside")["waiting"]
     assert (one["queued"], one["asked_by"], one["trigger"]) == (True, "ann", "manual")
+
+
+# --- what is asked to end ----------------------------------------------------------------------------------------
+
+KILLED = [
+    # asked at    looked at   its timeout   what is said
+    ("06:03:45",  "06:04:00", "6h",         "is asked to end, killed in 15 s", "2026-11-22T06:04:15Z"),
+    ("06:03:45",  "06:04:15", "6h",         "is being killed",                 "2026-11-22T06:04:15Z"),
+    (None,        "06:04:00", "4m",         "is asked to end, killed in 30 s", "2026-11-22T06:04:30Z"),
+    ("06:04:05",  "06:04:10", "4m",         "is asked to end, killed in 20 s", "2026-11-22T06:04:30Z"),
+    (None,        "06:03:59", "4m",         "slower than usual",               None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "now", "timeout", "words", "killed_at"), KILLED)
+def test_how_long_a_run_has_that_is_asked_to_end(
+    busy: Place, asked: str | None, now: str, timeout: str, words: str, killed_at: str | None
+) -> None:
+    started = next(record for record in busy.journal() if record["type"] == "started")
+    Journal(busy.state).append({key: started[key] for key in started if key not in ("crc", "v")} | {"grace": 30})
+    busy.command("big", "pass", schedule=DAILY, more=f"timeout: {timeout}\nstop: {{grace: 30s}}\n")
+    at = f"2026-11-22T{now}Z"
+    if asked:
+        stop = StopRequest(connection="big", run=4, asked_at=instant.parse(f"2026-11-22T{asked}Z"), asked_by="ann")
+        requests.request_stop(busy.state, stop)
+
+    assert (words in " ".join(status(busy, "big", at=at).split())) is (killed_at is not None)
+    (run,) = plain(busy, "big", at=at)["running"]
+    assert (run["killed_at"], run["ends_at"] is None) == (killed_at, killed_at is not None)

@@ -12,7 +12,7 @@ from connrunner.core.alerts import alert_state
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.model import QueuedRun, Run, RunIntent
+from connrunner.core.model import GRACE, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
 
 KEPT_DEAD_LETTERS = 100
@@ -28,6 +28,7 @@ class StartedRun:
     intent: RunIntent
     lane: str
     mark: str = ""  # what every process of the run carries in its environment
+    grace: int = GRACE  # seconds that its processes have to end
 
     @property
     def connection(self) -> str:
@@ -354,6 +355,7 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         "lane": started.lane,
         **intent,
         "mark": started.mark,
+        **({"grace": started.grace} if started.grace != GRACE else {}),
     }
 
 
@@ -366,4 +368,5 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         intent=intent,
         lane=data["lane"],
         mark=data.get("mark", ""),
+        grace=int(data.get("grace", GRACE)),
     )

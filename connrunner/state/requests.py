@@ -60,9 +60,13 @@ def read_run_requests(folder: StateFolder, *, set_aside: bool = True) -> list[Ru
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
-def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
-    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none."""
-    found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
+def read_stop_requests(folder: StateFolder, *, set_aside: bool = True) -> list[StopRequest]:
+    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none.
+
+    A file that is no request is set aside, unless the caller only looks.
+    """
+    read = _read(folder, "stop-*.json", set_aside=set_aside)
+    found = (_stop_from(name, data) for name, data in read if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
