@@ -281,6 +281,7 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
+            stop=defaults.get("stop"),
             notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),

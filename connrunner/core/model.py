@@ -323,6 +323,9 @@ class Keep:
     bytes: int | None = None  # of the logs and refused rows of its runs together
 
 
+GRACE = 10  # seconds between asking the processes of a run to end and killing them, where nothing says it
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
@@ -342,6 +345,7 @@ class Connection:
     start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
     retry: Retry | None = None
     keep: Keep = Keep()
+    grace: int = GRACE  # seconds
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 
@@ -460,6 +464,7 @@ class QueuedRun:
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
+    force: bool = False  # it runs even if its connection is switched off; history does not keep it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

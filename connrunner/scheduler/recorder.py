@@ -48,6 +48,7 @@ class RunRecorder:
             ),
             lane=connection.lane,
             mark=uuid.uuid4().hex,
+            grace=connection.grace,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started

@@ -126,14 +126,22 @@ class Tick:
             if self.workspace.trouble:
                 broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
             owed = self._overdue(journal_state, decided) if due else {}
+            off = self._newly_off(journal_state) if due else []
             if due:
                 self._tell_gone(journal_state)
-            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
+            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed or off:
                 self._tell_broken(journal_state.broken_seen, broken)
                 record = plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
                 fixed = sorted({*journal_state.broken_seen} - {*broken})
                 self.journal.append(
-                    {**record, "broken": broken, "mended": fixed, "commit": self.workspace.commit, **owed},
+                    {
+                        **record,
+                        "broken": broken,
+                        "mended": fixed,
+                        "commit": self.workspace.commit,
+                        **({"off": off} if off else {}),
+                        **owed,
+                    },
                 )
             for request in run_requests:
                 requests.remove_request(self.state, request)
@@ -159,6 +167,11 @@ class Tick:
             self.lanes.recorder.skip(entry, self.workspace, dequeued=False)
         for entry, reason in list(journal_state.missed.values()):
             self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
+
+    def _newly_off(self, journal_state: JournalState) -> list[str]:
+        """Return the connections that no tick has seen switched off before."""
+        known = self.workspace.connections
+        return sorted(name for name, one in known.items() if not one.enabled and name not in journal_state.off)
 
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: no tick has seen the slots since then."""
