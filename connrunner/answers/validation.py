@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.answers.workspace_view import describe_uncommitted, read_uncommitted
+from connrunner.config.doubts import find_doubts
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
 from connrunner.config.place import declares_git
@@ -23,6 +24,8 @@ from connrunner.text.words import plural
 def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
     """Return every problem of the workspace in *folder*, or only those of *paths*, relative to the current folder.
 
+    What is sound and looks like a mistake is among them, as a warning.
+
     ArgumentError for a path that does not exist or lies elsewhere; WorkspaceError when there is nothing to check.
     """
     wanted = [_in_workspace(folder, path) for path in paths]
@@ -36,7 +39,8 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
-    problems = sorted((*problems, *check_templates(folder), *lacking, *find_missing_extras(folder)))
+    more = (*check_templates(folder), *lacking, *find_missing_extras(folder), *find_doubts(folder))
+    problems = sorted((*problems, *more))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -70,17 +74,20 @@ def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:
 
 
 def summarize_problems(folder: Path, paths: Sequence[Path], problems: Sequence[Problem]) -> str:
-    """Return the last line: how many problems in how many files, or what was found sound."""
-    if problems:
-        in_files = plural(len({problem.path for problem in problems}), "file")
-        return f"{plural(len(problems), 'problem')} in {in_files}"
+    """Return the last line: how many problems in how many files, or what was found sound; and how many warnings."""
+    mistakes = [problem for problem in problems if not problem.is_warning]
+    warnings = len(problems) - len(mistakes)
+    and_warnings = f", {plural(warnings, 'warning')}" if warnings else ""
+    if mistakes:
+        in_files = plural(len({problem.path for problem in mistakes}), "file")
+        return f"{plural(len(mistakes), 'problem')} in {in_files}{and_warnings}"
     files = [path for path in stamps(folder) if path.endswith(".yaml")]
     if paths:
         wanted = [_in_workspace(folder, path) for path in paths]
-        return f"{plural(sum(_is_below(path, wanted) for path in files), 'file')}: all sound"
+        return f"{plural(sum(_is_below(path, wanted) for path in files), 'file')}: all sound{and_warnings}"
     connections = plural(sum(path.startswith("connections/") for path in files), "connection")
     schedules = plural(sum(path.startswith("schedules/") for path in files), "schedule")
-    return f"{connections}, {schedules}: all sound"
+    return f"{connections}, {schedules}: all sound{and_warnings}"
 
 
 def _in_workspace(folder: Path, path: Path) -> str:
@@ -103,4 +110,7 @@ def _is_below(path: str, wanted: Sequence[str]) -> bool:
 def as_list(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """Return *problems* as `validate --format json` shows them; paths are relative to the workspace."""
     keys = ("path", "line", "column", "message", "hint", "code")
-    return [{key: getattr(problem, key) for key in keys} for problem in problems]
+    return [
+        {key: getattr(problem, key) for key in keys} | ({"level": "warning"} if problem.is_warning else {})
+        for problem in problems
+    ]

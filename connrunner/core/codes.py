@@ -29,6 +29,8 @@ columns-and-header      `columns` names the columns of files without a header, a
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
+doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
+doubtful-timezone       A time zone exists, and is seldom what people mean by its name.  Name a city whose clock it is.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
@@ -39,6 +41,7 @@ invalid                 Something is wrong that has no code of its own.  The mes
 key-not-text            A key of a mapping is no text.  Put it in quotes.
 literal-secret          A secret stands in the file itself.  Put it elsewhere and write where: env:NAME, or file:/path. Then change it: git remembers it.
 match-without-field     `match` looks for profiles by a property that no column fills.  Add the property to `fields`.
+merge-conflict          A merge that git could not finish by itself left its markers (<<<<<<<, =======, >>>>>>>) in the file.  Keep what is right of both sides, take the markers out, and commit.
 merge-key               YAML merge keys (<<) are not used here.  Write the keys out, or share a schedule or a target by its name.
 missing-key             A key that must be there is not, or a row lacks the values that find its profile.  Add it; the message shows how.
 missing-profile         An import or an export needs profile.yaml, and there is none.  Declare the properties of a profile there.
