@@ -117,6 +117,23 @@ def test_people_are_reminded_while_it_stays_broken_and_not_after() -> None:
     assert list(on_time.find_wake_times(place.connections, (), (), desk.alerts)) == []
 
 
+def test_a_reminder_says_since_when_it_has_been_as_bad_as_it_is() -> None:
+    desk = Desk((rule("a@x", after=2, reminder=3600),))
+    place = workspace(connection("crm", *desk.rules))
+    desk.end("P")
+    (failing,) = desk.end("P")
+    row_since = instant.text(desk.at - 6 * HOUR)
+    desk.end("F")
+    (reminder,) = tick(desk.alerts, place, desk.at + HOUR)
+    facts = {"since": instant.text(desk.at), "failures": 1, "first_run": 3, "between": {"failed": 1}}
+    assert reminder.facts == {**facts, "severity": "failed", "before": "partial", "row_since": row_since}
+    assert desk.end("F") == [], "the reminder has said so"
+    (reminder,) = tick(desk.alerts, place, desk.at + 2 * HOUR)
+    facts |= {"failures": 2, "between": {"failed": 2}}
+    assert reminder.facts == {**facts, "severity": "failed", "before": "", "row_since": row_since}
+    assert reminder.replies_to == failing.id
+
+
 @pytest.mark.parametrize("there", [(), (connection("crm", rule("a@x", reminder=60), enabled=False),)])
 def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connection, ...]) -> None:
     desk = Desk((rule("a@x", reminder=60),))

@@ -32,6 +32,35 @@ def ticked(place: Place, at: str) -> tuple[list[dict[str, object]], dict[str, Em
     return said, mails
 
 
+def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_and_back(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    place.write("profile.yaml", "properties: {id: {type: text, identifier: true}, born: {type: date}}\n")
+    source = "import:\n  from: {type: files, path: in/people.csv, when_none: fail}\n  match: [id]\n  fields: {id: id, born: born}\n"
+    told = "notify: [{to: [ann@example.com], when: change}]\n"
+    place.write("connections/crm.yaml", f"title: CRM\nschedule: {DAILY}\n{told}{source}")
+    people = {"bad": "id,born\n1,2000-01-01\n2,soon\n", "good": "id,born\n3,2000-01-01\n"}
+
+    first, said = "", {}
+    for day, file in ((20, "bad"), (21, "bad"), (22, None), (23, None), (24, "bad"), (25, "good")):
+        (place.folder / "in").mkdir(exist_ok=True)
+        (place.folder / "in/people.csv").unlink(missing_ok=True)
+        if file:
+            place.write("in/people.csv", people[file] + f"{day},\n")
+        ticked(place, f"2026-11-{day}T02:59:00Z")
+        _, mails = ticked(place, f"2026-11-{day}T03:00:00Z")
+        for mail in mails.values():
+            said[day] = str(mail["Subject"])
+            first = first or str(mail["Message-ID"])
+            assert mail["In-Reply-To"] in (None, first)
+            assert (mail["In-Reply-To"] is None) == (day == 20)
+    assert said == {
+        20: "CRM: failing with run 1, 1 row refused",
+        22: "CRM: now failing with run 3 (no-files)",
+        24: "CRM: partly recovered with run 5, 1 row refused",
+        25: "CRM: recovered with run 6 after 5 failures",
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_a_failure_an_outage_a_recovery_and_a_digest(place: Place) -> None:

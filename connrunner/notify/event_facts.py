@@ -61,6 +61,8 @@ class _EventFacts:
             "failures": int(facts["failures"]),
             "first_run": int(facts["first_run"]),
             "between": {clean_line(word): int(number) for word, number in facts["between"].items()},
+            "before": clean_line(facts.get("before", "")),
+            "row_since": self._wall(facts.get("row_since") or facts["since"]) if facts["since"] else None,
         }
 
     def late(self, facts: Facts) -> dict[str, Any]:

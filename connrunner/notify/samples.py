@@ -95,9 +95,15 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
     at = instant.text
     match event:
         case "failing":
-            return {"since": at(DUE), "failures": 1, "first_run": 42, "between": {}}
+            return {"since": at(DUE), "failures": 1, "first_run": 42, "between": {}, "row_since": at(DUE)}
         case "reminder":
-            return {"since": at(DUE - DAY), "failures": 3, "first_run": 40, "between": {}}
+            return {
+                "since": at(DUE - DAY),
+                "failures": 3,
+                "first_run": 40,
+                "between": {},
+                "row_since": at(DUE - DAY * 2),
+            }
         case "recovered":
             return {"since": at(DUE - DAY * 3), "failures": 3, "first_run": 38, "between": {"failed": 3, "stopped": 1}}
         case "late":

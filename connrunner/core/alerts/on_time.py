@@ -13,8 +13,8 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
+    describe_failing,
     follow_alarm,
-    gather_streak_facts,
     group_notices,
     iter_recipients,
     make_notice_id,
@@ -33,7 +33,8 @@ def find_reminders(
         choices: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), alerts):
             if at <= now:
-                facts = gather_streak_facts(alert_state.current_streak(alerts, name, alert_state.sense_of(rule)))
+                streak = alert_state.current_streak(alerts, name, alert_state.sense_of(rule))
+                facts = describe_failing(streak, alarm["severity"])
                 choices[alarm["recipient"]] = follow_alarm("reminder", alarm, facts)
         run = max((streak["last_run"] for streak in alerts.streaks.get(name, {}).values()), default=0)
         yield from group_notices(choices.values(), connection=name, run=run, token=token)
