@@ -108,6 +108,19 @@ OWED = [
     ((always("a@x", "b@x"), failure("c@x")), "F", ("a@x", "b@x", "c@x")),
     ((always("Ann@X.example"), failure("ann@x.example", "b@x")), "F", ("Ann@X.example", "b@x")),
     ((always("Ann <ann@x>"), failure("ann@x")), "F", ("Ann <ann@x>",)),
+    # one domain in two spellings is one mailbox
+    ((always("Z <a@Bücher.example>", "a@xn--bcher-kva.example"),), "F", ("Z <a@Bücher.example>",)),
+    (
+        (always("A@XN--Bcher-KVA.example"), failure("a@bücher。example", "a@bu\u0308cher.example")),
+        "F",
+        ("A@XN--Bcher-KVA.example",),
+    ),
+    ((always("a@straße.example", "a@strasse.example"),), "F", ("a@straße.example", "a@strasse.example")),
+    (
+        (always("a@xn--99999999.example", "a@xn--.example", "xn--a@x"),),
+        "F",
+        ("a@xn--99999999.example", "a@xn--.example", "xn--a@x"),
+    ),
     ((always("a@x", "A@X", "a@x"),), "F", ("a@x",)),
     ((always(),), "F", ()),
 ]
@@ -244,6 +257,17 @@ def test_a_step_between_refused_rows_and_failure_says_since_when_and_follows_the
     assert down.replies_to == first.id
     (recovered,) = desk.end("S")
     assert (recovered.replies_to, recovered.facts["since"], recovered.facts["failures"]) == (first.id, row_since, 6)
+
+
+def test_an_alarm_that_an_older_release_knew_by_another_spelling_of_its_domain_ends() -> None:
+    desk = Desk((rule("a@xn--bcher-kva.example"),))
+    desk.end("F")
+    kept = desk.alerts.as_dict()
+    (alarm,) = kept["alarms"]["crm"].values()
+    kept["alarms"]["crm"] = {"a@xn--bcher-kva.example": alarm}
+    desk.alerts = alert_state.from_mapping(kept)
+    assert [notice.event for notice in (*desk.end("F"), *desk.end("S"))] == ["recovered"]
+    assert desk.alerts.alarms == {}
 
 
 OLDER = [

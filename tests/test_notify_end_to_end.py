@@ -11,6 +11,7 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.scheduler.tick import tick
+from connrunner.state.journal import Journal
 from tests.conftest import Place
 
 FLAGGED = "import os, sys; sys.exit(not os.path.exists('good'))"
@@ -32,6 +33,8 @@ def ticked(place: Place, at: str) -> tuple[list[dict[str, object]], dict[str, Em
     return said, mails
 
 
+@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_and_back(place: Place) -> None:
     place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
     place.write("profile.yaml", "properties: {id: {type: text, identifier: true}, born: {type: date}}\n")
@@ -41,12 +44,12 @@ def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_
     people = {"bad": "id,born\n1,2000-01-01\n2,soon\n", "good": "id,born\n3,2000-01-01\n"}
 
     first, said = "", {}
-    for day, file in ((20, "bad"), (21, "bad"), (22, None), (23, None), (24, "bad"), (25, "good")):
+    ticked(place, "2026-11-20T02:59:00Z")
+    for day, file in ((20, "bad"), (21, "bad"), (22, None), (24, "bad"), (25, "good")):
         (place.folder / "in").mkdir(exist_ok=True)
         (place.folder / "in/people.csv").unlink(missing_ok=True)
         if file:
             place.write("in/people.csv", people[file] + f"{day},\n")
-        ticked(place, f"2026-11-{day}T02:59:00Z")
         _, mails = ticked(place, f"2026-11-{day}T03:00:00Z")
         for mail in mails.values():
             said[day] = str(mail["Subject"])
@@ -56,9 +59,25 @@ def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_
     assert said == {
         20: "CRM: failing with run 1, 1 row refused",
         22: "CRM: now failing with run 3 (no-files)",
-        24: "CRM: partly recovered with run 5, 1 row refused",
-        25: "CRM: recovered with run 6 after 5 failures",
+        24: "CRM: partly recovered with run 4, 1 row refused",
+        25: "CRM: recovered with run 5 after 4 failures",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_retries_and_dead_letters_can_be_rehearsed_by_a_clock_that_is_made_up(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\nmail: {server: 'smtp+plain://127.0.0.1:9'}\n")
+    place.command("crm", FLAGGED, schedule=DAILY, more="notify: [{to: [ann@example.com], when: change}]\n")
+    ticked(place, "2026-11-20T02:59:00Z")
+    tries = []
+    for at in ("20T03:00:10", "20T03:00:55", "20T03:02:30", "20T05:00:00", "27T02:00:00", "27T02:30:00"):
+        ticked(place, f"2026-11-{at}Z")
+        journal_state = Journal(place.state).read()
+        (attempts,) = [len(owed.deliveries) for owed in journal_state.owed.values()] or [0]
+        tries.append((attempts, len(journal_state.dead)))
+    assert tries == [(1, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1)]
+    assert journal_state.dead[0]["at"].startswith("2026-11-27T02:30:")
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ alias                   YAML aliases (*name) are not used here.  Write the value
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
+bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
 bad-mailbox             The part of an address before the @ cannot reach anybody.  Correct it; only servers with SMTPUTF8 take other letters than ASCII there.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.

@@ -41,4 +41,4 @@ def describe_streak(runs: Sequence[Run], event: str) -> dict[str, Any]:
             return recipients.describe_failing(streak)
         case "reminder":
             return recipients.describe_failing(streak, streak["phase"]["severity"])
-    return recipients.describe_streak(streak)
+    return recipients.describe_failures(streak)

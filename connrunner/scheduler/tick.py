@@ -25,6 +25,7 @@ from connrunner.core.retention_policy import is_expired
 from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
+from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
@@ -340,12 +341,17 @@ class Tick:
             return
         try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", str(self.folder), str(self.state.root)],
+                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", *self._mailer_arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
         except OSError as error:  # a limit of processes or files; runs that work must not end by it
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
+
+    def _mailer_arguments(self) -> list[str]:
+        """Return what the mailer is told: the folders, and the clock when that is not the system's."""
+        now = [instant.text(self.clock())] if self.what_if else []
+        return [str(self.folder), str(self.state.root), *now]
 
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         journal_state = self.journal.read()
@@ -420,11 +426,3 @@ class Tick:
                 continue
             for problem in self.workspace.broken[name]:
                 self.say({"event": "problem", "connection": name, "message": str(problem)})
-
-
-def make_clock(now: datetime | None) -> Callable[[], datetime]:
-    """Return the clock: the system's, or one that starts at *now* and goes on from there."""
-    if now is None:
-        return lambda: datetime.now(UTC)
-    began = time.monotonic()
-    return lambda: now + timedelta(seconds=time.monotonic() - began)

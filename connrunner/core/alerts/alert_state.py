@@ -106,9 +106,11 @@ def from_mapping(data: Mapping[str, Any]) -> AlertState:
     for streaks in alerts.streaks.values():
         for streak in streaks.values():
             streak.setdefault("phase", _guess_phase(streak))
-    for alarms in alerts.alarms.values():
+    for name, alarms in alerts.alarms.items():
         for alarm in alarms.values():
             alarm.setdefault("severity", "")
+        # Older versions took the two spellings of one domain for two mailboxes.
+        alerts.alarms[name] = {mailbox(alarm["recipient"]): alarm for alarm in alarms.values()}
     return alerts
 
 

@@ -11,7 +11,7 @@ from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
     describe_failing,
-    describe_streak,
+    describe_failures,
     follow_alarm,
     group_notices,
     iter_recipients,
@@ -95,4 +95,4 @@ def _has_turned(known: Severity, phase: Phase, after: int) -> bool:
 
 
 def _recovery(alarm: Alarm, connection: str, alerts: AlertState, sense: Sense) -> RecipientChoice:
-    return follow_alarm("recovered", alarm, describe_streak(alert_state.current_streak(alerts, connection, sense)))
+    return follow_alarm("recovered", alarm, describe_failures(alert_state.current_streak(alerts, connection, sense)))

@@ -48,7 +48,7 @@ def follow_alarm(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Recipi
     )
 
 
-def describe_streak(streak: Streak | None) -> dict[str, Any]:
+def describe_failures(streak: Streak | None) -> dict[str, Any]:
     """Return the facts of a recovery from *streak*."""
     if streak is None:  # an alarm in a sense of failure that its rule no longer has
         return {"since": None, "failures": 0, "first_run": 0, "between": {}}
@@ -61,9 +61,9 @@ def describe_failing(streak: Streak | None, known: Severity | Literal["", "none"
     Who knows nothing of it is told of all failures in a row, others of those that are of the present severity.
     """
     if streak is None:
-        return describe_streak(None)
+        return describe_failures(None)
     phase = streak["phase"]
-    told = describe_streak(streak) if known == "none" else {**phase}
+    told = describe_failures(streak) if known == "none" else {**phase}
     before = known if known not in ("none", phase["severity"]) else ""
     return {**told, "severity": phase["severity"], "before": before, "row_since": streak["since"]}
 
