@@ -64,6 +64,27 @@ def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_
     }
 
 
+def test_files_that_are_broken_are_told_at_once_and_once_and_that_they_are_fixed(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ndefaults: {notify: [{to: [ops@example.com], when: failure}]}\n")
+    place.command("sound", "pass", schedule=DAILY)
+    for name in ("crm", "shop"):
+        place.write(f"connections/{name}.yaml", "schedul: nightly\n")
+
+    def subjects(at: str) -> list[str]:
+        return sorted(str(mail["Subject"]) for mail in ticked(place, f"2026-11-20T{at}:00Z")[1].values())
+
+    (both,) = ticked(place, "2026-11-20T09:00:00Z")[1].values()
+    assert both["Subject"] == "workspace: 2 files cannot be used: crm, shop"
+    text = both.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert "\r\ncrm\r\n  connections/crm.yaml:1:1: " in text
+    assert subjects("09:01") == []
+    place.write("connections/crm.yaml", "schedule: nightly\n")
+    assert subjects("09:02") == ["workspace: 1 file cannot be used: crm"]
+    place.command("crm", "pass")
+    assert subjects("09:03") == ["workspace: recovered, 1 file can be used again: crm"]
+    assert subjects("09:04") == []
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_retries_and_dead_letters_can_be_rehearsed_by_a_clock_that_is_made_up(place: Place) -> None:
@@ -71,13 +92,13 @@ def test_retries_and_dead_letters_can_be_rehearsed_by_a_clock_that_is_made_up(pl
     place.command("crm", FLAGGED, schedule=DAILY, more="notify: [{to: [ann@example.com], when: change}]\n")
     ticked(place, "2026-11-20T02:59:00Z")
     tries = []
-    for at in ("20T03:00:10", "20T03:00:55", "20T03:02:30", "20T05:00:00", "27T02:00:00", "27T02:30:00"):
+    for at in ("20T03:00:10", "20T03:00:55", "20T03:02:30", "20T05:00:00", "27T02:00:00", "27T04:00:00"):
         ticked(place, f"2026-11-{at}Z")
         journal_state = Journal(place.state).read()
         (attempts,) = [len(owed.deliveries) for owed in journal_state.owed.values()] or [0]
         tries.append((attempts, len(journal_state.dead)))
     assert tries == [(1, 0), (1, 0), (2, 0), (3, 0), (4, 0), (0, 1)]
-    assert journal_state.dead[0]["at"].startswith("2026-11-27T02:30:")
+    assert journal_state.dead[0]["at"].startswith("2026-11-27T04:00:")
 
 
 @pytest.mark.slow

@@ -250,9 +250,9 @@ def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
 
 def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
     for facts in ({}, {"since": 1}, {"since": "soon", "failures": "x"}, {"connections": [1]}, {"missed": None}):
-        for event in ("failing", "late", "digest", "folded", "outage"):
+        for event in ("failing", "late", "digest", "folded", "outage", "broken", "fixed"):
             seen = context_of(None, event=event, facts=facts)
-            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
+            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage", "files")] == [None] * 6
             mail = fallback(seen, RenderProblem(template="x", line=1, message="y"))
             assert event in mail.subject
 

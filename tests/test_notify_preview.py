@@ -107,6 +107,8 @@ MADE_UP = [
     ("partial", "CRM contacts: run 42 partial, 14 rows refused"),
     ("late", "CRM contacts: late by 45 min 0 s, it waits in its queue"),
     ("folded", "workspace: 5 notices in one"),
+    ("broken", "workspace: 2 files cannot be used: crm"),
+    ("fixed", "workspace: recovered, 1 file can be used again: crm"),
     ("outage", "workspace: no tick for 3 h 30 min, 15 slots missed"),
 ]
 

@@ -23,8 +23,8 @@ STATES = {
 }
 
 
-PARTS = ("failing", "late", "digest", "folded", "outage")
-PART_OF = {"reminder": "failing", "recovered": "failing"}
+PARTS = ("failing", "late", "digest", "folded", "outage", "files")
+PART_OF = {"reminder": "failing", "recovered": "failing", "broken": "files", "fixed": "files"}
 
 
 def describe_event(event: str, facts: Facts, language: Language, timezone: str) -> dict[str, Any]:
@@ -143,6 +143,17 @@ class _EventFacts:
             "more": max(0, len(missed) - LISTED),
             "total": sum(one["missed"] for one in missed),
         }
+
+    def files(self, facts: Facts) -> dict[str, Any]:
+        listed = [
+            {
+                "name": clean_line(one["name"]),
+                "problems": [clean_line(problem) for problem in one.get("problems", ())],
+                "more": int(one.get("more", 0)),
+            }
+            for one in facts["files"]
+        ]
+        return {"listed": listed, "count": int(facts["count"]), "more": max(0, int(facts["count"]) - len(listed))}
 
 
 def _is_failure(outcome: str) -> bool:

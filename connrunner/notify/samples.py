@@ -15,7 +15,7 @@ from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
-LONE = ("digest", "folded", "outage")  # events that are about no single connection
+LONE = ("digest", "folded", "outage", "broken", "fixed")  # events that are about no single connection
 OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
 GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
 REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
@@ -115,6 +115,11 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
         case "outage":
             missed = [{"connection": connection, "missed": 3}, {"connection": "newsletter-audience", "missed": 12}]
             return {"from": at(DUE), "to": at(DUE + timedelta(hours=3, minutes=30)), "missed": missed}
+        case "broken":
+            problems = ["connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?"]
+            return {"files": [{"name": connection, "problems": problems, "more": 2}], "count": 2}
+        case "fixed":
+            return {"files": [{"name": connection}], "count": 1}
         case _:
             return {}
 
@@ -200,7 +205,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
     lone = event in LONE
     told_facts = sample_facts(event, connection=connection)
     if not full:
-        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
+        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": [], "files": []}
         return build_context(
             told and _without_facts(told),
             Background(connection="" if lone else connection, target=target, workspace="crm"),

@@ -18,7 +18,9 @@ MEANING: Mapping[str, str] = {
     "late": "a slot was not started, or not finished, in time",
     "digest": "what happened in a day or a week",
     "folded": "many notices in one, because there were too many for a mail each",
-    "outage": "nothing called `connrunner tick` for a while, and slots were missed",
+    "outage": "nothing called `connrunner tick` for a while, and slots passed",
+    "broken": "files of the workspace cannot be used",
+    "fixed": "files that could not be used can be used again, or are gone",
 }
 
 # A list is written with [] behind it; what is named after data of the workspace or of a run ends at its mapping.
@@ -28,13 +30,13 @@ VARIABLES: Mapping[str, str] = {
     "target": "the file in `notifications/` that it goes to, without `.yaml`; empty for an address of `notify` itself",
     "language": "the language of dates and numbers; empty for those that are read alike everywhere",
     "timezone": "the zone of every time",
-    "connection": "what it is about; none in `digest`, `folded` and `outage`",
+    "connection": "what it is about; none in `digest`, `folded`, `outage`, `broken` and `fixed`",
     "connection.name": "its name, the file without `.yaml`",
     "connection.title": "its title, or its name when it has none",
     "connection.description": "its description",
     "connection.owner": "its owner",
     "connection.kind": "`import`, `export` or `command`; empty when the mail is about no run",
-    "run": "the run that it is about; none in `late`, `digest`, `folded` and `outage`",
+    "run": "the run that it is about; none in `late`, `digest`, `folded`, `outage`, `broken` and `fixed`",
     "run.number": "its number",
     "run.outcome": "how it ended: `succeeded`, `partial`, `failed`, `stopped`, `interrupted` or `skipped`",
     "run.is_failure": "whether `when: failure` tells about it",
@@ -138,6 +140,13 @@ VARIABLES: Mapping[str, str] = {
     "outage.missed[].connection": "the connection",
     "outage.missed[].missed": "how many slots",
     "outage.total": "how many slots in all",
+    "files": "files that cannot be used, or can be used again; only in `broken` and `fixed`",
+    "files.listed": "the first hundred of them",
+    "files.count": "how many there are in all",
+    "files.more": "how many there are beyond the first hundred",
+    "files.listed[].name": "the connection, or `connrunner.yaml` for the workspace as a whole",
+    "files.listed[].problems": "in `broken`: the first ten problems, each with its place and its remedy",
+    "files.listed[].more": "how many there are beyond those",
     "commands": "what to type",
     "commands.log": "to see the log of the run",
     "commands.rejects": "to see its refused rows",
@@ -156,5 +165,5 @@ def paths(data: Any, before: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
         if isinstance(value, Mapping) and path not in OPEN:
             yield from paths(value, f"{path}.")
-        if isinstance(value, list) and value:
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
             yield from paths(value[0], f"{path}[].")

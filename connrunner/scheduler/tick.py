@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,6 +17,7 @@ from typing import Any
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
+from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
@@ -123,10 +124,9 @@ class Tick:
             run_requests = requests.read_run_requests(self.state)
             unanswered = [request for request in run_requests if request.id not in journal_state.answered]
             decided = self._plan(journal_state, unanswered, due=due)
-            broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
-            if self.workspace.trouble:
-                broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
-            owed = self._overdue(journal_state, decided) if due else {}
+            files = self._broken_files()
+            broken = {name: one.content for name, one in files.items()}
+            owed = self._overdue(journal_state, decided, files) if due else {}
             if due:
                 self._tell_gone(journal_state)
             if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
@@ -153,6 +153,16 @@ class Tick:
                     "reason": slot.reason,
                 }
             )
+
+    def _broken_files(self) -> dict[str, BrokenFile]:
+        """Return what cannot be used, by the names of connections; the workspace as a whole is among them."""
+        found = {
+            name: BrokenFile(content=hash_problems(problems), problems=tuple(map(str, problems)))
+            for name, problems in self.workspace.broken.items()
+        }
+        if trouble := self.workspace.trouble:
+            found[WHOLE] = BrokenFile(content=sha256(trouble.encode()).hexdigest()[:16], problems=(trouble,))
+        return found
 
     def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
@@ -184,7 +194,9 @@ class Tick:
         )
         return plan_tick(facts, run_requests, due=due)
 
-    def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
+    def _overdue(
+        self, journal_state: JournalState, decided: TickPlan, files: Mapping[str, BrokenFile]
+    ) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
         if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
@@ -206,11 +218,13 @@ class Tick:
             since=since,
             token=make_token(),
         )
-        if not notices and not digests:
+        known = journal_state.broken_mailed
+        of_files = decide_file_notices(self.workspace.default_notify, files, known, token=make_token())
+        if not notices and not digests and of_files.known == known:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.split_notices(notices, journal_state.alerts, limits=limits, at=now)
-        return {**owing.as_record(), "digests": digests}
+        owing = rate_limit.split_notices((*of_files.notices, *notices), journal_state.alerts, limits=limits, at=now)
+        return {**owing.as_record(), "digests": digests, "broken_told": dict(of_files.known)}
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
