@@ -46,6 +46,7 @@ missing-profile         An import or an export needs profile.yaml, and there is 
 missing-value           A key stands without a value, or a column that needs a value got none.  Write one, or leave the key out.
 needs-all-rows          `mode: replace` with rows that changed only would remove all others.  Write `rows: all` under `export`.
 nested-file             A file in a folder further down is not read.  Move it up.
+no-commit               `source: git`, and git has no commit that ticks could obey.  Commit the files, or write `source: folder`.
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.

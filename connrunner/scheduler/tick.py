@@ -20,7 +20,7 @@ from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
+from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
 from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
@@ -178,11 +178,9 @@ class Tick:
 
     def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
-        if journal_state.promises and not workspace.connections and not workspace.broken:
-            raise WorkspaceError(
-                f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
-                hint="bring them back, or set `enabled: false` in each to switch them off",
-            )
+        if refusal := explain_refusal(journal_state.promises, workspace.connections, workspace.broken):
+            hint = "bring them back, or set `enabled: false` in each to switch them off"
+            raise WorkspaceError(f"{self.folder} {refusal}", hint=hint)
         facts = TickFacts(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
