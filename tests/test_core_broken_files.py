@@ -61,7 +61,7 @@ def test_each_address_gets_one_notice_of_all_files_whatever_its_rule_says() -> N
     ]
     assert found.notices[0].facts == {
         "files": [
-            {"name": name, "problems": [f"connections/{name}.yaml:1:1: {content}"], "more": 0}
+            {"name": name, "problems": [f"connections/{name}.yaml:1:1: {content}"], "more": 0, "same_as": ""}
             for name, content in (("a", "x"), ("b", "y"))
         ],
         "count": 2,
@@ -79,8 +79,17 @@ def test_what_an_older_release_told_of_is_not_told_again() -> None:
     assert decide_file_notices(RULES, broken(a="x"), {"a": "x"}, token="t").notices == ()
 
 
+def test_what_several_have_in_common_is_shown_once() -> None:
+    (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), broken(a="x", b="y", c="x"), {}, token="t").notices
+    assert [(one["name"], len(one["problems"]), one["same_as"]) for one in notice.facts["files"]] == [
+        ("a", 1, ""), ("b", 1, ""), ("c", 0, "a"),
+    ]  # fmt: skip
+
+
 def test_a_notice_is_no_larger_than_a_mail() -> None:
-    many = {f"c{number:03}": BrokenFile(content="x", problems=("p" * 9999,) * 30) for number in range(FILES + 5)}
+    many = {
+        f"c{number:03}": BrokenFile(content=str(number), problems=("p" * 9999,) * 30) for number in range(FILES + 5)
+    }
     (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), many, {}, token="t").notices
     assert (len(notice.facts["files"]), notice.facts["count"]) == (FILES, FILES + 5)
     assert {(len(one["problems"]), one["more"]) for one in notice.facts["files"]} == {(PROBLEMS, 30 - PROBLEMS)}

@@ -150,6 +150,7 @@ class _EventFacts:
                 "name": clean_line(one["name"]),
                 "problems": [clean_line(problem) for problem in one.get("problems", ())],
                 "more": int(one.get("more", 0)),
+                "same_as": clean_line(one.get("same_as", "")),
             }
             for one in facts["files"]
         ]

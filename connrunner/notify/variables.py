@@ -147,6 +147,7 @@ VARIABLES: Mapping[str, str] = {
     "files.listed[].name": "the connection, or `connrunner.yaml` for the workspace as a whole",
     "files.listed[].problems": "in `broken`: the first ten problems, each with its place and its remedy",
     "files.listed[].more": "how many there are beyond those",
+    "files.listed[].same_as": "the one that has the same problems, and shows them; else empty",
     "commands": "what to type",
     "commands.log": "to see the log of the run",
     "commands.rejects": "to see its refused rows",

@@ -44,7 +44,7 @@ def decide_file_notices(
     new = {name: one for name, one in sorted(broken.items()) if known.get(name) != one.content}
     fixed = sorted(name for name in known if name not in broken)
     told = (
-        *_notices("broken", people, [_describe(name, one) for name, one in new.items()], token),
+        *_notices("broken", people, _describe(new), token),
         *_notices("fixed", people, [{"name": name} for name in fixed], token),
     )
     still = {name: content for name, content in known.items() if name in broken}
@@ -62,6 +62,13 @@ def _notices(event: Event, rules: Iterable[Notify], files: list[dict[str, Any]],
     return group_notices(choices.values(), connection="", run=0, token=token)
 
 
-def _describe(name: str, one: BrokenFile) -> dict[str, Any]:
-    shown = [problem[:LONGEST] for problem in one.problems[:PROBLEMS]]
-    return {"name": name, "problems": shown, "more": len(one.problems) - len(shown)}
+def _describe(files: Mapping[str, BrokenFile]) -> list[dict[str, Any]]:
+    """Return the problems of *files*, each content once: what breaks profile.yaml breaks all that need it."""
+    first: dict[str, str] = {}
+    described = []
+    for name, one in files.items():
+        same = first.setdefault(one.content, name)
+        shown = [] if same != name else [problem[:LONGEST] for problem in one.problems[:PROBLEMS]]
+        more = len(one.problems) - len(shown) if same == name else 0
+        described.append({"name": name, "problems": shown, "more": more, "same_as": same if same != name else ""})
+    return described
