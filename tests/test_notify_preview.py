@@ -109,7 +109,7 @@ MADE_UP = [
     ("folded", "workspace: 5 notices in one"),
     ("broken", "workspace: 2 files cannot be used: crm"),
     ("fixed", "workspace: recovered, 1 file can be used again: crm"),
-    ("outage", "workspace: no tick for 3 h 30 min, 15 slots missed"),
+    ("outage", "workspace: no tick for 3 h 30 min, 15 slots passed: 2 ran late, 13 missed"),
 ]
 
 

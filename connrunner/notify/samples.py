@@ -113,7 +113,10 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
         case "folded":
             return {"from": at(DUE), "to": at(DUE + timedelta(minutes=48)), "notices": _folded(connection)}
         case "outage":
-            missed = [{"connection": connection, "missed": 3}, {"connection": "newsletter-audience", "missed": 12}]
+            missed = [
+                {"connection": connection, "passed": 3, "late": 1, "missed": 2},
+                {"connection": "newsletter-audience", "passed": 12, "late": 1, "missed": 11},
+            ]
             return {"from": at(DUE), "to": at(DUE + timedelta(hours=3, minutes=30)), "missed": missed}
         case "broken":
             problems = ["connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?"]

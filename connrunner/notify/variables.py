@@ -135,11 +135,18 @@ VARIABLES: Mapping[str, str] = {
     "outage.since": "the last tick before it",
     "outage.until": "the first one after it",
     "outage.lasted": "how long it was, in words",
-    "outage.missed": "the first hundred connections that missed slots",
+    "outage.missed": "the first hundred connections with slots that passed",
     "outage.more": "how many there are beyond those",
     "outage.missed[].connection": "the connection",
-    "outage.missed[].missed": "how many slots",
-    "outage.total": "how many slots in all",
+    "outage.missed[].passed": "how many slots passed",
+    "outage.missed[].late": "how many of them run late",
+    "outage.missed[].missed": "how many have no run of their own",
+    "outage.missed[].merged": "how many are part of another run, which waited or worked",
+    "outage.missed[].skipped": "how many could not start any more",
+    "outage.missed[].meaning": "the same in words",
+    "outage.total": "how many slots passed in all",
+    "outage.totals": "the sums: `passed`, `late`, `missed`, `merged`, `skipped`",
+    "outage.meaning": "the same in words",
     "files": "files that cannot be used, or can be used again; only in `broken` and `fixed`",
     "files.listed": "the first hundred of them",
     "files.count": "how many there are in all",
@@ -155,7 +162,7 @@ VARIABLES: Mapping[str, str] = {
     "commands.runs": "to see its history",
     "commands.status": "to see what runs, waits and comes next",
 }
-OPEN = ("counts", "rejects_total", "failing.between", "digest.connections[].counts", "digest.total")
+OPEN = ("counts", "rejects_total", "failing.between", "digest.connections[].counts", "digest.total", "outage.totals")
 NAMES = frozenset(path.replace("[]", "").rpartition(".")[2] for path in VARIABLES)
 
 

@@ -199,9 +199,10 @@ class Tick:
         now, since = self.clock(), self._last_look()
         if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
             since = max(since, min(now, instant.parse(journal_state.alerts.outage_until)))
-        missed = on_time.count_slots_in_outage(decided.slots, since=since, now=now)
-        if missed and since is not None:
-            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
+        passed = on_time.find_passed_slots(decided.slots, since=since, now=now)
+        if passed and since is not None:
+            numbers = {name: one.passed for name, one in passed.items()}
+            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": numbers})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
         notices, digests = on_time.decide_timed_notices(
             now,
