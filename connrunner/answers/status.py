@@ -90,7 +90,7 @@ class LateSlot:
         return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
-Standing = Literal["in use", "last good", "refused", "blocked"]  # what ticks make of the workspace
+Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
 
 COMPLAINTS: Mapping[Standing, str] = {
     "last good": "the newest version of the workspace cannot be used",
@@ -109,7 +109,7 @@ class Health:
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
     trouble: str  # why the workspace is not used as it is; empty when it is
-    standing: Standing = "in use"
+    standing: Standing = "last good"
 
     @property
     def lacks_ticks(self) -> bool:
@@ -121,7 +121,7 @@ class Health:
         """What is not well, in words; empty when all is."""
         counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
         found = [f"{count:,} {words}" for count, words in counts if count]
-        if self.standing != "in use":
+        if self.trouble:
             found.append(COMPLAINTS[self.standing])
         if self.last_tick is None:
             found.append("no tick yet")
@@ -166,7 +166,7 @@ def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     of_profile = [problem for problem in workspace.problems if problem.path == "profile.yaml"]
     if of_profile and workspace.broken:
         return "blocked", str(of_profile[0])
-    return "in use", ""
+    return "last good", ""
 
 
 def find_last_tick(view: WorkspaceView) -> datetime | None:
