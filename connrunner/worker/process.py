@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
@@ -45,6 +46,7 @@ from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
 
+KNOWN_FACTS = 64  # texts beside a message that are masked once: the names of streams and the like
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
@@ -360,9 +362,10 @@ class MaskedReport:
 
     def __init__(self, report: Report, mask: Callable[[str], str]) -> None:
         self._report, self._mask = report, mask
+        self._mask_fact = lru_cache(KNOWN_FACTS)(mask)  # few words come again and again
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        masked = {key: self._mask(value) if isinstance(value, str) else value for key, value in facts.items()}
+        masked = {key: self._mask_fact(value) if isinstance(value, str) else value for key, value in facts.items()}
         self._report.message(self._mask(text), level=level, **masked)
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
