@@ -25,6 +25,7 @@ NEAR = 8  # runs within which the order of their ends may differ from that of th
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
 
 def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
@@ -107,13 +108,14 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
 
 
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
-    """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
+    """Return how many seconds runs of *connection* took, newest first: those that did their work, else that failed.
 
-    Only the newest are looked at, so that a year of runs costs no more than a month.
+    What was cut off does not count. Only the newest are looked at, so that a year of runs costs no more than a month.
     """
     recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
-    return (ended or [run.seconds for run in recent])[:MEASURED]
+    failed = [run.seconds for run in recent if run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF]
+    return (ended or failed)[:MEASURED]
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
