@@ -28,6 +28,7 @@ from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError, Problem
 from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 LATEST = 10  # lines about decisions, and slots that blackouts leave out
 ENOUGH = 10  # decisions that one such line may stand for
@@ -163,8 +164,11 @@ def describe_usual(usual: RunDurations) -> str:
     """Return how long runs take."""
     if not usual.runs:
         return "nobody knows yet: no run has come to its end"
-    most = f"at most {durations.in_words(usual.p95)} in 19 of 20"
-    return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
+    runs, most = plural(usual.runs, "run"), durations.in_words(usual.p95)
+    if usual.runs == 1:
+        return f"{most} ({runs})"
+    share = " in 19 of 20" if usual.has_percentile else ""
+    return f"usually {durations.in_words(usual.median)}, at most {most}{share} ({runs})"
 
 
 def describe_schedule(declared: DeclaredConnection, zone: str) -> str:
@@ -240,12 +244,9 @@ def find_yaml_in_force(view: WorkspaceView, explained: InstantExplanation) -> Ya
 
 def _run_before(view: WorkspaceView, name: str, decision: Decision) -> Run | None:
     """Return the newest ended run that began before *decision*."""
-    earlier = (
-        run
-        for run in run_files.read_history(view.state, name)
-        if (run.run < decision.run if decision.run is not None else run.ended_at <= decision.at)
-    )
-    return next(earlier, None)
+    if decision.run is not None:
+        return next(run_files.read_history(view.state, name, until=decision.run - 1), None)
+    return next((run for run in run_files.read_history(view.state, name) if run.ended_at <= decision.at), None)
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

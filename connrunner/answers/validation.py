@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from connrunner.answers.workspace_view import describe_uncommitted, read_uncommi
 from connrunner.config.doubts import find_doubts
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
-from connrunner.config.place import declares_git
+from connrunner.config.place import FILE, declares_git
 from connrunner.config.stamps import stamps
 from connrunner.config.target_extras import find_missing_extras
 from connrunner.config.versions.git import MalformedTreeError
@@ -39,9 +40,29 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         if not error.problems:
             raise
         problems = error.problems
+    unseen = [] if problems else _find_unobeyable(folder)
     more = (*check_templates(folder), *lacking, *find_missing_extras(folder), *find_doubts(folder))
-    problems = sorted((*problems, *more))
+    problems = sorted((*problems, *unseen, *more))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
+
+
+def _find_unobeyable(folder: Path) -> list[Problem]:
+    """Return why ticks can obey no commit of *folder*; nothing while one is being made, which may be the first."""
+    from connrunner.config.documents.document import parse
+
+    if not declares_git(str(folder)) or {"GIT_INDEX_FILE", "PRE_COMMIT"} & os.environ.keys():
+        return []
+    try:
+        load(folder)
+    except MalformedTreeError:
+        raise
+    except WorkspaceError as error:
+        if error.problems:
+            return []
+        document = parse((folder / FILE).read_bytes(), FILE)
+        message = f"ticks can obey no commit: {error.message}"
+        return [document.problem(Finding(("source",), message, error.hint, "no-commit"))]
+    return []
 
 
 def describe_unobeyed(folder: Path) -> str:
@@ -54,7 +75,11 @@ def describe_unobeyed(folder: Path) -> str:
     except MalformedTreeError:
         raise
     except WorkspaceError as error:  # of the folder, and told; or of the commit, and new
-        return "" if error.problems or not declares_git(str(folder)) else str(error)
+        if not declares_git(str(folder)):
+            return ""
+        if error.problems:
+            return f"ticks obey the commit, and cannot: {error.problems[0]}; commit the files"
+        return str(error)
     paths = read_uncommitted(workspace)
     return describe_uncommitted(workspace.commit, paths) if paths else ""
 

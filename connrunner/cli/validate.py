@@ -46,7 +46,7 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     unobeyed = describe_unobeyed(folder)
     if output == "text":
         click.echo(as_text(problems, prefix, summarize_problems(folder, paths, problems)))
-        if unobeyed:
+        if unobeyed and not any(problem.code == "no-commit" for problem in problems):
             click.echo(without_commands(clean(unobeyed)), err=True)
     else:
         click.echo(_FORMATS[output](problems, prefix), nl=output != "github")

@@ -18,6 +18,7 @@ alias                   YAML aliases (*name) are not used here.  Write the value
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
+bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
 bad-mailbox             The part of an address before the @ cannot reach anybody.  Correct it; only servers with SMTPUTF8 take other letters than ASCII there.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.
@@ -48,6 +49,7 @@ missing-profile         An import or an export needs profile.yaml, and there is 
 missing-value           A key stands without a value, or a column that needs a value got none.  Write one, or leave the key out.
 needs-all-rows          `mode: replace` with rows that changed only would remove all others.  Write `rows: all` under `export`.
 nested-file             A file in a folder further down is not read.  Move it up.
+no-commit               `source: git`, and git has no commit that ticks could obey.  Commit the files, or write `source: folder`.
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
