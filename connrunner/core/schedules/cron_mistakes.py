@@ -10,6 +10,7 @@ from connrunner.text.words import nearest, plural
 
 _RANGE = re.compile("([A-Z0-9]+)-([A-Z0-9]+)(?:/([0-9]+))?")
 _DAY = 1440  # minutes
+_ONE_BY_ONE = "write its times one by one"
 
 
 def find_dialect(text: str) -> str:
@@ -47,15 +48,20 @@ def explain_field(field: CronField, value: str) -> str:
     return _misspelt(field, value) or f"{value!r} is no {field.name}; it takes {field.takes}, lists, ranges and steps"
 
 
-def find_lost_step(field: CronField, value: str) -> str:
-    """Return why a step in the sound *value* has no effect but to leave one value alone; empty when none is so."""
+def find_lost_step(field: CronField, value: str, *, is_alone: bool) -> str:
+    """Return why a step in the sound *value* has no effect but to leave one value alone; empty when none is so.
+
+    *is_alone* says that no other field chooses hours or days: a schedule of another type would not know of those.
+    """
     for term in value.split(","):
         base, _, step = term.partition("/")
         if step and base in ("L", "LW"):
             return f"{term!r} has a step, and {base} is one day; write {base}"
         if step and int(step) > field.last and field.number(base) != field.last:
             beyond = f"{term!r} has a step beyond the {field.name} ({field.first} to {field.last})"
-            return f"{beyond}, so that one alone would match; {_INSTEAD[field.name](int(step))}"
+            is_whole = int(step) == field.last + 1 and field.first == 0  # once an hour, once a day
+            instead = _INSTEAD[field.name](int(step)) if is_alone or is_whole else _ONE_BY_ONE
+            return f"{beyond}, so that one alone would match; {instead}"
     return ""
 
 
@@ -175,7 +181,7 @@ def _evenly(minutes: float) -> str:
 
 
 def _never_so(noun: str, count: int) -> str:
-    return f"no schedule repeats every {plural(count, noun)}; write its times one by one, or another rhythm"
+    return f"no schedule repeats every {plural(count, noun)}; {_ONE_BY_ONE}, or another rhythm"
 
 
 def _in_rule(frequency: str, interval: int) -> str:
