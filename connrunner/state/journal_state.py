@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
+from connrunner.core.planning.stretches import Stretch
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -65,6 +66,8 @@ class JournalState:
     """The state after all records of the journal."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
+    former: dict[str, Promise] = field(default_factory=dict)  # the last ones of connections that are OFF or gone
+    seen: datetime | None = None  # the newest instant of a tick that recorded something, by the clock as it is now
     waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
     started: dict[str, StartedRun] = field(default_factory=dict)  # by connection
     skipped: dict[str, QueuedRun] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
@@ -78,6 +81,13 @@ class JournalState:
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
+
+    def awaits_end_of(self, run: Run) -> bool:
+        """Tell whether history has *run* because a crash came between history and the record of its end."""
+        name, slot = run.connection, (run.entry.trigger, run.entry.due_at)
+        entries = (self.waiting.get(name), self.skipped.get(name), self.missed.get(name, (None,))[0])
+        without_start = run.intent.started_at is None
+        return without_start and any(entry and (entry.trigger, entry.due_at) == slot for entry in entries)
 
 
 def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -108,10 +118,14 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
 
 def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     for name, promise in record.get("promises", {}).items():
-        if promise is None:
-            state.promises.pop(name, None)
-        else:
+        if promise is not None:
             state.promises[name] = promise_from(promise)
+            state.former.pop(name, None)
+        elif name in state.promises:
+            state.former[name] = state.promises.pop(name)
+    _see(state, record)
+    for name, number in record.get("histories", {}).items():
+        state.numbers[name] = max(number, state.numbers.get(name, 0))
     if "broken" in record:
         state.broken_seen = record["broken"]
     for name, digest in record.get("digests", {}).items():
@@ -141,6 +155,13 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 if _is_waiting(state, slot):
                     state.waiting.pop(name)
                 state.missed[name] = MissedSlot(run_records.entry_from(slot), slot["reason"])
+
+
+def _see(state: JournalState, record: Mapping[str, Any]) -> None:
+    """Note the instant of a tick; one that found the clock set back goes by the clock as it is now."""
+    at = instant.parse(record["at"])
+    if state.seen is None or at > state.seen or record.get("clock_was"):
+        state.seen = at
 
 
 def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
@@ -242,6 +263,8 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
     """Return *state* as the snapshot that a journal can begin with."""
     return {
         "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
+        "former": {name: promise_as_dict(promise) for name, promise in state.former.items()},
+        "seen": state.seen and instant.text(state.seen),
         "waiting": [run_records.entry_as_dict(entry) for entry in state.waiting.values()],
         "started": [started_as_dict(entry) for entry in state.started.values()],
         "skipped": [run_records.entry_as_dict(entry) for entry in state.skipped.values()],
@@ -267,6 +290,8 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
 
 def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.promises = {name: promise_from(data) for name, data in record["promises"].items()}
+    state.former = {name: promise_from(data) for name, data in record.get("former", {}).items()}
+    state.seen = instant.parse(record["seen"]) if record.get("seen") else None
     state.waiting = {data["connection"]: run_records.entry_from(data) for data in record["waiting"]}
     state.started = {data["connection"]: _started_from(data) for data in record["started"]}
     state.skipped = {data["connection"]: run_records.entry_from(data) for data in record.get("skipped", ())}
@@ -295,7 +320,12 @@ def promise_as_dict(promise: Promise) -> dict[str, Any]:
         "last_due": instant.text(promise.last_due) if promise.last_due else None,
         "zones": promise.zones,
         **({"left_out": instant.text(promise.left_out)} if promise.left_out else {}),
+        **({} if promise.recorded is None else {"recorded": [_stretch_as_list(each) for each in promise.recorded]}),
     }
+
+
+def _stretch_as_list(stretch: Stretch) -> list[str]:
+    return [instant.text(stretch.first), instant.text(stretch.last)]
 
 
 def promise_from(data: Mapping[str, Any]) -> Promise:
@@ -306,18 +336,26 @@ def promise_from(data: Mapping[str, Any]) -> Promise:
         last_due=instant.parse(data["last_due"]) if data["last_due"] else None,
         zones=data["zones"],
         left_out=instant.parse(data["left_out"]) if data.get("left_out") else None,
+        recorded=_stretches_from(data["recorded"]) if "recorded" in data else None,
     )
 
 
-def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
+def _stretches_from(data: Iterable[Iterable[str]]) -> tuple[Stretch, ...]:
+    return tuple(Stretch(*map(instant.parse, each)) for each in data)
+
+
+def plan_as_record(
+    plan: TickPlan, *, at: str, before: datetime | None = None, clock_was: datetime | None = None
+) -> dict[str, Any]:
     """Return the one record that holds all that a tick decided: slots and new promises cannot part.
 
-    *before* is when the tick before this one looked.
+    *before* is when the tick before this one looked; *clock_was* is what the clock had shown before it went back.
     """
     return {
         "type": "planned",
         "at": at,
         "before": instant.text(before) if before else None,
+        **({"clock_was": instant.text(clock_was)} if clock_was else {}),
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {
