@@ -48,11 +48,12 @@ class RunRecorder:
             ),
             lane=connection.lane,
             mark=uuid.uuid4().hex,
+            notify=connection.notify,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
 
-    def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
+    def finish(self, started: StartedRun, result: Result, *, seconds: float) -> Run:
         """Record that the run that *started* has ended so, unless another process has; takes the state lock."""
         with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
@@ -61,7 +62,7 @@ class RunRecorder:
             started = self.journal.state.started.get(started.connection, started)
             entry, intent = started.entry, started.intent
             run = Run(entry=entry, intent=intent, result=result, ended_at=self.clock(), seconds=seconds)
-            self._end(run, notify)
+            self._end(run, started.notify or ())
         return run
 
     def recover(
@@ -69,7 +70,8 @@ class RunRecorder:
     ) -> Run:
         """Record the end of a run whose connrunner died; takes the state lock. Hold its lane: nothing of it lives.
 
-        Its own log says how it ended, when it came so far; else *result* does, or it is not known.
+        Its own log says how it ended, when it came so far; else *result* does, or it is not known. The record of its
+        start says who is told, whatever has become of its file; where it does not, *notify* does.
         """
         name = started.connection
         with locks.hold_state_lock(self.state):
@@ -89,7 +91,7 @@ class RunRecorder:
                     ended_at=ended_at,
                     seconds=max(0.0, round((ended_at - started.started_at).total_seconds(), 3)),
                 )
-            self._end(run, notify)
+            self._end(run, notify if started.notify is None else started.notify)
         return run
 
     def _ended_by_others(self, started: StartedRun) -> Run | None:

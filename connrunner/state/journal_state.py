@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from connrunner.core import instant, run_records
-from connrunner.core.alerts import alert_state
+from connrunner.core.alerts import alert_state, rules
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.model import QueuedRun, Run, RunIntent
+from connrunner.core.model import Notify, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
 from connrunner.core.planning.stretches import Stretch
 
@@ -29,6 +29,7 @@ class StartedRun:
     intent: RunIntent
     lane: str
     mark: str = ""  # what every process of the run carries in its environment
+    notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
 
     @property
     def connection(self) -> str:
@@ -379,6 +380,7 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         "lane": started.lane,
         **intent,
         "mark": started.mark,
+        **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
     }
 
 
@@ -391,4 +393,5 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         intent=intent,
         lane=data["lane"],
         mark=data.get("mark", ""),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
