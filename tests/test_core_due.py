@@ -451,7 +451,16 @@ MANY = [
     ("a request and a slot are one run",     {"promises": DUE, "connections": A, "requests": (REQUEST,)},            [("a", "queued"), ("a", "merged")]),
     ("a request for nothing",                {"requests": (REQUEST,)},                                               [("a", "dropped")]),
     ("a request for one that is off",        {"connections": {"a": connection("a", DAILY, enabled=False)},
-                                              "requests": (REQUEST,)},                                               [("a", "dropped")]),
+                                              "requests": (REQUEST,)},                                               [("a", "skipped")]),
+    ("a request for one that is broken",     {"broken": ("a",), "requests": (REQUEST,)},                             [("a", "skipped")]),
+    ("a request for one that is gone",       {"promises": DUE, "requests": (REQUEST,), "due": False},                [("a", "skipped")]),
+    ("a request for one that was off",       {"former": DUE, "requests": (REQUEST,)},                                [("a", "skipped")]),
+    ("a request that was accepted",          {"requests": (replace(REQUEST, notify=()),)},                           [("a", "skipped")]),
+    ("a request for no name",                {"requests": (replace(REQUEST, connection="../a", notify=()),)},        [("../a", "dropped")]),
+    ("two requests for one that is broken",  {"broken": ("a",), "requests": (REQUEST, replace(REQUEST, id="w2"))},   [("a", "skipped"), ("a", "skipped")]),
+    ("off while it waits, asked for",        {"connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "waiting": {"a": replace(waiting("a"), trigger="manual")}},            [("a", "skipped")]),
+    ("removed, asked for while it waited",   {"promises": DUE, "waiting": {"a": replace(waiting("a"), notify=())}},  [("a", "skipped")]),
 ]  # fmt: skip
 
 

@@ -132,6 +132,7 @@ class Model:
     memory: dict[str, Memory] = field(default_factory=dict)
     former: dict[str, Memory] = field(default_factory=dict)  # of what is off or gone: nothing counts but its slots
     waiting: dict[str, datetime] = field(default_factory=dict)  # since when it is due
+    asked: set[str] = field(default_factory=set)  # whose waiting run people asked for
     running: dict[str, int] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)  # the database that the promise was made with
 
@@ -630,16 +631,14 @@ class Machine(RuleBasedStateMachine):
             for name, memory in changed.items()
         }
         assert promises == expected
-        made = [
-            (
-                slot["connection"],
-                slot["result"],
-                instant.parse(slot["due_at"]),
-                0 if slot["result"] == "dropped" else slot["missed"],
-            )
-            for slot in record["slots"]
-            if slot["trigger"] == "schedule" and not (slot["result"] == "dropped" and slot["request"])
-        ]
+        made = []
+        for slot in record["slots"]:
+            name, result, due_at = slot["connection"], slot["result"], instant.parse(slot["due_at"])
+            if due_at == self.model.waiting.get(name) and result in ("dropped", "skipped"):
+                assert (result == "skipped") == (name in self.model.asked), "people are told of what they asked for"
+                result = "dropped"
+            if slot["trigger"] == "schedule" and not (result == "dropped" and slot["request"]):
+                made.append((name, result, due_at, 0 if result == "dropped" else slot["missed"]))
         assert made == [slot for slot in slots if slot[1] != "dropped" or slot in made]
         for name, memory in changed.items():
             self.model.zones[name] = self.zones
@@ -653,10 +652,15 @@ class Machine(RuleBasedStateMachine):
                 case "queued":
                     assert name not in self.model.waiting, "R9: it waited already"
                     self.model.waiting[name] = instant.parse(slot["due_at"])
+                    self.model.asked -= {name}
+                    self.model.asked |= {name} if slot["request"] else set()
                 case "dropped" if not slot["request"] or self.model.waiting.get(name) == instant.parse(slot["due_at"]):
                     self.model.waiting.pop(name, None)
+                case "skipped" if self.model.waiting.get(name) == instant.parse(slot["due_at"]):
+                    del self.model.waiting[name]
                 case "merged":
                     assert name in self.model.waiting or name in self.model.running
+                    self.model.asked |= {name} if slot["request"] and name in self.model.waiting else set()
         asked = [slot["request"] for slot in record["slots"] if slot["request"] and slot["result"] != "dropped"]
         assert len(set(asked)) == len(asked)
 

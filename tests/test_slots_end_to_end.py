@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from connrunner.scheduler.tick import Tick
 from tests.conftest import Place
 
 pytestmark = pytest.mark.slow
@@ -121,7 +123,6 @@ def test_slots_that_history_knows_do_not_run_again_when_the_journal_is_gone(plac
 def test_a_run_that_waited_when_the_journal_was_copied_is_not_started_once_more(place: Place) -> None:
     place.command("a", HELLO)
     place.run("run", "a", "--detach")
-    from connrunner.scheduler.tick import Tick
 
     Tick(place.folder, place.state, now=None, say=lambda _: None).take_in()
     older = place.state.journal.read_bytes()
@@ -133,3 +134,40 @@ def test_a_run_that_waited_when_the_journal_was_copied_is_not_started_once_more(
 
     assert "history has it, as #1" in out
     assert len(place.runs("a")) == 1
+
+
+def switched_off(place: Place) -> None:
+    place.command("a", HELLO, more="enabled: false\n" + TOLD)
+
+
+def removed(place: Place) -> None:
+    (place.folder / "connections/a.yaml").unlink()
+
+
+def broken(place: Place) -> None:
+    place.write("connections/a.yaml", "schedule: nonsense\n")
+
+
+TOLD = "notify: [{to: [team@example.com], when: failure}]\n"
+
+
+@pytest.mark.parametrize("is_queued", [False, True], ids=["asked for", "in the queue"])
+@pytest.mark.parametrize("change", [switched_off, removed, broken])
+def test_what_was_asked_for_and_cannot_run_any_more_is_a_run_that_people_are_told_of(
+    place: Place, change: Callable[[Place], None], is_queued: bool
+) -> None:
+    place.command("a", HELLO, more=TOLD)
+    place.command("b", HELLO)
+    place.run("run", "a", "--detach")
+    if is_queued:
+        Tick(place.folder, place.state, now=None, say=lambda _: None).take_in()
+    change(place)
+
+    place.run("tick")
+    place.run("tick")
+
+    history = [json.loads(line) for line in place.state.history("a").read_text().splitlines()]
+    assert [(run["run"], run["outcome"], run["trigger"]) for run in history] == [(1, "skipped", "manual")]
+    (mail,) = (path.read_text() for path in place.state.mail.glob("*.eml"))
+    assert "To: team@example.com" in mail
+    assert not list(place.state.requests.glob("*.json"))

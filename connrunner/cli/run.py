@@ -50,7 +50,7 @@ def run_command(context: CommandContext, name: str, detach: bool, dry_run: bool)
     view.state.prepare()
     progress = ProgressLine(view, name) if sys.stderr.isatty() and not context.json else None
     watch = RunWatcher(view, name, line=progress)
-    requests.request_run(view.state, name, at=view.clock(), by=read_user_name())
+    requests.request_run(view.state, name, at=view.clock(), by=read_user_name(), notify=connection.notify)
     if detach:
         click.echo(f"{name} is asked for; the next tick runs it")
         return

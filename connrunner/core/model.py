@@ -460,6 +460,12 @@ class QueuedRun:
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
+
+    @property
+    def was_asked_for(self) -> bool:
+        """True when a person asked for it, also while it waited by its schedule."""
+        return self.trigger == "manual" or self.notify is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connrunner.core import counts, instant
+from connrunner.core.alerts import rules
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.core.planning.due import StopRequest
@@ -123,6 +124,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "merged": entry.merged,
         "asked_by": entry.asked_by,
         "request": entry.request,
+        **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
     }
 
 
@@ -137,6 +139,7 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         merged=int(data.get("merged", 0)),
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
 
 

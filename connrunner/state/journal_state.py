@@ -55,6 +55,14 @@ class OwedNotice:
     deliveries: tuple[Mapping[str, Any], ...] = ()
 
 
+SlotKey = tuple[str, str, datetime]
+
+
+def key_of_slot(entry: QueuedRun) -> SlotKey:
+    """Return what no two entries of the queue share: connection, trigger, and when it was due."""
+    return entry.connection, entry.trigger, entry.due_at
+
+
 class MissedSlot(NamedTuple):
     """A slot that it was too late for, and why."""
 
@@ -71,7 +79,7 @@ class JournalState:
     seen: datetime | None = None  # the newest instant of a tick that recorded something, by the clock as it is now
     waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
     started: dict[str, StartedRun] = field(default_factory=dict)  # by connection
-    skipped: dict[str, QueuedRun] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
+    skipped: dict[SlotKey, QueuedRun] = field(default_factory=dict)  # without a start; their end is not recorded yet
     missed: dict[str, MissedSlot] = field(default_factory=dict)  # the same, for slots that it was too late for
     numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
     owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
@@ -85,10 +93,10 @@ class JournalState:
 
     def awaits_end_of(self, run: Run) -> bool:
         """Tell whether history has *run* because a crash came between history and the record of its end."""
-        name, slot = run.connection, (run.entry.trigger, run.entry.due_at)
-        entries = (self.waiting.get(name), self.skipped.get(name), self.missed.get(name, (None,))[0])
-        without_start = run.intent.started_at is None
-        return without_start and any(entry and (entry.trigger, entry.due_at) == slot for entry in entries)
+        if run.intent.started_at is not None:
+            return False
+        entries = (*self.waiting.values(), *self.skipped.values(), *(one.entry for one in self.missed.values()))
+        return any(key_of_slot(entry) == key_of_slot(run.entry) for entry in entries)
 
 
 def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -149,7 +157,10 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 started = state.started[name]
                 state.started[name] = replace(started, entry=_merge(started.entry, slot))
             case "skipped":
-                state.skipped[name] = run_records.entry_from(slot)
+                if _is_waiting(state, slot):
+                    state.waiting.pop(name)
+                entry = run_records.entry_from(slot)
+                state.skipped[key_of_slot(entry)] = entry
             case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
                 state.waiting.pop(name)
             case "missed":
@@ -175,7 +186,10 @@ def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
 
 
 def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
-    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
+    notify = entry.notify
+    if slot["trigger"] == "manual":  # people asked for what waited by its schedule
+        notify = rules.from_list(slot.get("notify", ())) or notify or ()
+    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0), notify=notify)
 
 
 def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -188,7 +202,7 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
     elif run.result.code == TOO_LATE:
         state.missed.pop(run.connection, None)
     else:
-        state.skipped.pop(run.connection, None)
+        state.skipped.pop(key_of_slot(run.entry), None)
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
     state.last_outcome[run.connection] = str(run.outcome)
     if record.get("broken"):
@@ -295,7 +309,8 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.seen = instant.parse(record["seen"]) if record.get("seen") else None
     state.waiting = {data["connection"]: run_records.entry_from(data) for data in record["waiting"]}
     state.started = {data["connection"]: _started_from(data) for data in record["started"]}
-    state.skipped = {data["connection"]: run_records.entry_from(data) for data in record.get("skipped", ())}
+    skipped = map(run_records.entry_from, record.get("skipped", ()))
+    state.skipped = {key_of_slot(entry): entry for entry in skipped}
     missed = record.get("missed", ())
     state.missed = {data["connection"]: MissedSlot(run_records.entry_from(data), data["reason"]) for data in missed}
     state.numbers = dict(record["numbers"])

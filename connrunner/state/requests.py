@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant, run_records
+from connrunner.core.alerts import rules
+from connrunner.core.model import Notify
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import replace_file
@@ -17,9 +19,12 @@ from connrunner.text.nesting import parse_json
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
-    """Leave the request that *connection* runs now, durably; return its id."""
-    return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
+def request_run(
+    folder: StateFolder, connection: str, *, at: datetime, by: str, notify: tuple[Notify, ...] | None = None
+) -> str:
+    """Leave the request that *connection* runs now, durably; return its id. *notify* is told when it cannot be run."""
+    request = {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by}
+    return _leave(folder, request if notify is None else {**request, "notify": rules.as_list(notify)})
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -81,6 +86,7 @@ def _run_request_from(name: str, data: Mapping[str, Any]) -> RunRequest:
         connection=str(data["connection"]),
         asked_at=instant.parse(data["asked_at"]),
         asked_by=str(data["asked_by"]),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
 
 

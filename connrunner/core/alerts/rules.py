@@ -24,7 +24,7 @@ def from_list(data: Iterable[Mapping[str, Any]]) -> tuple[Notify, ...]:
 
 def _target(data: Mapping[str, Any]) -> Target:
     known = _known(data, OF_TARGET)
-    addresses: dict[str, Any] = {key: tuple(known.pop(key)) for key in ("to", "cc") if key in known}
+    addresses: dict[str, Any] = {key: tuple(map(str, known.pop(key))) for key in ("to", "cc") if key in known}
     return Target(**addresses, **known)
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from connrunner.core import schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, QueuedRun, Run, Schedule
+from connrunner.core.model import Connection, Notify, QueuedRun, Run, Schedule
 from connrunner.core.planning.stretches import Stretch, add_slot, iter_free_spans, next_free
+from connrunner.core.workspace_files import is_name
 from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)
@@ -216,12 +217,13 @@ class RunRequest:
     connection: str
     asked_at: datetime
     asked_by: str
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot be run; None: an older version asked
 
 
 SlotResult = Literal[
     "queued",
     "merged",  # into the run that waits or works
-    "skipped",  # the connection cannot be used
+    "skipped",  # the connection cannot be used; what a person asked for, also when it is switched off or gone
     "dropped",  # the connection is switched off or gone
     "missed",  # it could not start within `start_within`
     "left_out",  # it lies in a blackout; not a slot, and told all the same
@@ -372,7 +374,8 @@ def _plan_connection(
         if entry is not None:
             queued.discard(name)
             why = "switched off while it waited" if connection else "removed while it waited"
-            yield Slot(connection=name, result="dropped", entry=entry, reason=why)
+            # A person who asked for a run is told that there is none.
+            yield Slot(connection=name, result="skipped" if entry.was_asked_for else "dropped", entry=entry, reason=why)
         return
     expired = entry if entry is not None and is_too_late(entry, connection, facts.at) else None
     if expired is not None:
@@ -402,7 +405,10 @@ def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
 
 
 def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
-    """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now."""
+    """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now.
+
+    What was accepted and cannot be run any more is a run that was skipped, so that people are told.
+    """
     name, connection = request.connection, facts.connections.get(request.connection)
     entry = QueuedRun(
         connection=name,
@@ -411,11 +417,16 @@ def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
         trigger="manual",
         asked_by=request.asked_by,
         request=request.id,
+        notify=request.notify,
     )
     if connection is None or not connection.enabled:
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
-        return Slot(connection=name, result="dropped", entry=entry, reason=reason)
+        was_accepted = (
+            connection or request.notify is not None or name in {*facts.broken, *facts.promises, *facts.former}
+        )
+        result: SlotResult = "skipped" if was_accepted and is_name(name) else "dropped"
+        return Slot(connection=name, result=result, entry=entry, reason=reason)
     if name in queued:
         return Slot(connection=name, result="merged", entry=entry, reason="it waits already")
     queued.add(name)
