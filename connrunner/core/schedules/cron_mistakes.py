@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from connrunner.core.schedules.cron_fields import FIELDS, CronField
+from connrunner.core.schedules.fields import DAYS
 from connrunner.text.words import nearest, plural
 
 _RANGE = re.compile("([A-Z0-9]+)-([A-Z0-9]+)(?:/([0-9]+))?")
@@ -98,7 +99,8 @@ def _foreign_sign(field: CronField, term: str) -> str:
             f"or a schedule of type times_per_day, which spreads by itself"
         )
     if field.name == "day-of-month" and (near := re.fullmatch("([0-9]{1,2})W", term)):
-        first = "; the first weekday of the month is FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=1 of type rrule"
+        days = ",".join(day[:2].upper() for day in DAYS[:5])
+        first = f"; the first weekday of the month is FREQ=MONTHLY;BYDAY={days};BYSETPOS=1 of type rrule"
         return (
             f"{term!r}, the weekday nearest to a day, is no {field.name}; "
             f"LW is the last weekday of the month{first if int(near[1]) == 1 else ''}"
