@@ -13,6 +13,7 @@ from connrunner.errors import StateError
 from connrunner.state import filesystem
 from connrunner.text.files import replace_file
 
+RESERVE = ".end"
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
 
@@ -61,6 +62,10 @@ class StateFolder:
     @property
     def spool(self) -> Path:
         return self.root / "spool"
+
+    def reserve(self, name: str, number: int) -> Path:
+        """Return the file that keeps room for the end of a run that works."""
+        return self.spool / f"{name}-{number}{RESERVE}"
 
     @property
     def runs(self) -> Path:

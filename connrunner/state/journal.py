@@ -15,7 +15,7 @@ from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
-from connrunner.text.files import replace_file, sync_folder, write_all
+from connrunner.text.files import append_whole, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 VERSION = 1
@@ -111,7 +111,8 @@ class Journal:
     def _write(self, *records: Record) -> None:
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
-            write_all(descriptor, b"".join(_line(record) for record in records))
+            data = b"".join(_line(record) for record in records)
+            append_whole(descriptor, data, os.fstat(descriptor).st_size)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)

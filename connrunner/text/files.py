@@ -32,6 +32,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
         os.close(descriptor)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says, a quota, a limit of the process
 UNFINISHED_NOTE = "unfinished"
 
 
@@ -144,6 +145,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of *data*: a short write is how a full disk begins."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def append_whole(descriptor: int, data: bytes, size: int) -> None:
+    """Append *data* to an open file of *size* bytes: all of it, or nothing when that fails."""
+    try:
+        write_all(descriptor, data)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def sync_file(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -36,10 +35,11 @@ from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termi
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun
-from connrunner.state import requests
+from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
@@ -48,7 +48,6 @@ from connrunner.worker.retries import Attempts
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Terminated(SystemExit):
@@ -115,9 +114,9 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     leaves.
     """
     so_far = so_far or PartialResult()
-    job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     mask: Callable[[str], str] = str
     try:
+        job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
         report = so_far.observe(MaskedReport(report, mask))
@@ -135,7 +134,7 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     except OSError as error:
         message = f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
         helps = isinstance(error, ConnectionError | TimeoutError)
-        code = "disk-full" if error.errno in FULL else "operating-system"
+        code = "disk-full" if error.errno in NO_ROOM else "operating-system"
         failure = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
         result = _settled(job, so_far, failure, report)
     finally:
@@ -422,8 +421,22 @@ def main() -> int:
         _ask_store(job, so_far)
         result = _cut_off(job, orders.given or cut, so_far, log)
     _leave_nothing(job, log)
-    log.write_end(replace(result, attempts=max(1, attempts.number)))
-    log.close()
+    return _tell_end(job, log, replace(result, attempts=max(1, attempts.number)))
+
+
+def _tell_end(job: Job, log: RunLog, result: Result) -> int:
+    """Make durable how the run ended, in its log or where room was kept for it; 1 when neither can be written."""
+    name = job.connection.name
+    with closing(log):
+        try:
+            log.write_end(result)
+        except OSError:
+            try:
+                end_reserve.write_end(job.state, name, job.run, result)
+            except OSError as error:
+                words = f"{result.outcome}, and that cannot be written to {job.state.log(name, job.run)}"
+                sys.stderr.write(f"it ended {words}: {error.strerror or error}\n")
+                return 1
     return 0
 
 
