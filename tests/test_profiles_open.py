@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -405,3 +406,85 @@ def test_a_hundred_properties(shelf: Shelf) -> None:
 def names_of(found: Iterable[Mapping[str, Any]], key: str = "line") -> list[Any]:
     """Return one member of each of *found*."""
     return [one[key] for one in found]
+
+
+# --- a store that several want to make -------------------------------------------------------------------------------
+
+
+def test_who_makes_the_store_removes_no_new_one_of_another_lane(tmp_path: Path) -> None:
+    """An empty file may be the store that another process has just begun: it is looked at under a lock."""
+    path, opened = tmp_path / "store", []
+    path.touch()
+
+    def open_it() -> None:
+        with open_store(path, MODEL, temp=tmp_path / "temp", report=Said()) as store:
+            opened.append(store.count())
+
+    another = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(another, fcntl.LOCK_EX)
+    inode = path.stat().st_ino
+    thread = threading.Thread(target=open_it)
+    thread.start()
+    thread.join(0.5)
+    assert path.stat().st_ino == inode, "it is the other one's"
+    assert not opened
+    with open_store(tmp_path / "made" / "store", MODEL, temp=tmp_path / "temp", report=Said()):
+        pass
+    path.write_bytes((tmp_path / "made" / "store").read_bytes())  # it writes into the very file
+    os.close(another)
+    thread.join(60)
+    assert path.stat().st_ino == inode
+    assert opened == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_many_first_imports_at_once_are_all_in_the_store(tmp_path: Path, is_empty: bool) -> None:
+    if is_empty:
+        (tmp_path / "store").touch()
+    (tmp_path / "rows.csv").write_text("id\n1\n")
+    program = f"""
+import sys
+from pathlib import Path
+from tests.test_profiles_open import *
+temp = Path({str(tmp_path)!r})
+sys.stdin.read()
+with open_store(temp / "store", MODEL, temp=temp / sys.argv[1], report=Said(), wait=60) as store:
+    file = LocalFile(name=f"{{sys.argv[1]}}.csv", path=str(temp / "rows.csv"), size=5, modified="1")
+    work = Import(source={{}}, format=CSV, match=(("id",),), fields=fields("id"))
+    stamp = RunStamp(connection=sys.argv[1], run=1, at=AT)
+    store.import_files(ImportJob(work=work, files=[file], stamp=stamp, rejects=temp / sys.argv[1]))
+"""
+    names = [f"lane{number}" for number in range(4)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for name in names
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * len(names), said
+    with open_store(tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), read_only=True) as store:
+        assert all(store.read_counts(connection=name, run=1) for name in names)
+        assert store.count() == 1
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_is_no_file_is_no_store(tmp_path: Path, read_only: bool) -> None:
+    kinds = {
+        "pipe": os.mkfifo,
+        "folder": Path.mkdir,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "nowhere": lambda path: path.symlink_to(tmp_path / "nowhere"),
+    }
+    for name, make in kinds.items():
+        path = tmp_path / name
+        make(path)  # type: ignore[operator]
+        with (
+            pytest.raises(RunError, match=f"the profile store {path} cannot be opened: it is") as caught,
+            open_store(path, MODEL, temp=tmp_path / "temp", report=Said(), read_only=read_only),
+        ):
+            pass
+        assert caught.value.code == "store-unusable"
+        assert os.path.lexists(path)

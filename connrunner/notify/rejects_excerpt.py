@@ -8,6 +8,7 @@ from typing import Any
 
 from connrunner.notify.sanitize import clean_line
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular
 
 SHOWN = 10  # rejects that a mail lists
 COUNTED = 4 * 1024 * 1024  # bytes of rejects that are counted by code: a mail is not worth reading gigabytes
@@ -23,7 +24,7 @@ def read_excerpt(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int
     if path is None:
         return shown, by_code, False
     try:
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123 - a descriptor
             while file.tell() < COUNTED and (row := file.readline(LONGEST)):
                 if reject := _reject(row):
                     code = clean_line(reject.get("code", "")) or "unknown"

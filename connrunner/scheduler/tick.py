@@ -28,8 +28,8 @@ from connrunner.notify.pings import PingSender
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import locks, requests, retention
-from connrunner.state.folder import StateFolder
+from connrunner.state import locks, misplaced, requests, retention
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 from connrunner.state.store_changes import list_store_changes
@@ -400,6 +400,11 @@ class Tick:
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+        with recording(self.state.root):
+            moved = misplaced.set_aside_misplaced(self.state)
+        for path, aside in moved:
+            message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
+            self.say({"event": "problem", "message": message})
 
     def _tell_gone(self, journal_state: JournalState) -> None:
         """Say that most connections went at once: that is obeyed, and is more often an accident than intended."""

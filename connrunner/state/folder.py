@@ -12,6 +12,7 @@ from pathlib import Path
 from connrunner.errors import StateError
 from connrunner.state import filesystem
 from connrunner.text.files import replace_file
+from connrunner.text.regular_files import NotAFileError, read_regular
 
 RESERVE = ".end"
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
@@ -102,15 +103,21 @@ class StateFolder:
                 raise OSError(code, os.strerror(code), str(self.root))
             filesystem.make_private(self.root)
             for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
-                folder.mkdir(mode=0o700, exist_ok=True)
+                try:
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                except FileExistsError:
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
             if not self.format.exists():
                 replace_file(self.format, b"%d\n" % FORMAT)
 
     def refuse_newer(self) -> None:
         """StateError when a newer connrunner has changed the form of this folder: we would misread it."""
         try:
-            said = self.format.read_text(errors="replace").strip()
-        except OSError:
+            with recording(self.format):
+                said = read_regular(self.format, 100).decode(errors="replace").strip()
+        except StateError as error:
+            if isinstance(error.__cause__, NotAFileError):
+                raise
             return
         if said != str(FORMAT):
             raise StateError(
@@ -131,6 +138,10 @@ def recording(path: Path) -> Iterator[None]:
         where = error.filename or path
         word = f" ({errno.errorcode[error.errno]})" if error.errno and error.errno in errno.errorcode else ""
         reason = f"{error.strerror or error}{word}"
+        if isinstance(error, NotAFileError):
+            raise StateError(
+                f"{where}: {error.strerror}", hint="move it away, and put the file back if there is a copy of it"
+            ) from error
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
             hint="make room or fix the file system; the next tick goes on from here",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -17,9 +18,12 @@ from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from connrunner.text.files import append_whole, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular, read_regular
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
+
+LONGEST = 1 << 30  # bytes that are read at once
 
 Record = Mapping[str, Any]
 
@@ -62,17 +66,22 @@ class Journal:
         if self._identity is None:
             self.folder.refuse_newer()
         try:
-            with self.path.open("rb") as file:
+            with open(open_regular(self.path), "rb") as file:  # noqa: PTH123 - a descriptor
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
                     self.state, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
+                if status.st_size - self._offset > LONGEST:
+                    raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, which no journal has")
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
             return self.state
         except OSError as error:
-            raise StateError(f"the journal {self.path} cannot be read: {error.strerror}") from error
+            raise StateError(
+                f"the journal {self.path} cannot be read: {error.strerror}",
+                hint="fix the file system, or put back a copy of it",
+            ) from error
         end = data.rfind(b"\n") + 1
         for line in data[:end].split(b"\n")[:-1]:
             self._take(line)
@@ -101,7 +110,7 @@ class Journal:
         """Make durable what a killed process wrote and did not sync: no process may act on what can still go."""
         if self._is_settled:
             return
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(self.path)
         try:
             os.fdatasync(descriptor)
         finally:
@@ -109,7 +118,7 @@ class Journal:
         self._is_settled = True
 
     def _write(self, *records: Record) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             data = b"".join(_line(record) for record in records)
             append_whole(descriptor, data, os.fstat(descriptor).st_size)
@@ -128,7 +137,7 @@ class Journal:
         from connrunner.state import journal_segments  # a tick that rotates nothing needs no compression
 
         with recording(self.path):
-            journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            journal_segments.add_segment(self.folder, read_regular(self.path, LONGEST)[self._snapshot : self._offset])
             snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
@@ -162,14 +171,14 @@ class Journal:
     def _stand_in(self, line: bytes) -> None:
         """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
         with suppress(OSError, NewerError, *run_records.MALFORMED):
-            copy = self._copy.read_bytes().rstrip(b"\n")
+            copy = read_regular(self._copy, LONGEST).rstrip(b"\n")
             if len(copy) == len(line):
                 apply_record(self.state, _record(copy))
                 self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
         """A crash in the middle of a write leaves part of a line: keep the bytes, cut them off the journal."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_regular(self.path, os.O_RDWR)
         try:
             tail = os.pread(descriptor, os.fstat(descriptor).st_size - self._offset, self._offset)
             self._keep(tail)
@@ -190,7 +199,7 @@ class Journal:
         self._damaged.clear()
 
     def _keep(self, data: bytes) -> None:
-        aside = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        aside = open_regular(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             write_all(aside, data + b"\n")
             os.fsync(aside)

@@ -16,8 +16,10 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal import LONGEST
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
 SUFFIX = ".jsonl.gz"
@@ -77,12 +79,15 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
 def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
     for path in [*_segments(folder), folder.journal]:
         try:
-            data = gzip.decompress(path.read_bytes()) if path.name.endswith(SUFFIX) else path.read_bytes()
+            data = read_regular(path, LONGEST)
+            if path.name.endswith(SUFFIX):
+                data = gzip.decompress(data)
         except FileNotFoundError:  # rotated away, or removed, a moment ago
             continue
         except (OSError, EOFError, zlib.error) as error:
             raise StateError(
-                f"{path} cannot be read: {error}", hint="move it away; the other decisions stay"
+                f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint="move it away; the other decisions stay",
             ) from error
         yield data.splitlines()
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant, run_records
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import replace_file
+from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
+LIMIT = 64 * 1024  # bytes of a request
+UNREADABLE = (OSError, *run_records.MALFORMED)
 LONGEST = 1000  # characters of a reason, of a name
 
 
@@ -45,7 +50,7 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 
 
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
-    """Return the requests to run that are not answered yet, oldest first. A file that is no request is set aside."""
+    """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
     found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
@@ -56,18 +61,36 @@ def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
+def set_aside_unreadable(folder: StateFolder) -> list[tuple[Path, Path]]:
+    """Rename what stands in `requests/` and is no request, whatever it is; return from where to where."""
+    aside = []
+    for path in _paths(folder):
+        try:
+            _load(path)
+        except FileNotFoundError:
+            continue
+        except UNREADABLE:
+            with suppress(OSError):  # it cannot even be renamed: it is passed over
+                aside.append((path, set_aside(path)))
+    return aside
+
+
 def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path in _paths(folder, pattern):
+        with suppress(*UNREADABLE):
+            yield path.stem, _load(path)
+
+
+def _paths(folder: StateFolder, pattern: str = "*.json") -> list[Path]:
     with recording(folder.requests):
-        for path in sorted(folder.requests.glob(pattern)):
-            try:
-                data = parse_json(path.read_bytes())
-                _check(path.stem, data)
-            except FileNotFoundError:
-                continue
-            except run_records.MALFORMED:
-                path.rename(path.with_suffix(".unreadable"))
-                continue
-            yield path.stem, data
+        return sorted(folder.requests.glob(pattern))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """Return the request in the file *path*; one of `UNREADABLE` when it is none."""
+    data: Mapping[str, Any] = parse_json(read_regular(path, LIMIT))
+    _check(path.stem, data)
+    return data
 
 
 def _check(name: str, data: Mapping[str, Any]) -> None:

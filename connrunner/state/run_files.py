@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -15,11 +16,14 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
+from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import NO_ROOM, append_whole, sync_folder
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular
 
 BLOCK = 1 << 16
+LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
 WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
@@ -56,7 +60,7 @@ def append_history(folder: StateFolder, run: Run) -> None:
         if read_run(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -84,10 +88,12 @@ def read_history(folder: StateFolder, connection: str) -> Iterator[Run]:
 
     Lines that are no record (a crash in the middle of a write) are left out.
     """
-    try:
-        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    path = folder.history(connection)
+    with recording(path):
+        try:
+            descriptor = open_regular(path)
+        except FileNotFoundError:
+            return
     try:
         for line in _lines_backward(descriptor):
             run = parse_run(line)
@@ -148,7 +154,7 @@ class RunLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         self._size = os.fstat(self._descriptor).st_size
         self._is_torn = self._size > 0 and os.pread(self._descriptor, 1, self._size - 1) != b"\n"
         self._lost = 0
@@ -230,13 +236,14 @@ def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
 
 def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        return
-    with file:
+    with recording(path):
+        try:
+            descriptor = open_regular(path)
+        except FileNotFoundError:
+            return
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         file.seek(offset)
-        for line in file:
+        while line := file.readline(LONGEST):
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
@@ -251,7 +258,13 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
     """Return what the log of a run tells so far, and what stands in its place while there is no room in the log."""
     log, reserve = folder.log(connection, number), folder.reserve(connection, number)
-    return run_records.fold_log(chain(read_events(log), read_events(reserve)))
+    return run_records.fold_log(chain(_events_if_any(log), _events_if_any(reserve)))
+
+
+def _events_if_any(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what can be read of a log: a run whose log cannot be read comes to its end as well."""
+    with suppress(StateError):
+        yield from read_events(path)
 
 
 def end_event(result: Result) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from connrunner.text.regular_files import read_regular
+
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
     """Put *data* at *path* in one step; when *durable*, a power cut leaves the old file or the new one.
@@ -111,7 +113,7 @@ def note_unfinished(folder: Path, new: NewFile) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove the file that a killed process noted in *folder*, if it is still that very file."""
     with suppress(OSError, ValueError):
-        inode, _, path = (folder / UNFINISHED_NOTE).read_bytes().partition(b"\n")
+        inode, _, path = read_regular(folder / UNFINISHED_NOTE, 1 << 16).partition(b"\n")
         if os.lstat(path).st_ino == int(inode) and os.path.basename(path).startswith(b"."):  # noqa: PTH119 - bytes
             os.unlink(path)  # noqa: PTH108
 
@@ -132,6 +134,16 @@ def _remove_unlocked(new: Path) -> None:
             new.unlink()
         finally:
             os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename *path*, whatever it is, to a name beside it that ends in `.unreadable`; return that."""
+    aside, number = path.with_name(f"{path.name}.unreadable"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{path.name}.{number}.unreadable")
+    path.rename(aside)
+    return aside
 
 
 def put_in_place(new: Path, path: Path, *, durable: bool = True) -> None:

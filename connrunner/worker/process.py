@@ -470,6 +470,8 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
         case RunError():
             message = f"{error}; {so_far.words}" if so_far.words else str(error)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=message, code=error.code)
+        case ConnrunnerError():  # the state folder cannot be read
+            return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=str(error), code="operating-system")
         case _:
             # What a library says may quote a value of somebody; where it was said is what helps.
             said = describe_exception(error)

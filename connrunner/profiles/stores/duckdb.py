@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -43,6 +44,7 @@ from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
+from connrunner.text.files import put_in_place
 
 MEMORY_LIMIT = "512MB"
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
@@ -218,6 +220,7 @@ def open_store(
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with translate_store_errors(path, opening=True):
+            refuse_other_things(path)
             whole_store.refuse_missing_store(path, expected)
             attach_store(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
@@ -246,6 +249,7 @@ def _make_folder(folder: Path) -> Path:
 
 def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
     """Attach the file as `store`; wait while another process has it open."""
+    refuse_other_things(path)
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     if "?" in str(path):
@@ -253,8 +257,9 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
         raise RunError(
             f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
         )
-    is_new = not read_only and _make_way(path)
-    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE}'" if is_new else "READ_WRITE"
+    if not read_only:
+        _make_store(connection, path)
+    options = "READ_ONLY" if read_only else "READ_WRITE"
     until = time.monotonic() + wait
     while True:
         try:
@@ -266,9 +271,6 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
-    if is_new:
-        # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
-        path.chmod(0o600)
 
 
 def make_busy_error(path: Path) -> RunError:
@@ -281,12 +283,52 @@ def make_busy_error(path: Path) -> RunError:
     )
 
 
-def _make_way(path: Path) -> bool:
-    """Return whether the store is about to be made; an empty file, left by a crash, is removed."""
-    _make_folder(path.parent)
-    if path.exists() and path.stat().st_size == 0:
-        path.unlink()
-    return not path.exists()
+def refuse_other_things(path: Path) -> None:
+    """RunError when something stands at *path* that is no file, nor a link to one."""
+    if path.exists() and not path.is_file():
+        words = "it is no file"
+    elif path.is_symlink() and not path.exists():
+        words = "it is a link to what is not there"
+    else:
+        return
+    raise RunError(
+        f"the profile store {path} cannot be opened: {words}",
+        hint="move it away, and put the store or a copy of it there",
+        code="store-unusable",
+    )
+
+
+def _make_store(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Make the store if there is none; an empty file, which a crash left, is none.
+
+    It is made beside its place, while no other process makes one: whatever is there is whole, and nobody's new store is
+    taken for the empty file of a crash.
+    """
+    with _making(_make_folder(path.parent)):
+        if path.exists() and path.stat().st_size:
+            return
+        new = path.with_name(f".{path.name}.new")
+        for left in (new, new.with_name(f"{new.name}.wal")):
+            left.unlink(missing_ok=True)
+        try:
+            connection.execute(f"ATTACH {quote_text(str(new))} AS new_store (STORAGE_VERSION '{STORAGE}')")
+            # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
+            new.chmod(0o600)
+            connection.execute("DETACH new_store")
+        except duckdb.Error as error:
+            raise store_failures.explain_opening(error, path) from None
+        put_in_place(new, path)
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """Hold the right to make a store in *folder*, for the moment that it takes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _is_in_use(error: duckdb.Error) -> bool:
