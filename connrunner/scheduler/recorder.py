@@ -14,7 +14,7 @@ from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
-from connrunner.state import end_reserve, filesystem, locks, run_files
+from connrunner.state import end_reserve, filesystem, history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import TOO_LATE, StartedRun, started_as_dict
@@ -165,7 +165,8 @@ class RunRecorder:
 
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
-        run_files.append_history(self.state, run)
+        with history_check.following(self.state, run.connection):
+            run_files.append_history(self.state, run)
         alerts = self.journal.state.alerts
         notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}

@@ -28,7 +28,7 @@ from connrunner.notify.pings import PingSender
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import locks, misplaced, requests, retention
+from connrunner.state import history_check, locks, misplaced, requests, retention
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
@@ -245,6 +245,7 @@ class Tick:
             except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
                 self._mail.kill()
         self._say_mail(owed)
+        self._check_the_past()
         self._keep_the_past_short()
         with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -271,6 +272,19 @@ class Tick:
                 zones.file(),
                 wake.timestamp(),
             )
+
+    def _check_the_past(self) -> None:
+        """Say what is damaged or gone of the histories that another hand has changed: a part of it, if it is much."""
+        journal_state = self.journal.read()
+        ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
+        names = sorted({*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()})
+        try:
+            for damage in history_check.check_histories(self.state, names, ended):
+                self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
+        except BusyError:
+            return
+        except StateError as error:
+            self.say({"event": "problem", "message": f"not all histories could be read: {error}"})
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
@@ -396,6 +410,11 @@ class Tick:
 
     def _tell_damage(self) -> None:
         for damage in self.journal.damage:
+            if not damage.length:
+                lost = "promises, waiting runs and mail that was owed are not known any more"
+                message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
+                self.say({"event": "problem", "message": message})
+                continue
             text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})

@@ -35,7 +35,7 @@ ENDING = len(CHECKED) + 8 + len(b'"}')
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes of the journal that are no record, kept in `journal.damaged`."""
+    """Bytes of the journal that are no record, kept in `journal.damaged`; none where all of it is gone."""
 
     offset: int
     length: int
@@ -93,6 +93,8 @@ class Journal:
         with recording(self.path):
             if not self.path.exists():
                 replace_file(self.path, b"")
+            if not self.path.stat().st_size and has_histories(self.folder):
+                self._begin_after_loss()
             if self.path.stat().st_size > self._offset:
                 self._set_aside_tail()
             self._set_aside_lines()
@@ -189,6 +191,11 @@ class Journal:
         sync_folder(self.path.parent)
         self.damage.append(Damage(self._offset, len(tail), self.aside))
 
+    def _begin_after_loss(self) -> None:
+        """Begin anew where runs have ended, and so there was a journal: record that this was told."""
+        self._write({"type": "damaged", "offset": 0, "length": 0})
+        self.damage.append(Damage(0, 0, self.aside))
+
     def _set_aside_lines(self) -> None:
         """Keep copies of damaged lines, and record that they are known; they stay where they are."""
         for offset, line in self._damaged:
@@ -205,6 +212,20 @@ class Journal:
             os.fsync(aside)
         finally:
             os.close(aside)
+
+
+def has_histories(folder: StateFolder) -> bool:
+    """Tell whether any run has ended, by the histories."""
+    with suppress(OSError), os.scandir(folder.runs) as scan:
+        return any(_has_bytes(folder.history(entry.name)) for entry in scan)
+    return False
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except OSError:
+        return False
 
 
 class NewerError(Exception):

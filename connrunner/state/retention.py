@@ -19,7 +19,7 @@ from pathlib import Path
 
 from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
-from connrunner.state import locks, run_files
+from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import put_in_place, replace_file, write_all
 from connrunner.text.nesting import parse_json
@@ -136,7 +136,7 @@ def rewrite_history(folder: StateFolder, at: CutOff) -> None:
         stack.callback(os.close, new)
         behind = _copy(old, new, at.offset)
         os.fsync(new)
-        with locks.hold_state_lock(folder):
+        with locks.hold_state_lock(folder), history_check.following(folder, at.connection):
             if _copy(old, new, behind) > behind:
                 os.fsync(new)
             put_in_place(beside, path)
