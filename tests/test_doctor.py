@@ -151,13 +151,19 @@ def test_a_damaged_and_a_newer_journal(state: StateFolder) -> None:
 def test_a_lock_that_cannot_be_one(state: StateFolder, name: str) -> None:
     (state.locks / name).mkdir()
     check = said(state_folder.check_state_folder(state))["locks"]
-    assert (check.level, check.found) == ("failure", f"{state.locks / name}: it is a folder, and no file")
+    assert (check.level, check.found) == (
+        "failure",
+        f"{state.locks / name} is no file but a folder, which no connrunner puts there",
+    )
 
 
 def test_a_history_that_cannot_be_one(state: StateFolder) -> None:
     state.history("a").mkdir(parents=True)
     check = said(state_folder.check_state_folder(state))["history"]
-    assert (check.level, check.found) == ("failure", f"a: {state.history('a')}: it is a folder, and no file")
+    assert (check.level, check.found) == (
+        "failure",
+        f"a: {state.history('a')} is no file but a folder, which no connrunner puts there",
+    )
 
 
 # --- ticks -------------------------------------------------------------------------------------------------------

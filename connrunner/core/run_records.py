@@ -123,6 +123,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "merged": entry.merged,
         "asked_by": entry.asked_by,
         "request": entry.request,
+        **({"force": True} if entry.force else {}),
     }
 
 
@@ -137,6 +138,7 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         merged=int(data.get("merged", 0)),
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
+        force=bool(data.get("force")),
     )
 
 
@@ -164,7 +166,7 @@ def intent_from(data: Mapping[str, Any]) -> RunIntent:
     )
 
 
-# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`.
+# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`, `force`.
 KEYS = (
     *("connection", "run", "outcome", "trigger", "due_at", "queued_at", "started_at", "ended_at", "seconds"),
     *("counts", "message", "code", "commit", "config", "missed", "merged", "asked_by", "kind", "title"),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from connrunner.errors import StateError
 from connrunner.state import filesystem
-from connrunner.text.files import replace_file
-from connrunner.text.regular_files import NotAFileError, read_regular
+from connrunner.text.files import explain_no_file, open_own, replace_file
+from connrunner.text.regular_files import NotAFileError
 
 RESERVE = ".end"
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
@@ -113,15 +113,15 @@ class StateFolder:
     def refuse_newer(self) -> None:
         """StateError when a newer connrunner has changed the form of this folder: we would misread it."""
         try:
-            with recording(self.format):
-                said = read_regular(self.format, 100).decode(errors="replace").strip()
-        except StateError as error:
-            if isinstance(error.__cause__, NotAFileError):
-                raise
+            with open_own(self.format) as file:
+                said = file.read(64).decode(errors="replace").strip()
+        except OSError:
             return
         if said != str(FORMAT):
+            # What is no number is not of our making, and nobody knows what it is: it is not quoted.
+            which = f"format '{said}'" if said.isdecimal() and len(said) < 8 else "a format that is no number"
             raise StateError(
-                f"the state folder {self.root} has format {said[:20]!r}, and this connrunner knows {FORMAT}",
+                f"the state folder {self.root} has {which}, and this connrunner knows {FORMAT}",
                 hint="use the newer connrunner that wrote it; nothing was changed",
             )
 
@@ -139,9 +139,7 @@ def recording(path: Path) -> Iterator[None]:
         word = f" ({errno.errorcode[error.errno]})" if error.errno and error.errno in errno.errorcode else ""
         reason = f"{error.strerror or error}{word}"
         if isinstance(error, NotAFileError):
-            raise StateError(
-                f"{where}: {error.strerror}", hint="move it away, and put the file back if there is a copy of it"
-            ) from error
+            raise explain_no_file(error) from error
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
             hint="make room or fix the file system; the next tick goes on from here",

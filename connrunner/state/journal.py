@@ -16,7 +16,7 @@ from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
-from connrunner.text.files import append_whole, replace_file, sync_folder, write_all
+from connrunner.text.files import append_whole, open_own, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
 
@@ -66,7 +66,7 @@ class Journal:
         if self._identity is None:
             self.folder.refuse_newer()
         try:
-            with open(open_regular(self.path), "rb") as file:  # noqa: PTH123 - a descriptor
+            with open_own(self.path) as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:

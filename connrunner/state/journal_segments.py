@@ -16,10 +16,8 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder
-from connrunner.state.journal import LONGEST
-from connrunner.text.files import replace_file
+from connrunner.text.files import open_own, replace_file
 from connrunner.text.nesting import parse_json
-from connrunner.text.regular_files import read_regular
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
 SUFFIX = ".jsonl.gz"
@@ -79,9 +77,9 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
 def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
     for path in [*_segments(folder), folder.journal]:
         try:
-            data = read_regular(path, LONGEST)
-            if path.name.endswith(SUFFIX):
-                data = gzip.decompress(data)
+            with open_own(path) as file:
+                data = file.read()
+            data = gzip.decompress(data) if path.name.endswith(SUFFIX) else data
         except FileNotFoundError:  # rotated away, or removed, a moment ago
             continue
         except (OSError, EOFError, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""Requests of people, one file each: run this connection now, stop that run."""
+"""Requests of people, one file each: run these connections now, stop that run."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
 
-LIMIT = 64 * 1024  # bytes of a request
+LIMIT = 1 << 22  # bytes of a request, which may name thousands of connections
 UNREADABLE = (OSError, *run_records.MALFORMED)
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
-    """Leave the request that *connection* runs now, durably; return its id."""
-    return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
+def request_run(folder: StateFolder, *connections: str, at: datetime, by: str, force: bool = False) -> str:
+    """Leave the one request that *connections* run now, durably; return its id.
+
+    With *force* also those that are switched off. It is one file, so that one tick takes in all of them.
+    """
+    # One connection is said as versions say and read it that knew no more than one.
+    which = {"connection": connections[0]} if len(connections) == 1 else {"connections": connections}
+    request = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
+    return _leave(folder, {**request, "force": True} if force else request)
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -51,7 +57,8 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
     """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
-    found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
+    read = _read(folder)
+    found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
@@ -95,16 +102,23 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 def _check(name: str, data: Mapping[str, Any]) -> None:
     """Raise whatever is raised when *data* is no request."""
-    (_stop_from if data.get("wish") == "stop" else _run_request_from)(name, data)
+    (_stop_from if data.get("wish") == "stop" else _run_requests_from)(name, data)
 
 
-def _run_request_from(name: str, data: Mapping[str, Any]) -> RunRequest:
-    return RunRequest(
-        id=name,
-        connection=str(data["connection"]),
-        asked_at=instant.parse(data["asked_at"]),
-        asked_by=str(data["asked_by"]),
-    )
+def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
+    connections = data["connections"] if "connections" in data else [data["connection"]]
+    if not isinstance(connections, list) or not connections:
+        raise ValueError("a request names connections")
+    return [
+        RunRequest(
+            id=name,
+            connection=str(connection),
+            asked_at=instant.parse(data["asked_at"]),
+            asked_by=str(data["asked_by"]),
+            force=bool(data.get("force")),
+        )
+        for connection in connections
+    ]
 
 
 def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:

@@ -11,8 +11,8 @@ from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import read_history
+from connrunner.text.files import open_own
 from connrunner.text.nesting import parse_json
-from connrunner.text.regular_files import open_regular
 
 LOOKED_AT = 1000  # runs of each connection: a store that is older than that has lost younger ones, too
 
@@ -50,7 +50,7 @@ def _changed_the_store(run: Run) -> bool:
 
 def _read_journal(folder: StateFolder) -> dict[str, Iterator[Run]]:
     runs: dict[str, list[Run]] = {}
-    with suppress(OSError), open(open_regular(folder.journal), "rb") as lines:  # noqa: PTH123 - a descriptor
+    with suppress(FileNotFoundError), open_own(folder.journal) as lines:
         for line in lines:
             if b'"ended"' not in line:
                 continue

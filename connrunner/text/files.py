@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from connrunner.text.regular_files import read_regular
+from connrunner.errors import StateError
+from connrunner.text.regular_files import NotAFileError, open_regular, read_regular
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
@@ -70,6 +71,24 @@ def replacing(path: Path, *, mode: int = 0o600, durable: bool = True, suffix: st
         raise
     finally:
         os.close(descriptor)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open the file *path* of a state folder for reading. FileNotFoundError when it is not there.
+
+    StateError when it is a link, a pipe or a device: nothing here makes one, and what a branch or an archive brings
+    must not have a command show, or wait for, what lies elsewhere.
+    """
+    try:
+        return os.fdopen(open_regular(path), "rb")
+    except NotAFileError as error:
+        raise explain_no_file(error) from error
+
+
+def explain_no_file(error: NotAFileError) -> StateError:
+    """Return what a person is told of a thing that stands where a file of the state belongs."""
+    message = f"{error.filename} is no file but {error.kind}, which no connrunner puts there"
+    return StateError(message, hint="nothing of it was read; put the file itself there, or move it away")
 
 
 @contextmanager

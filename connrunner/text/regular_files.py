@@ -20,7 +20,9 @@ _BLOCK = 1 << 20
 
 
 class NotAFileError(OSError):
-    """What stands at the path is no regular file; `strerror` says what it is."""
+    """What stands at the path is no regular file but *kind*."""
+
+    kind = ""
 
 
 def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
@@ -68,4 +70,6 @@ def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
 
 def _no_file(path: str | os.PathLike[str], mode: int) -> NotAFileError:
     kind = KINDS.get(stat.S_IFMT(mode), "a thing of another kind")
-    return NotAFileError(errno.EINVAL, f"it is {kind}, and no file", os.fspath(path))
+    error = NotAFileError(errno.EINVAL, f"it is {kind}, and no file", os.fspath(path))
+    error.kind = kind
+    return error

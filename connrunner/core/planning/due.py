@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -141,10 +141,23 @@ def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
 class RunRequest:
     """A person asked for a run now."""
 
-    id: str
+    id: str  # the same for all connections that were asked for together
     connection: str
     asked_at: datetime
     asked_by: str
+    force: bool = False  # even if it is switched off
+
+    def as_queued(self, at: datetime) -> QueuedRun:
+        """Return the run as it stands in the queue from *at* on."""
+        return QueuedRun(
+            connection=self.connection,
+            due_at=self.asked_at,
+            queued_at=at,
+            trigger="manual",
+            asked_by=self.asked_by,
+            request=self.id,
+            force=self.force,
+        )
 
 
 SlotResult = Literal[
@@ -225,6 +238,14 @@ class TickFacts:
     zones: str  # version of the time-zone database in use [R7]
 
 
+def explain_refusal(promises: Sized, connections: Sized, broken: Sized) -> str:
+    """Return what is wrong with a workspace that a tick refuses: all connections are gone at once. Else empty."""
+    if not promises or connections or broken:
+        return ""
+    are_on = "1 is" if len(promises) == 1 else f"{len(promises):,} are"
+    return f"has no connections any more, but {are_on} switched on"
+
+
 def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = True) -> TickPlan:
     """Decide what is due for every connection that is known, was known, or is asked for.
 
@@ -263,7 +284,7 @@ def _plan_connection(
     """Yield what becomes of the run of *name* that waits, and of each slot of *step*; *queued* follows the queue."""
     connection, entry = facts.connections.get(name), facts.waiting.get(name)
     if schedule is None:
-        if entry is not None:
+        if entry is not None and not (entry.force and connection):
             queued.discard(name)
             why = "switched off while it waited" if connection else "removed while it waited"
             yield Slot(connection=name, result="dropped", entry=entry, reason=why)
@@ -299,15 +320,8 @@ def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
 def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
     """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now."""
     name, connection = request.connection, facts.connections.get(request.connection)
-    entry = QueuedRun(
-        connection=name,
-        due_at=request.asked_at,
-        queued_at=facts.at,
-        trigger="manual",
-        asked_by=request.asked_by,
-        request=request.id,
-    )
-    if connection is None or not connection.enabled:
+    entry = request.as_queued(facts.at)
+    if connection is None or not (connection.enabled or request.force):
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
         return Slot(connection=name, result="dropped", entry=entry, reason=reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -42,12 +41,11 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
-from connrunner.text.files import put_in_place
 
 MEMORY_LIMIT = "512MB"
-STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -222,6 +220,9 @@ def open_store(
         with translate_store_errors(path, opening=True):
             refuse_other_things(path)
             whole_store.refuse_missing_store(path, expected)
+            if not read_only:
+                _refuse_odd_path(path)
+                make_missing_store(path, temp=folder)
             attach_store(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
@@ -252,13 +253,7 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
     refuse_other_things(path)
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
-    if "?" in str(path):
-        # DuckDB takes what follows for options, and would look for its log elsewhere.
-        raise RunError(
-            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
-        )
-    if not read_only:
-        _make_store(connection, path)
+    _refuse_odd_path(path)
     options = "READ_ONLY" if read_only else "READ_WRITE"
     until = time.monotonic() + wait
     while True:
@@ -271,6 +266,14 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
+
+
+def _refuse_odd_path(path: Path) -> None:
+    if "?" in str(path):
+        # DuckDB takes what follows for options, and would look for its log elsewhere.
+        raise RunError(
+            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
+        )
 
 
 def make_busy_error(path: Path) -> RunError:
@@ -296,39 +299,6 @@ def refuse_other_things(path: Path) -> None:
         hint="move it away, and put the store or a copy of it there",
         code="store-unusable",
     )
-
-
-def _make_store(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Make the store if there is none; an empty file, which a crash left, is none.
-
-    It is made beside its place, while no other process makes one: whatever is there is whole, and nobody's new store is
-    taken for the empty file of a crash.
-    """
-    with _making(_make_folder(path.parent)):
-        if path.exists() and path.stat().st_size:
-            return
-        new = path.with_name(f".{path.name}.new")
-        for left in (new, new.with_name(f"{new.name}.wal")):
-            left.unlink(missing_ok=True)
-        try:
-            connection.execute(f"ATTACH {quote_text(str(new))} AS new_store (STORAGE_VERSION '{STORAGE}')")
-            # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
-            new.chmod(0o600)
-            connection.execute("DETACH new_store")
-        except duckdb.Error as error:
-            raise store_failures.explain_opening(error, path) from None
-        put_in_place(new, path)
-
-
-@contextmanager
-def _making(folder: Path) -> Iterator[None]:
-    """Hold the right to make a store in *folder*, for the moment that it takes."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _is_in_use(error: duckdb.Error) -> bool:
