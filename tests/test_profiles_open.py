@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.results import ImportResult
 from connrunner.profiles.stores import beginning
-from connrunner.profiles.stores.duckdb import open_store
+from connrunner.profiles.stores.duckdb import Patience, open_store
 
 AT = instant.parse("2026-11-22T09:15:00Z")
 CSV = Format()
@@ -445,32 +446,6 @@ def names_of(found: Iterable[Mapping[str, Any]], key: str = "line") -> list[Any]
 # --- a store that several want to make -------------------------------------------------------------------------------
 
 
-def test_who_makes_the_store_removes_no_new_one_of_another_lane(tmp_path: Path) -> None:
-    """An empty file may be the store that another process has just begun: it is looked at under a lock."""
-    path, opened = tmp_path / "store", []
-    path.touch()
-
-    def open_it() -> None:
-        with open_store(path, MODEL, temp=tmp_path / "temp", report=Said()) as store:
-            opened.append(store.count())
-
-    another = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(another, fcntl.LOCK_EX)
-    inode = path.stat().st_ino
-    thread = threading.Thread(target=open_it)
-    thread.start()
-    thread.join(0.5)
-    assert path.stat().st_ino == inode, "it is the other one's"
-    assert not opened
-    with open_store(tmp_path / "made" / "store", MODEL, temp=tmp_path / "temp", report=Said()):
-        pass
-    path.write_bytes((tmp_path / "made" / "store").read_bytes())  # it writes into the very file
-    os.close(another)
-    thread.join(60)
-    assert path.stat().st_ino == inode
-    assert opened == [0]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_many_first_imports_at_once_are_all_in_the_store(tmp_path: Path, is_empty: bool) -> None:
@@ -522,3 +497,41 @@ def test_what_is_no_file_is_no_store(tmp_path: Path, read_only: bool) -> None:
             pass
         assert caught.value.code == "store-unusable"
         assert os.path.lexists(path)
+
+
+def test_who_waits_for_a_store_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    program = f"""
+import sys
+from tests.test_profiles_open import *
+with open_store(Path({str(tmp_path)!r}) / "store", MODEL, temp=Path({str(tmp_path)!r}) / "other", report=Said()):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+
+        def say() -> None:
+            said.append("waiting")
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+        with open_store(
+            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, say)
+        ) as store:
+            assert store.count() == 0
+    assert said == ["waiting"]
+
+
+def test_a_new_store_is_made_though_its_temporary_files_are_elsewhere(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system here")
+    with (
+        tempfile.TemporaryDirectory(dir=elsewhere) as temp,
+        open_store(tmp_path / "store", MODEL, temp=Path(temp), report=Said()) as store,
+    ):
+        assert store.count() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]

@@ -38,10 +38,12 @@ from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
+from connrunner.text.words import listed
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
@@ -182,10 +184,30 @@ def _noting(job: Job, store: ProfileStore, so_far: PartialResult) -> Iterator[No
 
 
 def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
-    from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
+    from connrunner.profiles.stores.duckdb import Patience, open_store  # a command needs no store, and no DuckDB
 
-    expected = list_store_changes(job.state)
-    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT, expected=expected)
+    return open_store(
+        job.state.profiles,
+        job.model,
+        temp=job.spool,
+        report=report,
+        wait=Patience(STORE_WAIT, lambda: report.message(f"waiting for the profile store: {_name_others(job)}")),
+        expected=list_store_changes(job.state),
+    )
+
+
+def _name_others(job: Job) -> str:
+    """Return the runs at work that may have the profile store open, in words."""
+    own = (job.connection.name, job.run)
+    found: list[str] = []
+    with suppress(ConnrunnerError):
+        started = Journal(job.state).read().started.values()
+        found = [
+            f"{one.connection} #{one.run}"
+            for one in started
+            if one.intent.kind != "command" and (one.connection, one.run) != own
+        ]
+    return f"{listed(sorted(found)) or 'another process'} may have it open"
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -46,6 +46,7 @@ from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
+SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -68,6 +69,14 @@ _CONFINED = """
     SET enable_external_access = false;
     SET lock_configuration = true;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store is waited for, and what is called once when that takes longer than a second."""
+
+    seconds: float
+    say: Callable[[], None] = lambda: None
 
 
 class DuckDBStore:
@@ -202,7 +211,7 @@ def open_store(
     report: Report,
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
-    wait: float = 0,
+    wait: float | Patience = 0,
     expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
@@ -248,14 +257,22 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    read_only: bool,
+    wait: float | Patience,
+) -> None:
     """Attach the file as `store`; wait while another process has it open."""
     refuse_other_things(path)
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     _refuse_odd_path(path)
     options = "READ_ONLY" if read_only else "READ_WRITE"
-    until = time.monotonic() + wait
+    patience = wait if isinstance(wait, Patience) else Patience(wait)
+    began, is_said = time.monotonic(), False
+    until = began + patience.seconds
     while True:
         try:
             connection.execute(f"ATTACH {quote_text(str(path))} AS store ({options})")
@@ -265,6 +282,9 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
                 raise store_failures.explain_opening(error, path) from None
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
+            if not is_said and time.monotonic() >= began + SAID_AFTER:
+                is_said = True
+                patience.say()
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
 
 
