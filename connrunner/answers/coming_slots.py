@@ -13,7 +13,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning import forecast, outlook, queue_order
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import run_files
 
@@ -42,8 +42,9 @@ def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1)
     chosen = [view.connection(name)] if name else list(view.workspace.connections.values())
     slots = [slot for connection in chosen for slot in _slots(view, connection, count if name else 1)]
     found = {slot.connection for slot in slots}
+    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     return ComingSlots(
-        slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
+        slots=tuple(by_slot[slot] for slot in queue_order.sort_slots(by_slot, view.workspace.connections)),
         without=tuple(
             (one.name, schedules.describe(one.schedule) if one.enabled else "switched off")
             for one in chosen

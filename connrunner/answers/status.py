@@ -15,9 +15,8 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
-from connrunner.core.planning import due as planning
-from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
+from connrunner.core.planning import forecast, queue_order
+from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
 from connrunner.state import run_files
 from connrunner.state.journal_state import JournalState
@@ -254,7 +253,7 @@ def lane_of(view: WorkspaceView, name: str) -> str:
 
 
 def _queue(view: WorkspaceView) -> list[QueuedRun]:
-    return planning.sort_queue(view.journal_state.waiting.values())
+    return queue_order.sort_queue(view.journal_state.waiting.values(), view.workspace.connections)
 
 
 def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, int, QueuedRun]]:
@@ -267,7 +266,8 @@ def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, 
 
 def _promises(view: WorkspaceView) -> list[tuple[datetime, str]]:
     promises = view.journal_state.promises.items()
-    return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    slots = ((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    return queue_order.sort_slots(slots, view.workspace.connections)
 
 
 def _expect(
@@ -280,7 +280,7 @@ def _expect(
     now = view.clock()
     waiting = ((entry.connection, entry.due_at) for entry in queue)
     ahead = list(chain(waiting, ((name, due) for due, name in promises)))[:PREDICTED]
-    arrivals = [PredictedSlot(connection=name, lane=lane_of(view, name), due_at=due) for name, due in ahead]
+    arrivals = [queue_order.predict_slot(name, due, view.workspace.connections) for name, due in ahead]
     living = [run for run in active if run.lives]
     unknown = {run.lane for run in living if run.ends_at is None}
     busy = {

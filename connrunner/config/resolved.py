@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from connrunner.config.after import read_place
 from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
@@ -130,6 +131,7 @@ def built(
         labels=document.get("labels", {}),
         enabled=document.get("enabled", True),
         lane=document.get("lane", "main"),
+        after=read_place(document).after,
         schedule=schedules.parse(document["schedule"], timezone),
         work=_work(document),
         notify=notify_from(document["notify"], targets),
