@@ -8,7 +8,8 @@ from typing import Any
 from connrunner.text.words import escape, nearest
 
 SHOWN = 60  # characters of a value
-LISTED = 24  # words: more of them say nothing to the reader
+
+FEW = 20  # names that a hint lists
 
 
 def show(value: Any) -> str:
@@ -37,6 +38,6 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     near = nearest(word, known)
     if near is not None:
         return f"did you mean {show(near)}?"
-    if known and len(known) <= LISTED:
+    if known and len(known) <= FEW:
         return f"known: {', '.join(sorted(known))}" if len(known) > 1 else f"known: {next(iter(known))}"
     return ""

@@ -125,6 +125,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "asked_by": entry.asked_by,
         "request": entry.request,
         **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
+        **({"force": True} if entry.force else {}),
     }
 
 
@@ -140,6 +141,7 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
         notify=rules.from_list(data["notify"]) if "notify" in data else None,
+        force=bool(data.get("force")),
     )
 
 
@@ -167,7 +169,7 @@ def intent_from(data: Mapping[str, Any]) -> RunIntent:
     )
 
 
-# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`.
+# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`, `force`.
 KEYS = (
     *("connection", "run", "outcome", "trigger", "due_at", "queued_at", "started_at", "ended_at", "seconds"),
     *("counts", "message", "code", "commit", "config", "missed", "merged", "asked_by", "kind", "title"),

@@ -53,7 +53,7 @@ class Lanes:
     say: Say
     pings: PingSender
     workspace: Workspace = field(init=False)
-    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the watched run
+    by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
@@ -368,9 +368,9 @@ class Lanes:
             self._record_ended()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
-        """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
-        by_hand = self.by_hand
-        if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
+        """Return the request to stop that Ctrl-C means for a watched run; it is left for its worker as well."""
+        by_hand = self.by_hand.get(working.started.connection)
+        if self._ending != signal.SIGINT or by_hand is None:
             return None
         return requests.request_stop(self.recorder.state, replace(by_hand, run=working.started.run))
 

@@ -49,6 +49,7 @@ class RunRecorder:
             lane=connection.lane,
             mark=uuid.uuid4().hex,
             notify=connection.notify,
+            grace=connection.grace,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
@@ -104,14 +105,15 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        There is one notice for each content of the problems, not for each slot; a person who asked for the run is told
-        each time.
+        The tick that saw the problems first has told of them; what has none, since it is gone, is told here, and each
+        time what a person asked for.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
-        content = hash_problems(problems)
-        is_told = entry.was_asked_for or self.journal.state.broken_mailed.get(name) != content
+        content = hash_problems(problems) if problems else ""
+        is_known = bool(content) and self.journal.state.broken_mailed.get(name) == content
+        is_told = entry.was_asked_for or not is_known
         self._end(run, _rules_of(entry, workspace) if is_told else (), broken=content, dequeued=dequeued)
         return run
 

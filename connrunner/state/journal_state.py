@@ -12,7 +12,7 @@ from connrunner.core.alerts import alert_state, rules
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.model import Notify, QueuedRun, Run, RunIntent
+from connrunner.core.model import GRACE, Notify, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
 from connrunner.core.planning.stretches import Stretch
 
@@ -30,6 +30,7 @@ class StartedRun:
     lane: str
     mark: str = ""  # what every process of the run carries in its environment
     notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
+    grace: int = GRACE  # seconds that its processes have to end
 
     @property
     def connection(self) -> str:
@@ -70,6 +71,13 @@ class MissedSlot(NamedTuple):
     reason: str
 
 
+class OffSince(NamedTuple):
+    """When a tick first saw a connection switched off, and by which commit of the workspace."""
+
+    at: str
+    commit: str | None
+
+
 @dataclass(slots=True)
 class JournalState:
     """The state after all records of the journal."""
@@ -89,6 +97,7 @@ class JournalState:
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
+    off: dict[str, OffSince] = field(default_factory=dict)  # the connections that a tick has seen switched off
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
     def awaits_end_of(self, run: Run) -> bool:
@@ -130,13 +139,18 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
         if promise is not None:
             state.promises[name] = promise_from(promise)
             state.former.pop(name, None)
+            state.off.pop(name, None)
         elif name in state.promises:
             state.former[name] = state.promises.pop(name)
     _see(state, record)
     for name, number in record.get("histories", {}).items():
         state.numbers[name] = max(number, state.numbers.get(name, 0))
+    for name in record.get("off", ()):
+        state.off[name] = OffSince(record["at"], record.get("commit"))
     if "broken" in record:
         state.broken_seen = record["broken"]
+    if "broken_told" in record:
+        state.broken_mailed = record["broken_told"]
     for name, digest in record.get("digests", {}).items():
         if digest is None:
             state.alerts.digests.pop(name, None)
@@ -145,7 +159,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
-        if slot.get("request"):
+        if slot.get("request") and slot["request"] not in state.answered[-1:]:  # one may ask for many connections
             state.answered.append(slot["request"])
             del state.answered[:-KEPT_ANSWERS]
         match slot["result"]:
@@ -205,10 +219,8 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
         state.skipped.pop(key_of_slot(run.entry), None)
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
     state.last_outcome[run.connection] = str(run.outcome)
-    if record.get("broken"):
+    if record.get("broken"):  # an older release told of it so
         state.broken_mailed[run.connection] = record["broken"]
-    else:
-        state.broken_mailed.pop(run.connection, None)
     _owes(state, record, run)
     alert_state.record_run(state.alerts, run)
 
@@ -299,6 +311,7 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "broken_mailed": dict(state.broken_mailed),
         "last_outcome": dict(state.last_outcome),
         "told": state.alerts.as_dict(),
+        "off": {name: list(since) for name, since in state.off.items()},
         "answered": list(state.answered),
     }
 
@@ -325,6 +338,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.broken_mailed = dict(record["broken_mailed"])
     state.last_outcome = dict(record["last_outcome"])
     state.alerts = alert_state.from_mapping(record.get("told", {}))
+    state.off = {name: OffSince(*since) for name, since in record.get("off", {}).items()}
     state.answered = list(record["answered"])
 
 
@@ -396,6 +410,7 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         **intent,
         "mark": started.mark,
         **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
+        **({"grace": started.grace} if started.grace != GRACE else {}),
     }
 
 
@@ -409,4 +424,5 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         lane=data["lane"],
         mark=data.get("mark", ""),
         notify=rules.from_list(data["notify"]) if "notify" in data else None,
+        grace=int(data.get("grace", GRACE)),
     )

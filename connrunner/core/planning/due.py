@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -208,11 +208,25 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
 class RunRequest:
     """A person asked for a run now."""
 
-    id: str
+    id: str  # the same for all connections that were asked for together
     connection: str
     asked_at: datetime
     asked_by: str
+    force: bool = False  # even if it is switched off
     notify: tuple[Notify, ...] | None = None  # who is told if it cannot be run; None: an older version asked
+
+    def as_queued(self, at: datetime) -> QueuedRun:
+        """Return the run as it stands in the queue from *at* on."""
+        return QueuedRun(
+            connection=self.connection,
+            due_at=self.asked_at,
+            queued_at=at,
+            trigger="manual",
+            asked_by=self.asked_by,
+            request=self.id,
+            force=self.force,
+            notify=self.notify,
+        )
 
 
 SlotResult = Literal[
@@ -302,6 +316,14 @@ class TickFacts:
         return self.seen is None or minute(self.at) < minute(self.seen)
 
 
+def explain_refusal(promises: Sized, connections: Sized, broken: Sized) -> str:
+    """Return what is wrong with a workspace that a tick refuses: all connections are gone at once. Else empty."""
+    if not promises or connections or broken:
+        return ""
+    are_on = "1 is" if len(promises) == 1 else f"{len(promises):,} are"
+    return f"has no connections any more, but {are_on} switched on"
+
+
 def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = True) -> TickPlan:
     """Decide what is due for every connection that is known, was known, or is asked for.
 
@@ -366,7 +388,7 @@ def _plan_connection(
     """Yield what becomes of the run of *name* that waits, and of each slot of *step*; *queued* follows the queue."""
     connection, entry = facts.connections.get(name), facts.waiting.get(name)
     if schedule is None:
-        if entry is not None:
+        if entry is not None and not (entry.force and connection):
             queued.discard(name)
             why = "switched off while it waited" if connection else "removed while it waited"
             # A person who asked for a run is told that there is none.
@@ -405,16 +427,8 @@ def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
     What was accepted and cannot be run any more is a run that was skipped, so that people are told.
     """
     name, connection = request.connection, facts.connections.get(request.connection)
-    entry = QueuedRun(
-        connection=name,
-        due_at=request.asked_at,
-        queued_at=facts.at,
-        trigger="manual",
-        asked_by=request.asked_by,
-        request=request.id,
-        notify=request.notify,
-    )
-    if connection is None or not connection.enabled:
+    entry = request.as_queued(facts.at)
+    if connection is None or not (connection.enabled or request.force):
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
         was_accepted = (

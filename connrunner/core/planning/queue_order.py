@@ -26,18 +26,17 @@ def rank(connection: Connection | None) -> int:
 
 
 def sort_queue(waiting: Iterable[QueuedRun], connections: Mapping[str, Connection]) -> list[QueuedRun]:
-    """Return the queue, one run of each connection, in the order in which it is run."""
-    entries = {(entry.due_at, entry.connection): entry for entry in waiting}
-    return [entries[slot] for slot in _sort(entries, connections)]
+    """Return the queue in the order in which it is run."""
+    entries: dict[Slot, list[QueuedRun]] = {}
+    for entry in waiting:
+        entries.setdefault((entry.due_at, entry.connection), []).append(entry)
+    return [entry for slot in _sort(entries, connections) for entry in entries[slot]]
 
 
 def sort_slots(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[Slot]:
     """Return *slots* to come in the order in which they start if none has to wait."""
-    return [
-        slot
-        for _, together in groupby(sorted(slots), key=lambda slot: slot[0])
-        for slot in _sort(together, connections)
-    ]
+    by_instant = groupby(sorted({*slots}), key=lambda slot: slot[0])
+    return [slot for _, together in by_instant for slot in _sort(together, connections)]
 
 
 def predict_slot(name: str, due_at: datetime, connections: Mapping[str, Connection]) -> PredictedSlot:
@@ -53,28 +52,36 @@ def predict_slot(name: str, due_at: datetime, connections: Mapping[str, Connecti
 
 
 def _sort(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[Slot]:
-    """Return *slots*, one of each connection, each behind those that its connection names in `after`."""
-    due = {name: due_at for due_at, name in slots}
-    before = {name: {*_after(name, connections)} & {*due} - {name} for name in due}
+    """Return *slots*, each once, each behind those of the connections that its own names in `after`."""
+    of: dict[str, list[Slot]] = {}
+    for slot in slots:
+        of.setdefault(slot[1], []).append(slot)
+    before = {name: {*_after(name, connections)} & {*of} - {name} for name in of}
     behind: dict[str, list[str]] = {}
     for name, others in before.items():
         for other in others:
             behind.setdefault(other, []).append(name)
-    free = [_key(name, due, connections) for name in due if not before[name]]
-    heapq.heapify(free)
+
+    free: list[Key] = []
+
+    def release(name: str) -> None:
+        for due_at, _ in of[name]:
+            heapq.heappush(free, (due_at, rank(connections.get(name)), name))
+
+    for name in of:
+        if not before[name]:
+            release(name)
+    left = {name: len(slots) for name, slots in of.items()}
     found: list[Slot] = []
     while free:
         due_at, _, name = heapq.heappop(free)
         found.append((due_at, name))
-        for other in behind.get(name, ()):
+        left[name] -= 1
+        for other in behind.get(name, ()) if not left[name] else ():
             before[other].discard(name)
             if not before[other]:
-                heapq.heappush(free, _key(other, due, connections))
+                release(other)
     return found
-
-
-def _key(name: str, due: Mapping[str, datetime], connections: Mapping[str, Connection]) -> Key:
-    return due[name], rank(connections.get(name)), name
 
 
 def _after(name: str, connections: Mapping[str, Connection]) -> tuple[str, ...]:
