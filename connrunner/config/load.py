@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, place, schema
+from connrunner.config import check, compiled, place, schema, zones
 from connrunner.config.after import Placed, find_wrong_places, read_place
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.documents import workspace_file
@@ -166,6 +166,7 @@ def _refuse_unseen(sources: SourceFiles) -> None:
 
 
 def _workspace(sources: SourceFiles) -> Workspace:
+    zones.choose()
     _refuse_unseen(sources)
     shared = _SharedFiles.read(sources)
     connections, broken, problems = _connections(sources, shared)

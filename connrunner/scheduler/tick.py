@@ -334,7 +334,7 @@ class Tick:
                 str(self.state.root),
                 self._planned,
                 self._repository,
-                zones.file(),
+                zones.files(),
                 wake.timestamp(),
             )
 
