@@ -70,9 +70,9 @@ def run_command(
         leave(max(run_dry(context, chosen.connections, is_one=is_one), int(chosen.is_incomplete)))
     view.prepare_state()
     asked = [connection.name for connection in chosen.connections]
-    told = {connection.name: connection.notify for connection in chosen.connections}
     watch = RunsWatcher(view, asked, with_progress=sys.stderr.isatty() and not context.json)
-    requests.request_run(view.state, *asked, at=view.clock(), by=read_user_name(), force=force, notify=told)
+    rules = {connection.name: connection.notify for connection in chosen.connections}
+    requests.request_run(view.state, *asked, at=view.clock(), by=read_user_name(), force=force, notify=rules)
     if detach:
         is_asked, it = ("is asked for", "it") if len(asked) == 1 else ("are asked for", "them")
         click.echo(f"{words.listed(asked)} {is_asked}; the next tick runs {it}")

@@ -124,8 +124,8 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "merged": entry.merged,
         "asked_by": entry.asked_by,
         "request": entry.request,
-        **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
         **({"force": True} if entry.force else {}),
+        **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
     }
 
 
@@ -140,8 +140,8 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         merged=int(data.get("merged", 0)),
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
-        notify=rules.from_list(data["notify"]) if "notify" in data else None,
         force=bool(data.get("force")),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
 
 

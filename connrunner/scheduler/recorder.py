@@ -48,8 +48,8 @@ class RunRecorder:
             ),
             lane=connection.lane,
             mark=uuid.uuid4().hex,
-            notify=connection.notify,
             grace=connection.grace,
+            notify=connection.notify,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
@@ -105,8 +105,8 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        The tick that saw the problems first has told of them; what has none, since it is gone, is told here, and each
-        time what a person asked for.
+        The tick that saw the problems first has told of them; what has none, since it is gone, is told here. Whom a
+        person's request names is told each time.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())

@@ -29,8 +29,8 @@ class StartedRun:
     intent: RunIntent
     lane: str
     mark: str = ""  # what every process of the run carries in its environment
-    notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
     grace: int = GRACE  # seconds that its processes have to end
+    notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
 
     @property
     def connection(self) -> str:
@@ -138,15 +138,16 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     for name, promise in record.get("promises", {}).items():
         if promise is not None:
             state.promises[name] = promise_from(promise)
+            state.off.pop(name, None)
             state.former.pop(name, None)
             state.off.pop(name, None)
         elif name in state.promises:
             state.former[name] = state.promises.pop(name)
+    for name in record.get("off", ()):
+        state.off[name] = OffSince(record["at"], record.get("commit"))
     _see(state, record)
     for name, number in record.get("histories", {}).items():
         state.numbers[name] = max(number, state.numbers.get(name, 0))
-    for name in record.get("off", ()):
-        state.off[name] = OffSince(record["at"], record.get("commit"))
     if "broken" in record:
         state.broken_seen = record["broken"]
     if "broken_told" in record:
@@ -409,8 +410,8 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         "lane": started.lane,
         **intent,
         "mark": started.mark,
-        **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
         **({"grace": started.grace} if started.grace != GRACE else {}),
+        **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
     }
 
 
@@ -423,6 +424,6 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         intent=intent,
         lane=data["lane"],
         mark=data.get("mark", ""),
-        notify=rules.from_list(data["notify"]) if "notify" in data else None,
         grace=int(data.get("grace", GRACE)),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )

@@ -29,15 +29,17 @@ def request_run(
 ) -> str:
     """Leave the one request that *connections* run now, durably; return its id.
 
-    With *force* also those that are switched off. *notify* says who is told of each that cannot be run. It is one file,
-    so that one tick takes in all of them.
+    With *force* also those that are switched off. *notify* has, by connection, who is told when it cannot be run. It is
+    one file, so that one tick takes in all of them.
     """
     # One connection is said as versions say and read it that knew no more than one.
     which = {"connection": connections[0]} if len(connections) == 1 else {"connections": connections}
     request: dict[str, Any] = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
+    if force:
+        request["force"] = True
     if notify is not None:
-        request["notify"] = {name: rules.as_list(notify[name]) for name in connections}
-    return _leave(folder, {**request, "force": True} if force else request)
+        request["notify"] = {name: rules.as_list(notify[name]) for name in connections if name in notify}
+    return _leave(folder, request)
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -108,7 +110,7 @@ def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
     connections = data["connections"] if "connections" in data else [data["connection"]]
     if not isinstance(connections, list) or not connections:
         raise ValueError("a request names connections")
-    told = {str(connection): rules.from_list(said) for connection, said in data.get("notify", {}).items()}
+    notify: Mapping[str, Any] = data.get("notify", {})
     return [
         RunRequest(
             id=name,
@@ -116,7 +118,7 @@ def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
             asked_at=instant.parse(data["asked_at"]),
             asked_by=str(data["asked_by"]),
             force=bool(data.get("force")),
-            notify=told.get(str(connection)),
+            notify=rules.from_list(notify[connection]) if connection in notify else None,
         )
         for connection in connections
     ]
