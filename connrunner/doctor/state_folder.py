@@ -12,7 +12,7 @@ from pathlib import Path
 
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import StateError
-from connrunner.state import filesystem, history_check, retention
+from connrunner.state import filesystem, history_check, owner, retention
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal, has_histories
 from connrunner.text.regular_files import open_regular
@@ -21,8 +21,8 @@ LITTLE = 1 << 30  # bytes; enough for now, and worth a look
 FEW = 1000  # inodes; each run takes a folder and a file or two
 
 
-def check_state_folder(folder: StateFolder) -> Iterator[Check]:
-    """Yield what is to be said about the state folder."""
+def check_state_folder(folder: StateFolder, workspace: Path | None = None) -> Iterator[Check]:
+    """Yield what is to be said about the state folder of *workspace*."""
     root = folder.root
     if not root.is_dir():
         if root.exists():
@@ -38,8 +38,21 @@ def check_state_folder(folder: StateFolder) -> Iterator[Check]:
     checks = [*_ours(root), *_room(root), *_locks(folder)]
     yield from checks
     if not any(check.level == "failure" and check.name == "state folder" for check in checks):
+        yield from _workspace(folder, workspace)
         yield from _journal(folder)
         yield from _histories(folder)
+
+
+def _workspace(folder: StateFolder, workspace: Path | None) -> Iterator[Check]:
+    """Yield whose state it is. A disk that is not mounted leaves a new folder in the place of the state."""
+    if workspace is not None and (other := owner.find_other(folder, workspace)):
+        fix = "give each workspace a `state` of its own; if this is the same one, moved: `connrunner tick --moved`"
+        yield failure("owner", f"{folder.root} is the state of the workspace {other}: nothing of this one runs", fix)
+    elif (known := owner.read_owner(folder)) is not None:
+        yield ok("owner", f"the workspace {known.workspace}")
+    elif not folder.journal.exists():
+        found = f"{folder.root} is new: nothing is recorded in it"
+        yield warning("owner", found, "if there was a state, see whether its disk is mounted; the next tick fills this")
 
 
 def _ours(root: Path) -> Iterator[Check]:
