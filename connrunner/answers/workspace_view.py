@@ -12,7 +12,7 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem
+from connrunner.state import filesystem, owner
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -49,6 +49,11 @@ class WorkspaceView:
     @property
     def journal_state(self) -> JournalState:
         return self.journal.read()
+
+    def prepare_state(self) -> None:
+        """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
+        owner.refuse_other(self.state, self.folder)
+        self.state.prepare()
 
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)

@@ -71,7 +71,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
     connection = view.connection(name)
     if not yes:
         ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
-    view.state.prepare()
+    view.prepare_state()
     with (
         _hold_lanes(view, {connection.lane}),
         open_profiles(view, view.workspace.profile, read_only=False) as store,
@@ -84,7 +84,7 @@ def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
-    view.state.prepare()
+    view.prepare_state()
     with _hold_lanes(view, list_lanes(view)):
         moved = begin_anew(view)
     for path in moved:
