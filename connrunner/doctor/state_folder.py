@@ -16,6 +16,7 @@ from connrunner.state import filesystem, history_check, owner, retention
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal, has_histories
 from connrunner.text.regular_files import open_regular
+from connrunner.text.words import agree, plural
 
 LITTLE = 1 << 30  # bytes; enough for now, and worth a look
 FEW = 1000  # inodes; each run takes a folder and a file or two
@@ -157,7 +158,7 @@ def _journal(folder: StateFolder) -> Iterator[Check]:
         yield failure("journal", found, "put back a copy of it, or let the next tick begin anew")
         return
     damaged = sorted(path.name for path in folder.root.glob("journal.damaged*"))
-    found = f"{journal.size:,} bytes, {len(journal_state.numbers):,} connections have run"
+    found = f"{plural(journal.size, 'byte')}, {agree(len(journal_state.numbers), 'connection', 'has', 'have')} run"
     if damaged:
         fix = f"see what it was: {folder.root / damaged[0]}; move it away once you know why"
         yield warning("journal", f"{found}; bytes that are no record are kept aside in {', '.join(damaged)}", fix)
