@@ -26,8 +26,11 @@ from connrunner.text.temporary_folders import temporary_folder
 PATIENCE = 30  # seconds for each partner
 
 
-def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
-    """Yield whether the mail server takes our connection and login; no mail is sent."""
+def check_mail(workspace: Workspace, state: StateFolder, *, login: bool) -> Iterator[Check]:
+    """Yield whether the mail server takes our connection, and our login if *login*; no mail is sent.
+
+    A login tells the server a secret, and both are what the workspace names: so it is for people who ask for it.
+    """
     said = workspace.mail
     here = Path(workspace.folder)
     try:
@@ -43,7 +46,7 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
         server = smtp_connection.parse_server(said.server)
         username, password = (
             secrets.resolve_secret(value, folder=here) if value and secrets.is_reference(value) else value
-            for value in (said.username, said.password)
+            for value in ((said.username, said.password) if login else (None, None))
         )
         session = smtp.SmtpSession(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
         try:
@@ -54,8 +57,8 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
         yield failure("mail", error.message, error.hint or "correct `mail` in connrunner.yaml")
         return
     protected = "without TLS, on this machine" if server.scheme == "smtp+plain" else "its certificate is valid"
-    login = "no login is set" if username is None else "the login is accepted"
-    yield ok("mail", f"{server} answers; {protected}; {login}")
+    with_login = "the login is accepted" if login else "`connrunner doctor --connections` tries the login"
+    yield ok("mail", f"{server} answers; {protected}; {with_login if said.username else 'no login is set'}")
 
 
 def check_partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:
