@@ -457,10 +457,25 @@ def test_looking_writes_into_no_folder_that_is_no_state(place: Place, tmp_path: 
     (other / "compiled").chmod(0o755)
     (other / "compiled/trouble").write_text("mine")
     place.write("connrunner.yaml", f"version: 1\nstate: {other}\n")
-    for command in (("status",), ("next",), ("explain", "hello")):
-        place.run(*command)
-    assert [path.name for path in other.rglob("*")] == ["compiled", "trouble"]
+    (other / "preview").mkdir()
+    for path in (other, *other.rglob("*")):
+        os.utime(path, (0, 0))
+    for command in LOOKING:
+        if command[0] not in ("tick", "replay"):
+            place.run(*command, check=None)
+    assert sorted(path.name for path in other.rglob("*")) == ["compiled", "preview", "trouble"]
+    assert {path.stat().st_mtime for path in (other, *other.rglob("*"))} == {0}
     assert (other / "compiled").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_preview_goes_through_no_link(lived: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (lived.state.root / "preview").symlink_to(tmp_path / "elsewhere")
+    assert "connrunner-preview-" in lived.run("notify", "preview", "hello").out
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (lived.state.root / "preview").unlink()
+    assert f"{lived.state.root}/preview/" in lived.run("notify", "preview", "hello").out
 
 
 # --- what is left of a process -----------------------------------------------------------------------------------
