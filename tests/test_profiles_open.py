@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.results import ImportResult
+from connrunner.profiles.stores import beginning
 from connrunner.profiles.stores.duckdb import open_store
 
 AT = instant.parse("2026-11-22T09:15:00Z")
@@ -184,6 +186,39 @@ def test_a_new_store_is_for_its_owner_only_and_read_by_older_versions_too(shelf:
 def test_only_an_import_makes_a_store(shelf: Shelf) -> None:
     assert error_of(shelf, read_only=True).code == "no-store"
     assert not shelf.path.exists()
+
+
+def test_whoever_makes_the_store_first_makes_it_for_all(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first imports in two lanes at once: the later one finds the other's rows and leaves them."""
+    attach_new = beginning._attach_new
+
+    def overtaken(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        monkeypatch.setattr(beginning, "_attach_new", attach_new)
+        shelf.take(import_of("id", "name"), "id,name\n1,Ann\n")
+        attach_new(connection, path)
+
+    monkeypatch.setattr(beginning, "_attach_new", overtaken)
+    assert counted(shelf.take(import_of("id", "name"), "id,name\n1,Ann\n2,Bob\n")) == {
+        "created": 1,
+        "unchanged": 1,
+    }
+    assert not list((shelf.folder / "temp").iterdir())
+
+
+def test_an_empty_file_is_replaced_by_one_process(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen the empty file; what the first one put there stays."""
+    shelf.path.parent.mkdir()
+    shelf.path.touch()
+    flock = fcntl.flock
+
+    def overtaken(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        shelf.take(import_of("id", "name"), "id,name\n1,Ann\n")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with shelf.open() as store:
+        assert store.count() == 1
 
 
 def test_an_empty_file_that_a_crash_left_is_no_store_yet(shelf: Shelf) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 
-from connrunner.clocks import GRACE, require_one_line
+from connrunner.clocks import MARGIN, require_one_line
+from connrunner.core.model import GRACE
 
 # By digest, so that nobody can move the tag under it. As registry.k8s.io promotes it, for every kind of machine:
 # registry.k8s.io/images/k8s-staging-git-sync/images.yaml in kubernetes/k8s.io.
@@ -134,13 +135,20 @@ ENTRYPOINT ["connrunner"]
 
 
 def base(
-    name: str, *, version: str, image: str, repository: str | None = None, ref: str = "main", folder: str = ""
+    name: str,
+    *,
+    version: str,
+    image: str,
+    repository: str | None = None,
+    ref: str = "main",
+    folder: str = "",
+    grace: int = GRACE,
 ) -> dict[str, str]:
     """Return the files of a base by their names.
 
     With *repository*, git-sync clones its *ref* before each tick, and the workspace is its *folder*; without, the
-    image holds the workspace. *version* is that of the connrunner that the image installs; *image* may have a tag or a
-    digest. ArgumentError when one of them has control characters.
+    image holds the workspace. *grace* is the longest of a run, in seconds. *version* is that of the connrunner that the
+    image installs; *image* may have a tag or a digest. ArgumentError when one of them has control characters.
     """
     image_name, tag = _split_image(image, version)
     synced = repository is not None
@@ -149,7 +157,7 @@ def base(
         "kustomization.yaml": KUSTOMIZATION.format(name=name, image=_quoted(image_name), tag=tag),
         "cronjob.yaml": CRONJOB.format(
             name=name,
-            grace=GRACE,
+            grace=grace + MARGIN,
             workspace=_argument(workspace),
             sync=SYNC.format(
                 git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}")

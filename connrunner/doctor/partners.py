@@ -7,7 +7,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +21,7 @@ from connrunner.core.model import Command, Connection, Export, Workspace
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.notify import mail_folder, mailbox, smtp, smtp_connection
+from connrunner.notify import mail_folder, mailbox, outbox, smtp_connection
 from connrunner.state.folder import StateFolder
 from connrunner.text.temporary_folders import temporary_folder
 
@@ -34,7 +36,7 @@ def check_mail(workspace: Workspace, state: StateFolder, *, login: bool) -> Iter
     said = workspace.mail
     here = Path(workspace.folder)
     try:
-        mailbox.parse_person(said.sender)
+        source = mailbox.parse_person(said.sender)
         if said.server.startswith("file:"):
             place = mail_folder.resolve_folder(said.server, workspace=here, default=state.mail)
             if workspace.default_notify or any(one.notify for one in workspace.connections.values()):
@@ -44,11 +46,12 @@ def check_mail(workspace: Workspace, state: StateFolder, *, login: bool) -> Iter
                 yield ok("mail", "nobody is told by mail")
             return
         server = smtp_connection.parse_server(said.server)
-        username, password = (
-            secrets.resolve_secret(value, folder=here) if value and secrets.is_reference(value) else value
-            for value in ((said.username, said.password) if login else (None, None))
-        )
-        session = smtp.SmtpSession(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
+        mail = said if login else replace(said, username=None, password=None, certificate=None, key=None)
+        if said.certificate and not login:
+            yield ok("mail", f"{server} is not asked: `connrunner doctor --connections` shows it our certificate")
+            return
+        account = outbox.make_account(mail, mailbox=state.mail, reveal=partial(secrets.reveal, folder=here))
+        session = outbox.open_session(server, account, source, deadline=time.monotonic() + PATIENCE)
         try:
             session.reach()
         finally:

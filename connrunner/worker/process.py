@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
@@ -32,7 +33,7 @@ from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
-from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun
@@ -45,6 +46,7 @@ from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
 
+KNOWN_FACTS = 64  # texts beside a message that are masked once: the names of streams and the like
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
@@ -97,14 +99,20 @@ class Job:
 
 def job_from(data: Mapping[str, Any]) -> Job:
     """Return the job that plain data holds."""
+    connection = load.connection_from(data["connection"], data["document"], timezone="UTC")
     return Job(
         workspace=Path(data["workspace"]),
         state=StateFolder(Path(data["state"])),
-        connection=load.connection_from(data["connection"], data["document"], timezone="UTC"),
+        connection=connection,
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        processes=ProcessTree(mark=os.environ[RUN_ID_VARIABLE], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        processes=ProcessTree(
+            mark=os.environ[RUN_ID_VARIABLE],
+            inherit=(data["lane_descriptor"],),
+            below=os.getpid(),
+            grace=connection.grace,
+        ),
     )
 
 
@@ -360,9 +368,10 @@ class MaskedReport:
 
     def __init__(self, report: Report, mask: Callable[[str], str]) -> None:
         self._report, self._mask = report, mask
+        self._mask_fact = lru_cache(KNOWN_FACTS)(mask)  # few words come again and again
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        masked = {key: self._mask(value) if isinstance(value, str) else value for key, value in facts.items()}
+        masked = {key: self._mask_fact(value) if isinstance(value, str) else value for key, value in facts.items()}
         self._report.message(self._mask(text), level=level, **masked)
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
@@ -429,7 +438,7 @@ def main() -> int:
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Termination(job.processes, grace=GRACE) as termination:
+    with Termination(job.processes) as termination:
         termination.finish()
         if termination.terminated:
             log.message(

@@ -41,11 +41,11 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
-STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -219,6 +219,9 @@ def open_store(
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with translate_store_errors(path, opening=True):
             whole_store.refuse_missing_store(path, expected)
+            if not read_only:
+                _refuse_odd_path(path)
+                make_missing_store(path, temp=folder)
             attach_store(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
@@ -248,13 +251,8 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
     """Attach the file as `store`; wait while another process has it open."""
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
-    if "?" in str(path):
-        # DuckDB takes what follows for options, and would look for its log elsewhere.
-        raise RunError(
-            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
-        )
-    is_new = not read_only and _make_way(path)
-    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE}'" if is_new else "READ_WRITE"
+    _refuse_odd_path(path)
+    options = "READ_ONLY" if read_only else "READ_WRITE"
     until = time.monotonic() + wait
     while True:
         try:
@@ -266,9 +264,14 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
-    if is_new:
-        # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
-        path.chmod(0o600)
+
+
+def _refuse_odd_path(path: Path) -> None:
+    if "?" in str(path):
+        # DuckDB takes what follows for options, and would look for its log elsewhere.
+        raise RunError(
+            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
+        )
 
 
 def make_busy_error(path: Path) -> RunError:
@@ -279,14 +282,6 @@ def make_busy_error(path: Path) -> RunError:
         code="store-busy",
         waiting_helps=True,
     )
-
-
-def _make_way(path: Path) -> bool:
-    """Return whether the store is about to be made; an empty file, left by a crash, is removed."""
-    _make_folder(path.parent)
-    if path.exists() and path.stat().st_size == 0:
-        path.unlink()
-    return not path.exists()
 
 
 def _is_in_use(error: duckdb.Error) -> bool:
