@@ -20,7 +20,8 @@ from connrunner.state import journal_segments
 def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
     """Yield what was found of each thing that connrunner stands on, as soon as it is known.
 
-    With *names* also the other side of each connection that they mean; of all when there are none among them.
+    With *names* also whether the mail server takes the login, and the other side of each connection that they mean; of
+    all when there are none among them. Only then does a secret leave this machine.
     """
     now = view.clock()
     yield from machine.check_python()
@@ -48,7 +49,7 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)
     yield from files.check_secret_references(workspace)
-    yield from partners.check_mail(workspace, view.state)
+    yield from partners.check_mail(workspace, view.state, login=names is not None)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
 

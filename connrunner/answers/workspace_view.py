@@ -58,6 +58,11 @@ class WorkspaceView:
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)
 
+    def holds_state(self) -> bool:
+        """Tell whether the state folder is one, or lies in the workspace, where it may be made."""
+        root = self.state.root
+        return filesystem.holds_state(root) or root.resolve().is_relative_to(self.folder.resolve())
+
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
         kept = self.state.root / "runs"
