@@ -25,6 +25,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.changes import KeyDifference
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
+from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError
 from connrunner.scheduler.tick import Tick
 from connrunner.state.deliveries import Delivery
@@ -435,3 +436,22 @@ def test_when_a_mail_is_tried_again(view: WorkspaceView) -> None:
     assert describe_next_try(delivery, outbox) == "with the next tick"
     assert describe_next_try(replace(delivery, next_at=NOW + MINUTE), outbox) == "again at 13:01"
     assert describe_next_try(replace(delivery, state="dead", next_at=None), outbox) == "given up"
+
+
+# --- how long runs take ------------------------------------------------------------------------------------------
+
+
+USUAL = [
+    # median, p95, runs        how long runs take
+    ((300.0, 300.0, 0), "nobody knows yet: no run has come to its end"),
+    ((7.0, 7.0, 1), "7.0 s (1 run)"),
+    ((7.0, 9.0, 2), "usually 7.0 s, at most 9.0 s (2 runs)"),
+    ((7.0, 9.0, 19), "usually 7.0 s, at most 9.0 s (19 runs)"),
+    ((7.0, 9.0, 20), "usually 7.0 s, at most 9.0 s in 19 of 20 (20 runs)"),
+]
+
+
+@pytest.mark.parametrize(("numbers", "words"), USUAL)
+def test_how_long_runs_take(numbers: tuple[float, float, int], words: str) -> None:
+    median, p95, runs = numbers
+    assert explain.describe_usual(RunDurations(median=median, p95=p95, runs=runs)) == words

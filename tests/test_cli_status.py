@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -112,9 +113,12 @@ def test_no_time_is_told_where_nobody_knows(busy: Place) -> None:
 
 
 def test_slower_than_ever(busy: Place) -> None:
-    assert "slower than usual: 19 of 20 runs take at most 10 min 00 s" in " ".join(
-        status(busy, at="2026-11-22T06:20:00Z").split()
-    )
+    said = " ".join(status(busy, at="2026-11-22T06:20:00Z").split())
+    assert "slower than usual: none of 3 runs took more than 10 min 00 s" in said
+    for number in range(10, 30):
+        ended(busy, "big", number, seconds=600.0)
+    said = " ".join(status(busy, at="2026-11-22T06:20:00Z").split())
+    assert "slower than usual: 19 of 20 runs take at most 10 min 00 s" in said
 
 
 @pytest.mark.parametrize(
@@ -188,6 +192,41 @@ def test_a_monitor_before_the_first_tick(place: Place) -> None:
     place.command("hello", "pass")
 
     assert typed(place, "status", "--check") == (1, "not well: no tick yet\n", "")
+
+
+IMPORT = "schedule: {type: manual}\nimport: {from: {type: files, path: in/x.csv}, match: [id], fields: {id: id}}\n"
+GOOD = "version: 1\n"
+BROKEN = "version: 1\ntimezone: Mars\n"
+REFUSED = [
+    # what happens to the workspace                                     what a monitor hears, why, the exit code of status
+    (lambda place: shutil.rmtree(place.folder / "connections"),
+     "ticks refuse the workspace", "has no connections any more, but 4 are switched on", 0),
+    (lambda place: place.write("connrunner.yaml", BROKEN),
+     "ticks refuse the workspace", "connrunner.yaml:2:11: unknown time zone", 2),
+    (lambda place: (place.folder / "connrunner.yaml").write_bytes(b"\xff"),
+     "ticks refuse the workspace", "connrunner.yaml:1:1: ", 2),
+    (lambda place: (place.write("connrunner.yaml", f"{GOOD}source: git\n"), shutil.rmtree(place.state.compiled)),
+     "ticks refuse the workspace", "is in no git repository", 2),
+    (lambda place: place.write("profile.yaml", "x: y\n"),
+     "profile.yaml cannot be used, 1 broken", "profile.yaml:1:1: profile needs ", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("happens", "hears", "why", "code"), REFUSED)
+def test_a_workspace_that_ticks_refuse_is_not_well(
+    busy: Place, happens: Callable[[Place], object], hears: str, why: str, code: int
+) -> None:
+    busy.write("connections/crm.yaml", IMPORT)
+    happens(busy)
+    got, out, _ = typed(busy, "status", "--check", "--now", instant.text(NOW))
+    assert (got, out.startswith("not well: ")) == (1, True)
+    assert all(word in out for word in hears.split(", "))
+    got, out, err = typed(busy, "status", "--format", "json", "--now", instant.text(NOW))
+    assert got == code
+    assert why in json.loads(out)["trouble"]
+    assert [one["connection"] for one in json.loads(out)["next"]], "what the state knows is shown all the same"
+    assert why in typed(busy, "status", "--now", instant.text(NOW))[1]
+    assert bool(err) == bool(code)
 
 
 def test_mistakes(busy: Place) -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -249,3 +251,36 @@ def test_a_default_that_lacks_a_key_is_a_problem_and_no_bug(place: Place) -> Non
     done = place.run("validate", check=2)
     assert "connrunner.yaml:2:" in done.out
     assert "`when`" in done.out
+
+
+def test_a_workspace_that_no_tick_can_obey_for_want_of_a_commit_is_not_sound(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    place.command("hello", "pass")
+    place.run("validate", check=2)
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(["git", "init", "-q", "."])
+    said = place.run("validate", check=2)
+    assert said.out.startswith(f"connrunner.yaml:2:9: ticks can obey no commit: {tmp_path} has no commit yet; `git ")
+    assert (said.out.endswith("1 problem in 1 file\n"), said.err) == (True, "")
+    (problem,) = json.loads(place.run("validate", "--format", "json", check=2).out)
+    assert problem["code"] == "no-commit"
+    assert place.run("validate", "connections", check=0).out == "1 file: all sound\n"
+    # The hook of the first commit must let it pass.
+    assert place.run("validate", env={"GIT_INDEX_FILE": ".git/index"}).out == "1 connection, 0 schedules: all sound\n"
+    git(["git", "add", "."])
+    git(["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "x"])
+    assert place.run("validate").out == "1 connection, 0 schedules: all sound\n"
+
+
+def test_a_commit_that_ticks_cannot_obey_is_told_when_the_folder_is_sound_already(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(["git", "init", "-q", "."])
+    place.write("connrunner.yaml", "version: 1\nsource: git\ntimezone: Mars\n")
+    git(["git", "add", "."])
+    git(["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "x"])
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    said = place.run("validate")
+    assert "all sound" in said.out
+    assert said.err.startswith("ticks obey the commit, and cannot: connrunner.yaml:3:11: ")

@@ -250,9 +250,9 @@ def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
 
 def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
     for facts in ({}, {"since": 1}, {"since": "soon", "failures": "x"}, {"connections": [1]}, {"missed": None}):
-        for event in ("failing", "late", "digest", "folded", "outage"):
+        for event in ("failing", "late", "digest", "folded", "outage", "broken", "fixed"):
             seen = context_of(None, event=event, facts=facts)
-            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
+            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage", "files")] == [None] * 6
             mail = fallback(seen, RenderProblem(template="x", line=1, message="y"))
             assert event in mail.subject
 
@@ -280,6 +280,37 @@ def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
         long = facts_of(event)[name] * 100
         part = context_of(None, event=event, facts={**facts_of(event), name: long})[event]
         assert (len(part[name]), part["more"]) == (100, len(long) - 100)
+
+
+PASSED = [
+    # passed, late, missed, merged, skipped    in words
+    ((0, 0, 0, 0, 0), "0 slots passed"),
+    ((1, 1, 0, 0, 0), "1 slot passed; it ran late"),
+    ((1, 0, 1, 0, 0), "1 slot passed; it was missed"),
+    ((1, 0, 0, 1, 0), "1 slot passed; it was merged into another run"),
+    ((1, 0, 0, 0, 1), "1 slot passed; it could not start"),
+    ((2, 2, 0, 0, 0), "2 slots passed: 2 ran late"),
+    ((3, 1, 2, 0, 0), "3 slots passed: 1 ran late, 2 missed"),
+    (
+        (1234, 1, 1230, 1, 2),
+        "1,234 slots passed: 1 ran late, 1,230 missed, 1 merged into another run, 2 could not start",
+    ),
+]
+
+
+@pytest.mark.parametrize(("numbers", "words"), PASSED)
+def test_slots_that_passed_in_an_outage_are_told_with_what_became_of_them(numbers: tuple[int, ...], words: str) -> None:
+    counts = dict(zip(("passed", "late", "missed", "merged", "skipped"), numbers, strict=True))
+    facts = {**facts_of("outage"), "missed": [{"connection": "crm", **counts}]}
+    outage = context_of(None, event="outage", facts=facts)["outage"]
+    assert (outage["meaning"], outage["missed"][0]["meaning"]) == (words, words)
+    assert (outage["total"], outage["totals"]) == (numbers[0], counts)
+
+
+def test_an_outage_that_an_older_release_recorded_tells_what_it_knew() -> None:
+    facts = {**facts_of("outage"), "missed": [{"connection": "crm", "missed": 3}]}
+    outage = context_of(None, event="outage", facts=facts)["outage"]
+    assert (outage["total"], outage["meaning"], outage["missed"][0]["missed"]) == (3, "3 slots passed", 0)
 
 
 def test_numbers_and_times_are_written_in_the_readers_language() -> None:

@@ -22,7 +22,7 @@ from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
 from connrunner.state.run_files import RunLog
-from tests.made import ended_run, write_history
+from tests.made import changed_run, ended_run, write_history
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -141,6 +141,27 @@ def test_a_run_is_in_history_once_and_unchanged(state: StateFolder) -> None:
     run_files.append_history(state, ended(1, message="told again"))
 
     assert list(run_files.read_history(state, "a")) == [ended(1)]
+
+
+TIMES = [
+    # outcome, code and seconds of each run, oldest first            the run times that count
+    ([], []),
+    ([("succeeded", "", 5), ("partial", "", 7)], [7, 5]),
+    ([("stopped", "stopped", 7)], []),
+    ([("interrupted", "interrupted", 7), ("skipped", "config-error", 0)], []),
+    ([("failed", "timeout", 99), ("failed", "crashed", 3)], []),
+    ([("failed", "timeout", 99), ("failed", "exit-status", 3)], [3]),
+    ([("succeeded", "", 5), ("failed", "exit-status", 3), ("stopped", "stopped", 2), ("failed", "timeout", 99)], [5]),
+]
+
+
+@pytest.mark.parametrize(("runs", "seconds"), TIMES)
+def test_what_was_cut_off_is_no_usual_run_time(
+    state: StateFolder, runs: list[tuple[str, str, float]], seconds: list[float]
+) -> None:
+    for number, (outcome, code, took) in enumerate(runs, start=1):
+        run_files.append_history(state, changed_run(ended(number), outcome=Outcome(outcome), code=code, seconds=took))
+    assert run_files.read_durations(state, "a") == seconds
 
 
 def test_a_torn_history_line_costs_only_itself(state: StateFolder) -> None:

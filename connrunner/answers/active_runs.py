@@ -101,8 +101,15 @@ def describe_progress(run: ActiveRun, zone: str) -> str:
         usual = f"usually {durations.in_words(run.usual.median)}, " if run.usual.runs else ""
         parts.append(f"{usual}ends about {time_of_day(run.ends_at, zone)}")
     elif run.usual.runs:
-        parts.append(f"slower than usual: 19 of 20 runs take at most {durations.in_words(run.usual.p95)}")
+        parts.append(f"slower than usual: {_describe_most(run.usual)}")
     return "; ".join(parts)
+
+
+def _describe_most(usual: RunDurations) -> str:
+    most = durations.in_words(usual.p95)
+    if usual.has_percentile:
+        return f"19 of 20 runs take at most {most}"
+    return f"the only one took {most}" if usual.runs == 1 else f"none of {usual.runs} runs took more than {most}"
 
 
 def as_dict(run: ActiveRun) -> dict[str, Any]:

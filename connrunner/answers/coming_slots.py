@@ -9,10 +9,11 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
-from connrunner.core.model import Connection
+from connrunner.core.model import Blackout, Connection
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import run_files
@@ -35,20 +36,23 @@ class ComingSlots:
 
     slots: tuple[ComingSlot, ...]
     without: tuple[tuple[str, str], ...]  # connection and reason
+    blackouts: str = ""  # of the whole workspace, in words
 
 
 def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1) -> ComingSlots:
-    """Return the next *count* slots of the connection *name*; without a name the next slot of every one."""
+    """Return the next *count* slots of the connection *name*; without a name those of every one."""
     chosen = [view.connection(name)] if name else list(view.workspace.connections.values())
-    slots = [slot for connection in chosen for slot in _slots(view, connection, count if name else 1)]
+    shared = find_shared_blackouts(view.workspace)
+    slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}
     return ComingSlots(
         slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
         without=tuple(
-            (one.name, schedules.describe(one.schedule) if one.enabled else "switched off")
+            (one.name, schedules.describe(one.schedule, shared) if one.enabled else "switched off")
             for one in chosen
             if one.name not in found
         ),
+        blackouts=describe_shared_blackouts(shared),
     )
 
 
@@ -63,9 +67,11 @@ def usual_durations(view: WorkspaceView, name: str) -> RunDurations:
     return forecast.summarize_durations(run_files.read_durations(view.state, name))
 
 
-def _slots(view: WorkspaceView, connection: Connection, count: int) -> Iterator[ComingSlot]:
+def _slots(
+    view: WorkspaceView, connection: Connection, shared: tuple[Blackout, ...], count: int
+) -> Iterator[ComingSlot]:
     zone, usual = view.zone(connection.name), usual_durations(view, connection.name)
-    schedule = schedules.describe(connection.schedule)
+    schedule = schedules.describe(connection.schedule, shared)
     for due_at in islice(list_slots(view, connection), count):
         yield ComingSlot(connection=connection.name, due_at=due_at, zone=zone, schedule=schedule, usual=usual)
 

@@ -14,6 +14,7 @@ from connrunner.answers import reasons, yaml_history
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.run_history import NextRun, find_next_run
+from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
@@ -27,6 +28,7 @@ from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError, Problem
 from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 LATEST = 10  # lines about decisions, and slots that blackouts leave out
 ENOUGH = 10  # decisions that one such line may stand for
@@ -53,7 +55,8 @@ class DeclaredConnection:
     """What the file of a connection declares, in words."""
 
     connection: Connection
-    schedule: str
+    schedule: str  # without the blackouts of the workspace
+    blackouts: str  # of the workspace; empty when it has none
     counted_from: datetime | None  # the first slot of times_per_day
     path: str
     line: int  # of the schedule
@@ -124,6 +127,7 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
     path, line = places.place_of(str(view.folder), name, ("schedule",))
     left_out: tuple[LeftOutSlot, ...] = ()
     months: tuple[date, ...] = ()
+    shared = find_shared_blackouts(view.workspace)
     if slots:
         since = promise.on_since if promise else now
         found = schedules.left_out_between(schedule, now, slots[-1], on_since=since)
@@ -134,7 +138,8 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
         months = outlook.find_lacking_months(schedule, now, slots[-1])
     return DeclaredConnection(
         connection=connection,
-        schedule=schedules.describe(schedule),
+        schedule=schedules.describe(schedule, shared),
+        blackouts=describe_shared_blackouts(shared),
         counted_from=promise.on_since if promise and isinstance(schedule, TimesPerDay) else None,
         path=path,
         line=line,
@@ -159,14 +164,17 @@ def describe_usual(usual: RunDurations) -> str:
     """Return how long runs take."""
     if not usual.runs:
         return "nobody knows yet: no run has come to its end"
-    most = f"at most {durations.in_words(usual.p95)} in 19 of 20"
-    return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
+    runs, most = plural(usual.runs, "run"), durations.in_words(usual.p95)
+    if usual.runs == 1:
+        return f"{most} ({runs})"
+    share = " in 19 of 20" if usual.has_percentile else ""
+    return f"usually {durations.in_words(usual.median)}, at most {most}{share} ({runs})"
 
 
 def describe_schedule(declared: DeclaredConnection, zone: str) -> str:
     """Return when a connection runs."""
     since = declared.counted_from
-    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on [R4]" if since else ""
+    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on" if since else ""
     return f"{declared.schedule}{counted}{'' if declared.connection.enabled else '; switched off'}"
 
 
@@ -250,7 +258,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
     data: dict[str, Any] = {
         "topic": "connection",
         "connection": explanation.name,
-        "schedule": declared.schedule if declared else None,
+        "schedule": schedules.describe(declared.connection.schedule) if declared else None,
         "enabled": declared.connection.enabled if declared else None,
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,

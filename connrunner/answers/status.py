@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
@@ -60,6 +60,15 @@ class LateSlot:
         return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
+Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
+
+COMPLAINTS: Mapping[Standing, str] = {
+    "last good": "the newest version of the workspace cannot be used",
+    "refused": "ticks refuse the workspace",
+    "blocked": "profile.yaml cannot be used",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
     """Whether all is well with the chosen connections, and with what calls tick."""
@@ -69,7 +78,8 @@ class Health:
     failing: tuple[FailingConnection, ...]
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
-    trouble: str  # why the newest version of the workspace is not in use; empty when it is
+    trouble: str  # why the workspace is not used as it is; empty when it is
+    standing: Standing = "last good"
 
     @property
     def lacks_ticks(self) -> bool:
@@ -82,7 +92,7 @@ class Health:
         counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
-            found.append("the newest version of the workspace cannot be used")
+            found.append(COMPLAINTS[self.standing])
         if self.last_tick is None:
             found.append("no tick yet")
         elif self.lacks_ticks:
@@ -104,14 +114,29 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
     journal_state = view.journal_state
     failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
     chosen = choice.select(view, failed)
+    standing, trouble = judge_workspace(view)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),
         failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
         late=tuple(_late(view, choice)),
         broken=tuple(choice.select(view, view.workspace.broken)),
-        trouble=view.workspace.trouble,
+        trouble=trouble,
+        standing=standing,
     )
+
+
+def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
+    """Return what ticks make of the workspace, and why when they do not use it as it is."""
+    workspace, promises = view.workspace, view.journal_state.promises
+    if workspace.trouble:
+        return ("last good" if workspace.connections or workspace.broken else "refused"), workspace.trouble
+    if refusal := planning.explain_refusal(promises, workspace.connections, workspace.broken):
+        return "refused", f"{view.folder} {refusal}"
+    of_profile = [problem for problem in workspace.problems if problem.path == "profile.yaml"]
+    if of_profile and workspace.broken:
+        return "blocked", str(of_profile[0])
+    return "last good", ""
 
 
 def find_last_tick(view: WorkspaceView) -> datetime | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.config import load, place
 from connrunner.core import schedules
-from connrunner.core.model import Connection, Workspace
+from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.state import filesystem
 from connrunner.state.folder import StateFolder
@@ -80,6 +80,28 @@ class WorkspaceView:
         """Return the zone in which times of the connection *name* are shown."""
         connection = self.workspace.connections.get(name) if name else None
         return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
+
+
+def open_anyway(view: WorkspaceView) -> WorkspaceView:
+    """Return *view*, or when its workspace cannot be used one of a workspace without connections, which says why."""
+    try:
+        view.workspace  # noqa: B018 - it is read here
+    except WorkspaceError as error:
+        blank = replace(view)
+        reason = f"{error.message}: {error.problems[0]}" if error.problems else str(error)
+        blank.__dict__["workspace"] = Workspace(
+            folder=str(view.folder),
+            state=str(view.state.root),
+            timezone="UTC",
+            mail=Mail(),
+            profile=ProfileModel(),
+            connections={},
+            broken={},
+            problems=error.problems,
+            trouble=reason,
+        )
+        return blank
+    return view
 
 
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:

@@ -12,6 +12,7 @@ from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, p
 from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
+    COMPLAINTS,
     FailingConnection,
     Health,
     Status,
@@ -22,7 +23,7 @@ from connrunner.answers.status import (
     health_as_dict,
     read_status,
 )
-from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitted
+from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitted, open_anyway
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
@@ -60,10 +61,10 @@ def status_command(
     for 5 minutes.
     """
     choice = ConnectionFilter(names=names, owner=owner, labels=tuple(map(parse_label, labels)))
-    _require(context.view, names)
+    view = open_anyway(context.view)
+    _require(view, names)
     if check:
-        leave(_check(context, choice))
-    view = context.view
+        leave(_check(context, view, choice))
     while True:
         found = read_status(view, choice, last_runs=limit)
         if context.json:
@@ -74,12 +75,13 @@ def status_command(
                 click.clear()
             click.echo(lines)
         if not watch:
+            context.view.workspace  # noqa: B018 - one that cannot be used is an error, after all that is known
             return
         try:
             time.sleep(EVERY)
         except KeyboardInterrupt:
             return
-        view = replace(view)  # what was read of the workspace and the journal is read anew
+        view = open_anyway(replace(context.view))  # what was read of the workspace and the journal is read anew
 
 
 def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
@@ -89,13 +91,13 @@ def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
             view.require(name)
 
 
-def _check(context: CommandContext, choice: ConnectionFilter) -> int:
+def _check(context: CommandContext, view: WorkspaceView, choice: ConnectionFilter) -> int:
     """Print one line, or the JSON, for a monitor; return the exit code."""
     if context.json:
-        found = read_status(context.view, choice)
+        found = read_status(view, choice)
         context.echo_json(health_as_dict(found))
         return 1 if found.health.complaints else 0
-    health = check_health(context.view, choice)
+    health = check_health(view, choice)
     if not health.complaints:
         click.echo(f"all is well; last tick {_ago(health)} ago")
         return 0
@@ -115,8 +117,10 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
-    if health.trouble:
+    if health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
+    elif health.trouble:
+        lines.append(f"{COMPLAINTS[health.standing]}: {health.trouble}")
     if status.uncommitted:
         lines.append(describe_uncommitted(status.commit, status.uncommitted))
     if status.mail_owed or status.mail_dead:

@@ -16,6 +16,9 @@ from connrunner.core.model import GRACE
 # registry.k8s.io/images/k8s-staging-git-sync/images.yaml in kubernetes/k8s.io.
 GIT_SYNC = "v4.5.0@sha256:0e64aedb0d0ae0a3bab880349a5109b2a31891d646dd61e433ca36ed220dff1f"
 
+# The list of images for all kinds of machine; `docker buildx imagetools inspect python:3.13-slim` names the newest one.
+PYTHON = "3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b"
+
 KUSTOMIZATION = """\
 # kubectl apply -k .        Copy this folder or name it as a base, and change it by patches of your own.
 apiVersion: kustomize.config.k8s.io/v1beta1
@@ -122,7 +125,8 @@ SYNC = """\
 """
 
 DOCKERFILE = """\
-FROM python:3.13-slim
+# By digest; `docker buildx imagetools inspect python:3.13-slim` names the newest one.
+FROM python:{python}
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir --only-binary :all: "connrunner[all]=={version}"
 {copy}USER 10001:10001
@@ -164,7 +168,7 @@ def base(
             volume="            - name: git\n              emptyDir: {}\n" if synced else "",
         ),
         "state.yaml": STATE.format(name=name),
-        "Dockerfile": DOCKERFILE.format(version=version, copy="" if synced else "COPY . /workspace\n"),
+        "Dockerfile": DOCKERFILE.format(python=PYTHON, version=version, copy="" if synced else "COPY . /workspace\n"),
     }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +38,7 @@ from connrunner.config.versions.version import CommitVersion, FolderVersion, Mov
 from connrunner.core import workspace_files
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]
@@ -112,10 +112,10 @@ def open_templates(workspace: Workspace) -> Iterator[Path]:
     if workspace.repository is None or workspace.commit is None:
         yield Path(workspace.folder)
         return
-    with tempfile.TemporaryDirectory(prefix="connrunner-") as copy:
+    with temporary_folder() as copy:
         with suppress(VersionError):
-            lay_out(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
-        yield Path(copy)
+            lay_out(workspace.folder, workspace.commit, "templates", copy / "templates")
+        yield copy
 
 
 def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tuple[Workspace, CompiledWorkspace]:
@@ -204,14 +204,14 @@ def _strays(sources: SourceFiles) -> Iterator[Problem]:
         if path in sources.found:
             yield wrong_suffix(path)
     for path in sources.found:
-        if "/" in path and not path.endswith((".yaml", ".yml")):
+        if "/" in path and not path.lower().endswith((".yaml", ".yml")):
             folder = path.partition("/")[0]
             yield from _nested(sources, path, f"move it up into {folder}/")
 
 
 def _nested(sources: SourceFiles, path: str, hint: str) -> Iterator[Problem]:
     for name in sources.version.below(path):
-        if name.endswith((".yaml", ".yml")):
+        if name.lower().endswith((".yaml", ".yml")):
             yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
 
 

@@ -18,6 +18,7 @@ alias                   YAML aliases (*name) are not used here.  Write the value
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
+bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
 bad-mailbox             The part of an address before the @ cannot reach anybody.  Correct it; only servers with SMTPUTF8 take other letters than ASCII there.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.
@@ -29,6 +30,8 @@ columns-and-header      `columns` names the columns of files without a header, a
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
+doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
+doubtful-timezone       A time zone exists, and is seldom what people mean by its name.  Name a city whose clock it is.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
@@ -39,12 +42,14 @@ invalid                 Something is wrong that has no code of its own.  The mes
 key-not-text            A key of a mapping is no text.  Put it in quotes.
 literal-secret          A secret stands in the file itself.  Put it elsewhere and write where: env:NAME, or file:/path. Then change it: git remembers it.
 match-without-field     `match` looks for profiles by a property that no column fills.  Add the property to `fields`.
+merge-conflict          A merge that git could not finish by itself left its markers (<<<<<<<, =======, >>>>>>>) in the file.  Keep what is right of both sides, take the markers out, and commit.
 merge-key               YAML merge keys (<<) are not used here.  Write the keys out, or share a schedule or a target by its name.
 missing-key             A key that must be there is not, or a row lacks the values that find its profile.  Add it; the message shows how.
 missing-profile         An import or an export needs profile.yaml, and there is none.  Declare the properties of a profile there.
 missing-value           A key stands without a value, or a column that needs a value got none.  Write one, or leave the key out.
 needs-all-rows          `mode: replace` with rows that changed only would remove all others.  Write `rows: all` under `export`.
 nested-file             A file in a folder further down is not read.  Move it up.
+no-commit               `source: git`, and git has no commit that ticks could obey.  Commit the files, or write `source: folder`.
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -279,8 +281,22 @@ class Target:
 
 
 def mailbox(recipient: str) -> str:
-    """Return what is the same for `Zoë <Zoe@example.com>` and `zoe@example.com`."""
-    return recipient.rpartition("<")[2].rstrip("> ").strip().casefold()
+    """Return what is the same for `Zoë <Zoe@bücher.example>`, `zoe@BÜCHER.example` and `zoe@xn--bcher-kva.example`."""
+    local, at, domain = recipient.rpartition("<")[2].rstrip("> ").strip().rpartition("@")
+    if at and (not domain.isascii() or "xn--" in domain.lower()):
+        labels = re.split("[.\u3002]", unicodedata.normalize("NFKC", domain).lower())
+        return f"{local.casefold()}@{'.'.join(map(_decoded_label, labels))}"
+    return (local + at + domain).casefold()
+
+
+def _decoded_label(label: str) -> str:
+    """Return the part of a domain that an A-label stands for (RFC 5890)."""
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return unicodedata.normalize("NFC", label[4:].encode("ascii").decode("punycode"))
+    except UnicodeError:  # it stands for nothing, and is a name of its own
+        return label
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -378,6 +394,10 @@ class Mail:
     sender: str = "connrunner@localhost"
     username: str | None = None  # a secret reference or plain text
     password: str | None = None  # a secret reference
+    login: Literal["password", "oauth2"] = "password"  # what the password is: with oauth2, an access token
+    hello: str = ""  # the name after EHLO; empty: the domain of the sender
+    certificate: str | None = None  # a secret reference: PEM
+    key: str | None = None  # a secret reference: PEM; None when it stands in the certificate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

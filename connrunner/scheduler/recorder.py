@@ -103,14 +103,14 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        There is one notice for each content of the problems, not for each slot.
+        The tick that saw the problems first has told of them; what has none, since it is gone, is told here.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
-        content = hash_problems(problems)
-        is_new = self.journal.state.broken_mailed.get(name) != content
-        self._end(run, workspace.default_notify if is_new else (), broken=content, dequeued=dequeued)
+        content = hash_problems(problems) if problems else ""
+        is_told = bool(content) and self.journal.state.broken_mailed.get(name) == content
+        self._end(run, () if is_told else workspace.default_notify, broken=content, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:

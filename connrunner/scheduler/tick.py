@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,14 +17,16 @@ from typing import Any
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
+from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Keep, Workspace
-from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
+from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
 from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
+from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
@@ -122,10 +124,9 @@ class Tick:
             run_requests = requests.read_run_requests(self.state)
             unanswered = [request for request in run_requests if request.id not in journal_state.answered]
             decided = self._plan(journal_state, unanswered, due=due)
-            broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
-            if self.workspace.trouble:
-                broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
-            owed = self._overdue(journal_state, decided) if due else {}
+            files = self._broken_files()
+            broken = {name: one.content for name, one in files.items()}
+            owed = self._overdue(journal_state, decided, files) if due else {}
             off = self._newly_off(journal_state) if due else []
             if due:
                 self._tell_gone(journal_state)
@@ -161,6 +162,16 @@ class Tick:
                 }
             )
 
+    def _broken_files(self) -> dict[str, BrokenFile]:
+        """Return what cannot be used, by the names of connections; the workspace as a whole is among them."""
+        found = {
+            name: BrokenFile(content=hash_problems(problems), problems=tuple(map(str, problems)))
+            for name, problems in self.workspace.broken.items()
+        }
+        if trouble := self.workspace.trouble:
+            found[WHOLE] = BrokenFile(content=sha256(trouble.encode()).hexdigest()[:16], problems=(trouble,))
+        return found
+
     def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(journal_state.skipped.values()):
@@ -180,11 +191,9 @@ class Tick:
 
     def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
         workspace = self.workspace
-        if journal_state.promises and not workspace.connections and not workspace.broken:
-            raise WorkspaceError(
-                f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
-                hint="bring them back, or set `enabled: false` in each to switch them off",
-            )
+        if refusal := explain_refusal(journal_state.promises, workspace.connections, workspace.broken):
+            hint = "bring them back, or set `enabled: false` in each to switch them off"
+            raise WorkspaceError(f"{self.folder} {refusal}", hint=hint)
         facts = TickFacts(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
@@ -196,14 +205,17 @@ class Tick:
         )
         return plan_tick(facts, run_requests, due=due)
 
-    def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
+    def _overdue(
+        self, journal_state: JournalState, decided: TickPlan, files: Mapping[str, BrokenFile]
+    ) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
         if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
             since = max(since, min(now, instant.parse(journal_state.alerts.outage_until)))
-        missed = on_time.count_slots_in_outage(decided.slots, since=since, now=now)
-        if missed and since is not None:
-            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
+        passed = on_time.find_passed_slots(decided.slots, since=since, now=now)
+        if passed and since is not None:
+            numbers = {name: one.passed for name, one in passed.items()}
+            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": numbers})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
         notices, digests = on_time.decide_timed_notices(
             now,
@@ -218,11 +230,13 @@ class Tick:
             since=since,
             token=make_token(),
         )
-        if not notices and not digests:
+        known = journal_state.broken_mailed
+        of_files = decide_file_notices(self.workspace.default_notify, files, known, token=make_token())
+        if not notices and not digests and of_files.known == known:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.split_notices(notices, journal_state.alerts, limits=limits, at=now)
-        return {**owing.as_record(), "digests": digests}
+        owing = rate_limit.split_notices((*of_files.notices, *notices), journal_state.alerts, limits=limits, at=now)
+        return {**owing.as_record(), "digests": digests, "broken_told": dict(of_files.known)}
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
@@ -353,12 +367,17 @@ class Tick:
             return
         try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", str(self.folder), str(self.state.root)],
+                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", *self._mailer_arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
         except OSError as error:  # a limit of processes or files; runs that work must not end by it
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
+
+    def _mailer_arguments(self) -> list[str]:
+        """Return what the mailer is told: the folders, and the clock when that is not the system's."""
+        now = [instant.text(self.clock())] if self.what_if else []
+        return [str(self.folder), str(self.state.root), *now]
 
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         journal_state = self.journal.read()
@@ -433,11 +452,3 @@ class Tick:
                 continue
             for problem in self.workspace.broken[name]:
                 self.say({"event": "problem", "connection": name, "message": str(problem)})
-
-
-def make_clock(now: datetime | None) -> Callable[[], datetime]:
-    """Return the clock: the system's, or one that starts at *now* and goes on from there."""
-    if now is None:
-        return lambda: datetime.now(UTC)
-    began = time.monotonic()
-    return lambda: now + timedelta(seconds=time.monotonic() - began)

@@ -126,6 +126,8 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
         state.off[name] = OffSince(record["at"], record.get("commit"))
     if "broken" in record:
         state.broken_seen = record["broken"]
+    if "broken_told" in record:
+        state.broken_mailed = record["broken_told"]
     for name, digest in record.get("digests", {}).items():
         if digest is None:
             state.alerts.digests.pop(name, None)
@@ -181,10 +183,8 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
         state.skipped.pop(run.connection, None)
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
     state.last_outcome[run.connection] = str(run.outcome)
-    if record.get("broken"):
+    if record.get("broken"):  # an older release told of it so
         state.broken_mailed[run.connection] = record["broken"]
-    else:
-        state.broken_mailed.pop(run.connection, None)
     _owes(state, record, run)
     alert_state.record_run(state.alerts, run)
 

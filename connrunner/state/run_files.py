@@ -16,7 +16,7 @@ from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import sync_folder, write_all
+from connrunner.text.files import open_own, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 FIRST_BLOCK = 1 << 12  # bytes that are read of the end of a history: its last runs, which most questions are about
@@ -25,6 +25,7 @@ NEAR = 8  # runs within which the order of their ends may differ from that of th
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
 
 def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
@@ -35,11 +36,7 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
     home = folder.connection(connection)
     with recording(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        newest = max(
-            (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
-        )
-        last = read_last_run(folder, connection)
-        number = max(after, newest, last.run if last else 0) + 1
+        number = next_number(folder, connection, after=after)
         while True:
             try:
                 folder.run(connection, number).mkdir(mode=0o700)
@@ -48,6 +45,15 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
                 continue
             sync_folder(home)
             return number
+
+
+def next_number(folder: StateFolder, connection: str, *, after: int) -> int:
+    """Return the number that the next run of *connection* would have; it is not reserved."""
+    home = folder.connection(connection)
+    names = os.listdir(home) if home.is_dir() else []  # noqa: PTH208 - names are all that is asked for
+    newest = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+    last = read_last_run(folder, connection)
+    return max(after, newest, last.run if last else 0) + 1
 
 
 def append_history(folder: StateFolder, run: Run) -> None:
@@ -87,10 +93,11 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
     (a crash in the middle of a write) are left out.
     """
     try:
-        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
+        file = open_own(folder.history(connection))
     except FileNotFoundError:
         return
-    try:
+    with file:
+        descriptor = file.fileno()
         end = os.fstat(descriptor).st_size
         if until is not None:
             end = _skip_newer(descriptor, end, until)
@@ -98,18 +105,17 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
             run = parse_run(line)
             if run is not None and (until is None or run.run <= until):
                 yield run
-    finally:
-        os.close(descriptor)
 
 
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
-    """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
+    """Return how many seconds runs of *connection* took, newest first: those that did their work, else that failed.
 
-    Only the newest are looked at, so that a year of runs costs no more than a month.
+    What was cut off does not count. Only the newest are looked at, so that a year of runs costs no more than a month.
     """
     recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
-    return (ended or [run.seconds for run in recent])[:MEASURED]
+    failed = [run.seconds for run in recent if run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF]
+    return (ended or failed)[:MEASURED]
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
@@ -243,7 +249,7 @@ def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
 def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
     try:
-        file = path.open("rb")
+        file = open_own(path)
     except FileNotFoundError:
         return
     with file:

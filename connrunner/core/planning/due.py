@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -236,6 +236,14 @@ class TickFacts:
     broken: Collection[str]
     at: datetime
     zones: str  # version of the time-zone database in use [R7]
+
+
+def explain_refusal(promises: Sized, connections: Sized, broken: Sized) -> str:
+    """Return what is wrong with a workspace that a tick refuses: all connections are gone at once. Else empty."""
+    if not promises or connections or broken:
+        return ""
+    are_on = "1 is" if len(promises) == 1 else f"{len(promises):,} are"
+    return f"has no connections any more, but {are_on} switched on"
 
 
 def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = True) -> TickPlan:

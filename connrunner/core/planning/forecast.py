@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from connrunner.core.schedules import zone
 
+TELLING = 20  # runs
 GUESS = 300.0  # seconds that a run is taken to last when none has been seen
 
 
@@ -21,6 +22,11 @@ class RunDurations:
     median: float
     p95: float
     runs: int
+
+    @property
+    def has_percentile(self) -> bool:
+        """False while there are so few that no 19 of 20 of them can be told from all."""
+        return self.runs >= TELLING
 
 
 def summarize_durations(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
