@@ -25,6 +25,7 @@ from tests.conftest import Place
 from tests.test_cli import ended, typed
 
 DAILY = '{type: days_of_week, days: [sunday, monday], time: "07:00"}'
+DAY = timedelta(days=1)
 START = instant.parse("2026-11-22T05:30:00Z")
 DUE = instant.parse("2026-11-22T06:00:00Z")
 NOW = DUE + timedelta(minutes=4)
@@ -51,7 +52,7 @@ def busy(place: Place) -> Iterator[Place]:
     place.command("aside", "pass", schedule='{type: days_of_week, days: [monday], time: "07:00"}', more="lane: side\n")
     for name, seconds in (("big", 600.0), ("other", 120.0), ("small", 5.0), ("aside", 5.0)):
         for number in (1, 2, 3):
-            ended(place, name, number, seconds=seconds)
+            ended(place, name, number, seconds=seconds, due_at=START - DAY, queued_at=START - DAY)
     Tick(place.folder, place.state, now=START, say=lambda _: None).take_in()
     tick = Tick(place.folder, place.state, now=DUE, say=lambda _: None)
     tick.take_in()

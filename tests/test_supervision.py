@@ -56,7 +56,6 @@ def working(tmp_path: Path, status: int | None = 0, **more: Any) -> SupervisedRu
         ),
         worker=Worker(status),
         timeout=60,
-        notify=(),
         errors=tmp_path / "worker.txt",
         **more,
     )

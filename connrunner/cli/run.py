@@ -71,7 +71,8 @@ def run_command(
     view.state.prepare()
     asked = [connection.name for connection in chosen.connections]
     watch = RunsWatcher(view, asked, with_progress=sys.stderr.isatty() and not context.json)
-    requests.request_run(view.state, *asked, at=view.clock(), by=read_user_name(), force=force)
+    rules = {connection.name: connection.notify for connection in chosen.connections}
+    requests.request_run(view.state, *asked, at=view.clock(), by=read_user_name(), force=force, notify=rules)
     if detach:
         is_asked, it = ("is asked for", "it") if len(asked) == 1 else ("are asked for", "them")
         click.echo(f"{words.listed(asked)} {is_asked}; the next tick runs {it}")

@@ -485,6 +485,12 @@ class QueuedRun:
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
     force: bool = False  # it runs even if its connection is switched off; history does not keep it
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
+
+    @property
+    def was_asked_for(self) -> bool:
+        """True when a person asked for it, also while it waited by its schedule."""
+        return self.trigger == "manual" or self.notify is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

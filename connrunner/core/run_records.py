@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connrunner.core import counts, instant
+from connrunner.core.alerts import rules
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.core.planning.due import StopRequest
@@ -124,6 +125,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "asked_by": entry.asked_by,
         "request": entry.request,
         **({"force": True} if entry.force else {}),
+        **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
     }
 
 
@@ -139,6 +141,7 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
         force=bool(data.get("force")),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
 
 

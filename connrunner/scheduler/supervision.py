@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core import run_records
-from connrunner.core.model import Notify, Outcome, Result
+from connrunner.core.model import Outcome, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
@@ -33,7 +33,6 @@ class SupervisedRun:
     started: StartedRun
     worker: local.Worker
     timeout: int  # seconds
-    notify: tuple[Notify, ...]
     errors: Path  # what the worker's interpreter said
     ask_store: Callable[[], local.StoreQuestion | None] = lambda: None  # None when there is nothing to ask
     began: float = field(default_factory=time.monotonic)

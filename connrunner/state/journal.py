@@ -128,11 +128,17 @@ class Journal:
 
         with recording(self.path):
             journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            self._forget_former()
             snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
         self.read()
         return True
+
+    def _forget_former(self) -> None:
+        """Forget the promises of connections that are gone and have no past: what was recorded of them is nowhere."""
+        former = self.state.former
+        self.state.former = {name: former[name] for name in former if self.folder.history(name).exists()}
 
     @property
     def size(self) -> int:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant, run_records
+from connrunner.core.alerts import rules
+from connrunner.core.model import Notify
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import replace_file
@@ -17,15 +19,27 @@ from connrunner.text.nesting import parse_json
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def request_run(folder: StateFolder, *connections: str, at: datetime, by: str, force: bool = False) -> str:
+def request_run(
+    folder: StateFolder,
+    *connections: str,
+    at: datetime,
+    by: str,
+    force: bool = False,
+    notify: Mapping[str, tuple[Notify, ...]] | None = None,
+) -> str:
     """Leave the one request that *connections* run now, durably; return its id.
 
-    With *force* also those that are switched off. It is one file, so that one tick takes in all of them.
+    With *force* also those that are switched off. *notify* has, by connection, who is told when it cannot be run. It is
+    one file, so that one tick takes in all of them.
     """
     # One connection is said as versions say and read it that knew no more than one.
     which = {"connection": connections[0]} if len(connections) == 1 else {"connections": connections}
-    request = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
-    return _leave(folder, {**request, "force": True} if force else request)
+    request: dict[str, Any] = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
+    if force:
+        request["force"] = True
+    if notify is not None:
+        request["notify"] = {name: rules.as_list(notify[name]) for name in connections if name in notify}
+    return _leave(folder, request)
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -96,6 +110,7 @@ def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
     connections = data["connections"] if "connections" in data else [data["connection"]]
     if not isinstance(connections, list) or not connections:
         raise ValueError("a request names connections")
+    notify: Mapping[str, Any] = data.get("notify", {})
     return [
         RunRequest(
             id=name,
@@ -103,6 +118,7 @@ def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
             asked_at=instant.parse(data["asked_at"]),
             asked_by=str(data["asked_by"]),
             force=bool(data.get("force")),
+            notify=rules.from_list(notify[connection]) if connection in notify else None,
         )
         for connection in connections
     ]

@@ -107,6 +107,11 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
                 yield run
 
 
+def read_runs_after(folder: StateFolder, connection: str, number: int) -> tuple[Run, ...]:
+    """Return the ended runs of *connection* with a number above *number*, newest first: a thousand of them at most."""
+    return tuple(islice(takewhile(lambda run: run.run > number, read_history(folder, connection)), 1000))
+
+
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
     """Return how many seconds runs of *connection* took, newest first: those that did their work, else that failed.
 
