@@ -266,6 +266,7 @@ LINES = [
     ('{"id": "b", "name": "2", "id": "a"}', "2"),
     ('{"id": "a", "name": "1", "n\\u0061me": "2"}', "2"),
     ('{"id": "a", "name": {"x": 1.10, "y": [2.0, {"z": 1, "z": 2}]}}', '{"x":1.10,"y":[2.0,{"z":2}]}'),
+    ('{"id": "a", "name": [1.10, null, "x", true, {"y": 2.0}]}', '[1.10,null,"x",true,{"y":2.0}]'),
     ('{"id": "a", "name": "2",}', "bad-json"),
     ('{"id": "a", "name": ' + "[" * 100 + "]" * 100 + "}", "[" * 100 + "]" * 100),
     ('{"id": "a", "name": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
@@ -294,6 +295,16 @@ def test_one_line_of_json_is_one_record(shelf: Shelf, line: str, becomes: str | 
         assert told == []
         wanted = "NaN, Infinity" if "NaN," in line else becomes
         assert stored == ({} if wanted is None else {"a": wanted})
+
+
+@pytest.mark.parametrize("value", ["[1,2]", '["x",true]', '[null,{"y":[1]}]', "[]", "[[]]", "{}"])
+def test_a_list_that_fills_one_text_is_its_json_whatever_stands_beside_it(shelf: Shelf, value: str) -> None:
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    line = f'{{"id": "a", "name": {value}}}\n'
+    shelf.take(work, line)
+    assert dict(shelf.profiles("id", "name")) == {"a": value}
+    shelf.take(work, line.replace('"a"', '"b"') + '{"id": "z", "name": 1e1}\n')
+    assert dict(shelf.profiles("id", "name")) == {"a": value, "b": value, "z": "1e1"}
 
 
 def test_json_in_another_encoding(shelf: Shelf) -> None:
