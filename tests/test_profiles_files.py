@@ -18,6 +18,7 @@ from connrunner.profiles.readers import csv as delimited
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import normalize_file
 from connrunner.profiles.readers.record_source import NO_RECORD, RecordSource
+from connrunner.text.zstandard import zstd
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
@@ -36,6 +37,8 @@ def read(shelf: Shelf, data: str | bytes, *, work: Any = WORK, **form: Any) -> t
     told = [(one["line"], one["code"]) for one in shelf.told()]
     return counted(result), shelf.profiles("id", "name"), told
 
+
+PASSED_OVER = b"\x5e\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame of Zstandard that says nothing, as parallel packers write
 
 SOUND = [
     # what, bytes, settings of the format
@@ -58,6 +61,12 @@ SOUND = [
     ("no header", b"1,Ann\n2,Bob\n", {"header": False, "columns": ("id", "name")}),
     ("gzip", gzip.compress(b"id,name\n1,Ann\n2,Bob\n"), {}),
     ("gzip twice", gzip.compress(b"id,name\n1,Ann\n") + gzip.compress(b"2,Bob\n"), {"compression": "gzip"}),
+    (
+        "Zstandard, frames to pass over",
+        PASSED_OVER + zstd.compress(b"id,name\n1,Ann\n") + PASSED_OVER + zstd.compress(b"2,Bob\n"),
+        {"compression": "zstd"},
+    ),
+    ("Zstandard, unsaid", PASSED_OVER + zstd.compress(b"id,name\n1,Ann\n2,Bob\n"), {}),
     ("UTF-16", "id,name\n1,Ann\n2,Bob\n".encode("utf-16"), {"encoding": "utf-16"}),
     ("UTF-16-LE, gzip", gzip.compress("id,name\n1,Ann\n2,Bob\n".encode("utf-16-le")), {"encoding": "utf-16-le"}),
     ("JSON lines", b'{"id": 1, "name": "Ann"}\n\n{"name": "Bob", "id": "2", "x": []}', {"type": "jsonl"}),
