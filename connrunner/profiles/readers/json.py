@@ -78,7 +78,8 @@ class _Document:
             while stream.has_another("}"):
                 # The last of two members counts, and the rows of the first one are written already.
                 if stream.read_key() == key:
-                    raise self._malformed_error(f"{'.'.join(path)} stands there twice", "ask its sender which one counts")
+                    reason = f"{'.'.join(path)} stands there twice"
+                    raise self._malformed_error(reason, "ask its sender which one counts")
                 stream.skip_value()
         if stream.next_character():
             hint = "set `format: {type: jsonl}`" if not path else ""

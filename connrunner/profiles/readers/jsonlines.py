@@ -137,7 +137,8 @@ def _find_copied(path: Path, names: Sequence[str], count: int, *, nul: bool) -> 
         return f"coalesce(texts[{place[name] + 2}], {spelling(name)})"
 
     def split(name: str, separator: str, text: str, members: int) -> str:
-        return f"""CASE texts[{place[name]}] WHEN 'list' THEN json_extract_string(texts[{place[name] + members}], '$[*]')
+        kind, listed = place[name], place[name] + members
+        return f"""CASE texts[{kind}] WHEN 'list' THEN json_extract_string(texts[{listed}], '$[*]')
             WHEN 'text' THEN string_split({text}, {quote_text(separator)}) ELSE [{text}] END"""
 
     return RecordSource(
