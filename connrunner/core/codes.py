@@ -142,6 +142,7 @@ line-too-long           A program printed a line longer than any record can be. 
 malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
 missing-rows            The path of `rows` leads to no list.  Correct `format.rows`.
+not-a-number            A value is NaN or an infinity, and the property is no number.  Leave the value out where the data comes from.
 not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or fix the sender.
 not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or fix the sender.
 too-few-columns         A row has fewer columns than the header.  Often a line break or a delimiter in a value without quotes.
@@ -149,7 +150,7 @@ too-many-columns        A row has more columns than the header.  Often a delimit
 unknown-sheet           The workbook has no such sheet.  Correct `format.sheet`.
 unordered               The rows of a file cannot be numbered in their order.  Ask for an uncompressed file, or report it.
 unreadable-file         A data file cannot be read.  Check its owner and mode.
-unwritable-format       A value cannot be written in this format.  Set `quote`, or use another format.
+unwritable-format       A value cannot be written in this format.  Set `quote` or another `encoding`, or use another format.
 wrong-delimiter         The header is one column: the delimiter is another one.  Set `format.delimiter`.
 wrong-encoding          Bytes of the file are not of the encoding that `format` says.  Set `format.encoding`.
 wrong-format            The file is of another format than `format` says.  Set `format.type`; a web page instead of data is often a login page.
