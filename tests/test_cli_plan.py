@@ -61,6 +61,28 @@ def change(place: Place) -> None:
     (place.folder / "connections/other.yaml").unlink()
 
 
+def test_a_blackout_of_the_workspace_is_said_once(repository: Place) -> None:
+    def blackout(reason: str) -> str:
+        return f"{SETTINGS}blackout:\n  - {{dates: [12-25], reason: {reason}}}\n"
+
+    repository.write("connrunner.yaml", blackout("Christmas"))
+    commit(repository)
+    repository.command("hello", "pass", schedule=MONDAYS.replace("06:00", "07:30"))
+    repository.command("new", "pass", schedule=MONDAYS)
+    for form in ("text", "markdown"):
+        _, words, _ = typed(repository, "plan", *NOW, "--format", form)
+        assert words.count("Christmas") == 1
+        assert "blackouts of the workspace: Christmas (12-25)" in words.replace("\\", "")
+
+    repository.write("connrunner.yaml", blackout("Noel"))
+    _, words, _ = typed(repository, "plan", *NOW)
+    assert "other  schedule: other blackouts of the workspace" in words
+    assert "blackouts of the workspace: Christmas (12-25) -> Noel (12-25)" in words
+    repository.write("connrunner.yaml", SETTINGS)
+    _, words, _ = typed(repository, "plan", *NOW)
+    assert "blackouts of the workspace: Christmas (12-25) -> none" in words
+
+
 def test_files_commits_and_folders_give_the_same_answer(repository: Place, tmp_path: Path) -> None:
     shutil.copytree(repository.folder, tmp_path / "before")
     first = git(repository, "rev-parse", "HEAD")

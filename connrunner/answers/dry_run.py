@@ -22,6 +22,7 @@ class DryRun:
     """How the work would end, and the rows that it would refuse."""
 
     connection: str
+    kind: str  # import or export
     result: Result
     refused: tuple[dict[str, Any], ...]
 
@@ -40,13 +41,15 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
             state=view.state,
             connection=connection,
             model=view.workspace.profile,
-            run=0,
+            run=run_files.next_number(
+                view.state, connection.name, after=view.journal_state.numbers.get(connection.name, 0)
+            ),
             started_at=datetime.now(UTC),
             dry_run_folder=Path(folder),
         )
         result = process.perform(job, report)
         refused = tuple(run_files.read_events(job.rejects))
-    return DryRun(connection=connection.name, result=result, refused=refused)
+    return DryRun(connection=connection.name, kind=connection.kind, result=result, refused=refused)
 
 
 def as_dict(found: DryRun) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from connrunner.answers import reasons, yaml_history
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.run_history import NextRun, find_next_run
+from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
@@ -54,7 +55,8 @@ class DeclaredConnection:
     """What the file of a connection declares, in words."""
 
     connection: Connection
-    schedule: str
+    schedule: str  # without the blackouts of the workspace
+    blackouts: str  # of the workspace; empty when it has none
     counted_from: datetime | None  # the first slot of times_per_day
     path: str
     line: int  # of the schedule
@@ -125,6 +127,7 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
     path, line = places.place_of(str(view.folder), name, ("schedule",))
     left_out: tuple[LeftOutSlot, ...] = ()
     months: tuple[date, ...] = ()
+    shared = find_shared_blackouts(view.workspace)
     if slots:
         since = promise.on_since if promise else now
         found = schedules.left_out_between(schedule, now, slots[-1], on_since=since)
@@ -135,7 +138,8 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
         months = outlook.find_lacking_months(schedule, now, slots[-1])
     return DeclaredConnection(
         connection=connection,
-        schedule=schedules.describe(schedule),
+        schedule=schedules.describe(schedule, shared),
+        blackouts=describe_shared_blackouts(shared),
         counted_from=promise.on_since if promise and isinstance(schedule, TimesPerDay) else None,
         path=path,
         line=line,
@@ -170,7 +174,7 @@ def describe_usual(usual: RunDurations) -> str:
 def describe_schedule(declared: DeclaredConnection, zone: str) -> str:
     """Return when a connection runs."""
     since = declared.counted_from
-    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on [R4]" if since else ""
+    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on" if since else ""
     return f"{declared.schedule}{counted}{'' if declared.connection.enabled else '; switched off'}"
 
 
@@ -257,7 +261,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
     data: dict[str, Any] = {
         "topic": "connection",
         "connection": explanation.name,
-        "schedule": declared.schedule if declared else None,
+        "schedule": schedules.describe(declared.connection.schedule) if declared else None,
         "enabled": declared.connection.enabled if declared else None,
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,

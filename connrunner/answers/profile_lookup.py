@@ -141,7 +141,9 @@ def describe_consent(answer: bool | None, objective: Objective | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "; ".join(map(_value, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _format(target: Path) -> Format:

@@ -9,6 +9,7 @@ from itertools import islice, takewhile
 from typing import Any, Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
+from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Run
@@ -72,7 +73,7 @@ def find_next_run(view: WorkspaceView, name: str) -> NextRun:
         return NextRun(state="promised", due_at=promise.next_due if promise and is_broken else None, words=why)
     if not connection.enabled:
         return NextRun(state="promised", due_at=None, words="switched off")
-    words = schedules.describe(connection.schedule)
+    words = schedules.describe(connection.schedule, find_shared_blackouts(view.workspace))
     if promise is None or promise.schedule != schedules.as_document(connection.schedule):
         return NextRun(state="promised", due_at=None, words=f"{words}; the next tick will promise an instant")
     return NextRun(state="promised", due_at=promise.next_due, words=words)

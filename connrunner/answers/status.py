@@ -11,12 +11,14 @@ from typing import Any, Literal
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
+from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast
+from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
 from connrunner.scheduler import idle
 from connrunner.state import run_files
@@ -240,6 +242,7 @@ class Status:
     running: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]  # in the order in which they are run
     coming: tuple[NextSlot, ...]  # soonest first
+    ended: tuple[EndedSchedule, ...]  # they are on, and have no slot to come
     uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
     commit: str | None
     mail_owed: int
@@ -265,6 +268,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
             for due, name in promises
             if choice.includes(view, name)
         ),
+        ended=tuple(one for one in list_ended_schedules(view) if choice.includes(view, one.connection)),
         uncommitted=tuple(view.uncommitted),
         commit=view.workspace.commit,
         mail_owed=len(view.journal_state.owed),
@@ -389,6 +393,7 @@ def as_dict(status: Status) -> dict[str, Any]:
             }
             for slot in status.coming
         ],
+        "ended": [{"connection": one.connection, "last": instant.text(one.last)} for one in status.ended],
         "failing": [
             {
                 "connection": one.connection,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from connrunner.answers.dry_run import DryRun, as_dict, try_run
-from connrunner.answers.run_summary import describe_counts
+from connrunner.answers.run_summary import describe_ending
 from connrunner.cli.options import CommandContext
 from connrunner.cli.text import clean
 from connrunner.core.model import Connection
@@ -41,8 +41,7 @@ def run_dry(context: CommandContext, connection: Connection) -> int:
 
 def _lines(found: DryRun) -> Iterator[str]:
     result, detail = found.result, found.result.detail
-    counts = describe_counts(result.counts)
-    yield "; ".join(part for part in (f"would end {result.outcome}", counts, result.message) if part)
+    yield f"would end {result.outcome}; {describe_ending(result, kind=found.kind)}".rstrip("; ")
     for difference in detail.get("differences", ()):
         old, new = (difference[side] if difference[side] is not None else "(none)" for side in ("old", "new"))
         yield f"  {difference['profile']}: {difference['property']}: {old} -> {new}"

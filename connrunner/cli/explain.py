@@ -95,6 +95,7 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
     rows = [
         ("What", "; ".join(what)),
         ("When", describe_schedule(declared, zone)),
+        *([("", declared.blackouts)] if declared.blackouts else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
     ]
@@ -123,7 +124,7 @@ def _coming(declared: DeclaredConnection, zone: str) -> list[str]:
     lines += [f"left out: {instant.local_minute(slot.due_at, zone)}; {slot.reason}" for slot in declared.left_out]
     if declared.months_without:
         months = ", ".join(f"{month:%B %Y}" for month in declared.months_without)
-        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead [R3]")
+        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead")
     return lines
 
 
@@ -144,8 +145,6 @@ def _yaml_lines(found: YamlInForce | None) -> list[str]:
     file, commit = found.file, found.file.commit
     words = f"{commit.at[:10]}, {commit.author}: {commit.subject}"
     lines = ["", f"In force: {file.path} at commit {commit.hash[:12]} ({words})"]
-    if not found.with_lines:
-        return lines
     if not found.is_as_committed:
         lines.append("It ran with something else than this: files were edited and not committed, then.")
     lines += [f"{number:>4}  {line}" for number, line in enumerate(file.lines[:MOST], 1)]

@@ -110,6 +110,13 @@ def find_folder(wanted: Path | None) -> Path:
     return Path(found)
 
 
+def ask_first(question: str) -> None:
+    """Go on when the person at the terminal says yes to *question*; else end the command with 1, nothing done."""
+    if not click.confirm(question):
+        click.echo("declined: nothing was changed", err=True)
+        leave(1)
+
+
 def leave(code: int) -> NoReturn:
     """End the command with *code*."""
     raise click.exceptions.Exit(code)

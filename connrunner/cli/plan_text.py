@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from connrunner.answers.plan import LaneLoad, Plan
 from connrunner.answers.plan_words import (
     describe_assumptions,
+    describe_blackouts,
     describe_change,
     describe_difference,
     describe_file,
@@ -50,6 +51,8 @@ def as_text(plan: Plan) -> str:
     if len(found.changes) > MOST:
         lines.append(f"and {len(found.changes) - MOST} more: --format json has all")
     lines += [f"~ {describe_difference(difference)}" for difference in found.around]
+    if found.changes and (blackouts := describe_blackouts(plan)):
+        lines += ["", blackouts]
     lines += [f"{SIGNS[changed.change]} {describe_file(changed)}" for changed in plan.files[:MOST]]
     if len(plan.files) > MOST:
         lines.append(f"and {len(plan.files) - MOST} more files: --format json has all")
@@ -83,6 +86,8 @@ def as_markdown(plan: Plan) -> str:
         if len(found.changes) > len(rows):
             lines.append(f"| | and {len(found.changes) - len(rows)} more | |")
         lines.append("")
+    if found.changes and (blackouts := describe_blackouts(plan)):
+        lines += [_escaped(blackouts), ""]
     others = [f"- {_escaped(describe_difference(difference))}" for difference in found.around]
     others += [f"- {_escaped(describe_file(changed))}" for changed in plan.files]
     others += [f"- :x: {_escaped(str(problem))}" for problem in found.problems]

@@ -152,8 +152,7 @@ def _timezone(data: Data, path: Path) -> Iterator[Finding]:
     name = data.get("timezone")
     # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.
     if isinstance(name, str) and name not in zone.list_zones():
-        hint = did_you_mean(name, zone.list_zones()) or "write an IANA name such as Europe/Amsterdam"
-        yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", hint, "unknown-timezone")
+        yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", zone.advise(name), "unknown-timezone")
 
 
 def _server(server: str) -> Iterator[Finding]:

@@ -204,14 +204,14 @@ def _strays(sources: SourceFiles) -> Iterator[Problem]:
         if path in sources.found:
             yield wrong_suffix(path)
     for path in sources.found:
-        if "/" in path and not path.endswith((".yaml", ".yml")):
+        if "/" in path and not path.lower().endswith((".yaml", ".yml")):
             folder = path.partition("/")[0]
             yield from _nested(sources, path, f"move it up into {folder}/")
 
 
 def _nested(sources: SourceFiles, path: str, hint: str) -> Iterator[Problem]:
     for name in sources.version.below(path):
-        if name.endswith((".yaml", ".yml")):
+        if name.lower().endswith((".yaml", ".yml")):
             yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
 
 

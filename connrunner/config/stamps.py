@@ -77,7 +77,7 @@ def _look_into(folder: str, descriptor: int) -> "Iterator[tuple[str, os.stat_res
             status = os.stat(file, dir_fd=descriptor)
         except OSError:
             status = None
-        if file.endswith(SUFFIXES) or (status is not None and stat.S_ISDIR(status.st_mode)):
+        if file.lower().endswith(SUFFIXES) or (status is not None and stat.S_ISDIR(status.st_mode)):
             yield f"{folder}/{file}", status
 
 

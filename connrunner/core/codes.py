@@ -30,6 +30,8 @@ columns-and-header      `columns` names the columns of files without a header, a
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
+doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
+doubtful-timezone       A time zone exists, and is seldom what people mean by its name.  Name a city whose clock it is.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
@@ -40,6 +42,7 @@ invalid                 Something is wrong that has no code of its own.  The mes
 key-not-text            A key of a mapping is no text.  Put it in quotes.
 literal-secret          A secret stands in the file itself.  Put it elsewhere and write where: env:NAME, or file:/path. Then change it: git remembers it.
 match-without-field     `match` looks for profiles by a property that no column fills.  Add the property to `fields`.
+merge-conflict          A merge that git could not finish by itself left its markers (<<<<<<<, =======, >>>>>>>) in the file.  Keep what is right of both sides, take the markers out, and commit.
 merge-key               YAML merge keys (<<) are not used here.  Write the keys out, or share a schedule or a target by its name.
 missing-key             A key that must be there is not, or a row lacks the values that find its profile.  Add it; the message shows how.
 missing-profile         An import or an export needs profile.yaml, and there is none.  Declare the properties of a profile there.
@@ -55,6 +58,7 @@ out-of-range            A number or a time is smaller or larger than what is all
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
+schedule-ended          A schedule has no slot to come: its rule has ended, or a blackout leaves out all that follows.  Give it a later end, or write `enabled: false`.
 separator-does-not-fit  `separator` stands at a property that holds one value.  Leave it out, or make the property `many`.
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
-from connrunner.config import secrets
+from connrunner.config import secrets, zones
 from connrunner.config.versions.changed_files import find_changed_files
+from connrunner.core import instant
 from connrunner.core.model import Workspace
+from connrunner.core.planning.due import Promise
+from connrunner.core.planning.ended import find_ended_schedules
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
 from connrunner.notify.channel import PREFIX, is_channel
@@ -33,6 +37,14 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
         off = sum(not one.enabled for one in workspace.connections.values())
         more = f", {off:,} of them switched off" if off else ""
         yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
+
+
+def check_schedules(workspace: Workspace, promises: Mapping[str, Promise], now: datetime) -> Iterator[Check]:
+    """Yield a warning for each connection that is on and whose schedule has ended."""
+    connections = workspace.connections.values()
+    for one in find_ended_schedules(connections, promises, now=now, zones=zones.version()):
+        found = f"{one.connection}: its schedule has ended, the last slot was {instant.text(one.last)}"
+        yield warning("schedules", found, "give it a later end, or write `enabled: false`")
 
 
 def check_commit(workspace: Workspace) -> Iterator[Check]:

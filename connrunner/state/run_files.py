@@ -34,11 +34,7 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
     home = folder.connection(connection)
     with recording(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        newest = max(
-            (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
-        )
-        last = read_last_run(folder, connection)
-        number = max(after, newest, last.run if last else 0) + 1
+        number = next_number(folder, connection, after=after)
         while True:
             try:
                 folder.run(connection, number).mkdir(mode=0o700)
@@ -47,6 +43,15 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
                 continue
             sync_folder(home)
             return number
+
+
+def next_number(folder: StateFolder, connection: str, *, after: int) -> int:
+    """Return the number that the next run of *connection* would have; it is not reserved."""
+    home = folder.connection(connection)
+    names = os.listdir(home) if home.is_dir() else []  # noqa: PTH208 - names are all that is asked for
+    newest = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+    last = read_last_run(folder, connection)
+    return max(after, newest, last.run if last else 0) + 1
 
 
 def append_history(folder: StateFolder, run: Run) -> None:

@@ -28,7 +28,7 @@ from connrunner.core.model import (
     WeekdayOfMonth,
 )
 from connrunner.core.schedules import blackout, cron, zone
-from connrunner.core.schedules.fields import ScheduleError
+from connrunner.core.schedules.fields import ScheduleError, locate_errors
 from connrunner.core.schedules.local_times import local_times_since
 
 DAY = timedelta(days=1)
@@ -107,7 +107,7 @@ def explain_left_out(schedule: Schedule, instant: datetime) -> str:
 
 
 def check_fires(schedule: Schedule) -> None:
-    """Raise ScheduleError when *schedule* says that it fires and never does.
+    """Raise ScheduleError when *schedule* says that it fires and never does, or less often than it looks.
 
     A rule that is over is none of these; neither are blackouts of certain dates.
     """
@@ -123,7 +123,9 @@ def check_fires(schedule: Schedule) -> None:
             always = tuple(each for each in blackouts if each.span is None and not each.dates)
             if always and next_after(replace(schedule, blackouts=always), start, on_since=start) is None:
                 raise ScheduleError("its blackouts leave out every slot that it has", ("blackout",))
-        case Cron():
+        case Cron(expression=expression):
+            with locate_errors("expression"):
+                cron.check(expression)
             if next_after(schedule, start) is None:
                 raise ScheduleError("it never fires: there is no such day", ("expression",))
         case Recurrence():
