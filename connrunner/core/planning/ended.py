@@ -44,7 +44,7 @@ def find_last_slot(schedule: Schedule, until: datetime, *, on_since: datetime) -
     """
 
     def has_slot(start: datetime, end: datetime) -> bool:
-        return next(iter(schedules.between(schedule, start, end, on_since=on_since)), None) is not None
+        return schedules.fires_between(schedule, start, end, on_since=on_since)
 
     end = until
     span = NEAR
