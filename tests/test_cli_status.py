@@ -253,3 +253,16 @@ def test_a_schedule_that_has_ended_is_told_by_every_command_that_shows_schedules
     assert plain(place)["ended"] == [{"connection": "old", "last": "2020-12-31T06:00:00Z"}]
     assert "has ended; the last slot was Thu 2020-12-31 06:00 +00:00" in typed(place, "next")[1]
     assert "old: its schedule has ended, the last slot was 2020-12-31T06:00:00Z" in typed(place, "doctor")[1]
+
+
+def test_a_schedule_that_is_shorter_than_its_run_is_told_from_the_first_such_run_on(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    place.command("quick", "pass", schedule='{type: cron, expression: "* * * * *"}')
+    place.state.prepare()
+    ended(place, "quick", 1, seconds=66.0)
+    said = "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    out = typed(place, "doctor")[1]
+    assert f"quick: {said}" in out
+    assert "lane main: the slots of the next 24 hours are 1 d 2 h of work" in out
+    assert said in typed(place, "explain", "quick")[1]
+    assert json.loads(typed(place, "explain", "quick", "--format", "json")[1])["tight"]["gap_seconds"] == 60

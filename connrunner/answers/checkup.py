@@ -41,7 +41,9 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from machine.check_zone_data({workspace.timezone, *used}, now)
     yield from state_folder.check_state_folder(view.state)
     with suppress(StateError):  # told with the ticks
-        yield from files.check_schedules(workspace, view.journal_state.promises, now)
+        promises = view.journal_state.promises
+        yield from files.check_schedules(workspace, promises, now)
+        yield from files.check_run_times(workspace, promises, view.state, now)
     try:
         yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:
