@@ -58,13 +58,14 @@ def hello(place: Place) -> Place:
 MISTAKES = [
     # typed                                  exit, what the complaint says
     (["rnus"],                               2, "there is no command 'rnus'; did you mean 'runs'?"),
-    (["runs"],                               2, "Missing argument 'NAME'"),
+    (["runs", "x*"],                         2, "no connection fits 'x*'; there are hello"),
+    (["runs", "hello", "--since", "1y"],     2, "'1y' is neither a duration like 24h nor an instant"),
     (["runs", "helo"],                       2, "there is no connection 'helo'; did you mean 'hello'?"),
     (["run", "helo"],                        2, "did you mean 'hello'?"),
     (["next", "zzz"],                        2, "there is no connection 'zzz'; there are hello"),
     (["log", "hello"],                       2, "hello has not run yet; `connrunner run hello` runs it now"),
     (["rejects", "hello"],                   2, "hello has not run yet"),
-    (["runs", "hello", "--since", "monday"], 2, "'monday' is no instant; write it as 2026-11-22T09:15:00Z"),
+    (["runs", "hello", "--since", "monday"], 2, "'monday' is neither a duration like 24h nor an instant"),
     (["runs", "hello", "--limit", "0"],      2, "0 is not in the range"),
     (["tick", "--now", "2026-11-22"],        2, "is no instant"),
     (["tick", "--workspace", "/nowhere"],    2, "/nowhere has no connrunner.yaml; make a workspace with `connrunner init /nowhere`"),
@@ -110,7 +111,10 @@ def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:
 
     code, _, err = typed(hello, "run", "off")
 
-    assert (code, "off is switched off; set `enabled: true`" in err) == (2, True)
+    assert (code, "off: it is switched off; set `enabled: true` in its file, or run it once with --force" in err) == (
+        2,
+        True,
+    )
 
 
 def test_a_workspace_that_cannot_be_used_shows_every_problem(hello: Place) -> None:

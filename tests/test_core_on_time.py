@@ -134,6 +134,18 @@ def test_a_reminder_says_since_when_it_has_been_as_bad_as_it_is() -> None:
     assert reminder.replies_to == failing.id
 
 
+@pytest.mark.parametrize("ahead", [21 * HOUR, 400 * 24 * HOUR])
+def test_a_reminder_of_a_clock_that_was_ahead_keeps_no_later_one_back(ahead: timedelta) -> None:
+    desk = Desk((rule("a@x", reminder=3600),))
+    desk.end("F")
+    place = workspace(connection("crm", *desk.rules))
+    assert len(tick(desk.alerts, place, desk.at + ahead)) == 1
+    right = desk.at + MINUTE
+    assert len(tick(desk.alerts, place, right)) == 1
+    assert tick(desk.alerts, place, right + HOUR - MINUTE) == []
+    assert len(tick(desk.alerts, place, right + HOUR)) == 1
+
+
 @pytest.mark.parametrize("there", [(), (connection("crm", rule("a@x", reminder=60), enabled=False),)])
 def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connection, ...]) -> None:
     desk = Desk((rule("a@x", reminder=60),))
@@ -421,6 +433,20 @@ def test_an_edited_digest_moves_and_a_removed_one_is_forgotten() -> None:
     }
     tick(told, workspace(team=Target(name="team", to=("a@x",))), NOON + 2 * HOUR)
     assert told.digests == {}
+
+
+def test_a_digest_that_was_edited_while_the_clock_was_ahead_is_promised_anew() -> None:
+    told = AlertState()
+    tick(told, workspace(team=Target(name="team", to=("a@x",), digest=daily(7))), NOON)
+    after = workspace(team=Target(name="team", to=("a@x",), digest=daily(18)))
+    told.digests["team"] = {**told.digests["team"], "next": "2027-11-27T17:00:00Z"}
+
+    tick(told, after, NOON + HOUR)
+    again = workspace(team=Target(name="team", to=("a@x",), digest=daily(18)))
+    told.digests["team"] = {**told.digests["team"], "next": "2027-11-27T17:00:00Z"}
+    tick(told, again, NOON + HOUR)
+
+    assert told.digests["team"]["next"][:10] == f"{NOON:%F}"
 
 
 def test_a_clock_that_went_back_begins_a_digest_anew() -> None:

@@ -163,8 +163,8 @@ def test_where_everything_stood_is_known(restored: Old) -> None:
     assert [(run["connection"], run["run"], run["lives"]) for run in status["running"]] == [
         ("between", 1, False), ("halfway", 1, False), ("slow", 2, False),
     ]  # fmt: skip
-    assert [(one["connection"], one["merged"]) for one in status["waiting"]] == [
-        ("waits", 1), ("segments", 0), ("warehouse", 0),
+    assert [(one["connection"], one["merged"], one["queued"]) for one in status["waiting"]] == [
+        ("waits", 1, True), ("segments", 0, True), ("warehouse", 0, True), ("wish", 0, False),
     ]  # fmt: skip
     assert {one["connection"]: one["failures"] for one in status["failing"]} == {
         "contacts": 3, "crm": 3, "members": 3, "quick": 3, "segments": 6, "typo": 2,

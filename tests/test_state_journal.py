@@ -113,11 +113,12 @@ def test_the_end_of_another_run_is_not_the_end_of_the_one_that_works(state: Stat
 
 def test_a_skipped_slot_stands_until_its_run_is_recorded(state: StateFolder) -> None:
     slot = {**queued("a")["slots"][0], "result": "skipped"}
+    key = ("a", "schedule", instant.parse(slot["due_at"]))
     journal = Journal(state)
 
-    assert set(journal.append({**queued("a"), "slots": [slot]}).skipped) == {"a"}
+    assert set(journal.append({**queued("a"), "slots": [slot]}).skipped) == {key}
     journal.rotate(AT, size=1)
-    assert set(Journal(state).read().skipped) == {"a"}
+    assert set(Journal(state).read().skipped) == {key}
     assert journal.append(ended("a")).skipped == {}
 
 

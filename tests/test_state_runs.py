@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.locks import LaneLock, is_lane_busy
 from connrunner.state.run_files import RunLog
-from tests.made import changed_run, ended_run
+from tests.made import changed_run, ended_run, write_history
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
@@ -83,8 +84,56 @@ def test_history_is_read_from_its_end(state: StateFolder) -> None:
     assert list(run_files.read_history(state, "unknown")) == []
     assert [run.run for run in run_files.read_recent(state, "a", 2)] == [1199, 1198]
     assert [run.run for run in run_files.read_recent(state, "a", 2, until=400)] == [400, 399]
-    assert run_files.read_recent(state, "a", 2, until=100) == []  # too long ago to be looked for
+    assert [run.run for run in run_files.read_recent(state, "a", 2, until=1)] == [1]
     assert run_files.read_recent(state, "unknown", 2) == []
+
+
+QUESTIONS = [
+    lambda state: run_files.read_last_run(state, "a"),
+    lambda state: run_files.read_run(state, "a", 20_000),
+    lambda state: run_files.read_run(state, "a", 20_001),
+    lambda state: run_files.read_run(state, "a", 12_345),
+    lambda state: run_files.read_run(state, "a", 1),
+    lambda state: run_files.read_run(state, "a", 0),
+    lambda state: run_files.read_recent(state, "a", 30),
+    lambda state: run_files.read_recent(state, "a", 30, until=9_000),
+    lambda state: run_files.append_history(state, ended(20_001)),
+    lambda state: run_files.create_run(state, "a", after=3),
+]
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_what_is_read_of_a_history_does_not_grow_with_the_past(
+    state: StateFolder, history_reads: list[int], ask: Callable[[StateFolder], object]
+) -> None:
+    write_history(state, ended(0), runs=20_000)  # 11 MB
+
+    ask(state)
+
+    assert sum(history_reads) < 1_000_000
+
+
+def test_any_run_is_found_in_a_long_history(state: StateFolder) -> None:
+    write_history(state, ended(0), runs=2_000)
+
+    found = [run_files.read_run(state, "a", number) for number in (0, *range(1, 2_000, 37), 2_000, 2_001)]
+
+    assert [run and run.run for run in found] == [None, *range(1, 2_000, 37), 2_000, None]
+
+
+def test_a_run_is_found_beside_damage_and_among_runs_out_of_order(state: StateFolder) -> None:
+    write_history(state, ended(0), runs=2_000)
+    lines = state.history("a").read_bytes().splitlines(keepends=True)
+    lines[500:800] = [b"\0" * len(line) for line in lines[500:800]]  # more than is looked at in one go
+    lines[900:905] = reversed(lines[900:905])
+    lines[999] = b'{"connection": "a"\n'
+    state.history("a").write_bytes(b"".join(lines))
+
+    found = [
+        run_files.read_run(state, "a", number) for number in (1, 500, 600, 801, 802, *range(901, 906), 999, 1000, 1001)
+    ]
+
+    assert [run and run.run for run in found] == [1, 500, None, None, 802, *range(901, 906), 999, None, 1001]
 
 
 def test_a_run_is_in_history_once_and_unchanged(state: StateFolder) -> None:

@@ -60,6 +60,7 @@ THREATS: dict[str, tuple[str, ...]] = {
     "YAML: tags, includes, objects": ("test_threats.py::test_no_tag_makes_an_object",),
     "files: links, pipes, devices, `..`": (
         "test_threats_looking.py::test_no_link_shows_what_is_no_configuration",
+        "test_threats_looking.py::test_no_file_of_a_state_is_a_link",
         "test_threats_looking.py::test_what_is_no_mapping_is_not_quoted",
         "test_config_load.py::test_only_files_of_the_workspace_are_read",
         "test_config_git.py::test_only_regular_files_of_a_commit_are_configuration",

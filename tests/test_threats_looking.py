@@ -323,6 +323,39 @@ def test_what_is_no_mapping_is_not_quoted(place: Place, path: str, text: str) ->
         assert path in done.out + done.err or form != "text"
 
 
+# A branch can bring a state folder of which a file is a link: to a secret in JSON, to a text, to what has no end.
+ELSEWHERE = {"JSON": f'{{"{CANARY}": "{CANARY}"}}\n', "text": f"{CANARY}\n", "a device": ""}
+READ = ("format", "journal.jsonl", "runs/hello/history.jsonl", "runs/hello/1/log.jsonl", "runs/people/1/rejects.jsonl")
+READING = (
+    ("status",), ("runs", "hello"), ("log", "hello", "1"), ("log", "hello", "1", "--format", "json"),
+    ("log", "hello", "1", "--output", "saved"), ("rejects", "people", "1", "--format", "json"),
+    ("rejects", "people", "1", "--output", "saved"), ("explain", "hello"), ("doctor",), ("plan", "--base", "."),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=() if kind == "JSON" else pytest.mark.thorough)
+        for name, kind in product(READ, ELSEWHERE)
+    ],
+)
+def test_no_file_of_a_state_is_a_link(lived: Place, tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "elsewhere").write_text(ELSEWHERE[kind])
+    file = lived.state.root / name
+    file.unlink()
+    file.symlink_to("/dev/zero" if kind == "a device" else tmp_path / "elsewhere")
+    told = []
+    for command in READING:
+        done = lived.run(*command, check=None)
+        assert CANARY not in done.out + done.err, command
+        assert done.code != 4, command
+        told.append("is no file but a link" in done.out + done.err)
+    assert any(told), "it is named"
+    assert CANARY not in "".join(path.read_text() for path in lived.folder.glob("saved"))
+
+
 # --- where the state is ------------------------------------------------------------------------------------------
 
 

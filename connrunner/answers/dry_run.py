@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from connrunner.core.model import Command, Connection, Outcome, Result
 from connrunner.core.report import Report
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.worker import process
 
 
@@ -35,7 +35,7 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
     """Read and check for real, change nothing; ArgumentError for a connection that runs a program."""
     if isinstance(connection.work, Command):
         raise ArgumentError(f"{connection.name} runs a program, and only the program knows what it would do")
-    with tempfile.TemporaryDirectory(prefix="connrunner-") as folder:
+    with temporary_folder() as folder:
         job = process.Job(
             workspace=view.folder,
             state=view.state,

@@ -258,12 +258,9 @@ def find_yaml_in_force(view: WorkspaceView, explained: InstantExplanation) -> Ya
 
 def _run_before(view: WorkspaceView, name: str, decision: Decision) -> Run | None:
     """Return the newest ended run that began before *decision*."""
-    earlier = (
-        run
-        for run in run_files.read_history(view.state, name)
-        if (run.run < decision.run if decision.run is not None else run.ended_at <= decision.at)
-    )
-    return next(earlier, None)
+    if decision.run is not None:
+        return next(run_files.read_history(view.state, name, until=decision.run - 1), None)
+    return next((run for run in run_files.read_history(view.state, name) if run.ended_at <= decision.at), None)
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -28,15 +28,23 @@ class StderrReport:
         """Leave the numbers out: a dry run shows its counters at the end."""
 
 
-def run_dry(context: CommandContext, connection: Connection) -> int:
-    """Show the counters and the first rejects of a run that changes nothing; return the exit code."""
-    found = try_run(context.view, connection, StderrReport())
-    if context.json:
-        context.echo_json(as_dict(found))
-    else:
-        for line in _lines(found):
+def run_dry(context: CommandContext, connections: Sequence[Connection], *, is_one: bool) -> int:
+    """Show the counters and the first rejects of runs that change nothing, one by one; return the exit code."""
+    code = 0
+    found = []
+    for connection in connections:
+        if not (is_one or context.json):
+            click.echo(connection.name)
+        tried = try_run(context.view, connection, StderrReport())
+        code = max(code, 0 if tried.is_good else 1)
+        if context.json:
+            found.append(as_dict(tried))
+            continue
+        for line in _lines(tried):
             click.echo(clean(line))
-    return 0 if found.is_good else 1
+    if context.json:
+        context.echo_json(found[0] if is_one else found)
+    return code
 
 
 def _lines(found: DryRun) -> Iterator[str]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 import click
 
 from connrunner.answers.active_runs import describe_progress
+from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
+from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
     COMPLAINTS,
-    ConnectionFilter,
     FailingConnection,
     Health,
     Status,
@@ -26,8 +27,8 @@ from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitte
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
-from connrunner.errors import ArgumentError
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 EVERY = 2.0  # seconds between two looks of --watch
 
@@ -59,7 +60,7 @@ def status_command(
     them fails, is broken or is late (not seen 3 minutes after its slot, or not started after 10), or when no tick came
     for 5 minutes.
     """
-    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
+    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(map(parse_label, labels)))
     view = open_anyway(context.view)
     _require(view, names)
     if check:
@@ -83,17 +84,10 @@ def status_command(
         view = open_anyway(replace(context.view))  # what was read of the workspace and the journal is read anew
 
 
-def _label(words: str) -> tuple[str, str | None]:
-    key, equals, value = words.partition("=")
-    if not key:
-        raise ArgumentError(f"--label takes KEY or KEY=VALUE, not {words!r}")
-    return key, value if equals else None
-
-
 def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
     """Refuse a name that is not a pattern and that is not known."""
     for name in names:
-        if not any(char in name for char in "*?["):
+        if not is_pattern(name):
             view.require(name)
 
 
@@ -118,7 +112,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     lines = []
     health = status.health
     if not only_failing:
-        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit), *_ended(status, limit)]
+        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
+        lines += [*_ended(status, limit), *_off(status, limit)]
     lines += [*_late(status, limit), *_failing(status, limit)]
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
@@ -131,6 +126,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
         lines.append(describe_uncommitted(status.commit, status.uncommitted))
     if status.mail_owed or status.mail_dead:
         lines.append(f"mail: {status.mail_owed} owed, {status.mail_dead} given up")
+    if not only_failing and (health.last_tick is not None or status.last_day.runs):
+        lines.append(_last_day(status.last_day))
     if health.last_tick is None:
         lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:
@@ -185,6 +182,20 @@ def _ended(status: Status, limit: int) -> list[str]:
     return [text.table(("Ended", "Last slot"), rows), *_more(len(status.ended) - limit), ""] if rows else []
 
 
+def _off(status: Status, limit: int) -> list[str]:
+    rows = [
+        [
+            one.connection,
+            instant.local_minute(one.since, status.zone) if one.since else "no tick has seen it yet",
+            one.commit[:12] if one.commit else "",
+        ]
+        for one in status.off[:limit]
+    ]
+    if not rows:
+        return []
+    return [text.table(("Off", "Since", "Commit"), rows), *_more(len(status.off) - limit), ""]
+
+
 def _late(status: Status, limit: int) -> list[str]:
     late = status.health.late
     rows = [
@@ -221,6 +232,10 @@ def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
         return [failing.connection, since, f"{row}{failing.outcome}"]
     result = describe_result(last)
     return [failing.connection, since, f"{row}#{last.run} {last.outcome}" + (f": {result}" if result else "")]
+
+
+def _last_day(counts: DayCounts) -> str:
+    return f"last 24 h: {plural(counts.runs, 'run')}, {counts.failed:,} failed" if counts.runs else "last 24 h: no run"
 
 
 def _more(count: int, how: str = "--limit shows more") -> list[str]:

@@ -36,9 +36,10 @@ LONGEST = 300  # characters of a reason
 def stop_command(context: CommandContext, name: str, reason: str, number: int | None, detach: bool) -> None:
     """Stop the run of connection NAME: the running one, or else the one that waits, and wait until it has ended.
 
-    It is asked to end, and killed 10 seconds later if it has not. Its outcome is `stopped`, with who and why; the
-    schedule goes on at the next slot. Works from any process, container or host that sees the state folder. Exit
-    codes: 0 it has ended so, 1 it ended otherwise before that, 2 there is nothing to stop.
+    It is asked to end, and killed if it has not when its grace is over: 10 seconds, or what `stop: {grace: 30s}` in its
+    file says. Its outcome is `stopped`, with who and why; the schedule goes on at the next slot. Works from any
+    process, container or host that sees the state folder. Exit codes: 0 it has ended so, 1 it ended otherwise before
+    that, 2 there is nothing to stop.
     """
     view = context.view
     view.require(name)

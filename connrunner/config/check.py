@@ -33,6 +33,7 @@ class WorkspaceContext:
     start_within: str | None = None
     retry: Data | None = None
     keep: Data | None = None
+    stop: Data | None = None
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
     blackout: tuple[Data, ...] = ()  # of the workspace

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -39,6 +38,7 @@ from connrunner.config.versions.version import CommitVersion, FolderVersion, Mov
 from connrunner.core import workspace_files
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]
@@ -112,10 +112,10 @@ def open_templates(workspace: Workspace) -> Iterator[Path]:
     if workspace.repository is None or workspace.commit is None:
         yield Path(workspace.folder)
         return
-    with tempfile.TemporaryDirectory(prefix="connrunner-") as copy:
+    with temporary_folder() as copy:
         with suppress(VersionError):
-            lay_out(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
-        yield Path(copy)
+            lay_out(workspace.folder, workspace.commit, "templates", copy / "templates")
+        yield copy
 
 
 def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tuple[Workspace, CompiledWorkspace]:
@@ -281,6 +281,7 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
+            stop=defaults.get("stop"),
             notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),

@@ -14,6 +14,7 @@ from typing import Any
 from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
+    GRACE,
     Command,
     Connection,
     DaysOfWeek,
@@ -90,7 +91,12 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "timeout": data.get("timeout", around.timeout),
         "notify": list(entries),
     }
-    inherited = {"start_within": around.start_within, "retry": around.retry, "keep": around.keep}
+    inherited = {
+        "start_within": around.start_within,
+        "retry": around.retry,
+        "keep": around.keep,
+        "stop": around.stop,
+    }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     return dict(sorted(filled.items()))
 
@@ -138,6 +144,7 @@ def built(
         start_within=durations.parse(document["start_within"]) if "start_within" in document else None,
         retry=_retry(document["retry"]) if "retry" in document else None,
         keep=keep_from(document.get("keep", {})),
+        grace=durations.parse(document["stop"]["grace"]) if "stop" in document else GRACE,
         document=document,
         fingerprint=fingerprint,
     )

@@ -339,6 +339,9 @@ class Keep:
     bytes: int | None = None  # of the logs and refused rows of its runs together
 
 
+GRACE = 10  # seconds between asking the processes of a run to end and killing them, where nothing says it
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
@@ -358,6 +361,7 @@ class Connection:
     start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
     retry: Retry | None = None
     keep: Keep = Keep()
+    grace: int = GRACE  # seconds
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 
@@ -480,6 +484,13 @@ class QueuedRun:
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
+    force: bool = False  # it runs even if its connection is switched off; history does not keep it
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
+
+    @property
+    def was_asked_for(self) -> bool:
+        """True when a person asked for it, also while it waited by its schedule."""
+        return self.trigger == "manual" or self.notify is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.notify import mail_folder, mailbox, outbox, smtp_connection
 from connrunner.state.folder import StateFolder
+from connrunner.text.temporary_folders import temporary_folder
 
 PATIENCE = 30  # seconds for each partner
 
@@ -64,7 +64,7 @@ def check_partner(connection: Connection, here: Path, state: StateFolder, now: d
     try:
         plain = {text: secrets.resolve_secret(text, folder=here) for text in secrets.references(connection.settings)}
         mask = secrets.Masker(plain.values()).mask
-        with tempfile.TemporaryDirectory(prefix="connrunner-") as spool, _within(PATIENCE):
+        with temporary_folder() as spool, _within(PATIENCE):
             if isinstance(connection.work, Command):
                 found: str | None = command.probe(connection.work, workspace=here)
             else:

@@ -53,7 +53,7 @@ class Lanes:
     say: Say
     pings: PingSender
     workspace: Workspace = field(init=False)
-    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the watched run
+    by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
@@ -169,7 +169,6 @@ class Lanes:
             started=started,
             worker=local.AdoptedWorker(lock.path, lambda: lock.is_busy),
             timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
-            notify=connection.notify if connection else self.workspace.default_notify,
             errors=self._errors(started),
             ask_store=partial(self._ask_store, started),
             began=time.monotonic() - max(0.0, elapsed),
@@ -210,7 +209,7 @@ class Lanes:
             except OSError as error:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
-                run = recorder.finish(started, result, seconds=0, notify=connection.notify)
+                run = recorder.finish(started, result, seconds=0)
                 self._ended(run, started, connection)
                 continue
             return SupervisedRun(
@@ -219,7 +218,6 @@ class Lanes:
                 started=started,
                 worker=worker,
                 timeout=connection.timeout,
-                notify=connection.notify,
                 errors=self._errors(started),
                 ask_store=partial(self._ask_store, started),
             )
@@ -323,15 +321,17 @@ class Lanes:
     def _record(self, working: SupervisedRun) -> bool:
         """Record the end of a run; False while processes of an adopted one hold its lane and cannot be ended."""
         started, recorder = working.started, self.recorder
+        connection = self.workspace.connections.get(started.connection)
         if not working.lane.take():
             self._say_leftovers(started.lane, working.left)
             return False
         if working.adopted:
-            run = recorder.recover(started, working.notify, working.result)
+            notify = connection.notify if connection else self.workspace.default_notify
+            run = recorder.recover(started, notify, working.result)
         else:
             story = run_files.read_log_summary(recorder.state, started.connection, started.run)
             result = working.result(story)
-            run = recorder.finish(started, result, seconds=working.seconds, notify=working.notify)
+            run = recorder.finish(started, result, seconds=working.seconds)
         if working.is_recorded:
             with (
                 suppress(OSError),
@@ -341,7 +341,6 @@ class Lanes:
         leftovers.clear_spool(recorder.state, started.connection, started.run)
         if working.stop:
             requests.remove_request(recorder.state, working.stop)
-        connection = self.workspace.connections.get(started.connection)
         self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
         return True
 
@@ -359,9 +358,9 @@ class Lanes:
             self._record_ended()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
-        """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
-        by_hand = self.by_hand
-        if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
+        """Return the request to stop that Ctrl-C means for a watched run; it is left for its worker as well."""
+        by_hand = self.by_hand.get(working.started.connection)
+        if self._ending != signal.SIGINT or by_hand is None:
             return None
         return requests.request_stop(self.recorder.state, replace(by_hand, run=working.started.run))
 

@@ -12,6 +12,7 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.locks import WorkerLock
 from connrunner.text.files import remove_abandoned, remove_unfinished
+from connrunner.text.temporary_folders import remove_abandoned_folders
 
 
 def clear_spool(state: StateFolder, connection: str, run: int) -> None:
@@ -24,7 +25,8 @@ def remove_leftovers(state: StateFolder, journal: Journal) -> None:
     Remove what no process works on any more.
 
     From `spool/` the folders of runs that are neither recorded as working nor held, and beside the targets of exports
-    the files that they name; then an erasure that was killed, and files that were about to replace others.
+    the files that they name; then temporary folders of killed commands, an erasure that was killed, and files that were
+    about to replace others.
     """
     with suppress(FileNotFoundError):
         # Listed before the journal is read: a run is recorded before it makes its folder.
@@ -36,6 +38,8 @@ def remove_leftovers(state: StateFolder, journal: Journal) -> None:
                 continue
             if not WorkerLock(state.run(connection, int(number)) / "worker.txt").is_busy:
                 _clear(folder)
+    for place in (None, state.spool, state.programs):
+        remove_abandoned_folders(place)
     with suppress(BusyError):  # one is at work, and settles this itself
         erasures.settle_erasure(state, journal)
     with suppress(BusyError, StateError), locks.hold_state_lock(state):

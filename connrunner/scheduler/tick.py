@@ -19,7 +19,7 @@ from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.model import Keep, Workspace
+from connrunner.core.model import Keep, Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
@@ -30,12 +30,12 @@ from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import locks, requests, retention
+from connrunner.state import locks, requests, retention, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 from connrunner.state.store_changes import list_store_changes
-from connrunner.text.words import plural
+from connrunner.text.words import listed, plural
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -123,18 +123,32 @@ class Tick:
             self._record_skipped(journal_state)  # of a tick that was killed
             run_requests = requests.read_run_requests(self.state)
             unanswered = [request for request in run_requests if request.id not in journal_state.answered]
-            decided = self._plan(journal_state, unanswered, due=due)
+            unknown = self._read_unknown(journal_state) if due else {}
+            decided = self._plan(journal_state, unanswered, unknown, due=due)
             files = self._broken_files()
             broken = {name: one.content for name, one in files.items()}
             owed = self._overdue(journal_state, decided, files) if due else {}
+            off = self._newly_off(journal_state) if due else []
             if due:
                 self._tell_gone(journal_state)
-            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
+            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed or off or unknown:
                 self._tell_broken(journal_state.broken_seen, broken)
-                record = plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                clock_was = self._tell_set_back(journal_state, decided) if due else None
+                record = plan_as_record(
+                    decided, at=instant.text(self.clock()), before=self._last_look(), clock_was=clock_was
+                )
                 fixed = sorted({*journal_state.broken_seen} - {*broken})
+                histories = self._tell_unknown(journal_state, unknown)
                 self.journal.append(
-                    {**record, "broken": broken, "mended": fixed, "commit": self.workspace.commit, **owed},
+                    {
+                        **record,
+                        "broken": broken,
+                        "mended": fixed,
+                        "commit": self.workspace.commit,
+                        **({"off": off} if off else {}),
+                        **owed,
+                        **histories,
+                    },
                 )
             for request in run_requests:
                 requests.remove_request(self.state, request)
@@ -171,12 +185,40 @@ class Tick:
         for entry, reason in list(journal_state.missed.values()):
             self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
 
+    def _newly_off(self, journal_state: JournalState) -> list[str]:
+        """Return the connections that no tick has seen switched off before."""
+        known = self.workspace.connections
+        return sorted(name for name, one in known.items() if not one.enabled and name not in journal_state.off)
+
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: no tick has seen the slots since then."""
         looked = idle.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
+    def _read_unknown(self, journal_state: JournalState) -> dict[str, tuple[Run, ...]]:
+        """Return the runs that history has and the journal lacks, of the connections whose slots are due now.
+
+        There are none unless the journal was lost, or restored from a backup that is older than the histories. What a
+        crash left between both is known by its slot.
+        """
+        now = self.clock()
+        names = {name for name, one in self.workspace.connections.items() if one.enabled} - {*journal_state.promises}
+        names |= {name for name, one in journal_state.promises.items() if one.next_due and one.next_due <= now}
+        found = {}
+        for name in sorted(names | {*journal_state.waiting}):
+            runs = run_files.read_runs_after(self.state, name, journal_state.numbers.get(name, 0))
+            if runs := tuple(run for run in runs if not journal_state.awaits_end_of(run)):
+                found[name] = runs
+        return found
+
+    def _plan(
+        self,
+        journal_state: JournalState,
+        run_requests: list[RunRequest],
+        unknown: dict[str, tuple[Run, ...]],
+        *,
+        due: bool,
+    ) -> TickPlan:
         workspace = self.workspace
         if refusal := explain_refusal(journal_state.promises, workspace.connections, workspace.broken):
             hint = "bring them back, or set `enabled: false` in each to switch them off"
@@ -189,6 +231,9 @@ class Tick:
             broken=workspace.broken,
             at=self.clock(),
             zones=zones.version(),
+            former=journal_state.former,
+            unknown=unknown,
+            seen=journal_state.seen,
         )
         return plan_tick(facts, run_requests, due=due)
 
@@ -419,6 +464,32 @@ class Tick:
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+
+    def _tell_set_back(self, journal_state: JournalState, decided: TickPlan) -> datetime | None:
+        """Return what the clock had shown before it went back, and say it when promises were made by that."""
+        now, seen = instant.minute(self.clock()), journal_state.seen and instant.minute(journal_state.seen)
+        if seen is None or seen <= now:
+            return None
+        if decided.made_anew:
+            names = ", ".join(decided.made_anew[:5]) + (", ..." if len(decided.made_anew) > 5 else "")
+            what = f"a tick looked at {instant.text(seen)}, and now it is {instant.text(now)}"
+            message = f"the clock went back: {what}; the next slots go by the clock as it is: {names}"
+            self.say({"event": "problem", "message": message})
+        return seen
+
+    def _tell_unknown(
+        self, journal_state: JournalState, unknown: dict[str, tuple[Run, ...]]
+    ) -> dict[str, dict[str, int]]:
+        """Say that history is ahead of the journal, once; return what the record of this tick says of it."""
+        if not unknown:
+            return {}
+        newest = {name: max(run.run for run in runs) for name, runs in unknown.items()}
+        known = journal_state.numbers
+        shown = [f"{name} (#{number}, and not #{known.get(name, 0)})" for name, number in newest.items()]
+        what = f"history is ahead of {self.journal.path}: {listed(shown[:5])}{', ...' if len(shown) > 5 else ''}"
+        message = f"{what}; what ran is not run again; was the journal lost, or an older one restored?"
+        self.say({"event": "problem", "message": message})
+        return {"histories": newest}
 
     def _tell_gone(self, journal_state: JournalState) -> None:
         """Say that most connections went at once: that is obeyed, and is more often an accident than intended."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from connrunner.errors import StateError
 from connrunner.state import filesystem
-from connrunner.text.files import replace_file
+from connrunner.text.files import open_own, replace_file
 
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
@@ -104,12 +104,15 @@ class StateFolder:
     def refuse_newer(self) -> None:
         """StateError when a newer connrunner has changed the form of this folder: we would misread it."""
         try:
-            said = self.format.read_text(errors="replace").strip()
+            with open_own(self.format) as file:
+                said = file.read(64).decode(errors="replace").strip()
         except OSError:
             return
         if said != str(FORMAT):
+            # What is no number is not of our making, and nobody knows what it is: it is not quoted.
+            which = f"format '{said}'" if said.isdecimal() and len(said) < 8 else "a format that is no number"
             raise StateError(
-                f"the state folder {self.root} has format {said[:20]!r}, and this connrunner knows {FORMAT}",
+                f"the state folder {self.root} has {which}, and this connrunner knows {FORMAT}",
                 hint="use the newer connrunner that wrote it; nothing was changed",
             )
 

@@ -15,7 +15,7 @@ from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
-from connrunner.text.files import replace_file, sync_folder, write_all
+from connrunner.text.files import open_own, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
 VERSION = 1
@@ -62,7 +62,7 @@ class Journal:
         if self._identity is None:
             self.folder.refuse_newer()
         try:
-            with self.path.open("rb") as file:
+            with open_own(self.path) as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
@@ -128,11 +128,17 @@ class Journal:
 
         with recording(self.path):
             journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            self._forget_former()
             snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
         self.read()
         return True
+
+    def _forget_former(self) -> None:
+        """Forget the promises of connections that are gone and have no past: what was recorded of them is nowhere."""
+        former = self.state.former
+        self.state.former = {name: former[name] for name in former if self.folder.history(name).exists()}
 
     @property
     def size(self) -> int:

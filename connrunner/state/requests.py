@@ -1,4 +1,4 @@
-"""Requests of people, one file each: run this connection now, stop that run."""
+"""Requests of people, one file each: run these connections now, stop that run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from connrunner.core import instant, run_records
+from connrunner.core.alerts import rules
+from connrunner.core.model import Notify
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import replace_file
@@ -17,9 +19,27 @@ from connrunner.text.nesting import parse_json
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
-    """Leave the request that *connection* runs now, durably; return its id."""
-    return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
+def request_run(
+    folder: StateFolder,
+    *connections: str,
+    at: datetime,
+    by: str,
+    force: bool = False,
+    notify: Mapping[str, tuple[Notify, ...]] | None = None,
+) -> str:
+    """Leave the one request that *connections* run now, durably; return its id.
+
+    With *force* also those that are switched off. *notify* has, by connection, who is told when it cannot be run. It is
+    one file, so that one tick takes in all of them.
+    """
+    # One connection is said as versions say and read it that knew no more than one.
+    which = {"connection": connections[0]} if len(connections) == 1 else {"connections": connections}
+    request: dict[str, Any] = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
+    if force:
+        request["force"] = True
+    if notify is not None:
+        request["notify"] = {name: rules.as_list(notify[name]) for name in connections if name in notify}
+    return _leave(folder, request)
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -44,19 +64,29 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
     return name
 
 
-def read_run_requests(folder: StateFolder) -> list[RunRequest]:
-    """Return the requests to run that are not answered yet, oldest first. A file that is no request is set aside."""
-    found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
+def read_run_requests(folder: StateFolder, *, set_aside: bool = True) -> list[RunRequest]:
+    """Return the requests to run that are not answered yet, oldest first.
+
+    A file that is no request is set aside, unless the caller only looks.
+    """
+    read = _read(folder, set_aside=set_aside)
+    found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
-def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
-    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none."""
-    found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
+def read_stop_requests(folder: StateFolder, *, set_aside: bool = True) -> list[StopRequest]:
+    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none.
+
+    A file that is no request is set aside, unless the caller only looks.
+    """
+    read = _read(folder, "stop-*.json", set_aside=set_aside)
+    found = (_stop_from(name, data) for name, data in read if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
-def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _read(
+    folder: StateFolder, pattern: str = "*.json", *, set_aside: bool = True
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     with recording(folder.requests):
         for path in sorted(folder.requests.glob(pattern)):
             try:
@@ -65,23 +95,33 @@ def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, M
             except FileNotFoundError:
                 continue
             except run_records.MALFORMED:
-                path.rename(path.with_suffix(".unreadable"))
+                if set_aside:
+                    path.rename(path.with_suffix(".unreadable"))
                 continue
             yield path.stem, data
 
 
 def _check(name: str, data: Mapping[str, Any]) -> None:
     """Raise whatever is raised when *data* is no request."""
-    (_stop_from if data.get("wish") == "stop" else _run_request_from)(name, data)
+    (_stop_from if data.get("wish") == "stop" else _run_requests_from)(name, data)
 
 
-def _run_request_from(name: str, data: Mapping[str, Any]) -> RunRequest:
-    return RunRequest(
-        id=name,
-        connection=str(data["connection"]),
-        asked_at=instant.parse(data["asked_at"]),
-        asked_by=str(data["asked_by"]),
-    )
+def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
+    connections = data["connections"] if "connections" in data else [data["connection"]]
+    if not isinstance(connections, list) or not connections:
+        raise ValueError("a request names connections")
+    notify: Mapping[str, Any] = data.get("notify", {})
+    return [
+        RunRequest(
+            id=name,
+            connection=str(connection),
+            asked_at=instant.parse(data["asked_at"]),
+            asked_by=str(data["asked_by"]),
+            force=bool(data.get("force")),
+            notify=rules.from_list(notify[connection]) if connection in notify else None,
+        )
+        for connection in connections
+    ]
 
 
 def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:

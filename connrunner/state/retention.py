@@ -28,7 +28,6 @@ EVERY = timedelta(days=1)  # from the end of one pass over all connections to th
 BUDGET = 1.0  # seconds of a pass that one tick does
 WORTH = 10  # history is written anew once one part in so many of it can go
 BLOCK = 1 << 20
-NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOCK = "retention"
 
 Keeps = Callable[[str], Keep]
@@ -114,7 +113,7 @@ def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -
         goes = min(goes, len(seen) - 1)  # lines that are no record count as runs, and cannot be the last one
         if goes <= 0:
             return None
-        for _ in islice(looking, NEAR):
+        for _ in islice(looking, run_files.NEAR):
             pass
     return CutOff(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
 

@@ -16,10 +16,12 @@ from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import sync_folder, write_all
+from connrunner.text.files import open_own, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 
+FIRST_BLOCK = 1 << 12  # bytes that are read of the end of a history: its last runs, which most questions are about
 BLOCK = 1 << 16
+NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
@@ -80,26 +82,34 @@ def read_last_run(folder: StateFolder, connection: str) -> Run | None:
 
 def read_run(folder: StateFolder, connection: str, number: int) -> Run | None:
     """Return run *number* of *connection* when it has ended and history says so; None else."""
-    newest = takewhile(lambda run: run.run >= number, read_history(folder, connection))
+    newest = takewhile(lambda run: run.run >= number - NEAR, read_history(folder, connection, until=number))
     return next((run for run in newest if run.run == number), None)
 
 
-def read_history(folder: StateFolder, connection: str) -> Iterator[Run]:
+def read_history(folder: StateFolder, connection: str, *, until: int | None = None) -> Iterator[Run]:
     """Yield the ended runs of *connection*, newest first, reading the file from its end only as far as asked.
 
-    Lines that are no record (a crash in the middle of a write) are left out.
+    With *until*, those up to this number; newer ones cost a few looks, however many there are. Lines that are no record
+    (a crash in the middle of a write) are left out.
     """
     try:
-        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
+        file = open_own(folder.history(connection))
     except FileNotFoundError:
         return
-    try:
-        for line in _lines_backward(descriptor):
+    with file:
+        descriptor = file.fileno()
+        end = os.fstat(descriptor).st_size
+        if until is not None:
+            end = _skip_newer(descriptor, end, until)
+        for line in _lines_backward(descriptor, end):
             run = parse_run(line)
-            if run is not None:
+            if run is not None and (until is None or run.run <= until):
                 yield run
-    finally:
-        os.close(descriptor)
+
+
+def read_runs_after(folder: StateFolder, connection: str, number: int) -> tuple[Run, ...]:
+    """Return the ended runs of *connection* with a number above *number*, newest first: a thousand of them at most."""
+    return tuple(islice(takewhile(lambda run: run.run > number, read_history(folder, connection)), 1000))
 
 
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
@@ -114,12 +124,8 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
-    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
-
-    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
-    """
-    newest = islice(read_history(folder, connection), 1000)
-    return list(islice((run for run in newest if not until or run.run <= until), count))
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one."""
+    return list(islice(read_history(folder, connection, until=until or None), count))
 
 
 def parse_run(line: bytes) -> Run | None:
@@ -130,13 +136,56 @@ def parse_run(line: bytes) -> Run | None:
         return None
 
 
-def _lines_backward(descriptor: int) -> Iterator[bytes]:
-    position = os.fstat(descriptor).st_size
+def _skip_newer(descriptor: int, end: int, until: int) -> int:
+    """Return where a line begins behind which, up to *end*, no run up to number *until* is recorded.
+
+    Numbers grow along the file, so a few looks find the place: further and further from the end, then by halves. Damage
+    that hides what is looked for costs a longer way, and no run.
+    """
+    step, start = BLOCK, end - BLOCK
+    while start > 0:
+        found = _first_record(descriptor, start, end)
+        if found is None:
+            return end
+        offset, number = found
+        if number <= until + NEAR:
+            break
+        end, step = offset, 2 * step
+        start = offset - step
+    start = max(0, start)
+    while end - start > BLOCK:
+        middle = (start + end) // 2
+        found = _first_record(descriptor, middle, end)
+        if found is None:
+            return end
+        offset, number = found
+        if number > until + NEAR:
+            end = offset
+        else:
+            start = middle
+    return end
+
+
+def _first_record(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
+    """Return offset and number of the first run whose line begins behind *start*; None when none is near."""
+    block = os.pread(descriptor, min(BLOCK, end - start), start)
+    offset = block.find(b"\n") + 1
+    while offset and (length := block.find(b"\n", offset) + 1 - offset) > 0:
+        run = parse_run(block[offset : offset + length])
+        if run is not None:
+            return start + offset, run.run
+        offset += length
+    return None
+
+
+def _lines_backward(descriptor: int, end: int) -> Iterator[bytes]:
+    """Yield the lines before *end*, the last one first."""
+    position, size = end, FIRST_BLOCK
     rest = b""
     while position > 0:
-        start = max(0, position - BLOCK)
+        start = max(0, position - size)
         rest = os.pread(descriptor, position - start, start) + rest
-        position = start
+        position, size = start, min(2 * size, BLOCK)
         first, *others = rest.split(b"\n")
         for line in reversed(others):
             if line.strip():
@@ -205,7 +254,7 @@ def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
 def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
     try:
-        file = path.open("rb")
+        file = open_own(path)
     except FileNotFoundError:
         return
     with file:

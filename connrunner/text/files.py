@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from connrunner.errors import StateError
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
@@ -67,6 +70,29 @@ def replacing(path: Path, *, mode: int = 0o600, durable: bool = True, suffix: st
         raise
     finally:
         os.close(descriptor)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open the file *path* of a state folder for reading. FileNotFoundError when it is not there.
+
+    StateError when it is a link, a pipe or a device: nothing here makes one, and what a branch or an archive brings
+    must not have a command show, or wait for, what lies elsewhere.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+            raise _no_file(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _no_file(path: Path) -> StateError:
+    message = f"{path} is no file but a link, a folder or a device, which no connrunner puts there"
+    return StateError(message, hint="nothing of it was read; put the file itself there, or remove it")
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
-from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun
@@ -99,14 +99,20 @@ class Job:
 
 def job_from(data: Mapping[str, Any]) -> Job:
     """Return the job that plain data holds."""
+    connection = load.connection_from(data["connection"], data["document"], timezone="UTC")
     return Job(
         workspace=Path(data["workspace"]),
         state=StateFolder(Path(data["state"])),
-        connection=load.connection_from(data["connection"], data["document"], timezone="UTC"),
+        connection=connection,
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        processes=ProcessTree(mark=os.environ[RUN_ID_VARIABLE], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        processes=ProcessTree(
+            mark=os.environ[RUN_ID_VARIABLE],
+            inherit=(data["lane_descriptor"],),
+            below=os.getpid(),
+            grace=connection.grace,
+        ),
     )
 
 
@@ -432,7 +438,7 @@ def main() -> int:
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Termination(job.processes, grace=GRACE) as termination:
+    with Termination(job.processes) as termination:
         termination.finish()
         if termination.terminated:
             log.message(

@@ -32,7 +32,8 @@ def find_reminders(
     for name in sorted(alerts.alarms):
         choices: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), alerts):
-            if at <= now:
+            # A clock that was ahead sent the newest one: waiting until that time could take a year.
+            if at <= now or instant.parse(alarm["at"]) - now > OUTAGE:
                 streak = alert_state.current_streak(alerts, name, alert_state.sense_of(rule))
                 facts = describe_failing(streak, alarm["severity"])
                 choices[alarm["recipient"]] = follow_alarm("reminder", alarm, facts)
@@ -220,7 +221,7 @@ def plan_digests(
                 )
             )
             changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
-        elif promise["schedule"] != document:
+        elif promise["schedule"] != document or instant.parse(promise["next"]) > instant.parse(coming):
             changed[name] = Digest(since=promise["since"], next=coming, schedule=document)
     return changed, tuple(due)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from heapq import heappop, heappush, merge
-from itertools import count, pairwise, takewhile
+from itertools import count, takewhile
 
 from connrunner.core.instant import minute
 from connrunner.core.model import (
@@ -163,37 +163,6 @@ def zone_of(schedule: Schedule) -> str | None:
             return zones.pop() if len(zones) == 1 else None
         case _:
             return schedule.timezone
-
-
-def longest_gap(schedule: Schedule) -> timedelta | None:
-    """Return an upper bound of the time from one slot to the next; 0 for `manual`, which has none.
-
-    A promise further ahead than this comes from a clock that was wrong [R7]. None where only a search can tell.
-    """
-    match schedule:
-        case Manual():
-            return timedelta(0)
-        case TimesPerDay(times=times):
-            return -(-(DAY // MINUTE) // times) * MINUTE
-        case AnyOf(schedules=schedules):
-            return min((gap for gap in map(longest_gap, schedules) if gap is not None), default=None)
-        case Recurrence() | ScheduleWithBlackouts():
-            return None
-        case Cron(expression=expression):
-            if not cron.is_daily(expression):
-                return None
-            days_apart = 1
-        case AnchoredTimes():
-            days_apart = 1
-        case DaysOfWeek(days=days):
-            days_apart = max(later - day for day, later in pairwise((*days, days[0] + 7)))
-        case DayOfMonth(day=day):
-            # January to March for 29 and 30 (in a leap year), March to May for 31.
-            days_apart = {29: 59, 30: 60, 31: 61}.get(day, 31)
-        case WeekdayOfMonth(week=week):
-            # From one fifth weekday to the next it can be 17 weeks, around a February.
-            days_apart = 119 if week == 5 else 35
-    return days_apart * DAY + ZONE_CHANGES
 
 
 def _slots(schedule: Schedule, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
