@@ -59,6 +59,7 @@ out-of-range            A number or a time is smaller or larger than what is all
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
+schedule-ended          A schedule has no slot to come: its rule has ended, or a blackout leaves out all that follows.  Give it a later end, or write `enabled: false`.
 separator-does-not-fit  `separator` stands at a property that holds one value.  Leave it out, or make the property `many`.
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
