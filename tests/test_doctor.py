@@ -182,7 +182,7 @@ def test_files_commit_and_templates(place: Place) -> None:
     place.write("templates/run.txt.j2", "{{ nobody }}")
     assert "templates/run.txt.j2:1:" in said(files.check_mail_templates(load.load(place.folder)))["templates"].found
     place.write("connections/b.yaml", "schedule: {type: manual}\n")
-    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
+    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connection cannot run: b"
     (place.folder / ".gitignore").write_text(".connrunner\n")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "x"]):
         who = ("-c", "user.name=Jane", "-c", "user.email=j@example.com", "-c", "commit.gpgsign=false")

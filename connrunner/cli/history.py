@@ -10,6 +10,7 @@ import click
 from connrunner.cli.options import CommandContext, Instant, with_context
 from connrunner.core import instant
 from connrunner.state import archive, retention
+from connrunner.text.words import plural
 
 OLD = timedelta(days=90)
 
@@ -42,7 +43,8 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     elif not done.connections:
         click.echo(f"no run ended before {instant.text(limit)} that is not the last of its connection")
     else:
-        click.echo(f"{done.runs:,} runs of {done.connections:,} connections moved to {to} ({done.bytes:,} bytes)")
+        what = f"{plural(done.runs, 'run')} of {plural(done.connections, 'connection')}"
+        click.echo(f"{what} moved to {to} ({done.bytes:,} bytes)")
 
 
 def _instant(text: str) -> datetime:

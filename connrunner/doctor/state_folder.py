@@ -14,6 +14,7 @@ from connrunner.errors import StateError
 from connrunner.state import filesystem
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.text.words import plural
 
 LITTLE = 1 << 30  # bytes; enough for now, and worth a look
 FEW = 1000  # inodes; each run takes a folder and a file or two
@@ -130,7 +131,8 @@ def _journal(folder: StateFolder) -> Iterator[Check]:
         yield ok("journal", "none yet")
         return
     damaged = sorted(path.name for path in folder.root.glob("journal.damaged*"))
-    found = f"{journal.size:,} bytes, {len(journal_state.numbers):,} connections have run"
+    have = "has" if len(journal_state.numbers) == 1 else "have"
+    found = f"{journal.size:,} bytes, {plural(len(journal_state.numbers), 'connection')} {have} run"
     if damaged:
         fix = f"see what it was: {folder.root / damaged[0]}; move it away once you know why"
         yield warning("journal", f"{found}; bytes that are no record are kept aside in {', '.join(damaged)}", fix)

@@ -33,7 +33,7 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
         yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "fix that")
     if workspace.broken:
         names = ", ".join(sorted(workspace.broken)[:5])
-        yield failure("workspace", f"{len(workspace.broken):,} connections cannot run: {names}", VALIDATE)
+        yield failure("workspace", f"{plural(len(workspace.broken), 'connection')} cannot run: {names}", VALIDATE)
     elif workspace.problems:
         yield warning("workspace", f"{_counted(workspace.problems)}, and every connection can run", VALIDATE)
     elif not workspace.connections:
@@ -41,7 +41,7 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
     else:
         off = sum(not one.enabled for one in workspace.connections.values())
         more = f", {off:,} of them switched off" if off else ""
-        yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
+        yield ok("workspace", f"{workspace.folder}: {plural(len(workspace.connections), 'connection')}{more}")
 
 
 def check_schedules(workspace: Workspace, promises: Mapping[str, Promise], now: datetime) -> Iterator[Check]:
@@ -88,9 +88,8 @@ def check_commit(workspace: Workspace) -> Iterator[Check]:
         return
     obeyed = "ticks obey the commit" if workspace.repository else "ticks obey the files, and runs record the commit"
     shown = ", ".join(changed[:5])
-    yield warning(
-        "git", f"{len(changed):,} files differ from commit {head} ({shown}): {obeyed}", "commit, or take back"
-    )
+    differ = f"{plural(len(changed), 'file')} {'differs' if len(changed) == 1 else 'differ'}"
+    yield warning("git", f"{differ} from commit {head} ({shown}): {obeyed}", "commit, or take back")
 
 
 def check_mail_templates(workspace: Workspace) -> Iterator[Check]:
