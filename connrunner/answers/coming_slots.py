@@ -14,7 +14,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.model import Blackout, Connection
-from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning import forecast, outlook, queue_order
 from connrunner.core.planning.ended import EndedSchedule, find_ended_schedules
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import run_files
@@ -47,8 +47,9 @@ def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1)
     slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}
     ended = {one.connection: one for one in list_ended_schedules(view)}
+    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     return ComingSlots(
-        slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
+        slots=tuple(by_slot[slot] for slot in queue_order.sort_slots(by_slot, view.workspace.connections)),
         without=tuple(
             (one.name, _explain_without(view, one, shared, ended.get(one.name)))
             for one in chosen

@@ -36,6 +36,7 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     chosen = [context.view.require(name) for name in names] or retention.list_connections(context.view.state)
     limit = _instant(before) if before else context.view.clock() - OLD
     started = {name: run.run for name, run in context.view.journal_state.started.items()}
+    context.view.prepare_state()
     done = archive.archive_runs(context.view.state, chosen, to, before=limit, started=started)
     if context.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
@@ -43,8 +44,8 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     elif not done.connections:
         click.echo(f"no run ended before {instant.text(limit)} that is not the last of its connection")
     else:
-        what = f"{plural(done.runs, 'run')} of {plural(done.connections, 'connection')}"
-        click.echo(f"{what} moved to {to} ({done.bytes:,} bytes)")
+        runs = f"{plural(done.runs, 'run')} of {plural(done.connections, 'connection')}"
+        click.echo(f"{runs} moved to {to} ({plural(done.bytes, 'byte')})")
 
 
 def _instant(text: str) -> datetime:

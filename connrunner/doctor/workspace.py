@@ -22,7 +22,7 @@ from connrunner.notify.check import check_templates
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.text import durations
-from connrunner.text.words import plural
+from connrunner.text.words import agree, plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
 
@@ -88,8 +88,11 @@ def check_commit(workspace: Workspace) -> Iterator[Check]:
         return
     obeyed = "ticks obey the commit" if workspace.repository else "ticks obey the files, and runs record the commit"
     shown = ", ".join(changed[:5])
-    differ = f"{plural(len(changed), 'file')} {'differs' if len(changed) == 1 else 'differ'}"
-    yield warning("git", f"{differ} from commit {head} ({shown}): {obeyed}", "commit, or take back")
+    yield warning(
+        "git",
+        f"{agree(len(changed), 'file', 'differs', 'differ')} from commit {head} ({shown}): {obeyed}",
+        "commit, or take back",
+    )
 
 
 def check_mail_templates(workspace: Workspace) -> Iterator[Check]:
