@@ -46,8 +46,8 @@ def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1)
     shared = find_shared_blackouts(view.workspace)
     slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}
-    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     ended = {one.connection: one for one in list_ended_schedules(view)}
+    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     return ComingSlots(
         slots=tuple(by_slot[slot] for slot in queue_order.sort_slots(by_slot, view.workspace.connections)),
         without=tuple(
