@@ -204,7 +204,7 @@ def test_files_commit_and_templates(place: Place) -> None:
     place.write("templates/run.txt.j2", "{{ nobody }}")
     assert "templates/run.txt.j2:1:" in said(files.check_mail_templates(load.load(place.folder)))["templates"].found
     place.write("connections/b.yaml", "schedule: {type: manual}\n")
-    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
+    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connection cannot run: b"
     (place.folder / ".gitignore").write_text(".connrunner\n")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "x"]):
         who = ("-c", "user.name=Jane", "-c", "user.email=j@example.com", "-c", "commit.gpgsign=false")
@@ -239,7 +239,7 @@ def mail_of(place: Place, text: str) -> Check:
     place.write(
         "connrunner.yaml", f"version: 1\nmail: {text}\ndefaults: {{notify: [{{to: a@example.com, when: always}}]}}\n"
     )
-    return said(partners.check_mail(load.load(place.folder), place.state))["mail"]
+    return said(partners.check_mail(load.load(place.folder), place.state, login=True))["mail"]
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
-    if health.standing == "last good":
+    if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
     elif health.trouble:
         lines.append(f"{COMPLAINTS[health.standing]}: {health.trouble}")

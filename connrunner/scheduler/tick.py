@@ -30,7 +30,7 @@ from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import history_check, locks, misplaced, requests, retention, run_files
+from connrunner.state import history_check, locks, misplaced, owner, requests, retention, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
@@ -43,12 +43,13 @@ MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 3
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
-def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False) -> None:
     """Do one tick: record, run and notify all that is due, unless another tick is doing it.
 
-    *now* is taken for the clock, for tests and what-if.
+    *now* is taken for the clock, for tests and what-if. *moved* says that a state folder of another workspace is that
+    of this one.
     """
-    this = Tick(folder, state, now=now, say=say)
+    this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
         this.take_in()
         try:
@@ -69,8 +70,14 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
 class Tick:
     """The workspace, the state beside it, and what is under way."""
 
-    def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+    def __init__(
+        self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False
+    ) -> None:
+        if not moved:
+            owner.refuse_other(state, folder)
         state.prepare()
+        if words := owner.claim(state, folder):
+            say({"event": "problem", "message": words})
         self.folder, self.state, self.say = folder, state, say
         self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
@@ -328,7 +335,7 @@ class Tick:
                 str(self.state.root),
                 self._planned,
                 self._repository,
-                zones.file(),
+                zones.files(),
                 wake.timestamp(),
             )
 

@@ -88,6 +88,10 @@ class StateFolder:
         return self.run(name, number) / "rejects.jsonl"
 
     @property
+    def owner(self) -> Path:
+        return self.root / "workspace.json"
+
+    @property
     def format(self) -> Path:
         return self.root / "format"
 

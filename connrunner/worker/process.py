@@ -43,7 +43,7 @@ from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
-from connrunner.text.words import listed
+from connrunner.text.words import listed, plural
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
@@ -287,7 +287,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
         done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
         if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
-            return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
+            return _counted(done.counts, f"{plural(done.rows_written, 'row')} would go to {target}", samples=samples)
         if not done.written:
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
