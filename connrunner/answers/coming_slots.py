@@ -14,7 +14,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
 from connrunner.core.model import Blackout, Connection
-from connrunner.core.planning import forecast, outlook
+from connrunner.core.planning import forecast, outlook, queue_order
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import run_files
 
@@ -45,8 +45,9 @@ def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1)
     shared = find_shared_blackouts(view.workspace)
     slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}
+    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     return ComingSlots(
-        slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
+        slots=tuple(by_slot[slot] for slot in queue_order.sort_slots(by_slot, view.workspace.connections)),
         without=tuple(
             (one.name, schedules.describe(one.schedule, shared) if one.enabled else "switched off")
             for one in chosen

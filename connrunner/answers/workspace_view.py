@@ -12,7 +12,7 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem
+from connrunner.state import filesystem, owner
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -50,8 +50,18 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    def prepare_state(self) -> None:
+        """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
+        owner.refuse_other(self.state, self.folder)
+        self.state.prepare()
+
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)
+
+    def holds_state(self) -> bool:
+        """Tell whether the state folder is one, or lies in the workspace, where it may be made."""
+        root = self.state.root
+        return filesystem.holds_state(root) or root.resolve().is_relative_to(self.folder.resolve())
 
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""

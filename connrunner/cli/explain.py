@@ -23,6 +23,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.errors import WorkspaceError
+from connrunner.text.words import plural
 
 MOST = 60  # lines of YAML that are written out
 
@@ -149,7 +150,7 @@ def _yaml_lines(found: YamlInForce | None) -> list[str]:
         lines.append("It ran with something else than this: files were edited and not committed, then.")
     lines += [f"{number:>4}  {line}" for number, line in enumerate(file.lines[:MOST], 1)]
     if len(file.lines) > MOST:
-        lines.append(f"      and {len(file.lines) - MOST} more lines")
+        lines.append(f"      and {plural(len(file.lines) - MOST, 'more line')}")
     if found.run_before is None:
         return lines
     if not found.difference:

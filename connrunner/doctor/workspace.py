@@ -13,7 +13,7 @@ from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
 from connrunner.notify.channel import PREFIX, is_channel
 from connrunner.notify.check import check_templates
-from connrunner.text.words import plural
+from connrunner.text.words import agree, plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
 
@@ -24,7 +24,7 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
         yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "fix that")
     if workspace.broken:
         names = ", ".join(sorted(workspace.broken)[:5])
-        yield failure("workspace", f"{len(workspace.broken):,} connections cannot run: {names}", VALIDATE)
+        yield failure("workspace", f"{plural(len(workspace.broken), 'connection')} cannot run: {names}", VALIDATE)
     elif workspace.problems:
         yield warning("workspace", f"{_counted(workspace.problems)}, and every connection can run", VALIDATE)
     elif not workspace.connections:
@@ -32,7 +32,7 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
     else:
         off = sum(not one.enabled for one in workspace.connections.values())
         more = f", {off:,} of them switched off" if off else ""
-        yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
+        yield ok("workspace", f"{workspace.folder}: {plural(len(workspace.connections), 'connection')}{more}")
 
 
 def check_commit(workspace: Workspace) -> Iterator[Check]:
@@ -53,7 +53,9 @@ def check_commit(workspace: Workspace) -> Iterator[Check]:
     obeyed = "ticks obey the commit" if workspace.repository else "ticks obey the files, and runs record the commit"
     shown = ", ".join(changed[:5])
     yield warning(
-        "git", f"{len(changed):,} files differ from commit {head} ({shown}): {obeyed}", "commit, or take back"
+        "git",
+        f"{agree(len(changed), 'file', 'differs', 'differ')} from commit {head} ({shown}): {obeyed}",
+        "commit, or take back",
     )
 
 
