@@ -239,7 +239,7 @@ def mail_of(place: Place, text: str) -> Check:
     place.write(
         "connrunner.yaml", f"version: 1\nmail: {text}\ndefaults: {{notify: [{{to: a@example.com, when: always}}]}}\n"
     )
-    return said(partners.check_mail(load.load(place.folder), place.state))["mail"]
+    return said(partners.check_mail(load.load(place.folder), place.state, login=True))["mail"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from connrunner.answers.explain import (
     InstantExplanation,
     as_dict,
     describe_schedule,
+    describe_tight,
     describe_usual,
     explain_connection,
     explain_instant,
@@ -99,6 +100,7 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
         *([("", declared.blackouts)] if declared.blackouts else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
+        *([("", describe_tight(found.tight))] if found.tight else []),
     ]
     if (active := found.active) is not None:
         since, progress = instant.local(active.started_at, zone), describe_progress(active, zone)

@@ -110,6 +110,11 @@ def _locks(folder: StateFolder) -> Iterator[Check]:
     except OSError:
         pass  # no /proc: nobody can say
     where = f"on {kind}" if kind else "of its file system"
+    if not filesystem.holds_state(folder.root) and _is_filled(folder.root):
+        # Of somebody else's folder, which connrunner.yaml may name, not even a temporary file is ours to make.
+        fix = "name a folder for the state alone: `state:` in connrunner.yaml"
+        yield warning("locks", f"{folder.root} holds other things than a state: not tried", fix)
+        return
     try:
         with recording(folder.locks):
             for path in sorted(folder.locks.glob("*")):
@@ -130,6 +135,13 @@ def _locks(folder: StateFolder) -> Iterator[Check]:
         yield warning("locks", found, f"unset {filesystem.FORCE} unless a single host uses it")
     else:
         yield ok("locks", f"real ones {where}")
+
+
+def _is_filled(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _two_locks_exclude_each_other(root: Path) -> bool:
