@@ -23,7 +23,7 @@ from connrunner.core.model import Keep, Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
-from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
+from connrunner.errors import BusyError, Problem, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
 from connrunner.processes.clock import make_clock
@@ -532,6 +532,7 @@ class Tick:
             self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
+        told: set[Problem] = set()
         for name, word in broken.items():
             if seen.get(name) == word:
                 continue
@@ -540,4 +541,6 @@ class Tick:
                 self.say({"event": "problem", "message": message})
                 continue
             for problem in self.workspace.broken[name]:
-                self.say({"event": "problem", "connection": name, "message": str(problem)})
+                if problem not in told:  # one of the settings breaks many
+                    told.add(problem)
+                    self.say({"event": "problem", "connection": name, "message": str(problem)})

@@ -157,10 +157,11 @@ def _remove_unlocked(new: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Rename *path*, whatever it is, to a name beside it that ends in `.unreadable`; return that."""
-    aside, number = path.with_name(f"{path.name}.unreadable"), 1
+    stem = path.name.removesuffix(".json")
+    aside, number = path.with_name(f"{stem}.unreadable"), 1
     while os.path.lexists(aside):
         number += 1
-        aside = path.with_name(f"{path.name}.{number}.unreadable")
+        aside = path.with_name(f"{stem}.{number}.unreadable")
     path.rename(aside)
     return aside
 
