@@ -733,6 +733,7 @@ def test_a_mail_arrives_as_it_was_meant(start: Start, authority: trustme.CA, tmp
     )
     assert [record["result"] for record in recorded] == ["refused", "deferred", "sent"]
     assert len(post.taken) == 1
+    assert set(post.greetings) == {"example.com"}, "the sender's domain, unless mail.hello says another name"
     mail = post.mail()
     assert mail["Subject"] == "Klanten & Übersicht 日本語: run 12 partial, 1 row refused"
     assert mail["To"] == "ann@x.example"
