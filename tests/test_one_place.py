@@ -96,7 +96,7 @@ RULES = [
     (listings,               {"text/words.py"}),
     (unfinished_files,       {"connectors/matching.py"}),
     # A quiet tick imports nothing of the package; a damaged request is only set aside.
-    (renames,                {"text/files.py", "scheduler/idle.py", "state/requests.py"}),
+    (renames,                {"text/files.py", "scheduler/idle.py"}),
 ]  # fmt: skip
 
 
