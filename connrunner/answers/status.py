@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
+from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
 from connrunner.answers.run_history import DayCounts, count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
@@ -18,6 +19,7 @@ from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast, queue_order
+from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
 from connrunner.state import requests, run_files
@@ -220,6 +222,7 @@ class Status:
     running: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]  # in the order in which they are run
     coming: tuple[NextSlot, ...]  # soonest first
+    ended: tuple[EndedSchedule, ...]  # they are on, and have no slot to come
     off: tuple[OffConnection, ...]  # by name
     uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
     commit: str | None
@@ -253,6 +256,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
             for due, name in promises
             if choice.includes(view, name)
         ),
+        ended=tuple(one for one in list_ended_schedules(view) if choice.includes(view, one.connection)),
         off=tuple(_find_off(view, choice)),
         uncommitted=tuple(view.uncommitted),
         commit=view.workspace.commit,
@@ -279,7 +283,7 @@ def _sorted(view: WorkspaceView, waiting: Iterable[QueuedRun]) -> list[QueuedRun
 def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
     """Yield what people asked for and no tick has taken up; what waits already takes it in."""
     known = {*view.journal_state.answered}
-    for request in requests.read_run_requests(view.state, set_aside=False):
+    for request in requests.read_run_requests(view.state):
         if request.id not in known and request.connection not in view.journal_state.waiting:
             yield request.as_queued(request.asked_at)
 
@@ -407,6 +411,7 @@ def as_dict(status: Status) -> dict[str, Any]:
             }
             for slot in status.coming
         ],
+        "ended": [{"connection": one.connection, "last": instant.text(one.last)} for one in status.ended],
         "off": [
             {
                 "connection": one.connection,

@@ -17,6 +17,7 @@ from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
 from connrunner.text import words
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class WorkspaceView:
 
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)
+
+    def holds_state(self) -> bool:
+        """Tell whether the state folder is one, or lies in the workspace, where it may be made."""
+        root = self.state.root
+        return filesystem.holds_state(root) or root.resolve().is_relative_to(self.folder.resolve())
 
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
@@ -132,5 +138,5 @@ def read_uncommitted(workspace: Workspace) -> list[str]:
 def describe_uncommitted(commit: str | None, paths: Sequence[str]) -> str:
     """Return what people are told about *paths*, the files that differ from the commit that is obeyed."""
     listed = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
-    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
+    files = f"{plural(len(paths), 'file')} {'differs' if len(paths) == 1 else 'differ'}"
     return f"{files} from commit {str(commit)[:12]}, which ticks obey: {listed}"

@@ -10,6 +10,7 @@ import click
 from connrunner.cli.options import CommandContext, Instant, with_context
 from connrunner.core import instant
 from connrunner.state import archive, retention
+from connrunner.text.words import plural
 
 OLD = timedelta(days=90)
 
@@ -43,7 +44,8 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     elif not done.connections:
         click.echo(f"no run ended before {instant.text(limit)} that is not the last of its connection")
     else:
-        click.echo(f"{done.runs:,} runs of {done.connections:,} connections moved to {to} ({done.bytes:,} bytes)")
+        runs = f"{plural(done.runs, 'run')} of {plural(done.connections, 'connection')}"
+        click.echo(f"{runs} moved to {to} ({plural(done.bytes, 'byte')})")
 
 
 def _instant(text: str) -> datetime:

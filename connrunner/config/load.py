@@ -275,7 +275,8 @@ class _SharedFiles:
 
     @cached_property
     def around(self) -> check.WorkspaceContext:
-        defaults = self.top.data.get("defaults") or {}
+        said = self.top.data.get("defaults") or {}
+        defaults = {} if self.top.problems else said  # nothing is resolved with what may be half of a value
         sound_profile = self.profile is not None and not self.profile.problems
         return check.WorkspaceContext(
             timezone=self.top.data.get("timezone") or "UTC",
@@ -284,7 +285,7 @@ class _SharedFiles:
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
-            notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
+            notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},

@@ -59,6 +59,7 @@ out-of-range            A number or a time is smaller or larger than what is all
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
+schedule-ended          A schedule has no slot to come: its rule has ended, or a blackout leaves out all that follows.  Give it a later end, or write `enabled: false`.
 separator-does-not-fit  `separator` stands at a property that holds one value.  Leave it out, or make the property `many`.
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
@@ -142,6 +143,7 @@ line-too-long           A program printed a line longer than any record can be. 
 malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
 missing-rows            The path of `rows` leads to no list.  Correct `format.rows`.
+not-a-number            A value is NaN or an infinity, and the property is no number.  Leave the value out where the data comes from.
 not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or fix the sender.
 not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or fix the sender.
 too-few-columns         A row has fewer columns than the header.  Often a line break or a delimiter in a value without quotes.
@@ -149,7 +151,7 @@ too-many-columns        A row has more columns than the header.  Often a delimit
 unknown-sheet           The workbook has no such sheet.  Correct `format.sheet`.
 unordered               The rows of a file cannot be numbered in their order.  Ask for an uncompressed file, or report it.
 unreadable-file         A data file cannot be read.  Check its owner and mode.
-unwritable-format       A value cannot be written in this format.  Set `quote`, or use another format.
+unwritable-format       A value cannot be written in this format.  Set `quote` or another `encoding`, or use another format.
 wrong-delimiter         The header is one column: the delimiter is another one.  Set `format.delimiter`.
 wrong-encoding          Bytes of the file are not of the encoding that `format` says.  Set `format.encoding`.
 wrong-format            The file is of another format than `format` says.  Set `format.type`; a web page instead of data is often a login page.

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,11 @@ from connrunner.text.temporary_folders import temporary_folder
 PATIENCE = 30  # seconds for each partner
 
 
-def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
-    """Yield whether the mail server takes our connection and login; no mail is sent."""
+def check_mail(workspace: Workspace, state: StateFolder, *, login: bool) -> Iterator[Check]:
+    """Yield whether the mail server takes our connection, and our login if *login*; no mail is sent.
+
+    A login tells the server a secret, and both are what the workspace names: so it is for people who ask for it.
+    """
     said = workspace.mail
     here = Path(workspace.folder)
     try:
@@ -42,7 +46,11 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
                 yield ok("mail", "nobody is told by mail")
             return
         server = smtp_connection.parse_server(said.server)
-        account = outbox.make_account(said, mailbox=state.mail, reveal=partial(secrets.reveal, folder=here))
+        mail = said if login else replace(said, username=None, password=None, certificate=None, key=None)
+        if said.certificate and not login:
+            yield ok("mail", f"{server} is not asked: `connrunner doctor --connections` shows it our certificate")
+            return
+        account = outbox.make_account(mail, mailbox=state.mail, reveal=partial(secrets.reveal, folder=here))
         session = outbox.open_session(server, account, source, deadline=time.monotonic() + PATIENCE)
         try:
             session.reach()
@@ -52,8 +60,8 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
         yield failure("mail", error.message, error.hint or "correct `mail` in connrunner.yaml")
         return
     protected = "without TLS, on this machine" if server.scheme == "smtp+plain" else "its certificate is valid"
-    login = "no login is set" if account.username is None else "the login is accepted"
-    yield ok("mail", f"{server} answers; {protected}; {login}")
+    with_login = "the login is accepted" if login else "`connrunner doctor --connections` tries the login"
+    yield ok("mail", f"{server} answers; {protected}; {with_login if said.username else 'no login is set'}")
 
 
 def check_partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:

@@ -10,8 +10,10 @@ import zlib
 
 from connrunner import __version__
 from connrunner.config import place, seal, stamps
+from connrunner.text.regular_files import open_regular, read_regular
 
 FORMAT = 4
+LIMIT = 1 << 28  # bytes of the note
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
 
 
@@ -45,8 +47,7 @@ def nothing_to_do(arguments: list[str]) -> bool:
         sealed = seal.read_seal(_compiled(state))
         if sealed is None:
             return False
-        with open(_note(state), "rb") as file:
-            content = file.read()
+        content = read_regular(_note(state), LIMIT)
         start = len(sealed) + 4
         if content[:start] != sealed + _checksum(content[start:]):
             return False
@@ -111,7 +112,7 @@ def remove_note(state: str) -> None:
 def note_look(state: str, at: float) -> None:
     """Remember that a tick looked at *at*, in seconds since 1970: the time stamp of an empty file says it."""
     try:
-        os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(open_regular(_last_tick(state), os.O_WRONLY | os.O_CREAT))
         os.utime(_last_tick(state), (at, at))
     except OSError:
         pass  # the full tick that records there reports it

@@ -211,6 +211,7 @@ class Lanes:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = recorder.finish(started, result, seconds=0)
+                leftovers.clear_spool(recorder.state, started.connection, started.run)
                 self._ended(run, started, connection)
                 continue
             return SupervisedRun(
