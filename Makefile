@@ -53,7 +53,7 @@ torture: $(READY) ## run every test, the long ones too: crashes at every point, 
 pythons: ## run the tests on each supported Python, 3.11 to 3.14, that is on PATH or known to pyenv or uv, and say which is not
 	JOBS=$(JOBS) $(PYTHON) -m tests.pythons
 
-fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, and of branches with 170 hostile ones, in a minute or so; more: --inputs, see docs/reliability.md
+fuzz: $(READY) ## feed every reader of files with 1,700 damaged ones, of branches with 170 hostile ones, and two readers of rows with 85 invented files, in two minutes or so; more: --inputs, see docs/reliability.md
 	$(BIN)/python -m tests.fuzz --inputs 1700
 
 mutants: $(READY) ## break the rules of alerts and planning line by line: does a test notice? ten minutes at most

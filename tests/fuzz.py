@@ -2,7 +2,8 @@
 
 Whatever stands in a file, a reader answers with what it found or with a problem that names the file and the line. An
 exception that is not for people is a finding, and so is a reader that takes long; each is shown with the seed that
-repeats it.
+repeats it. Files with rows are read by another reader as well: another value, or a row more or less, is a finding
+(tests/differential.py).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from connrunner.scheduler import idle
 from connrunner.state import journal_segments, requests, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from tests import differential
 from tests.hostile_trees import SOUND, hostile_config, lay_ground, settings_with_programs
 
 SLOW = 60.0  # seconds of processor time: an input that takes so long would take any time, on whatever machine
@@ -251,7 +253,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
     past = time.time() - 60
     Journal(state).append(records[0])
     with_note = state.compiled / "quiet"
-    idle.write_note(str(workspace), str(state.root), {}, None, __file__, past + 1e6)
+    idle.write_note(str(workspace), str(state.root), {}, None, (__file__,), past + 1e6)
     whole_note = with_note.read_bytes()
 
     def notes(dice: random.Random) -> bytes:
@@ -437,8 +439,14 @@ def _read_branch(home: Path, parent: str, head: str, dice: random.Random, folder
     assert not list(Path("/tmp").glob("connrunner-evil*")), "a name led out"
 
 
+def data_targets(folder: Path) -> Iterator[Target]:
+    """Files with rows: whatever they hold, the product and another reader find the same in them."""
+    for source in differential.sources(folder):
+        yield Target(source.name, source.inputs, source.feed, share=100)
+
+
 def targets(folder: Path) -> list[Target]:
-    return [*yaml_targets(folder), *state_targets(folder), branch_target(folder)]
+    return [*yaml_targets(folder), *state_targets(folder), branch_target(folder), *data_targets(folder)]
 
 
 def findings(target: Target, *, inputs: int, seed: int) -> Iterator[str]:

@@ -455,3 +455,20 @@ USUAL = [
 def test_how_long_runs_take(numbers: tuple[float, float, int], words: str) -> None:
     median, p95, runs = numbers
     assert explain.describe_usual(RunDurations(median=median, p95=p95, runs=runs)) == words
+
+
+# --- counts in words ---------------------------------------------------------------------------------------------
+
+COUNTED = [
+    # what a tick says, how many              the words
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 0}, "a: queued for x"),
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 1}, "a: queued for x, with 1 later slot missed"),
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 2}, "a: queued for x, with 2 later slots missed"),
+    ({"event": "hole", "from": "2026-11-23T05:00:00Z", "to": "2026-11-23T06:00:00Z", "missed": {"a": 1}}, "1 slot of a passed"),
+    ({"event": "hole", "from": "2026-11-23T05:00:00Z", "to": "2026-11-23T06:00:00Z", "missed": {"a": 2}}, "2 slots of a passed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "words"), COUNTED)
+def test_what_a_tick_counts_agrees_with_its_words(event: dict[str, Any], words: str) -> None:
+    assert words in tick_events.describe(event)

@@ -198,6 +198,13 @@ def test_a_monitor_before_the_first_tick(place: Place) -> None:
 IMPORT = "schedule: {type: manual}\nimport: {from: {type: files, path: in/x.csv}, match: [id], fields: {id: id}}\n"
 GOOD = "version: 1\n"
 BROKEN = "version: 1\ntimezone: Mars\n"
+
+
+def without_a_commit(place: Place) -> None:
+    place.write("connrunner.yaml", f"{GOOD}source: git\n")
+    shutil.rmtree(place.state.compiled)
+
+
 REFUSED = [
     # what happens to the workspace                                     what a monitor hears, why, the exit code of status
     (lambda place: shutil.rmtree(place.folder / "connections"),
@@ -206,7 +213,7 @@ REFUSED = [
      "ticks refuse the workspace", "connrunner.yaml:2:11: unknown time zone", 2),
     (lambda place: (place.folder / "connrunner.yaml").write_bytes(b"\xff"),
      "ticks refuse the workspace", "connrunner.yaml:1:1: ", 2),
-    (lambda place: (place.write("connrunner.yaml", f"{GOOD}source: git\n"), shutil.rmtree(place.state.compiled)),
+    (without_a_commit,
      "ticks refuse the workspace", "is in no git repository", 2),
     (lambda place: place.write("profile.yaml", "x: y\n"),
      "profile.yaml cannot be used, 1 broken", "profile.yaml:1:1: profile needs ", 0),
@@ -233,6 +240,36 @@ def test_a_workspace_that_ticks_refuse_is_not_well(
 def test_mistakes(busy: Place) -> None:
     assert "there is no connection 'othr'; did you mean 'other'?" in typed(busy, "status", "othr")[2]
     assert "--label takes KEY or KEY=VALUE" in typed(busy, "status", "--label", "=x")[2]
+
+
+def test_a_schedule_that_has_ended_is_told_by_every_command_that_shows_schedules(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    rule = '{type: rrule, rule: "FREQ=DAILY;UNTIL=20201231", time: "06:00", start: "2020-01-01"}'
+    place.command("old", "pass", schedule=rule)
+    place.command("fine", "pass", schedule=DAILY)
+    code, out, _ = typed(place, "validate")
+    assert code == 0
+    assert "connections/old.yaml:1:11: warning: the schedule has ended: its last slot was 2020-12-31T06:00:00Z" in out
+    assert "all sound, 1 warning" in out
+    Tick(place.folder, place.state, now=NOW, say=lambda _: None).take_in()
+    said = " ".join(status(place).split())
+    assert "ENDED LAST SLOT old Thu 2020-12-31 06:00 +00:00" in said
+    assert plain(place)["ended"] == [{"connection": "old", "last": "2020-12-31T06:00:00Z"}]
+    assert "has ended; the last slot was Thu 2020-12-31 06:00 +00:00" in typed(place, "next")[1]
+    assert "old: its schedule has ended, the last slot was 2020-12-31T06:00:00Z" in typed(place, "doctor")[1]
+
+
+def test_a_schedule_that_is_shorter_than_its_run_is_told_from_the_first_such_run_on(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    place.command("quick", "pass", schedule='{type: cron, expression: "* * * * *"}')
+    place.state.prepare()
+    ended(place, "quick", 1, seconds=66.0)
+    said = "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    out = typed(place, "doctor")[1]
+    assert f"quick: {said}" in out
+    assert "lane main: the slots of the next 24 hours are 1 d 2 h of work" in out
+    assert said in typed(place, "explain", "quick")[1]
+    assert json.loads(typed(place, "explain", "quick", "--format", "json")[1])["tight"]["gap_seconds"] == 60
 
 
 # --- what is switched off, and what was asked for ----------------------------------------------------------------

@@ -12,13 +12,17 @@ from click.testing import CliRunner
 from connrunner import cli
 from connrunner.answers.dry_run import DryRun
 from connrunner.answers.profile_lookup import describe_profile
+from connrunner.answers.run_summary import describe_run
 from connrunner.answers.sync_state import SyncState
 from connrunner.cli import dry_run, state
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, ProfileModel, Result
+from connrunner.profiles.results import RecordedRun
 from connrunner.state import run_files
+from connrunner.worker.recorded_result import make_result
 from tests.conftest import Place
-from tests.test_cli import typed
+from tests.made import ended_run
+from tests.test_cli import AT, typed
 
 MARKS = [
     ({"protocol": "singer", "done": True, "since": None}, 'mark: {"protocol": "singer", "done": true, "since": null}'),
@@ -40,6 +44,25 @@ def test_a_mark_is_shown_as_json(mark: Any, words: str, place: Place, monkeypatc
         "1 refused row is kept and offered again by the next run",
         "2 profiles were sent by its exports",
     ]
+
+
+COUNTED = [
+    # how many, of an export, of a run that stands for several slots
+    (0, "0 rows written to a.csv", ""),
+    (1, "1 row written to a.csv", "1 later slot was missed; 1 slot merged into it"),
+    (2, "2 rows written to a.csv", "2 later slots were missed; 2 slots merged into it"),
+]
+
+
+@pytest.mark.parametrize(("many", "written", "slots"), COUNTED)
+def test_one_of_something_is_one(many: int, written: str, slots: str) -> None:
+    exported = RecordedRun(kind="export", counts=Counts(), detail={"rows": many, "output": "a.csv"})
+    assert make_result(exported).message == written
+    run = ended_run(
+        connection="a", run=1, outcome=Outcome.SUCCEEDED, trigger="schedule", due_at=AT, kind="import", queued_at=AT,
+        started_at=AT, ended_at=AT, seconds=1.5, counts=Counts(), missed=many, merged=many,
+    )  # fmt: skip
+    assert describe_run(run) == slots
 
 
 def test_values_of_a_profile_are_those_of_yaml() -> None:
@@ -72,7 +95,7 @@ def test_the_list_of_commands_cuts_nothing(width: int) -> None:
         command = cli.commands.get_command(context, name)
         assert command is not None
         assert command.help is not None
-        first = re.split(r"(?<=[\w)])\.(?:\s|$)", " ".join(command.help.split()))[0]
+        first = re.split(r"\.(?:\s|$)", " ".join(command.help.split()))[0]
         assert first in " ".join(page.split())
 
 

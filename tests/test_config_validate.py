@@ -127,6 +127,25 @@ def test_programs_read_nothing_when_all_is_sound(folder: Path, output: str, text
     assert json.loads(validate("--format", "sarif").output)["runs"][0]["results"] == []
 
 
+def test_a_warning_in_each_form(folder: Path) -> None:
+    (folder / "schedules").mkdir(exist_ok=True)
+    (folder / "schedules/odd.yaml").write_text('type: cron\nexpression: "0 6 1-31 * 5"\n')
+    words = "1-31 and 5 together mean every day, for either counts; write * instead of 1-31 to mean Friday only"
+
+    text = validate()
+    assert (text.exit_code, text.output.splitlines()[0]) == (0, f"schedules/odd.yaml:2:13: warning: {words}")
+    assert text.output.endswith(": all sound, 1 warning\n")
+    (problem,) = json.loads(validate("--format", "json").output)
+    assert (problem["level"], problem["code"]) == ("warning", "doubtful-schedule")
+    assert validate("--format", "github").output.startswith("::warning file=schedules/odd.yaml,line=2,col=13,")
+    (result,) = json.loads(validate("--format", "sarif").output)["runs"][0]["results"]
+    assert result["level"] == "warning"
+
+    (folder / "schedules/broken.yaml").write_text("type: hourly\n")
+    both = validate()
+    assert (both.exit_code, both.output.splitlines()[-1]) == (2, "1 problem in 1 file, 1 warning")
+
+
 PATHS = [
     # current folder       paths                                        problems in
     (".", [], ["connections/a.yaml", "connections/b.yaml", "schedules/c.yaml"]),

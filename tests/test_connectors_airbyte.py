@@ -96,7 +96,7 @@ status("COMPLETE")
         "error: Sürprise\nin two lines",
         "info: plain words",
         "info: source.py sent 2 records of the stream 'people'",
-        "warning: left out: 1 records of other streams",
+        "warning: left out: 1 record of other streams",
     ]
 
 

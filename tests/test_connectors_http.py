@@ -652,18 +652,18 @@ def test_answers_that_are_not_what_the_settings_say(
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "kind", "reason"),
     [
-        (b"<html>", "text/html"),
-        (b"{", "application/json"),
-        (b"[" * 200_000, "x"),
-        (b'[{"a": %s}]' % nested(MAX_DEPTH - 1), "application/json"),
-        (b"\xff", "y\x1b"),
+        (b"<html>", "text/html", " (expecting value)"),
+        (b"{", "application/json", " (expecting property name enclosed in double quotes)"),
+        (b"[" * 200_000, "x", " (values are nested too deeply)"),
+        (b'[{"a": %s}]' % nested(MAX_DEPTH - 1), "application/json", " (values are nested too deeply)"),
+        (b"\xff", "y\x1b", ""),
     ],
 )
-def test_what_is_not_json(body: bytes, kind: str, server: Server, run: Run) -> None:
+def test_what_is_not_json(body: bytes, kind: str, reason: str, server: Server, run: Run) -> None:
     server.act = lambda asked: Reply(body=body, headers={"Content-Type": kind})
-    error = fails("bad-answer", "is not JSON; it calls itself ", lambda: run.fetch(server.url(), rows="."))
+    error = fails("bad-answer", f"is not JSON{reason}; it calls itself ", lambda: run.fetch(server.url(), rows="."))
     assert "\x1b" not in str(error)
 
 

@@ -202,6 +202,7 @@ ODD = [
     ('{"type":"RECORD","stream":"people","record":{"id":\r1}}', {"id": 1}),
     ('{"type":"RECORD","stream":"people","record":{"n":12345678901234567890.10}}', {"n": 12345678901234567890.10}),
     ('{"type":"RECORD","stream":"people","record":{"u":"\\u2028\\ud83d\\ude00"}}', {"u": "\u2028😀"}),
+    ('{"type":"RECORD","stream":"people","record":{"u":"\\ud83d"},"more":1}', {"u": "\ud83d"}),
     ('{"type":"RECORD","stream":"people","record":{}}', {}),
 ]
 

@@ -24,7 +24,6 @@ from connrunner.core.planning.due import (
     is_too_late,
     last_between,
     plan_tick,
-    sort_queue,
 )
 
 MONDAY_FRIDAY = schedules.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
@@ -541,12 +540,6 @@ def test_a_wish_moves_no_promise() -> None:
     known = {"a": promise(DAILY, "23T06:00", last_due=at("22T06:00"))}
 
     assert decide(promises=known, connections=A, requests=(REQUEST,)).promises == {}
-
-
-def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
-    queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
-
-    assert [entry.connection for entry in sort_queue(queue)] == ["c", "a", "b"]
 
 
 # --- blackouts, and runs that come too late --------------------------------------------------------------------------

@@ -26,7 +26,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Result, Workspace
+from connrunner.core.model import (
+    Command,
+    Connection,
+    Export,
+    Format,
+    Import,
+    Mail,
+    Outcome,
+    ProfileModel,
+    Result,
+    Work,
+    Workspace,
+)
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import Problem
 from connrunner.executors.local import AdoptedWorker
@@ -38,9 +50,17 @@ from connrunner.state.journal import Journal
 from connrunner.state.journal_state import apply_record
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-NAMES = ("a", "b", "c")
+NAMES = ("a", "b", "c", "d")
 Stretches = tuple[tuple[datetime, datetime], ...]
-LANES = {"a": "main", "b": "main", "c": "express"}
+LANES = {"a": "main", "b": "main", "c": "express", "d": "main"}
+WORK: dict[str, Work] = {
+    "a": Export(destination={}, format=Format(), fields={}),
+    "b": Command(run=("true",)),
+    "c": Command(run=("true",)),
+    "d": Import(source={}, format=Format(), match=(), fields=()),
+}
+AFTER = {"d": ("a",)}  # though an import goes before an export
+RANKS = {"a": 3, "b": 2, "c": 2, "d": 1}
 PROBLEM = Problem(path="connections/x.yaml", line=1, column=1, message="no such thing")
 
 # --- the calendar, minute by minute --------------------------------------------------------------------------------
@@ -543,7 +563,8 @@ class Machine(RuleBasedStateMachine):
                 enabled=on,
                 lane=LANES[name],
                 schedule=schedules.parse(kind.document, "UTC"),
-                work=Command(run=("true",)),
+                work=WORK[name],
+                after=AFTER.get(name, ()),
                 timeout=3600,
                 document={},
                 fingerprint="",
@@ -668,8 +689,13 @@ class Machine(RuleBasedStateMachine):
         name = record["connection"]
         lane = {other: due for other, due in self.model.waiting.items() if LANES[other] == LANES[name]}
         assert name in lane, f"P2: {name} was started and did not wait"
-        free = {other: due for other, due in lane.items() if other not in self.model.running}
-        assert name == min(free, key=lambda other: (free[other], other)), "the queue has an order"
+        queued = {*self.model.waiting, *self.model.running}
+        free = {
+            other: due
+            for other, due in lane.items()
+            if other not in self.model.running and queued.isdisjoint(AFTER.get(other, ()))
+        }
+        assert name == min(free, key=lambda other: (free[other], RANKS[other], other)), "the queue has an order"
         assert name not in self.model.running, "P3"
         assert record["run"] > self.newest(name), "P4: numbers rise"
         del self.model.waiting[name]

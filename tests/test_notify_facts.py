@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connrunner.core import instant, schedules
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Notify, Outcome, Run
 from connrunner.notify import variables
+from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import MEANING, Background, build_context
 from connrunner.notify.language import NeutralLanguage
 from connrunner.notify.rejects_excerpt import COUNTED
@@ -23,6 +26,7 @@ from connrunner.notify.samples import sample_facts as facts_of
 from connrunner.notify.samples import samples
 from connrunner.notify.sanitize import clean_line, clean_lines
 from tests.made import changed_run, ended_run
+from tests.test_core_on_time import connection as connected
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = ended_run(
@@ -317,3 +321,17 @@ def test_numbers_and_times_are_written_in_the_readers_language() -> None:
     seen = context_of(RUN, language="nl", timezone="Europe/Amsterdam", next_run=START)
     assert (seen["next_run"], seen["run"]["run_time"]) == ("ma 23 nov 2026 01:30:00 +01:00", "1 min 13 sec")
     assert seen["language"] == "nl"
+
+
+def test_a_digest_tells_of_a_schedule_that_is_shorter_than_its_runs() -> None:
+    made = connected("crm", Notify(to=(), when="always"))
+    minutely = replace(made, schedule=schedules.parse({"type": "cron", "expression": "* * * * *"}, "UTC"))
+    for seconds, words in ((66, "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s"), (50, "")):
+        runs = [changed_run(RUN, outcome=Outcome.SUCCEEDED, seconds=seconds, ended_at=START)]
+        at = {"from": instant.text(START), "to": instant.text(START)}
+        found = digest_facts(
+            "", {"crm": minutely}, {}, dict.fromkeys(["crm"], runs).__getitem__, start=START, end=START
+        )
+        digest = context_of(None, event="digest", facts={**at, **found})["digest"]
+        assert digest["connections"][0]["warning"].startswith(words)
+        assert bool(digest["connections"][0]["warning"]) == bool(words)

@@ -364,8 +364,13 @@ def test_what_becomes_of_the_cells(bench: Bench) -> None:
         '<c s="3"><v>46348</v></c><c s="3"><v>46348</v></c>',
         '<c><v>77.0</v></c><c s="2"><v>1.5</v></c><c s="14"><v>7</v></c><c><v>-0</v></c>',
         inline("texts", "#N/A"),
+        '<c t="inlineStr"><is><t>long</t></is></c><c><v>4.111111111111111E+15</v></c><c><v>1.2345678901234567E+16</v></c>'
+        "<c><v>0.30000000000000004</v></c>",
     )
-    assert bench.take(raw(rows), *names).counts.created == 3
+    assert bench.take(raw(rows), *names).counts.created == 4
+    long = bench.properties("long")
+    assert (long["note"], long["d"]) == ("4111111111111111", "0.3"), "what is whole keeps its digits"
+    assert long["n"] == 12345678901234568, "the shortest digits of that float"
     found = {"note": "00042", "n": 42, "d": "42", "t": "2026-11-22T00:00:00Z", "day": "2026-11-22"}
     assert bench.properties("01234").items() >= found.items()
     assert bench.properties("77").items() >= {"note": "36:00:00", "n": 7, "d": "0"}.items()

@@ -672,21 +672,39 @@ def test_parquet_for_a_destination_that_wants_it(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "words"),
+    ("form", "refused"),
     [
-        (Format(encoding="ascii"), "'ë' in column 'Name' of row 3 cannot be written in ascii"),
-        (Format(encoding="ascii", header=False, quote="'", delimiter=";"), "'ë' in column 3 of row 3 cannot"),
-        (Format(encoding="latin-1"), "'☃' in column 'Name' of row 4 cannot be written in latin-1"),
-        (Format(encoding="latin-1", compression="zstd"), "'☃' in column 'Name' of row 4 cannot"),
+        (Format(encoding="ascii"), [3, 4]),
+        (Format(encoding="ascii", header=False, quote="'", delimiter=";"), [3, 4]),
+        (Format(encoding="latin-1"), [4]),
+        (Format(encoding="latin-1", compression="zstd"), [4]),
+        (Format(encoding="utf-16"), []),
     ],
 )
-def test_a_character_that_the_encoding_does_not_have_is_named_with_its_row(
-    shop: Shop, form: Format, words: str
+def test_a_character_that_the_encoding_does_not_have_refuses_its_row(
+    shop: Shop, form: Format, refused: list[int]
 ) -> None:
     shop.put(person(1, name="a\nb\n;,'\""), person(2, name="x\ry"), person(3, name="\nZoë"), person(4, name="\n\n☃"))
-    with pytest.raises(RunError, match=words) as caught:
-        shop.write(replace(WORK, format=form))
+    shop.write(replace(WORK, format=form))
+    rejects = shop.folder / "rejects"
+    assert some(shop.confirm(rejects=rejects)) == some(Counts(created=4 - len(refused), rejected=len(refused)))
+    told = [json.loads(line) for line in rejects.read_text().splitlines()] if refused else []
+    assert [(one["code"], one["profile"]) for one in told] == [("unwritable-format", number) for number in refused]
+    for one in told:
+        assert one["message"] == f"a value of 'Name' holds a character, which {form.encoding} does not have"
+    assert some(shop.write(replace(WORK, format=Format())).counts) == some(
+        Counts(created=len(refused), unchanged=4 - len(refused))
+    )
+
+
+def test_a_selection_that_a_person_saves_names_the_character_and_its_row(shop: Shop) -> None:
+    shop.put(person(1, name="a\nb"), person(2, name="Zoë"), person(3, name="☃"))
+    with pytest.raises(RunError, match="'☃' in column 'name' of row 3 cannot be written in latin-1") as caught:
+        shop.store.write(shop.folder / "some.csv", Format(encoding="latin-1"))
     assert caught.value.code == "wrong-encoding"
+    with pytest.raises(RunError, match="the value of column 'name' in row 1 holds a line break") as caught:
+        shop.store.write(shop.folder / "some.csv", Format(quote=""))
+    assert caught.value.code == "unwritable-format"
 
 
 def test_a_name_of_a_column_that_the_encoding_does_not_have(shop: Shop) -> None:
@@ -716,26 +734,32 @@ def test_formats_that_cannot_be_written_are_refused_at_once(shop: Shop, form: Fo
 
 
 UNQUOTED = [
-    ({"name": "a;b"}, "the value of column 'Name' in row 2 holds the delimiter"),
-    ({"name": "a\nb"}, "the value of column 'Name' in row 2 holds a line break"),
-    ({"name": "a\rb"}, "the value of column 'Name' in row 2 holds a carriage return"),
-    ({"tags": "a;b"}, "the value of column 'Tags' in row 2 holds the delimiter"),
+    ({"name": "a;b"}, "a value of 'Name' holds the delimiter, and `format` says that there are no quotes around it"),
+    ({"name": "a\nb"}, "a value of 'Name' holds a line break, and `format` says that there are no quotes around it"),
+    (
+        {"name": "a\rb"},
+        "a value of 'Name' holds a carriage return, and `format` says that there are no quotes around it",
+    ),
+    ({"tags": "a;b"}, "a value of 'Tags' holds the delimiter, and `format` says that there are no quotes around it"),
     ({"name": 'a"b,c'}, ""),
 ]
 
 
 @pytest.mark.parametrize(("more", "words"), UNQUOTED)
-def test_without_quotes_no_value_may_fall_apart(shop: Shop, more: dict[str, str], words: str) -> None:
+def test_without_quotes_a_value_that_would_fall_apart_refuses_its_row(
+    shop: Shop, more: dict[str, str], words: str
+) -> None:
     work = replace(WORK, fields={"Id": "id", "Name": "name", "Tags": "tags"}, format=Format(delimiter=";", quote=""))
     shop.put(person(1, age="17"), person(2), person(3, **more))
     work = replace(work, where=ADULTS)
-    if not words:
-        shop.write(work)
-        assert shop.last.read_text() == 'Id;Name;Tags\n2;P2;\n3;a"b,c;\n'
-        return
-    with pytest.raises(RunError, match=words) as caught:
-        shop.write(work)
-    assert caught.value.code == "unwritable-format"
+    shop.write(work)
+    assert shop.last.read_text() == "Id;Name;Tags\n2;P2;\n" + ("" if words else '3;a"b,c;\n')
+    rejects = shop.folder / "rejects"
+    shop.confirm(rejects=rejects)
+    told = [json.loads(line) for line in rejects.read_text().splitlines()] if words else []
+    assert [(one["code"], one["profile"], one["message"]) for one in told] == [("unwritable-format", 3, words)] * len(
+        told
+    )
     with pytest.raises(RunError, match="the name of the column 'a;b' holds the delimiter"):
         shop.write(replace(work, fields={"Id": "id", "a;b": "age"}))
 

@@ -18,6 +18,7 @@ from connrunner.profiles.readers import csv as delimited
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import normalize_file
 from connrunner.profiles.readers.record_source import NO_RECORD, RecordSource
+from connrunner.text.zstandard import zstd
 from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, fields, import_of, names_of, shelf
 
@@ -36,6 +37,10 @@ def read(shelf: Shelf, data: str | bytes, *, work: Any = WORK, **form: Any) -> t
     told = [(one["line"], one["code"]) for one in shelf.told()]
     return counted(result), shelf.profiles("id", "name"), told
 
+
+PASSED_OVER = (
+    b"\x5e\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame of Zstandard that says nothing, as parallel packers write
+)
 
 SOUND = [
     # what, bytes, settings of the format
@@ -58,6 +63,12 @@ SOUND = [
     ("no header", b"1,Ann\n2,Bob\n", {"header": False, "columns": ("id", "name")}),
     ("gzip", gzip.compress(b"id,name\n1,Ann\n2,Bob\n"), {}),
     ("gzip twice", gzip.compress(b"id,name\n1,Ann\n") + gzip.compress(b"2,Bob\n"), {"compression": "gzip"}),
+    (
+        "Zstandard, frames to pass over",
+        PASSED_OVER + zstd.compress(b"id,name\n1,Ann\n") + PASSED_OVER + zstd.compress(b"2,Bob\n"),
+        {"compression": "zstd"},
+    ),
+    ("Zstandard, unsaid", PASSED_OVER + zstd.compress(b"id,name\n1,Ann\n2,Bob\n"), {}),
     ("UTF-16", "id,name\n1,Ann\n2,Bob\n".encode("utf-16"), {"encoding": "utf-16"}),
     ("UTF-16-LE, gzip", gzip.compress("id,name\n1,Ann\n2,Bob\n".encode("utf-16-le")), {"encoding": "utf-16-le"}),
     ("JSON lines", b'{"id": 1, "name": "Ann"}\n\n{"name": "Bob", "id": "2", "x": []}', {"type": "jsonl"}),
@@ -266,6 +277,7 @@ LINES = [
     ('{"id": "b", "name": "2", "id": "a"}', "2"),
     ('{"id": "a", "name": "1", "n\\u0061me": "2"}', "2"),
     ('{"id": "a", "name": {"x": 1.10, "y": [2.0, {"z": 1, "z": 2}]}}', '{"x":1.10,"y":[2.0,{"z":2}]}'),
+    ('{"id": "a", "name": [1.10, null, "x", true, {"y": 2.0}]}', '[1.10,null,"x",true,{"y":2.0}]'),
     ('{"id": "a", "name": "2",}', "bad-json"),
     ('{"id": "a", "name": ' + "[" * 100 + "]" * 100 + "}", "[" * 100 + "]" * 100),
     ('{"id": "a", "name": ' + "[" * 300 + "]" * 300 + "}", "too-deep"),
@@ -294,6 +306,16 @@ def test_one_line_of_json_is_one_record(shelf: Shelf, line: str, becomes: str | 
         assert told == []
         wanted = "NaN, Infinity" if "NaN," in line else becomes
         assert stored == ({} if wanted is None else {"a": wanted})
+
+
+@pytest.mark.parametrize("value", ["[1,2]", '["x",true]', '[null,{"y":[1]}]', "[]", "[[]]", "{}"])
+def test_a_list_that_fills_one_text_is_its_json_whatever_stands_beside_it(shelf: Shelf, value: str) -> None:
+    work = import_of("id", "name", format=Format(type="jsonl"))
+    line = f'{{"id": "a", "name": {value}}}\n'
+    shelf.take(work, line)
+    assert dict(shelf.profiles("id", "name")) == {"a": value}
+    shelf.take(work, line.replace('"a"', '"b"') + '{"id": "z", "name": 1e1}\n')
+    assert dict(shelf.profiles("id", "name")) == {"a": value, "b": value, "z": "1e1"}
 
 
 def test_json_in_another_encoding(shelf: Shelf) -> None:

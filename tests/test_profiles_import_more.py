@@ -485,6 +485,8 @@ MALFORMED = [
     ('{"data": [{"id": 1}]}',                "dta",        "missing-rows",   "did you mean 'data'?"),
     ('{"data": {"items": []}}',              "data.rows",  "missing-rows",   "data has no 'rows'; it has 'items'"),
     ('{"data": {"items": {}}}',              "data.items", "missing-rows",   "data.items is no list"),
+    ('{"a": [{"id": 1}], "a": []}',          "a",          "malformed-json", "a stands there twice in line 1"),
+    ('{"a": {"b": [{"id": 1}]}, "a": {}}',   "a.b",        "malformed-json", "a.b stands there twice in line 1"),
     ('[{"id": 1}]',                          "data",       "missing-rows",   "the document is no object"),
     ('"text"',                               "",           "missing-rows",   "no list"),
 ]  # fmt: skip

@@ -8,6 +8,8 @@ from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from connrunner.core.schedules import check_fires, cron, describe, parse
 
@@ -124,6 +126,12 @@ MISTAKES = [
     ("30,*/61 * * * *", "{type: times_per_day, times: 24} comes nearest, once in 60 minutes"),
     ("*/2880 * * * *", "`rule: FREQ=DAILY;INTERVAL=2` and its `start`"),
     ("*/2000 * * * *", "no schedule repeats every 2,000 minutes"),
+    ("*/90 8-18 * * MON-FRI", "so that one alone would match; write its times one by one"),
+    ("*/60 8-18 * * *", "write 0 for once an hour"),
+    ("0 */48 * * MON", "so that one alone would match; write its times one by one"),
+    ("30 6 */45 * *", "`rule: FREQ=DAILY;INTERVAL=45`"),
+    ("30 6 */45 2 *", "so that one alone would match; write its times one by one"),
+    ("0 6 15 */18 *", "`rule: FREQ=MONTHLY;INTERVAL=18`"),
     ("0 */24 * * *", "'*/24' has a step beyond the hour (0 to 23)"),
     ("0 */36 * * *", "no schedule repeats every 36 hours"),
     ("0 */48 * * *", "`rule: FREQ=DAILY;INTERVAL=2`"),
@@ -172,6 +180,22 @@ def test_what_was_written_is_named(expression: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         check_fires(parse({"type": "cron", "expression": expression}, "UTC"))
     assert message in str(caught.value)
+
+
+PARTS = st.sampled_from(
+    [*"0123456789*/,-?LWH#@", "MON", "JAN", "TUEL", "7L", "5#3", "60", "24", "32", "", " ", "*/90", "\u00b2", "\u0662"]
+)
+
+
+@settings(deadline=None)
+@given(fields=st.lists(st.lists(PARTS, min_size=1, max_size=4).map("".join), min_size=4, max_size=6))
+def test_anything_is_a_line_or_a_mistake(fields: list[str]) -> None:
+    try:
+        schedule = parse({"type": "cron", "expression": " ".join(fields)}, "UTC")
+        check_fires(schedule)
+    except ValueError:
+        return
+    assert describe(schedule)
 
 
 def test_a_state_with_a_line_that_is_refused_today_is_read() -> None:

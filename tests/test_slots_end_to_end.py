@@ -171,3 +171,67 @@ def test_what_was_asked_for_and_cannot_run_any_more_is_a_run_that_people_are_tol
     (mail,) = (path.read_text() for path in place.state.mail.glob("*.eml"))
     assert "To: team@example.com" in mail
     assert not list(place.state.requests.glob("*.json"))
+
+
+AT_ONE = '{type: cron, expression: "0 1 * * *", timezone: UTC}'
+
+
+def night(place: Place) -> None:
+    """`audience` exports what `crm` imports, at the same time of each night."""
+    place.write("in/people.csv", "id,email\n1,ann@example.com\n")
+    place.write(
+        "connections/crm.yaml",
+        f"schedule: {AT_ONE}\nimport:\n  from: {{type: files, path: 'in/*.csv'}}\n"
+        "  match: [id]\n  fields: {id: id, email: email}\n",
+    )
+    place.write(
+        "connections/audience.yaml",
+        f"schedule: {AT_ONE}\nexport:\n  to: {{type: files, path: 'out/{{run}}.csv'}}\n  fields: {{Email: email}}\n",
+    )
+
+
+def test_the_export_of_a_night_holds_the_rows_of_the_import_of_that_night(place: Place) -> None:
+    night(place)
+    place.command("zebra", HELLO, schedule=AT_ONE)
+    tick(place, "00:00:00")
+
+    coming = place.run("next", "--now", "2026-12-01T00:30:00Z").out
+    out = place.run("tick", "--now", "2026-12-01T01:00:00Z").out
+
+    found = [min(out.index(f"{name} #1"), len(out)) for name in ("crm", "zebra", "audience")]
+    assert found == sorted(found)
+    places = [coming.index(name) for name in ("crm", "zebra", "audience")]
+    assert places == sorted(places)
+    assert place.folder.joinpath("out/1.csv").read_text() == "Email\nann@example.com\n"
+
+
+def test_what_stands_in_after_goes_first_whatever_kinds_and_slots_say(place: Place) -> None:
+    night(place)
+    path = place.folder / "connections/crm.yaml"
+    path.write_text(path.read_text() + "after: [audience, zebra]\n")
+    place.command("zebra", HELLO)
+    tick(place, "00:00:00")
+    place.run("run", "zebra", "--detach")
+
+    out = place.run("tick", "--now", "2026-12-01T01:00:00Z").out
+
+    assert out.index("crm #1") > max(out.index("audience #1"), out.index("zebra #1"))
+
+
+def test_a_circle_breaks_its_own_connections_and_no_other(place: Place) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        place.command(name, HELLO, schedule=EVERY_MINUTE, more=f"after: {other}\n")
+    place.command("c", HELLO, schedule=EVERY_MINUTE, more="after: a\n")
+    place.command("d", HELLO, schedule=EVERY_MINUTE)
+
+    said = place.run("validate", check=2)
+    out = place.run("tick", "--now", "2026-12-01T01:00:00Z").out
+
+    assert "connections/a.yaml:3:8: a cycle: each goes after the next: a -> b -> a" in said.out + said.err
+    assert "connections/b.yaml:3:8: a cycle: each goes after the next: b -> a -> b" in said.out + said.err
+    assert "c #1" in out
+    assert "d #1" in out
+    assert "a #1" not in out
+    place.command("b", HELLO, schedule=EVERY_MINUTE)
+    place.run("validate")
+    assert "a #1" in place.run("tick", "--now", "2026-12-01T01:01:00Z").out

@@ -83,4 +83,8 @@ def test_what_is_no_wish_is_set_aside(content: bytes, state: StateFolder) -> Non
     (state.requests / "stop-1.json").write_bytes(content)
     assert requests.read_stop_requests(state) == []
     assert requests.read_run_requests(state) == []
+    path = state.requests / "stop-1.json"
+    assert requests.set_aside_unreadable(state) == [(path, path.with_name("stop-1.unreadable"))]
     assert [path.name for path in state.requests.iterdir()] == ["stop-1.unreadable"]
+    path.write_bytes(content)
+    assert requests.set_aside_unreadable(state) == [(path, path.with_name("stop-1.2.unreadable"))]

@@ -68,7 +68,7 @@ def _find_killed_at(view: WorkspaceView, started: StartedRun) -> datetime | None
     """Return when the grace of a run that was asked to end is over; None while it was not."""
     asked = [
         stop.asked_at
-        for stop in requests.read_stop_requests(view.state, set_aside=False)
+        for stop in requests.read_stop_requests(view.state)
         if find_stop_of_run([stop], started.connection, started.run, started.entry.due_at)
     ]
     connection = view.workspace.connections.get(started.connection)

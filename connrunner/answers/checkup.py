@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,14 +33,18 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
         workspace = view.workspace
     except WorkspaceError as error:
         yield from machine.check_zone_data((), now)
-        yield from state_folder.check_state_folder(view.state)
+        yield from state_folder.check_state_folder(view.state, view.folder)
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
     yield from machine.check_extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
     yield from machine.check_zone_data({workspace.timezone, *used}, now)
-    yield from state_folder.check_state_folder(view.state)
+    yield from state_folder.check_state_folder(view.state, view.folder)
+    with suppress(StateError):  # told with the ticks
+        promises = view.journal_state.promises
+        yield from files.check_schedules(workspace, promises, now)
+        yield from files.check_run_times(workspace, promises, view.state, now)
     try:
         yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:

@@ -18,13 +18,15 @@ from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_
 from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
+from connrunner.config import zones
 from connrunner.config.documents import places
 from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Connection, Run, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import outlook
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
-from connrunner.core.planning.forecast import RunDurations
+from connrunner.core.planning.forecast import RunDurations, TightSchedule
+from connrunner.core.planning.tight import describe_tight_schedule, find_tight_schedule
 from connrunner.errors import ArgumentError, Problem
 from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
@@ -75,6 +77,7 @@ class ConnectionExplanation:
     declared: DeclaredConnection | None  # None when its file is broken or gone
     problems: tuple[Problem, ...]  # of its file
     usual: RunDurations
+    tight: TightSchedule | None  # its schedule is shorter than its runs
     active: ActiveRun | None
     next: NextRun
     last: Run | None
@@ -106,13 +109,24 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         zone=zone,
         declared=_declared(view, connection, count) if connection else None,
         problems=tuple(view.workspace.broken.get(name, ())),
-        usual=usual_durations(view, name),
+        usual=(usual := usual_durations(view, name)),
+        tight=_tight(view, connection, usual) if connection else None,
         active=find_active_run(view, name),
         next=find_next_run(view, name),
         last=run_files.read_last_run(view.state, name),
         decisions=decided,
         lately=tuple(reasons.summarize_decisions(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
     )
+
+
+def _tight(view: WorkspaceView, connection: Connection, usual: RunDurations) -> TightSchedule | None:
+    promise = view.journal_state.promises.get(connection.name)
+    return find_tight_schedule(connection, promise, usual, now=view.clock(), zones=zones.version())
+
+
+def describe_tight(tight: TightSchedule) -> str:
+    """Return by how much a schedule is shorter than its runs."""
+    return describe_tight_schedule(tight.gap.total_seconds(), tight.usual.p95)
 
 
 def read_decisions(view: WorkspaceView, name: str) -> tuple[Decision, ...]:
@@ -261,6 +275,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
         "schedule": schedules.describe(declared.connection.schedule) if declared else None,
         "enabled": declared.connection.enabled if declared else None,
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
+        "tight": _tight_as_dict(explanation.tight) if explanation.tight else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,
         "next": [{"due_at": instant.text(slot.due_at), "note": slot.note} for slot in declared.slots]
         if declared
@@ -280,6 +295,11 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
             "later": instant.text(answer.later) if answer.later else None,
         }
     return data
+
+
+def _tight_as_dict(tight: TightSchedule) -> dict[str, Any]:
+    gap = tight.gap.total_seconds()
+    return {"gap_seconds": gap, "p95_seconds": tight.usual.p95, "at": instant.text(tight.at)}
 
 
 def _decision_as_dict(decision: Decision) -> Mapping[str, Any]:

@@ -14,7 +14,9 @@ from connrunner.errors import ArgumentError, StateError
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal import LONGEST
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
 # What a tick decides by. Copied with its times: that of last-tick says when a tick last looked.
 DECIDES = ("format", "journal.jsonl", "journal.previous.jsonl", "last-tick", "requests")
@@ -77,7 +79,7 @@ def _copy(state: StateFolder, to: StateFolder) -> None:
 
 def _records(state: StateFolder) -> list[dict[str, Any]]:
     found = []
-    for line in state.journal.read_bytes().splitlines():
+    for line in read_regular(state.journal, LONGEST).splitlines():
         try:
             record = parse_json(line)
         except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connrunner.core.counts import NAMES, Counts
 from connrunner.core.model import Result, Run
-from connrunner.text.words import plural
+from connrunner.text.words import agree, plural
 
 
 def describe_counts(counts: Counts) -> str:
@@ -31,8 +31,7 @@ def describe_run(run: Run) -> str:
     if run.entry.trigger == "manual":
         parts.append(f"asked for by {run.entry.asked_by}")
     if run.entry.missed:
-        were_missed = "was missed" if run.entry.missed == 1 else "were missed"
-        parts.append(f"{plural(run.entry.missed, 'later slot')} {were_missed}")
+        parts.append(f"{agree(run.entry.missed, 'later slot', 'was', 'were')} missed")
     if run.entry.merged:
         parts.append(f"{plural(run.entry.merged, 'slot')} merged into it")
     return "; ".join(part for part in parts if part)

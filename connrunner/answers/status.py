@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
+from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
 from connrunner.answers.run_history import DayCounts, count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
@@ -17,8 +18,9 @@ from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as planning
-from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
+from connrunner.core.planning import forecast, queue_order
+from connrunner.core.planning.ended import EndedSchedule
+from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
 from connrunner.state import requests, run_files
 from connrunner.state.journal_state import JournalState
@@ -220,6 +222,7 @@ class Status:
     running: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]  # in the order in which they are run
     coming: tuple[NextSlot, ...]  # soonest first
+    ended: tuple[EndedSchedule, ...]  # they are on, and have no slot to come
     off: tuple[OffConnection, ...]  # by name
     uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
     commit: str | None
@@ -231,7 +234,7 @@ class Status:
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
     active, queued = list_active_runs(view), view.journal_state.waiting
-    queue, promises = planning.sort_queue([*_queue(view), *_asked_for(view)]), _promises(view)
+    queue, promises = _sorted(view, [*_queue(view), *_asked_for(view)]), _promises(view)
     expected = _expect(view, active, queue, promises)
     return Status(
         zone=view.zone(),
@@ -253,6 +256,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
             for due, name in promises
             if choice.includes(view, name)
         ),
+        ended=tuple(one for one in list_ended_schedules(view) if choice.includes(view, one.connection)),
         off=tuple(_find_off(view, choice)),
         uncommitted=tuple(view.uncommitted),
         commit=view.workspace.commit,
@@ -269,13 +273,17 @@ def lane_of(view: WorkspaceView, name: str) -> str:
 
 
 def _queue(view: WorkspaceView) -> list[QueuedRun]:
-    return planning.sort_queue(view.journal_state.waiting.values())
+    return _sorted(view, view.journal_state.waiting.values())
+
+
+def _sorted(view: WorkspaceView, waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
+    return queue_order.sort_queue(waiting, view.workspace.connections)
 
 
 def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
     """Yield what people asked for and no tick has taken up; what waits already takes it in."""
     known = {*view.journal_state.answered}
-    for request in requests.read_run_requests(view.state, set_aside=False):
+    for request in requests.read_run_requests(view.state):
         if request.id not in known and request.connection not in view.journal_state.waiting:
             yield request.as_queued(request.asked_at)
 
@@ -301,7 +309,8 @@ def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, 
 
 def _promises(view: WorkspaceView) -> list[tuple[datetime, str]]:
     promises = view.journal_state.promises.items()
-    return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    slots = ((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    return queue_order.sort_slots(slots, view.workspace.connections)
 
 
 def _expect(
@@ -314,7 +323,7 @@ def _expect(
     now = view.clock()
     waiting = ((entry.connection, entry.due_at) for entry in queue)
     ahead = list(chain(waiting, ((name, due) for due, name in promises)))[:PREDICTED]
-    arrivals = [PredictedSlot(connection=name, lane=lane_of(view, name), due_at=due) for name, due in ahead]
+    arrivals = [queue_order.predict_slot(name, due, view.workspace.connections) for name, due in ahead]
     living = [run for run in active if run.lives]
     unknown = {run.lane for run in living if run.ends_at is None}
     busy = {
@@ -402,6 +411,7 @@ def as_dict(status: Status) -> dict[str, Any]:
             }
             for slot in status.coming
         ],
+        "ended": [{"connection": one.connection, "last": instant.text(one.last)} for one in status.ended],
         "off": [
             {
                 "connection": one.connection,

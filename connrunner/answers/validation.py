@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from connrunner.answers.workspace_view import describe_uncommitted, read_uncommitted
+from connrunner.config import zones
 from connrunner.config.doubts import find_doubts
 from connrunner.config.finding import Finding
 from connrunner.config.load import load
@@ -16,10 +19,14 @@ from connrunner.config.stamps import stamps
 from connrunner.config.target_extras import find_missing_extras
 from connrunner.config.versions.git import MalformedTreeError
 from connrunner.connectors import extras
+from connrunner.core import instant
 from connrunner.core.model import Connection
+from connrunner.core.planning.ended import find_ended_schedules
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.notify.check import check_templates
 from connrunner.text.words import plural
+
+ENDED_HINT = "give it a later end, or write `enabled: false`"
 
 
 def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
@@ -32,17 +39,19 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
     wanted = [_in_workspace(folder, path) for path in paths]
     problems: Sequence[Problem]
     lacking: list[Problem] = []
+    ended: list[Problem] = []
     try:
         found = load(folder, as_written=True)
         problems = found.problems
         lacking = [problem for one in found.connections.values() if one.enabled for problem in _lacking(folder, one)]
+        ended = list(_ended(folder, found.connections.values()))
     except WorkspaceError as error:
         if not error.problems:
             raise
         problems = error.problems
     unseen = [] if problems else _find_unobeyable(folder)
-    more = (*check_templates(folder), *lacking, *find_missing_extras(folder), *find_doubts(folder))
-    problems = sorted((*problems, *unseen, *more))
+    more = (*unseen, *check_templates(folder), *lacking, *ended, *find_missing_extras(folder), *find_doubts(folder))
+    problems = sorted((*problems, *more))
     return [problem for problem in problems if not wanted or _is_below(problem.path, wanted)]
 
 
@@ -82,6 +91,17 @@ def describe_unobeyed(folder: Path) -> str:
         return str(error)
     paths = read_uncommitted(workspace)
     return describe_uncommitted(workspace.commit, paths) if paths else ""
+
+
+def _ended(folder: Path, connections: Iterable[Connection]) -> Iterator[Problem]:
+    """Yield a warning for each schedule that has ended."""
+    from connrunner.config.documents.document import parse
+
+    for one in find_ended_schedules(connections, {}, now=datetime.now(UTC), zones=zones.version()):
+        path = f"connections/{one.connection}.yaml"
+        message = f"the schedule has ended: its last slot was {instant.text(one.last)}"
+        finding = Finding(("schedule",), message, ENDED_HINT, "schedule-ended")
+        yield replace(parse((folder / path).read_bytes(), path).problem(finding), is_warning=True)
 
 
 def _lacking(folder: Path, connection: Connection) -> Iterator[Problem]:

@@ -12,11 +12,12 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem
+from connrunner.state import filesystem, owner
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
 from connrunner.text import words
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class WorkspaceView:
     @property
     def journal_state(self) -> JournalState:
         return self.journal.read()
+
+    def prepare_state(self) -> None:
+        """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
+        owner.refuse_other(self.state, self.folder)
+        self.state.prepare()
 
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)
@@ -132,5 +138,5 @@ def read_uncommitted(workspace: Workspace) -> list[str]:
 def describe_uncommitted(commit: str | None, paths: Sequence[str]) -> str:
     """Return what people are told about *paths*, the files that differ from the commit that is obeyed."""
     listed = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
-    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
+    files = f"{plural(len(paths), 'file')} {'differs' if len(paths) == 1 else 'differ'}"
     return f"{files} from commit {str(commit)[:12]}, which ticks obey: {listed}"

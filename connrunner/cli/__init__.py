@@ -18,7 +18,7 @@ from connrunner.cli.text import clean
 from connrunner.errors import ConnrunnerError, StateError, WorkspaceError
 
 GROUPS = {
-    "Begin": ("init", "demo", "validate", "plan"),
+    "Begin": ("init", "demo", "new", "validate", "plan"),
     "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset", "install", "history", "completion"),

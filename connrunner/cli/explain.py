@@ -11,6 +11,7 @@ from connrunner.answers.explain import (
     InstantExplanation,
     as_dict,
     describe_schedule,
+    describe_tight,
     describe_usual,
     explain_connection,
     explain_instant,
@@ -23,6 +24,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.errors import WorkspaceError
+from connrunner.text.words import plural
 
 MOST = 60  # lines of YAML that are written out
 
@@ -98,6 +100,7 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
         *([("", declared.blackouts)] if declared.blackouts else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
+        *([("", describe_tight(found.tight))] if found.tight else []),
     ]
     if (active := found.active) is not None:
         since, progress = instant.local(active.started_at, zone), describe_progress(active, zone)
@@ -149,7 +152,7 @@ def _yaml_lines(found: YamlInForce | None) -> list[str]:
         lines.append("It ran with something else than this: files were edited and not committed, then.")
     lines += [f"{number:>4}  {line}" for number, line in enumerate(file.lines[:MOST], 1)]
     if len(file.lines) > MOST:
-        lines.append(f"      and {len(file.lines) - MOST} more lines")
+        lines.append(f"      and {plural(len(file.lines) - MOST, 'more line')}")
     if found.run_before is None:
         return lines
     if not found.difference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -135,7 +136,7 @@ def with_context(
 def find_folder(wanted: Path | None) -> Path:
     """Return the workspace's folder, absolute."""
     if wanted is not None:
-        if not (wanted / place.FILE).is_file():
+        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
             hint = f"make a workspace with `connrunner init {wanted}`"
             raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
         return wanted.absolute()

@@ -17,7 +17,7 @@ from connrunner.answers.plan_words import (
 )
 from connrunner.cli import text
 from connrunner.text import durations
-from connrunner.text.words import escape
+from connrunner.text.words import escape, plural
 
 SIGNS = {
     "added": "+",
@@ -55,9 +55,9 @@ def as_text(plan: Plan) -> str:
         lines += ["", blackouts]
     lines += [f"{SIGNS[changed.change]} {describe_file(changed)}" for changed in plan.files[:MOST]]
     if len(plan.files) > MOST:
-        lines.append(f"and {len(plan.files) - MOST} more files: --format json has all")
+        lines.append(f"and {plural(len(plan.files) - MOST, 'more file')}: --format json has all")
     if found.problems:
-        lines += ["", f"{len(found.problems)} new problems; `connrunner validate` shows their lines:"]
+        lines += ["", f"{plural(len(found.problems), 'new problem')}; `connrunner validate` shows their lines:"]
         lines += [f"  {problem}" for problem in found.problems[:MOST]]
     if not plan.is_empty:
         for lane, rows in _load_tables(plan):

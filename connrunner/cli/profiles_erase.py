@@ -86,7 +86,7 @@ def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
         }
         erasures.note_erasure(state, record, inode=inode)
 
-    state.prepare()
+    view.prepare_state()
     try:
         with busy_when_open(), erasures.hold_erasure(state, view.journal) as temp:
             return erase_person(state.profiles, job, model, temp=temp, report=NullReport(), wait=WAIT, before=note)

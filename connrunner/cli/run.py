@@ -68,7 +68,7 @@ def run_command(
         from connrunner.cli.dry_run import run_dry
 
         leave(max(run_dry(context, chosen.connections, is_one=is_one), int(chosen.is_incomplete)))
-    view.state.prepare()
+    view.prepare_state()
     asked = [connection.name for connection in chosen.connections]
     watch = RunsWatcher(view, asked, with_progress=sys.stderr.isatty() and not context.json)
     rules = {connection.name: connection.notify for connection in chosen.connections}

@@ -14,12 +14,12 @@ from connrunner.answers.connection_filter import is_pattern, list_named
 from connrunner.answers.run_history import NextRun, list_ended, list_newest, read_history
 from connrunner.answers.run_summary import describe_run
 from connrunner.cli import text
-from connrunner.cli.metrics import write_page
 from connrunner.cli.options import CommandContext, Since, resolve_since, with_context
 from connrunner.core import instant, run_records
 from connrunner.core.model import Run
 from connrunner.errors import ArgumentError
 from connrunner.text import durations
+from connrunner.text.files import saving
 
 HEAD = ("Run", "Start", "Run time", "Outcome", "Details")
 
@@ -86,7 +86,11 @@ def _write(found: Iterable[Run], path: Path | None, *, form: str) -> None:
         for line in runs_table.format_csv(found):
             click.echo(line, nl=False)
     else:
-        write_page(path, "".join(runs_table.format_csv(found)), mode=0o600)
+        try:
+            with saving(path) as file:
+                file.writelines(line.encode("utf-8", "backslashreplace") for line in runs_table.format_csv(found))
+        except OSError as error:
+            raise ArgumentError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def run_row(run: Run, zone: str) -> list[text.Cell]:

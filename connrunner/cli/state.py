@@ -16,7 +16,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, ask_first, with_context
 from connrunner.errors import ArgumentError, BusyError
 from connrunner.state import locks
-from connrunner.text.words import plural
+from connrunner.text.words import agree
 
 SHOWN = 20  # files
 
@@ -42,11 +42,10 @@ def state_command(context: CommandContext, name: str) -> None:
         mark = state.mark if isinstance(state.mark, str) else json.dumps(state.mark, ensure_ascii=False)
         click.echo(f"mark: {text.clean(mark)}")
     if state.retained_rows:
-        are_kept = "is kept" if state.retained_rows == 1 else "are kept"
-        click.echo(f"{plural(state.retained_rows, 'refused row')} {are_kept} and offered again by the next run")
+        are_kept = agree(state.retained_rows, "refused row", "is", "are")
+        click.echo(f"{are_kept} kept and offered again by the next run")
     if state.sent:
-        were_sent = "was sent" if state.sent == 1 else "were sent"
-        click.echo(f"{plural(state.sent, 'profile')} {were_sent} by its exports")
+        click.echo(f"{agree(state.sent, 'profile', 'was', 'were')} sent by its exports")
     if state.is_empty:
         click.echo(f"{name} remembers nothing: its next run begins at the beginning")
 
@@ -72,7 +71,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
     connection = view.connection(name)
     if not yes:
         ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
-    view.state.prepare()
+    view.prepare_state()
     with (
         _hold_lanes(view, {connection.lane}),
         open_profiles(view, view.workspace.profile, read_only=False) as store,
@@ -85,7 +84,7 @@ def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
-    view.state.prepare()
+    view.prepare_state()
     with _hold_lanes(view, list_lanes(view)):
         moved = begin_anew(view)
     for path in moved:

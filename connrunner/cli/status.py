@@ -112,12 +112,13 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     lines = []
     health = status.health
     if not only_failing:
-        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit), *_off(status, limit)]
+        lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
+        lines += [*_ended(status, limit), *_off(status, limit)]
     lines += [*_late(status, limit), *_failing(status, limit)]
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
-    if health.standing == "last good":
+    if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
     elif health.trouble:
         lines.append(f"{COMPLAINTS[health.standing]}: {health.trouble}")
@@ -174,6 +175,11 @@ def _coming(status: Status, limit: int) -> list[str]:
     if not rows:
         return []
     return [text.table(("Next", "Due", ""), rows), *_more(len(status.coming) - limit, "`connrunner next`"), ""]
+
+
+def _ended(status: Status, limit: int) -> list[str]:
+    rows = [[one.connection, instant.local_minute(one.last, status.zone)] for one in status.ended[:limit]]
+    return [text.table(("Ended", "Last slot"), rows), *_more(len(status.ended) - limit), ""] if rows else []
 
 
 def _off(status: Status, limit: int) -> list[str]:

@@ -45,8 +45,8 @@ def stop_command(context: CommandContext, name: str, reason: str, number: int | 
     view.require(name)
     if len(reason) > LONGEST:
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
+    view.prepare_state()
     stop = choose_stop(view, name, number, asked_by=user_and_host(), reason=reason)
-    view.state.prepare()
     stop = requests.request_stop(view.state, stop)
     if detach:
         _say_asked(context, stop)

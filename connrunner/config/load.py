@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, place, schema
+from connrunner.config import check, compiled, place, schema, zones
+from connrunner.config.after import Placed, find_wrong_places, read_place
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.documents import workspace_file
 from connrunner.config.file_names import name_files, whole_file, wrong_suffix
@@ -90,7 +91,7 @@ def load_commit(folder: Path, commit: str, *, only: str = "") -> Workspace:
             where = "/".join(inside.prefix) if inside and inside.prefix else "at its top"
             hint = "name a commit that has a connrunner.yaml there, or another folder with --workspace"
             raise ArgumentError(f"commit {commit[:12]} has no workspace {escape(where)}", hint=hint)
-        return _workspace(SourceFiles(version, CompiledWorkspace()))
+        return _workspace(SourceFiles(version, CompiledWorkspace(), has_all=not only))
 
 
 def list_uncommitted(workspace: Workspace) -> list[str]:
@@ -165,6 +166,7 @@ def _refuse_unseen(sources: SourceFiles) -> None:
 
 
 def _workspace(sources: SourceFiles) -> Workspace:
+    zones.choose()
     _refuse_unseen(sources)
     shared = _SharedFiles.read(sources)
     connections, broken, problems = _connections(sources, shared)
@@ -273,7 +275,8 @@ class _SharedFiles:
 
     @cached_property
     def around(self) -> check.WorkspaceContext:
-        defaults = self.top.data.get("defaults") or {}
+        said = self.top.data.get("defaults") or {}
+        defaults = {} if self.top.problems else said  # nothing is resolved with what may be half of a value
         sound_profile = self.profile is not None and not self.profile.problems
         return check.WorkspaceContext(
             timezone=self.top.data.get("timezone") or "UTC",
@@ -282,7 +285,7 @@ class _SharedFiles:
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
-            notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
+            notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},
@@ -334,6 +337,7 @@ def _connections(
 ) -> tuple[dict[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
     """Return the sound ones, why the others are broken, and the problems of their own files."""
     sound: dict[str, Connection] = {}
+    places: dict[str, Placed] = {}
     names, misnamed = _listed(sources, "connections")
     broken: dict[str, tuple[Problem, ...]] = {}
     problems = []
@@ -344,8 +348,9 @@ def _connections(
     for name, path in names.items():
         source = sources.read(path, "connection")
         if known := _known(name, source, sources, shared):
-            sound[name] = known
+            sound[name], places[name] = known, read_place(known.document)
             continue
+        places[name] = read_place(source.data)
         found = list(check.check_connection(source.data, shared.around))
         own = [*source.problems, *(source.located(found) if found else ())]
         reasons = shared.reasons(source.data)
@@ -357,6 +362,11 @@ def _connections(
                 own += source.located([Finding(("schedule",), str(error), code="bad-schedule")])
         broken[name] = (*sorted(own), *reasons)
         problems += own
+    for name, finding in find_wrong_places(places) if sources.has_all else ():
+        found_here = sources.read(names[name], "connection").located([finding])
+        sound.pop(name, None)
+        broken[name] = (*sorted((*broken.get(name, ()), *found_here)),)
+        problems += found_here
     return sound, broken, problems
 
 

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from connrunner.config import zones
+from connrunner.config.after import read_place
 from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
@@ -121,6 +123,7 @@ def connection_from(
     *timezone* is for a calendar schedule without one. Without *targets* nobody but addresses is told. ValueError when
     the time-zone database has lost a zone.
     """
+    zones.choose()
     return built(name, document, timezone, targets or {}, fingerprint(document))
 
 
@@ -136,6 +139,7 @@ def built(
         labels=document.get("labels", {}),
         enabled=document.get("enabled", True),
         lane=document.get("lane", "main"),
+        after=read_place(document).after,
         schedule=schedules.parse(document["schedule"], timezone),
         work=_work(document),
         notify=notify_from(document["notify"], targets),

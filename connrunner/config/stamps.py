@@ -29,8 +29,11 @@ def _stamps_of_head(folder: str, own: str, shared: str) -> dict[str, int]:
     paths = [f"{folder}/{FILES[0]}", f"{shared}/packed-refs", f"{shared}/reftable/tables.list", f"{own}/HEAD"]
     for _ in range(MAX_LINKS):  # HEAD names a branch, and a branch may name another
         try:
-            with open(paths[-1], "rb") as file:
-                content = file.read(4096)
+            descriptor = os.open(paths[-1], os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                content = os.read(descriptor, 4096) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+            finally:
+                os.close(descriptor)
         except OSError:
             break
         if content[:4] != b"ref:":

@@ -28,6 +28,7 @@ bad-schedule            The schedule can never be, or says something that no sch
 bad-state               `state` of connrunner.yaml cannot be read at a glance, or differs between commit and folder.  Write it on a line of its own: `state: .connrunner`.
 columns-and-header      `columns` names the columns of files without a header, and these have one.  Add `header: false`, or leave `columns` out.
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
+cycle                   Connections go behind each other in a circle, by `after`.  Take one `after` out.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
 doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
@@ -58,6 +59,7 @@ out-of-range            A number or a time is smaller or larger than what is all
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
+schedule-ended          A schedule has no slot to come: its rule has ended, or a blackout leaves out all that follows.  Give it a later end, or write `enabled: false`.
 separator-does-not-fit  `separator` stands at a property that holds one value.  Leave it out, or make the property `many`.
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
@@ -72,7 +74,7 @@ too-short               A text or a list is empty that must hold something.  Wri
 unknown-encoding        There is no encoding of this name.  Write utf-8, latin-1 or cp1252.
 unknown-key             A key that nobody reads: a misspelling, or one that stands at the wrong level.  The message names the nearest one.
 unknown-language        There is no language of this name.  Write a tag such as nl or de-AT.
-unknown-name            A schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
+unknown-name            A connection, schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
 unknown-timezone        There is no time zone of this name.  Write an IANA name such as Europe/Amsterdam.
 unreadable              A file is there and cannot be read.  Check its owner and mode.
 write-does-not-fit      A way of writing (`add`, `remove`, `increment`) does not fit the type of the property.  Use set or set_if_empty, or change the property.
@@ -141,6 +143,7 @@ line-too-long           A program printed a line longer than any record can be. 
 malformed-json          The file is no sound JSON.  Fix it at the line in the message.
 missing-column          A column that the connection reads is not there.  Correct the name in `fields`, or ask who delivers the data.
 missing-rows            The path of `rows` leads to no list.  Correct `format.rows`.
+not-a-number            A value is NaN or an infinity, and the property is no number.  Leave the value out where the data comes from.
 not-gzip                The file is not packed with gzip, though its name or `compression` says so.  Set `compression`, or fix the sender.
 not-zstd                The file is not packed with Zstandard, though its name or `compression` says so.  Set `compression`, or fix the sender.
 too-few-columns         A row has fewer columns than the header.  Often a line break or a delimiter in a value without quotes.
@@ -148,7 +151,7 @@ too-many-columns        A row has more columns than the header.  Often a delimit
 unknown-sheet           The workbook has no such sheet.  Correct `format.sheet`.
 unordered               The rows of a file cannot be numbered in their order.  Ask for an uncompressed file, or report it.
 unreadable-file         A data file cannot be read.  Check its owner and mode.
-unwritable-format       A value cannot be written in this format.  Set `quote`, or use another format.
+unwritable-format       A value cannot be written in this format.  Set `quote` or another `encoding`, or use another format.
 wrong-delimiter         The header is one column: the delimiter is another one.  Set `format.delimiter`.
 wrong-encoding          Bytes of the file are not of the encoding that `format` says.  Set `format.encoding`.
 wrong-format            The file is of another format than `format` says.  Set `format.type`; a web page instead of data is often a login page.

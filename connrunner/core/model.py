@@ -353,6 +353,7 @@ class Connection:
     labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
     lane: str = "main"
+    after: tuple[str, ...] = ()  # connections of its lane behind which it starts when they are queued together
     schedule: Schedule
     work: Work
     notify: tuple[Notify, ...] = ()

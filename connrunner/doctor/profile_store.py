@@ -13,6 +13,7 @@ from connrunner.errors import RunError
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.folder import StateFolder
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.words import plural
 
 NAME = "profile store"
 RESTORE = "put back a copy of it; to begin anew without its profiles and consents: `connrunner reset --profiles`"
@@ -34,7 +35,7 @@ def check_profile_store(folder: StateFolder, model: ProfileModel) -> Iterator[Ch
             temporary_folder() as temp,
             open_store(folder.profiles, model, temp=temp, report=said, read_only=True, expected=expected) as store,
         ):
-            found = f"{store.count():,} profiles"
+            found = plural(store.count(), "profile")
     except RunError as error:
         if error.code == "store-busy":
             yield ok(NAME, "a run has it open")

@@ -23,7 +23,7 @@ from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
 from connrunner.processes.clock import make_clock
 from connrunner.processes.limits import forbid_core_dumps
-from connrunner.state import locks, run_files
+from connrunner.state import end_reserve, locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice
@@ -59,11 +59,19 @@ def _deliver(folder: Path, state: StateFolder, deadline: float, clock: Callable[
     patience = time.monotonic() + ASKING
     pending = [_pending(owed, who, workspace, journal_state, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
+    if not pending:
+        return
+
     def record(delivery: DeliveryRecord) -> None:
         with locks.hold_state_lock(state):
-            journal.append({"type": "delivered", **delivery})
+            try:
+                journal.append({"type": "delivered", **delivery})
+            except StateError:
+                if not give_back_room():
+                    raise
+                journal.append({"type": "delivered", **delivery})
 
-    with load.open_templates(workspace) as templates:
+    with end_reserve.keep_room_for_mail(state) as give_back_room, load.open_templates(workspace) as templates:
         outbox.send_pending(
             pending,
             account=_account(workspace, folder, state),

@@ -9,6 +9,7 @@ from typing import Any
 
 from connrunner.core import counts, instant
 from connrunner.core.model import Outcome
+from connrunner.core.planning.tight import describe_tight_schedule
 from connrunner.notify.language import Language
 from connrunner.notify.sanitize import clean_line
 from connrunner.text.words import plural
@@ -119,6 +120,7 @@ class _EventFacts:
             ],
             "last_outcome": clean_line(one.get("last_outcome") or ""),
             "next_run": self._wall(due) if due else None,
+            "warning": _warning(one.get("tight")),
         }
 
     def folded(self, facts: Facts) -> dict[str, Any]:
@@ -165,6 +167,10 @@ class _EventFacts:
             for one in facts["files"]
         ]
         return {"listed": listed, "count": int(facts["count"]), "more": max(0, int(facts["count"]) - len(listed))}
+
+
+def _warning(tight: Facts | None) -> str:
+    return describe_tight_schedule(float(tight["gap"]), float(tight["p95"])) if tight else ""
 
 
 def _passed_slots(one: Facts) -> dict[str, Any]:

@@ -146,6 +146,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             ],
             "next_due": instant.text(DUE + DAY),
             "last_outcome": "partial",
+            "tight": {"gap": 3600, "p95": 4440},
         },
         {
             "name": "refresh-segments",

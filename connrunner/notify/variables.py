@@ -119,6 +119,7 @@ VARIABLES: Mapping[str, str] = {
     "digest.connections[].recent[].rows_share": "its rows in percent of the most of them",
     "digest.connections[].last_outcome": "how the last one ended; empty when there was none",
     "digest.connections[].next_run": "the promised next run, or none",
+    "digest.connections[].warning": "that its slots come faster than its runs end; mostly empty",
     "digest.total": "the sums: `runs`, `failed`, `late`, `missed`",
     "folded": "the rate limit: notices that became one mail; only in `folded`",
     "folded.since": "the first of them",

@@ -13,7 +13,7 @@ which they were.
     parse     too-few-columns, too-many-columns,    invalid
               bad-quoting, bad-json, too-deep,
               too-long (the record as a whole),
-              formula-error, binary-column
+              formula-error, binary-column, not-a-number
     validate  missing-key, wrong-type, too-long,    invalid
               nul
     match     ambiguous, identifier-taken           ambiguous

@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from connrunner.core import instant, run_records
-from connrunner.core.model import Connection, Outcome, Result, Run, Workspace
-from connrunner.core.planning import due
+from connrunner.core.model import Connection, Outcome, QueuedRun, Result, Run, Workspace
+from connrunner.core.planning import due, queue_order
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
@@ -24,7 +24,7 @@ from connrunner.scheduler import leftovers
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
-from connrunner.state.journal_state import StartedRun
+from connrunner.state.journal_state import JournalState, StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 
 Say = Callable[[dict[str, Any]], None]
@@ -182,12 +182,13 @@ class Lanes:
             with locks.hold_state_lock(recorder.state):
                 journal_state = recorder.journal.open()
                 # A connection that was moved to this lane may still run in its old one.
+                queue = self._sort_queue(journal_state)
                 fits = (
                     entry
-                    for entry in due.sort_queue(journal_state.waiting.values())
+                    for entry in queue
                     if self.lane_of(entry.connection) == name and entry.connection not in journal_state.started
                 )
-                entry = next(fits, None)
+                entry = next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
                 if entry is None:
                     return None
                 if entry.connection not in self.workspace.connections:
@@ -210,6 +211,7 @@ class Lanes:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = recorder.finish(started, result, seconds=0)
+                leftovers.clear_spool(recorder.state, started.connection, started.run)
                 self._ended(run, started, connection)
                 continue
             return SupervisedRun(
@@ -221,6 +223,15 @@ class Lanes:
                 errors=self._errors(started),
                 ask_store=partial(self._ask_store, started),
             )
+
+    def _sort_queue(self, journal_state: JournalState) -> list[QueuedRun]:
+        return queue_order.sort_queue(journal_state.waiting.values(), self.workspace.connections)
+
+    def _is_behind(self, entry: QueuedRun, journal_state: JournalState) -> bool:
+        """Tell whether a connection that *entry* goes after waits, or runs in the lane that it was in before."""
+        connection = self.workspace.connections.get(entry.connection)
+        queued = {*journal_state.waiting, *journal_state.started}
+        return connection is not None and not queued.isdisjoint(connection.after)
 
     def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
         alive = WorkerLock(self._errors(started))
@@ -398,7 +409,7 @@ class Lanes:
     def _say_busy(self, lane: str) -> None:
         journal_state = self.recorder.journal.read()
         working = next((started for started in journal_state.started.values() if started.lane == lane), None)
-        waits = [entry.connection for entry in due.sort_queue(journal_state.waiting.values())]
+        waits = [entry.connection for entry in self._sort_queue(journal_state)]
         self.say(
             {
                 "event": "busy",

@@ -14,7 +14,7 @@ from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
-from connrunner.state import filesystem, locks, run_files
+from connrunner.state import end_reserve, filesystem, history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import TOO_LATE, StartedRun, started_as_dict
@@ -36,10 +36,12 @@ class RunRecorder:
         with recording(self.state.root):
             filesystem.refuse_full(self.state.root)
         started_at = instant.text(self.clock())
+        run = self._number(connection.name)
+        end_reserve.keep_room(self.state, connection.name, run)
         started = StartedRun(
             entry=entry,
             intent=RunIntent(
-                run=self._number(connection.name),
+                run=run,
                 started_at=instant.parse(started_at),  # no finer than its record: memory and journal agree
                 commit=commit,
                 config=connection.fingerprint,
@@ -63,6 +65,7 @@ class RunRecorder:
             started = self.journal.state.started.get(started.connection, started)
             entry, intent = started.entry, started.intent
             run = Run(entry=entry, intent=intent, result=result, ended_at=self.clock(), seconds=seconds)
+            end_reserve.free_room(self.state, run.connection, run.run)
             self._end(run, started.notify or ())
         return run
 
@@ -92,6 +95,7 @@ class RunRecorder:
                     ended_at=ended_at,
                     seconds=max(0.0, round((ended_at - started.started_at).total_seconds(), 3)),
                 )
+            end_reserve.free_room(self.state, name, started.run)
             self._end(run, notify if started.notify is None else started.notify)
         return run
 
@@ -164,7 +168,8 @@ class RunRecorder:
 
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
-        run_files.append_history(self.state, run)
+        with history_check.following(self.state, run.connection):
+            run_files.append_history(self.state, run)
         alerts = self.journal.state.alerts
         notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}

@@ -18,8 +18,10 @@ from connrunner.processes.tree import ProcessTree, Termination
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.text.regular_files import read_regular
 from connrunner.worker.recorded_result import add_words, make_result, recorded_from
 
+COMPLAINT = 1 << 24  # bytes of what an interpreter says
 OVERTIME = 20  # seconds beyond timeout and grace after which a worker that does not end itself is told to
 ITS_OWN_END = 5  # seconds that a worker has to end when the grace that it gives its program is over
 
@@ -157,7 +159,7 @@ class SupervisedRun:
         """Return what the worker's interpreter said; the file is kept only when there is something in it."""
         said = ""
         with suppress(OSError):  # the run has ended, and that has to be recorded
-            said = self.errors.read_text(errors="backslashreplace").strip()
+            said = read_regular(self.errors, COMPLAINT).decode(errors="backslashreplace").strip()
             if not said:
                 self.errors.unlink()
         return said

@@ -23,15 +23,15 @@ from connrunner.core.model import Keep, Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
-from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
+from connrunner.errors import BusyError, Problem, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
 from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import locks, requests, retention, run_files
-from connrunner.state.folder import StateFolder
+from connrunner.state import history_check, locks, misplaced, owner, requests, retention, run_files
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 from connrunner.state.store_changes import list_store_changes
@@ -43,12 +43,13 @@ MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 3
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
-def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False) -> None:
     """Do one tick: record, run and notify all that is due, unless another tick is doing it.
 
-    *now* is taken for the clock, for tests and what-if.
+    *now* is taken for the clock, for tests and what-if. *moved* says that a state folder of another workspace is that
+    of this one.
     """
-    this = Tick(folder, state, now=now, say=say)
+    this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
         this.take_in()
         try:
@@ -69,8 +70,14 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
 class Tick:
     """The workspace, the state beside it, and what is under way."""
 
-    def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+    def __init__(
+        self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False
+    ) -> None:
+        if not moved:
+            owner.refuse_other(state, folder)
         state.prepare()
+        if words := owner.claim(state, folder):
+            say({"event": "problem", "message": words})
         self.folder, self.state, self.say = folder, state, say
         self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
@@ -304,6 +311,7 @@ class Tick:
             except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
                 self._mail.kill()
         self._say_mail(owed)
+        self._check_the_past()
         self._keep_the_past_short()
         with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -327,9 +335,22 @@ class Tick:
                 str(self.state.root),
                 self._planned,
                 self._repository,
-                zones.file(),
+                zones.files(),
                 wake.timestamp(),
             )
+
+    def _check_the_past(self) -> None:
+        """Say what is damaged or gone of the histories that another hand has changed: a part of it, if it is much."""
+        journal_state = self.journal.read()
+        ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
+        names = sorted({*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()})
+        try:
+            for damage in history_check.check_histories(self.state, names, ended):
+                self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
+        except BusyError:
+            return
+        except StateError as error:
+            self.say({"event": "problem", "message": f"not all histories could be read: {error}"})
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
@@ -460,10 +481,20 @@ class Tick:
 
     def _tell_damage(self) -> None:
         for damage in self.journal.damage:
+            if not damage.length:
+                lost = "promises, waiting runs and mail that was owed are not known any more"
+                message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
+                self.say({"event": "problem", "message": message})
+                continue
             text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+        with recording(self.state.root):
+            moved = misplaced.set_aside_misplaced(self.state)
+        for path, aside in moved:
+            message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
+            self.say({"event": "problem", "message": message})
 
     def _tell_set_back(self, journal_state: JournalState, decided: TickPlan) -> datetime | None:
         """Return what the clock had shown before it went back, and say it when promises were made by that."""
@@ -501,6 +532,7 @@ class Tick:
             self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
+        told: set[Problem] = set()
         for name, word in broken.items():
             if seen.get(name) == word:
                 continue
@@ -509,4 +541,6 @@ class Tick:
                 self.say({"event": "problem", "message": message})
                 continue
             for problem in self.workspace.broken[name]:
-                self.say({"event": "problem", "connection": name, "message": str(problem)})
+                if problem not in told:  # one of the settings breaks many
+                    told.add(problem)
+                    self.say({"event": "problem", "connection": name, "message": str(problem)})

@@ -84,7 +84,8 @@ def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
             continue
         except (OSError, EOFError, zlib.error) as error:
             raise StateError(
-                f"{path} cannot be read: {error}", hint="move it away; the other decisions stay"
+                f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint="move it away; the other decisions stay",
             ) from error
         yield data.splitlines()
 

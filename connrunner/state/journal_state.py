@@ -140,6 +140,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
             state.promises[name] = promise_from(promise)
             state.off.pop(name, None)
             state.former.pop(name, None)
+            state.off.pop(name, None)
         elif name in state.promises:
             state.former[name] = state.promises.pop(name)
     for name in record.get("off", ()):

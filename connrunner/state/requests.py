@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant, run_records
@@ -13,9 +15,12 @@ from connrunner.core.alerts import rules
 from connrunner.core.model import Notify
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import replace_file
+from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
+LIMIT = 1 << 22  # bytes of a request, which may name thousands of connections
+UNREADABLE = (OSError, *run_records.MALFORMED)
 LONGEST = 1000  # characters of a reason, of a name
 
 
@@ -64,41 +69,49 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
     return name
 
 
-def read_run_requests(folder: StateFolder, *, set_aside: bool = True) -> list[RunRequest]:
-    """Return the requests to run that are not answered yet, oldest first.
-
-    A file that is no request is set aside, unless the caller only looks.
-    """
-    read = _read(folder, set_aside=set_aside)
+def read_run_requests(folder: StateFolder) -> list[RunRequest]:
+    """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
+    read = _read(folder)
     found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
-def read_stop_requests(folder: StateFolder, *, set_aside: bool = True) -> list[StopRequest]:
-    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none.
-
-    A file that is no request is set aside, unless the caller only looks.
-    """
-    read = _read(folder, "stop-*.json", set_aside=set_aside)
-    found = (_stop_from(name, data) for name, data in read if data.get("wish") == "stop")
+def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
+    """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none."""
+    found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
-def _read(
-    folder: StateFolder, pattern: str = "*.json", *, set_aside: bool = True
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def set_aside_unreadable(folder: StateFolder) -> list[tuple[Path, Path]]:
+    """Rename what stands in `requests/` and is no request, whatever it is; return from where to where."""
+    aside = []
+    for path in _paths(folder):
+        try:
+            _load(path)
+        except FileNotFoundError:
+            continue
+        except UNREADABLE:
+            with suppress(OSError):  # it cannot even be renamed: it is passed over
+                aside.append((path, set_aside(path)))
+    return aside
+
+
+def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path in _paths(folder, pattern):
+        with suppress(*UNREADABLE):
+            yield path.stem, _load(path)
+
+
+def _paths(folder: StateFolder, pattern: str = "*.json") -> list[Path]:
     with recording(folder.requests):
-        for path in sorted(folder.requests.glob(pattern)):
-            try:
-                data = parse_json(path.read_bytes())
-                _check(path.stem, data)
-            except FileNotFoundError:
-                continue
-            except run_records.MALFORMED:
-                if set_aside:
-                    path.rename(path.with_suffix(".unreadable"))
-                continue
-            yield path.stem, data
+        return sorted(folder.requests.glob(pattern))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """Return the request in the file *path*; one of `UNREADABLE` when it is none."""
+    data: Mapping[str, Any] = parse_json(read_regular(path, LIMIT))
+    _check(path.stem, data)
+    return data
 
 
 def _check(name: str, data: Mapping[str, Any]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
+from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import open_own, sync_folder, write_all
+from connrunner.text.files import NO_ROOM, append_whole, open_own, sync_folder
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular
 
 FIRST_BLOCK = 1 << 12  # bytes that are read of the end of a history: its last runs, which most questions are about
 BLOCK = 1 << 16
+LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
+WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
@@ -63,11 +68,11 @@ def append_history(folder: StateFolder, run: Run) -> None:
         if read_run(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            write_all(descriptor, (b"\n" if torn else b"") + _line(run_records.as_dict(run)))
+            append_whole(descriptor, (b"\n" if torn else b"") + encode_event(run_records.as_dict(run)), size)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -198,11 +203,14 @@ def _lines_backward(descriptor: int, end: int) -> Iterator[bytes]:
 class RunLog:
     """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it.
 
-    A full disk stops no run: events that cannot be written are counted, and told once there is room again.
+    A full disk stops no run: events that cannot be written are counted, and told once there is room again. Whatever
+    fails, the file ends with a whole line.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._size = os.fstat(self._descriptor).st_size
+        self._is_torn = self._size > 0 and os.pread(self._descriptor, 1, self._size - 1) != b"\n"
         self._lost = 0
         self._why = ""
 
@@ -220,8 +228,22 @@ class RunLog:
         self._add({"type": "started", **facts})
 
     def write_end(self, result: Result) -> None:
-        """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._write({"type": "ended", **run_records.result_as_dict(result)})
+        """Add the last event, durably: a tick that comes later knows by it how the run ended.
+
+        Where there is no room, the last events before it give it theirs. OSError when it is not durable all the same.
+        """
+        self.write_last(end_event(result))
+
+    def write_last(self, event: Mapping[str, Any]) -> None:
+        """Add *event* as `write_end` does."""
+        try:
+            self._write(event)
+        except OSError as error:
+            room = len(encode_event(event)) + WARNING_ROOM
+            if error.errno not in NO_ROOM or room > self._size:
+                raise
+            self._drop_last(room, error)
+            self._write(event)
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -229,20 +251,35 @@ class RunLog:
 
     def _add(self, event: Mapping[str, Any]) -> None:
         try:
-            self._write(event)
+            self._write({"at": instant.text(datetime.now(UTC)), **event})
         except OSError as error:
-            self._lost += 1
-            self._why = error.strerror or str(error)
+            self._lose(1, error)
+
+    def _lose(self, events: int, error: OSError) -> None:
+        self._lost += events
+        self._why = error.strerror or str(error)
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        at = instant.text(datetime.now(UTC))
-        data = _line({"at": at, **event})
+        data = encode_event(event)
         if self._lost:
             text = f"{self._lost:,} events could not be written: {self._why}"
-            # The line end closes what the last attempt may have left of its line.
-            data = b"\n" + _line({"at": at, "level": "warning", "message": text}) + data
-        write_all(self._descriptor, data)
-        self._lost = 0
+            data = encode_event({"at": event["at"], "level": "warning", "message": text}) + data
+        if self._is_torn:  # a process that was killed left part of a line
+            data = b"\n" + data
+        append_whole(self._descriptor, data, self._size)
+        self._size += len(data)
+        self._lost, self._is_torn = 0, False
+
+    def _drop_last(self, room: int, error: OSError) -> None:
+        """Cut off the last whole events, *room* bytes of them at least."""
+        start = max(0, self._size - room - BLOCK)
+        tail = os.pread(self._descriptor, self._size - start, start)
+        cut = tail.rfind(b"\n", 0, max(0, len(tail) - room)) + 1
+        if not cut and start:
+            return  # one event as long as that: there is no telling where the one before it ends
+        os.ftruncate(self._descriptor, start + cut)
+        self._size, self._is_torn = start + cut, False
+        self._lose(tail.count(b"\n", cut), error)
 
 
 def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
@@ -259,7 +296,7 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
         return
     with file:
         file.seek(offset)
-        for line in file:
+        while line := file.readline(LONGEST):
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
@@ -272,10 +309,23 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
-    """Return what the log of a run tells so far."""
-    return run_records.fold_log(read_events(folder.log(connection, number)))
+    """Return what the log of a run tells so far, and what stands in its place while there is no room in the log."""
+    log, reserve = folder.log(connection, number), folder.reserve(connection, number)
+    return run_records.fold_log(chain(_events_if_any(log), _events_if_any(reserve)))
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+def _events_if_any(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what can be read of a log: a run whose log cannot be read comes to its end as well."""
+    with suppress(StateError):
+        yield from read_events(path)
+
+
+def end_event(result: Result) -> dict[str, Any]:
+    """Return the event that says how a run ended, which happens now."""
+    return {"at": instant.text(datetime.now(UTC)), "type": "ended", **run_records.result_as_dict(result)}
+
+
+def encode_event(record: Mapping[str, Any]) -> bytes:
+    """Return the line of a log that *record* is."""
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "backslashreplace") + b"\n"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from connrunner.errors import StateError
+from connrunner.text.regular_files import NotAFileError, open_regular, read_regular
 
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
@@ -35,6 +35,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
         os.close(descriptor)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says, a quota, a limit of the process
 UNFINISHED_NOTE = "unfinished"
 
 
@@ -79,20 +80,15 @@ def open_own(path: Path) -> BinaryIO:
     must not have a command show, or wait for, what lies elsewhere.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
-            raise _no_file(path) from None
-        raise
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _no_file(path)
-    return os.fdopen(descriptor, "rb")
+        return os.fdopen(open_regular(path), "rb")
+    except NotAFileError as error:
+        raise explain_no_file(error) from error
 
 
-def _no_file(path: Path) -> StateError:
-    message = f"{path} is no file but a link, a folder or a device, which no connrunner puts there"
-    return StateError(message, hint="nothing of it was read; put the file itself there, or remove it")
+def explain_no_file(error: NotAFileError) -> StateError:
+    """Return what a person is told of a thing that stands where a file of the state belongs."""
+    message = f"{error.filename} is no file but {error.kind}, which no connrunner puts there"
+    return StateError(message, hint="nothing of it was read; put the file itself there, or move it away")
 
 
 @contextmanager
@@ -136,7 +132,7 @@ def note_unfinished(folder: Path, new: NewFile) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove the file that a killed process noted in *folder*, if it is still that very file."""
     with suppress(OSError, ValueError):
-        inode, _, path = (folder / UNFINISHED_NOTE).read_bytes().partition(b"\n")
+        inode, _, path = read_regular(folder / UNFINISHED_NOTE, 1 << 16).partition(b"\n")
         if os.lstat(path).st_ino == int(inode) and os.path.basename(path).startswith(b"."):  # noqa: PTH119 - bytes
             os.unlink(path)  # noqa: PTH108
 
@@ -159,6 +155,17 @@ def _remove_unlocked(new: Path) -> None:
             os.close(descriptor)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename *path*, whatever it is, to a name beside it that ends in `.unreadable`; return that."""
+    stem = path.name.removesuffix(".json")
+    aside, number = path.with_name(f"{stem}.unreadable"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{stem}.{number}.unreadable")
+    path.rename(aside)
+    return aside
+
+
 def put_in_place(new: Path, path: Path, *, durable: bool = True) -> None:
     """Give *new*, a finished file in the same folder, the name *path*."""
     new.replace(path)
@@ -170,6 +177,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of *data*: a short write is how a full disk begins."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def append_whole(descriptor: int, data: bytes, size: int) -> None:
+    """Append *data* to an open file of *size* bytes: all of it, or nothing when that fails."""
+    try:
+        write_all(descriptor, data)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def sync_file(path: Path) -> None:

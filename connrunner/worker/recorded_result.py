@@ -25,6 +25,7 @@ from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
+from connrunner.text.words import plural
 
 WAIT = 3600  # seconds for the store while a run of another lane has it
 
@@ -35,7 +36,7 @@ def make_result(recorded: RecordedRun) -> Result:
     if recorded.kind == "import":
         message = _describe_import(counts)
     elif "output" in detail:
-        message = f"{detail['rows']:,} rows written to {detail['output']}"
+        message = f"{plural(detail['rows'], 'row')} written to {detail['output']}"
     else:
         message = "there was nothing to send"
     return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)

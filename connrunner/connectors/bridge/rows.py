@@ -65,7 +65,8 @@ class RecordForm:
         except ValueError:  # NaN: who reads the rows refuses this one
             row = _go_to(json.loads(line), place)
             text = json.dumps(row)
-        return SpokenRow(text.encode("utf-8", "surrogatepass"), self._is_deleted(row))
+        # Half of a pair of surrogates is in no encoding: as an escape it refuses its row alone.
+        return SpokenRow(text.encode("utf-8", "backslashreplace"), self._is_deleted(row))
 
     def _is_deleted(self, row: Mapping[str, Any]) -> bool:
         return row.get(self.deleted) is not None

@@ -110,11 +110,12 @@ class Response:
         except ValueError:
             raise self.not_json() from None
 
-    def not_json(self) -> RunError:
-        """Return the error for a body that should be JSON."""
+    def not_json(self, reason: str = "") -> RunError:
+        """Return the error for a body that should be JSON, and is none for a *reason*."""
         kind = self.headers.get("Content-Type", "no type").partition(";")[0]
+        because = f" ({reason})" if reason else ""
         return RunError(
-            f"the answer of {self.address} is not JSON; it calls itself {one_line(kind, 80)}",
+            f"the answer of {self.address} is not JSON{because}; it calls itself {one_line(kind, 80)}",
             hint="see that `url` is that of the API",
             code="bad-answer",
         )

@@ -147,7 +147,7 @@ def _page(
             content = read_json_answer(body, lines, rows, wanted)
         except JsonStreamError as error:
             if not error.is_too_large:
-                raise answer.not_json() from None
+                raise answer.not_json(error.reason) from None
             message = f"the answer of {answer.address} is too large: it holds {error.reason}"
             raise RunError(message, hint="ask for smaller pages", code="too-large") from None
         except ValueError:

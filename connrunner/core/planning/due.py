@@ -204,11 +204,6 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
     return found[-1] if found else None
 
 
-def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
-    """Return the queue in the order in which it is run: oldest slot first, then by name."""
-    return sorted(waiting, key=lambda entry: (entry.due_at, entry.connection))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
     """A person asked for a run now."""

@@ -30,6 +30,7 @@ WORDS = {
     "@HOURLY": "0 * * * *",
 }
 LONGEST = 200  # characters
+CHOOSERS = ((1, 2, 3, 4), (2, 3, 4), (3, 4), (4,), (2, 3))  # for each field those that choose hours or days beside it
 
 
 @lru_cache(maxsize=1024)
@@ -56,8 +57,10 @@ def check(expression: str) -> None:
     if "/" in expression:
         from connrunner.core.schedules import cron_mistakes
 
-        for field, value in zip(FIELDS, expression.split(), strict=True):
-            if mistake := cron_mistakes.find_lost_step(field, value):
+        values = expression.split()
+        for position, (field, value) in enumerate(zip(FIELDS, values, strict=True)):
+            is_alone = all(values[other] == "*" for other in CHOOSERS[position])
+            if mistake := cron_mistakes.find_lost_step(field, value, is_alone=is_alone):
                 raise ValueError(mistake)
 
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 
 from connrunner.core.schedules.cron_fields import FIELDS, CronField
+from connrunner.core.schedules.fields import DAYS
 from connrunner.text.words import nearest, plural
 
 _RANGE = re.compile("([A-Z0-9]+)-([A-Z0-9]+)(?:/([0-9]+))?")
 _DAY = 1440  # minutes
+_ONE_BY_ONE = "write its times one by one"
 
 
 def find_dialect(text: str) -> str:
@@ -47,15 +49,20 @@ def explain_field(field: CronField, value: str) -> str:
     return _misspelt(field, value) or f"{value!r} is no {field.name}; it takes {field.takes}, lists, ranges and steps"
 
 
-def find_lost_step(field: CronField, value: str) -> str:
-    """Return why a step in the sound *value* has no effect but to leave one value alone; empty when none is so."""
+def find_lost_step(field: CronField, value: str, *, is_alone: bool) -> str:
+    """Return why a step in the sound *value* has no effect but to leave one value alone; empty when none is so.
+
+    *is_alone* says that no other field chooses hours or days: a schedule of another type would not know of those.
+    """
     for term in value.split(","):
         base, _, step = term.partition("/")
         if step and base in ("L", "LW"):
             return f"{term!r} has a step, and {base} is one day; write {base}"
         if step and int(step) > field.last and field.number(base) != field.last:
             beyond = f"{term!r} has a step beyond the {field.name} ({field.first} to {field.last})"
-            return f"{beyond}, so that one alone would match; {_INSTEAD[field.name](int(step))}"
+            is_whole = int(step) == field.last + 1 and field.first == 0  # once an hour, once a day
+            instead = _INSTEAD[field.name](int(step)) if is_alone or is_whole else _ONE_BY_ONE
+            return f"{beyond}, so that one alone would match; {instead}"
     return ""
 
 
@@ -92,7 +99,8 @@ def _foreign_sign(field: CronField, term: str) -> str:
             f"or a schedule of type times_per_day, which spreads by itself"
         )
     if field.name == "day-of-month" and (near := re.fullmatch("([0-9]{1,2})W", term)):
-        first = "; the first weekday of the month is FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=1 of type rrule"
+        days = ",".join(day[:2].upper() for day in DAYS[:5])
+        first = f"; the first weekday of the month is FREQ=MONTHLY;BYDAY={days};BYSETPOS=1 of type rrule"
         return (
             f"{term!r}, the weekday nearest to a day, is no {field.name}; "
             f"LW is the last weekday of the month{first if int(near[1]) == 1 else ''}"
@@ -175,7 +183,7 @@ def _evenly(minutes: float) -> str:
 
 
 def _never_so(noun: str, count: int) -> str:
-    return f"no schedule repeats every {plural(count, noun)}; write its times one by one, or another rhythm"
+    return f"no schedule repeats every {plural(count, noun)}; {_ONE_BY_ONE}, or another rhythm"
 
 
 def _in_rule(frequency: str, interval: int) -> str:

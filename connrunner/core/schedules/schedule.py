@@ -55,6 +55,11 @@ def next_after(schedule: Schedule, after: datetime, *, on_since: datetime | None
     return next(_slots(schedule, after, LAST, on_since), None)
 
 
+def fires_between(schedule: Schedule, start: datetime, end: datetime, *, on_since: datetime | None = None) -> bool:
+    """Tell whether there is a slot in (start, end], without listing them."""
+    return next(iter(_slots(schedule, start, end, on_since)), None) is not None
+
+
 def between(
     schedule: Schedule, start: datetime, end: datetime, *, on_since: datetime | None = None
 ) -> tuple[datetime, ...]:
@@ -203,7 +208,7 @@ def _free_slots(
             yield slot
             continue
         leaps += 1
-        if leaps > MOST_BLACKOUTS:
+        if leaps > MOST_BLACKOUTS or max(over) > until:
             return
         if max(over) - MINUTE > slot:
             slots = _slots_after(schedule.schedule, _bounded(max(over)) - MINUTE, until, on_since)

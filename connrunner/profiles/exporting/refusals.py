@@ -20,13 +20,12 @@ MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
 
 
-def mark_unwritable(session: StoreSession, column: str, source: str) -> int:
-    """Mark the rows of *source* whose *column*, an expression, is not NULL as refused; return how many there are."""
+def mark_unwritable(session: StoreSession, reason: str, source: str) -> int:
+    """Mark the rows of *source* that have a *reason*, an expression, as refused; return how many there are."""
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE refusals AS
-        SELECT profile, NULL::BIGINT AS row, 'unwritable-format' AS code,
-            'a value of ' || unwritable || ' holds a semicolon, which stands between the values of a cell' AS message
-        FROM (SELECT s.profile, ({column})::VARCHAR AS unwritable FROM {source}) WHERE unwritable IS NOT NULL;
+        SELECT profile, NULL::BIGINT AS row, 'unwritable-format' AS code, message
+        FROM (SELECT s.profile, ({reason})::VARCHAR AS message FROM {source}) WHERE message IS NOT NULL;
         UPDATE delta SET refused = true, unwritable = true WHERE profile IN (SELECT profile FROM refusals)""")
     return int(session.one("SELECT count(*) FROM refusals"))
 

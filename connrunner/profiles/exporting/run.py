@@ -54,7 +54,7 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
     written = _with_deletions(columns) if work.deleted == "send" else columns
     source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {delta.is_written(work)}"""
-    found = refusals.mark_unwritable(session, writers.find_unwritable(form, written), source)
+    found = refusals.mark_unwritable(session, writers.find_unwritable(session, form, written, source), source)
     if found:
         counts, rows = delta.count_delta(session), rows - found
     samples = _read_samples(session, written, source, job.samples) if job.samples else ()

@@ -24,6 +24,8 @@ from connrunner.profiles.temporary_files import choose_path, open_private, placi
 from connrunner.profiles.text_encoding import find_codec
 
 SEPARATOR = ";"  # between the values of a `many` property in a CSV cell
+_BETWEEN = "which stands between the values of a cell"
+_WITHOUT_QUOTES = "and `format` says that there are no quotes around it"
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL, PropertyType.BOOLEAN)
 
 _Compression = Literal["none", "gzip", "zstd"]
@@ -65,23 +67,40 @@ def check_writable(form: Format) -> None:
             )
 
 
-def find_unwritable(form: Format, wanted: Mapping[str, tuple[Property, str]]) -> str:
-    """Return the expression of the first of the *wanted* columns whose set would be another one when it is read; NULL.
+def find_unwritable(
+    session: StoreSession, form: Format, wanted: Mapping[str, tuple[Property, str]], source: str
+) -> str:
+    """
+    Return the expression of why no file of the *form* can hold a row of *source* as it is, or NULL when one can.
 
-    In a cell of CSV a set is its values with a semicolon between them, so none of them can hold one.
+    In a cell of CSV a set is its values with a semicolon between them, so none of them can hold one; without quotes no
+    value can hold a delimiter or a line break; and an encoding may lack a character of a *wanted* column.
     """
     if form.type != "csv":
         return "NULL"
-    texts = {
-        column: value
+    cases = [
+        (f"contains(array_to_string({value}, ''), {quote_text(SEPARATOR)})", column, "a semicolon", _BETWEEN)
         for column, (owner, value) in wanted.items()
         if owner.many and owner.type in (PropertyType.TEXT, PropertyType.EMAIL)
-    }
-    cases = (
-        f"WHEN contains(array_to_string({value}, ''), {quote_text(SEPARATOR)}) THEN {quote_text(column)}"
-        for column, value in texts.items()
+    ]
+    cells = {column: _cell(form, *one) for column, one in wanted.items()}
+    if not form.quote:
+        cases += [
+            (f"contains({cell}, {quote_text(character)})", column, called, _WITHOUT_QUOTES)
+            for column, cell in cells.items()
+            for called, character in _list_unquotable(form).items()
+        ]
+    if lacking := _find_lacking(session, form, cells, source):
+        why = f"which {form.encoding} does not have"
+        cases += [
+            (f"regexp_matches({cell}, {quote_text(lacking)})", column, "a character", why)
+            for column, cell in cells.items()
+        ]
+    told = (
+        f"WHEN {test} THEN {quote_text(f'a value of {column!r} holds {called}, {why}')}"
+        for test, column, called, why in cases
     )
-    return f"CASE {' '.join(cases)} END" if texts else "NULL"
+    return f"CASE {' '.join(told)} END" if cases else "NULL"
 
 
 def write_rows(
@@ -194,12 +213,38 @@ def _cell(form: Format, owner: Property, value: str) -> str:
     return formulas.escape_formula(owner.type, cell) if form.spreadsheet else cell
 
 
+def _list_unquotable(form: Format) -> dict[str, str]:
+    """Return what no value can hold where no quotes keep it together, by what people call it."""
+    return {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
+
+
+def _find_lacking(session: StoreSession, form: Format, cells: Mapping[str, str], source: str) -> str:
+    """Return the pattern of the characters of *cells* that the encoding of *form* does not have; empty without any."""
+    codec = find_codec(form.encoding)
+    if codec.startswith("utf"):
+        return ""
+    texts = ", ".join(cells.values())
+    found = session.execute(
+        rf"SELECT DISTINCT unnest(regexp_extract_all(concat({texts}), '[^\x00-\x7f]')) FROM {source}"
+    ).fetchall()
+    lacking = [character for (character,) in found if not _has_character(codec, character)]
+    codes = "".join(rf"\x{{{ord(character):x}}}" for character in sorted(lacking))
+    return f"[{codes}]" if lacking else ""
+
+
+def _has_character(codec: str, character: str) -> bool:
+    try:
+        character.encode(codec)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _check_unquoted(session: StoreSession, form: Format, cells: Mapping[str, str], source: str) -> None:
     """RunError for the first value that would be taken for more than one, because no quotes keep it together."""
-    characters = {"the delimiter": form.delimiter, "a line break": "\n", "a carriage return": "\r"}
     cases, culprits = [], []
     for column, cell in cells.items():
-        for called, character in characters.items():
+        for called, character in _list_unquotable(form).items():
             if form.header and character in column:
                 raise _unquoted_error(f"the name of the column {column!r}", called)
             culprits.append((column, called))

@@ -25,6 +25,7 @@ _ROW_REASONS = {
     "too-long": f"the record is longer than {csv.LONGEST_RECORD:,} characters, or {jsonlines.LONGEST_LINE:,} bytes",
     "formula-error": "a cell holds an error like #N/A instead of a value, or a formula that was never worked out",
     "binary-column": "a value is bytes that are no text in UTF-8",
+    "not-a-number": "a value is NaN or an infinity, which no text says",
     "missing-key": "the row has none of the identifiers that the import matches on: ",
 }
 

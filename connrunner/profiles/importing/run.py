@@ -22,6 +22,7 @@ from connrunner.profiles.mapping import ImportPlan, make_plan
 from connrunner.profiles.readers.normalize import compute_digest
 from connrunner.profiles.results import Difference, FileResult, ImportResult
 from connrunner.profiles.session import StoreSession
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,10 +98,11 @@ def _stage_all(context: _Context) -> list[_Task]:
     if retained:
         retained = erased_rows.blank_erased(context.session, retained, context.plan)
         tasks.append(_Task(file=retained_rows.FILE, known=LedgerEntry(), stage=retained))
-    files = context.job.files
-    for number, file in enumerate(files):
-        left = sum(later.size for later in files[number:])
-        tasks.append(_prepare(context, file, number, before=_count_staged(tasks), left=left))
+    staged, left = _count_staged(tasks), sum(file.size for file in context.job.files)
+    for number, file in enumerate(context.job.files):
+        task = _prepare(context, file, number, before=staged, left=left)
+        staged, left = staged + _count_staged([task]), left - file.size
+        tasks.append(task)
     return tasks
 
 
@@ -113,11 +115,12 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
     with session.transaction(keep=not job.dry_run):
         run = recorded_runs.start_record(session, job.stamp, "import")
         stored = int(session.one("SELECT count(*) FROM store.profiles"))
-        staged = _count_staged(tasks)
+        staged, checked = _count_staged(tasks), 0
         session.report.progress("checking", 0, staged)
-        for part in range(len(tasks)):
+        for part, task in enumerate(tasks):
             results.append(_merge(context, tasks, part, run=run, found=found))
-            session.report.progress("checking", _count_staged(tasks[: part + 1]), staged)
+            checked += _count_staged([task])
+            session.report.progress("checking", checked, staged)
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
@@ -166,7 +169,9 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
         )
     if known.task == "skip":
         session.report.message(
-            f"{file.name}: not changed since it was read, {known.rows:,} rows skipped", file=file.name, rows=known.rows
+            f"{file.name}: not changed since it was read, {plural(known.rows, 'row')} skipped",
+            file=file.name,
+            rows=known.rows,
         )
         return _Task(file=file, known=known)
     if known.task == "retry" and digests.wait_for(file) != known.digest:
@@ -182,7 +187,11 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
             f"UPDATE {stage.table} SET {', '.join(f'v{mapped.number} = NULL' for mapped in again)}"
             " WHERE rowid NOT IN (FROM refused)"
         )
-    what = f"{known.refused:,} refused rows of {known.rows:,} tried again" if known.same else f"{stage.rows:,} rows"
+    what = (
+        f"{plural(known.refused, 'refused row')} of {known.rows:,} tried again"
+        if known.same
+        else plural(stage.rows, "row")
+    )
     session.report.message(f"{file.name}: {what}", file=file.name, rows=stage.rows)
     on_progress(stage.rows, stage.rows)
     return _Task(file=file, known=known, stage=stage)

@@ -17,6 +17,7 @@ CHUNK = 1 << 20
 
 Compression = Literal["gzip", "zstd"]
 _MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_SKIPPABLE = b"\x2a\x4d\x18"  # behind 0x50 to 0x5f: a frame that Zstandard passes over (RFC 8878, 3.1.2)
 _NAMES: dict[Compression, str] = {"gzip": "gzip", "zstd": "Zstandard"}
 
 
@@ -71,6 +72,8 @@ def decompress(source: Path, name: str, compression: Compression, target: Binary
 
 
 def _by_magic(start: bytes) -> Compression | None:
+    if start[1:4] == _SKIPPABLE and start[0] >> 4 == 5:
+        return "zstd"
     return next((compression for compression, magic in _MAGIC.items() if start.startswith(magic)), None)
 
 

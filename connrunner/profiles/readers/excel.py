@@ -108,7 +108,10 @@ def format_cell(value: Cell, meant: PropertyType | None = None) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return f"{Decimal(f'{value:.15g}') + 0:f}"  # without an exponent, and without a minus before a zero
+            # Without an exponent, and without a minus before a zero. What is whole may be a number of 16 digits that
+            # stands for somebody; behind a point, more than 15 digits are what is left over from a formula.
+            digits = repr(value) if value.is_integer() else f"{value:.15g}"
+            return f"{Decimal(digits) + 0:f}".removesuffix(".0")
         case PaddedInteger():
             return str(value.value) if meant in _NUMBERS else value.shown
         case datetime():

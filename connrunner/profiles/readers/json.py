@@ -74,9 +74,12 @@ class _Document:
             raise self._no_list_error(path)
         for _ in stream.visit_members("]"):
             yield stream.read_value()
-        for _ in path:
+        for key in reversed(path):
             while stream.has_another("}"):
-                stream.read_key()
+                # The last of two members counts, and the rows of the first one are written already.
+                if stream.read_key() == key:
+                    reason = f"{'.'.join(path)} stands there twice"
+                    raise self._malformed_error(reason, "ask its sender which one counts")
                 stream.skip_value()
         if stream.next_character():
             hint = "set `format: {type: jsonl}`" if not path else ""

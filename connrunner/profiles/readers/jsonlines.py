@@ -128,11 +128,7 @@ def copy_retained(records: Iterable[tuple[str | None, str]], wanted: Iterable[st
 
 def _find_copied(path: Path, names: Sequence[str], count: int, *, nul: bool) -> RecordSource:
     # Error and record, then what `_list_member` returns of each member.
-    place = {name: 3 + 3 * position for position, name in enumerate(names)}
-
-    def split(name: str, separator: str, text: str) -> str:
-        return f"""CASE texts[{place[name]}] WHEN 'list' THEN json_extract_string({text}, '$[*]')
-            WHEN 'text' THEN string_split({text}, {quote_text(separator)}) ELSE [{text}] END"""
+    place = {name: 3 + _PARTS * position for position, name in enumerate(names)}
 
     def spelling(name: str) -> str:
         return f"texts[{place[name] + 1}]"
@@ -140,12 +136,17 @@ def _find_copied(path: Path, names: Sequence[str], count: int, *, nul: bool) -> 
     def digits(name: str) -> str:
         return f"coalesce(texts[{place[name] + 2}], {spelling(name)})"
 
+    def split(name: str, separator: str, text: str, members: int) -> str:
+        kind, listed = place[name], place[name] + members
+        return f"""CASE texts[{kind}] WHEN 'list' THEN json_extract_string(texts[{listed}], '$[*]')
+            WHEN 'text' THEN string_split({text}, {quote_text(separator)}) ELSE [{text}] END"""
+
     return RecordSource(
-        relation=make_relation(path, [f"/{position}" for position in range(2 + 3 * len(names))]),
+        relation=make_relation(path, [f"/{position}" for position in range(2 + _PARTS * len(names))]),
         cell=spelling,
-        cells=lambda name, separator: split(name, separator, spelling(name)),
+        cells=lambda name, separator: split(name, separator, spelling(name), 3),
         number=digits,
-        numbers=lambda name, separator: split(name, separator, digits(name)),
+        numbers=lambda name, separator: split(name, separator, digits(name), 4),
         present=lambda name: f"texts[{place[name]}] IS NOT NULL",
         error="texts[1]",
         record="texts[2]",
@@ -196,20 +197,25 @@ def _write_line(cells: Sequence[str | None]) -> bytes:
     return json.dumps(cells, ensure_ascii=False).encode() + b"\n"
 
 
-def _list_member(record: dict[str, Any], name: str) -> tuple[str | None, str | None, str | None]:
+_PARTS = 5
+
+
+def _list_member(record: dict[str, Any], name: str) -> tuple[str | None, ...]:
     """
-    Return kind, text and digits of the member *name*.
+    Return kind, text and digits of the member *name*, and, when it is a list, the texts and the digits of its members.
 
     The kind is `text`, `list`, `other`, or None when there is no such member. The digits are the text with numbers
-    written out, without exponent and without zeros behind the point, or None when that is no other text.
+    written out, without exponent and without zeros behind the point, or None when that is no other text. The text of a
+    list is its JSON; those of its members are a JSON list of texts, which no reader bends.
     """
     if name not in record:
-        return None, None, None
+        return (None,) * _PARTS
     value = record[name]
     if isinstance(value, list):
-        spelt = encode_exactly([_spell(member) for member in value])
-        return "list", spelt, encode_exactly([write_digits(member) or _spell(member) for member in value])
-    return "text" if isinstance(value, str) else "other", _spell(value), write_digits(value)
+        texts = encode_exactly([_spell(member) for member in value])
+        digits = encode_exactly([write_digits(member) or _spell(member) for member in value])
+        return "list", encode_exactly(value), None, texts, digits
+    return "text" if isinstance(value, str) else "other", _spell(value), write_digits(value), None, None
 
 
 def _spell(value: Any) -> str | None:

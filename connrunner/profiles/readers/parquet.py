@@ -233,12 +233,14 @@ def _as_list(value: str, kind: Any) -> str:
 def _may_lack_text(kind: Any) -> bool:
     """Return whether a value of *kind* may have no text: bytes that are none, and numbers that JSON does not have."""
     if kind.id not in _NESTED:
-        return kind.id in ("blob", "variant", "union")
+        return kind.id in ("blob", "variant", "union", "float", "double")
     inner = [child for name, child in kind.children if name != "size"]
-    return any(child.id in ("float", "double") or _may_lack_text(child) for child in inner)
+    return any(map(_may_lack_text, inner))
 
 
 def _code(kind: Any) -> str:
+    if kind.id in ("float", "double"):
+        return "not-a-number"
     inner = _child(kind) if kind.id in _LISTS else kind
     return "binary-column" if inner.id == "blob" else "bad-json"
 
@@ -256,7 +258,9 @@ def _format_cell(value: str, kind: Any, arrow: ArrowField, meant: PropertyType |
         case "timestamp with time zone" | "timestamptz_ns":
             return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
         case "float" | "double":
-            return _format_float(value)
+            # NaN and the infinities are no text; no number property takes them for one, and says so.
+            spelt = _format_float(value)
+            return spelt if meant in _NUMBERS else f"CASE WHEN isfinite({value}) THEN {spelt} END"
         case "decimal" if meant is PropertyType.INTEGER:
             whole = f"trunc({value})"
             return f"CASE WHEN {whole} = {value} THEN {whole}::HUGEINT::VARCHAR ELSE {value}::VARCHAR END"

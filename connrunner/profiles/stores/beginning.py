@@ -24,12 +24,15 @@ def make_missing_store(path: Path, *, temp: Path) -> None:
     """
     Make an empty store in the file *path* unless there is one; of several processes at once the first one makes it.
 
-    *temp* is a folder on the file system of *path*.
+    It is made in the folder *temp*, when that is on the file system of *path*, else beside *path*.
     """
     if _is_store(path):
         return
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = temp / path.name
+    if temp.stat().st_dev != path.parent.stat().st_dev:  # a rehearsal has its files elsewhere
+        fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+        fresh.unlink(missing_ok=True)
     with duckdb.connect(":memory:") as connection:
         _attach_new(connection, fresh)
         connection.execute("DETACH store")

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -46,6 +46,7 @@ from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
+SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -68,6 +69,14 @@ _CONFINED = """
     SET enable_external_access = false;
     SET lock_configuration = true;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store is waited for, and what is called once when that takes longer than a second."""
+
+    seconds: float
+    say: Callable[[], None] = lambda: None
 
 
 class DuckDBStore:
@@ -202,7 +211,7 @@ def open_store(
     report: Report,
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
-    wait: float = 0,
+    wait: float | Patience = 0,
     expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
@@ -218,6 +227,7 @@ def open_store(
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with translate_store_errors(path, opening=True):
+            refuse_other_things(path)
             whole_store.refuse_missing_store(path, expected)
             if not read_only:
                 _refuse_odd_path(path)
@@ -247,13 +257,22 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    read_only: bool,
+    wait: float | Patience,
+) -> None:
     """Attach the file as `store`; wait while another process has it open."""
+    refuse_other_things(path)
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
     _refuse_odd_path(path)
     options = "READ_ONLY" if read_only else "READ_WRITE"
-    until = time.monotonic() + wait
+    patience = wait if isinstance(wait, Patience) else Patience(wait)
+    began, is_said = time.monotonic(), False
+    until = began + patience.seconds
     while True:
         try:
             connection.execute(f"ATTACH {quote_text(str(path))} AS store ({options})")
@@ -263,6 +282,9 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
                 raise store_failures.explain_opening(error, path) from None
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
+            if not is_said and time.monotonic() >= began + SAID_AFTER:
+                is_said = True
+                patience.say()
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
 
 
@@ -281,6 +303,21 @@ def make_busy_error(path: Path) -> RunError:
         hint="wait until its run has ended",
         code="store-busy",
         waiting_helps=True,
+    )
+
+
+def refuse_other_things(path: Path) -> None:
+    """RunError when something stands at *path* that is no file, nor a link to one."""
+    if path.exists() and not path.is_file():
+        words = "it is no file"
+    elif path.is_symlink() and not path.exists():
+        words = "it is a link to what is not there"
+    else:
+        return
+    raise RunError(
+        f"the profile store {path} cannot be opened: {words}",
+        hint="move it away, and put the store or a copy of it there",
+        code="store-unusable",
     )
 
 
