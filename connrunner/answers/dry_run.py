@@ -12,8 +12,8 @@ from connrunner.core import run_records
 from connrunner.core.model import Command, Connection, Outcome, Result
 from connrunner.core.report import Report
 from connrunner.errors import ArgumentError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state import run_files
-from connrunner.text.temporary_folders import temporary_folder
 from connrunner.worker import process
 
 

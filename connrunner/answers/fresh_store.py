@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.folder import recording
 from connrunner.state.store_changes import list_store_changes
-from connrunner.text.temporary_folders import temporary_folder
 
 
 def list_lanes(view: WorkspaceView) -> set[str]:

@@ -14,9 +14,9 @@ from connrunner.core import instant
 from connrunner.core.model import Format, Objective, ProfileModel
 from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
-from connrunner.text.temporary_folders import temporary_folder
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
 FORMATS: dict[str, Format] = {

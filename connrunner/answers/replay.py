@@ -11,12 +11,12 @@ from connrunner.answers import tick_events
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, StateError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import LONGEST
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
-from connrunner.text.temporary_folders import temporary_folder
 
 # What a tick decides by. Copied with its times: that of last-tick says when a tick last looked.
 DECIDES = ("format", "journal.jsonl", "journal.previous.jsonl", "last-tick", "requests")

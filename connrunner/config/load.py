@@ -39,7 +39,7 @@ from connrunner.config.versions.version import CommitVersion, FolderVersion, Mov
 from connrunner.core import workspace_files
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
-from connrunner.text.temporary_folders import temporary_folder
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]

@@ -22,8 +22,8 @@ from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.notify import mail_folder, mailbox, outbox, smtp_connection
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.folder import StateFolder
-from connrunner.text.temporary_folders import temporary_folder
 
 PATIENCE = 30  # seconds for each partner
 

@@ -10,9 +10,9 @@ from connrunner.core.model import ProfileModel
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import RunError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.folder import StateFolder
 from connrunner.state.store_changes import list_store_changes
-from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import plural
 
 NAME = "profile store"

@@ -7,12 +7,12 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from connrunner.errors import BusyError, StateError
+from connrunner.processes.temporary_folders import remove_abandoned_folders
 from connrunner.state import end_reserve, erasures, locks
 from connrunner.state.folder import RESERVE, StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.locks import WorkerLock
 from connrunner.text.files import remove_abandoned, remove_unfinished
-from connrunner.text.temporary_folders import remove_abandoned_folders
 
 
 def clear_spool(state: StateFolder, connection: str, run: int) -> None:

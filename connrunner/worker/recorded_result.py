@@ -21,10 +21,10 @@ from connrunner.core.model import ProfileModel, Result
 from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import RunError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
-from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import plural
 
 WAIT = 3600  # seconds for the store while a run of another lane has it

@@ -21,7 +21,7 @@ from connrunner.config.documents import workspace_file
 from connrunner.config.versions import commit as commits
 from connrunner.config.versions.commit import RepositoryPlace
 from connrunner.errors import WorkspaceError
-from connrunner.text.temporary_folders import temporary_folder
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 PATIENCE = 20.0  # seconds for all that one load asks of git

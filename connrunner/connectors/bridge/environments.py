@@ -26,10 +26,10 @@ from connrunner.connectors.bridge.lock_file import Release
 from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
-from connrunner.text.temporary_folders import temporary_folder
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from connrunner.text import temporary_folders
-from connrunner.text.temporary_folders import PREFIX, remove_abandoned_folders, temporary_folder
+from connrunner.processes import temporary_folders
+from connrunner.processes.temporary_folders import PREFIX, remove_abandoned_folders, temporary_folder
 from tests.conftest import Place
 
 WORKING = """
 import sys
-from connrunner.text.temporary_folders import temporary_folder
+from connrunner.processes.temporary_folders import temporary_folder
 with temporary_folder() as folder:
     (folder / "rows.csv").write_text("ann@example.com")
     print(folder, flush=True)
