@@ -736,7 +736,10 @@ def test_formats_that_cannot_be_written_are_refused_at_once(shop: Shop, form: Fo
 UNQUOTED = [
     ({"name": "a;b"}, "a value of 'Name' holds the delimiter, and `format` says that there are no quotes around it"),
     ({"name": "a\nb"}, "a value of 'Name' holds a line break, and `format` says that there are no quotes around it"),
-    ({"name": "a\rb"}, "a value of 'Name' holds a carriage return, and `format` says that there are no quotes around it"),
+    (
+        {"name": "a\rb"},
+        "a value of 'Name' holds a carriage return, and `format` says that there are no quotes around it",
+    ),
     ({"tags": "a;b"}, "a value of 'Tags' holds the delimiter, and `format` says that there are no quotes around it"),
     ({"name": 'a"b,c'}, ""),
 ]
@@ -754,7 +757,9 @@ def test_without_quotes_a_value_that_would_fall_apart_refuses_its_row(
     rejects = shop.folder / "rejects"
     shop.confirm(rejects=rejects)
     told = [json.loads(line) for line in rejects.read_text().splitlines()] if words else []
-    assert [(one["code"], one["profile"], one["message"]) for one in told] == [("unwritable-format", 3, words)] * len(told)
+    assert [(one["code"], one["profile"], one["message"]) for one in told] == [("unwritable-format", 3, words)] * len(
+        told
+    )
     with pytest.raises(RunError, match="the name of the column 'a;b' holds the delimiter"):
         shop.write(replace(work, fields={"Id": "id", "a;b": "age"}))
 

@@ -38,7 +38,9 @@ def read(shelf: Shelf, data: str | bytes, *, work: Any = WORK, **form: Any) -> t
     return counted(result), shelf.profiles("id", "name"), told
 
 
-PASSED_OVER = b"\x5e\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame of Zstandard that says nothing, as parallel packers write
+PASSED_OVER = (
+    b"\x5e\x2a\x4d\x18\x03\x00\x00\x00abc"  # a frame of Zstandard that says nothing, as parallel packers write
+)
 
 SOUND = [
     # what, bytes, settings of the format
