@@ -1,9 +1,10 @@
 """How long does an import take, next to DuckDB merely reading the same file?
 
-    python benchmarks/import_rows.py [ROWS] [--repeat N] [--identifiers]
+    python benchmarks/import_rows.py [ROWS] [--repeat N] [--identifiers] [--ordered]
 
 A store holds most of the people of a CSV file of ROWS rows (1,000,000) and 12 columns already: of the rows, 70 % change
-nothing, 20 % change something, 8 % are new and 2 % are flawed. Each figure is of a fresh process, with its start. The
+nothing, 20 % change something, 8 % are new and 2 % are flawed. The rows come in an order of their own, as exports of other
+systems do; with --ordered they come in the order in which the store has them. Each figure is of a fresh process, with its start. The
 counters of the import must be what the generator says they are. The promise is at most 3 times the reading into a table
 of texts, in at most 700 MiB.
 """
@@ -128,7 +129,7 @@ def flawed(row: list[str], dice: random.Random) -> list[str]:
     return row
 
 
-def generate(rows: int, folder: Path) -> dict[str, int]:
+def generate(rows: int, folder: Path, *, ordered: bool) -> dict[str, int]:
     """Write `stored.csv` and `import.csv` of *rows* rows to *folder*; return the counters that the import must have."""
     dice = random.Random(SEED)
     truth = dict.fromkeys(("unchanged", "updated", "created", "invalid"), 0)
@@ -136,6 +137,7 @@ def generate(rows: int, folder: Path) -> dict[str, int]:
     with (folder / "stored.csv").open("w") as stored, (folder / "import.csv").open("w") as new:
         stored.write(header)
         new.write(header)
+        lines = []
         for number in range(rows):
             row, kind = person(number, dice), number * 37 % 100
             if kind < 70:
@@ -149,7 +151,10 @@ def generate(rows: int, folder: Path) -> dict[str, int]:
             truth[what] += 1
             if what != "created":
                 stored.write(",".join(row) + "\n")
-            new.write(",".join(now) + "\n")
+            lines.append(",".join(now) + "\n")
+        if not ordered:
+            dice.shuffle(lines)
+        new.writelines(lines)
     return {"read": rows, "checked": rows, **truth}
 
 
@@ -209,9 +214,9 @@ def measured(*arguments: str) -> tuple[Cost, str]:
     return cost, said
 
 
-def compare(rows: int, repeat: int, *, unique_email: bool, folder: Path) -> bool:
+def compare(rows: int, repeat: int, *, unique_email: bool, ordered: bool, folder: Path) -> bool:
     """Measure, print both sides and return whether the promise holds."""
-    truth = generate(rows, folder)
+    truth = generate(rows, folder, ordered=ordered)
     store, again = folder / "store" / "profiles.duckdb", ["--identifiers"] if unique_email else []
     run_import(store, folder / "stored.csv", 1, unique_email=unique_email)
     pairs = list(_pairs(store, folder, repeat, again, truth))
@@ -253,6 +258,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3, help="how often each side is measured; the median counts")
     parser.add_argument("--identifiers", action="store_true", help="e-mail addresses are unique, too")
+    parser.add_argument("--ordered", action="store_true", help="the file's rows stand in the order of the store")
     parser.add_argument("--read", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--import", nargs=2, metavar=("STORE", "FILE"), dest="store_and_file", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -263,7 +269,13 @@ def main() -> None:
         print(json.dumps(run_import(store, file, 2, unique_email=arguments.identifiers)))
     else:
         with tempfile.TemporaryDirectory(prefix="import-rows-") as folder:
-            holds = compare(arguments.rows, arguments.repeat, unique_email=arguments.identifiers, folder=Path(folder))
+            holds = compare(
+                arguments.rows,
+                arguments.repeat,
+                unique_email=arguments.identifiers,
+                ordered=arguments.ordered,
+                folder=Path(folder),
+            )
         sys.exit(0 if holds else 1)
 
 

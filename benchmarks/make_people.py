@@ -1,9 +1,9 @@
 """Make the people of the example workspace: fictitious, plausible, and the same every time.
 
-    python benchmarks/make_people.py examples/in
+    python benchmarks/make_people.py examples
 
-The first file holds 600 members, a dozen flawed rows among them, and two of them twice. The second one, of a day later,
-holds some of them unchanged, some changed, and a few new ones.
+The first file holds 600 members, two of them twice. The second one, of a day later, holds some of them unchanged, some
+changed, and a few new ones. The third one lies beside them: a dozen rows, each with a flaw.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ LANDS: dict[str, tuple[int, str, str, str]] = {
 INTERESTS = ("art", "books", "cooking", "cycling", "film", "football", "gardening", "music", "sailing", "travel")
 LETTERS = str.maketrans({"ł": "l", "ß": "ss", "'": "", " ": ""})
 
-# row of the first file (the header is line 1, so row n stands on line n + 2), column, what stands there instead
+# the member, as a row of the first file; column; what stands there in the flawed file instead
 FLAWS = (
     (24, "Orders", "three"),
     (57, "Orders", "3.5"),
@@ -175,25 +175,27 @@ def files() -> dict[str, str]:
     flawed = {row for row, *_ in FLAWS} | {CUT_SHORT, SHIFTED} | {row for pair in TWICE for row in pair}
     sound = [row for index, row in enumerate(members) if index not in flawed]
 
-    first = [dict(row) for row in members]
-    for index, column, value in FLAWS:
-        first[index][column] = value
-    lines = [_line([row[column] for column in COLUMNS]) for row in first]
-    lines[CUT_SHORT] = _line([first[CUT_SHORT][column] for column in COLUMNS[:6]])
-    lines[SHIFTED] = lines[SHIFTED].replace(f",{first[SHIFTED]['City']},", f",{first[SHIFTED]['City']}, Centrum,")
+    lines = [_cells(row) for row in members]
     for early, late in TWICE:
-        lines.insert(late, _line([people.later(members[early])[column] for column in COLUMNS]))
+        lines.insert(late, _cells(people.later(members[early])))
 
     second = [sound[7 * index] for index in range(UNCHANGED)]
     second += [people.later(sound[7 * index + 3]) for index in range(CHANGED)]
     second += [people.member() for _ in range(NEW)]
     second.sort(key=lambda row: row["MemberID"])
+    wrong = [_cells(members[index] | {column: value}) for index, column, value in FLAWS]
+    wrong.append(_line([members[CUT_SHORT][column] for column in COLUMNS[:6]]))
+    shifted = members[SHIFTED]
+    wrong.append(_cells(shifted).replace(f",{shifted['City']},", f",{shifted['City']}, Centrum,"))
     return {
-        "members-2026-11-21.csv": "".join([_line(COLUMNS), *lines]),
-        "members-2026-11-22.csv": "".join(
-            [_line(COLUMNS), *(_line([row[column] for column in COLUMNS]) for row in second)]
-        ),
+        "in/members-2026-11-21.csv": "".join([_line(COLUMNS), *lines]),
+        "in/members-2026-11-22.csv": "".join([_line(COLUMNS), *map(_cells, second)]),
+        "flawed/members-2026-11-23.csv": "".join([_line(COLUMNS), *wrong]),
     }
+
+
+def _cells(row: Row) -> str:
+    return _line([row[column] for column in COLUMNS])
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -204,8 +206,8 @@ def _line(cells: Sequence[str]) -> str:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
         print(f"{folder / name}: {text.count(chr(10)) - 1} rows")
 

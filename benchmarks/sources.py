@@ -129,7 +129,7 @@ def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="connrunner-bench-") as name:
         folder = Path(name)
-        generate(rows, folder)
+        generate(rows, folder, ordered=False)
         base = 0.0
         for source in (files, sftp, s3, postgres):
             with source(folder) as settings:

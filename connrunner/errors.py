@@ -18,10 +18,12 @@ class Problem:
     hint: str = ""  # what to do about it
     code: str = "invalid"  # a stable kebab-case word: unknown-key, wrong-type, duplicate-key, ...
     source: str = ""  # the line of the file, for the caret
+    is_warning: bool = False  # it is sound, and looks like a mistake
 
     def __str__(self) -> str:
         advice = f"; {self.hint}" if self.hint else ""
-        return f"{self.path}:{self.line}:{self.column}: {self.message}{advice}"
+        warning = "warning: " if self.is_warning else ""
+        return f"{self.path}:{self.line}:{self.column}: {warning}{self.message}{advice}"
 
 
 class ConnrunnerError(Exception):

@@ -78,7 +78,8 @@ def table(keys: tuple[Key, ...]) -> str:
     """Return a table of keys."""
     lines = ["\n| key | what it takes | what it does |\n|---|---|---|\n"]
     for key in keys:
-        cells = (f"`{key.key}`" + (" (required)" if key.required else ""), key.takes, key.words)
+        of = f" with `{key.of}`" if key.of else ""
+        cells = (f"`{key.key}`{of}" + (" (required)" if key.required else ""), key.takes, key.words)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return "".join(lines)
 

@@ -148,6 +148,21 @@ def make_place(tmp_path: Path) -> Callable[[str], Place]:
     return make
 
 
+@pytest.fixture
+def history_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The bytes of each look into the history of a connection, from now on."""
+    pread, sizes = os.pread, list[int]()
+
+    def counting(descriptor: int, size: int, offset: int) -> bytes:
+        data = pread(descriptor, size, offset)
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "history.jsonl":
+            sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counting)
+    return sizes
+
+
 # --- tests that talk to a server ---------------------------------------------------------------------------------
 
 

@@ -78,6 +78,7 @@ class Scene:
     folder: Path
     server: str = ""  # a mail server; a folder when empty
     said: list[dict[str, Any]] = field(default_factory=list)
+    world: list[Path] = field(default_factory=list)  # more of what is around it: files and folders of partners
 
     def __post_init__(self) -> None:
         self.workspace, self.diary = self.folder / "workspace", self.folder / "diary"
@@ -186,23 +187,26 @@ class Scene:
         """Make what is there now the beginning of every try."""
         shutil.rmtree(self.base, ignore_errors=True)
         self.base.mkdir()
-        for path in (self.state.root, self.mailbox):
-            if path.exists():
+        for path in self._kept():
+            if path.is_dir():
                 shutil.copytree(path, self.base / path.name)
-        if self.diary.exists():
-            shutil.copy(self.diary, self.base)
+            elif path.exists():
+                shutil.copy(path, self.base)
 
     def reset(self) -> None:
         """Go back to the beginning: to the state and to the world as kept."""
-        for path in (self.state.root, self.mailbox):
+        for path in self._kept():
+            base = self.base / path.name
             shutil.rmtree(path, ignore_errors=True)
-        self.diary.unlink(missing_ok=True)
-        for path in (self.state.root, self.mailbox):
-            if (self.base / path.name).exists():
-                shutil.copytree(self.base / path.name, path)
-        if (self.base / "diary").exists():
-            shutil.copy(self.base / "diary", self.diary)
+            path.unlink(missing_ok=True)
+            if base.is_dir():
+                shutil.copytree(base, path)
+            elif base.exists():
+                shutil.copy(base, path)
         self.said.clear()
+
+    def _kept(self) -> tuple[Path, ...]:
+        return (self.state.root, self.mailbox, self.diary, *self.world)
 
     def calls(self, arguments: Sequence[str], victim: str) -> list[tuple[str, int]]:
         """Return each call of `CALLS` that an undisturbed *victim* makes, as (call, its number from 1)."""

@@ -253,7 +253,7 @@ def state_targets(folder: Path) -> Iterator[Target]:
     past = time.time() - 60
     Journal(state).append(records[0])
     with_note = state.compiled / "quiet"
-    idle.write_note(str(workspace), str(state.root), {}, None, __file__, past + 1e6)
+    idle.write_note(str(workspace), str(state.root), {}, None, (__file__,), past + 1e6)
     whole_note = with_note.read_bytes()
 
     def notes(dice: random.Random) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,13 @@ import pytest
 
 from connrunner.answers import explain, plan, reasons, status, tick_events
 from connrunner.answers.coming_slots import as_list, read_coming
+from connrunner.answers.connection_filter import ConnectionFilter, list_named
 from connrunner.answers.deliveries import describe_next_try, read_outbox
 from connrunner.answers.reasons import Circumstances
-from connrunner.answers.run_history import find_next_run, list_ended, list_matching
+from connrunner.answers.run_history import find_next_run, list_ended, list_newest
 from connrunner.answers.run_log import choose_run
 from connrunner.answers.run_summary import describe_run
-from connrunner.answers.status import ConnectionFilter, ExpectedStart, FailingConnection, Health, LateSlot, NextSlot
+from connrunner.answers.status import ExpectedStart, FailingConnection, Health, LateSlot, NextSlot
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts.notice import Notice
@@ -23,6 +25,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
 from connrunner.core.planning.changes import KeyDifference
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
+from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError
 from connrunner.scheduler.tick import Tick
 from connrunner.state.deliveries import Delivery
@@ -269,9 +272,68 @@ def test_which_runs_are_listed(view: WorkspaceView) -> None:
     assert numbers() == [3, 2, 1]
     assert numbers(limit=2) == [3, 2]
     assert numbers(since=SLOT + 2 * DAY) == [3, 2]
-    assert [(run.connection, run.run) for run in list_matching(view, "*", limit=1)] == [("crm", 3), ("old", 9)]
-    with pytest.raises(ArgumentError, match="there is no connection 'crn'; did you mean 'crm'"):
-        list_matching(view, "crn", limit=1)
+
+
+NEWEST = [
+    # names                 the most   since         what ended last of all of them, newest first
+    (["crm", "old", "web"], 9,         None,         [("crm", 3), ("crm", 2), ("crm", 1), ("old", 9)]),
+    (["old", "crm"],        2,         None,         [("crm", 3), ("crm", 2)]),
+    (["crm", "old"],        9,         SLOT + 2*DAY, [("crm", 3), ("crm", 2)]),
+    (["old"],               9,         None,         [("old", 9)]),
+    (["web"],               9,         None,         []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("names", "limit", "since", "found"), NEWEST)
+def test_the_newest_runs_of_many(
+    view: WorkspaceView, names: list[str], limit: int, since: Any, found: list[tuple[str, int]]
+) -> None:
+    newest = list_newest(view, names, limit=limit, since=since)
+    assert [(run.connection, run.run) for run in newest] == found
+
+
+def test_of_runs_that_ended_at_once_the_first_name_comes_first(view: WorkspaceView, place: Place) -> None:
+    for name in ("c", "b", "a"):
+        ended(place, name, 1, ended_at=NOW)
+
+    for limit in (1, 2, 3):
+        assert [run.connection for run in list_newest(view, "abc", limit=limit)] == ["a", "b", "c"][:limit]
+
+
+NAMED = [
+    ([], ["crm", "old", "web"]),
+    (["web", "crm", "web"], ["crm", "web"]),
+    (["[cw]*"], ["crm", "web"]),
+    (["old", "c*"], ["crm", "old"]),
+    (["crn"], "there is no connection 'crn'; did you mean 'crm'"),
+    (["crm", "x*"], "no connection fits 'x*'; there are crm, old, web"),
+]
+
+
+@pytest.mark.parametrize(("names", "found"), NAMED)
+def test_names_and_patterns(view: WorkspaceView, names: list[str], found: list[str] | str) -> None:
+    if isinstance(found, list):
+        assert list_named(view, names) == found
+        return
+    with pytest.raises(ArgumentError, match=re.escape(found)):
+        list_named(view, names)
+
+
+LAST_DAY = [
+    # at                            runs, failed: in the 24 hours before
+    (SLOT + DAY,                    (1, 0)),
+    (SLOT + DAY - MINUTE,           (0, 0)),
+    (SLOT + 2 * DAY - MINUTE,       (1, 0)),
+    (SLOT + 2 * DAY + MINUTE,       (2, 1)),
+    (SLOT + 9 * DAY,                (0, 0)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "counts"), LAST_DAY)
+def test_what_ran_in_the_last_day(view: WorkspaceView, place: Place, at: Any, counts: tuple[int, int]) -> None:
+    ended(place, "web", 1, ended_at=SLOT + 2 * DAY + MINUTE, outcome=Outcome.FAILED)
+    found = status.read_status(replace(view, now=at)).last_day
+    assert (found.runs, found.failed) == counts
 
 
 NEXT = [
@@ -374,3 +436,39 @@ def test_when_a_mail_is_tried_again(view: WorkspaceView) -> None:
     assert describe_next_try(delivery, outbox) == "with the next tick"
     assert describe_next_try(replace(delivery, next_at=NOW + MINUTE), outbox) == "again at 13:01"
     assert describe_next_try(replace(delivery, state="dead", next_at=None), outbox) == "given up"
+
+
+# --- how long runs take ------------------------------------------------------------------------------------------
+
+
+USUAL = [
+    # median, p95, runs        how long runs take
+    ((300.0, 300.0, 0), "nobody knows yet: no run has come to its end"),
+    ((7.0, 7.0, 1), "7.0 s (1 run)"),
+    ((7.0, 9.0, 2), "usually 7.0 s, at most 9.0 s (2 runs)"),
+    ((7.0, 9.0, 19), "usually 7.0 s, at most 9.0 s (19 runs)"),
+    ((7.0, 9.0, 20), "usually 7.0 s, at most 9.0 s in 19 of 20 (20 runs)"),
+]
+
+
+@pytest.mark.parametrize(("numbers", "words"), USUAL)
+def test_how_long_runs_take(numbers: tuple[float, float, int], words: str) -> None:
+    median, p95, runs = numbers
+    assert explain.describe_usual(RunDurations(median=median, p95=p95, runs=runs)) == words
+
+
+# --- counts in words ---------------------------------------------------------------------------------------------
+
+COUNTED = [
+    # what a tick says, how many              the words
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 0}, "a: queued for x"),
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 1}, "a: queued for x, with 1 later slot missed"),
+    ({"event": "queued", "connection": "a", "due_at": "x", "missed": 2}, "a: queued for x, with 2 later slots missed"),
+    ({"event": "hole", "from": "2026-11-23T05:00:00Z", "to": "2026-11-23T06:00:00Z", "missed": {"a": 1}}, "1 slot of a passed"),
+    ({"event": "hole", "from": "2026-11-23T05:00:00Z", "to": "2026-11-23T06:00:00Z", "missed": {"a": 2}}, "2 slots of a passed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("event", "words"), COUNTED)
+def test_what_a_tick_counts_agrees_with_its_words(event: dict[str, Any], words: str) -> None:
+    assert words in tick_events.describe(event)

@@ -18,7 +18,7 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Run
 from connrunner.state import run_files
-from tests.conftest import Place
+from tests.conftest import SETTINGS, Place
 from tests.made import ended_run
 
 README = Path(__file__).parent.parent / "README.md"
@@ -58,13 +58,14 @@ def hello(place: Place) -> Place:
 MISTAKES = [
     # typed                                  exit, what the complaint says
     (["rnus"],                               2, "there is no command 'rnus'; did you mean 'runs'?"),
-    (["runs"],                               2, "Missing argument 'NAME'"),
+    (["runs", "x*"],                         2, "no connection fits 'x*'; there are hello"),
+    (["runs", "hello", "--since", "1y"],     2, "'1y' is neither a duration like 24h nor an instant"),
     (["runs", "helo"],                       2, "there is no connection 'helo'; did you mean 'hello'?"),
     (["run", "helo"],                        2, "did you mean 'hello'?"),
     (["next", "zzz"],                        2, "there is no connection 'zzz'; there are hello"),
     (["log", "hello"],                       2, "hello has not run yet; `connrunner run hello` runs it now"),
     (["rejects", "hello"],                   2, "hello has not run yet"),
-    (["runs", "hello", "--since", "monday"], 2, "'monday' is no instant; write it as 2026-11-22T09:15:00Z"),
+    (["runs", "hello", "--since", "monday"], 2, "'monday' is neither a duration like 24h nor an instant"),
     (["runs", "hello", "--limit", "0"],      2, "0 is not in the range"),
     (["tick", "--now", "2026-11-22"],        2, "is no instant"),
     (["tick", "--workspace", "/nowhere"],    2, "/nowhere has no connrunner.yaml; make a workspace with `connrunner init /nowhere`"),
@@ -110,7 +111,10 @@ def test_one_that_is_switched_off_is_not_run(hello: Place) -> None:
 
     code, _, err = typed(hello, "run", "off")
 
-    assert (code, "off is switched off; set `enabled: true`" in err) == (2, True)
+    assert (code, "off: it is switched off; set `enabled: true` in its file, or run it once with --force" in err) == (
+        2,
+        True,
+    )
 
 
 def test_a_workspace_that_cannot_be_used_shows_every_problem(hello: Place) -> None:
@@ -236,6 +240,40 @@ def test_next_tells_how_long_runs_usually_take(hello: Place) -> None:
 
     assert json.loads(out)[0]["usual"] == {"runs": 3, "median": 100.0, "p95": 110.0}
     assert " 1 min 40 s  " in words
+
+
+def test_next_counts_slots_of_each_connection(hello: Place) -> None:
+    hello.command("other", "pass", schedule='{type: cron, expression: "30 6 * * *"}')
+    once = ("--now", "2026-11-22T12:00:00Z", "--format", "json")
+    for arguments, many in (((), 1), (("--count", "3"), 3), (("hello",), 5), (("hello", "--count", "3"), 3)):
+        _, out, _ = typed(hello, "next", *arguments, *once)
+        names = [slot["connection"] for slot in json.loads(out)]
+        assert {name: names.count(name) for name in names} == dict.fromkeys(
+            ["hello"] if "hello" in arguments else ["hello", "other"], many
+        )
+    _, words, _ = typed(hello, "next", "--count", "3", "--now", "2026-11-22T12:00:00Z")
+    assert words.count("at 06:30 every day") == 3
+
+
+BLACKOUT = "blackout:\n  - {dates: [12-25], reason: Christmas}\n"
+
+
+def test_a_blackout_of_the_workspace_is_said_once(hello: Place) -> None:
+    own = "schedule: {type: cron, expression: '0 6 * * *', blackout: [{days: [sunday], reason: backup}]}"
+    hello.write("connrunner.yaml", SETTINGS + BLACKOUT)
+    hello.write("connections/other.yaml", f"{own}\ncommand: {{run: [x]}}\n")
+    hello.command("third", "pass", schedule="{type: times_per_day, times: 2}")
+    now = ("--now", "2026-11-22T12:00:00Z")
+
+    _, words, _ = typed(hello, "next", *now)
+    assert words.count("Christmas") == 1
+    assert words.splitlines()[-1] == "blackouts of the workspace: Christmas (12-25)"
+    assert "(Europe/Amsterdam), except backup (Sunday)" in words
+
+    _, words, _ = typed(hello, "explain", "other", *now)
+    assert words.count("Christmas") == 1
+    _, out, _ = typed(hello, "explain", "other", "--format", "json", *now)
+    assert "except backup (Sunday), Christmas (12-25)" in json.loads(out)["schedule"]
 
 
 def test_status_before_the_first_tick(hello: Place) -> None:

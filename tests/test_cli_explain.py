@@ -76,6 +76,14 @@ def test_the_lines_in_force_and_what_changed(week: Place) -> None:
     assert "   1  schedule: {type: days_of_week" in out
 
 
+def test_the_lines_in_force_where_there_was_no_slot(week: Place) -> None:
+    _, out, _ = typed(week, "explain", "hello", "--at", "2026-11-18T05:01:00Z", *NOW)
+
+    assert "In force: connections/hello.yaml at commit " in out
+    assert "   1  schedule: {type: days_of_week" in out
+    assert "run before" not in out
+
+
 def test_what_is_known_of_a_connection(week: Place) -> None:
     _, out, _ = typed(week, "explain", "monthly", *NOW)
     git(week, "checkout", "--quiet", "HEAD~2", "--", "connections")

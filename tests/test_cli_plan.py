@@ -7,13 +7,16 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies
 
+from connrunner.answers import used_files
 from connrunner.answers.plan_words import describe_difference, differing_parts
+from connrunner.config.versions.trail import Followed, WorkspaceFiles, follow
 from connrunner.core.planning.changes import KeyDifference
 from tests.conftest import SETTINGS, Place
 from tests.test_cli import ended, typed
@@ -59,6 +62,28 @@ def change(place: Place) -> None:
     place.command("hello", "pass", schedule=MONDAYS.replace("06:00", "07:30"), more="timeout: 1h\n")
     place.command("new", "pass", schedule=MONDAYS)
     (place.folder / "connections/other.yaml").unlink()
+
+
+def test_a_blackout_of_the_workspace_is_said_once(repository: Place) -> None:
+    def blackout(reason: str) -> str:
+        return f"{SETTINGS}blackout:\n  - {{dates: [12-25], reason: {reason}}}\n"
+
+    repository.write("connrunner.yaml", blackout("Christmas"))
+    commit(repository)
+    repository.command("hello", "pass", schedule=MONDAYS.replace("06:00", "07:30"))
+    repository.command("new", "pass", schedule=MONDAYS)
+    for form in ("text", "markdown"):
+        _, words, _ = typed(repository, "plan", *NOW, "--format", form)
+        assert words.count("Christmas") == 1
+        assert "blackouts of the workspace: Christmas (12-25)" in words.replace("\\", "")
+
+    repository.write("connrunner.yaml", blackout("Noel"))
+    _, words, _ = typed(repository, "plan", *NOW)
+    assert "other  schedule: other blackouts of the workspace" in words
+    assert "blackouts of the workspace: Christmas (12-25) -> Noel (12-25)" in words
+    repository.write("connrunner.yaml", SETTINGS)
+    _, words, _ = typed(repository, "plan", *NOW)
+    assert "blackouts of the workspace: Christmas (12-25) -> none" in words
 
 
 def test_files_commits_and_folders_give_the_same_answer(repository: Place, tmp_path: Path) -> None:
@@ -334,6 +359,84 @@ USES: dict[str, tuple[str, str]] = {
     "a template": ("command: {run: [x]}", "templates/run.txt.j2"),
     "a part of a template": ("command: {run: [x]}", "templates/parts/more.j2"),
 }  # fmt: skip
+
+
+# Files that a used file uses: what stands where, and the one that changes.
+CALLS: dict[str, tuple[str, dict[str, str], str]] = {
+    "a module": ("[python3, jobs/x.py]", {"jobs/x.py": "import os, lib\n"}, "jobs/lib.py"),
+    "a name of a package": ("[python3, jobs/x.py]", {"jobs/x.py": "from pkg.a import (\n    b,\n)\n"}, "jobs/pkg/a/b.py"),
+    "a package itself": ("[python3, jobs/x.py]", {"jobs/x.py": "import pkg.a\n"}, "jobs/pkg/__init__.py"),
+    "a relative module": ("[python3, -m, jobs.x]", {"jobs/x.py": "from ..shared import a\n"}, "shared/a.py"),
+    "at second hand": ("[python3, x.py]", {"x.py": "import a\n", "a.py": "import b\n", "b.py": "import c\n"}, "c.py"),
+    "a sourced file": ("[sh, jobs/x.sh]", {"jobs/x.sh": ". ./lib.sh\n"}, "jobs/lib.sh"),
+    "a sourced file beside it": ("[sh, jobs/x.sh]", {"jobs/x.sh": '. "${0%/*}/lib.sh"\n'}, "jobs/lib.sh"),
+    "a sourced file of the top": ("[sh, jobs/x.sh]", {"jobs/x.sh": '. "$TOP/lib/a.sh"\n'}, "lib/a.sh"),
+    "a file that it reads": ("[python3, x.py]", {"x.py": "open('conf/a.toml')\n"}, "conf/a.toml"),
+    "JavaScript": ("[node, jobs/x.js]", {"jobs/x.js": "const a = require('./a')\n"}, "jobs/a.js"),
+    "Ruby": ("[ruby, x.rb]", {"x.rb": 'require_relative "lib/a"\n'}, "lib/a.rb"),
+    "make": ("[make, load]", {}, "Makefile"),
+    "what make includes": ("[make, -C, jobs]", {"jobs/Makefile": "include rules.mk\n"}, "jobs/rules.mk"),
+    "a folder that is named": ("[run-parts, jobs]", {}, "jobs/10-load"),
+    "what a shell goes through": ('"for f in sql/*.sql; do cat $f; done", shell: true', {}, "sql/a.sql"),
+    "what a program goes through": ("[sh, x.sh]", {"x.sh": "cat sql/*.sql\n"}, "sql/deep/a.sql"),
+    "a folder that it runs in": ("[dbt, run], folder: warehouse", {}, "warehouse/models/a.sql"),
+    "a folder by its program": ("[dbt, run]", {}, "models/a.sql"),
+    "behind a link": ("[python3, x.py]", {"jobs/y.py": "import lib\n", "x.py": "-> jobs/y.py"}, "jobs/lib.py"),
+    "a lock": ("[x]", {}, "locks/tap-x.txt"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_what_a_program_uses_is_shown(make_place: Callable[[str], Place], call: str) -> None:
+    run, files, path = CALLS[call]
+    before, after = make_place("before"), make_place("after")
+    for place, text in ((before, "one\n"), (after, "two\n")):
+        place.write("connections/hello.yaml", f"schedule: {MONDAYS}\ncommand: {{run: {run}}}\n")
+        for name, content in files.items():
+            target = content.removeprefix("-> ")
+            if target == content:
+                place.write(name, content)
+            else:
+                (place.folder / name).symlink_to(target)
+        for name in (path, "README.md", "jobs/data.csv", "other/x.py"):
+            place.write(name, text)
+    assert planned(after, "--base", str(before.folder))["files"] == [{"path": path, "change": "changed"}]
+
+
+def test_what_a_program_uses_in_commits(repository: Place) -> None:
+    repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\ncommand: {{run: [python3, jobs/x.py]}}\n")
+    repository.write("jobs/x.py", "import lib\n")
+    first = commit(repository)
+    repository.write("jobs/lib.py", "one\n")
+    second = commit(repository)
+    repository.write("jobs/lib.py", "two\n")
+    third = commit(repository)
+    for versions, change in (
+        (f"{first}..{second}", "added"),
+        (f"{second}..{third}", "changed"),
+        (f"{third}..{first}", "removed"),
+    ):
+        assert planned(repository, versions)["files"] == [{"path": "jobs/lib.py", "change": change}]
+
+
+def test_the_search_for_files_has_a_bound(repository: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a branch writes into a program; what the base uses is known all the same."""
+    repository.write("connections/hello.yaml", f"schedule: {MONDAYS}\ncommand: {{run: [python3, jobs/x.py]}}\n")
+    repository.write("jobs/x.py", "import a\n")
+    repository.write("jobs/a.py", "one\n")
+    commit(repository)
+    repository.write("jobs/x.py", "\n".join([*(f"import b{number}" for number in range(3_000)), "import a"]))
+    repository.write("jobs/a.py", "two\n")
+    looked: list[str] = []
+
+    def counting(files: WorkspaceFiles, path: str) -> Followed:
+        looked.append(path)
+        return follow(files, path)
+
+    monkeypatch.setattr(used_files, "follow", counting)
+    monkeypatch.setattr(used_files, "MOST_LOOKED", 200)
+    assert [one["path"] for one in planned(repository)["files"]] == ["jobs/a.py", "jobs/x.py"]
+    assert len(looked) <= 400
 
 
 QUICK_USES = ("an argument", "a shell that goes there", "an authority", "a part of a template")

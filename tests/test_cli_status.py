@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,18 @@ import pytest
 
 from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome, RunIntent
+from connrunner.core.planning.due import StopRequest
 from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
+from connrunner.state import requests
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import StartedRun, started_as_dict
-from connrunner.state.locks import LaneLock
+from connrunner.state.locks import LaneLock, hold_state_lock
 from tests.conftest import Place
 from tests.test_cli import ended, typed
 
 DAILY = '{type: days_of_week, days: [sunday, monday], time: "07:00"}'
+DAY = timedelta(days=1)
 START = instant.parse("2026-11-22T05:30:00Z")
 DUE = instant.parse("2026-11-22T06:00:00Z")
 NOW = DUE + timedelta(minutes=4)
@@ -47,7 +52,7 @@ def busy(place: Place) -> Iterator[Place]:
     place.command("aside", "pass", schedule='{type: days_of_week, days: [monday], time: "07:00"}', more="lane: side\n")
     for name, seconds in (("big", 600.0), ("other", 120.0), ("small", 5.0), ("aside", 5.0)):
         for number in (1, 2, 3):
-            ended(place, name, number, seconds=seconds)
+            ended(place, name, number, seconds=seconds, due_at=START - DAY, queued_at=START - DAY)
     Tick(place.folder, place.state, now=START, say=lambda _: None).take_in()
     tick = Tick(place.folder, place.state, now=DUE, say=lambda _: None)
     tick.take_in()
@@ -109,9 +114,12 @@ def test_no_time_is_told_where_nobody_knows(busy: Place) -> None:
 
 
 def test_slower_than_ever(busy: Place) -> None:
-    assert "slower than usual: 19 of 20 runs take at most 10 min 00 s" in " ".join(
-        status(busy, at="2026-11-22T06:20:00Z").split()
-    )
+    said = " ".join(status(busy, at="2026-11-22T06:20:00Z").split())
+    assert "slower than usual: none of 3 runs took more than 10 min 00 s" in said
+    for number in range(10, 30):
+        ended(busy, "big", number, seconds=600.0)
+    said = " ".join(status(busy, at="2026-11-22T06:20:00Z").split())
+    assert "slower than usual: 19 of 20 runs take at most 10 min 00 s" in said
 
 
 @pytest.mark.parametrize(
@@ -187,6 +195,181 @@ def test_a_monitor_before_the_first_tick(place: Place) -> None:
     assert typed(place, "status", "--check") == (1, "not well: no tick yet\n", "")
 
 
+IMPORT = "schedule: {type: manual}\nimport: {from: {type: files, path: in/x.csv}, match: [id], fields: {id: id}}\n"
+GOOD = "version: 1\n"
+BROKEN = "version: 1\ntimezone: Mars\n"
+
+
+def without_a_commit(place: Place) -> None:
+    place.write("connrunner.yaml", f"{GOOD}source: git\n")
+    shutil.rmtree(place.state.compiled)
+
+
+REFUSED = [
+    # what happens to the workspace                                     what a monitor hears, why, the exit code of status
+    (lambda place: shutil.rmtree(place.folder / "connections"),
+     "ticks refuse the workspace", "has no connections any more, but 4 are switched on", 0),
+    (lambda place: place.write("connrunner.yaml", BROKEN),
+     "ticks refuse the workspace", "connrunner.yaml:2:11: unknown time zone", 2),
+    (lambda place: (place.folder / "connrunner.yaml").write_bytes(b"\xff"),
+     "ticks refuse the workspace", "connrunner.yaml:1:1: ", 2),
+    (without_a_commit,
+     "ticks refuse the workspace", "is in no git repository", 2),
+    (lambda place: place.write("profile.yaml", "x: y\n"),
+     "profile.yaml cannot be used, 1 broken", "profile.yaml:1:1: profile needs ", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("happens", "hears", "why", "code"), REFUSED)
+def test_a_workspace_that_ticks_refuse_is_not_well(
+    busy: Place, happens: Callable[[Place], object], hears: str, why: str, code: int
+) -> None:
+    busy.write("connections/crm.yaml", IMPORT)
+    happens(busy)
+    got, out, _ = typed(busy, "status", "--check", "--now", instant.text(NOW))
+    assert (got, out.startswith("not well: ")) == (1, True)
+    assert all(word in out for word in hears.split(", "))
+    got, out, err = typed(busy, "status", "--format", "json", "--now", instant.text(NOW))
+    assert got == code
+    assert why in json.loads(out)["trouble"]
+    assert [one["connection"] for one in json.loads(out)["next"]], "what the state knows is shown all the same"
+    assert why in typed(busy, "status", "--now", instant.text(NOW))[1]
+    assert bool(err) == bool(code)
+
+
 def test_mistakes(busy: Place) -> None:
     assert "there is no connection 'othr'; did you mean 'other'?" in typed(busy, "status", "othr")[2]
     assert "--label takes KEY or KEY=VALUE" in typed(busy, "status", "--label", "=x")[2]
+
+
+def test_a_schedule_that_has_ended_is_told_by_every_command_that_shows_schedules(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    rule = '{type: rrule, rule: "FREQ=DAILY;UNTIL=20201231", time: "06:00", start: "2020-01-01"}'
+    place.command("old", "pass", schedule=rule)
+    place.command("fine", "pass", schedule=DAILY)
+    code, out, _ = typed(place, "validate")
+    assert code == 0
+    assert "connections/old.yaml:1:11: warning: the schedule has ended: its last slot was 2020-12-31T06:00:00Z" in out
+    assert "all sound, 1 warning" in out
+    Tick(place.folder, place.state, now=NOW, say=lambda _: None).take_in()
+    said = " ".join(status(place).split())
+    assert "ENDED LAST SLOT old Thu 2020-12-31 06:00 +00:00" in said
+    assert plain(place)["ended"] == [{"connection": "old", "last": "2020-12-31T06:00:00Z"}]
+    assert "has ended; the last slot was Thu 2020-12-31 06:00 +00:00" in typed(place, "next")[1]
+    assert "old: its schedule has ended, the last slot was 2020-12-31T06:00:00Z" in typed(place, "doctor")[1]
+
+
+def test_a_schedule_that_is_shorter_than_its_run_is_told_from_the_first_such_run_on(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ntimezone: UTC\n")
+    place.command("quick", "pass", schedule='{type: cron, expression: "* * * * *"}')
+    place.state.prepare()
+    ended(place, "quick", 1, seconds=66.0)
+    said = "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    out = typed(place, "doctor")[1]
+    assert f"quick: {said}" in out
+    assert "lane main: the slots of the next 24 hours are 1 d 2 h of work" in out
+    assert said in typed(place, "explain", "quick")[1]
+    assert json.loads(typed(place, "explain", "quick", "--format", "json")[1])["tight"]["gap_seconds"] == 60
+
+
+# --- what is switched off, and what was asked for ----------------------------------------------------------------
+
+
+def take_in(place: Place, at: str) -> None:
+    Tick(place.folder, place.state, now=instant.parse(at), say=lambda _: None).take_in()
+
+
+def off(place: Place, *arguments: str) -> list[tuple[str, str | None]]:
+    """The connections that are off, each with the minute since when."""
+    return [(one["connection"], one["since"] and one["since"][11:16]) for one in plain(place, *arguments)["off"]]
+
+
+def test_what_is_switched_off_and_since_when(busy: Place) -> None:
+    busy.command("heavy", "pass", schedule=DAILY, more="enabled: false\n")
+    assert off(busy) == [("heavy", None)]
+    assert "heavy  no tick has seen it yet" in status(busy, "heavy")
+
+    take_in(busy, "2026-11-22T06:01:00Z")
+    busy.command("small", "pass", schedule=DAILY, more="enabled: false\n")
+    take_in(busy, "2026-11-22T06:02:00Z")
+    take_in(busy, "2026-11-22T06:03:00Z")
+
+    assert off(busy) == [("heavy", "06:01"), ("small", "06:02")]
+    assert off(busy, "h*") == [("heavy", "06:01")]
+    assert "OFF    SINCE                        COMMIT\nheavy  Sun 2026-11-22 07:01 +01:00" in status(busy, "heavy")
+    assert "OFF" not in status(busy, "--failing")
+
+
+def test_what_was_off_begins_anew_when_it_is_switched_off_again(busy: Place) -> None:
+    for at, more in (("06:01", "enabled: false\n"), ("06:02", ""), ("06:03", "enabled: false\n")):
+        busy.command("small", "pass", schedule=DAILY, more=more)
+        take_in(busy, f"2026-11-22T{at}:00Z")
+
+    assert off(busy) == [("small", "06:03")]
+    journal = Journal(busy.state)
+    with hold_state_lock(busy.state):
+        assert journal.rotate("2026-11-22T06:04:00Z", size=1)
+    assert off(busy) == [("small", "06:03")]
+
+
+def test_a_commit_switched_it_off(make_place: Callable[[str], Place]) -> None:
+    place = make_place("versioned")
+    place.command("heavy", "pass", schedule=DAILY, more="enabled: false\n")
+    place.write(".gitignore", ".connrunner/\n")
+    git = ["git", "-C", str(place.folder), "-c", "user.name=Jo", "-c", "user.email=jo@example.com"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "off"]):
+        subprocess.run([*git, *command], check=True)
+    take_in(place, "2026-11-22T06:01:00Z")
+    first = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "more"], check=True)
+    take_in(place, "2026-11-22T06:02:00Z")
+
+    (one,) = plain(place)["off"]
+    assert (one["connection"], one["since"][:16], one["commit"]) == ("heavy", "2026-11-22T06:01", first)
+    assert first[:12] in status(place)
+
+
+def test_a_request_waits_until_a_tick_takes_it_up(busy: Place) -> None:
+    requests.request_run(busy.state, "aside", "other", at=NOW, by="ann")
+    (busy.state.requests / "run-1.json").write_text("{")
+
+    found = plain(busy)["waiting"]
+    assert [(one["connection"], one["queued"], one["asked_by"]) for one in found] == [
+        ("other", True, ""), ("small", True, ""), ("aside", False, "ann"),
+    ]  # fmt: skip
+    assert "1. in side  aside" in status(busy)
+    assert "asked for by ann; the next tick takes it up" in " ".join(status(busy, "aside").split())
+    assert (busy.state.requests / "run-1.json").exists()  # who only looks moves nothing
+
+    take_in(busy, "2026-11-22T06:05:00Z")
+    (one,) = plain(busy, "aside")["waiting"]
+    assert (one["queued"], one["asked_by"], one["trigger"]) == (True, "ann", "manual")
+
+
+# --- what is asked to end ----------------------------------------------------------------------------------------
+
+KILLED = [
+    # asked at    looked at   its timeout   what is said
+    ("06:03:45",  "06:04:00", "6h",         "is asked to end, killed in 15 s", "2026-11-22T06:04:15Z"),
+    ("06:03:45",  "06:04:15", "6h",         "is being killed",                 "2026-11-22T06:04:15Z"),
+    (None,        "06:04:00", "4m",         "is asked to end, killed in 30 s", "2026-11-22T06:04:30Z"),
+    ("06:04:05",  "06:04:10", "4m",         "is asked to end, killed in 20 s", "2026-11-22T06:04:30Z"),
+    (None,        "06:03:59", "4m",         "slower than usual",               None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "now", "timeout", "words", "killed_at"), KILLED)
+def test_how_long_a_run_has_that_is_asked_to_end(
+    busy: Place, asked: str | None, now: str, timeout: str, words: str, killed_at: str | None
+) -> None:
+    started = next(record for record in busy.journal() if record["type"] == "started")
+    Journal(busy.state).append({key: started[key] for key in started if key not in ("crc", "v")} | {"grace": 30})
+    busy.command("big", "pass", schedule=DAILY, more=f"timeout: {timeout}\nstop: {{grace: 30s}}\n")
+    at = f"2026-11-22T{now}Z"
+    if asked:
+        stop = StopRequest(connection="big", run=4, asked_at=instant.parse(f"2026-11-22T{asked}Z"), asked_by="ann")
+        requests.request_stop(busy.state, stop)
+
+    assert (words in " ".join(status(busy, "big", at=at).split())) is (killed_at is not None)
+    (run,) = plain(busy, "big", at=at)["running"]
+    assert (run["killed_at"], run["ends_at"] is None) == (killed_at, killed_at is not None)

@@ -138,6 +138,14 @@ BASES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("texts", BASES.values(), ids=BASES)
+def test_every_image_of_others_is_named_by_digest(texts: Mapping[str, str]) -> None:
+    named = re.findall(r"^FROM (.+)$|image: (?!connrunner$)(.+)$", "\n".join(texts.values()), re.MULTILINE)
+    assert len(named) == (2 if "git-sync" in texts["cronjob.yaml"] else 1)
+    for one in named:
+        assert re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", "".join(one)), one
+
+
+@pytest.mark.parametrize("texts", BASES.values(), ids=BASES)
 def test_kubernetes_accepts_the_manifests(texts: Mapping[str, str]) -> None:
     validator = pytest.importorskip("kubernetes_validate")
     newest = validator.latest_version()

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,25 @@ def test_programs_read_nothing_when_all_is_sound(folder: Path, output: str, text
     result = validate("--format", output)
     assert (result.exit_code, result.output) == (0, text)
     assert json.loads(validate("--format", "sarif").output)["runs"][0]["results"] == []
+
+
+def test_a_warning_in_each_form(folder: Path) -> None:
+    (folder / "schedules").mkdir(exist_ok=True)
+    (folder / "schedules/odd.yaml").write_text('type: cron\nexpression: "0 6 1-31 * 5"\n')
+    words = "1-31 and 5 together mean every day, for either counts; write * instead of 1-31 to mean Friday only"
+
+    text = validate()
+    assert (text.exit_code, text.output.splitlines()[0]) == (0, f"schedules/odd.yaml:2:13: warning: {words}")
+    assert text.output.endswith(": all sound, 1 warning\n")
+    (problem,) = json.loads(validate("--format", "json").output)
+    assert (problem["level"], problem["code"]) == ("warning", "doubtful-schedule")
+    assert validate("--format", "github").output.startswith("::warning file=schedules/odd.yaml,line=2,col=13,")
+    (result,) = json.loads(validate("--format", "sarif").output)["runs"][0]["results"]
+    assert result["level"] == "warning"
+
+    (folder / "schedules/broken.yaml").write_text("type: hourly\n")
+    both = validate()
+    assert (both.exit_code, both.output.splitlines()[-1]) == (2, "1 problem in 1 file, 1 warning")
 
 
 PATHS = [
@@ -249,3 +270,36 @@ def test_a_default_that_lacks_a_key_is_a_problem_and_no_bug(place: Place) -> Non
     done = place.run("validate", check=2)
     assert "connrunner.yaml:2:" in done.out
     assert "`when`" in done.out
+
+
+def test_a_workspace_that_no_tick_can_obey_for_want_of_a_commit_is_not_sound(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    place.command("hello", "pass")
+    place.run("validate", check=2)
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(["git", "init", "-q", "."])
+    said = place.run("validate", check=2)
+    assert said.out.startswith(f"connrunner.yaml:2:9: ticks can obey no commit: {tmp_path} has no commit yet; `git ")
+    assert (said.out.endswith("1 problem in 1 file\n"), said.err) == (True, "")
+    (problem,) = json.loads(place.run("validate", "--format", "json", check=2).out)
+    assert problem["code"] == "no-commit"
+    assert place.run("validate", "connections", check=0).out == "1 file: all sound\n"
+    # The hook of the first commit must let it pass.
+    assert place.run("validate", env={"GIT_INDEX_FILE": ".git/index"}).out == "1 connection, 0 schedules: all sound\n"
+    git(["git", "add", "."])
+    git(["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "x"])
+    assert place.run("validate").out == "1 connection, 0 schedules: all sound\n"
+
+
+def test_a_commit_that_ticks_cannot_obey_is_told_when_the_folder_is_sound_already(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(["git", "init", "-q", "."])
+    place.write("connrunner.yaml", "version: 1\nsource: git\ntimezone: Mars\n")
+    git(["git", "add", "."])
+    git(["git", "-c", "user.name=A", "-c", "user.email=a@example.com", "commit", "-qm", "x"])
+    place.write("connrunner.yaml", "version: 1\nsource: git\n")
+    said = place.run("validate")
+    assert "all sound" in said.out
+    assert said.err.startswith("ticks obey the commit, and cannot: connrunner.yaml:3:11: ")

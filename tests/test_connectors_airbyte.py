@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from connrunner.connectors import FetchResult, RunContext, airbyte, bridge
+from connrunner.connectors import FetchResult, RunContext, airbyte
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.processes import tree as process_tree
 from tests.servers.programs import ANSWERS, SOURCE
 
 
@@ -54,7 +55,7 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(bridge, "GRACE", 0.3)
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
     return Home(tmp_path)
 
 
@@ -95,7 +96,7 @@ status("COMPLETE")
         "error: Sürprise\nin two lines",
         "info: plain words",
         "info: source.py sent 2 records of the stream 'people'",
-        "warning: left out: 1 records of other streams",
+        "warning: left out: 1 record of other streams",
     ]
 
 

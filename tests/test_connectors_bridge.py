@@ -17,6 +17,7 @@ import pytest
 from connrunner.connectors import bridge
 from connrunner.connectors.bridge import Dialogue, Program, ProgramExit
 from connrunner.errors import RunError
+from connrunner.processes import tree as process_tree
 from connrunner.processes.tree import ProcessTree
 
 
@@ -37,7 +38,7 @@ def log() -> Log:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bridge, "GRACE", 0.3)
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
 
 
 class Clock:

@@ -66,8 +66,7 @@ def run(
         workspace=at,
         environment=environment or {},
         timeout=timeout,
-        grace=grace,
-        tree=replace(ProcessTree.new(), inherit=inherit),
+        tree=replace(ProcessTree.new(), inherit=inherit, grace=grace),
     )
 
 
@@ -328,7 +327,7 @@ def terminated(*_):
 signal.signal(signal.SIGTERM, terminated)
 work = Command(run=("sh", "-c", "trap 'echo cleaned; exit' TERM; echo $$; sleep 60 & wait"))
 try:
-    command.run_declared_program(work, Output(mask=str, report=Log()), workspace=Path("."), environment={}, timeout=None, tree=ProcessTree.new(), grace=5)
+    command.run_declared_program(work, Output(mask=str, report=Log()), workspace=Path("."), environment={}, timeout=None, tree=ProcessTree.new())
 except Terminated:
     print("terminated", flush=True)
 """

@@ -16,10 +16,11 @@ from click.testing import CliRunner
 from filelock import FileLock
 
 from connrunner.cli.connectors import connectors_command
-from connrunner.connectors import RunContext, bridge, singer
+from connrunner.connectors import RunContext, singer
 from connrunner.connectors.bridge import environments
 from connrunner.connectors.bridge.environments import Package
 from connrunner.errors import RunError
+from connrunner.processes import tree as process_tree
 
 NOWHERE = Path("/nowhere")  # a workspace without locks
 LONG = pytest.mark.skipif(not os.environ.get("CONNRUNNER_LONG_TESTS"), reason="CONNRUNNER_LONG_TESTS is not set")
@@ -291,7 +292,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
 
 def test_an_installation_that_stalls(fake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "PATIENCE", 0.3)
-    monkeypatch.setattr(bridge, "GRACE", 0.3)
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
     wanted = Package(pin="tap-slow==1.0", python=fake)
     with pytest.raises(RunError, match="stalled"):
         environments.install(wanted, tmp_path, Log())

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, s3
+from connrunner.connectors import FetchResult, Known, RunContext, SendResult, matching, s3
 from connrunner.connectors.s3 import bucket as s3_bucket
 from connrunner.connectors.s3 import role as s3_role
 from connrunner.core import instant
@@ -235,6 +235,23 @@ def test_a_listing_of_several_pages(objects: S3Backend, faulty: Faulty, context:
     assert len(fetch(faulty, context, "in/*.csv", known=all_known).files) == 2_001
     assert len(fetch(faulty, context, "**/*.csv", known=all_known).files) == 2_001
     assert len(faulty.asked) == 6
+
+
+@pytest.mark.parametrize("odd", [False, True])
+@pytest.mark.parametrize("pattern", ["in/*.csv", "in/**"])
+def test_a_store_that_lists_without_end(
+    pattern: str, odd: bool, objects: S3Backend, faulty: Faulty, context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        objects.put_object("drop", f"in/{number}.csv", b"id\n")
+    if odd:  # which is listed in another way
+        objects.put_object("drop", "in//x.csv", b"id\n")
+    monkeypatch.setattr(matching, "MOST_NAMES", 3)
+    error = fails(faulty, context, pattern)
+    assert (error.code, str(error).partition(";")[0]) == ("too-large", "s3://drop/in/ lists more than 3 names")
+    if pattern == "in/*.csv":  # obstore gives nothing before the end, so what has none is left after a time
+        monkeypatch.setattr(s3_bucket, "LISTING", 0)
+        assert "does not end" in str(fails(faulty, context, pattern))
 
 
 def test_what_is_known_stays_where_it_is(objects: S3Backend, faulty: Faulty, context: RunContext) -> None:

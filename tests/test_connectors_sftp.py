@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import asyncssh.sftp
 import pytest
 
 from connrunner.config import schema
-from connrunner.connectors import FetchResult, RunContext, sftp
+from connrunner.connectors import FetchResult, RunContext, matching, sftp
 from connrunner.connectors.sftp import login, sftp_session, trust
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
@@ -347,6 +347,25 @@ def test_a_server_that_lists_paths_for_names(fetch: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(Files, "scandir", scandir)
     with pytest.raises(RunError, match=r"lists '../../etc/passwd.csv' in in, which is not the name of a file"):
         fetch("in/*.csv")
+
+
+@pytest.mark.parametrize("path", ["in/*.csv", "in/**/*.csv"])
+def test_a_server_that_lists_without_end(path: str, fetch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one folder, and of folders in folders."""
+
+    async def scandir(self: Files, path: bytes) -> Any:
+        for number in count() if path.endswith(b"in") and not endless else range(40):
+            kind = 0o040755 if endless else 0o100644
+            yield asyncssh.SFTPName(
+                b"%d.csv" % number, attrs=asyncssh.SFTPAttrs(size=1, permissions=kind, atime=1, mtime=1)
+            )
+
+    endless = path == "in/**/*.csv"
+    monkeypatch.setattr(matching, "MOST_NAMES", 500)
+    monkeypatch.setattr(Files, "scandir", scandir)
+    with pytest.raises(RunError, match="lists more than 500 names") as refused:
+        fetch(path)
+    assert refused.value.code == "too-large"
 
 
 # --- import: when is a file whole? -------------------------------------------------------------------------------

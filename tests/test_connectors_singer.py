@@ -15,6 +15,7 @@ import pytest
 from connrunner.connectors import FetchResult, RunContext, bridge, singer
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.processes import tree as process_tree
 from tests.servers.programs import TAP, TAP_WITHOUT_DISCOVERY, TARGET
 
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
@@ -75,7 +76,7 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setattr(bridge, "GRACE", 0.3)
+    monkeypatch.setattr(process_tree, "GRACE", 0.3)
     return Home(tmp_path)
 
 

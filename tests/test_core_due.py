@@ -24,7 +24,6 @@ from connrunner.core.planning.due import (
     is_too_late,
     last_between,
     plan_tick,
-    sort_queue,
 )
 
 MONDAY_FRIDAY = schedules.parse({"type": "days_of_week", "days": ["monday", "friday"], "time": "01:30"}, "UTC")
@@ -131,49 +130,159 @@ def test_no_slot_is_due_twice_when_the_clock_goes_back() -> None:
     assert later.promise.next_due == at("22T10:00")
 
 
-@pytest.mark.parametrize("back", [1, 2, 30, 60])
-def test_a_clock_that_goes_back_within_an_hour_repeats_no_minute(back: int) -> None:
-    """Neither those that ran nor those that were counted as missed, although the next is only a minute away."""
-    every_minute = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
-    state = advance(promise(every_minute, "22T08:00"), every_minute, now=at("22T09:00"))
-    now, due = at("22T09:00") - timedelta(minutes=back), []
+EVERY_MINUTE = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
+CRON_MINUTE = schedules.parse({"type": "cron", "expression": "* * * * *"}, "UTC")
+WEEKLY_RULE = schedules.parse({"type": "rrule", "rule": "FREQ=WEEKLY;BYDAY=TU", "time": "06:00"}, "UTC")
+ANCHORED = schedules.parse({"type": "times_per_day", "times": 24, "anchor": "00:00", "timezone": "UTC"}, "UTC")
+LAST_DAY = schedules.parse({"type": "day_of_month", "day": "last", "time": "06:00"}, "UTC")
+SECOND_TUESDAY = schedules.parse(
+    {"type": "weekday_of_month", "week": "second", "weekday": "tuesday", "time": "06:00"}, "UTC"
+)
+MIXED = schedules.parse(
+    {
+        "type": "any_of",
+        "schedules": [{"type": "cron", "expression": "0 6 1 * *"}, {"type": "times_per_day", "times": 4}],
+    },
+    "UTC",
+)
+NOT_AT_NIGHT = schedules.parse(
+    {"type": "cron", "expression": "*/10 * * * *", "blackout": [{"from": "20:00", "to": "06:00"}]}, "UTC"
+)
+EVERY_KIND = {
+    "times per day": HOURLY, "every minute": EVERY_MINUTE, "anchored": ANCHORED, "days of the week": DAILY,
+    "two days of the week": MONDAY_FRIDAY, "day of the month": LAST_DAY, "weekday of the month": SECOND_TUESDAY,
+    "cron": CRON_MINUTE, "rule": WEEKLY_RULE, "any of": MIXED, "blackout": NOT_AT_NIGHT,
+}  # fmt: skip
+JUMPS = {
+    "minutes": timedelta(minutes=7), "an hour": timedelta(hours=1), "0.9 days": timedelta(hours=21, minutes=36),
+    "days": timedelta(days=3, hours=5), "weeks": timedelta(weeks=5),
+}  # fmt: skip
 
-    for _ in range(back + 2):
-        state = advance(state.promise, every_minute, now=now)
-        due += [state.due.due_at] if state.due else []
-        now += timedelta(minutes=1)
 
-    assert due == [at("22T09:01")]
-
-
-def test_a_clock_that_goes_back_by_less_than_the_longest_gap_repeats_no_slot() -> None:
-    """From Monday the 23rd to Friday the 20th, less than from a Monday to a Friday."""
-    before = promise(MONDAY_FRIDAY, "27T01:30", last_due=at("23T01:30"))
-
-    for now in ("20T00:00", "20T01:30"):
-        step = advance(before, MONDAY_FRIDAY, now=at(now))
+def follow(kind: Schedule, minutes: list[datetime], before: Promise | None = None) -> tuple[Promise, list[datetime]]:
+    """Return the promise after ticks at *minutes*, and the slots that got a run."""
+    ran = []
+    for now in minutes:
+        step = advance(before, kind, now=now)
         assert step.promise is not None
-        assert (step.due, step.promise.next_due, step.promise.last_due) == (None, at("27T01:30"), at("23T01:30"))
         before = step.promise
-    further = advance(before, MONDAY_FRIDAY, now=at("16T00:00"))
-    assert further.promise is not None
-    assert (further.promise.next_due, further.promise.last_due) == (at("16T01:30"), None)
+        ran += [step.due.due_at] if step.due else []
+    assert before is not None
+    return before, ran
 
 
-def test_a_clock_that_goes_back_and_a_schedule_whose_longest_gap_nobody_knows() -> None:
-    mixed = schedules.parse(
-        {
-            "type": "any_of",
-            "schedules": [{"type": "cron", "expression": "0 6 1 * *"}, {"type": "times_per_day", "times": 4}],
-        },
-        "UTC",
-    )
-    before = promise(mixed, "22T18:10", on_since="20T00:10", last_due=at("22T12:10"))
+def ticks(start: datetime, count: int) -> list[datetime]:
+    return [start + timedelta(minutes=number) for number in range(count)]
 
-    step = advance(before, mixed, now=at("22T09:00"))
+
+@pytest.mark.parametrize("jump", JUMPS.values(), ids=JUMPS)
+@pytest.mark.parametrize("kind", EVERY_KIND.values(), ids=EVERY_KIND)
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_after_a_clock_that_was_ahead_the_promise_is_the_next_slot_of_the_clock_as_it_is(
+    kind: Schedule, jump: timedelta, wrong: int
+) -> None:
+    """[R7] One tick in the wrong time, or several; a run was due at each slot that the ticks saw by itself."""
+    right = at("22T10:00")
+    before, ran = follow(kind, [at("21T23:50"), right])
+    on_since = before.on_since
+
+    ahead, more = follow(kind, ticks(right + jump, wrong), before)
+    back, _ = follow(kind, [right + timedelta(minutes=1)], ahead)
+
+    slot: datetime | None = right + timedelta(minutes=1)  # what is due in this minute has a run by now
+    while slot is not None and (slot == right + timedelta(minutes=1) or slot in {*ran, *more}):
+        slot = schedules.next_after(kind, slot, on_since=on_since)
+    expected = slot
+    assert back.next_due == expected
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND.values(), ids=EVERY_KIND)
+@pytest.mark.parametrize("wrong", [1, 3, 20])
+def test_no_slot_runs_twice_and_none_is_left_out_when_the_clock_was_ahead(kind: Schedule, wrong: int) -> None:
+    """Until the wrong time has come, and beyond: each slot by the right clock has one run."""
+    right, jump = at("22T10:00"), timedelta(hours=9)
+    before, ran = follow(kind, [at("21T23:50"), *ticks(at("22T09:30"), 31)])
+    ahead, more = follow(kind, ticks(right + jump, wrong), before)
+    end = right + jump + timedelta(hours=2)
+    _, later = follow(kind, ticks(right + timedelta(minutes=1), 1 + (end - right) // timedelta(minutes=1) - 1), ahead)
+
+    every = [*ran, *more, *later]
+    assert len(set(every)) == len(every)
+    slots = schedules.between(kind, right, end, on_since=before.on_since)
+    assert set(slots) <= set(every)
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND.values(), ids=EVERY_KIND)
+@pytest.mark.parametrize("jump", [timedelta(minutes=5), timedelta(hours=2), timedelta(hours=7)])
+def test_no_slot_runs_twice_when_the_clock_goes_back(kind: Schedule, jump: timedelta) -> None:
+    """[R7] Also when it stays there for a while, and comes right again."""
+    right = at("22T15:00")
+    before, ran = follow(kind, ticks(at("22T02:00"), 13 * 60 + 1))
+    assert before.recorded is not None
+    assert len(before.recorded) <= 1
+    behind, more = follow(kind, ticks(right - jump, 90), before)
+    _, later = follow(kind, ticks(right + timedelta(minutes=1), 60), behind)
+
+    every = [*ran, *more, *later]
+    assert len(set(every)) == len(every)
+
+
+@pytest.mark.parametrize("back", [1, 2, 30, 60])
+def test_a_slot_that_was_only_counted_runs_when_the_clock_comes_to_it_once_more(back: int) -> None:
+    """A tick that finds many at once may go by a clock that is ahead: only the one with a run has been dealt with."""
+    state = advance(promise(EVERY_MINUTE, "22T08:00"), EVERY_MINUTE, now=at("22T09:00"))
+    start = at("22T09:00") - timedelta(minutes=back)
+
+    _, due = follow(EVERY_MINUTE, ticks(start, back + 2), state.promise)
+
+    assert due == [minute for minute in ticks(start, back + 2) if minute != at("22T08:00")]
+
+
+@pytest.mark.parametrize("kind", [HOURLY, DAILY, LAST_DAY, SECOND_TUESDAY, WEEKLY_RULE])
+def test_a_clock_that_was_years_ahead(kind: Schedule) -> None:
+    right = at("22T10:00")
+    before, _ = follow(kind, [at("21T23:50"), right])
+    ahead, _ = follow(kind, ticks(right + timedelta(days=9 * 365 + 11), 3), before)
+
+    back, _ = follow(kind, [right + timedelta(minutes=1)], ahead)
+
+    assert ahead.next_due is not None
+    assert back.next_due is not None
+    assert ahead.next_due - right > timedelta(days=9 * 365)
+    assert back.next_due - right < timedelta(days=60)
+
+
+def test_a_promise_of_an_older_version_is_compared_with_the_clock_once() -> None:
+    """It does not say what was recorded before its last slot."""
+    stuck = replace(promise(CRON_MINUTE, "23T07:37", last_due=at("23T07:36")), recorded=None)
+
+    step = advance(stuck, CRON_MINUTE, now=at("22T10:01"), clock_may_be_back=False)
 
     assert step.promise is not None
-    assert (step.due, step.promise.next_due, step.promise.last_due) == (None, at("22T18:10"), at("22T12:10"))
+    assert (step.due and step.due.due_at, step.promise.next_due) == (at("22T10:01"), at("22T10:02"))
+    assert step.promise.recorded is not None
+    assert step.was_ahead
+
+
+def test_a_rule_that_was_over_by_a_clock_that_was_ahead_goes_on() -> None:
+    rule = schedules.parse(
+        {"type": "rrule", "rule": "FREQ=DAILY;UNTIL=20261201", "time": "06:00", "start": "2026-11-01"}, "UTC"
+    )
+    ahead, _ = follow(rule, [at("22T06:00"), at("22T06:00") + timedelta(days=90)])
+    assert ahead.next_due is None
+
+    step = advance(ahead, rule, now=at("22T09:00"))
+
+    assert step.promise is not None
+    assert (step.promise.next_due, step.was_ahead) == (at("24T06:00"), True)
+
+
+def test_what_a_blackout_leaves_out_is_looked_for_by_the_clock_as_it_is() -> None:
+    ahead, _ = follow(NO_SUNDAYS, [at("21T22:30"), at("27T22:30")])
+
+    back, _ = follow(NO_SUNDAYS, [at("21T22:31")], ahead)
+
+    assert (back.next_due, back.left_out) == (at("22T12:00"), at("22T00:00"))
 
 
 def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
@@ -185,7 +294,56 @@ def test_a_promise_from_a_clock_that_was_a_year_ahead_heals() -> None:
     assert back.due is None
     assert back.promise is not None
     assert back.promise.next_due == at("23T06:00")
-    assert back.promise.last_due is None
+    assert (ahead.was_ahead, back.was_ahead) == (False, True)
+
+
+GOING = [
+    # what happens between two ticks in the minute of a slot     ticks: minute, and whether it is there and on
+    ("off and on within its minute",                             [("22T06:00", True), ("22T06:00", False), ("22T06:00", True)]),
+    ("off twice",                                                [("22T06:00", True), ("22T06:00", False), ("22T06:00", True),
+                                                                  ("22T06:00", False), ("22T06:00", True)]),
+    ("off, and on a minute later",                               [("22T06:00", True), ("22T06:00", False), ("22T06:01", True)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [DAILY, CRON_MINUTE, EVERY_MINUTE, HOURLY], ids=["daily", "cron", "minutes", "hourly"])
+@pytest.mark.parametrize("ticks", [case[1] for case in GOING], ids=[case[0] for case in GOING])
+def test_a_slot_that_was_recorded_before_the_switching_off_is_not_due_again(
+    kind: Schedule, ticks: list[tuple[str, bool]]
+) -> None:
+    """[R6] What OFF forgets is the promise: `former` still knows what was recorded."""
+    promises: dict[str, Promise] = {}
+    former: dict[str, Promise] = {}
+    ran = []
+    for now, on in ticks:
+        decided = decide(now, connections={"a": connection("a", kind, enabled=on)}, promises=promises, former=former)
+        for name, after in decided.promises.items():
+            if after is None:
+                former[name] = promises.pop(name)
+            else:
+                promises[name] = after
+        ran += [slot.entry.due_at for slot in decided.slots if slot.result == "queued"]
+
+    assert len(set(ran)) == len(ran)
+    if kind is DAILY:
+        assert ran == [at("22T06:00")]
+
+
+def test_a_catch_up_within_the_minute_of_a_slot_stands_for_it_when_the_connection_comes_back() -> None:
+    caught_up = advance(promise(DAILY, "21T06:00"), DAILY, now=at("22T06:00")).promise
+
+    step = advance(None, DAILY, now=at("22T06:00"), former=caught_up)
+
+    assert (step.due, step.promise and step.promise.next_due) == (None, at("23T06:00"))
+
+
+def test_most_ticks_spend_no_time_on_promises_that_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(schedules, "next_after", lambda *facts, **more: asked.append(facts))
+    facts: dict[str, Any] = {"promises": {"a": promise(DAILY, "23T06:00")}, "connections": A}
+
+    assert decide("22T06:01", **facts, seen=at("22T06:00")).promises == {}
+    assert asked == []
 
 
 def test_a_switching_on_in_the_future_of_the_clock_starts_here() -> None:
@@ -213,7 +371,6 @@ def test_every_slot_is_told_exactly_once(kind: Schedule, steps: list[int]) -> No
     assert told == schedules.count_between(kind, start - timedelta(minutes=1), now, on_since=start)
 
 
-EVERY_MINUTE = schedules.parse({"type": "times_per_day", "times": 1440}, "UTC")
 ONCE_A_DAY = schedules.parse({"type": "times_per_day", "times": 1}, "UTC")
 NEWEST = [
     # schedule     after       up to       the newest slot, switched on at 20T00:10
@@ -293,7 +450,16 @@ MANY = [
     ("a request and a slot are one run",     {"promises": DUE, "connections": A, "requests": (REQUEST,)},            [("a", "queued"), ("a", "merged")]),
     ("a request for nothing",                {"requests": (REQUEST,)},                                               [("a", "dropped")]),
     ("a request for one that is off",        {"connections": {"a": connection("a", DAILY, enabled=False)},
-                                              "requests": (REQUEST,)},                                               [("a", "dropped")]),
+                                              "requests": (REQUEST,)},                                               [("a", "skipped")]),
+    ("a request for one that is broken",     {"broken": ("a",), "requests": (REQUEST,)},                             [("a", "skipped")]),
+    ("a request for one that is gone",       {"promises": DUE, "requests": (REQUEST,), "due": False},                [("a", "skipped")]),
+    ("a request for one that was off",       {"former": DUE, "requests": (REQUEST,)},                                [("a", "skipped")]),
+    ("a request that was accepted",          {"requests": (replace(REQUEST, notify=()),)},                           [("a", "skipped")]),
+    ("a request for no name",                {"requests": (replace(REQUEST, connection="../a", notify=()),)},        [("../a", "dropped")]),
+    ("two requests for one that is broken",  {"broken": ("a",), "requests": (REQUEST, replace(REQUEST, id="w2"))},   [("a", "skipped"), ("a", "skipped")]),
+    ("off while it waits, asked for",        {"connections": {"a": connection("a", DAILY, enabled=False)},
+                                              "waiting": {"a": replace(waiting("a"), trigger="manual")}},            [("a", "skipped")]),
+    ("removed, asked for while it waited",   {"promises": DUE, "waiting": {"a": replace(waiting("a"), notify=())}},  [("a", "skipped")]),
 ]  # fmt: skip
 
 
@@ -371,15 +537,9 @@ def test_a_broken_connection_keeps_its_promise_and_goes_on_promising() -> None:
 
 
 def test_a_wish_moves_no_promise() -> None:
-    known = {"a": promise(DAILY, "23T06:00")}
+    known = {"a": promise(DAILY, "23T06:00", last_due=at("22T06:00"))}
 
     assert decide(promises=known, connections=A, requests=(REQUEST,)).promises == {}
-
-
-def test_the_queue_runs_the_oldest_slot_first_then_by_name() -> None:
-    queue = [waiting("b", "22T06:00"), waiting("c", "22T05:00"), waiting("a", "22T06:00")]
-
-    assert [entry.connection for entry in sort_queue(queue)] == ["c", "a", "b"]
 
 
 # --- blackouts, and runs that come too late --------------------------------------------------------------------------

@@ -117,6 +117,35 @@ def test_people_are_reminded_while_it_stays_broken_and_not_after() -> None:
     assert list(on_time.find_wake_times(place.connections, (), (), desk.alerts)) == []
 
 
+def test_a_reminder_says_since_when_it_has_been_as_bad_as_it_is() -> None:
+    desk = Desk((rule("a@x", after=2, reminder=3600),))
+    place = workspace(connection("crm", *desk.rules))
+    desk.end("P")
+    (failing,) = desk.end("P")
+    row_since = instant.text(desk.at - 6 * HOUR)
+    desk.end("F")
+    (reminder,) = tick(desk.alerts, place, desk.at + HOUR)
+    facts = {"since": instant.text(desk.at), "failures": 1, "first_run": 3, "between": {"failed": 1}}
+    assert reminder.facts == {**facts, "severity": "failed", "before": "partial", "row_since": row_since}
+    assert desk.end("F") == [], "the reminder has said so"
+    (reminder,) = tick(desk.alerts, place, desk.at + 2 * HOUR)
+    facts |= {"failures": 2, "between": {"failed": 2}}
+    assert reminder.facts == {**facts, "severity": "failed", "before": "", "row_since": row_since}
+    assert reminder.replies_to == failing.id
+
+
+@pytest.mark.parametrize("ahead", [21 * HOUR, 400 * 24 * HOUR])
+def test_a_reminder_of_a_clock_that_was_ahead_keeps_no_later_one_back(ahead: timedelta) -> None:
+    desk = Desk((rule("a@x", reminder=3600),))
+    desk.end("F")
+    place = workspace(connection("crm", *desk.rules))
+    assert len(tick(desk.alerts, place, desk.at + ahead)) == 1
+    right = desk.at + MINUTE
+    assert len(tick(desk.alerts, place, right)) == 1
+    assert tick(desk.alerts, place, right + HOUR - MINUTE) == []
+    assert len(tick(desk.alerts, place, right + HOUR)) == 1
+
+
 @pytest.mark.parametrize("there", [(), (connection("crm", rule("a@x", reminder=60), enabled=False),)])
 def test_nobody_is_reminded_of_what_is_switched_off_or_gone(there: tuple[Connection, ...]) -> None:
     desk = Desk((rule("a@x", reminder=60),))
@@ -276,7 +305,32 @@ def test_slots_that_passed_while_no_tick_came(
     ago: timedelta | None, slots: tuple[Slot, ...], missed: dict[str, int]
 ) -> None:
     since = NOON - ago if ago else None
-    assert on_time.count_slots_in_outage(slots, since=since, now=NOON + timedelta(seconds=9)) == missed
+    found = on_time.find_passed_slots(slots, since=since, now=NOON + timedelta(seconds=9))
+    assert {name: one.passed for name, one in found.items()} == missed
+
+
+BECAME = [
+    # what became of it, slots after it that were missed, until when   late, missed, merged, skipped
+    ("queued", 0, None, (1, 0, 0, 0)),
+    ("queued", 3, NOON - MINUTE, (1, 3, 0, 0)),
+    ("queued", 3, NOON, (1, 2, 0, 0)),  # the last of them is of now
+    ("merged", 0, None, (0, 0, 1, 0)),
+    ("merged", 3, NOON - MINUTE, (0, 0, 4, 0)),
+    ("skipped", 3, NOON - MINUTE, (0, 3, 0, 1)),
+    ("missed", 3, NOON - MINUTE, (0, 3, 0, 1)),
+    ("dropped", 3, NOON - MINUTE, None),
+]
+
+
+@pytest.mark.parametrize(("result", "missed", "until", "expected"), BECAME)
+def test_what_passed_is_counted_as_history_counts_it(
+    result: str, missed: int, until: datetime | None, expected: tuple[int, ...] | None
+) -> None:
+    one = slot("a", NOON - HOUR, missed=missed, until=until, result=result)
+    found = on_time.find_passed_slots([one], since=NOON - 2 * HOUR, now=NOON).get("a")
+    assert (found and (found.late, found.missed, found.merged, found.skipped)) == expected
+    if found:
+        assert found.missed <= one.entry.missed
 
 
 def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> None:
@@ -292,7 +346,8 @@ def test_an_outage_is_one_mail_and_what_it_held_up_is_late_only_afterwards() -> 
     assert (notice.event, notice.connection, notice.run) == ("outage", "", 0)
     assert (notice.target, notice.recipients) == ("ops", ("ops@x", "two@x"))
     assert notice.facts["from"] == "2026-11-22T09:00:00Z"
-    assert notice.facts["missed"][:2] == [{"connection": "c0", "missed": 2}, {"connection": "c1", "missed": 2}]
+    counts = {"passed": 2, "late": 1, "missed": 1, "merged": 0, "skipped": 0}
+    assert notice.facts["missed"][:2] == [{"connection": "c0", **counts}, {"connection": "c1", **counts}]
     assert tick(told, place, NOON + 29 * MINUTE, promised=promised, since=NOON) == []
     assert len(tick(told, place, NOON + 30 * MINUTE, promised=promised, since=NOON)) == 20
 
@@ -309,7 +364,7 @@ def test_an_outage_is_told_to_each_address_once_and_each_target_by_itself() -> N
     assert said[1].facts == {
         "from": "2026-11-22T09:00:00Z",
         "to": "2026-11-22T12:00:00Z",
-        "missed": [{"connection": "a", "missed": 1}],
+        "missed": [{"connection": "a", "passed": 1, "late": 1, "missed": 0, "merged": 0, "skipped": 0}],
     }
     assert alerts.outage_until == "2026-11-22T12:00:00Z"
 
@@ -378,6 +433,20 @@ def test_an_edited_digest_moves_and_a_removed_one_is_forgotten() -> None:
     }
     tick(told, workspace(team=Target(name="team", to=("a@x",))), NOON + 2 * HOUR)
     assert told.digests == {}
+
+
+def test_a_digest_that_was_edited_while_the_clock_was_ahead_is_promised_anew() -> None:
+    told = AlertState()
+    tick(told, workspace(team=Target(name="team", to=("a@x",), digest=daily(7))), NOON)
+    after = workspace(team=Target(name="team", to=("a@x",), digest=daily(18)))
+    told.digests["team"] = {**told.digests["team"], "next": "2027-11-27T17:00:00Z"}
+
+    tick(told, after, NOON + HOUR)
+    again = workspace(team=Target(name="team", to=("a@x",), digest=daily(18)))
+    told.digests["team"] = {**told.digests["team"], "next": "2027-11-27T17:00:00Z"}
+    tick(told, again, NOON + HOUR)
+
+    assert told.digests["team"]["next"][:10] == f"{NOON:%F}"
 
 
 def test_a_clock_that_went_back_begins_a_digest_anew() -> None:

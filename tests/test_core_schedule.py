@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import calendar
 import subprocess
 import sys
-from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
-from itertools import islice, pairwise
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Manual, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedules import FIRST, LAST, between, count_between, longest_gap, next_after
+from connrunner.core.schedules import FIRST, LAST, between, count_between, next_after
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = range(7)
 LAST_ONE = -1
@@ -299,7 +296,6 @@ def test_manual_has_no_slots() -> None:
     assert next_after(Manual(), ON) is None
     assert between(Manual(), ON, ON + timedelta(days=9999)) == ()
     assert count_between(Manual(), ON, ON + timedelta(days=9999)) == 0
-    assert longest_gap(Manual()) == timedelta(0)
 
 
 def test_a_window_is_open_at_its_start_and_closed_at_its_end() -> None:
@@ -382,80 +378,6 @@ def test_an_offset_with_odd_seconds_keeps_whole_minutes() -> None:
     assert next_after(noon, utc("1970-01-01 00:00")) == utc("1970-01-01 12:45")
 
 
-# --- the longest gap ---------------------------------------------------------------------------------------------
-
-DAY = timedelta(days=1)
-WALL_GAPS = [
-    # schedule, the longest way between two of its dates
-    (daily("06:00", "UTC"), 1),
-    (weekly([MONDAY], "06:00", "UTC"), 7),
-    (weekly([MONDAY, FRIDAY], "06:00", "UTC"), 4),
-    (weekly([MONDAY, SUNDAY], "06:00", "UTC"), 6),
-    (weekly([TUESDAY, WEDNESDAY, THURSDAY], "06:00", "UTC"), 5),
-    (monthly(1, "06:00", "UTC"), 31),
-    (monthly(28, "06:00", "UTC"), 31),
-    (monthly(29, "06:00", "UTC"), 59),
-    (monthly(30, "06:00", "UTC"), 60),
-    (monthly(31, "06:00", "UTC"), 61),
-    (monthly(LAST_ONE, "06:00", "UTC"), 31),
-    (weekday(1, MONDAY, "06:00", "UTC"), 35),
-    (weekday(4, SUNDAY, "06:00", "UTC"), 35),
-    (weekday(5, MONDAY, "06:00", "UTC"), 119),
-    (weekday(5, SUNDAY, "06:00", "UTC"), 119),
-    (weekday(LAST_ONE, SATURDAY, "06:00", "UTC"), 35),
-]
-
-
-def named_dates(schedule: Schedule, years: range) -> list[date]:
-    """The dates of *schedule*, from the calendar alone."""
-    days = every_date(years)
-    match schedule:
-        case DaysOfWeek():
-            return [day for day in days if day.weekday() in schedule.days]
-        case DayOfMonth():
-            return [day for day in days if schedule.day in (day.day, day.day - month_days(day.year, day.month)[-1] - 1)]
-        case WeekdayOfMonth():
-            fitting = [day for day in days if day.weekday() == schedule.weekday]
-            if schedule.week == LAST_ONE:
-                return [day for day in fitting if (day + 7 * DAY).month != day.month]
-            return [day for day in fitting if (day.day + 6) // 7 == schedule.week]
-    raise AssertionError(schedule)
-
-
-@cache
-def every_date(years: range) -> list[date]:
-    return [date(year, month, day) for year in years for month in range(1, 13) for day in month_days(year, month)]
-
-
-def month_days(year: int, month: int) -> range:
-    return range(1, calendar.monthrange(year, month)[1] + 1)
-
-
-@pytest.mark.parametrize(("schedule", "days"), WALL_GAPS)
-@pytest.mark.thorough
-def test_the_longest_gap_on_the_calendar(schedule: Schedule, days: int) -> None:
-    dates = named_dates(schedule, range(1999, 2405))  # the calendar repeats after 400 years
-    assert max(later - day for day, later in pairwise(dates)) == days * DAY
-    assert longest_gap(schedule) == days * DAY + timedelta(hours=25)
-
-
-@pytest.mark.parametrize("times", [1, 2, 5, 7, 11, 48, 49, 997, 1439, 1440])
-def test_the_longest_gap_of_times_per_day_is_exact(times: int) -> None:
-    schedule = TimesPerDay(times=times)
-    slots = between(schedule, ON - DAY, ON + 2 * DAY, on_since=ON)
-    assert max(later - slot for slot, later in pairwise(slots)) == longest_gap(schedule)
-
-
-def test_the_longest_gap_covers_a_day_lived_twice() -> None:
-    # Kwajalein went from one side of the date line to the other in 1969: 23 hours back on 30 September.
-    schedule = weekly([WEDNESDAY], "06:00", "Pacific/Kwajalein")
-    before, after = islice(between(schedule, utc("1969-09-23"), utc("1969-10-10")), 2)
-    assert after - before == timedelta(days=7, hours=23)
-    bound = longest_gap(schedule)
-    assert bound is not None
-    assert after - before <= bound
-
-
 # --- what it costs -----------------------------------------------------------------------------------------------
 
 
@@ -463,12 +385,12 @@ def test_importing_and_times_per_day_need_no_heavy_module() -> None:
     program = """
 import sys
 from datetime import UTC, datetime
-from connrunner.core.schedules import count_between, as_document, longest_gap, next_after, parse
+from connrunner.core.schedules import count_between, as_document, next_after, parse
 now = datetime(2026, 5, 1, tzinfo=UTC)
 often = parse({"type": "times_per_day", "times": 4}, "Europe/Amsterdam")
 next_after(often, now, on_since=now), count_between(often, now, now, on_since=now)
 weekly = parse({"type": "days_of_week", "days": ["monday"], "time": "06:00"}, "Europe/Amsterdam")
-as_document(weekly), longest_gap(weekly)
+as_document(weekly)
 print(sorted({"dateutil", "yaml", "jsonschema", "click"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

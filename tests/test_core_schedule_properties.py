@@ -6,7 +6,6 @@ import calendar
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedules import between, count_between, longest_gap, next_after
+from connrunner.core.schedules import between, count_between, next_after
 
 Dated = DaysOfWeek | DayOfMonth | WeekdayOfMonth  # a date has one slot at most, at one time
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -192,18 +191,6 @@ def test_walking_from_slot_to_slot_meets_the_same_ones(schedule: Schedule, start
         walked.append(slot)
         slot = next_after(schedule, slot, on_since=on_since)
     assert tuple(walked) == between(schedule, start, end, on_since=on_since)
-
-
-@settings(deadline=None)
-@given(SCHEDULE, WHEN)
-def test_the_longest_gap_is_never_exceeded(schedule: Schedule, start: datetime) -> None:
-    end = start + few(schedule, timedelta(days=800))
-    slots = between(schedule, start, end, on_since=start)
-    assert slots
-    bound = longest_gap(schedule)
-    assert bound is not None
-    assert all(later - slot <= bound for slot, later in pairwise(slots))
-    assert slots[0] - start <= bound  # a promise made at any time is no further away
 
 
 @settings(deadline=None)

@@ -23,7 +23,6 @@ from connrunner.core.schedules import (
     describe,
     explain_left_out,
     left_out_between,
-    longest_gap,
     next_after,
     parse,
     rrule,
@@ -380,14 +379,6 @@ def test_rare_and_finished_schedules_are_answered() -> None:
     assert next_after(cron("* * * * *"), utc("9998-12-31")) is None
     assert next_after(rule("FREQ=WEEKLY;BYDAY=MO"), utc("9998-12-29")) is None
     assert next_after(rule("FREQ=DAILY"), datetime.min.replace(tzinfo=UTC)) == utc("0002-01-01 06:00")
-
-
-def test_a_promise_can_be_beyond_where_only_a_search_tells() -> None:
-    assert longest_gap(rule("FREQ=DAILY")) is None
-    assert longest_gap(cron("0 6 * * 1")) is None
-    assert longest_gap(cron("*/5 * * * *")) == timedelta(hours=49)
-    both = [{"type": "times_per_day", "times": 24}, {"type": "cron", "expression": "0 6 * * 1"}]
-    assert longest_gap(parse({"type": "any_of", "schedules": both}, "UTC")) == HOUR
 
 
 SPARSE_RULES = [

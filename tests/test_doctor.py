@@ -147,6 +147,25 @@ def test_a_damaged_and_a_newer_journal(state: StateFolder) -> None:
     assert said(state_folder.check_state_folder(state))["journal"].level == "failure"
 
 
+@pytest.mark.parametrize("name", ["state", "lane-main", "supervisor-main"])
+def test_a_lock_that_cannot_be_one(state: StateFolder, name: str) -> None:
+    (state.locks / name).mkdir()
+    check = said(state_folder.check_state_folder(state))["locks"]
+    assert (check.level, check.found) == (
+        "failure",
+        f"{state.locks / name} is no file but a folder, which no connrunner puts there",
+    )
+
+
+def test_a_history_that_cannot_be_one(state: StateFolder) -> None:
+    state.history("a").mkdir(parents=True)
+    check = said(state_folder.check_state_folder(state))["history"]
+    assert (check.level, check.found) == (
+        "failure",
+        f"a: {state.history('a')} is no file but a folder, which no connrunner puts there",
+    )
+
+
 # --- ticks -------------------------------------------------------------------------------------------------------
 
 
@@ -162,6 +181,9 @@ TICKS = [
     (NOW + timedelta(seconds=20),   [],                                                   "ok",      "0 seconds ago"),
     (NOW, [planned("22T06:00", "22T06:01"), planned("21T02:00", "21T05:00")],             "ok",      "no gap"),
     (NOW, [planned("22T02:10", "22T03:50"), {"type": "started"}, {"type": "planned"}],    "warning", "02:10 to 03:50"),
+    (NOW, [planned("22T02:10", "22T03:00"), planned("22T02:10", "22T03:10")],             "warning", ": 02:10 to 03:10 UTC"),
+    (NOW, [planned("22T02:10", "22T03:00"), planned("22T02:30", "22T02:50"), planned("22T03:00", "22T03:10")],
+                                                                                          "warning", "for 60 minutes: 02:10"),
     (NOW, [planned("20T02:10", "22T03:00")],                                              "warning", "none came for 15 hours"),
 ]  # fmt: skip
 
@@ -182,7 +204,7 @@ def test_files_commit_and_templates(place: Place) -> None:
     place.write("templates/run.txt.j2", "{{ nobody }}")
     assert "templates/run.txt.j2:1:" in said(files.check_mail_templates(load.load(place.folder)))["templates"].found
     place.write("connections/b.yaml", "schedule: {type: manual}\n")
-    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connections cannot run: b"
+    assert said(files.check_files(load.load(place.folder)))["workspace"].found == "1 connection cannot run: b"
     (place.folder / ".gitignore").write_text(".connrunner\n")
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "x"]):
         who = ("-c", "user.name=Jane", "-c", "user.email=j@example.com", "-c", "commit.gpgsign=false")
@@ -217,7 +239,7 @@ def mail_of(place: Place, text: str) -> Check:
     place.write(
         "connrunner.yaml", f"version: 1\nmail: {text}\ndefaults: {{notify: [{{to: a@example.com, when: always}}]}}\n"
     )
-    return said(partners.check_mail(load.load(place.folder), place.state))["mail"]
+    return said(partners.check_mail(load.load(place.folder), place.state, login=True))["mail"]
 
 
 @pytest.mark.slow

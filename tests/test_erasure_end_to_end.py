@@ -141,6 +141,15 @@ def test_what_a_person_reads(story: Story) -> None:
     assert "docs" not in story.place.run("profiles", "erase", "2").out.splitlines()[0]
 
 
+def test_stores_that_were_moved_aside_are_named(story: Story) -> None:
+    """They hold everybody, and no erasure reaches them."""
+    story.begin()
+    aside = story.place.state.root / "profiles.before-1.duckdb"
+    aside.write_bytes(story.place.state.profiles.read_bytes())
+    assert aside.name in story.place.run("profiles", "erase", "2", "--dry-run").out
+    assert aside.name in story.place.run("profiles", "erase", "77", check=2).err
+
+
 def test_an_identifier_that_is_the_name_of_the_command(story: Story) -> None:
     story.offer("a", "erase,e@example.com,Erasmus\n")
     story.run("people")

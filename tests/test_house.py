@@ -52,6 +52,7 @@ BROKEN_BY = {
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
     "text reaches files by one module": ("text/files.py", "import subprocess"),
     "Zstandard by one module": ("state/archive.py", "import backports"),
+    "RE2 where secrets are looked for": ("state/archive.py", "import re2"),
     "exact JSON by one module": ("state/archive.py", "import simplejson"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }

@@ -171,7 +171,7 @@ def test_profiles_are_counted_shown_and_written(people: Place) -> None:
     assert "Ann" in shown
     assert [profile["properties"]["name"] for profile in found] == ["Ann"]
     assert (people.folder / "old.csv").read_text() == "name,age\nBob,31\n"
-    assert people.run("profiles", "--where", "age > 30").out == "1 profiles where age > 30\n"
+    assert people.run("profiles", "--where", "age > 30").out == "1 profile where age > 30\n"
     assert json.loads(people.run("profiles", "--id", "1", "--format", "json").out) == found
     assert "Bob" in people.run("profiles", "--id", "2").out
     assert "no profile with the number 99" in people.run("profiles", "--id", "99", check=2).err

@@ -26,7 +26,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from connrunner.core import instant, schedules
-from connrunner.core.model import Command, Connection, Mail, Outcome, ProfileModel, Result, Workspace
+from connrunner.core.model import (
+    Command,
+    Connection,
+    Export,
+    Format,
+    Import,
+    Mail,
+    Outcome,
+    ProfileModel,
+    Result,
+    Work,
+    Workspace,
+)
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import Problem
 from connrunner.executors.local import AdoptedWorker
@@ -38,8 +50,17 @@ from connrunner.state.journal import Journal
 from connrunner.state.journal_state import apply_record
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-NAMES = ("a", "b", "c")
-LANES = {"a": "main", "b": "main", "c": "express"}
+NAMES = ("a", "b", "c", "d")
+Stretches = tuple[tuple[datetime, datetime], ...]
+LANES = {"a": "main", "b": "main", "c": "express", "d": "main"}
+WORK: dict[str, Work] = {
+    "a": Export(destination={}, format=Format(), fields={}),
+    "b": Command(run=("true",)),
+    "c": Command(run=("true",)),
+    "d": Import(source={}, format=Format(), match=(), fields=()),
+}
+AFTER = {"d": ("a",)}  # though an import goes before an export
+RANKS = {"a": 3, "b": 2, "c": 2, "d": 1}
 PROBLEM = Problem(path="connections/x.yaml", line=1, column=1, message="no such thing")
 
 # --- the calendar, minute by minute --------------------------------------------------------------------------------
@@ -50,7 +71,6 @@ class Kind:
     """A schedule: as YAML says it, and what the model needs to know of it."""
 
     document: dict[str, Any]
-    gap: timedelta  # the longest from one slot to the next
     times: int = 0
     days: tuple[int, ...] = ()
     at: tuple[int, int] = (0, 0)
@@ -64,31 +84,51 @@ class Kind:
 
 
 def per_day(times: int) -> Kind:
-    return Kind({"type": "times_per_day", "times": times}, -(-1440 // times) * MINUTE, times=times)
+    return Kind({"type": "times_per_day", "times": times}, times=times)
 
 
 KINDS = (
     per_day(1440),
     per_day(24),
     per_day(7),
-    Kind(
-        {"type": "days_of_week", "days": ["monday", "thursday"], "time": "06:30"},
-        4 * DAY + 25 * HOUR,
-        days=(0, 3),
-        at=(6, 30),
-    ),
-    Kind({"type": "days_of_week", "days": ["sunday"], "time": "23:59"}, 7 * DAY + 25 * HOUR, days=(6,), at=(23, 59)),
-    Kind({"type": "manual"}, timedelta(0)),
+    Kind({"type": "days_of_week", "days": ["monday", "thursday"], "time": "06:30"}, days=(0, 3), at=(6, 30)),
+    Kind({"type": "days_of_week", "days": ["sunday"], "time": "23:59"}, days=(6,), at=(23, 59)),
+    Kind({"type": "manual"}),
 )
 
 
+def first_free(kind: Kind, after: datetime, since: datetime, recorded: Stretches) -> datetime | None:
+    """Return the first slot after *after* that no stretch of recorded slots holds."""
+    slot = first_after(kind, after, since)
+    while slot is not None:
+        inside = [last for first, last in recorded if first <= slot <= last]
+        if not inside:
+            return slot
+        slot = first_after(kind, max(inside), since)
+    return None
+
+
 def first_after(kind: Kind, after: datetime, since: datetime) -> datetime | None:
-    minute = after
-    for _ in range(8 * 1440 if kind.times or kind.days else 0):
-        minute += MINUTE
+    """Return the first slot after *after*: each minute is looked at, but for days whose minute is known."""
+    minute = after + MINUTE
+    if kind.days:
+        minute = minute.replace(hour=kind.at[0], minute=kind.at[1])
+        minute += DAY if minute <= after else timedelta(0)
+    for _ in range(8 if kind.days else 1441 + max(0, (since - after) // MINUTE) if kind.times else 0):
         if kind.fires(minute, since):
             return minute
+        minute += DAY if kind.days else MINUTE
     return None
+
+
+def with_slot(recorded: Stretches, slot: datetime, kind: Kind, since: datetime) -> Stretches:
+    """Return the stretches with one more: it lengthens the one before, unless there is a slot or OFF between them."""
+    before = [each for each in recorded if each[0] <= slot]
+    behind = recorded[len(before) :]
+    if before and before[-1][1] >= since and first_free(kind, before[-1][1], since, ()) == slot:
+        return (*before[:-1], (before[-1][0], slot), *behind)
+    every = (*before, (slot, slot), *behind)
+    return every if len(every) <= 8 else ((every[0][0], every[1][1]), *every[2:])
 
 
 # --- what the rules say --------------------------------------------------------------------------------------------
@@ -101,7 +141,8 @@ class Memory:
     kind: Kind
     since: datetime
     next: datetime | None
-    last: datetime | None = None  # the newest slot that was recorded
+    last: datetime | None = None  # the newest slot of those that were recorded last
+    recorded: Stretches = ()
 
 
 @dataclass
@@ -109,7 +150,9 @@ class Model:
     """Where everything has to stand."""
 
     memory: dict[str, Memory] = field(default_factory=dict)
+    former: dict[str, Memory] = field(default_factory=dict)  # of what is off or gone: nothing counts but its slots
     waiting: dict[str, datetime] = field(default_factory=dict)  # since when it is due
+    asked: set[str] = field(default_factory=set)  # whose waiting run people asked for
     running: dict[str, int] = field(default_factory=dict)
     zones: dict[str, str] = field(default_factory=dict)  # the database that the promise was made with
 
@@ -133,7 +176,7 @@ class Model:
                 if name in self.waiting:
                     slots.append((name, "dropped", self.waiting[name], 0))
                 continue
-            after, passed = self._advance(before, kind, now, renewed=self.zones.get(name) != zones)
+            after, passed = self._advance(before, self.former.get(name), kind, now)
             if after != before or self.zones.get(name) != zones:
                 changed[name] = after
             if not passed:
@@ -146,26 +189,28 @@ class Model:
         return changed, slots
 
     @staticmethod
-    def _advance(before: Memory | None, kind: Kind, now: datetime, *, renewed: bool) -> tuple[Memory, list[datetime]]:
-        if before is None:  # [R6] the slot of this minute counts
-            memory = Memory(kind, now, first_after(kind, now - MINUTE, now))
+    def _advance(
+        before: Memory | None, former: Memory | None, kind: Kind, now: datetime
+    ) -> tuple[Memory, list[datetime]]:
+        known = before or former
+        last, recorded = (known.last, known.recorded) if known else (None, ())
+        # The slot of this minute counts, unless it was dealt with. [R7] What a clock that was ahead counted does not.
+        start = max(now - MINUTE, last) if last is not None and last <= now else now - MINUTE
+        if before is None:  # [R6]
+            memory = Memory(kind, now, first_free(kind, start, now, recorded), last, recorded)
         else:
-            since = min(before.since, now)
-            last = before.last
-            if last is not None and last > now + max(kind.gap, HOUR):  # [R7] a clock that was wrong recorded it
-                last = None
-            memory = replace(before, kind=kind, since=since, last=last)
+            memory = replace(before, kind=kind, since=min(before.since, now))
             overdue = before.next is not None and before.next <= now
-            edited = kind != before.kind
-            ahead = before.next is not None and before.next > now + kind.gap
-            if edited or ahead or (not overdue and (renewed or since != before.since)):
-                start = now - MINUTE if last is None else max(now - MINUTE, last)
-                memory = replace(memory, next=first_after(kind, start, since))
+            if kind != before.kind or not overdue:  # [R7] the clock as it is says what is next
+                memory = replace(memory, next=first_free(kind, start, memory.since, recorded))
         passed: list[datetime] = []
         while memory.next is not None and memory.next <= now:
             passed.append(memory.next)
-            memory = replace(memory, next=first_after(kind, memory.next, memory.since))
-        return replace(memory, last=passed[-1]) if passed else memory, passed
+            memory = replace(memory, next=first_free(kind, memory.next, memory.since, recorded))
+        if passed:
+            told = with_slot(recorded, passed[0], kind, memory.since)
+            memory = replace(memory, last=passed[-1], recorded=told)
+        return memory, passed
 
 
 # --- the stage: a disk that can lose what was not synced, and workers that are played ------------------------------
@@ -518,7 +563,8 @@ class Machine(RuleBasedStateMachine):
                 enabled=on,
                 lane=LANES[name],
                 schedule=schedules.parse(kind.document, "UTC"),
-                work=Command(run=("true",)),
+                work=WORK[name],
+                after=AFTER.get(name, ()),
                 timeout=3600,
                 document={},
                 fingerprint="",
@@ -593,23 +639,32 @@ class Machine(RuleBasedStateMachine):
     def _planned(self, record: dict[str, Any]) -> None:
         changed, slots = self._rules(instant.parse(record["at"]).replace(second=0))
         promises = {
-            name: promise and (promise["on_since"], promise["next_due"]) for name, promise in record["promises"].items()
+            name: promise and (promise["on_since"], promise["next_due"], promise["recorded"])
+            for name, promise in record["promises"].items()
         }
         expected = {
-            name: memory and (instant.text(memory.since), memory.next and instant.text(memory.next))
+            name: memory
+            and (
+                instant.text(memory.since),
+                memory.next and instant.text(memory.next),
+                [[instant.text(first), instant.text(last)] for first, last in memory.recorded],
+            )
             for name, memory in changed.items()
         }
         assert promises == expected
-        made = [
-            (slot["connection"], slot["result"], instant.parse(slot["due_at"]), slot["missed"])
-            for slot in record["slots"]
-            if slot["trigger"] == "schedule" and not (slot["result"] == "dropped" and slot["request"])
-        ]
+        made = []
+        for slot in record["slots"]:
+            name, result, due_at = slot["connection"], slot["result"], instant.parse(slot["due_at"])
+            if due_at == self.model.waiting.get(name) and result in ("dropped", "skipped"):
+                assert (result == "skipped") == (name in self.model.asked), "people are told of what they asked for"
+                result = "dropped"
+            if slot["trigger"] == "schedule" and not (result == "dropped" and slot["request"]):
+                made.append((name, result, due_at, 0 if result == "dropped" else slot["missed"]))
         assert made == [slot for slot in slots if slot[1] != "dropped" or slot in made]
         for name, memory in changed.items():
             self.model.zones[name] = self.zones
             if memory is None:
-                del self.model.memory[name]
+                self.model.former[name] = self.model.memory.pop(name)
             else:
                 self.model.memory[name] = memory
         for slot in record["slots"]:
@@ -618,10 +673,15 @@ class Machine(RuleBasedStateMachine):
                 case "queued":
                     assert name not in self.model.waiting, "R9: it waited already"
                     self.model.waiting[name] = instant.parse(slot["due_at"])
+                    self.model.asked -= {name}
+                    self.model.asked |= {name} if slot["request"] else set()
                 case "dropped" if not slot["request"] or self.model.waiting.get(name) == instant.parse(slot["due_at"]):
                     self.model.waiting.pop(name, None)
+                case "skipped" if self.model.waiting.get(name) == instant.parse(slot["due_at"]):
+                    del self.model.waiting[name]
                 case "merged":
                     assert name in self.model.waiting or name in self.model.running
+                    self.model.asked |= {name} if slot["request"] and name in self.model.waiting else set()
         asked = [slot["request"] for slot in record["slots"] if slot["request"] and slot["result"] != "dropped"]
         assert len(set(asked)) == len(asked)
 
@@ -629,8 +689,13 @@ class Machine(RuleBasedStateMachine):
         name = record["connection"]
         lane = {other: due for other, due in self.model.waiting.items() if LANES[other] == LANES[name]}
         assert name in lane, f"P2: {name} was started and did not wait"
-        free = {other: due for other, due in lane.items() if other not in self.model.running}
-        assert name == min(free, key=lambda other: (free[other], other)), "the queue has an order"
+        queued = {*self.model.waiting, *self.model.running}
+        free = {
+            other: due
+            for other, due in lane.items()
+            if other not in self.model.running and queued.isdisjoint(AFTER.get(other, ()))
+        }
+        assert name == min(free, key=lambda other: (free[other], RANKS[other], other)), "the queue has an order"
         assert name not in self.model.running, "P3"
         assert record["run"] > self.newest(name), "P4: numbers rise"
         del self.model.waiting[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -195,7 +196,8 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
         records = RunRecorder(state=state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
         with locks.hold_state_lock(state):
             journal.open()
-            started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
+            entry = QueuedRun(connection="crm", due_at=at, queued_at=at)
+            started = records.start(entry, replace(CRM, notify=RULES), commit=None)
         outcome = Outcome.FAILED if letter == "F" else Outcome.SUCCEEDED
         if number == crash:  # between the history and the journal
             ended = changed_run(RUN, connection="crm", run=started.run, outcome=outcome, ended_at=at)
@@ -203,7 +205,7 @@ def lived(folder: Path, crash: int | None) -> list[tuple[str, int]]:
             journal = Journal(state)
             RunRecorder(state=state, journal=journal, clock=lambda: AT).recover(started, RULES)
         else:
-            records.finish(started, Result(outcome=outcome, counts=Counts()), seconds=1, notify=RULES)
+            records.finish(started, Result(outcome=outcome, counts=Counts()), seconds=1)
         owed |= {one.notice.id: (one.notice.event, one.notice.run) for one in Journal(state).read().owed.values()}
     return list(owed.values())
 
@@ -224,9 +226,11 @@ def test_what_is_too_much_within_an_hour_is_held_back_by_the_journal(place: Plac
         records = RunRecorder(state=place.state, journal=journal, clock=lambda at=at: at)  # type: ignore[misc]
         with locks.hold_state_lock(place.state):
             journal.open()
-            started = records.start(QueuedRun(connection="crm", due_at=at, queued_at=at), CRM, commit=None)
+            entry = QueuedRun(connection="crm", due_at=at, queued_at=at)
+            told = replace(CRM, notify=(Notify(to=(TEAM,), when="always"),))
+            started = records.start(entry, told, commit=None)
         failed = Result(outcome=Outcome.FAILED, counts=Counts(), message="why")
-        records.finish(started, failed, seconds=1, notify=(Notify(to=(TEAM,), when="always"),))
+        records.finish(started, failed, seconds=1)
     journal_state = Journal(place.state).read()
     assert [owed.notice.run for owed in journal_state.owed.values()] == [1, 2, 3]
     (window,) = journal_state.alerts.windows.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connrunner.core import instant, schedules
 from connrunner.core.counts import Counts
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Notify, Outcome, Run
 from connrunner.notify import variables
+from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import MEANING, Background, build_context
 from connrunner.notify.language import NeutralLanguage
 from connrunner.notify.rejects_excerpt import COUNTED
@@ -23,6 +26,7 @@ from connrunner.notify.samples import sample_facts as facts_of
 from connrunner.notify.samples import samples
 from connrunner.notify.sanitize import clean_line, clean_lines
 from tests.made import changed_run, ended_run
+from tests.test_core_on_time import connection as connected
 
 START = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 RUN = ended_run(
@@ -250,9 +254,9 @@ def test_every_variable_has_its_words_and_no_words_are_left_over() -> None:
 
 def test_facts_that_are_not_what_they_should_be_keep_no_mail_back() -> None:
     for facts in ({}, {"since": 1}, {"since": "soon", "failures": "x"}, {"connections": [1]}, {"missed": None}):
-        for event in ("failing", "late", "digest", "folded", "outage"):
+        for event in ("failing", "late", "digest", "folded", "outage", "broken", "fixed"):
             seen = context_of(None, event=event, facts=facts)
-            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage")] == [None] * 5
+            assert [seen[part] for part in ("failing", "late", "digest", "folded", "outage", "files")] == [None] * 6
             mail = fallback(seen, RenderProblem(template="x", line=1, message="y"))
             assert event in mail.subject
 
@@ -282,7 +286,52 @@ def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
         assert (len(part[name]), part["more"]) == (100, len(long) - 100)
 
 
+PASSED = [
+    # passed, late, missed, merged, skipped    in words
+    ((0, 0, 0, 0, 0), "0 slots passed"),
+    ((1, 1, 0, 0, 0), "1 slot passed; it ran late"),
+    ((1, 0, 1, 0, 0), "1 slot passed; it was missed"),
+    ((1, 0, 0, 1, 0), "1 slot passed; it was merged into another run"),
+    ((1, 0, 0, 0, 1), "1 slot passed; it could not start"),
+    ((2, 2, 0, 0, 0), "2 slots passed: 2 ran late"),
+    ((3, 1, 2, 0, 0), "3 slots passed: 1 ran late, 2 missed"),
+    (
+        (1234, 1, 1230, 1, 2),
+        "1,234 slots passed: 1 ran late, 1,230 missed, 1 merged into another run, 2 could not start",
+    ),
+]
+
+
+@pytest.mark.parametrize(("numbers", "words"), PASSED)
+def test_slots_that_passed_in_an_outage_are_told_with_what_became_of_them(numbers: tuple[int, ...], words: str) -> None:
+    counts = dict(zip(("passed", "late", "missed", "merged", "skipped"), numbers, strict=True))
+    facts = {**facts_of("outage"), "missed": [{"connection": "crm", **counts}]}
+    outage = context_of(None, event="outage", facts=facts)["outage"]
+    assert (outage["meaning"], outage["missed"][0]["meaning"]) == (words, words)
+    assert (outage["total"], outage["totals"]) == (numbers[0], counts)
+
+
+def test_an_outage_that_an_older_release_recorded_tells_what_it_knew() -> None:
+    facts = {**facts_of("outage"), "missed": [{"connection": "crm", "missed": 3}]}
+    outage = context_of(None, event="outage", facts=facts)["outage"]
+    assert (outage["total"], outage["meaning"], outage["missed"][0]["missed"]) == (3, "3 slots passed", 0)
+
+
 def test_numbers_and_times_are_written_in_the_readers_language() -> None:
     seen = context_of(RUN, language="nl", timezone="Europe/Amsterdam", next_run=START)
     assert (seen["next_run"], seen["run"]["run_time"]) == ("ma 23 nov 2026 01:30:00 +01:00", "1 min 13 sec")
     assert seen["language"] == "nl"
+
+
+def test_a_digest_tells_of_a_schedule_that_is_shorter_than_its_runs() -> None:
+    made = connected("crm", Notify(to=(), when="always"))
+    minutely = replace(made, schedule=schedules.parse({"type": "cron", "expression": "* * * * *"}, "UTC"))
+    for seconds, words in ((66, "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s"), (50, "")):
+        runs = [changed_run(RUN, outcome=Outcome.SUCCEEDED, seconds=seconds, ended_at=START)]
+        at = {"from": instant.text(START), "to": instant.text(START)}
+        found = digest_facts(
+            "", {"crm": minutely}, {}, dict.fromkeys(["crm"], runs).__getitem__, start=START, end=START
+        )
+        digest = context_of(None, event="digest", facts={**at, **found})["digest"]
+        assert digest["connections"][0]["warning"].startswith(words)
+        assert bool(digest["connections"][0]["warning"]) == bool(words)

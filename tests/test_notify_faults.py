@@ -109,6 +109,15 @@ def test_everybody_is_told_once(days: Days) -> None:
     assert days.told == ONCE
 
 
+def test_the_instant_that_a_tick_takes_for_the_clock_counts_for_mail_too(days: Days) -> None:
+    days.wire.down()
+    tries = []
+    for hours in (0, 0.01, 3, 3.05, 100, 121, 123):
+        mailer.send_owed_mail(days.place.folder, days.state, now=days.began + timedelta(hours=hours))
+        tries.append(sum(len(one.deliveries) for one in days.journal.read().owed.values()) // len(EVERYBODY))
+    assert (tries, days.dead) == ([1, 1, 2, 2, 3, 4, 0], list(EVERYBODY))
+
+
 @pytest.mark.thorough
 def test_a_server_that_is_down_for_two_days(days: Days) -> None:
     days.wire.down()

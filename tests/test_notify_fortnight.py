@@ -163,7 +163,7 @@ EXPECTED = {
     "defaults.notify (no tick for nine hours)": (
         (),
         None,
-        ["14 09:00 workspace: no tick for 9 h 5 min, 1 slot missed"],
+        ["14 09:00 workspace: no tick for 9 h 5 min, 1 slot passed; it ran late"],
     ),
     "digest: {type: weekly, day: monday, time: 07:00}": (
         (),

@@ -58,8 +58,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
 # For an outcome sequence, newest last: what the options give.
 STREAKS = [
     # outcomes      event        failures, first run, between
-    ([S, S, F], "failing", (1, 3, {})),
-    ([S, F, X, P, F], "reminder", (3, 2, {})),
+    ([S, S, F], "failing", (1, 3, {"failed": 1})),
+    ([S, F, X, P, F], "failing", (3, 2, {"failed": 2, "stopped": 1, "partial": 1})),
+    ([S, P, F, X, F], "reminder", (2, 3, {"failed": 2, "stopped": 1})),  # since when it has been as bad as now
     ([S, F, X, P, S], "recovered", (2, 2, {"failed": 1, "stopped": 1, "partial": 1})),
     ([S, S], "recovered", None),
     ([S, X, S], "recovered", None),
@@ -106,7 +107,9 @@ MADE_UP = [
     ("partial", "CRM contacts: run 42 partial, 14 rows refused"),
     ("late", "CRM contacts: late by 45 min 0 s, it waits in its queue"),
     ("folded", "workspace: 5 notices in one"),
-    ("outage", "workspace: no tick for 3 h 30 min, 15 slots missed"),
+    ("broken", "workspace: 2 files cannot be used: crm"),
+    ("fixed", "workspace: recovered, 1 file can be used again: crm"),
+    ("outage", "workspace: no tick for 3 h 30 min, 15 slots passed: 2 ran late, 13 missed"),
 ]
 
 

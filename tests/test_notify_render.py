@@ -371,6 +371,41 @@ def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event
     assert re.search(r"and 9[07]0 more", html)
 
 
+QUIET = {
+    "runs": 0,
+    "failed": 0,
+    "late": 0,
+    "missed": 0,
+    "counts": {},
+    "trend": [],
+    "next_due": None,
+    "last_outcome": None,
+}
+COUNTED = [
+    # runs of two connections, missed slots      what the digest says in its first line
+    (0, 0, "crm: 0 runs, 0 failed, 0 late, 0 slots missed"),
+    (1, 1, "crm: 1 run, 0 failed, 0 late, 1 slot missed"),
+    (2, 2, "crm: 2 runs, 0 failed, 0 late, 2 slots missed"),
+]
+
+
+@pytest.mark.parametrize(("runs", "missed", "first"), COUNTED)
+def test_a_digest_counts_in_words_that_agree_and_names_what_did_not_run_in_a_line(
+    tmp_path: Path, runs: int, missed: int, first: str
+) -> None:
+    trend = [{"run": number, "outcome": "succeeded", "seconds": 3, "read": 0} for number in range(1, runs + 1)]
+    busy = {**QUIET, "name": "jobs", "title": "Jobs", "runs": runs, "missed": missed, "trend": trend}
+    idle = [{**QUIET, "name": name, "title": name.title()} for name in ("alpha", "beta")]
+    facts = {**sample_facts("digest"), "connections": [busy, *idle]}
+    sees = build_context(None, Background(workspace="crm"), event="digest", facts=facts)
+    text, html = (answer["text"] for answer in here(tmp_path, sees, ("digest.txt.j2", "digest.html.j2")))
+    assert text.splitlines()[0] == first
+    assert "read" not in text, "a program has no rows"
+    assert "\n\nWithout a run\n" in text
+    assert text.count("\n  Alpha; next: none planned\n") == 1
+    assert f"{runs} run{'' if runs == 1 else 's'}, 0 failed" in html
+
+
 # What is wrong with a template, and what the mail says about it.
 BROKEN = [
     ("\n{{ connection.titel }}", 2, "'dict object' has no attribute 'titel'"),

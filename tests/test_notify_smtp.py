@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -21,7 +24,7 @@ from connrunner.notify import smtp, smtp_connection
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice, send_pending
 from connrunner.notify.smtp import SmtpSession
-from connrunner.notify.smtp_connection import MailServer, parse_server
+from connrunner.notify.smtp_connection import ClientCertificate, MailServer, parse_server
 from connrunner.notify.transport import DeliveryResult, ServerError
 from tests.made import ended_run
 from tests.servers.smtp import PASSWORD, Post, Start, certificate, servers
@@ -77,10 +80,15 @@ def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def send(
-    server: str, *recipients: str, username: str | None = None, password: str | None = None, seconds: float = 600
+    server: str,
+    *recipients: str,
+    username: str | None = None,
+    password: str | None = None,
+    seconds: float = 600,
+    **settings: Any,
 ) -> list[DeliveryResult]:
     session = SmtpSession(
-        parse_server(server), username=username, password=password, deadline=time.monotonic() + seconds
+        parse_server(server), username=username, password=password, deadline=time.monotonic() + seconds, **settings
     )
     data = b"Subject: s\r\n\r\nfirst\r\n.dot\r\n"
     answers = [session.send(NOTICE, to, "c@example.com", data) for to in recipients or ("ann@example.com",)]
@@ -128,8 +136,11 @@ def test_several_mails_share_a_connection(start: Start) -> None:
 def test_each_recipient_has_a_result_of_their_own(start: Start) -> None:
     post = start()
     post.refuse = {"gone@x.example": "550 5.1.1 no such user", "full@x.example": "452 4.2.2 mailbox full"}
-    answers = send(f"smtp+plain://127.0.0.1:{post.port}", "gone@x.example", "full@x.example", "ann@x.example")
-    assert [answer.result for answer in answers] == ["refused", "deferred", "sent"]
+    post.refuse["bob@x.example"] = "530 5.7.0 Authentication required"
+    people = ("gone@x.example", "full@x.example", "ann@x.example", "bob@x.example")
+    answers = send(f"smtp+plain://127.0.0.1:{post.port}", *people)
+    assert [answer.result for answer in answers] == ["refused", "deferred", "sent", "deferred"]
+    assert answers[3].reason.endswith("530 5.7.0 Authentication required; set mail.username and mail.password")
     where = f"127.0.0.1:{post.port}"
     assert answers[0].reason == f"{where} does not take mail to gone@x.example: 550 5.1.1 no such user"
     assert answers[1].reason == f"{where} does not take mail to full@x.example: 452 4.2.2 mailbox full"
@@ -232,13 +243,32 @@ def test_a_wrong_password_is_told_and_never_shown(start: Start, authority: trust
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("password", ["pässword-pässword", None])
+@pytest.mark.parametrize("password", ["nul\0-nul-nul", None])
 def test_a_password_that_cannot_be_sent_is_told(start: Start, authority: trustme.CA, password: str | None) -> None:
     post = start(tls=certificate(authority), auth=True)
     (answer,) = send(f"smtp://localhost:{post.port}", username="me", password=password)
     assert answer.result == "deferred"
     assert "mail.password" in answer.reason
-    assert "ä" not in answer.reason
+    assert "nul-nul" not in answer.reason
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("password", ["pässwörd-пароль-密码", "é" * 300])
+def test_a_login_may_have_any_letters(start: Start, authority: trustme.CA, mechanism: str, password: str) -> None:
+    post = start(tls=certificate(authority), auth=True, without={"PLAIN", "LOGIN"} - {mechanism})
+    post.password = password
+    assert send(f"smtp://localhost:{post.port}", username="zoë", password=password) == [SENT]
+    assert post.logins == [f"zoë:{password}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hello", ["batch.example.com", "[192.0.2.1]"])
+def test_the_name_after_ehlo_is_what_it_is_told(start: Start, hello: str) -> None:
+    post = start()
+    assert send(f"smtp+plain://localhost:{post.port}", hello=hello) == [SENT]
+    assert post.greetings == [hello]
 
 
 @pytest.mark.slow
@@ -247,9 +277,6 @@ def test_a_login_that_the_server_does_not_know_is_told(start: Start) -> None:
     (answer,) = send(f"smtp+plain://127.0.0.1:{post.port}", username="me", password=PASSWORD)
     assert answer.result == "deferred"
     assert "takes no login; remove mail.username" in answer.reason
-
-
-# --- servers that break ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -308,6 +335,182 @@ def talk(*answers: bytes) -> Callable[[socket.socket], None]:
 
 
 GREETING, OK = b"220 hello\r\n", b"250 fine\r\n"
+
+
+def asks_for_token(*offered: str, takes: str, seen: list[bytes]) -> Callable[[socket.socket], None]:
+    """A scene: a server with these logins, of which it takes what *takes*, base64, says."""
+
+    def scene(connection: socket.socket) -> None:
+        with connection.makefile("rwb", buffering=0) as file:
+            file.write(GREETING)
+            for line in file:
+                word, _, rest = line.strip().partition(b" ")
+                seen.append(line.strip())
+                match word.upper():
+                    case b"EHLO":
+                        file.write(b"250-hello\r\n250 AUTH " + " ".join(offered).encode() + b"\r\n")
+                    case b"AUTH":
+                        _, _, first = rest.partition(b" ")
+                        if not first:
+                            file.write(b"334 \r\n")
+                            first = file.readline().strip()
+                        if base64.b64decode(first).decode() == takes:
+                            file.write(b"235 2.7.0 welcome\r\n")
+                            continue
+                        told = base64.b64encode(b'{"status":"401","schemes":"Bearer","scope":"https://mail.example/"}')
+                        file.write(b"334 " + told + b"\r\n")
+                        seen.append(file.readline())
+                        file.write(b"535 5.7.8 not accepted\r\n")
+                    case b"DATA":
+                        file.write(b"354 go\r\n")
+                        while file.readline() != b".\r\n":
+                            pass
+                        file.write(OK)
+                    case _:
+                        file.write(OK)
+
+    return scene
+
+
+TOKENS = [
+    # what the server offers, token, what it takes as an answer
+    (("PLAIN", "XOAUTH2"), "token-token", "user=me@x\x01auth=Bearer token-token\x01\x01"),
+    (("XOAUTH2", "OAUTHBEARER"), "t" * 2000, f"user=me@x\x01auth=Bearer {'t' * 2000}\x01\x01"),
+    (("OAUTHBEARER",), "token-token", "n,a=me@x,\x01auth=Bearer token-token\x01\x01"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("offered", "token", "takes"), TOKENS)
+def test_a_token_logs_in(play: Play, offered: tuple[str, ...], token: str, takes: str) -> None:
+    seen: list[bytes] = []
+    port = play(asks_for_token(*offered, takes=takes, seen=seen))
+    server = f"smtp+plain://127.0.0.1:{port}"
+    assert send(server, username="me@x", password=token, kind="oauth2") == [SENT]
+    assert max(map(len, [line for line in seen if line.startswith(b"AUTH")])) < 510
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "last"), [("XOAUTH2", b"\r\n"), ("OAUTHBEARER", b"AQ==\r\n")])
+def test_a_token_that_is_not_taken_is_told_with_the_reason_and_never_shown(play: Play, name: str, last: bytes) -> None:
+    seen: list[bytes] = []
+    port = play(asks_for_token(name, takes="another", seen=seen))
+    (answer,) = send(f"smtp+plain://127.0.0.1:{port}", username="me@x", password="token-token", kind="oauth2")
+    assert answer.result == "deferred"
+    assert "refused the login: 535 5.7.8 not accepted (status 401, scope https://mail.example/)" in answer.reason
+    assert "token-token" not in answer.reason
+    assert last in seen
+
+
+OFFERS = [
+    # what the server offers, what our secret is, what is said and advised
+    (("XOAUTH2",), "password", "offers the login by XOAUTH2, and we know PLAIN, LOGIN and CRAM-MD5 for a password",
+     "write `login: oauth2` in mail, and an access token as mail.password"),
+    (("GSSAPI", "NTLM"), "password",
+     "offers the login by GSSAPI and NTLM, and we know PLAIN, LOGIN and CRAM-MD5 for a password",
+     "ask who runs the server for one of these"),
+    (("PLAIN",), "oauth2", "offers the login by PLAIN, and we know XOAUTH2 and OAUTHBEARER for an access token",
+     "write `login: password` in mail, and a password as mail.password"),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("offered", "kind", "said", "hint"), OFFERS)
+def test_a_login_that_we_cannot_do_is_told_with_what_both_know(
+    play: Play, offered: tuple[str, ...], kind: str, said: str, hint: str
+) -> None:
+    port = play(asks_for_token(*offered, takes="", seen=[]))
+    (answer,) = send(f"smtp+plain://127.0.0.1:{port}", username="me@x", password=PASSWORD, kind=kind)
+    assert answer == DeliveryResult(result="deferred", reason=f"127.0.0.1:{port} {said}; {hint}")
+
+
+# --- certificates of ours ----------------------------------------------------------------------------------------
+
+
+def demanding(authority: trustme.CA, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """What a server speaks that wants a certificate of *authority*."""
+    context = certificate(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    context.maximum_version = version
+    return context
+
+
+def shown(cert: trustme.LeafCert, *, apart: bool) -> ClientCertificate:
+    chain = b"".join(blob.bytes() for blob in cert.cert_chain_pems).decode()
+    key = cert.private_key_pem.bytes().decode()
+    return ClientCertificate(chain=chain, key=key) if apart else ClientCertificate(chain=f"{chain}\n{key}")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_server_that_asks_for_a_certificate_gets_ours(
+    start: Start, authority: trustme.CA, scheme: str, version: ssl.TLSVersion
+) -> None:
+    post = start(tls=demanding(authority, version), from_first_byte=scheme == "smtps")
+    server = f"{scheme}://localhost:{post.port}"
+    ours = authority.issue_cert("batch@example.com")
+    for apart in (True, False):
+        assert send(server, certificate=shown(ours, apart=apart)) == [SENT]
+    assert len(post.taken) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_server_that_does_not_get_the_certificate_that_it_wants_is_told(
+    play: Play, authority: trustme.CA, scheme: str, version: ssl.TLSVersion
+) -> None:
+    context = demanding(authority, version)
+
+    def scene(connection: socket.socket) -> None:
+        if scheme == "smtp":
+            talk(GREETING, b"250-hello\r\n250 STARTTLS\r\n")(connection)
+            connection.sendall(b"220 go\r\n")
+        with suppress(ssl.SSLError), connection.dup() as wire:
+            context.wrap_socket(wire, server_side=True)
+        silent(connection)
+
+    server = f"{scheme}://localhost:{play(scene)}"
+    (without,) = send(server)
+    assert without.result == "deferred"
+    assert "certificate of ours" in without.reason
+    assert without.reason.endswith("; set mail.certificate, and mail.key when its key is in another file")
+    (strange,) = send(server, certificate=shown(trustme.CA().issue_cert("batch@example.com"), apart=True))
+    assert "does not take the certificate of mail.certificate (unknown ca)" in strange.reason
+
+
+@pytest.mark.slow
+def test_a_certificate_that_cannot_be_used_is_told(start: Start, authority: trustme.CA) -> None:
+    post = start(tls=certificate(authority), from_first_byte=True)
+    ours, other = (shown(trustme.CA().issue_cert("a@x.example"), apart=True) for _ in range(2))
+    for bad, said in (
+        (ClientCertificate(chain="nothing"), "mail.certificate is no certificate in PEM with its key; name a file"),
+        (ClientCertificate(chain=ours.chain), "mail.certificate is no certificate in PEM with its key; name a file"),
+        (ClientCertificate(chain=ours.chain, key=other.key), "mail.certificate and mail.key do not belong together"),
+    ):
+        (answer,) = send(f"smtps://localhost:{post.port}", certificate=bad)
+        assert answer.result == "deferred"
+        assert answer.reason.startswith(said)
+
+
+@pytest.mark.slow
+def test_a_server_that_waits_for_tls_is_told(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = play(silent)
+    monkeypatch.setattr(smtp_connection, "PATIENCE", 0.3)
+    (answer,) = send(f"smtp://127.0.0.1:{port}")
+    assert answer.reason.endswith(f"; a server that starts with TLS is written smtps://127.0.0.1:{port}")
+    monkeypatch.setattr(smtp_connection, "_connect", lambda *_: (_ for _ in ()).throw(TimeoutError()))
+    (answer,) = send("smtp://mail.example.com:465")
+    assert answer.reason.endswith("; a server that starts with TLS is written smtps://mail.example.com:465")
+
+
+# --- servers that break ------------------------------------------------------------------------------------------
+
+
 SCENES = [
     # the answers, one for each line of the client      what is said
     ([], "cannot be reached: Connection unexpectedly closed"),

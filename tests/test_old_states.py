@@ -163,8 +163,8 @@ def test_where_everything_stood_is_known(restored: Old) -> None:
     assert [(run["connection"], run["run"], run["lives"]) for run in status["running"]] == [
         ("between", 1, False), ("halfway", 1, False), ("slow", 2, False),
     ]  # fmt: skip
-    assert [(one["connection"], one["merged"]) for one in status["waiting"]] == [
-        ("waits", 1), ("segments", 0), ("warehouse", 0),
+    assert [(one["connection"], one["merged"], one["queued"]) for one in status["waiting"]] == [
+        ("waits", 1, True), ("segments", 0, True), ("warehouse", 0, True), ("wish", 0, False),
     ]  # fmt: skip
     assert {one["connection"]: one["failures"] for one in status["failing"]} == {
         "contacts": 3, "crm": 3, "members": 3, "quick": 3, "segments": 6, "typo": 2,
@@ -404,7 +404,9 @@ def _a_day_without_ticks(old: Old, said: list[dict[str, Any]], stood: dict[str, 
     (hole,) = [one for one in said if one["event"] == "hole"]
     assert (hole["from"][:15], sum(hole["missed"].values())) == (SOON[:15], 14)
     (outage,), (digest,) = old.mailed("outage"), old.mailed("digest.operations")
-    assert outage["Subject"] == "customers: no tick for 1 d 20 h, 14 slots missed"
+    assert (
+        outage["Subject"] == "customers: no tick for 1 d 20 h, 14 slots passed: 6 ran late, 7 missed, 1 could not start"
+    )
     # From where the digest before it ended; the runs of 0.1 since then are in it.
     assert stood["told"]["digests"]["operations"]["since"].startswith("2026-01-15T08:10:00")
     text = _text(digest).replace("\r\n", "\n")

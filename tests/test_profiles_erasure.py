@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import subprocess
 import sys
@@ -145,6 +146,68 @@ def test_a_row_of_two_people_blocks_only_one_of_them(shelf: Shelf) -> None:
     shelf.take(WORK, once(shelf, HEADER + "1,bob@example.com,Both,9\n"))
     assert erase(shelf, "1").kept == 1
     assert counted(shelf.take(WORK, HEADER + "2,bob@example.com,Bob,6\n")) == {"updated": 1}
+
+
+# --- in whatever spelling -------------------------------------------------------------------------------------------
+
+UMLAUT = ("ann@b\u00fccher.example", "ann@xn--bcher-kva.example", "ann@bu\u0308cher.example", "Ann@B\u00dcCHER.example")
+
+
+@pytest.mark.parametrize("asked", UMLAUT)
+def test_a_person_is_erased_in_every_spelling(shelf: Shelf, asked: str) -> None:
+    shelf.take(WORK, HEADER + f"1,{UMLAUT[0]},Ann,4\n" + BOB)
+    shelf.take(WORK, once(shelf, HEADER + f"11,{UMLAUT[2]},Ann,no\n20,ann@other.example,Ann,no\n"))
+    lines = "".join(f'{{"email": {word}\n' for address in UMLAUT for word in (f'"{address}"', json.dumps(address)))
+    shelf.take(replace(WORK, format=Format(type="jsonl")), once(shelf, lines), connection="lines")
+    shelf.take(WORK, once(shelf, HEADER + f"21,{UMLAUT[1]},Ann,no\n"), connection="gone")
+
+    done = erase(shelf, asked)
+
+    assert (done.found, done.profiles, done.kept) == (1, 1, 10)
+    assert ["ann@other.example" in record for record in kept(shelf)] == [True]
+    for address in UMLAUT:
+        assert address.encode() not in bytes_of(shelf)
+        assert json.dumps(address)[1:-1].encode() not in bytes_of(shelf)
+        assert counted(shelf.take(WORK, HEADER + f"99,{address},Ann,4\n"))["consent_blocked"] == 1
+    assert erase(shelf, asked, forget=True).forgotten
+
+
+@pytest.mark.parametrize("asked", UMLAUT)
+def test_of_whom_only_refused_rows_exist_in_another_spelling(shelf: Shelf, asked: str) -> None:
+    shelf.take(WORK, once(shelf, HEADER + f"7,{UMLAUT[1]},Ann,no\n"))
+    assert erase(shelf, asked).kept == 1
+    assert counted(shelf.take(WORK, HEADER + f"7,,Ann,4\n99,{UMLAUT[1]},Ann,4\n")) == {"consent_blocked": 2}
+
+
+@pytest.mark.parametrize("asked", [UMLAUT[0], UMLAUT[1], "1", "1\u00a0"])
+def test_a_person_in_a_store_that_spells_as_older_versions_did(shelf: Shelf, asked: str) -> None:
+    """An erasure is the first that happens to it: nothing has respelt what is stored."""
+    shelf.take(WORK, HEADER + "1,ann@example.com,Ann,4\n" + BOB)
+    export(shelf, "first")
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{shelf.path}' AS store; DELETE FROM store.about WHERE key = 'spelling'")
+        connection.execute("UPDATE store.profiles SET id = '1' || chr(160), email = ? WHERE _id = 1", [UMLAUT[1]])
+        connection.execute(
+            "UPDATE store.sent SET identifiers = replace(identifiers, 'ann@example.com', ?)", [UMLAUT[1]]
+        )
+    assert erase(shelf, asked).found == 1
+    for row in (f"99,{UMLAUT[0]},Ann,4\n", f"99,{UMLAUT[1]},Ann,4\n", "1,,Ann,4\n"):
+        assert counted(shelf.take(WORK, HEADER + row)) == {"consent_blocked": 1}
+    assert erase(shelf, asked, forget=True).forgotten == 2
+
+
+@pytest.mark.parametrize("asked", UMLAUT[:2])
+def test_two_profiles_of_one_person_go_together(shelf: Shelf, asked: str) -> None:
+    """Respelling leaves both where they would get one identifier, and no value would find the older one."""
+    shelf.take(WORK, HEADER + f"1,ann@example.com,Ann,4\n2,{UMLAUT[0]},Ann,4\n" + CAS)
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{shelf.path}' AS store; DELETE FROM store.about WHERE key = 'spelling'")
+        connection.execute("UPDATE store.profiles SET email = ? WHERE _id = 1", [UMLAUT[1]])
+    with shelf.open():
+        pass
+    assert erase(shelf, asked).profiles == 2
+    assert shelf.profiles("id") == [("3",)]
+    assert counted(shelf.take(WORK, HEADER + "1,,A,4\n2,,A,4\n" + f"9,{asked},A,4\n")) == {"consent_blocked": 3}
 
 
 # --- nobody comes back -----------------------------------------------------------------------------------------------

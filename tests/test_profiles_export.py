@@ -435,6 +435,7 @@ REFUSED = [
         "visits > 9223372036854775807 + visits",
         "beyond what its type can hold; look at the values of visits of 1 profile",
     ),
+    ("name LIKE name ESCAPE name", "not as it should be; look at the values of name"),
     (f"{' + '.join(['visits'] * 84)} > 0", "nested too deeply"),
     (f"{' + '.join(['visits'] * 990)} > 0", "nested too deeply"),
 ]

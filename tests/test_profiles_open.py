@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +35,8 @@ from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.results import ImportResult
-from connrunner.profiles.stores.duckdb import open_store
+from connrunner.profiles.stores import beginning
+from connrunner.profiles.stores.duckdb import Patience, open_store
 
 AT = instant.parse("2026-11-22T09:15:00Z")
 CSV = Format()
@@ -184,6 +187,39 @@ def test_a_new_store_is_for_its_owner_only_and_read_by_older_versions_too(shelf:
 def test_only_an_import_makes_a_store(shelf: Shelf) -> None:
     assert error_of(shelf, read_only=True).code == "no-store"
     assert not shelf.path.exists()
+
+
+def test_whoever_makes_the_store_first_makes_it_for_all(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two first imports in two lanes at once: the later one finds the other's rows and leaves them."""
+    attach_new = beginning._attach_new
+
+    def overtaken(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+        monkeypatch.setattr(beginning, "_attach_new", attach_new)
+        shelf.take(import_of("id", "name"), "id,name\n1,Ann\n")
+        attach_new(connection, path)
+
+    monkeypatch.setattr(beginning, "_attach_new", overtaken)
+    assert counted(shelf.take(import_of("id", "name"), "id,name\n1,Ann\n2,Bob\n")) == {
+        "created": 1,
+        "unchanged": 1,
+    }
+    assert not list((shelf.folder / "temp").iterdir())
+
+
+def test_an_empty_file_is_replaced_by_one_process(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen the empty file; what the first one put there stays."""
+    shelf.path.parent.mkdir()
+    shelf.path.touch()
+    flock = fcntl.flock
+
+    def overtaken(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        shelf.take(import_of("id", "name"), "id,name\n1,Ann\n")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with shelf.open() as store:
+        assert store.count() == 1
 
 
 def test_an_empty_file_that_a_crash_left_is_no_store_yet(shelf: Shelf) -> None:
@@ -405,3 +441,97 @@ def test_a_hundred_properties(shelf: Shelf) -> None:
 def names_of(found: Iterable[Mapping[str, Any]], key: str = "line") -> list[Any]:
     """Return one member of each of *found*."""
     return [one[key] for one in found]
+
+
+# --- a store that several want to make -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_many_first_imports_at_once_are_all_in_the_store(tmp_path: Path, is_empty: bool) -> None:
+    if is_empty:
+        (tmp_path / "store").touch()
+    (tmp_path / "rows.csv").write_text("id\n1\n")
+    program = f"""
+import sys
+from pathlib import Path
+from tests.test_profiles_open import *
+temp = Path({str(tmp_path)!r})
+sys.stdin.read()
+with open_store(temp / "store", MODEL, temp=temp / sys.argv[1], report=Said(), wait=60) as store:
+    file = LocalFile(name=f"{{sys.argv[1]}}.csv", path=str(temp / "rows.csv"), size=5, modified="1")
+    work = Import(source={{}}, format=CSV, match=(("id",),), fields=fields("id"))
+    stamp = RunStamp(connection=sys.argv[1], run=1, at=AT)
+    store.import_files(ImportJob(work=work, files=[file], stamp=stamp, rejects=temp / sys.argv[1]))
+"""
+    names = [f"lane{number}" for number in range(4)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for name in names
+    ]
+    said = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * len(names), said
+    with open_store(tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), read_only=True) as store:
+        assert all(store.read_counts(connection=name, run=1) for name in names)
+        assert store.count() == 1
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_is_no_file_is_no_store(tmp_path: Path, read_only: bool) -> None:
+    kinds = {
+        "pipe": os.mkfifo,
+        "folder": Path.mkdir,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "nowhere": lambda path: path.symlink_to(tmp_path / "nowhere"),
+    }
+    for name, make in kinds.items():
+        path = tmp_path / name
+        make(path)  # type: ignore[operator]
+        with (
+            pytest.raises(RunError, match=f"the profile store {path} cannot be opened: it is") as caught,
+            open_store(path, MODEL, temp=tmp_path / "temp", report=Said(), read_only=read_only),
+        ):
+            pass
+        assert caught.value.code == "store-unusable"
+        assert os.path.lexists(path)
+
+
+def test_who_waits_for_a_store_says_so_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    program = f"""
+import sys
+from tests.test_profiles_open import *
+with open_store(Path({str(tmp_path)!r}) / "store", MODEL, temp=Path({str(tmp_path)!r}) / "other", report=Said()):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+
+        def say() -> None:
+            said.append("waiting")
+            assert holder.stdin is not None
+            holder.stdin.close()
+
+        with open_store(
+            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, say)
+        ) as store:
+            assert store.count() == 0
+    assert said == ["waiting"]
+
+
+def test_a_new_store_is_made_though_its_temporary_files_are_elsewhere(tmp_path: Path) -> None:
+    elsewhere = Path("/dev/shm")
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is one file system here")
+    with (
+        tempfile.TemporaryDirectory(dir=elsewhere) as temp,
+        open_store(tmp_path / "store", MODEL, temp=Path(temp), report=Said()) as store,
+    ):
+        assert store.count() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]

@@ -204,6 +204,68 @@ cat disk/journal.jsonl
 
 
 @needs_mounts
+@pytest.mark.parametrize(("status", "outcome"), [(0, "succeeded"), (3, "failed")])
+def test_a_run_ends_as_its_program_does_whatever_room_there_is(disk: Place, status: int, outcome: str) -> None:
+    """The program fills the disk to the last byte, and then the tick has gone, as when a machine restarts."""
+    fill = f"""
+import os, sys
+disk = os.open({str(disk.folder / "disk/filler")!r}, os.O_WRONLY | os.O_CREAT)
+def fill():
+    try:
+        while True: os.write(disk, bytes(4096))
+    except OSError: pass
+fill()
+for line in range(2000): print("line", line, "x" * 100)
+print(flush=True)
+fill()
+sys.exit({status})
+"""
+    disk.command("job", fill, schedule=DAILY)
+    script = f"""
+$tick {BEFORE}
+$tick {DUE}; echo code $?
+rm disk/filler
+$tick {LATER}; echo code $?
+ls disk/spool
+cat disk/runs/job/1/log.jsonl disk/runs/job/history.jsonl
+"""
+    done = on_a_disk(disk, "size=40m", script)
+    assert "Traceback" not in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    history = lines[-1]
+    assert (history["outcome"], history["exit_status"]) == (outcome, status), history
+    assert lines[-2]["outcome"] == outcome, "the log ends with the end"
+    assert any("events could not be written: No space left" in event.get("message", "") for event in lines[:-2])
+    assert ".end" not in done.stdout, "no room is kept any more"
+
+
+@needs_mounts
+def test_a_full_disk_is_told_by_mail_and_once(disk: Place) -> None:
+    disk.write("connrunner.yaml", 'version: 1\nmail: {server: "file:post"}\n')
+    fill = f"""
+with open({str(disk.folder / "disk/filler")!r}, "wb", buffering=0) as file:
+    try:
+        while True: file.write(bytes(4096))
+    except OSError: sys.exit("full")
+"""
+    more = "notify: [{to: [a@example.com, b@example.com], when: failure}]\n"
+    disk.command("job", f"import sys{fill}", schedule=DAILY, more=more)
+    script = f"""
+$tick {BEFORE}
+$tick {DUE}; $tick {LATER}; $tick {LATER}
+df --output=avail disk; cat disk/journal.jsonl; ls disk/spool
+"""
+    done = on_a_disk(disk, "size=40m", script)
+    assert "Traceback" not in done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert Counter(record["type"] for record in records)["ended"] == 1
+    sent = [record["recipient"] for record in records if record["type"] == "delivered"]
+    assert sorted(sent) == ["a@example.com", "b@example.com"]
+    assert len(list((disk.folder / "post").glob("*.eml"))) == 2
+    assert done.stdout.endswith("}\n"), "no room is kept any more"
+
+
+@needs_mounts
 def test_a_disk_without_inodes_is_told(disk: Place) -> None:
     script = f"""
 $tick {BEFORE}
@@ -256,3 +318,40 @@ def test_the_state_is_private_after_a_run(due: Place) -> None:
     for path in [due.state.root, *due.state.root.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
     assert json.loads(due.run("status", "--format", "json", "--now", DUE).out)["running"] == []
+
+
+@pytest.mark.skipif(not shutil.which("prlimit"), reason="prlimit is not there")
+@pytest.mark.parametrize(("status", "outcome"), [(0, "succeeded"), (3, "failed")])
+def test_a_limit_of_the_size_of_files_is_as_a_full_disk(place: Place, status: int, outcome: str) -> None:
+    program = f"import sys\nfor number in range(20000): print(number)\nsys.exit({status})"
+    place.command("job", program, schedule=DAILY)
+    place.run("tick", "--now", BEFORE)
+    done = subprocess.run(
+        ["prlimit", "--fsize=65536", *TICK], cwd=place.folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    check_told(done)
+    (run,) = place.runs("job")
+    assert (run["outcome"], run["exit_status"]) == (outcome, status), run
+    *_, warning, end = [json.loads(line) for line in place.state.log("job", 1).read_bytes().splitlines()]
+    assert re.fullmatch(r"1\d,\d{3} events could not be written: File too large", warning["message"])
+    assert (end["type"], end["outcome"]) == ("ended", outcome)
+
+
+@needs_strace
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT", "EFBIG"])
+def test_a_log_that_takes_no_byte_costs_no_result(due: Place, error: str) -> None:
+    log = due.state.log("job", 1)
+    command = [str(STRACE), "-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-P", str(log)]
+    done = subprocess.run(
+        [*command, "-e", f"inject=write:error={error}", *TICK],
+        cwd=due.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    check_told(done)
+    due.run("tick", "--now", LATER)
+    (run,) = due.runs("job")
+    assert (run["outcome"], run["exit_status"], starts(due)) == ("succeeded", 0, 1), run
+    assert list(due.state.spool.iterdir()) == []

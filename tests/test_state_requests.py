@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,28 @@ def test_each_kind_of_wish_is_read_back_and_forgotten(state: StateFolder) -> Non
     assert [each.connection for each in requests.read_stop_requests(state)] == ["c"]
 
 
+def test_one_request_may_be_for_many(state: StateFolder) -> None:
+    identity = requests.request_run(state, "b", "a", at=NOW, by="ann", force=True)
+
+    found = requests.read_run_requests(state)
+
+    assert [(each.id, each.connection, each.force) for each in found] == [(identity, "b", True), (identity, "a", True)]
+    for each in found:
+        requests.remove_request(state, each)
+    assert requests.read_run_requests(state) == []
+
+
+def test_a_request_of_an_older_version_is_read(state: StateFolder) -> None:
+    said = {"wish": "run", "connection": "a", "asked_at": "2026-11-22T09:15:00Z", "asked_by": "ann"}
+    (state.requests / "run-1.json").write_text(json.dumps(said))
+    requests.request_run(state, "a", at=NOW, by="ann")
+
+    first, second = requests.read_run_requests(state)
+
+    assert (first.connection, first.force) == ("a", False)
+    assert json.loads((state.requests / f"{second.id}.json").read_text()) == said  # and the other way round
+
+
 def test_what_is_long_is_cut(state: StateFolder) -> None:
     kept = requests.request_stop(
         state, StopRequest(connection="a", run=1, asked_at=NOW, asked_by="x" * 5000, reason="y" * 5000)
@@ -46,6 +69,8 @@ def test_what_is_long_is_cut(state: StateFolder) -> None:
 
 
 NONE = [
+    b'{"wish": "run", "connections": [], "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
+    b'{"wish": "run", "connections": "ab", "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
     b"", b"{", b"[]", b"null", b'"stop"', b"\xff", b"[" * 100_000, b'{"wish": "stop"}',
     b'{"wish": "stop", "connection": "a", "run": "x", "due_at": null, "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
     b'{"wish": "stop", "connection": "a", "run": 1, "due_at": 5, "asked_at": "2026-11-22T09:15:00Z", "asked_by": "b"}',
@@ -58,4 +83,8 @@ def test_what_is_no_wish_is_set_aside(content: bytes, state: StateFolder) -> Non
     (state.requests / "stop-1.json").write_bytes(content)
     assert requests.read_stop_requests(state) == []
     assert requests.read_run_requests(state) == []
+    path = state.requests / "stop-1.json"
+    assert requests.set_aside_unreadable(state) == [(path, path.with_name("stop-1.unreadable"))]
     assert [path.name for path in state.requests.iterdir()] == ["stop-1.unreadable"]
+    path.write_bytes(content)
+    assert requests.set_aside_unreadable(state) == [(path, path.with_name("stop-1.2.unreadable"))]

@@ -73,6 +73,52 @@ def test_a_running_program_is_stopped_with_its_counters_who_and_why(place: Place
     assert list(place.state.requests.iterdir()) == []
 
 
+STUBBORN = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open("began", "w").close()
+time.sleep(600)
+"""
+CLEANS_UP = """
+import signal, sys, time
+def clean_up(*_):
+    time.sleep(11)
+    open("cleaned", "w").close()
+    sys.exit(7)
+signal.signal(signal.SIGTERM, clean_up)
+open("began", "w").close()
+time.sleep(600)
+"""
+
+
+def test_one_that_never_ends_is_killed_when_its_grace_is_over(place: Place) -> None:
+    place.command("stubborn", STUBBORN, schedule="{type: times_per_day, times: 1}", more="stop: {grace: 0s}\n")
+    tick = place.start("tick")
+    eventually((place.folder / "began").exists)
+
+    run = stop(place, "stubborn")
+    tick.communicate(timeout=120)
+
+    assert (run["outcome"], nothing_left(place, "stubborn")) == ("stopped", True)
+    assert [record["grace"] for record in place.journal() if record["type"] == "started"] == [0]
+
+
+@pytest.mark.long
+@pytest.mark.thorough
+def test_one_that_needs_longer_than_usual_to_clean_up_has_its_grace(place: Place) -> None:
+    place.write("connrunner.yaml", "version: 1\ndefaults: {stop: {grace: 5m}}\n")
+    place.command("slow", CLEANS_UP, schedule="{type: times_per_day, times: 1}")
+    tick = place.start("tick")
+    eventually((place.folder / "began").exists)
+
+    asked = place.start("stop", "slow", "--format", "json")
+    eventually(lambda: "is asked to end, killed in 4 min" in " ".join(place.run("status").out.split()))
+    said, _ = asked.communicate(timeout=120)
+    tick.communicate(timeout=120)
+
+    assert (json.loads(said)["outcome"], (place.folder / "cleaned").exists()) == ("stopped", True)
+
+
 @pytest.mark.thorough
 def test_a_waiting_run_is_taken_out_of_the_queue_and_recorded(place: Place) -> None:
     waiter = Waiter(place, "long")

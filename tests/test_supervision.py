@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, RunIntent
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
-from connrunner.scheduler.supervision import KILL_AFTER, OVERTIME, SupervisedRun
+from connrunner.scheduler.supervision import ITS_OWN_END, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
@@ -55,7 +56,6 @@ def working(tmp_path: Path, status: int | None = 0, **more: Any) -> SupervisedRu
         ),
         worker=Worker(status),
         timeout=60,
-        notify=(),
         errors=tmp_path / "worker.txt",
         **more,
     )
@@ -145,17 +145,21 @@ def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: P
     assert not run.errors.exists()
 
 
-def test_one_that_outlives_its_timeout_is_told_and_then_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("grace", [0, 10, 3600])
+def test_one_that_outlives_its_timeout_is_told_and_then_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, grace: int
+) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     run = working(tmp_path, began=now)
+    run.started = replace(run.started, grace=grace)
     worker = run.worker
     assert isinstance(worker, Worker)
-    now += 60 + OVERTIME
+    now += 60 + grace + OVERTIME
     assert (run.has_ended(), worker.told) == (False, [])
     now += 1
     assert (run.has_ended(), worker.told, run.timed_out) == (False, [signal.SIGTERM], True)
-    now += KILL_AFTER
+    now += grace + ITS_OWN_END
     assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM])
     now += 1
     assert (run.has_ended(), worker.told) == (False, [signal.SIGTERM, signal.SIGKILL])

@@ -248,6 +248,8 @@ def test_a_list_in_a_sentence() -> None:
 
 def test_a_number_of_things() -> None:
     assert [words.plural(count, "file") for count in (0, 1, 2_000)] == ["0 files", "1 file", "2,000 files"]
+    said = [words.agree(count, "row", "was", "were") for count in (0, 1, 2)]
+    assert said == ["0 rows were", "1 row was", "2 rows were"]
 
 
 # --- did you mean ------------------------------------------------------------------------------------------------

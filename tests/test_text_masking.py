@@ -22,6 +22,7 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from connrunner.text import masking
 from connrunner.text.masking import Masker
 from connrunner.text.secret_parts import split_secret
 from tests.effort import examples
@@ -281,7 +282,37 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert Masker(AWKWARD).mask(text) == text
 
 
-def test_many_secrets_are_found_by_samples() -> None:
+class AlwaysHolds(masking._Screen):
+    def holds(self, text: str) -> bool:
+        return True
+
+
+@settings(max_examples=examples(60, long=5000), deadline=None)
+@given(SECRETS, st.integers(0, 40), st.integers(1, 40))
+def test_nothing_passes_that_a_closer_look_finds(pair: tuple[str, str], start: int, length: int) -> None:
+    """The first look is coarser than the second: what it lets pass is not looked at again."""
+    secret, spelled = pair
+    careful = Masker([secret])
+    careful._screen = AlwaysHolds([], [])
+    for text in (spelled, spelled[start : start + length], f"\n{spelled}", *(w(secret) for w in WRITERS.values())):
+        assert Masker([secret]).mask(text) == careful.mask(text)
+
+
+@pytest.mark.parametrize("secret", AWKWARD)
+def test_ordinary_text_gets_one_look(secret: str) -> None:
+    masker = Masker([secret])
+    assert not masker._screen.holds("".join(text for text in ORDINARY if not set(text) & set("\\%&='\"")))
+    assert all(masker._screen.holds(write(secret)) for write in (str, json.dumps, quote, html.escape, repr))
+
+
+def test_more_secrets_than_an_automaton_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "SCREEN_MEMORY", 1000)
+    masker = Masker(["a-secret-of-ours"])
+    assert masker.mask("it is a-secret-of-ours!") == "it is ***!"
+    assert masker._screen._search is None
+
+
+def test_many_secrets_are_found() -> None:
     secrets = [f"{number:04}-secret-{'x' * (number % 9)}{number:04}" for number in range(60)]
     masker = Masker(secrets)
     for number, secret in enumerate(secrets):

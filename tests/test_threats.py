@@ -60,6 +60,7 @@ THREATS: dict[str, tuple[str, ...]] = {
     "YAML: tags, includes, objects": ("test_threats.py::test_no_tag_makes_an_object",),
     "files: links, pipes, devices, `..`": (
         "test_threats_looking.py::test_no_link_shows_what_is_no_configuration",
+        "test_threats_looking.py::test_no_file_of_a_state_is_a_link",
         "test_threats_looking.py::test_what_is_no_mapping_is_not_quoted",
         "test_config_load.py::test_only_files_of_the_workspace_are_read",
         "test_config_git.py::test_only_regular_files_of_a_commit_are_configuration",
@@ -123,6 +124,7 @@ THREATS: dict[str, tuple[str, ...]] = {
         "test_config_problems.py::test_nothing_that_looks_like_a_secret_is_shown",
         "test_threats.py::test_planted_secrets_are_refused_and_not_repeated",
     ),
+    "secrets that go where a branch says": ("test_threats_looking.py::test_no_secret_goes_where_a_branch_says",),
     "secrets in what leaves": (
         "test_config_secrets.py::test_every_form_is_hidden",
         "test_text_masking.py::test_no_writer_shows_a_secret",

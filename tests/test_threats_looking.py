@@ -12,10 +12,13 @@ import os
 import pickle
 import resource
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -323,6 +326,95 @@ def test_what_is_no_mapping_is_not_quoted(place: Place, path: str, text: str) ->
         assert path in done.out + done.err or form != "text"
 
 
+# A branch can bring a state folder of which a file is a link: to a secret in JSON, to a text, to what has no end.
+ELSEWHERE = {"JSON": f'{{"{CANARY}": "{CANARY}"}}\n', "text": f"{CANARY}\n", "a device": ""}
+READ = ("format", "journal.jsonl", "runs/hello/history.jsonl", "runs/hello/1/log.jsonl", "runs/people/1/rejects.jsonl")
+READING = (
+    ("status",), ("runs", "hello"), ("log", "hello", "1"), ("log", "hello", "1", "--format", "json"),
+    ("log", "hello", "1", "--output", "saved"), ("rejects", "people", "1", "--format", "json"),
+    ("rejects", "people", "1", "--output", "saved"), ("explain", "hello"), ("doctor",), ("plan", "--base", "."),
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(name, kind, marks=() if kind == "JSON" else pytest.mark.thorough)
+        for name, kind in product(READ, ELSEWHERE)
+    ],
+)
+def test_no_file_of_a_state_is_a_link(lived: Place, tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "elsewhere").write_text(ELSEWHERE[kind])
+    file = lived.state.root / name
+    file.unlink()
+    file.symlink_to("/dev/zero" if kind == "a device" else tmp_path / "elsewhere")
+    told = []
+    for command in READING:
+        done = lived.run(*command, check=None)
+        assert CANARY not in done.out + done.err, command
+        assert done.code != 4, command
+        told.append("is no file but a link" in done.out + done.err)
+    assert any(told), "it is named"
+    assert CANARY not in "".join(path.read_text() for path in lived.folder.glob("saved"))
+
+
+# --- secrets -----------------------------------------------------------------------------------------------------
+
+LISTENING = (
+    "validate",
+    "plan --base .",
+    "status",
+    "explain hello",
+    "next",
+    "doctor",
+    "notify preview hello",
+    "metrics",
+)
+
+
+def test_no_secret_goes_where_a_branch_says(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks logs in nowhere: a branch names the server, and which variable or file of this machine is the password."""
+    heard: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        with client, suppress(OSError):
+            client.sendall(b"220 x ESMTP\r\n")
+            while line := client.recv(4096):
+                heard.append(line.upper())
+                client.sendall(b"250-x\r\n250 AUTH PLAIN LOGIN\r\n" if line[:4].upper() == b"EHLO" else b"235 yes\r\n")
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+
+    place.write(".ssh/id", CANARY)
+    monkeypatch.setenv("CI_TOKEN", CANARY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, daemon=True).start()
+        here = f"127.0.0.1:{server.getsockname()[1]}"
+        place.command("hello", "pass", more="notify: [{to: a@example.com, when: always}]\n")
+        place.write(
+            "connections/out.yaml",
+            f"""
+schedule: {{type: manual}}
+import: {{from: {{type: http, url: "http://{here}/", auth: {{type: bearer, token: "env:CI_TOKEN"}}}}, match: [id], fields: {{id: id}}}}
+heartbeat: {{url: "env:CI_TOKEN"}}
+""",
+        )
+        for password in ("env:CI_TOKEN", f"file:{place.folder}/.ssh/id"):
+            mail = f'mail: {{server: "smtp+plain://{here}", username: "env:CI_TOKEN", password: "{password}"}}\n'
+            place.write("connrunner.yaml", f"version: 1\n{mail}")
+            for command in LISTENING:
+                done = place.run(*command.split(), check=None)
+                assert CANARY not in done.out + done.err
+        assert heard, "a server is asked whether it is there"
+        assert not [line for line in heard if b"AUTH" in line], heard
+        assert "the login is accepted" in place.run("doctor", "--connections", check=None).out, "a person wants it so"
+        assert [line for line in heard if b"AUTH" in line]
+
+
 # --- where the state is ------------------------------------------------------------------------------------------
 
 
@@ -365,10 +457,25 @@ def test_looking_writes_into_no_folder_that_is_no_state(place: Place, tmp_path: 
     (other / "compiled").chmod(0o755)
     (other / "compiled/trouble").write_text("mine")
     place.write("connrunner.yaml", f"version: 1\nstate: {other}\n")
-    for command in (("status",), ("next",), ("explain", "hello")):
-        place.run(*command)
-    assert [path.name for path in other.rglob("*")] == ["compiled", "trouble"]
+    (other / "preview").mkdir()
+    for path in (other, *other.rglob("*")):
+        os.utime(path, (0, 0))
+    for command in LOOKING:
+        if command[0] not in ("tick", "replay"):
+            place.run(*command, check=None)
+    assert sorted(path.name for path in other.rglob("*")) == ["compiled", "preview", "trouble"]
+    assert {path.stat().st_mtime for path in (other, *other.rglob("*"))} == {0}
     assert (other / "compiled").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_preview_goes_through_no_link(lived: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    (lived.state.root / "preview").symlink_to(tmp_path / "elsewhere")
+    assert "connrunner-preview-" in lived.run("notify", "preview", "hello").out
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (lived.state.root / "preview").unlink()
+    assert f"{lived.state.root}/preview/" in lived.run("notify", "preview", "hello").out
 
 
 # --- what is left of a process -----------------------------------------------------------------------------------

@@ -9,9 +9,11 @@ from typing import Any
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.planning import forecast
+from connrunner.core.planning.due import find_stop_of_run
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.core.run_records import Progress
-from connrunner.state import locks, run_files
+from connrunner.state import locks, requests, run_files
+from connrunner.state.journal_state import StartedRun
 from connrunner.text import durations
 
 
@@ -28,6 +30,7 @@ class ActiveRun:
     progress: Progress | None
     usual: RunDurations
     ends_at: datetime | None  # expected; None when it is slower than ever, or was cut off
+    killed_at: datetime | None = None  # when what it started is killed, once it is asked to end
 
 
 def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
@@ -39,6 +42,7 @@ def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
     started_at = started.started_at
     lives = locks.is_lane_busy(view.state, started.lane)
     usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
+    killed_at = _find_killed_at(view, started) if lives else None
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
     left = forecast.estimate_remaining(usual, elapsed) if usual.runs else _seconds_left(progress)
     return ActiveRun(
@@ -50,13 +54,28 @@ def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
         lives=lives,
         progress=progress,
         usual=usual,
-        ends_at=view.clock() + timedelta(seconds=left) if lives and left is not None else None,
+        ends_at=view.clock() + timedelta(seconds=left) if lives and left is not None and killed_at is None else None,
+        killed_at=killed_at,
     )
 
 
 def list_active_runs(view: WorkspaceView) -> tuple[ActiveRun, ...]:
     """Return every run that has started and not ended, by the name of its connection."""
     return tuple(run for name in sorted(view.journal_state.started) if (run := find_active_run(view, name)))
+
+
+def _find_killed_at(view: WorkspaceView, started: StartedRun) -> datetime | None:
+    """Return when the grace of a run that was asked to end is over; None while it was not."""
+    asked = [
+        stop.asked_at
+        for stop in requests.read_stop_requests(view.state)
+        if find_stop_of_run([stop], started.connection, started.run, started.entry.due_at)
+    ]
+    connection = view.workspace.connections.get(started.connection)
+    timeout = started.started_at + timedelta(seconds=connection.timeout) if connection else None
+    if timeout is not None and timeout <= view.clock():
+        asked.append(timeout)
+    return min(asked) + timedelta(seconds=started.grace) if asked else None
 
 
 def _seconds_left(progress: Progress | None) -> float | None:
@@ -75,12 +94,22 @@ def describe_progress(run: ActiveRun, zone: str) -> str:
         share = f" of {progress.of:,} ({100 * progress.done // progress.of} %)" if progress.of else ""
         rate = f", {progress.rate:,.0f}/s" if progress.rate and progress.rate >= 1 else ""
         parts.append(f"{progress.stage}: {progress.done:,}{share}{rate}")
-    if run.ends_at:
+    if run.killed_at is not None:
+        left = (run.killed_at - run.started_at).total_seconds() - run.seconds
+        parts.append(f"is asked to end, killed in {durations.in_words(left)}" if left > 0 else "is being killed")
+    elif run.ends_at:
         usual = f"usually {durations.in_words(run.usual.median)}, " if run.usual.runs else ""
         parts.append(f"{usual}ends about {time_of_day(run.ends_at, zone)}")
     elif run.usual.runs:
-        parts.append(f"slower than usual: 19 of 20 runs take at most {durations.in_words(run.usual.p95)}")
+        parts.append(f"slower than usual: {_describe_most(run.usual)}")
     return "; ".join(parts)
+
+
+def _describe_most(usual: RunDurations) -> str:
+    most = durations.in_words(usual.p95)
+    if usual.has_percentile:
+        return f"19 of 20 runs take at most {most}"
+    return f"the only one took {most}" if usual.runs == 1 else f"none of {usual.runs} runs took more than {most}"
 
 
 def as_dict(run: ActiveRun) -> dict[str, Any]:
@@ -98,6 +127,7 @@ def as_dict(run: ActiveRun) -> dict[str, Any]:
         "of": progress.of if progress else None,
         "rate": round(progress.rate, 3) if progress and progress.rate else None,
         "ends_at": instant.text(run.ends_at) if run.ends_at else None,
+        "killed_at": instant.text(run.killed_at) if run.killed_at else None,
     }
 
 

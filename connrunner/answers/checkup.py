@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,7 +21,8 @@ from connrunner.state import journal_segments
 def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
     """Yield what was found of each thing that connrunner stands on, as soon as it is known.
 
-    With *names* also the other side of each connection that they mean; of all when there are none among them.
+    With *names* also whether the mail server takes the login, and the other side of each connection that they mean; of
+    all when there are none among them. Only then does a secret leave this machine.
     """
     now = view.clock()
     yield from machine.check_python()
@@ -31,14 +33,18 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
         workspace = view.workspace
     except WorkspaceError as error:
         yield from machine.check_zone_data((), now)
-        yield from state_folder.check_state_folder(view.state)
+        yield from state_folder.check_state_folder(view.state, view.folder)
         about = "; ".join(str(problem) for problem in error.problems[:3])
         yield failure("workspace", f"{error.message}{': ' if about else ''}{about}", error.hint)
         return
     yield from machine.check_extras(workspace)
     used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
     yield from machine.check_zone_data({workspace.timezone, *used}, now)
-    yield from state_folder.check_state_folder(view.state)
+    yield from state_folder.check_state_folder(view.state, view.folder)
+    with suppress(StateError):  # told with the ticks
+        promises = view.journal_state.promises
+        yield from files.check_schedules(workspace, promises, now)
+        yield from files.check_run_times(workspace, promises, view.state, now)
     try:
         yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:
@@ -48,7 +54,7 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)
     yield from files.check_secret_references(workspace)
-    yield from partners.check_mail(workspace, view.state)
+    yield from partners.check_mail(workspace, view.state, login=names is not None)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
 

@@ -9,11 +9,13 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
-from connrunner.core.model import Connection
-from connrunner.core.planning import forecast, outlook
+from connrunner.core.model import Blackout, Connection
+from connrunner.core.planning import forecast, outlook, queue_order
+from connrunner.core.planning.ended import EndedSchedule, find_ended_schedules
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.state import run_files
 
@@ -35,21 +37,37 @@ class ComingSlots:
 
     slots: tuple[ComingSlot, ...]
     without: tuple[tuple[str, str], ...]  # connection and reason
+    blackouts: str = ""  # of the whole workspace, in words
 
 
 def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1) -> ComingSlots:
-    """Return the next *count* slots of the connection *name*; without a name the next slot of every one."""
+    """Return the next *count* slots of the connection *name*; without a name those of every one."""
     chosen = [view.connection(name)] if name else list(view.workspace.connections.values())
-    slots = [slot for connection in chosen for slot in _slots(view, connection, count if name else 1)]
+    shared = find_shared_blackouts(view.workspace)
+    slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}
+    ended = {one.connection: one for one in list_ended_schedules(view)}
+    by_slot = {(slot.due_at, slot.connection): slot for slot in slots}
     return ComingSlots(
-        slots=tuple(sorted(slots, key=lambda slot: (slot.due_at, slot.connection))),
+        slots=tuple(by_slot[slot] for slot in queue_order.sort_slots(by_slot, view.workspace.connections)),
         without=tuple(
-            (one.name, schedules.describe(one.schedule) if one.enabled else "switched off")
+            (one.name, _explain_without(view, one, shared, ended.get(one.name)))
             for one in chosen
             if one.name not in found
         ),
+        blackouts=describe_shared_blackouts(shared),
     )
+
+
+def list_ended_schedules(view: WorkspaceView) -> list[EndedSchedule]:
+    """Return the connections that are on and whose schedule has ended."""
+    connections, promises = view.workspace.connections.values(), view.journal_state.promises
+    return list(find_ended_schedules(connections, promises, now=view.clock(), zones=zones.version()))
+
+
+def describe_end(ended: EndedSchedule, zone: str) -> str:
+    """Return that a schedule has ended, and when."""
+    return f"has ended; the last slot was {instant.local_minute(ended.last, zone)}"
 
 
 def list_slots(view: WorkspaceView, connection: Connection) -> Iterator[datetime]:
@@ -63,9 +81,20 @@ def usual_durations(view: WorkspaceView, name: str) -> RunDurations:
     return forecast.summarize_durations(run_files.read_durations(view.state, name))
 
 
-def _slots(view: WorkspaceView, connection: Connection, count: int) -> Iterator[ComingSlot]:
+def _explain_without(
+    view: WorkspaceView, connection: Connection, shared: tuple[Blackout, ...], ended: EndedSchedule | None
+) -> str:
+    if not connection.enabled:
+        return "switched off"
+    words = schedules.describe(connection.schedule, shared)
+    return f"{words}; {describe_end(ended, view.zone(connection.name))}" if ended else words
+
+
+def _slots(
+    view: WorkspaceView, connection: Connection, shared: tuple[Blackout, ...], count: int
+) -> Iterator[ComingSlot]:
     zone, usual = view.zone(connection.name), usual_durations(view, connection.name)
-    schedule = schedules.describe(connection.schedule)
+    schedule = schedules.describe(connection.schedule, shared)
     for due_at in islice(list_slots(view, connection), count):
         yield ComingSlot(connection=connection.name, due_at=due_at, zone=zone, schedule=schedule, usual=usual)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from connrunner.core.model import Command, Connection, Outcome, Result
 from connrunner.core.report import Report
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.worker import process
 
 
@@ -22,6 +22,7 @@ class DryRun:
     """How the work would end, and the rows that it would refuse."""
 
     connection: str
+    kind: str  # import or export
     result: Result
     refused: tuple[dict[str, Any], ...]
 
@@ -34,19 +35,21 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
     """Read and check for real, change nothing; ArgumentError for a connection that runs a program."""
     if isinstance(connection.work, Command):
         raise ArgumentError(f"{connection.name} runs a program, and only the program knows what it would do")
-    with tempfile.TemporaryDirectory(prefix="connrunner-") as folder:
+    with temporary_folder() as folder:
         job = process.Job(
             workspace=view.folder,
             state=view.state,
             connection=connection,
             model=view.workspace.profile,
-            run=0,
+            run=run_files.next_number(
+                view.state, connection.name, after=view.journal_state.numbers.get(connection.name, 0)
+            ),
             started_at=datetime.now(UTC),
             dry_run_folder=Path(folder),
         )
         result = process.perform(job, report)
         refused = tuple(run_files.read_events(job.rejects))
-    return DryRun(connection=connection.name, result=result, refused=refused)
+    return DryRun(connection=connection.name, kind=connection.kind, result=result, refused=refused)
 
 
 def as_dict(found: DryRun) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from connrunner.text import words
 if TYPE_CHECKING:
     from connrunner.profiles.erasure import Erasure  # with DuckDB, which `--help` need not wait for
 
+MOVED_ASIDE = "profiles.before-*.duckdb"
 PLACES = (
     "mail that was sent, and chats",
     "logs and refused rows of runs: `connrunner log`, `connrunner rejects`",
@@ -70,6 +71,11 @@ def report_as_dict(report: ErasureReport) -> dict[str, Any]:
     }
 
 
+def list_moved_aside(view: WorkspaceView) -> list[str]:
+    """Return the names of the stores that `reset --profiles` moved aside: whole, and out of reach."""
+    return sorted(path.name for path in view.state.root.glob(MOVED_ASIDE))
+
+
 def describe_removed(report: ErasureReport) -> str:
     """Return what went in one sentence."""
     names = {"profiles": "profile", "sent": "sent row", "kept": "kept row", "tombstones": "tombstone"}
@@ -88,6 +94,9 @@ def _unreached(view: WorkspaceView, done: Erasure) -> Iterator[Unreached]:
             yield Unreached(connection=name, what=describe_place(connection.work.source))
     for name in done.marks:
         yield Unreached(connection=name, what="its mark, how far it has come, until its next run moves it")
+    if aside := list_moved_aside(view):
+        what = f"profile stores that `reset --profiles` moved aside: {words.listed(aside)}"
+        yield Unreached(connection=None, what=what)
     for place in PLACES:
         yield Unreached(connection=None, what=place)
 

@@ -14,19 +14,23 @@ from connrunner.answers import reasons, yaml_history
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.run_history import NextRun, find_next_run
+from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
+from connrunner.config import zones
 from connrunner.config.documents import places
 from connrunner.core import instant, run_records, schedules
 from connrunner.core.model import Connection, Run, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import outlook
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
-from connrunner.core.planning.forecast import RunDurations
+from connrunner.core.planning.forecast import RunDurations, TightSchedule
+from connrunner.core.planning.tight import describe_tight_schedule, find_tight_schedule
 from connrunner.errors import ArgumentError, Problem
 from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 LATEST = 10  # lines about decisions, and slots that blackouts leave out
 ENOUGH = 10  # decisions that one such line may stand for
@@ -53,7 +57,8 @@ class DeclaredConnection:
     """What the file of a connection declares, in words."""
 
     connection: Connection
-    schedule: str
+    schedule: str  # without the blackouts of the workspace
+    blackouts: str  # of the workspace; empty when it has none
     counted_from: datetime | None  # the first slot of times_per_day
     path: str
     line: int  # of the schedule
@@ -72,6 +77,7 @@ class ConnectionExplanation:
     declared: DeclaredConnection | None  # None when its file is broken or gone
     problems: tuple[Problem, ...]  # of its file
     usual: RunDurations
+    tight: TightSchedule | None  # its schedule is shorter than its runs
     active: ActiveRun | None
     next: NextRun
     last: Run | None
@@ -103,13 +109,24 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         zone=zone,
         declared=_declared(view, connection, count) if connection else None,
         problems=tuple(view.workspace.broken.get(name, ())),
-        usual=usual_durations(view, name),
+        usual=(usual := usual_durations(view, name)),
+        tight=_tight(view, connection, usual) if connection else None,
         active=find_active_run(view, name),
         next=find_next_run(view, name),
         last=run_files.read_last_run(view.state, name),
         decisions=decided,
         lately=tuple(reasons.summarize_decisions(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
     )
+
+
+def _tight(view: WorkspaceView, connection: Connection, usual: RunDurations) -> TightSchedule | None:
+    promise = view.journal_state.promises.get(connection.name)
+    return find_tight_schedule(connection, promise, usual, now=view.clock(), zones=zones.version())
+
+
+def describe_tight(tight: TightSchedule) -> str:
+    """Return by how much a schedule is shorter than its runs."""
+    return describe_tight_schedule(tight.gap.total_seconds(), tight.usual.p95)
 
 
 def read_decisions(view: WorkspaceView, name: str) -> tuple[Decision, ...]:
@@ -124,6 +141,7 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
     path, line = places.place_of(str(view.folder), name, ("schedule",))
     left_out: tuple[LeftOutSlot, ...] = ()
     months: tuple[date, ...] = ()
+    shared = find_shared_blackouts(view.workspace)
     if slots:
         since = promise.on_since if promise else now
         found = schedules.left_out_between(schedule, now, slots[-1], on_since=since)
@@ -134,7 +152,8 @@ def _declared(view: WorkspaceView, connection: Connection, count: int) -> Declar
         months = outlook.find_lacking_months(schedule, now, slots[-1])
     return DeclaredConnection(
         connection=connection,
-        schedule=schedules.describe(schedule),
+        schedule=schedules.describe(schedule, shared),
+        blackouts=describe_shared_blackouts(shared),
         counted_from=promise.on_since if promise and isinstance(schedule, TimesPerDay) else None,
         path=path,
         line=line,
@@ -159,14 +178,17 @@ def describe_usual(usual: RunDurations) -> str:
     """Return how long runs take."""
     if not usual.runs:
         return "nobody knows yet: no run has come to its end"
-    most = f"at most {durations.in_words(usual.p95)} in 19 of 20"
-    return f"usually {durations.in_words(usual.median)}, {most} ({usual.runs} run{'s' if usual.runs > 1 else ''})"
+    runs, most = plural(usual.runs, "run"), durations.in_words(usual.p95)
+    if usual.runs == 1:
+        return f"{most} ({runs})"
+    share = " in 19 of 20" if usual.has_percentile else ""
+    return f"usually {durations.in_words(usual.median)}, at most {most}{share} ({runs})"
 
 
 def describe_schedule(declared: DeclaredConnection, zone: str) -> str:
     """Return when a connection runs."""
     since = declared.counted_from
-    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on [R4]" if since else ""
+    counted = f", counted from {instant.local_minute(since, zone)}, when it was switched on" if since else ""
     return f"{declared.schedule}{counted}{'' if declared.connection.enabled else '; switched off'}"
 
 
@@ -236,12 +258,9 @@ def find_yaml_in_force(view: WorkspaceView, explained: InstantExplanation) -> Ya
 
 def _run_before(view: WorkspaceView, name: str, decision: Decision) -> Run | None:
     """Return the newest ended run that began before *decision*."""
-    earlier = (
-        run
-        for run in run_files.read_history(view.state, name)
-        if (run.run < decision.run if decision.run is not None else run.ended_at <= decision.at)
-    )
-    return next(earlier, None)
+    if decision.run is not None:
+        return next(run_files.read_history(view.state, name, until=decision.run - 1), None)
+    return next((run for run in run_files.read_history(view.state, name) if run.ended_at <= decision.at), None)
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------
@@ -253,9 +272,10 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
     data: dict[str, Any] = {
         "topic": "connection",
         "connection": explanation.name,
-        "schedule": declared.schedule if declared else None,
+        "schedule": schedules.describe(declared.connection.schedule) if declared else None,
         "enabled": declared.connection.enabled if declared else None,
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
+        "tight": _tight_as_dict(explanation.tight) if explanation.tight else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,
         "next": [{"due_at": instant.text(slot.due_at), "note": slot.note} for slot in declared.slots]
         if declared
@@ -275,6 +295,11 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
             "later": instant.text(answer.later) if answer.later else None,
         }
     return data
+
+
+def _tight_as_dict(tight: TightSchedule) -> dict[str, Any]:
+    gap = tight.gap.total_seconds()
+    return {"gap_seconds": gap, "p95_seconds": tight.usual.p95, "at": instant.text(tight.at)}
 
 
 def _decision_as_dict(decision: Decision) -> Mapping[str, Any]:

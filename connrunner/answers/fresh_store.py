@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.state.folder import recording
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.temporary_folders import temporary_folder
 
 
 def list_lanes(view: WorkspaceView) -> set[str]:
@@ -23,5 +23,5 @@ def begin_anew(view: WorkspaceView) -> list[Path]:
     numbers = dict(view.journal_state.numbers)
     for name, runs in list_store_changes(view.state).items():  # of which a journal that was lost knows nothing
         numbers[name] = max(numbers.get(name, 0), *(run.run for run in runs))
-    with recording(view.state.profiles), tempfile.TemporaryDirectory(prefix="begin-", dir=view.state.spool) as temp:
-        return begin_store(view.state.profiles, temp=Path(temp), numbers=numbers)
+    with recording(view.state.profiles), temporary_folder(view.state.spool) as temp:
+        return begin_store(view.state.profiles, temp=temp, numbers=numbers)

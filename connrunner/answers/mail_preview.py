@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from connrunner.answers.workspace_view import WorkspaceView
@@ -58,6 +60,18 @@ def preview_mail(
         made_up = f"what this mail tells is made up{why}"
     recipients = targets.get(target, Target()).recipients
     return MailPreview(event=event, mail=mail, made_up=made_up, goes_to_channels=any(map(is_channel, recipients)))
+
+
+def choose_preview_folder(view: WorkspaceView) -> Path:
+    """Return where a preview is saved: in the state, else in a new temporary folder.
+
+    Who only looks writes into no folder that connrunner.yaml names and that is no state, and through no link: a branch
+    could have both lead anywhere.
+    """
+    folder = view.state.root / "preview"
+    if view.holds_state() and not folder.is_symlink():
+        return folder
+    return Path(tempfile.mkdtemp(prefix="connrunner-preview-"))
 
 
 def choose_previewed_run(

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from connrunner.answers import plan_warnings
 from connrunner.answers.plan_files import FileChange, FilesOf, compare_files
 from connrunner.answers.plan_warnings import PlanWarning
+from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import load, place, secret_words, zones
 from connrunner.config.documents.places import line_of, place_of
 from connrunner.config.versions import revision
 from connrunner.core import instant
-from connrunner.core.model import Connection, Workspace
+from connrunner.core.model import Blackout, Connection, Workspace
 from connrunner.core.planning import forecast
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
 from connrunner.core.planning.forecast import LaneDay, PredictedRun, RunDurations
@@ -86,6 +87,8 @@ class Plan:
     loads_before: Mapping[str, LaneLoad]  # by lane
     loads_after: Mapping[str, LaneLoad]
     warnings: tuple[PlanWarning, ...]
+    blackouts_before: tuple[Blackout, ...]  # of the whole workspace
+    blackouts_after: tuple[Blackout, ...]
     has_durations: bool  # False without a state folder and a file of run times
     guess: str
 
@@ -93,6 +96,11 @@ class Plan:
     def is_empty(self) -> bool:
         """True when the change does nothing."""
         return self.preview.is_empty and not self.files
+
+    @property
+    def shared_blackouts(self) -> tuple[Blackout, ...]:
+        """The blackouts of the whole workspace in either version."""
+        return (*self.blackouts_before, *self.blackouts_after)
 
     @property
     def lanes(self) -> list[str]:
@@ -123,6 +131,8 @@ def read_plan(view: WorkspaceView, request: PlanRequest) -> Plan:
         loads_before=_loads(found.before),
         loads_after=_loads(found.after),
         warnings=tuple(plan_warnings.find_warnings(found, head.workspace, head.locate)),
+        blackouts_before=find_shared_blackouts(base.workspace),
+        blackouts_after=find_shared_blackouts(head.workspace),
         has_durations=request.durations is not None or view.state.journal.exists(),
         guess=request.guess,
     )

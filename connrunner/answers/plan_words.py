@@ -10,6 +10,7 @@ from typing import Any
 
 from connrunner.answers.plan import Plan, mask
 from connrunner.answers.plan_files import FileChange
+from connrunner.answers.shared_blackouts import describe_shared_blackouts
 from connrunner.core import instant
 from connrunner.core.model import Connection
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots, find_differences
@@ -39,7 +40,7 @@ def describe_change(plan: Plan, change: ConnectionChange) -> list[str]:
     match change.kind:
         case "added" | "mended" | "switched-on" if after is not None:
             state = "" if after.enabled else ", switched off"
-            schedule = notation.describe(after.schedule)
+            schedule = notation.describe(after.schedule, plan.shared_blackouts)
             lines.append(f"{WORDS[change.kind]}: {after.kind}, {schedule}, lane {after.lane}{state}")
         case "removed":
             lines.append("removed: its queue and its promise are forgotten, its history stays")
@@ -49,7 +50,7 @@ def describe_change(plan: Plan, change: ConnectionChange) -> list[str]:
             lines.append("broken: its slots are skipped until its file is fixed")
     if before is None and after is not None:
         lines += _work_lines(after)
-    lines += _key_lines(change, before, after)
+    lines += _key_lines(plan, change, before, after)
     slots = plan.preview.slots.get(change.connection, Slots())
     return [*lines, *_slot_lines(slots, plan.zone)] or ["changed"]
 
@@ -65,13 +66,19 @@ def _work_lines(connection: Connection) -> Iterator[str]:
                 yield f"{escape(shown.key)}: {_start(_words(shown, shown.after))}"
 
 
-def _key_lines(change: ConnectionChange, before: Connection | None, after: Connection | None) -> Iterator[str]:
+def _key_lines(
+    plan: Plan, change: ConnectionChange, before: Connection | None, after: Connection | None
+) -> Iterator[str]:
     is_told = False
     if before is not None and after is not None and before.schedule != after.schedule:
-        was, will_be = notation.describe(before.schedule), notation.describe(after.schedule)
-        is_told = was != will_be
-        if is_told:
+        was, will_be = (notation.describe(one.schedule, plan.shared_blackouts) for one in (before, after))
+        is_told = True
+        if was != will_be:
             yield _compared("schedule", was, will_be)
+        elif notation.describe(before.schedule) != notation.describe(after.schedule):
+            yield "schedule: other blackouts of the workspace"
+        else:
+            is_told = False
     for difference in change.keys:
         if not (is_told and difference.key.startswith("schedule.")):
             yield describe_difference(difference)
@@ -93,6 +100,14 @@ def _compared(key: str, before: str, after: str) -> str:
     parts = differing_parts(before, after)
     more = f"; and {len(parts) - MOST_PARTS} more places: --format json has all" if len(parts) > MOST_PARTS else ""
     return f"{key}: " + "; ".join(f"{_short(old)} -> {_short(new)}" for old, new in parts[:MOST_PARTS]) + more
+
+
+def describe_blackouts(plan: Plan) -> str:
+    """Return the blackouts of the whole workspace, which no schedule repeats; empty when there are none."""
+    was, will_be = (describe_shared_blackouts(found) for found in (plan.blackouts_before, plan.blackouts_after))
+    if was == will_be:
+        return escape(will_be)
+    return escape(f"{was or 'no blackouts of the workspace'} -> {will_be.partition(': ')[2] or 'none'}")
 
 
 def describe_file(changed: FileChange) -> str:

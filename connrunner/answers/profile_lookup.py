@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
+from connrunner.text.temporary_folders import temporary_folder
 
 WAIT = 5.0  # seconds that a question waits for a run that has the store open
 FORMATS: dict[str, Format] = {
@@ -35,11 +35,11 @@ def open_profiles(
 
     with (
         busy_when_open(),
-        tempfile.TemporaryDirectory() as temp,
+        temporary_folder() as temp,
         open_store(
             view.state.profiles,
             model,
-            temp=Path(temp),
+            temp=temp,
             report=NullReport(),
             read_only=read_only,
             wait=WAIT,
@@ -141,7 +141,9 @@ def describe_consent(answer: bool | None, objective: Objective | None) -> str:
 
 
 def _value(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "; ".join(map(_value, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _format(target: Path) -> Format:

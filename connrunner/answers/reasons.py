@@ -114,7 +114,8 @@ def _ran(answer: Explanation, known: Circumstances) -> Iterator[str]:
     message = f": {ended.message}" if ended.message else ""
     yield f"It ended {ended.outcome} at {instant.local(ended.at, zone)}{message}"
     if ended.merged:
-        yield f"{ended.merged:,} slots that fell due meanwhile were merged into it."
+        were = "was" if ended.merged == 1 else "were"
+        yield f"{plural(ended.merged, 'slot')} that fell due meanwhile {were} merged into it."
 
 
 def _waits(_answer: Explanation, _known: Circumstances) -> Iterator[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from connrunner.answers import tick_events
@@ -15,7 +13,10 @@ from connrunner.core import instant
 from connrunner.errors import ArgumentError, StateError
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal import LONGEST
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
+from connrunner.text.temporary_folders import temporary_folder
 
 # What a tick decides by. Copied with its times: that of last-tick says when a tick last looked.
 DECIDES = ("format", "journal.jsonl", "journal.previous.jsonl", "last-tick", "requests")
@@ -48,8 +49,8 @@ class TickReplay:
 def replay_tick(view: WorkspaceView) -> TickReplay:
     """Decide a tick of *view* at its instant; the state is not written. ArgumentError without a journal."""
     at = view.clock()
-    with tempfile.TemporaryDirectory(prefix="connrunner-replay-") as temporary:
-        state = StateFolder(Path(temporary) / "state")
+    with temporary_folder() as temporary:
+        state = StateFolder(temporary / "state")
         _copy(view.state, state)
         events: list[dict[str, Any]] = []
         before = len(_records(state))
@@ -78,7 +79,7 @@ def _copy(state: StateFolder, to: StateFolder) -> None:
 
 def _records(state: StateFolder) -> list[dict[str, Any]]:
     found = []
-    for line in state.journal.read_bytes().splitlines():
+    for line in read_regular(state.journal, LONGEST).splitlines():
         try:
             record = parse_json(line)
         except ValueError:

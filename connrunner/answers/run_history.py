@@ -1,18 +1,22 @@
-"""The runs of a connection: those that ended, the one that works, and the next one."""
+"""The runs of a connection, those that ended, the one that works and the next one; the newest runs of many."""
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from fnmatch import fnmatchcase
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
-from typing import Any, Literal
+from typing import Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
+from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core import instant, run_records, schedules
+from connrunner.core import instant, schedules
 from connrunner.core.model import Run
 from connrunner.state import run_files
+
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,20 +46,53 @@ def read_history(view: WorkspaceView, name: str, *, limit: int, since: datetime 
         zone=view.zone(name),
         next=find_next_run(view, name),
         active=find_active_run(view, name),
-        ended=list_ended(view, name, limit=limit, since=since),
+        ended=tuple(list_ended(view, name, limit=limit, since=since)),
     )
 
 
-def list_ended(view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
-    """Return the last *limit* ended runs of *name*, newest first, those that ended before *since* left out."""
+def list_ended(view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None) -> Iterator[Run]:
+    """Yield the last *limit* ended runs of *name*, newest first, those that ended before *since* left out."""
     newest = takewhile(lambda run: since is None or run.ended_at >= since, run_files.read_history(view.state, name))
-    return tuple(islice(newest, limit))
+    return islice(newest, limit)
 
 
-def list_matching(view: WorkspaceView, pattern: str, *, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
-    """Return what `list_ended` does for each connection that *pattern* fits; ArgumentError when it fits none."""
-    names = [name for name in view.known_names() if fnmatchcase(name, pattern)] or [view.require(pattern)]
-    return tuple(run for name in names for run in list_ended(view, name, limit=limit, since=since))
+def list_newest(
+    view: WorkspaceView, names: Iterable[str], *, limit: int, since: datetime | None = None
+) -> tuple[Run, ...]:
+    """Return the *limit* runs of all *names* that ended last, newest first, those that ended before *since* left out.
+
+    Reads of each history what may belong to them, one file at a time.
+    """
+    newest: list[tuple[datetime, int, int, Run]] = []  # a heap, the oldest on top; of one instant the last name's
+    for place, name in enumerate(names):
+        for run in list_ended(view, name, limit=limit, since=since):
+            if len(newest) < limit:
+                heapq.heappush(newest, (run.ended_at, -place, run.run, run))
+            elif run.ended_at > newest[0][0]:
+                heapq.heapreplace(newest, (run.ended_at, -place, run.run, run))
+            else:
+                break
+    return tuple(run for *_, run in sorted(newest, key=lambda one: one[:3], reverse=True))
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """How many runs ended within a day, and how many of them failed."""
+
+    runs: int
+    failed: int
+
+
+def count_last_day(view: WorkspaceView, names: Iterable[str]) -> DayCounts:
+    """Return how many runs of *names* ended in the 24 hours before the view's instant."""
+    now = view.clock()
+    runs = failed = 0
+    for name in names:
+        for run in takewhile(lambda run: run.ended_at > now - DAY, run_files.read_history(view.state, name)):
+            if run.ended_at <= now:
+                runs += 1
+                failed += run.outcome.is_failure
+    return DayCounts(runs, failed)
 
 
 def find_next_run(view: WorkspaceView, name: str) -> NextRun:
@@ -72,12 +109,7 @@ def find_next_run(view: WorkspaceView, name: str) -> NextRun:
         return NextRun(state="promised", due_at=promise.next_due if promise and is_broken else None, words=why)
     if not connection.enabled:
         return NextRun(state="promised", due_at=None, words="switched off")
-    words = schedules.describe(connection.schedule)
+    words = schedules.describe(connection.schedule, find_shared_blackouts(view.workspace))
     if promise is None or promise.schedule != schedules.as_document(connection.schedule):
         return NextRun(state="promised", due_at=None, words=f"{words}; the next tick will promise an instant")
     return NextRun(state="promised", due_at=promise.next_due, words=words)
-
-
-def as_list(ended: tuple[Run, ...]) -> list[dict[str, Any]]:
-    """Return ended runs as `runs --format json` shows them."""
-    return [run_records.as_dict(run) for run in ended]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
-from connrunner.text.files import saving
+from connrunner.text.files import open_own, saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,7 @@ def save_refused(view: WorkspaceView, name: str, run: int, target: Path) -> None
 def _copy(path: Path, target: Path) -> None:
     """Copy a file of a run; a run that wrote none gives an empty file."""
     try:
-        with saving(target) as copy:
-            if path.exists():
-                with path.open("rb") as file:
-                    shutil.copyfileobj(file, copy)
+        with saving(target) as copy, suppress(FileNotFoundError), open_own(path) as file:
+            shutil.copyfileobj(file, copy)
     except OSError as error:
         raise ArgumentError(f"{target} cannot be written: {error.strerror}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from connrunner.core.counts import NAMES, Counts
-from connrunner.core.model import Run
+from connrunner.core.model import Result, Run
+from connrunner.text.words import agree, plural
 
 
 def describe_counts(counts: Counts) -> str:
@@ -15,8 +16,13 @@ def describe_counts(counts: Counts) -> str:
 
 def describe_result(run: Run) -> str:
     """Return a run's counters and its message; that of an import that went well says the same as its counters."""
-    message = "" if run.intent.kind == "import" and not run.result.code else run.result.message
-    return "; ".join(part for part in (describe_counts(run.result.counts), message) if part)
+    return describe_ending(run.result, kind=run.intent.kind)
+
+
+def describe_ending(result: Result, *, kind: str) -> str:
+    """Return the counters and the message of *result*, of work of that *kind*, without saying a thing twice."""
+    message = "" if kind == "import" and not result.code else result.message
+    return "; ".join(part for part in (describe_counts(result.counts), message) if part)
 
 
 def describe_run(run: Run) -> str:
@@ -25,7 +31,7 @@ def describe_run(run: Run) -> str:
     if run.entry.trigger == "manual":
         parts.append(f"asked for by {run.entry.asked_by}")
     if run.entry.missed:
-        parts.append(f"{run.entry.missed:,} later slots were missed")
+        parts.append(f"{agree(run.entry.missed, 'later slot', 'was', 'were')} missed")
     if run.entry.merged:
-        parts.append(f"{run.entry.merged:,} slots merged into it")
+        parts.append(f"{plural(run.entry.merged, 'slot')} merged into it")
     return "; ".join(part for part in parts if part)

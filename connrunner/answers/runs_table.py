@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,28 @@ COLUMNS = {
 }
 
 
-def as_csv(found: Iterable[Run]) -> str:
-    """Return the table as CSV (RFC 4180); a cell without a value is empty."""
+def format_csv(found: Iterable[Run]) -> Iterator[str]:
+    """Yield the lines of the table as CSV (RFC 4180), its head first; a cell without a value is empty."""
     page = io.StringIO()
     writer = csv.writer(page)
     writer.writerow(COLUMNS)
     for run in found:
+        yield _take(page)
         facts: dict[str, Any] = {**run_records.as_dict(run), **run.result.counts.as_dict()}
         facts["detail"] = json.dumps(facts["detail"], ensure_ascii=False) if facts["detail"] else None
         writer.writerow([facts.get(column) for column in COLUMNS])
-    return page.getvalue()
+    yield _take(page)
+
+
+def _take(page: io.StringIO) -> str:
+    text = page.getvalue()
+    page.seek(0)
+    page.truncate()
+    return text
 
 
 def write_parquet(found: Iterable[Run], path: Path) -> None:
     """Write the table as a Parquet file at *path*; ArgumentError when it cannot be written there."""
     from connrunner.profiles import parquet_conversion  # DuckDB is slow to import
 
-    parquet_conversion.write_parquet(as_csv(found), COLUMNS, path)
+    parquet_conversion.write_parquet(format_csv(found), COLUMNS, path)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
+from connrunner.answers.coming_slots import list_ended_schedules
+from connrunner.answers.connection_filter import ALL, ConnectionFilter
+from connrunner.answers.run_history import DayCounts, count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.planning import due as planning
-from connrunner.core.planning import forecast
-from connrunner.core.planning.forecast import PredictedRun, PredictedSlot
+from connrunner.core.planning import forecast, queue_order
+from connrunner.core.planning.ended import EndedSchedule
+from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
-from connrunner.state import run_files
+from connrunner.state import requests, run_files
 from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
 
@@ -30,37 +33,6 @@ TICK_WITHIN = timedelta(minutes=5)
 PREDICTED = 200  # runs whose start is predicted; each costs a look into a history
 MINUTE = 60.0  # seconds that a run is given which works longer than any before
 WORTH_TELLING = 60  # seconds that a run will wait
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionFilter:
-    """Which connections are meant."""
-
-    names: tuple[str, ...] = ()  # names or patterns; all when empty
-    owner: str = ""
-    labels: tuple[tuple[str, str | None], ...] = ()  # None: any value of the label
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.owner or self.labels)
-
-    def select(self, view: WorkspaceView, names: Iterable[str]) -> list[str]:
-        """Return those of *names* that are chosen, sorted."""
-        return sorted(name for name in names if self.includes(view, name))
-
-    def includes(self, view: WorkspaceView, name: str) -> bool:
-        """Tell whether *name* is chosen. Owner and labels are those of sound connections only."""
-        if self.names and not any(fnmatchcase(name, pattern) for pattern in self.names):
-            return False
-        if not (self.owner or self.labels):
-            return True
-        connection = view.workspace.connections.get(name)
-        if connection is None or (self.owner and connection.owner != self.owner):
-            return False
-        labels = connection.labels
-        return all(key in labels and value in (None, labels[key]) for key, value in self.labels)
-
-
-ALL = ConnectionFilter()
 
 
 # --- is all well? ------------------------------------------------------------------------------------------------
@@ -90,6 +62,15 @@ class LateSlot:
         return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
+Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
+
+COMPLAINTS: Mapping[Standing, str] = {
+    "last good": "the newest version of the workspace cannot be used",
+    "refused": "ticks refuse the workspace",
+    "blocked": "profile.yaml cannot be used",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Health:
     """Whether all is well with the chosen connections, and with what calls tick."""
@@ -99,7 +80,8 @@ class Health:
     failing: tuple[FailingConnection, ...]
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
-    trouble: str  # why the newest version of the workspace is not in use; empty when it is
+    trouble: str  # why the workspace is not used as it is; empty when it is
+    standing: Standing = "last good"
 
     @property
     def lacks_ticks(self) -> bool:
@@ -112,7 +94,7 @@ class Health:
         counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
-            found.append("the newest version of the workspace cannot be used")
+            found.append(COMPLAINTS[self.standing])
         if self.last_tick is None:
             found.append("no tick yet")
         elif self.lacks_ticks:
@@ -134,14 +116,29 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
     journal_state = view.journal_state
     failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
     chosen = choice.select(view, failed)
+    standing, trouble = judge_workspace(view)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),
         failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
         late=tuple(_late(view, choice)),
         broken=tuple(choice.select(view, view.workspace.broken)),
-        trouble=view.workspace.trouble,
+        trouble=trouble,
+        standing=standing,
     )
+
+
+def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
+    """Return what ticks make of the workspace, and why when they do not use it as it is."""
+    workspace, promises = view.workspace, view.journal_state.promises
+    if workspace.trouble:
+        return ("last good" if workspace.connections or workspace.broken else "refused"), workspace.trouble
+    if refusal := planning.explain_refusal(promises, workspace.connections, workspace.broken):
+        return "refused", f"{view.folder} {refusal}"
+    of_profile = [problem for problem in workspace.problems if problem.path == "profile.yaml"]
+    if of_profile and workspace.broken:
+        return "blocked", str(of_profile[0])
+    return "last good", ""
 
 
 def find_last_tick(view: WorkspaceView) -> datetime | None:
@@ -189,9 +186,10 @@ class ExpectedStart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WaitingRun:
-    """A run in its queue."""
+    """A run in its queue, or one that was asked for and that the next tick puts there."""
 
     entry: QueuedRun
+    is_queued: bool
     lane: str
     place: int  # in its lane, from 1
     expected: ExpectedStart | None  # None behind more than PREDICTED others
@@ -207,6 +205,15 @@ class NextSlot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OffConnection:
+    """A connection that is switched off: since when ticks see it so, and which commit it was then."""
+
+    connection: str
+    since: datetime | None  # None when no tick has seen it yet
+    commit: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """The chosen connections at an instant, and the workspace that they belong to."""
 
@@ -215,23 +222,32 @@ class Status:
     running: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]  # in the order in which they are run
     coming: tuple[NextSlot, ...]  # soonest first
+    ended: tuple[EndedSchedule, ...]  # they are on, and have no slot to come
+    off: tuple[OffConnection, ...]  # by name
     uncommitted: tuple[str, ...]  # files that differ from the commit that is obeyed
     commit: str | None
     mail_owed: int
     mail_dead: int
+    last_day: DayCounts
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
-    active = list_active_runs(view)
-    queue, promises = _queue(view), _promises(view)
+    active, queued = list_active_runs(view), view.journal_state.waiting
+    queue, promises = _sorted(view, [*_queue(view), *_asked_for(view)]), _promises(view)
     expected = _expect(view, active, queue, promises)
     return Status(
         zone=view.zone(),
         health=check_health(view, choice, last_runs=last_runs),
         running=tuple(run for run in active if choice.includes(view, run.connection)),
         waiting=tuple(
-            WaitingRun(entry=entry, lane=lane, place=place, expected=expected.get((entry.connection, entry.due_at)))
+            WaitingRun(
+                entry=entry,
+                is_queued=entry.connection in queued,
+                lane=lane,
+                place=place,
+                expected=expected.get((entry.connection, entry.due_at)),
+            )
             for lane, place, entry in _placed(view, queue)
             if choice.includes(view, entry.connection)
         ),
@@ -240,10 +256,13 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
             for due, name in promises
             if choice.includes(view, name)
         ),
+        ended=tuple(one for one in list_ended_schedules(view) if choice.includes(view, one.connection)),
+        off=tuple(_find_off(view, choice)),
         uncommitted=tuple(view.uncommitted),
         commit=view.workspace.commit,
         mail_owed=len(view.journal_state.owed),
         mail_dead=len(view.journal_state.dead),
+        last_day=count_last_day(view, choice.select(view, view.known_names())),
     )
 
 
@@ -254,7 +273,30 @@ def lane_of(view: WorkspaceView, name: str) -> str:
 
 
 def _queue(view: WorkspaceView) -> list[QueuedRun]:
-    return planning.sort_queue(view.journal_state.waiting.values())
+    return _sorted(view, view.journal_state.waiting.values())
+
+
+def _sorted(view: WorkspaceView, waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
+    return queue_order.sort_queue(waiting, view.workspace.connections)
+
+
+def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
+    """Yield what people asked for and no tick has taken up; what waits already takes it in."""
+    known = {*view.journal_state.answered}
+    for request in requests.read_run_requests(view.state):
+        if request.id not in known and request.connection not in view.journal_state.waiting:
+            yield request.as_queued(request.asked_at)
+
+
+def _find_off(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[OffConnection]:
+    off = [name for name, one in view.workspace.connections.items() if not one.enabled]
+    for name in choice.select(view, off):
+        seen = view.journal_state.off.get(name)
+        yield OffConnection(
+            connection=name,
+            since=instant.parse(seen.at) if seen else None,
+            commit=seen.commit if seen else view.workspace.commit,
+        )
 
 
 def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, int, QueuedRun]]:
@@ -267,7 +309,8 @@ def _placed(view: WorkspaceView, queue: list[QueuedRun]) -> Iterable[tuple[str, 
 
 def _promises(view: WorkspaceView) -> list[tuple[datetime, str]]:
     promises = view.journal_state.promises.items()
-    return sorted((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    slots = ((promise.next_due, name) for name, promise in promises if promise.next_due is not None)
+    return queue_order.sort_slots(slots, view.workspace.connections)
 
 
 def _expect(
@@ -280,7 +323,7 @@ def _expect(
     now = view.clock()
     waiting = ((entry.connection, entry.due_at) for entry in queue)
     ahead = list(chain(waiting, ((name, due) for due, name in promises)))[:PREDICTED]
-    arrivals = [PredictedSlot(connection=name, lane=lane_of(view, name), due_at=due) for name, due in ahead]
+    arrivals = [queue_order.predict_slot(name, due, view.workspace.connections) for name, due in ahead]
     living = [run for run in active if run.lives]
     unknown = {run.lane for run in living if run.ends_at is None}
     busy = {
@@ -303,6 +346,8 @@ def _expected(visit: PredictedRun, unknown: set[str]) -> ExpectedStart:
 
 def describe_wait(run: WaitingRun, zone: str) -> str:
     """Return what a run in its queue waits for, and how long about."""
+    if not run.is_queued:
+        return f"asked for by {run.entry.asked_by}; the next tick takes it up"
     if run.expected is None:
         return f"behind more than {PREDICTED} others"
     if not run.expected.behind:
@@ -352,6 +397,8 @@ def as_dict(status: Status) -> dict[str, Any]:
                 "missed": run.entry.missed,
                 "lane": run.lane,
                 "place": run.place,
+                "asked_by": run.entry.asked_by,
+                "queued": run.is_queued,
                 **_expected_as_dict(run.expected),
             }
             for run in status.waiting
@@ -363,6 +410,15 @@ def as_dict(status: Status) -> dict[str, Any]:
                 **_expected_as_dict(slot.expected),
             }
             for slot in status.coming
+        ],
+        "ended": [{"connection": one.connection, "last": instant.text(one.last)} for one in status.ended],
+        "off": [
+            {
+                "connection": one.connection,
+                "since": instant.text(one.since) if one.since else None,
+                "commit": one.commit,
+            }
+            for one in status.off
         ],
         "failing": [
             {
@@ -381,6 +437,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
+        "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
     }
 
 

@@ -9,6 +9,7 @@ from connrunner.answers.run_summary import describe_result
 from connrunner.core import instant, run_records
 from connrunner.core.model import Outcome
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 Event = Mapping[str, Any]
 OUTCOMES = {str(outcome) for outcome in Outcome}
@@ -28,7 +29,7 @@ def _subject(event: Event) -> str:
 
 def _queued(event: Event) -> str:
     missed = event["missed"]
-    late = f", with {missed:,} later slot{'s' if missed > 1 else ''} missed" if missed else ""
+    late = f", with {plural(missed, 'later slot')} missed" if missed else ""
     return f"{event['connection']}: queued for {event['due_at']}{late}"
 
 
@@ -82,7 +83,7 @@ def _left_over(event: Event) -> str:
 
 def _hole(event: Event) -> str:
     missed = sum(event["missed"].values())
-    slots = f"{missed:,} slot{'s' if missed > 1 else ''} of {', '.join(sorted(event['missed'])[:5])}"
+    slots = f"{plural(missed, 'slot')} of {', '.join(sorted(event['missed'])[:5])}"
     since, until = (instant.local(instant.parse(event[key]), "UTC") for key in ("from", "to"))
     return f"no tick came from {since} to {until}; {slots} passed meanwhile"
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.config import load, place
 from connrunner.core import schedules
-from connrunner.core.model import Connection, Workspace
+from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem
+from connrunner.state import filesystem, owner
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
 from connrunner.text import words
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,18 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    def prepare_state(self) -> None:
+        """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
+        owner.refuse_other(self.state, self.folder)
+        self.state.prepare()
+
     def clock(self) -> datetime:
         return self.now or datetime.now(UTC)
+
+    def holds_state(self) -> bool:
+        """Tell whether the state folder is one, or lies in the workspace, where it may be made."""
+        root = self.state.root
+        return filesystem.holds_state(root) or root.resolve().is_relative_to(self.folder.resolve())
 
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
@@ -82,6 +93,28 @@ class WorkspaceView:
         return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
 
 
+def open_anyway(view: WorkspaceView) -> WorkspaceView:
+    """Return *view*, or when its workspace cannot be used one of a workspace without connections, which says why."""
+    try:
+        view.workspace  # noqa: B018 - it is read here
+    except WorkspaceError as error:
+        blank = replace(view)
+        reason = f"{error.message}: {error.problems[0]}" if error.problems else str(error)
+        blank.__dict__["workspace"] = Workspace(
+            folder=str(view.folder),
+            state=str(view.state.root),
+            timezone="UTC",
+            mail=Mail(),
+            profile=ProfileModel(),
+            connections={},
+            broken={},
+            problems=error.problems,
+            trouble=reason,
+        )
+        return blank
+    return view
+
+
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:
     """Return the view of the workspace in *folder*; without *state*, the environment or connrunner.yaml names it.
 
@@ -105,5 +138,5 @@ def read_uncommitted(workspace: Workspace) -> list[str]:
 def describe_uncommitted(commit: str | None, paths: Sequence[str]) -> str:
     """Return what people are told about *paths*, the files that differ from the commit that is obeyed."""
     listed = ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
-    files = "1 file differs" if len(paths) == 1 else f"{len(paths):,} files differ"
+    files = f"{plural(len(paths), 'file')} {'differs' if len(paths) == 1 else 'differ'}"
     return f"{files} from commit {str(commit)[:12]}, which ticks obey: {listed}"

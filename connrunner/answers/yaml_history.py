@@ -29,7 +29,6 @@ class YamlInForce:
 
     file: CommittedFile | None
     unknown: str  # why the file is not known; empty when it is
-    with_lines: bool  # else only the commit matters: there was no run
     is_as_committed: bool  # False when the run worked with something else: files were edited and not committed
     run_before: int | None  # the number of the run that *difference* compares with, if there is one
     difference: tuple[str, ...]  # as `diff -u` writes it
@@ -61,8 +60,8 @@ def read_in_force(
 ) -> YamlInForce:
     """Return the file of connection *name* at *commit*.
 
-    For a decision *of_run* also its lines, whether they have the fingerprint *config* with which the run worked, and
-    what changed since the run *before*.
+    For a decision *of_run* also whether they have the fingerprint *config* with which the run worked, and what changed
+    since the run *before*.
     """
     file = read_committed(folder, name, commit)
     unknown = ""
@@ -74,7 +73,6 @@ def read_in_force(
     return YamlInForce(
         file=file,
         unknown=unknown,
-        with_lines=of_run,
         is_as_committed=not (file and of_run and config) or is_as_committed(folder, name, file.commit.hash, config),
         run_before=before.run if before and earlier else None,
         difference=tuple(compare(earlier, file)) if earlier and file else (),

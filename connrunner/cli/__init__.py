@@ -18,12 +18,13 @@ from connrunner.cli.text import clean
 from connrunner.errors import ConnrunnerError, StateError, WorkspaceError
 
 GROUPS = {
-    "Begin": ("init", "demo", "validate", "plan"),
+    "Begin": ("init", "demo", "new", "validate", "plan"),
     "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset", "install", "history", "completion"),
     "Operate": ("doctor", "replay", "metrics", "calendar"),
 }
+LONGEST_SENTENCE = 1000  # characters: the first sentence of each command is shown whole, however wide the terminal is
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
 
 
@@ -71,7 +72,7 @@ class Commands(click.Group):
                 for name in names:
                     command = self.get_command(ctx, name)
                     assert command is not None
-                    rows.append((name, command.get_short_help_str(90)))
+                    rows.append((name, command.get_short_help_str(LONGEST_SENTENCE)))
                 formatter.write_dl(rows)
 
 

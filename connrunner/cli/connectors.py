@@ -76,7 +76,7 @@ def _for_each_package(
     view = context.view
     chosen: Sequence[tuple[str, Package | None]]
     chosen = [require_package(view, view.connection(name)) for name in names] if names else list(list_packages(view))
-    view.state.prepare()
+    view.prepare_state()
     failed = False
     done: set[str] = set()
     for name, wanted in chosen:

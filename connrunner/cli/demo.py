@@ -31,6 +31,8 @@ def demo_command(folder: Path) -> None:
         shutil.rmtree(folder)
     init.create(folder)
     (folder / MARK).touch()
+    for path in (folder / "flawed").iterdir():
+        shutil.copy(path, folder / "in")
     click.echo(f"A new workspace is in {folder.absolute()}.")
     codes = [
         _type(folder, "A tick finds what is due, runs it in order, and ends.", "tick"),

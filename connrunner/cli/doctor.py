@@ -16,14 +16,17 @@ COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--connections", "partnered", is_flag=True, help="Try the other side of each connection, or of NAMEs.")
+@click.option(
+    "--connections", "partnered", is_flag=True, help="Log in: mail, and the other side of each connection, or of NAMEs."
+)
 @with_context(reads=True)
 def doctor_command(context: CommandContext, names: tuple[str, ...], partnered: bool) -> None:
     """Check what connrunner stands on, and say which command or edit fixes what is wrong.
 
     Python and packages, clock and time zones, the state folder, whether tick is called, the workspace, secrets, mail.
-    With --connections also the other side of each connection: its name resolves, it is who it should be, it takes our
-    credentials; NAMEs may have wildcards. Nothing is run, fetched or sent. Exit codes: 0 all is well, or there are
+    With --connections also the login of mail and the other side of each connection: its name resolves, it is who it
+    should be, it takes our credentials; NAMEs may have wildcards. Nothing is run, fetched or sent, but secrets go to
+    where the workspace says: not in a checkout that nobody has read. Exit codes: 0 all is well, or there are
     warnings only; 1 a failure.
     """
     if names and not partnered:

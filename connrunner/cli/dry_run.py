@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from connrunner.answers.dry_run import DryRun, as_dict, try_run
-from connrunner.answers.run_summary import describe_counts
+from connrunner.answers.run_summary import describe_ending
 from connrunner.cli.options import CommandContext
 from connrunner.cli.text import clean
 from connrunner.core.model import Connection
@@ -28,21 +28,28 @@ class StderrReport:
         """Leave the numbers out: a dry run shows its counters at the end."""
 
 
-def run_dry(context: CommandContext, connection: Connection) -> int:
-    """Show the counters and the first rejects of a run that changes nothing; return the exit code."""
-    found = try_run(context.view, connection, StderrReport())
-    if context.json:
-        context.echo_json(as_dict(found))
-    else:
-        for line in _lines(found):
+def run_dry(context: CommandContext, connections: Sequence[Connection], *, is_one: bool) -> int:
+    """Show the counters and the first rejects of runs that change nothing, one by one; return the exit code."""
+    code = 0
+    found = []
+    for connection in connections:
+        if not (is_one or context.json):
+            click.echo(connection.name)
+        tried = try_run(context.view, connection, StderrReport())
+        code = max(code, 0 if tried.is_good else 1)
+        if context.json:
+            found.append(as_dict(tried))
+            continue
+        for line in _lines(tried):
             click.echo(clean(line))
-    return 0 if found.is_good else 1
+    if context.json:
+        context.echo_json(found[0] if is_one else found)
+    return code
 
 
 def _lines(found: DryRun) -> Iterator[str]:
     result, detail = found.result, found.result.detail
-    counts = describe_counts(result.counts)
-    yield "; ".join(part for part in (f"would end {result.outcome}", counts, result.message) if part)
+    yield f"would end {result.outcome}; {describe_ending(result, kind=found.kind)}".rstrip("; ")
     for difference in detail.get("differences", ()):
         old, new = (difference[side] if difference[side] is not None else "(none)" for side in ("old", "new"))
         yield f"  {difference['profile']}: {difference['property']}: {old} -> {new}"

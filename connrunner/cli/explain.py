@@ -11,6 +11,7 @@ from connrunner.answers.explain import (
     InstantExplanation,
     as_dict,
     describe_schedule,
+    describe_tight,
     describe_usual,
     explain_connection,
     explain_instant,
@@ -23,6 +24,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.errors import WorkspaceError
+from connrunner.text.words import plural
 
 MOST = 60  # lines of YAML that are written out
 
@@ -95,8 +97,10 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
     rows = [
         ("What", "; ".join(what)),
         ("When", describe_schedule(declared, zone)),
+        *([("", declared.blackouts)] if declared.blackouts else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
+        *([("", describe_tight(found.tight))] if found.tight else []),
     ]
     if (active := found.active) is not None:
         since, progress = instant.local(active.started_at, zone), describe_progress(active, zone)
@@ -123,7 +127,7 @@ def _coming(declared: DeclaredConnection, zone: str) -> list[str]:
     lines += [f"left out: {instant.local_minute(slot.due_at, zone)}; {slot.reason}" for slot in declared.left_out]
     if declared.months_without:
         months = ", ".join(f"{month:%B %Y}" for month in declared.months_without)
-        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead [R3]")
+        lines.append(f"no slot in {months}: the date is not there, and nothing is moved instead")
     return lines
 
 
@@ -144,13 +148,11 @@ def _yaml_lines(found: YamlInForce | None) -> list[str]:
     file, commit = found.file, found.file.commit
     words = f"{commit.at[:10]}, {commit.author}: {commit.subject}"
     lines = ["", f"In force: {file.path} at commit {commit.hash[:12]} ({words})"]
-    if not found.with_lines:
-        return lines
     if not found.is_as_committed:
         lines.append("It ran with something else than this: files were edited and not committed, then.")
     lines += [f"{number:>4}  {line}" for number, line in enumerate(file.lines[:MOST], 1)]
     if len(file.lines) > MOST:
-        lines.append(f"      and {len(file.lines) - MOST} more lines")
+        lines.append(f"      and {plural(len(file.lines) - MOST, 'more line')}")
     if found.run_before is None:
         return lines
     if not found.difference:

@@ -9,7 +9,7 @@ from connrunner.cli import text
 
 if TYPE_CHECKING:
     from connrunner.answers.explain_docs import Documentation
-    from connrunner.config.reference import KeyDescription
+    from connrunner.config.reference import Key, KeyDescription
 
 MOST = 8  # places of a key that are written out
 
@@ -31,12 +31,15 @@ def _keys(keys: Sequence[KeyDescription]) -> list[str]:
     for found, names in list(places.items())[:MOST]:
         need = ", required" if found.required else ""
         lines = [f"{found.key} ({'; '.join(names)})", f"  {found.words}"]
+        lines.insert(1, f"  takes {found.takes.replace('`', '')}{need}")
         if found.keys:
-            rows = [[f"{key.key}{' (required)' if key.required else ''}", key.takes, key.words] for key in found.keys]
-            lines += ["", text.table(("Key", "Takes", "What it does"), rows)]
-        else:
-            lines.insert(1, f"  takes {found.takes.replace('`', '')}{need}")
+            lines += ["", text.table(("Key", "Takes", "What it does"), [_row(key) for key in found.keys])]
         parts.append("\n".join(lines))
     if len(places) > MOST:
         parts.append(f"and {len(places) - MOST} more places: docs/yaml.md")
     return parts
+
+
+def _row(key: Key) -> list[str]:
+    of = f" with {key.of}" if key.of else ""
+    return [f"{key.key}{of}{' (required)' if key.required else ''}", key.takes.replace("`", ""), key.words]

@@ -10,6 +10,7 @@ import click
 from connrunner.cli.options import CommandContext, Instant, with_context
 from connrunner.core import instant
 from connrunner.state import archive, retention
+from connrunner.text.words import plural
 
 OLD = timedelta(days=90)
 
@@ -35,6 +36,7 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     chosen = [context.view.require(name) for name in names] or retention.list_connections(context.view.state)
     limit = _instant(before) if before else context.view.clock() - OLD
     started = {name: run.run for name, run in context.view.journal_state.started.items()}
+    context.view.prepare_state()
     done = archive.archive_runs(context.view.state, chosen, to, before=limit, started=started)
     if context.json:
         facts = {"connections": done.connections, "runs": done.runs, "bytes": done.bytes}
@@ -42,7 +44,8 @@ def archive_command(context: CommandContext, names: tuple[str, ...], to: Path, b
     elif not done.connections:
         click.echo(f"no run ended before {instant.text(limit)} that is not the last of its connection")
     else:
-        click.echo(f"{done.runs:,} runs of {done.connections:,} connections moved to {to} ({done.bytes:,} bytes)")
+        runs = f"{plural(done.runs, 'run')} of {plural(done.connections, 'connection')}"
+        click.echo(f"{runs} moved to {to} ({plural(done.bytes, 'byte')})")
 
 
 def _instant(text: str) -> datetime:

@@ -13,6 +13,7 @@ import click
 from connrunner import __version__
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.clocks import TickCall, crontab, kubernetes, systemd
+from connrunner.core.model import GRACE
 from connrunner.errors import ArgumentError
 
 ENVIRONMENT = click.option(
@@ -100,9 +101,16 @@ def kubernetes_command(
 
     A CronJob, a claim for the state, and a Dockerfile for the image. Without --git the image holds the workspace.
     """
-    name = f"connrunner-{call_for(context, None).name}"[:52].rstrip("-")  # a CronJob's name: at most 52 characters
+    call = call_for(context, None)
+    name = f"connrunner-{call.name}"[:52].rstrip("-")  # a CronJob's name: at most 52 characters
     texts = kubernetes.base(
-        name, version=__version__, image=image, repository=repository, ref=ref, folder=folder_in_git
+        name,
+        version=__version__,
+        image=image,
+        repository=repository,
+        ref=ref,
+        folder=folder_in_git,
+        grace=call.grace,
     )
     if not _shown_or_written(texts, folder, write=write):
         return
@@ -125,6 +133,7 @@ def call_for(context: CommandContext, environment: Path | None) -> TickCall:
         workspace=context.view.folder,
         state=context.view.state.root if context.view.state.root != Path(os.path.normpath(declared)) else None,
         environment=environment.absolute() if environment else None,
+        grace=max((one.grace for one in context.view.workspace.connections.values()), default=GRACE),
     )
 
 

@@ -29,9 +29,9 @@ def metrics_command(context: CommandContext, path: Path | None) -> None:
     write_page(path, page)
 
 
-def write_page(path: Path, content: str, *, mode: int = 0o644) -> None:
-    """Put *content* at *path* in one step; programs of other users may read it unless *mode* says otherwise."""
+def write_page(path: Path, content: str) -> None:
+    """Put *content* at *path* in one step; programs of other users may read it."""
     try:
-        replace_file(path, content.encode(), mode=mode, durable=False)
+        replace_file(path, content.encode(), mode=0o644, durable=False)
     except OSError as error:
         raise ArgumentError(f"{path} cannot be written: {error.strerror}") from error

@@ -10,17 +10,19 @@ from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.text import durations
 
+OF_ONE = 5  # slots of one connection
+
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many slots of each.")
+@click.option("--count", type=click.IntRange(min=1), help="How many slots of each; without it, 5 of NAME or 1 of each.")
 @with_context(reads=True, now=True)
-def next_command(context: CommandContext, name: str | None, count: int) -> None:
+def next_command(context: CommandContext, name: str | None, count: int | None) -> None:
     """Show the coming slots of every connection, or of NAME, in the schedule's zone and in UTC.
 
     USUALLY is the median of the run times so far.
     """
-    coming = read_coming(context.view, name, count=count)
+    coming = read_coming(context.view, name, count=count or (OF_ONE if name else 1))
     if context.json:
         context.echo_json(as_list(coming))
         return
@@ -38,3 +40,5 @@ def next_command(context: CommandContext, name: str | None, count: int) -> None:
         click.echo(text.table(("Connection", "Due", "UTC", "Usually", "Schedule"), rows, right={3}))
     for connection, reason in coming.without:
         click.echo(f"{connection}: {reason}")
+    if coming.blackouts:
+        click.echo(text.clean(coming.blackouts))

@@ -90,7 +90,7 @@ def _settle(context: CommandContext, what: str, ids: tuple[str, ...], *, to: str
     view = context.view
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
-    view.state.prepare()
+    view.prepare_state()
     with locks.hold_state_lock(view.state):
         view.journal.open()
         known = list(list_deliveries(view.journal_state, view.clock()))

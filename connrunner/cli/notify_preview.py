@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from connrunner.answers.mail_preview import as_dict, preview_mail
+from connrunner.answers.mail_preview import as_dict, choose_preview_folder, preview_mail
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.text import clean
 from connrunner.errors import ArgumentError
@@ -35,7 +35,7 @@ def preview_command(
     """
     preview = preview_mail(context.view, name, run, event=event, target=target)
     mail = preview.mail
-    page = save(folder or context.view.state.root / "preview", f"{name}-{preview.event}", mail)
+    page = save(folder or choose_preview_folder(context.view), f"{name}-{preview.event}", mail)
     if context.json:
         context.echo_json(as_dict(preview, str(page) if page else None))
     else:

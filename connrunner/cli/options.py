@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+import textwrap
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -16,6 +19,7 @@ from connrunner.cli.text import as_json
 from connrunner.config import place
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
+from connrunner.text import durations
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -34,6 +38,14 @@ class CommandContext:
     def echo_json(self, data: Any) -> None:
         click.echo(as_json(data, indent=2))
 
+    def echo_json_list(self, items: Iterable[Any]) -> None:
+        """Print what `echo_json` does of a list, each item as it comes: there may be very many."""
+        start = "[\n"
+        for item in items:
+            click.echo(start + textwrap.indent(as_json(item, indent=2), "  "), nl=False)
+            start = ",\n"
+        click.echo("[]" if start == "[\n" else "\n]")
+
 
 class Instant(click.ParamType[datetime]):
     """An RFC 3339 text."""
@@ -45,8 +57,35 @@ class Instant(click.ParamType[datetime]):
             return value
         try:
             return instant.parse(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(f"{value!r} is no instant; write it as 2026-11-22T09:15:00Z", param, ctx)
+
+
+class Since(click.ParamType[datetime | timedelta]):
+    """An RFC 3339 text, or a duration back from the instant that is taken for the clock."""
+
+    name = "since"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | timedelta:
+        if isinstance(value, datetime | timedelta):
+            return value
+        with suppress(ValueError):
+            return timedelta(seconds=durations.parse(value, weeks=True))
+        try:
+            return instant.parse(value)
+        except (ValueError, OverflowError):
+            words = "is neither a duration like 24h nor an instant like 2026-11-22T09:15:00Z"
+            self.fail(f"{value!r} {words}", param, ctx)
+
+
+def resolve_since(since: datetime | timedelta | None, now: datetime) -> datetime | None:
+    """Return the instant that *since* says; None when it says none, or one before all instants that there are."""
+    if not isinstance(since, timedelta):
+        return since
+    try:
+        return now - since
+    except OverflowError:
+        return None
 
 
 FORMAT_HELP = "For people, or programs."
@@ -97,7 +136,7 @@ def with_context(
 def find_folder(wanted: Path | None) -> Path:
     """Return the workspace's folder, absolute."""
     if wanted is not None:
-        if not (wanted / place.FILE).is_file():
+        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
             hint = f"make a workspace with `connrunner init {wanted}`"
             raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
         return wanted.absolute()
@@ -108,6 +147,13 @@ def find_folder(wanted: Path | None) -> Path:
             hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
         )
     return Path(found)
+
+
+def ask_first(question: str) -> None:
+    """Go on when the person at the terminal says yes to *question*; else end the command with 1, nothing done."""
+    if not click.confirm(question):
+        click.echo("declined: nothing was changed", err=True)
+        leave(1)
 
 
 def leave(code: int) -> NoReturn:

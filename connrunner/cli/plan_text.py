@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from connrunner.answers.plan import LaneLoad, Plan
 from connrunner.answers.plan_words import (
     describe_assumptions,
+    describe_blackouts,
     describe_change,
     describe_difference,
     describe_file,
@@ -16,7 +17,7 @@ from connrunner.answers.plan_words import (
 )
 from connrunner.cli import text
 from connrunner.text import durations
-from connrunner.text.words import escape
+from connrunner.text.words import escape, plural
 
 SIGNS = {
     "added": "+",
@@ -50,11 +51,13 @@ def as_text(plan: Plan) -> str:
     if len(found.changes) > MOST:
         lines.append(f"and {len(found.changes) - MOST} more: --format json has all")
     lines += [f"~ {describe_difference(difference)}" for difference in found.around]
+    if found.changes and (blackouts := describe_blackouts(plan)):
+        lines += ["", blackouts]
     lines += [f"{SIGNS[changed.change]} {describe_file(changed)}" for changed in plan.files[:MOST]]
     if len(plan.files) > MOST:
-        lines.append(f"and {len(plan.files) - MOST} more files: --format json has all")
+        lines.append(f"and {plural(len(plan.files) - MOST, 'more file')}: --format json has all")
     if found.problems:
-        lines += ["", f"{len(found.problems)} new problems; `connrunner validate` shows their lines:"]
+        lines += ["", f"{plural(len(found.problems), 'new problem')}; `connrunner validate` shows their lines:"]
         lines += [f"  {problem}" for problem in found.problems[:MOST]]
     if not plan.is_empty:
         for lane, rows in _load_tables(plan):
@@ -83,6 +86,8 @@ def as_markdown(plan: Plan) -> str:
         if len(found.changes) > len(rows):
             lines.append(f"| | and {len(found.changes) - len(rows)} more | |")
         lines.append("")
+    if found.changes and (blackouts := describe_blackouts(plan)):
+        lines += [_escaped(blackouts), ""]
     others = [f"- {_escaped(describe_difference(difference))}" for difference in found.around]
     others += [f"- {_escaped(describe_file(changed))}" for changed in plan.files]
     others += [f"- :x: {_escaped(str(problem))}" for problem in found.problems]

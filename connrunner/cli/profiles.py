@@ -24,6 +24,7 @@ from connrunner.cli.options import CommandContext, with_context
 from connrunner.cli.profiles_erase import erase_command
 from connrunner.core.model import ProfileModel
 from connrunner.errors import ArgumentError
+from connrunner.text.words import agree, plural
 
 
 class LookupCommand(click.Command):
@@ -71,7 +72,7 @@ def profiles_command(
         _show(context, model, found)
     elif target is not None:
         count = write_profiles(view, model, target, chosen, where)
-        click.echo(f"{count:,} profiles are in {target}")
+        click.echo(f"{agree(count, 'profile', 'is', 'are')} in {target}")
     else:
         _show_count(context, count_profiles(view, model, where), where)
 
@@ -80,7 +81,7 @@ def _show_count(context: CommandContext, count: int, where: str | None) -> None:
     if context.json:
         context.echo_json(count_as_dict(count, where))
     else:
-        click.echo(f"{count:,} profiles" + (f" where {text.clean(where)}" if where else ""))
+        click.echo(plural(count, "profile") + (f" where {text.clean(where)}" if where else ""))
 
 
 def _show(context: CommandContext, model: ProfileModel, found: list[dict[str, Any]]) -> None:

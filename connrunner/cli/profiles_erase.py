@@ -11,6 +11,7 @@ from connrunner.answers.erasure_report import (
     ErasureReport,
     describe_removed,
     list_identifier_columns,
+    list_moved_aside,
     report_as_dict,
     report_erasure,
 )
@@ -54,6 +55,8 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
     if not done.found:
         names = " or ".join(identifiers(context.view.workspace.profile))
         hint = "; the person was erased before" if done.erased_before else ""
+        if aside := list_moved_aside(context.view):
+            hint += f"; stores that were moved aside are not looked at: {', '.join(aside)}"
         raise ArgumentError(f"nobody has {names} {value!r}{hint}")
     report = report_erasure(context.view, done, dry_run=dry_run)
     if context.json:
@@ -83,7 +86,7 @@ def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
         }
         erasures.note_erasure(state, record, inode=inode)
 
-    state.prepare()
+    view.prepare_state()
     try:
         with busy_when_open(), erasures.hold_erasure(state, view.journal) as temp:
             return erase_person(state.profiles, job, model, temp=temp, report=NullReport(), wait=WAIT, before=note)

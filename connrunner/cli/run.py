@@ -1,155 +1,219 @@
-"""`connrunner run`: run a connection now, through the queue, and watch it."""
+"""`connrunner run`: run connections now, through the queue, and watch them."""
 
 from __future__ import annotations
 
 import itertools
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from connrunner.answers import tick_events
+from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
+from connrunner.answers.run_choice import choose_runs
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
 from connrunner.cli.account import read_user_name, user_and_host
 from connrunner.cli.options import CommandContext, leave, with_context
-from connrunner.cli.runs import HEAD, run_row
+from connrunner.cli.runs import HEAD, format_runs, run_row
 from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
+from connrunner.scheduler.lanes import EndedError
 from connrunner.state import requests, run_files
-from connrunner.text import durations
+from connrunner.state.journal_state import JournalState
+from connrunner.text import durations, words
 
 LOOK = 0.3  # seconds between two looks at a run that another connrunner works on
 GOOD = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 
 
 @click.command()
-@click.argument("name")
-@click.option("--detach", is_flag=True, help="Only put it into the queue; the next tick runs it.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--owner", default="", help="Only connections of this owner.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Only connections with this label; repeatable."
+)
+@click.option("--force", is_flag=True, help="Run those that are switched off, too, this once.")
+@click.option("--detach", is_flag=True, help="Only put them into the queue; the next tick runs them.")
 @click.option("--dry-run", is_flag=True, help="Read and check for real, show the counters, write nothing anywhere.")
 @with_context(reads=True)
-def run_command(context: CommandContext, name: str, detach: bool, dry_run: bool) -> None:
-    """Run connection NAME now, in its place in the queue, and wait until it ends.
+def run_command(
+    context: CommandContext,
+    names: tuple[str, ...],
+    owner: str,
+    labels: tuple[str, ...],
+    force: bool,
+    detach: bool,
+    dry_run: bool,
+) -> None:
+    """Run connections now, each in its place in the queue, and wait until they end.
 
-    Its scheduled slots do not move. Ctrl-C stops it, if it is this command that runs it; if not, it only ends the
-    watching. Exit codes: 0 succeeded or partial (see the counters), 1 it failed.
+    NAMEs may be patterns such as 'crm-*'; what these fit and is switched off is left out. Scheduled slots do not move.
+    Ctrl-C stops what this command runs; it only ends the watching of the rest. Exit codes: 0 all succeeded or are
+    partial (see the counters), 1 one failed.
     """
     view = context.view
-    connection = view.connection(name)
+    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(map(parse_label, labels)))
+    chosen = choose_runs(view, choice, force=force, dry_run=dry_run)
+    for name, reason in chosen.left_out.items():
+        click.echo(text.clean(f"{name} is left out: {reason}"), err=True)
+    is_one = len(names) == 1 and not is_pattern(names[0])
     if dry_run:
         from connrunner.cli.dry_run import run_dry
 
-        leave(run_dry(context, connection))
-    if not connection.enabled:
-        raise ArgumentError(f"{name} is switched off", hint="set `enabled: true` in its file to run it")
-    view.state.prepare()
-    progress = ProgressLine(view, name) if sys.stderr.isatty() and not context.json else None
-    watch = RunWatcher(view, name, line=progress)
-    requests.request_run(view.state, name, at=view.clock(), by=read_user_name())
+        leave(max(run_dry(context, chosen.connections, is_one=is_one), int(chosen.is_incomplete)))
+    view.prepare_state()
+    asked = [connection.name for connection in chosen.connections]
+    watch = RunsWatcher(view, asked, with_progress=sys.stderr.isatty() and not context.json)
+    rules = {connection.name: connection.notify for connection in chosen.connections}
+    requests.request_run(view.state, *asked, at=view.clock(), by=read_user_name(), force=force, notify=rules)
     if detach:
-        click.echo(f"{name} is asked for; the next tick runs it")
-        return
-    run = watch.until_it_ended()
+        is_asked, it = ("is asked for", "it") if len(asked) == 1 else ("are asked for", "them")
+        click.echo(f"{words.listed(asked)} {is_asked}; the next tick runs {it}")
+        leave(int(chosen.is_incomplete))
+    runs = watch.until_they_ended()
+    _print(context, runs, is_one=is_one)
+    if watch.taken_out:
+        raise ArgumentError(f"{words.listed(watch.taken_out)}: taken out of the queue", hint="see `connrunner status`")
+    leave(0 if all(run.outcome in GOOD for run in runs) and not chosen.is_incomplete else 1)
+
+
+def _print(context: CommandContext, runs: Sequence[Run], *, is_one: bool) -> None:
+    """Print a line for each run that ended, or its record."""
     if context.json:
-        context.echo_json(run_records.as_dict(run))
-    else:
-        click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
+        found = [run_records.as_dict(run) for run in runs]
+        context.echo_json(found[0] if is_one and found else found)
+        return
+    if is_one:
+        for run in runs:
+            click.echo(text.table(HEAD, [run_row(run, context.view.zone(run.connection))], right={0, 2}))
+    elif runs:
+        click.echo(format_runs(runs, context.view.zone()))
+    for run in runs:
         if run.result.counts.refused:
-            click.echo(f"which rows and why: connrunner rejects {name} {run.run}")
-    leave(0 if run.outcome in GOOD else 1)
+            click.echo(f"which rows and why: connrunner rejects {run.connection} {run.run}")
 
 
-class RunWatcher:
-    """One asked-for run, from its place in the queue to its end."""
+class RunsWatcher:
+    """Asked-for runs, from their places in the queue to their ends."""
 
-    def __init__(self, view: WorkspaceView, name: str, *, line: ProgressLine | None) -> None:
-        self.view, self.name, self.line = view, name, line
+    def __init__(self, view: WorkspaceView, names: Sequence[str], *, with_progress: bool = False) -> None:
+        self.view, self.names = view, tuple(names)
         self.tick = tick.Tick(view.folder, view.state, say=self._say)
-        # The newest run number that is not ours: read before the request is left, as a tick may take it in at once.
-        self.before = self.tick.journal.read().numbers.get(self.name, 0)
-        self.printed: set[str] = set()
+        self.line = ProgressLine(view) if with_progress else None
+        self.taken_out: list[str] = []
+        # The newest run numbers that are not ours: read before the request is left, as a tick may take it in at once.
+        # History counts, too: a journal that was restored or lost knows less.
+        known = self.tick.journal.read().numbers
+        self._before = {name: max(known.get(name, 0), self._last_number(name)) for name in self.names}
+        self._numbers: dict[str, int] = {}  # of those of ours that have started
+        self._open = list(self.names)  # those of ours that have not ended
+        self._printed: set[str] = set()
 
-    def until_it_ended(self) -> Run:
-        """Work the queue, or wait for the connrunner that does, until the run that was asked for has ended; give it."""
+    def until_they_ended(self) -> list[Run]:
+        """Work the queue, or wait for the connrunner that does, until all that were asked for have ended; return them.
+
+        Those that were taken out of the queue without a run are in `taken_out` then.
+        """
         self.tick.take_in(due=False)
-        self.tick.lanes.by_hand = StopRequest(
-            connection=self.name,
-            asked_at=self.view.clock(),
-            asked_by=user_and_host(),
-            reason="Ctrl-C in `connrunner run`",
-        )
+        self.tick.lanes.by_hand = {
+            name: StopRequest(
+                connection=name,
+                asked_at=self.view.clock(),
+                asked_by=user_and_host(),
+                reason="Ctrl-C in `connrunner run`",
+            )
+            for name in self.names
+        }
         try:
-            while not self._has_ended():
-                self.tick.drain(until=self._has_ended, meanwhile=self._show)
-                if not self._has_ended():
+            while not self._have_ended():
+                self.tick.drain(until=self._have_ended, meanwhile=self._show)
+                if not self._have_ended():
                     self._show()
                     time.sleep(LOOK)
-        except KeyboardInterrupt:
-            click.echo(f"\n{self.name} goes on; `connrunner stop {self.name}` stops it", err=True)
+        except (KeyboardInterrupt, EndedError):
+            self._say_who_goes_on()
             raise
         finally:
             if self.line:
                 self.line.clear()
             self.tick.settle()
             self.tick.rest()
-        return next(run for run in run_files.read_history(self.view.state, self.name) if run.run == self._number())
+        found = (run_files.read_run(self.view.state, name, self._numbers[name]) for name in self._numbers)
+        return sorted((run for run in found if run is not None), key=lambda run: (run.ended_at, run.connection))
 
-    def _number(self) -> int | None:
-        """The number of our run: the first above those that there were. None while it waits."""
-        started = self.tick.journal.read().started.get(self.name)
-        newer = itertools.takewhile(
-            lambda run: run.run > self.before, run_files.read_history(self.view.state, self.name)
-        )
-        numbers = [run.run for run in newer]
-        if started is not None and started.run > self.before:
-            numbers.append(started.run)
-        return min(numbers, default=None)  # there can be gaps: a number is taken before its run is recorded
+    def _say_who_goes_on(self) -> None:
+        """Say which of our runs the end of this command does not end."""
+        if self._have_ended():
+            return
+        them, go = ("it", "goes") if len(self._open) == 1 else ("one", "go")
+        stop = f"`connrunner stop {self._open[0]}` stops {them}"
+        click.echo(f"\n{words.listed(self._open)} {go} on, or will by the next tick; {stop}", err=True)
 
-    def _has_ended(self) -> bool:
+    def _last_number(self, name: str) -> int:
+        last = run_files.read_last_run(self.view.state, name)
+        return last.run if last else 0
+
+    def _number(self, name: str, journal_state: JournalState) -> int | None:
+        """Return the number of our run of *name*: the first above those that there were. None while it waits."""
+        before = self._before[name]
+        if name not in self._numbers and journal_state.numbers.get(name, 0) > before:
+            newer = itertools.takewhile(lambda run: run.run > before, run_files.read_history(self.view.state, name))
+            numbers = [run.run for run in newer]
+            started = journal_state.started.get(name)
+            if started is not None and started.run > before:
+                numbers.append(started.run)
+            if numbers:  # there can be gaps: a number is taken before its run is recorded
+                self._numbers[name] = min(numbers)
+        return self._numbers.get(name)
+
+    def _have_ended(self) -> bool:
         journal_state = self.tick.journal.read()
-        number = self._number()
-        if number is None:
-            if self.name not in journal_state.waiting:
-                raise ArgumentError(f"{self.name} was taken out of the queue", hint="see `connrunner status`")
-            return False
-        started = journal_state.started.get(self.name)
-        return started is None or started.run != number
+        for name in list(self._open):
+            number, started = self._number(name, journal_state), journal_state.started.get(name)
+            if number is None and name not in journal_state.waiting:
+                self.taken_out.append(name)
+                self._open.remove(name)
+            elif number is not None and (started is None or started.run != number):
+                self._open.remove(name)
+        return not self._open
 
     def _show(self) -> None:
         if self.line:
-            self.line.show(self._number())
+            working = next((name for name in self._open if name in self._numbers), self._open[0] if self._open else "")
+            self.line.show(working, self._numbers.get(working))
 
     def _say(self, event: dict[str, Any]) -> None:
-        """Tell on standard error what happens to our run, each thing once; its end is shown as a row of the table."""
-        ours = event.get("connection") == self.name and event["event"] not in ("queued", "ended", "mailed")
+        """Tell on standard error what happens to our runs, each thing once; ends are shown as rows of the table."""
+        ours = event.get("connection") in self.names and event["event"] not in ("queued", "ended", "mailed")
         if not (ours or event["event"] in ("busy", "problem")):
             return
-        words = text.clean(tick_events.describe(event))
-        if words not in self.printed:
-            self.printed.add(words)
+        sentence = text.clean(tick_events.describe(event))
+        if sentence not in self._printed:
+            self._printed.add(sentence)
             if self.line:
                 self.line.clear()
-            click.echo(words, err=True)
+            click.echo(sentence, err=True)
 
 
 class ProgressLine:
     """One line of a terminal that is written again and again."""
 
-    def __init__(self, view: WorkspaceView, name: str) -> None:
-        self.view, self.name = view, name
-        self.began = time.monotonic()
-        self.offset = 0
-        self.stage, self.done = "", 0
-        self.of: int | None = None
-        self.stage_began = self.began
+    def __init__(self, view: WorkspaceView) -> None:
+        self.view = view
+        self.name = ""
+        self._begin("")
 
-    def show(self, number: int | None) -> None:
-        """Draw how far run *number* is; None while it waits."""
+    def show(self, name: str, number: int | None) -> None:
+        """Draw how far run *number* of *name* is; None while it waits."""
+        if name != self.name:
+            self._begin(name)
         elapsed = durations.in_words(time.monotonic() - self.began)
         if number is None:
             self._draw(f"{self.name}  waits in the queue  {elapsed}")
@@ -162,6 +226,13 @@ class ProgressLine:
         if self.done:
             words += f"  {self.done:,}{share} rows{rate}"
         self._draw(f"{self.name} #{number}  {text.bar(self.done, self.of)}  {words}  {elapsed}")
+
+    def _begin(self, name: str) -> None:
+        self.name = name
+        self.began = self.stage_began = time.monotonic()
+        self.offset = 0
+        self.stage, self.done = "", 0
+        self.of: int | None = None
 
     def clear(self) -> None:
         click.echo("\r\x1b[K", nl=False, err=True)

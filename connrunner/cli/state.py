@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -12,9 +13,10 @@ from connrunner.answers.profile_lookup import open_profiles
 from connrunner.answers.sync_state import as_dict, read_sync_state
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
-from connrunner.cli.options import CommandContext, with_context
+from connrunner.cli.options import CommandContext, ask_first, with_context
 from connrunner.errors import ArgumentError, BusyError
 from connrunner.state import locks
+from connrunner.text.words import agree
 
 SHOWN = 20  # files
 
@@ -37,11 +39,13 @@ def state_command(context: CommandContext, name: str) -> None:
         if len(files) > SHOWN:
             click.echo(f"and {len(files) - SHOWN:,} more: --format json shows all")
     if state.mark is not None:
-        click.echo(f"mark: {text.clean(str(state.mark))}")
+        mark = state.mark if isinstance(state.mark, str) else json.dumps(state.mark, ensure_ascii=False)
+        click.echo(f"mark: {text.clean(mark)}")
     if state.retained_rows:
-        click.echo(f"{state.retained_rows:,} refused rows are kept and offered again by the next run")
+        are_kept = agree(state.retained_rows, "refused row", "is", "are")
+        click.echo(f"{are_kept} kept and offered again by the next run")
     if state.sent:
-        click.echo(f"{state.sent:,} profiles were sent by its exports")
+        click.echo(f"{agree(state.sent, 'profile', 'was', 'were')} sent by its exports")
     if state.is_empty:
         click.echo(f"{name} remembers nothing: its next run begins at the beginning")
 
@@ -66,8 +70,8 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
     view = context.view
     connection = view.connection(name)
     if not yes:
-        click.confirm(f"Forget which files, rows and profiles {name} has dealt with?", abort=True)
-    view.state.prepare()
+        ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
+    view.prepare_state()
     with (
         _hold_lanes(view, {connection.lane}),
         open_profiles(view, view.workspace.profile, read_only=False) as store,
@@ -79,8 +83,8 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
 def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
     if not yes:
-        click.confirm("Begin with an empty profile store, without the profiles and consents of today?", abort=True)
-    view.state.prepare()
+        ask_first("Begin with an empty profile store, without the profiles and consents of today?")
+    view.prepare_state()
     with _hold_lanes(view, list_lanes(view)):
         moved = begin_anew(view)
     for path in moved:

@@ -8,9 +8,11 @@ from dataclasses import replace
 import click
 
 from connrunner.answers.active_runs import describe_progress
+from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
+from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
-    ConnectionFilter,
+    COMPLAINTS,
     FailingConnection,
     Health,
     Status,
@@ -21,12 +23,12 @@ from connrunner.answers.status import (
     health_as_dict,
     read_status,
 )
-from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitted
+from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitted, open_anyway
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
-from connrunner.errors import ArgumentError
 from connrunner.text import durations
+from connrunner.text.words import plural
 
 EVERY = 2.0  # seconds between two looks of --watch
 
@@ -58,11 +60,11 @@ def status_command(
     them fails, is broken or is late (not seen 3 minutes after its slot, or not started after 10), or when no tick came
     for 5 minutes.
     """
-    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(_label(label) for label in labels))
-    _require(context.view, names)
+    choice = ConnectionFilter(names=names, owner=owner, labels=tuple(map(parse_label, labels)))
+    view = open_anyway(context.view)
+    _require(view, names)
     if check:
-        leave(_check(context, choice))
-    view = context.view
+        leave(_check(context, view, choice))
     while True:
         found = read_status(view, choice, last_runs=limit)
         if context.json:
@@ -73,35 +75,29 @@ def status_command(
                 click.clear()
             click.echo(lines)
         if not watch:
+            context.view.workspace  # noqa: B018 - one that cannot be used is an error, after all that is known
             return
         try:
             time.sleep(EVERY)
         except KeyboardInterrupt:
             return
-        view = replace(view)  # what was read of the workspace and the journal is read anew
-
-
-def _label(words: str) -> tuple[str, str | None]:
-    key, equals, value = words.partition("=")
-    if not key:
-        raise ArgumentError(f"--label takes KEY or KEY=VALUE, not {words!r}")
-    return key, value if equals else None
+        view = open_anyway(replace(context.view))  # what was read of the workspace and the journal is read anew
 
 
 def _require(view: WorkspaceView, names: tuple[str, ...]) -> None:
     """Refuse a name that is not a pattern and that is not known."""
     for name in names:
-        if not any(char in name for char in "*?["):
+        if not is_pattern(name):
             view.require(name)
 
 
-def _check(context: CommandContext, choice: ConnectionFilter) -> int:
+def _check(context: CommandContext, view: WorkspaceView, choice: ConnectionFilter) -> int:
     """Print one line, or the JSON, for a monitor; return the exit code."""
     if context.json:
-        found = read_status(context.view, choice)
+        found = read_status(view, choice)
         context.echo_json(health_as_dict(found))
         return 1 if found.health.complaints else 0
-    health = check_health(context.view, choice)
+    health = check_health(view, choice)
     if not health.complaints:
         click.echo(f"all is well; last tick {_ago(health)} ago")
         return 0
@@ -117,16 +113,21 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     health = status.health
     if not only_failing:
         lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
+        lines += [*_ended(status, limit), *_off(status, limit)]
     lines += [*_late(status, limit), *_failing(status, limit)]
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
-    if health.trouble:
+    if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
+    elif health.trouble:
+        lines.append(f"{COMPLAINTS[health.standing]}: {health.trouble}")
     if status.uncommitted:
         lines.append(describe_uncommitted(status.commit, status.uncommitted))
     if status.mail_owed or status.mail_dead:
         lines.append(f"mail: {status.mail_owed} owed, {status.mail_dead} given up")
+    if not only_failing and (health.last_tick is not None or status.last_day.runs):
+        lines.append(_last_day(status.last_day))
     if health.last_tick is None:
         lines.append("no tick yet: `connrunner tick` does one; cron or a timer calls it every minute")
     else:
@@ -176,6 +177,25 @@ def _coming(status: Status, limit: int) -> list[str]:
     return [text.table(("Next", "Due", ""), rows), *_more(len(status.coming) - limit, "`connrunner next`"), ""]
 
 
+def _ended(status: Status, limit: int) -> list[str]:
+    rows = [[one.connection, instant.local_minute(one.last, status.zone)] for one in status.ended[:limit]]
+    return [text.table(("Ended", "Last slot"), rows), *_more(len(status.ended) - limit), ""] if rows else []
+
+
+def _off(status: Status, limit: int) -> list[str]:
+    rows = [
+        [
+            one.connection,
+            instant.local_minute(one.since, status.zone) if one.since else "no tick has seen it yet",
+            one.commit[:12] if one.commit else "",
+        ]
+        for one in status.off[:limit]
+    ]
+    if not rows:
+        return []
+    return [text.table(("Off", "Since", "Commit"), rows), *_more(len(status.off) - limit), ""]
+
+
 def _late(status: Status, limit: int) -> list[str]:
     late = status.health.late
     rows = [
@@ -212,6 +232,10 @@ def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
         return [failing.connection, since, f"{row}{failing.outcome}"]
     result = describe_result(last)
     return [failing.connection, since, f"{row}#{last.run} {last.outcome}" + (f": {result}" if result else "")]
+
+
+def _last_day(counts: DayCounts) -> str:
+    return f"last 24 h: {plural(counts.runs, 'run')}, {counts.failed:,} failed" if counts.runs else "last 24 h: no run"
 
 
 def _more(count: int, how: str = "--limit shows more") -> list[str]:

@@ -36,16 +36,17 @@ LONGEST = 300  # characters of a reason
 def stop_command(context: CommandContext, name: str, reason: str, number: int | None, detach: bool) -> None:
     """Stop the run of connection NAME: the running one, or else the one that waits, and wait until it has ended.
 
-    It is asked to end, and killed 10 seconds later if it has not. Its outcome is `stopped`, with who and why; the
-    schedule goes on at the next slot. Works from any process, container or host that sees the state folder. Exit
-    codes: 0 it has ended so, 1 it ended otherwise before that, 2 there is nothing to stop.
+    It is asked to end, and killed if it has not when its grace is over: 10 seconds, or what `stop: {grace: 30s}` in its
+    file says. Its outcome is `stopped`, with who and why; the schedule goes on at the next slot. Works from any
+    process, container or host that sees the state folder. Exit codes: 0 it has ended so, 1 it ended otherwise before
+    that, 2 there is nothing to stop.
     """
     view = context.view
     view.require(name)
     if len(reason) > LONGEST:
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
+    view.prepare_state()
     stop = choose_stop(view, name, number, asked_by=user_and_host(), reason=reason)
-    view.state.prepare()
     stop = requests.request_stop(view.state, stop)
     if detach:
         _say_asked(context, stop)

@@ -13,15 +13,17 @@ from connrunner.scheduler import tick
 
 
 @click.command()
+@click.option("--moved", is_flag=True, help="This workspace has moved here: the state folder is that of this one now.")
 @with_context(reads=True, now=True)
-def tick_command(context: CommandContext) -> None:
+def tick_command(context: CommandContext, moved: bool) -> None:
     """Run everything that is due; for cron, every minute.
 
     Records what is due, runs the queue, sees that mail is sent. Quiet when nothing is due. When another tick is at
     work, says so and ends at once. Exit codes: 0 done, also when a run failed (that is told by mail and history);
     2 the workspace cannot be used; 74 the state cannot be written; 75 busy.
     """
-    tick.tick(context.view.folder, context.view.state, now=context.view.now, say=say_json if context.json else say_text)
+    say = say_json if context.json else say_text
+    tick.tick(context.view.folder, context.view.state, now=context.view.now, say=say, moved=moved)
 
 
 def say_json(event: dict[str, Any]) -> None:

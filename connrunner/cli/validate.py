@@ -37,7 +37,8 @@ WINDOW = 100  # characters of a line that are shown at most
 def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | None) -> None:
     """Check the workspace: every problem, with its place and remedy.
 
-    With PATHs, files or folders of the workspace, only their problems are shown.
+    With PATHs, files or folders of the workspace, only their problems are shown. What is sound and looks like a
+    mistake is a warning, which does not fail the check.
     """
     folder = find_folder(workspace)
     problems = validate_workspace(folder, paths)
@@ -45,11 +46,11 @@ def validate_command(paths: tuple[Path, ...], output: str, workspace: Path | Non
     unobeyed = describe_unobeyed(folder)
     if output == "text":
         click.echo(as_text(problems, prefix, summarize_problems(folder, paths, problems)))
-        if unobeyed:
+        if unobeyed and not any(problem.code == "no-commit" for problem in problems):
             click.echo(without_commands(clean(unobeyed)), err=True)
     else:
         click.echo(_FORMATS[output](problems, prefix), nl=output != "github")
-    leave(2 if problems else 0)
+    leave(0 if all(problem.is_warning for problem in problems) else 2)
 
 
 def shown_prefix(folder: Path, current: Path) -> str:
@@ -93,7 +94,7 @@ def as_json(problems: Sequence[Problem], prefix: str) -> str:
 def as_github(problems: Sequence[Problem], prefix: str) -> str:
     """Return workflow commands that GitHub shows as annotations beside the lines."""
     return "".join(
-        f"::error file={_property(prefix + problem.path)},line={problem.line},col={problem.column}"
+        f"::{_level(problem)} file={_property(prefix + problem.path)},line={problem.line},col={problem.column}"
         f",title={_property(problem.code)}::{_escaped(_sentence(problem))}\n"
         for problem in problems
     )
@@ -106,7 +107,7 @@ def as_sarif(problems: Sequence[Problem], prefix: str) -> str:
         {
             "ruleId": problem.code,
             "ruleIndex": codes.index(problem.code),
-            "level": "error",
+            "level": _level(problem),
             "message": {"text": _sentence(problem)},
             "locations": [
                 {
@@ -133,6 +134,10 @@ _FORMATS: Mapping[str, Callable[[Sequence[Problem], str], str]] = {
     "github": as_github,
     "sarif": as_sarif,
 }
+
+
+def _level(problem: Problem) -> str:
+    return "warning" if problem.is_warning else "error"
 
 
 def _sentence(problem: Problem) -> str:

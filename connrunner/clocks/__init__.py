@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from connrunner.core.model import GRACE
 from connrunner.errors import ArgumentError
 from connrunner.text import words
 
-GRACE = 60  # seconds between telling a tick to end and killing it: it ends its runs first, each with its own grace
+MARGIN = 50  # seconds that a tick has to end beyond the longest grace of a run: it ends its runs first, and mail
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +21,7 @@ class TickCall:
     workspace: Path
     state: Path | None = None  # where it is not what connrunner.yaml says
     environment: Path | None = None  # a file of NAME=value lines: the secrets that `env:` names
+    grace: int = GRACE  # seconds, the longest of a run
 
     def __post_init__(self) -> None:
         for path in (self.program, self.workspace, self.state, self.environment):

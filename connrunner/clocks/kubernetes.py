@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import json
 
-from connrunner.clocks import GRACE, require_one_line
+from connrunner.clocks import MARGIN, require_one_line
+from connrunner.core.model import GRACE
 
 # By digest, so that nobody can move the tag under it. As registry.k8s.io promotes it, for every kind of machine:
 # registry.k8s.io/images/k8s-staging-git-sync/images.yaml in kubernetes/k8s.io.
 GIT_SYNC = "v4.5.0@sha256:0e64aedb0d0ae0a3bab880349a5109b2a31891d646dd61e433ca36ed220dff1f"
+
+# The list of images for all kinds of machine; `docker buildx imagetools inspect python:3.13-slim` names the newest one.
+PYTHON = "3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b"
 
 KUSTOMIZATION = """\
 # kubectl apply -k .        Copy this folder or name it as a base, and change it by patches of your own.
@@ -121,7 +125,8 @@ SYNC = """\
 """
 
 DOCKERFILE = """\
-FROM python:3.13-slim
+# By digest; `docker buildx imagetools inspect python:3.13-slim` names the newest one.
+FROM python:{python}
 RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
 RUN pip install --no-cache-dir --only-binary :all: "connrunner[all]=={version}"
 {copy}USER 10001:10001
@@ -130,13 +135,20 @@ ENTRYPOINT ["connrunner"]
 
 
 def base(
-    name: str, *, version: str, image: str, repository: str | None = None, ref: str = "main", folder: str = ""
+    name: str,
+    *,
+    version: str,
+    image: str,
+    repository: str | None = None,
+    ref: str = "main",
+    folder: str = "",
+    grace: int = GRACE,
 ) -> dict[str, str]:
     """Return the files of a base by their names.
 
     With *repository*, git-sync clones its *ref* before each tick, and the workspace is its *folder*; without, the
-    image holds the workspace. *version* is that of the connrunner that the image installs; *image* may have a tag or a
-    digest. ArgumentError when one of them has control characters.
+    image holds the workspace. *grace* is the longest of a run, in seconds. *version* is that of the connrunner that the
+    image installs; *image* may have a tag or a digest. ArgumentError when one of them has control characters.
     """
     image_name, tag = _split_image(image, version)
     synced = repository is not None
@@ -145,7 +157,7 @@ def base(
         "kustomization.yaml": KUSTOMIZATION.format(name=name, image=_quoted(image_name), tag=tag),
         "cronjob.yaml": CRONJOB.format(
             name=name,
-            grace=GRACE,
+            grace=grace + MARGIN,
             workspace=_argument(workspace),
             sync=SYNC.format(
                 git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}")
@@ -156,7 +168,7 @@ def base(
             volume="            - name: git\n              emptyDir: {}\n" if synced else "",
         ),
         "state.yaml": STATE.format(name=name),
-        "Dockerfile": DOCKERFILE.format(version=version, copy="" if synced else "COPY . /workspace\n"),
+        "Dockerfile": DOCKERFILE.format(python=PYTHON, version=version, copy="" if synced else "COPY . /workspace\n"),
     }
 
 

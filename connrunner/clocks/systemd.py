@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from connrunner.clocks import GRACE, TickCall
+from connrunner.clocks import MARGIN, TickCall
 from connrunner.errors import ArgumentError
 
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
@@ -65,7 +65,7 @@ def units(call: TickCall, *, user: str | None = None) -> dict[str, str]:
         "command": " ".join(_quoted(word) for word in call.arguments),
         "environment": f"EnvironmentFile={_whole_line(str(call.environment))}\n" if call.environment else "",
         "user": f"User={user}\n" if user else "",
-        "grace": GRACE,
+        "grace": call.grace + MARGIN,
     }
     name = f"connrunner-{call.name}"
     return {f"{name}.service": SERVICE.format(**words), f"{name}.timer": TIMER.format(**words)}

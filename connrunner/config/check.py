@@ -33,6 +33,7 @@ class WorkspaceContext:
     start_within: str | None = None
     retry: Data | None = None
     keep: Data | None = None
+    stop: Data | None = None
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
     blackout: tuple[Data, ...] = ()  # of the workspace
@@ -82,6 +83,8 @@ def workspace(data: Data) -> Iterator[Finding]:
         yield from _address(mail["from"], ("mail", "from"), plain=True)
     if mail.get("username") is not None:
         yield from literals.reference(mail["username"], ("mail", "username"))
+    if mail.get("hello") is not None:
+        yield from _hello(mail["hello"])
     yield from _heartbeat(data)
 
 
@@ -150,8 +153,7 @@ def _timezone(data: Data, path: Path) -> Iterator[Finding]:
     name = data.get("timezone")
     # Not None only: of a mapping whose `type` is unknown, nothing else has been checked.
     if isinstance(name, str) and name not in zone.list_zones():
-        hint = did_you_mean(name, zone.list_zones()) or "write an IANA name such as Europe/Amsterdam"
-        yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", hint, "unknown-timezone")
+        yield Finding((*path, "timezone"), f"unknown time zone {show(name)}", zone.advise(name), "unknown-timezone")
 
 
 def _server(server: str) -> Iterator[Finding]:
@@ -179,6 +181,15 @@ def _server(server: str) -> Iterator[Finding]:
         message = f"smtp+plain:// sends mail readable to everybody on the way to {host}"
         hint = f"write smtp://{parts.netloc} (STARTTLS) or smtps://{parts.netloc}; without TLS only localhost"
         yield Finding(path, message, hint, "bad-mail-server")
+
+
+def _hello(name: str) -> Iterator[Finding]:
+    """Yield it when *name* cannot stand after EHLO."""
+    from connrunner.text.hosts import is_greeting_name
+
+    if not is_greeting_name(name):
+        hint = "write one host name in its ASCII form, like batch.example.com, or an address in brackets: [192.0.2.1]"
+        yield Finding(("mail", "hello"), f"{show(name)} cannot stand after EHLO", hint, "bad-hello")
 
 
 # --- a connection among the others -------------------------------------------------------------------------------

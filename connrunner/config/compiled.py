@@ -16,9 +16,11 @@ import connrunner
 from connrunner.config import seal
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
 NAME = "workspace"
 MAGIC = b"connrunner compiled 2\n"
+LIMIT = 1 << 28  # bytes of one cache: what is more is none of ours
 
 
 class File(NamedTuple):
@@ -106,7 +108,7 @@ def read_file(path: Path, signature: bytes) -> bytes | None:
     if sealed is None:
         return None
     try:
-        content = path.read_bytes()
+        content = read_regular(path, LIMIT)
     except OSError:
         return None
     header = _header(signature, sealed)

@@ -18,7 +18,7 @@ def name_files(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Pr
     """Return the paths of the files by name, and for each of the others its name and what is wrong with it."""
     sound: dict[str, str] = {}
     wrong: list[tuple[str, Problem]] = []
-    files = sorted(path for path in paths if path.endswith(_SUFFIXES))
+    files = sorted(path for path in paths if path.lower().endswith(_SUFFIXES))
     for path in files:
         name, suffix = splitext(basename(path))
         if suffix == ".yaml" and is_name(name):
@@ -34,9 +34,10 @@ def name_files(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Pr
 
 
 def wrong_suffix(path: str) -> Problem:
-    """Return the problem of a file that ends in .yml."""
-    better = escape(basename(path)).removesuffix(".yml") + ".yaml"
-    return whole_file(path, "files end in .yaml here", f"rename it to {better}", "wrong-suffix")
+    """Return the problem of a file that ends in .yml, or in capitals."""
+    name, _ = splitext(basename(path))
+    better = name if is_name(name) or not is_name(name.lower()) else name.lower()
+    return whole_file(path, "files end in .yaml here", f"rename it to {escape(better)}.yaml", "wrong-suffix")
 
 
 def whole_file(path: str, message: str, hint: str, code: str) -> Problem:

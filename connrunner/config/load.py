@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, place, schema
+from connrunner.config import check, compiled, place, schema, zones
+from connrunner.config.after import Placed, find_wrong_places, read_place
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.documents import workspace_file
 from connrunner.config.file_names import name_files, whole_file, wrong_suffix
@@ -39,6 +39,7 @@ from connrunner.config.versions.version import CommitVersion, FolderVersion, Mov
 from connrunner.core import workspace_files
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 __all__ = ["connection_from", "load", "profile_model_from"]
@@ -90,7 +91,7 @@ def load_commit(folder: Path, commit: str, *, only: str = "") -> Workspace:
             where = "/".join(inside.prefix) if inside and inside.prefix else "at its top"
             hint = "name a commit that has a connrunner.yaml there, or another folder with --workspace"
             raise ArgumentError(f"commit {commit[:12]} has no workspace {escape(where)}", hint=hint)
-        return _workspace(SourceFiles(version, CompiledWorkspace()))
+        return _workspace(SourceFiles(version, CompiledWorkspace(), has_all=not only))
 
 
 def list_uncommitted(workspace: Workspace) -> list[str]:
@@ -112,10 +113,10 @@ def open_templates(workspace: Workspace) -> Iterator[Path]:
     if workspace.repository is None or workspace.commit is None:
         yield Path(workspace.folder)
         return
-    with tempfile.TemporaryDirectory(prefix="connrunner-") as copy:
+    with temporary_folder() as copy:
         with suppress(VersionError):
-            lay_out(workspace.folder, workspace.commit, "templates", Path(copy, "templates"))
-        yield Path(copy)
+            lay_out(workspace.folder, workspace.commit, "templates", copy / "templates")
+        yield copy
 
 
 def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tuple[Workspace, CompiledWorkspace]:
@@ -165,6 +166,7 @@ def _refuse_unseen(sources: SourceFiles) -> None:
 
 
 def _workspace(sources: SourceFiles) -> Workspace:
+    zones.choose()
     _refuse_unseen(sources)
     shared = _SharedFiles.read(sources)
     connections, broken, problems = _connections(sources, shared)
@@ -204,14 +206,14 @@ def _strays(sources: SourceFiles) -> Iterator[Problem]:
         if path in sources.found:
             yield wrong_suffix(path)
     for path in sources.found:
-        if "/" in path and not path.endswith((".yaml", ".yml")):
+        if "/" in path and not path.lower().endswith((".yaml", ".yml")):
             folder = path.partition("/")[0]
             yield from _nested(sources, path, f"move it up into {folder}/")
 
 
 def _nested(sources: SourceFiles, path: str, hint: str) -> Iterator[Problem]:
     for name in sources.version.below(path):
-        if name.endswith((".yaml", ".yml")):
+        if name.lower().endswith((".yaml", ".yml")):
             yield whole_file(f"{path}/{name}", "a file in a folder further down is not read", hint, "nested-file")
 
 
@@ -273,7 +275,8 @@ class _SharedFiles:
 
     @cached_property
     def around(self) -> check.WorkspaceContext:
-        defaults = self.top.data.get("defaults") or {}
+        said = self.top.data.get("defaults") or {}
+        defaults = {} if self.top.problems else said  # nothing is resolved with what may be half of a value
         sound_profile = self.profile is not None and not self.profile.problems
         return check.WorkspaceContext(
             timezone=self.top.data.get("timezone") or "UTC",
@@ -281,7 +284,8 @@ class _SharedFiles:
             start_within=defaults.get("start_within"),
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
-            notify=tuple(_readable_notify(defaults)) if self.top.problems else tuple(defaults.get("notify") or ()),
+            stop=defaults.get("stop"),
+            notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),
             targets={name: None if one.problems else one.data for name, one in self.targets.items()},
@@ -333,6 +337,7 @@ def _connections(
 ) -> tuple[dict[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
     """Return the sound ones, why the others are broken, and the problems of their own files."""
     sound: dict[str, Connection] = {}
+    places: dict[str, Placed] = {}
     names, misnamed = _listed(sources, "connections")
     broken: dict[str, tuple[Problem, ...]] = {}
     problems = []
@@ -343,8 +348,9 @@ def _connections(
     for name, path in names.items():
         source = sources.read(path, "connection")
         if known := _known(name, source, sources, shared):
-            sound[name] = known
+            sound[name], places[name] = known, read_place(known.document)
             continue
+        places[name] = read_place(source.data)
         found = list(check.check_connection(source.data, shared.around))
         own = [*source.problems, *(source.located(found) if found else ())]
         reasons = shared.reasons(source.data)
@@ -356,6 +362,11 @@ def _connections(
                 own += source.located([Finding(("schedule",), str(error), code="bad-schedule")])
         broken[name] = (*sorted(own), *reasons)
         problems += own
+    for name, finding in find_wrong_places(places) if sources.has_all else ():
+        found_here = sources.read(names[name], "connection").located([finding])
+        sound.pop(name, None)
+        broken[name] = (*sorted((*broken.get(name, ()), *found_here)),)
+        problems += found_here
     return sound, broken, problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 FILE = "connrunner.yaml"
@@ -13,7 +14,7 @@ GLANCES = (0.05, 0.1, 0.2)  # seconds before each further look at a connrunner.y
 def find_workspace(start: str) -> str | None:
     """Return *start* or the nearest folder above it that holds `connrunner.yaml`, absolute; None when none does."""
     folder = os.path.abspath(start)
-    while not os.path.isfile(f"{folder}/{FILE}"):
+    while not os.path.lexists(f"{folder}/{FILE}"):  # whatever it is: what is wrong with it is said when it is read
         above = os.path.dirname(folder)
         if above == folder:
             return None
@@ -81,7 +82,10 @@ def _lines(folder: str) -> list[bytes]:
         if wait:
             time.sleep(wait)
         try:
-            with open(f"{folder}/{FILE}", "rb") as file:
+            descriptor = os.open(f"{folder}/{FILE}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    break
                 lines = file.read(256 * 1024).splitlines()
         except FileNotFoundError:
             continue

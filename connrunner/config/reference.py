@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from connrunner.config import schema as schemas_of
+from connrunner.text.words import listed
 
 FILES = {
     "workspace.json": "`connrunner.yaml`",
@@ -26,6 +27,7 @@ class Key(NamedTuple):
     takes: str
     words: str  # what it does, with its default and an example
     required: bool
+    of: str = ""  # the alternative that it belongs to, such as `auth.type: bearer`; empty when it belongs to all
 
 
 class Section(NamedTuple):
@@ -95,33 +97,57 @@ def kinds(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tup
 
 def keys(schema: Schema, file: str, schemas: dict[str, Schema], before: str = "") -> Iterator[Key]:
     """Yield each key below *schema*, in the order of the schema; a connector's own keys stand apart."""
-    seen: dict[str, None] = {}
-    for branch, where in branches(schema, file, schemas):
-        if where != file:
+    found = list(_rows(schema, file, schemas, before))
+    alternatives = {key.of for key in found}
+    for key in dict.fromkeys(found):
+        same = {other.of for other in found if other._replace(of="") == key._replace(of="")}
+        siblings = {of for of in alternatives if of.partition(":")[0] == key.of.partition(":")[0]}
+        if not key.of or same != siblings:
+            yield key
+        elif key.of == next(other.of for other in found if other.of in same):  # said once for all alternatives
+            yield key._replace(of="")
+
+
+def _rows(schema: Schema, file: str, schemas: dict[str, Schema], before: str, of: str = "") -> Iterator[Key]:
+    """Yield each key below *schema* in each of its alternatives."""
+    seen: set[tuple[str, str]] = set()
+    for branch, where, word in branches(schema, file, schemas):
+        if where != file or (before and branch.get("title") in _titles_of_kinds(file, schemas)):
             continue  # it has a section of its own
+        inner = f"{before}type: {word}" if word else of
         required = branch.get("required", ())
         for name, raw in branch.get("properties", {}).items():
             value, inside = follow_references(raw, where, schemas)
             key = f"{before}{name}"
-            if key in seen or "description" not in value:
+            if (key, inner) in seen or "description" not in value:
                 continue
-            seen[key] = None
-            yield row(key, value, inside, schemas, required=name in required)
+            seen.add((key, inner))
+            takes = kind(value, inside, schemas) or _conditional_kind(branch, name, where, schemas)
+            yield row(key, value, takes, required=name in required)._replace(of=inner)
             if inside == file:
-                yield from keys(value, inside, schemas, f"{key}.")
+                yield from _rows(value, inside, schemas, f"{key}.", inner)
         extra = branch.get("additionalProperties")
         if isinstance(extra, dict):
             value, inside = follow_references(extra, where, schemas)
-            yield from keys(value, inside, schemas, f"{before}NAME.")
+            yield from _rows(value, inside, schemas, f"{before}NAME.", inner)
 
 
-def branches(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tuple[Schema, str]]:
-    """Yield *schema* and every alternative of it that is a mapping."""
+def _titles_of_kinds(file: str, schemas: dict[str, Schema]) -> set[str]:
+    """Return the titles of the kinds of a whole *file*, which `kinds` yields."""
+    found = (follow_references(branch, file, schemas)[0] for branch in schemas[file].get("oneOf", ()))
+    return {branch["title"] for branch in found if "title" in branch}
+
+
+def branches(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[tuple[Schema, str, str]]:
+    """Yield *schema* and every alternative of it that is a mapping, with the `type` that tells one from the others."""
     schema, file = follow_references(schema, file, schemas)
-    yield schema, file
+    yield schema, file, ""
     for word in ("oneOf", "anyOf", "allOf"):
+        several = list(types_of(schema, file, schemas)) if word == "oneOf" else []
         for branch in schema.get(word, ()):
-            yield from branches(branch, file, schemas)
+            for found, where, inner in branches(branch, file, schemas):
+                own = found.get("properties", {}).get("type", {}).get("const", "")
+                yield found, where, inner or (own if len(several) > 1 else "")
     if isinstance(schema.get("items"), dict):
         yield from branches(schema["items"], file, schemas)
     for word in ("then", "else"):
@@ -129,35 +155,70 @@ def branches(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[
             yield from branches(schema[word], file, schemas)
 
 
-def row(key: str, schema: Schema, file: str, schemas: dict[str, Schema], *, required: bool) -> Key:
-    """Return what there is to say of one key."""
+def types_of(schema: Schema, file: str, schemas: dict[str, Schema]) -> Iterator[str]:
+    """Yield the `type` of each alternative of *schema* that has one."""
+    schema, file = follow_references(schema, file, schemas)
+    for branch in schema.get("oneOf", ()):
+        branch, _ = follow_references(branch, file, schemas)
+        if word := branch.get("properties", {}).get("type", {}).get("const"):
+            yield str(word)
+
+
+def row(key: str, schema: Schema, takes: str, *, required: bool) -> Key:
+    """Return what there is to say of one key, which *takes* such values."""
     words = [schema["description"]]
     if "default" in schema:
         words.append(f"Default: `{as_yaml(schema['default'])}`.")
     if schema.get("examples"):
         words.append(f"For example `{as_yaml(schema['examples'][0])}`.")
-    return Key(key, kind(schema, file, schemas), " ".join(words), required)
+    return Key(key, takes, " ".join(words), required)
 
 
 def kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
-    """Return what values a key takes, in words."""
+    """Return what values a key takes, in words, every alternative of them; empty when *schema* does not say."""
     schema, file = follow_references(schema, file, schemas)
     if "const" in schema:
         return f"`{as_yaml(schema['const'])}`"
     if "enum" in schema:
         return " or ".join(f"`{as_yaml(value)}`" for value in schema["enum"])
+    if types := list(types_of(schema, file, schemas)):
+        return f"mapping with `type` {listed((f'`{word}`' for word in types), 'or')}"
     for word in ("oneOf", "anyOf"):
         kinds = [kind(branch, file, schemas) for branch in schema.get(word, ()) if "$ref" in branch or "type" in branch]
         if kinds:
             return ", or ".join(dict.fromkeys(kinds))
-    if schema.get("type") == "array" and isinstance(schema.get("items"), dict):
-        return f"list of {kind(schema['items'], file, schemas)}"
-    words = {"object": "mapping", "string": "text", "integer": "whole number", "boolean": "`true` or `false`"}
-    if schema.get("type") == "integer" and "minimum" in schema and "maximum" in schema:
-        return f"{schema['minimum']} to {schema['maximum']}"
-    if schema.get("type") == "string" and schema.get("title"):
-        return str(schema["title"])
-    return words.get(str(schema.get("type")), "mapping")
+    return _one_kind(schema, file, schemas)
+
+
+def _one_kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
+    match schema.get("type"):
+        case "array":
+            items = kind(schema["items"], file, schemas) if isinstance(schema.get("items"), dict) else ""
+            return f"list, each {items}" if ", or " in items else f"list of {items}" if items else "list"
+        case "object":
+            return "mapping"
+        case "string":
+            title = str(schema.get("title", "text"))
+            return title if "text" in title.split() else f"text ({title})"
+        case "boolean":
+            return "`true` or `false`"
+        case "integer" | "number" as name:
+            return f"{'whole number' if name == 'integer' else 'number'}{_bounds(schema)}"
+        case _:
+            return ""
+
+
+def _bounds(schema: Schema) -> str:
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is None:
+        return "" if most is None else f", at most {most}"
+    return f", {least} or more" if most is None else f", {least} to {most}"
+
+
+def _conditional_kind(branch: Schema, name: str, file: str, schemas: dict[str, Schema]) -> str:
+    """Return what the key *name* takes whose kind depends on another key beside it."""
+    found = (branch.get(word, {}).get("properties", {}).get(name) for word in ("else", "then"))
+    return ", or ".join(kind(part, file, schemas) for part in found if part) or "mapping"
 
 
 def as_yaml(value: Any) -> str:
@@ -176,7 +237,7 @@ class KeyDescription(NamedTuple):
     takes: str
     words: str
     required: bool
-    keys: tuple[Key, ...] = ()  # of a whole kind
+    keys: tuple[Key, ...] = ()  # of a whole kind, or of the alternatives of a key
 
 
 def find_keys(topic: str) -> list[KeyDescription]:
@@ -207,7 +268,9 @@ def _named() -> list[tuple[str, list[KeyDescription]]]:
             for name in _names_of(section, root, kind):
                 names.setdefault(name, []).append(whole)
             for one in section.keys:
-                found = KeyDescription(place, one.key, one.takes, one.words, one.required)
+                where = f"{place}, with `{one.of}`" if one.of else place
+                below = tuple(key for key in section.keys if key.of.startswith(f"{one.key}.type: "))
+                found = KeyDescription(where, one.key, one.takes, one.words, one.required, below)
                 name = f"{root}.{one.key}" if root else one.key
                 for written in dict.fromkeys((name, name.replace(".NAME", ""))):
                     if found not in names.setdefault(written, []):

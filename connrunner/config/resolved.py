@@ -11,9 +11,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from connrunner.config import zones
+from connrunner.config.after import read_place
 from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
+    GRACE,
     Command,
     Connection,
     DaysOfWeek,
@@ -90,7 +93,12 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "timeout": data.get("timeout", around.timeout),
         "notify": list(entries),
     }
-    inherited = {"start_within": around.start_within, "retry": around.retry, "keep": around.keep}
+    inherited = {
+        "start_within": around.start_within,
+        "retry": around.retry,
+        "keep": around.keep,
+        "stop": around.stop,
+    }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     return dict(sorted(filled.items()))
 
@@ -115,6 +123,7 @@ def connection_from(
     *timezone* is for a calendar schedule without one. Without *targets* nobody but addresses is told. ValueError when
     the time-zone database has lost a zone.
     """
+    zones.choose()
     return built(name, document, timezone, targets or {}, fingerprint(document))
 
 
@@ -130,6 +139,7 @@ def built(
         labels=document.get("labels", {}),
         enabled=document.get("enabled", True),
         lane=document.get("lane", "main"),
+        after=read_place(document).after,
         schedule=schedules.parse(document["schedule"], timezone),
         work=_work(document),
         notify=notify_from(document["notify"], targets),
@@ -138,6 +148,7 @@ def built(
         start_within=durations.parse(document["start_within"]) if "start_within" in document else None,
         retry=_retry(document["retry"]) if "retry" in document else None,
         keep=keep_from(document.get("keep", {})),
+        grace=durations.parse(document["stop"]["grace"]) if "stop" in document else GRACE,
         document=document,
         fingerprint=fingerprint,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from connrunner.config import secret_words
@@ -151,8 +152,36 @@ def _alternatives(error: SchemaError, root: Mapping[str, Any]) -> Iterator[Findi
         if not right_type:
             yield _unknown_kind(error, branches)
             return
+    if (number := _quoted_number(error)) is not None:
+        message = f"{_label(error)} cannot be {describe(error.instance)}"
+        yield Finding(_path(error), message, _without_quotes(number, error.schema), "not-allowed-value")
+        return
     for inner in right_type[0]:  # types and kinds leave one alternative
-        yield from explain_error(inner, root)
+        for finding in explain_error(inner, root):
+            yield _with_all_alternatives(finding, error, inner)
+
+
+def _with_all_alternatives(finding: Finding, error: SchemaError, inner: SchemaError) -> Finding:
+    """Return *finding*, about the value itself, with advice that names what the other alternatives take, too."""
+    advice = error.schema.get("errorMessage")
+    is_about_value = inner.validator in ("enum", "minimum", "maximum") and not inner.relative_path
+    if not advice or not is_about_value or finding.hint.startswith("did you mean"):
+        return finding
+    return replace(finding, hint=str(advice))
+
+
+def _quoted_number(error: SchemaError) -> int | None:
+    """Return the whole number that the text at *error* means, when an alternative takes it."""
+    if not isinstance(error.instance, str):
+        return None
+    branches = [branch for branch in error.validator_value if branch.get("type") == "integer"]
+    numbers = (_whole_number(error.instance, branch) for branch in branches)
+    return next((number for number in numbers if number is not None), None)
+
+
+def _without_quotes(number: float, schema: Mapping[str, Any]) -> str:
+    advice = str(schema.get("errorMessage", "")).removeprefix("write ")
+    return f"write {number} without quotes" + (f": {advice}" if advice else "")
 
 
 def _one_of_keys(error: SchemaError) -> Finding:
@@ -217,16 +246,22 @@ def _wanted(error: SchemaError) -> list[str]:
 
 def _type_hint(error: SchemaError, wanted: list[str]) -> str:
     value = error.instance
-    if isinstance(value, str) and not _is_secret(error):
-        if "boolean" in wanted and value.lower() in _YES_AND_NO:
-            return f"write {_YES_AND_NO[value.lower()]}"
-        if "integer" in wanted and re.fullmatch("-?[0-9]+", value):
-            return "write it without quotes or leading zeros"
+    if isinstance(value, str) and "boolean" in wanted and value.lower() in _YES_AND_NO and not _is_secret(error):
+        return f"write {_YES_AND_NO[value.lower()]}"
     advice = error.schema.get("errorMessage")
+    if (numeric := {"integer", "number"} & {*wanted}) and isinstance(value, str | float):
+        schema = _alternative(error, numeric.pop())
+        number = _whole_number(value, schema) if schema.get("type") == "integer" else _number(value, schema)
+        if number is not None:
+            return _without_quotes(number, error.schema) if isinstance(value, str) else f"write {number}"
+        return str(advice or _limits(schema))
     if isinstance(value, bool | int | float) and "string" in wanted:
         text = show(value)
-        fits = re.search(error.schema.get("pattern", ""), text) and text in error.schema.get("enum", [text])
-        return "put it in quotes" if fits or not advice else str(advice)
+        schema = _alternative(error, "string")
+        allowed = schema.get("enum", [text])
+        if re.search(schema.get("pattern", ""), text) and text in allowed:
+            return "put it in quotes"
+        return str(advice or _allowed_hint(text, allowed))
     if advice and not (isinstance(value, list | dict) and "pattern" in error.schema):
         return str(advice)
     if isinstance(value, str) and wanted == ["array"]:
@@ -234,17 +269,68 @@ def _type_hint(error: SchemaError, wanted: list[str]) -> str:
     return ""
 
 
+def _alternative(error: SchemaError, kind: str) -> Mapping[str, Any]:
+    """Return the schema of the alternative of *error* that takes values of the JSON type *kind*."""
+    branches = [error.schema, *error.schema.get("oneOf", ()), *error.schema.get("anyOf", ())]
+    return next((branch for branch in branches if branch.get("type") == kind), error.schema)
+
+
+def _whole_number(value: str | float, schema: Mapping[str, Any]) -> int | None:
+    """Return the whole number that *value* means (`"4"`, `04`, 4.0, `"1e3"`), when *schema* takes it."""
+    number = _number(value, schema)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _number(value: str | float, schema: Mapping[str, Any]) -> float | int | None:
+    """Return the number that *value* means, when *schema* takes it."""
+    text = str(value).replace("_", "").strip()
+    if not re.fullmatch(r"[-+]?[0-9]{1,15}(\.[0-9]{1,15})?([eE][-+]?[0-9]{1,2})?", text):
+        return None
+    number = float(text)
+    if not schema.get("minimum", number) <= number <= schema.get("maximum", number):
+        return None
+    return int(number) if number == int(number) else number
+
+
+def _limits(schema: Mapping[str, Any]) -> str:
+    """Return which numbers *schema* takes, as advice."""
+    kind = "a whole number" if schema.get("type") == "integer" else "a number"
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is not None and most is not None:
+        return f"write {kind} from {least} to {most}"
+    return f"write {kind}" + (f" of at least {least}" if least is not None else "")
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+
+
+def _word_of_number(text: str, allowed: Sequence[Any]) -> str:
+    """Return the hint to write `second` for 2, `2` or `2nd` where such words are *allowed*; empty elsewhere."""
+    found = re.fullmatch(r"0*([1-5])(?:\.0*|st|nd|rd|th)?", text.strip())
+    word = _ORDINALS[int(found[1]) - 1] if found else "last" if text == "-1" else ""
+    if not {_ORDINALS[0], word} <= {*allowed}:
+        return ""
+    return f"write {word}"
+
+
 def _not_allowed(error: SchemaError) -> Finding:
     value = error.instance
     allowed = [error.validator_value] if error.validator == "const" else error.validator_value
     message = f"{_label(error)} cannot be {show(value)}"
-    near = nearest(value, allowed) if isinstance(value, str) and error.validator == "enum" else None
-    hint = (
-        f"did you mean {show(near)}?"
-        if near
-        else f"write {listed((str(one) if isinstance(one, str) else show(one) for one in allowed), 'or')}"
-    )
-    return Finding(_path(error), message, hint, "not-allowed-value")
+    return Finding(_path(error), message, _allowed_hint(value, allowed), "not-allowed-value")
+
+
+def _allowed_hint(value: Any, allowed: Sequence[Any]) -> str:
+    if isinstance(value, str):
+        unquoted = [one for one in allowed if not isinstance(one, str) and show(one) == value]
+        if unquoted:
+            return f"write {value} without quotes"
+        if word := _word_of_number(value, allowed):
+            return word
+        near = nearest(value, [one for one in allowed if isinstance(one, str)])
+        if near:
+            return f"did you mean {show(near)}?"
+    return f"write {listed((str(one) if isinstance(one, str) else show(one) for one in allowed), 'or')}"
 
 
 def _bad_pattern(error: SchemaError) -> Finding:

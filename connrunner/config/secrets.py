@@ -13,7 +13,7 @@ from connrunner.errors import RunError
 from connrunner.text.masking import Masker
 from connrunner.text.secret_parts import SHORTEST
 
-__all__ = ["Masker", "filled", "is_reference", "references", "resolve_secret"]
+__all__ = ["Masker", "filled", "is_reference", "references", "resolve_secret", "reveal"]
 
 LARGEST = 64 * 1024  # bytes of a file with a secret
 
@@ -43,6 +43,11 @@ def resolve_secret(reference: str, *, folder: Path) -> str:
         hint = f"use a secret of {SHORTEST} characters or more; a shorter one cannot be kept out of logs"
         raise _error(reference, "it is too short", hint)
     return value
+
+
+def reveal(text: str, *, folder: Path) -> str:
+    """Return the secret that *text* refers to, or *text* itself when it is no reference; as `resolve_secret`."""
+    return resolve_secret(text, folder=folder) if is_reference(text) else text
 
 
 def _content(reference: str, path: str) -> str:

@@ -58,8 +58,9 @@ class SourceFile:
 class SourceFiles:
     """The files of one workspace, each read at most once, and not at all when it is known and did not change."""
 
-    def __init__(self, version: Version, known: CompiledWorkspace) -> None:
+    def __init__(self, version: Version, known: CompiledWorkspace, *, has_all: bool = True) -> None:
         self.version = version
+        self.has_all = has_all  # False: of the connections there is one only
         self.known = known
         self.remembered = CompiledWorkspace(commit=version.obeyed)  # what to remember for the next load
 

@@ -29,8 +29,11 @@ def _stamps_of_head(folder: str, own: str, shared: str) -> dict[str, int]:
     paths = [f"{folder}/{FILES[0]}", f"{shared}/packed-refs", f"{shared}/reftable/tables.list", f"{own}/HEAD"]
     for _ in range(MAX_LINKS):  # HEAD names a branch, and a branch may name another
         try:
-            with open(paths[-1], "rb") as file:
-                content = file.read(4096)
+            descriptor = os.open(paths[-1], os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                content = os.read(descriptor, 4096) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+            finally:
+                os.close(descriptor)
         except OSError:
             break
         if content[:4] != b"ref:":
@@ -77,7 +80,7 @@ def _look_into(folder: str, descriptor: int) -> "Iterator[tuple[str, os.stat_res
             status = os.stat(file, dir_fd=descriptor)
         except OSError:
             status = None
-        if file.endswith(SUFFIXES) or (status is not None and stat.S_ISDIR(status.st_mode)):
+        if file.lower().endswith(SUFFIXES) or (status is not None and stat.S_ISDIR(status.st_mode)):
             yield f"{folder}/{file}", status
 
 

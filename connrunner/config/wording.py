@@ -9,6 +9,8 @@ from connrunner.text.words import escape, nearest
 
 SHOWN = 60  # characters of a value
 
+FEW = 20  # names that a hint lists
+
 
 def show(value: Any) -> str:
     """Return *value* the way people write it in YAML: short, on one line, without control characters."""
@@ -36,6 +38,6 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     near = nearest(word, known)
     if near is not None:
         return f"did you mean {show(near)}?"
-    if known and len(known) <= 16:
+    if known and len(known) <= FEW:
         return f"known: {', '.join(sorted(known))}" if len(known) > 1 else f"known: {next(iter(known))}"
     return ""

@@ -12,7 +12,7 @@ from connrunner.core.model import Command
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import POLL_INTERVAL, Pipes, end_leftovers, terminate, wait_for_exit
 from connrunner.processes.spawn import find_executable, start
-from connrunner.processes.tree import GRACE, ProcessTree
+from connrunner.processes.tree import ProcessTree, find_grace
 
 SHOWN = 5  # processes that a message names
 WORDS = 300  # characters of what a program said last that are worth a place in the history
@@ -41,13 +41,12 @@ def run_declared_program(
     environment: Mapping[str, str],
     timeout: int | None,
     tree: ProcessTree,
-    grace: float = GRACE,
 ) -> CommandResult:
     """Run the program of *work* to its end, *output* taking what it prints; RunError if it cannot start.
 
     It gets *environment*, the mark of the *tree* and a few ordinary variables of ours, and nothing on standard input.
     After *timeout* seconds, and when an exception leaves this function, it and all that it started are asked to end
-    (SIGTERM), and killed after *grace* seconds. What outlives it by more than a moment is ended as well.
+    (SIGTERM), and killed after the grace of the *tree*. What outlives it by more than a moment is ended as well.
     """
     report = output.report
     with Pipes(output) as pipes:
@@ -57,18 +56,18 @@ def run_declared_program(
             timed_out = not wait_for_exit(process, pipes, tree, within=timeout)
             if timed_out:
                 report.message(f"not done after {timeout} s: asked to end", level="warning")
-                if not terminate(process, pipes, grace, tree):
-                    report.message(f"still there {grace:g} s later: killed", level="warning")
+                if not terminate(process, pipes, tree):
+                    report.message(f"still there {find_grace(tree):g} s later: killed", level="warning")
                 pipes.drain(POLL_INTERVAL)
-            elif left := end_leftovers(pipes, grace, tree):
+            elif left := end_leftovers(pipes, tree):
                 names = ", ".join(left[:SHOWN]) + (f" and {len(left) - SHOWN} more" if len(left) > SHOWN else "")
                 report.message(f"the program left processes behind, and they were ended: {names}", level="warning")
         except BaseException:
             # A signal's handler or the report raised. Nothing stays behind, and its last words count.
             if process.returncode is None:
-                terminate(process, pipes, grace, tree)
+                terminate(process, pipes, tree)
             else:
-                end_leftovers(pipes, grace, tree)
+                end_leftovers(pipes, tree)
             pipes.drain(POLL_INTERVAL)
             output.finish()
             raise

@@ -7,13 +7,33 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from connrunner.errors import RunError
 from connrunner.text.words import similar
 
 WILDCARD = re.compile(r"[*?\[]")
 UNFINISHED = (".part", ".filepart", ".tmp")  # how the names of files end that are still being written
 
+MOST_NAMES = 500_000  # that a partner may list in one run: each is remembered until the matching ones are known
+
 Folder = TypeVar("Folder")
 Entry = TypeVar("Entry")
+
+
+class NameBudget:
+    """How many names a partner may still list in a run: one that pretends to have files without end fills no memory."""
+
+    def __init__(self) -> None:
+        self._left = MOST_NAMES
+
+    def take(self, count: int, where: str) -> None:
+        """Count *count* more names that *where*, in words, lists; RunError when they are too many."""
+        self._left -= count
+        if self._left < 0:
+            raise RunError(
+                f"{where} lists more than {MOST_NAMES:,} names",
+                hint="narrow `path` to one folder, or have what was read moved away: `after: move`",
+                code="too-large",
+            )
 
 
 def split(pattern: str) -> tuple[str, list[str]]:

@@ -18,6 +18,7 @@ alias                   YAML aliases (*name) are not used here.  Write the value
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
+bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
 bad-mail-server         `mail.server` names no server that mail can be sent to safely.  Write smtp://host:port (STARTTLS), smtps://host:port, or file:FOLDER.
 bad-mailbox             The part of an address before the @ cannot reach anybody.  Correct it; only servers with SMTPUTF8 take other letters than ASCII there.
 bad-name                The name of a file cannot be the name of a connection, a schedule or a target, or a path is no path.  Use small letters, digits, - and _, at most 63, and begin with a letter or digit.
@@ -27,8 +28,11 @@ bad-schedule            The schedule can never be, or says something that no sch
 bad-state               `state` of connrunner.yaml cannot be read at a glance, or differs between commit and folder.  Write it on a line of its own: `state: .connrunner`.
 columns-and-header      `columns` names the columns of files without a header, and these have one.  Add `header: false`, or leave `columns` out.
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
+cycle                   Connections go behind each other in a circle, by `after`.  Take one `after` out.
 directive               YAML directives (%...) are not used here.  Leave the line out.
 does-not-fit            A key has no meaning beside another one.  Leave one of them out.
+doubtful-schedule       A schedule is sound, and fires at other times than its text makes one think.  Write it as the message says, if that is what you meant.
+doubtful-timezone       A time zone exists, and is seldom what people mean by its name.  Name a city whose clock it is.
 duplicate-key           A key stands twice in one mapping, or a row has a key that is there already.  Keep one of the two.
 duplicate-name          Two files have names that differ only in how they are written.  Rename or remove one.
 empty-file              The file holds nothing.  Write something, or remove it; for data, ask who delivers it.
@@ -39,12 +43,14 @@ invalid                 Something is wrong that has no code of its own.  The mes
 key-not-text            A key of a mapping is no text.  Put it in quotes.
 literal-secret          A secret stands in the file itself.  Put it elsewhere and write where: env:NAME, or file:/path. Then change it: git remembers it.
 match-without-field     `match` looks for profiles by a property that no column fills.  Add the property to `fields`.
+merge-conflict          A merge that git could not finish by itself left its markers (<<<<<<<, =======, >>>>>>>) in the file.  Keep what is right of both sides, take the markers out, and commit.
 merge-key               YAML merge keys (<<) are not used here.  Write the keys out, or share a schedule or a target by its name.
 missing-key             A key that must be there is not, or a row lacks the values that find its profile.  Add it; the message shows how.
 missing-profile         An import or an export needs profile.yaml, and there is none.  Declare the properties of a profile there.
 missing-value           A key stands without a value, or a column that needs a value got none.  Write one, or leave the key out.
 needs-all-rows          `mode: replace` with rows that changed only would remove all others.  Write `rows: all` under `export`.
 nested-file             A file in a folder further down is not read.  Move it up.
+no-commit               `source: git`, and git has no commit that ticks could obey.  Commit the files, or write `source: folder`.
 not-a-file              What stands under the name is no regular file.  Put a file there, or rename it.
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
@@ -53,6 +59,7 @@ out-of-range            A number or a time is smaller or larger than what is all
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
+schedule-ended          A schedule has no slot to come: its rule has ended, or a blackout leaves out all that follows.  Give it a later end, or write `enabled: false`.
 separator-does-not-fit  `separator` stands at a property that holds one value.  Leave it out, or make the property `many`.
 several-documents       A file holds more than one YAML document (---).  Give each a file of its own.
 several-kinds           Two of import, export and command, or of other keys that exclude each other, stand together.  Give each a file of its own.
@@ -67,7 +74,7 @@ too-short               A text or a list is empty that must hold something.  Wri
 unknown-encoding        There is no encoding of this name.  Write utf-8, latin-1 or cp1252.
 unknown-key             A key that nobody reads: a misspelling, or one that stands at the wrong level.  The message names the nearest one.
 unknown-language        There is no language of this name.  Write a tag such as nl or de-AT.
-unknown-name            A schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
+unknown-name            A connection, schedule, target, property or objective is named that is declared nowhere.  Declare it, or correct the name.
 unknown-timezone        There is no time zone of this name.  Write an IANA name such as Europe/Amsterdam.
 unreadable              A file is there and cannot be read.  Check its owner and mode.
 write-does-not-fit      A way of writing (`add`, `remove`, `increment`) does not fit the type of the property.  Use set or set_if_empty, or change the property.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
@@ -279,8 +281,22 @@ class Target:
 
 
 def mailbox(recipient: str) -> str:
-    """Return what is the same for `Zoë <Zoe@example.com>` and `zoe@example.com`."""
-    return recipient.rpartition("<")[2].rstrip("> ").strip().casefold()
+    """Return what is the same for `Zoë <Zoe@bücher.example>`, `zoe@BÜCHER.example` and `zoe@xn--bcher-kva.example`."""
+    local, at, domain = recipient.rpartition("<")[2].rstrip("> ").strip().rpartition("@")
+    if at and (not domain.isascii() or "xn--" in domain.lower()):
+        labels = re.split("[.\u3002]", unicodedata.normalize("NFKC", domain).lower())
+        return f"{local.casefold()}@{'.'.join(map(_decoded_label, labels))}"
+    return (local + at + domain).casefold()
+
+
+def _decoded_label(label: str) -> str:
+    """Return the part of a domain that an A-label stands for (RFC 5890)."""
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return unicodedata.normalize("NFC", label[4:].encode("ascii").decode("punycode"))
+    except UnicodeError:  # it stands for nothing, and is a name of its own
+        return label
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -323,6 +339,9 @@ class Keep:
     bytes: int | None = None  # of the logs and refused rows of its runs together
 
 
+GRACE = 10  # seconds between asking the processes of a run to end and killing them, where nothing says it
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Connection:
     """One import, export or command, with its schedule, owner and notifications."""
@@ -334,6 +353,7 @@ class Connection:
     labels: Mapping[str, str] = field(default_factory=dict)
     enabled: bool = True
     lane: str = "main"
+    after: tuple[str, ...] = ()  # connections of its lane behind which it starts when they are queued together
     schedule: Schedule
     work: Work
     notify: tuple[Notify, ...] = ()
@@ -342,6 +362,7 @@ class Connection:
     start_within: int | None = None  # seconds after its slot in which a run may start; None: however late
     retry: Retry | None = None
     keep: Keep = Keep()
+    grace: int = GRACE  # seconds
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 
@@ -374,6 +395,10 @@ class Mail:
     sender: str = "connrunner@localhost"
     username: str | None = None  # a secret reference or plain text
     password: str | None = None  # a secret reference
+    login: Literal["password", "oauth2"] = "password"  # what the password is: with oauth2, an access token
+    hello: str = ""  # the name after EHLO; empty: the domain of the sender
+    certificate: str | None = None  # a secret reference: PEM
+    key: str | None = None  # a secret reference: PEM; None when it stands in the certificate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -460,6 +485,13 @@ class QueuedRun:
     merged: int = 0  # slots that became due while this run waited or worked
     asked_by: str = ""  # who asked for a manual run
     request: str = ""  # the request that asked for it; history does not keep it
+    force: bool = False  # it runs even if its connection is switched off; history does not keep it
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
+
+    @property
+    def was_asked_for(self) -> bool:
+        """True when a person asked for it, also while it waited by its schedule."""
+        return self.trigger == "manual" or self.notify is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

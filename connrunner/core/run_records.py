@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connrunner.core import counts, instant
+from connrunner.core.alerts import rules
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.core.planning.due import StopRequest
@@ -123,6 +124,8 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "merged": entry.merged,
         "asked_by": entry.asked_by,
         "request": entry.request,
+        **({"force": True} if entry.force else {}),
+        **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
     }
 
 
@@ -137,6 +140,8 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         merged=int(data.get("merged", 0)),
         asked_by=data.get("asked_by", ""),
         request=data.get("request", ""),
+        force=bool(data.get("force")),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )
 
 
@@ -164,7 +169,7 @@ def intent_from(data: Mapping[str, Any]) -> RunIntent:
     )
 
 
-# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`.
+# The keys of a record of history, in its order. What else the parts know stays in the journal: `request`, `force`.
 KEYS = (
     *("connection", "run", "outcome", "trigger", "due_at", "queued_at", "started_at", "ended_at", "seconds"),
     *("counts", "message", "code", "commit", "config", "missed", "merged", "asked_by", "kind", "title"),

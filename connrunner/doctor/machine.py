@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import os
 import platform
 import re
 import sys
@@ -113,21 +112,37 @@ def is_synchronised() -> bool | None:
 
 def check_zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
     """Yield whether the time-zone database is one of our time, and knows each zone of *names*."""
-    version = zones.version()
+    database = zones.choose()
+    version, names = database.version, sorted(set(names))
     lost = []
-    for name in sorted(set(names)):
+    for name in names:
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             lost.append(name)
     fix = f"{sys.executable} -m pip install --upgrade tzdata, or the system's package tzdata"
-    found = f"{version or 'of an unknown version'}, {os.path.dirname(zones.file())}"  # noqa: PTH120
+    found = f"{version or 'of an unknown version'}, {database.folder} ({_why(database)})"
     if lost:
         yield failure("time zones", f"{', '.join(lost)} cannot be found in {found}", fix)
     elif version[:4].isdigit() and now - datetime(int(version[:4]), 12, 31, tzinfo=UTC) > OLD_ZONES:
         yield warning("time zones", f"{found} is old: clock changes since then are not known", fix)
+    elif differing := zones.find_differing(names, now):
+        other = next(one for one in (zones.find_system(), zones.find_package()) if one != database and one is not None)
+        about = f"; {', '.join(differing)}: otherwise by the older one {other.name}, which other programs may use"
+        yield warning("time zones", f"{found}{about}", f"bring {other.folder} up to date: {fix}")
     else:
         yield ok("time zones", found)
+
+
+def _why(database: zones.ZoneDatabase) -> str:
+    """Return in words why *database* counts."""
+    others = [one for one in (zones.find_system(), zones.find_package()) if one is not None and one != database]
+    if zones.CHOSEN_BY_HAND:
+        return "PYTHONTZPATH says so"
+    if not others:
+        return database.name
+    other = f"that {others[0].name} is {others[0].version or 'of an unknown version'}"
+    return f"{database.name}; {other}"
 
 
 def _minute(at: datetime) -> str:

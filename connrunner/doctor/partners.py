@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,18 +21,22 @@ from connrunner.core.model import Command, Connection, Export, Workspace
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
-from connrunner.notify import mail_folder, mailbox, smtp, smtp_connection
+from connrunner.notify import mail_folder, mailbox, outbox, smtp_connection
 from connrunner.state.folder import StateFolder
+from connrunner.text.temporary_folders import temporary_folder
 
 PATIENCE = 30  # seconds for each partner
 
 
-def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
-    """Yield whether the mail server takes our connection and login; no mail is sent."""
+def check_mail(workspace: Workspace, state: StateFolder, *, login: bool) -> Iterator[Check]:
+    """Yield whether the mail server takes our connection, and our login if *login*; no mail is sent.
+
+    A login tells the server a secret, and both are what the workspace names: so it is for people who ask for it.
+    """
     said = workspace.mail
     here = Path(workspace.folder)
     try:
-        mailbox.parse_person(said.sender)
+        source = mailbox.parse_person(said.sender)
         if said.server.startswith("file:"):
             place = mail_folder.resolve_folder(said.server, workspace=here, default=state.mail)
             if workspace.default_notify or any(one.notify for one in workspace.connections.values()):
@@ -41,11 +46,12 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
                 yield ok("mail", "nobody is told by mail")
             return
         server = smtp_connection.parse_server(said.server)
-        username, password = (
-            secrets.resolve_secret(value, folder=here) if value and secrets.is_reference(value) else value
-            for value in (said.username, said.password)
-        )
-        session = smtp.SmtpSession(server, username=username, password=password, deadline=time.monotonic() + PATIENCE)
+        mail = said if login else replace(said, username=None, password=None, certificate=None, key=None)
+        if said.certificate and not login:
+            yield ok("mail", f"{server} is not asked: `connrunner doctor --connections` shows it our certificate")
+            return
+        account = outbox.make_account(mail, mailbox=state.mail, reveal=partial(secrets.reveal, folder=here))
+        session = outbox.open_session(server, account, source, deadline=time.monotonic() + PATIENCE)
         try:
             session.reach()
         finally:
@@ -54,8 +60,8 @@ def check_mail(workspace: Workspace, state: StateFolder) -> Iterator[Check]:
         yield failure("mail", error.message, error.hint or "correct `mail` in connrunner.yaml")
         return
     protected = "without TLS, on this machine" if server.scheme == "smtp+plain" else "its certificate is valid"
-    login = "no login is set" if username is None else "the login is accepted"
-    yield ok("mail", f"{server} answers; {protected}; {login}")
+    with_login = "the login is accepted" if login else "`connrunner doctor --connections` tries the login"
+    yield ok("mail", f"{server} answers; {protected}; {with_login if said.username else 'no login is set'}")
 
 
 def check_partner(connection: Connection, here: Path, state: StateFolder, now: datetime) -> Check:
@@ -66,7 +72,7 @@ def check_partner(connection: Connection, here: Path, state: StateFolder, now: d
     try:
         plain = {text: secrets.resolve_secret(text, folder=here) for text in secrets.references(connection.settings)}
         mask = secrets.Masker(plain.values()).mask
-        with tempfile.TemporaryDirectory(prefix="connrunner-") as spool, _within(PATIENCE):
+        with temporary_folder() as spool, _within(PATIENCE):
             if isinstance(connection.work, Command):
                 found: str | None = command.probe(connection.work, workspace=here)
             else:

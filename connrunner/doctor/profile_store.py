@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import ProfileModel
@@ -14,6 +12,8 @@ from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import RunError
 from connrunner.state.folder import StateFolder
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.temporary_folders import temporary_folder
+from connrunner.text.words import plural
 
 NAME = "profile store"
 RESTORE = "put back a copy of it; to begin anew without its profiles and consents: `connrunner reset --profiles`"
@@ -32,12 +32,10 @@ def check_profile_store(folder: StateFolder, model: ProfileModel) -> Iterator[Ch
     said = _Warnings()
     try:
         with (
-            tempfile.TemporaryDirectory() as temp,
-            open_store(
-                folder.profiles, model, temp=Path(temp), report=said, read_only=True, expected=expected
-            ) as store,
+            temporary_folder() as temp,
+            open_store(folder.profiles, model, temp=temp, report=said, read_only=True, expected=expected) as store,
         ):
-            found = f"{store.count():,} profiles"
+            found = plural(store.count(), "profile")
     except RunError as error:
         if error.code == "store-busy":
             yield ok(NAME, "a run has it open")

@@ -6,21 +6,24 @@ import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import StateError
-from connrunner.state import filesystem
-from connrunner.state.folder import StateFolder
-from connrunner.state.journal import Journal
+from connrunner.state import filesystem, history_check, owner, retention
+from connrunner.state.folder import StateFolder, recording
+from connrunner.state.journal import Journal, has_histories
+from connrunner.text.regular_files import open_regular
+from connrunner.text.words import agree, plural
 
 LITTLE = 1 << 30  # bytes; enough for now, and worth a look
 FEW = 1000  # inodes; each run takes a folder and a file or two
 
 
-def check_state_folder(folder: StateFolder) -> Iterator[Check]:
-    """Yield what is to be said about the state folder."""
+def check_state_folder(folder: StateFolder, workspace: Path | None = None) -> Iterator[Check]:
+    """Yield what is to be said about the state folder of *workspace*."""
     root = folder.root
     if not root.is_dir():
         if root.exists():
@@ -36,7 +39,21 @@ def check_state_folder(folder: StateFolder) -> Iterator[Check]:
     checks = [*_ours(root), *_room(root), *_locks(folder)]
     yield from checks
     if not any(check.level == "failure" and check.name == "state folder" for check in checks):
+        yield from _workspace(folder, workspace)
         yield from _journal(folder)
+        yield from _histories(folder)
+
+
+def _workspace(folder: StateFolder, workspace: Path | None) -> Iterator[Check]:
+    """Yield whose state it is. A disk that is not mounted leaves a new folder in the place of the state."""
+    if workspace is not None and (other := owner.find_other(folder, workspace)):
+        fix = "give each workspace a `state` of its own; if this is the same one, moved: `connrunner tick --moved`"
+        yield failure("owner", f"{folder.root} is the state of the workspace {other}: nothing of this one runs", fix)
+    elif (known := owner.read_owner(folder)) is not None:
+        yield ok("owner", f"the workspace {known.workspace}")
+    elif not folder.journal.exists():
+        found = f"{folder.root} is new: nothing is recorded in it"
+        yield warning("owner", found, "if there was a state, see whether its disk is mounted; the next tick fills this")
 
 
 def _ours(root: Path) -> Iterator[Check]:
@@ -93,6 +110,18 @@ def _locks(folder: StateFolder) -> Iterator[Check]:
     except OSError:
         pass  # no /proc: nobody can say
     where = f"on {kind}" if kind else "of its file system"
+    if not filesystem.holds_state(folder.root) and _is_filled(folder.root):
+        # Of somebody else's folder, which connrunner.yaml may name, not even a temporary file is ours to make.
+        fix = "name a folder for the state alone: `state:` in connrunner.yaml"
+        yield warning("locks", f"{folder.root} holds other things than a state: not tried", fix)
+        return
+    try:
+        with recording(folder.locks):
+            for path in sorted(folder.locks.glob("*")):
+                os.close(open_regular(path, os.O_RDWR))
+    except StateError as error:
+        yield failure("locks", error.message, error.hint)
+        return
     try:
         real = _two_locks_exclude_each_other(folder.root)
     except OSError as error:
@@ -106,6 +135,13 @@ def _locks(folder: StateFolder) -> Iterator[Check]:
         yield warning("locks", found, f"unset {filesystem.FORCE} unless a single host uses it")
     else:
         yield ok("locks", f"real ones {where}")
+
+
+def _is_filled(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _two_locks_exclude_each_other(root: Path) -> bool:
@@ -126,13 +162,44 @@ def _journal(folder: StateFolder) -> Iterator[Check]:
     except StateError as error:
         yield failure("journal", error.message, error.hint)
         return
-    if not journal.path.exists():
+    if not journal.size and not journal.path.exists() and not has_histories(folder):
         yield ok("journal", "none yet")
         return
+    if not journal.size and has_histories(folder):
+        found = f"{journal.path} is gone or empty, and runs have ended: what is due and who is to be told is not known"
+        yield failure("journal", found, "put back a copy of it, or let the next tick begin anew")
+        return
     damaged = sorted(path.name for path in folder.root.glob("journal.damaged*"))
-    found = f"{journal.size:,} bytes, {len(journal_state.numbers):,} connections have run"
+    found = f"{plural(journal.size, 'byte')}, {agree(len(journal_state.numbers), 'connection', 'has', 'have')} run"
     if damaged:
         fix = f"see what it was: {folder.root / damaged[0]}; move it away once you know why"
         yield warning("journal", f"{found}; bytes that are no record are kept aside in {', '.join(damaged)}", fix)
     else:
         yield ok("journal", found)
+
+
+def _histories(folder: StateFolder) -> Iterator[Check]:
+    """Yield what is wrong with histories; those that nobody has changed since a tick read them are not read again."""
+    ended: Mapping[str, int] = {}
+    with suppress(StateError):  # said of the journal
+        journal_state = Journal(folder).read()
+        ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
+    trouble, names = False, retention.list_connections(folder) if folder.runs.is_dir() else []
+    for name in names:
+        history = folder.history(name)
+        try:
+            damage = history_check.find_damage(folder, name, ended.get(name, 0))
+        except StateError as error:
+            trouble = True
+            yield failure("history", f"{name}: {error.message}", error.hint)
+            continue
+        if damage is not None:
+            trouble = True
+            fix = f"put back a copy of {history}; or remove {history.with_name('history.checked')} once you know why"
+            yield warning("history", f"{name}: {damage.words}", fix)
+        elif (aside := history_check.damaged_file(history)).exists():
+            trouble = True
+            found = f"{name}: what {history} had and is no record is kept aside in {aside}"
+            yield warning("history", found, "see what it was; move it away once you know why")
+    if not trouble:
+        yield ok("history", f"{len(names):,} connections have one" if names else "none yet")

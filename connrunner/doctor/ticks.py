@@ -25,7 +25,7 @@ def check_ticks(last: datetime | None, records: Iterable[Mapping[str, Any]], now
     if age > LATE:
         yield failure("ticks", f"the last tick was {ago}: nothing runs by its schedule now", INSTALL)
         return
-    holes = list(find_gaps(records, now))
+    holes = find_gaps(records, now)
     if holes:
         shown = ", ".join(f"{start:%H:%M} to {end:%H:%M}" for start, end in holes[-5:])
         lost = durations.roughly(sum((end - start).total_seconds() for start, end in holes))
@@ -35,8 +35,21 @@ def check_ticks(last: datetime | None, records: Iterable[Mapping[str, Any]], now
         yield ok("ticks", f"the last one {ago}, no gap in the last day")
 
 
-def find_gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield from when to when of the last day no tick looked, as far as a tick noticed that found something to do."""
+def find_gaps(records: Iterable[Mapping[str, Any]], now: datetime) -> list[tuple[datetime, datetime]]:
+    """Return from when to when of the last day no tick looked, as far as a tick noticed that found something to do.
+
+    Several records may tell of the same time: each moment is in one gap.
+    """
+    found: list[tuple[datetime, datetime]] = []
+    for start, end in sorted(_gaps_of_records(records, now)):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def _gaps_of_records(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[tuple[datetime, datetime]]:
     for record in records:
         if record.get("type") != "planned" or not record.get("before"):
             continue

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
-from connrunner.config import secrets
+from connrunner.config import secrets, zones
 from connrunner.config.versions.changed_files import find_changed_files
+from connrunner.core import instant
 from connrunner.core.model import Workspace
+from connrunner.core.planning import forecast
+from connrunner.core.planning.due import Promise
+from connrunner.core.planning.ended import find_ended_schedules
+from connrunner.core.planning.tight import describe_tight_schedule, find_full_lanes, find_tight_schedule
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import Problem, RunError, WorkspaceError
 from connrunner.notify.channel import PREFIX, is_channel
 from connrunner.notify.check import check_templates
-from connrunner.text.words import plural
+from connrunner.state import run_files
+from connrunner.state.folder import StateFolder
+from connrunner.text import durations
+from connrunner.text.words import agree, plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
 
@@ -24,7 +33,7 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
         yield failure("workspace", f"the last good version is in use: {workspace.trouble}", "fix that")
     if workspace.broken:
         names = ", ".join(sorted(workspace.broken)[:5])
-        yield failure("workspace", f"{len(workspace.broken):,} connections cannot run: {names}", VALIDATE)
+        yield failure("workspace", f"{plural(len(workspace.broken), 'connection')} cannot run: {names}", VALIDATE)
     elif workspace.problems:
         yield warning("workspace", f"{_counted(workspace.problems)}, and every connection can run", VALIDATE)
     elif not workspace.connections:
@@ -32,7 +41,34 @@ def check_files(workspace: Workspace) -> Iterator[Check]:
     else:
         off = sum(not one.enabled for one in workspace.connections.values())
         more = f", {off:,} of them switched off" if off else ""
-        yield ok("workspace", f"{workspace.folder}: {len(workspace.connections):,} connections{more}")
+        yield ok("workspace", f"{workspace.folder}: {plural(len(workspace.connections), 'connection')}{more}")
+
+
+def check_schedules(workspace: Workspace, promises: Mapping[str, Promise], now: datetime) -> Iterator[Check]:
+    """Yield a warning for each connection that is on and whose schedule has ended."""
+    connections = workspace.connections.values()
+    for one in find_ended_schedules(connections, promises, now=now, zones=zones.version()):
+        found = f"{one.connection}: its schedule has ended, the last slot was {instant.text(one.last)}"
+        yield warning("schedules", found, "give it a later end, or write `enabled: false`")
+
+
+def check_run_times(
+    workspace: Workspace, promises: Mapping[str, Promise], state: StateFolder, now: datetime
+) -> Iterator[Check]:
+    """Yield a warning for each schedule that is shorter than its runs, and each lane with too much work for a day."""
+    usual = {}
+    for name, connection in workspace.connections.items():
+        if not connection.enabled:
+            continue
+        usual[name] = takes = forecast.summarize_durations(run_files.read_durations(state, name))
+        tight = find_tight_schedule(connection, promises.get(name), takes, now=now, zones=zones.version())
+        if tight is not None:
+            words = describe_tight_schedule(tight.gap.total_seconds(), takes.p95)
+            yield warning("schedules", f"{name}: {words}", "give it fewer slots, or its runs less to do")
+    for lane in find_full_lanes(workspace.connections.values(), promises, usual, now=now):
+        hours = durations.in_two_units(lane.seconds)
+        found = f"lane {lane.lane}: the slots of the next 24 hours are {hours} of work"
+        yield warning("schedules", found, "give its connections fewer slots, or some of them another `lane`")
 
 
 def check_commit(workspace: Workspace) -> Iterator[Check]:
@@ -53,7 +89,9 @@ def check_commit(workspace: Workspace) -> Iterator[Check]:
     obeyed = "ticks obey the commit" if workspace.repository else "ticks obey the files, and runs record the commit"
     shown = ", ".join(changed[:5])
     yield warning(
-        "git", f"{len(changed):,} files differ from commit {head} ({shown}): {obeyed}", "commit, or take back"
+        "git",
+        f"{agree(len(changed), 'file', 'differs', 'differ')} from commit {head} ({shown}): {obeyed}",
+        "commit, or take back",
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, find_lock_holders
+from connrunner.text.regular_files import open_regular
 
 
 class Worker(Protocol):
@@ -164,4 +165,4 @@ def wait_for_workers(workers: Iterable[Worker], seconds: float) -> None:
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+    return open_regular(path, flags)

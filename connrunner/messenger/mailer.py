@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +21,9 @@ from connrunner.notify import facts, outbox
 from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background
 from connrunner.notify.outbox import ChannelSecrets, MailAccount, PendingNotice
+from connrunner.processes.clock import make_clock
 from connrunner.processes.limits import forbid_core_dumps
-from connrunner.state import locks, run_files
+from connrunner.state import end_reserve, locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice
@@ -30,31 +32,46 @@ PASS = 30.0  # seconds that one pass may take; what is not reached stays due
 ASKING = 5.0  # seconds of it in which git is asked about commits
 
 
-def send_owed_mail(folder: Path, state: StateFolder) -> None:
-    """Send the mail that is due, recording each recipient's result durably right after it. One process at a time."""
+def send_owed_mail(folder: Path, state: StateFolder, *, now: datetime | None = None) -> None:
+    """Send the mail that is due, recording each recipient's result durably right after it. One process at a time.
+
+    *now* is taken for the clock, as by the tick that asks for it.
+    """
     deadline = time.monotonic() + PASS
     try:
         with locks.hold_lock(state, "mail", wait=0):
-            _deliver(folder, state, deadline)
+            _deliver(folder, state, deadline, make_clock(now) if now else _now)
     except BusyError:
         return  # another one is at it
 
 
-def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _deliver(folder: Path, state: StateFolder, deadline: float, clock: Callable[[], datetime]) -> None:
     workspace = load.load(folder, cache=state.compiled)
     journal = Journal(state)
     journal_state = journal.read()
-    at = datetime.now(UTC)
+    at = clock()
     ledgers = ((owed, notice.fold_deliveries(owed.notice, owed.deliveries, at)) for owed in journal_state.owed.values())
     due = [(owed, ledger.due) for owed, ledger in ledgers if ledger.due]
     patience = time.monotonic() + ASKING
     pending = [_pending(owed, who, workspace, journal_state, state, patience) for owed, who in due[: outbox.AT_ONCE]]
 
+    if not pending:
+        return
+
     def record(delivery: DeliveryRecord) -> None:
         with locks.hold_state_lock(state):
-            journal.append({"type": "delivered", **delivery})
+            try:
+                journal.append({"type": "delivered", **delivery})
+            except StateError:
+                if not give_back_room():
+                    raise
+                journal.append({"type": "delivered", **delivery})
 
-    with load.open_templates(workspace) as templates:
+    with end_reserve.keep_room_for_mail(state) as give_back_room, load.open_templates(workspace) as templates:
         outbox.send_pending(
             pending,
             account=_account(workspace, folder, state),
@@ -66,20 +83,16 @@ def _deliver(folder: Path, state: StateFolder, deadline: float) -> None:
             templates=templates,
             deadline=deadline,
             record=record,
+            clock=clock,
         )
 
 
 def _account(workspace: Workspace, folder: Path, state: StateFolder) -> MailAccount:
     """Return what mail is sent with; without its secrets it says why nothing can be sent."""
-    account = MailAccount(mail=workspace.mail, mailbox=state.mail)
     try:
-        return replace(
-            account,
-            username=_plain(workspace.mail.username, folder),
-            password=_plain(workspace.mail.password, folder),
-        )
+        return outbox.make_account(workspace.mail, mailbox=state.mail, reveal=partial(secrets.reveal, folder=folder))
     except RunError as error:
-        return replace(account, trouble=str(error))
+        return MailAccount(mail=workspace.mail, mailbox=state.mail, trouble=str(error))
 
 
 def _pending(
@@ -126,15 +139,12 @@ def _pending(
     )
 
 
-def _plain(value: str | None, folder: Path) -> str | None:
-    return secrets.resolve_secret(value, folder=folder) if value and secrets.is_reference(value) else value
-
-
 def main() -> int:
-    """Send what is due for the workspace and the state folder named as arguments."""
+    """Send what is due for the workspace and the state folder named as arguments, at the instant named after them."""
     forbid_core_dumps()
     try:
-        send_owed_mail(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])))
+        now = instant.parse(sys.argv[3]) if len(sys.argv) > 3 else None
+        send_owed_mail(Path(sys.argv[1]), StateFolder(Path(sys.argv[2])), now=now)
     except ConnrunnerError as error:
         sys.stderr.write(f"connrunner: mail waits: {error}\n")
         return error.exit_code

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from connrunner.core import merge_conflict
 from connrunner.errors import Problem
 from connrunner.notify import samples
-from connrunner.notify.render import ALL, EVENTS, KINDS, LAYOUT, PARTS, RenderProblem, ask_sandbox, choose_template
+from connrunner.notify.render import (
+    ALL,
+    CHAT,
+    EVENTS,
+    KINDS,
+    LAYOUT,
+    PARTS,
+    RenderProblem,
+    ask_sandbox,
+    choose_template,
+)
 from connrunner.notify.sandbox import NotATemplateError, read_template
 from connrunner.notify.variables import NAMES, VARIABLES
-from connrunner.text.words import nearest
+from connrunner.text.words import escape, nearest
 
 SECONDS = 30.0
 USED = frozenset({LAYOUT, *(f"{word}.{part}" for word in {*EVENTS, *KINDS} for part in ALL)})
@@ -22,9 +34,11 @@ PLACES = {"targets": "notifications", "connections": "connections"}  # whose nam
 def check_templates(folder: Path) -> tuple[Problem, ...]:
     """Compile every template of the workspace *folder* and render them for samples of each event, small and large."""
     templates = folder / "templates"
-    names = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*.j2"))
+    files = sorted(path.relative_to(templates).as_posix() for path in templates.rglob("*"))
+    names = [name for name in files if name.endswith(".j2")]
+    misnamed = tuple(_misnamed(name) for name in files if name.lower().endswith(".j2") and name not in names)
     if not names:
-        return ()
+        return misnamed
     contexts: list[dict[str, Any]] = []
     jobs: list[dict[str, Any]] = [{"template": name} for name in names]
     for place in _places(names):
@@ -37,11 +51,45 @@ def check_templates(folder: Path) -> tuple[Problem, ...]:
 
     troubles = [RenderProblem(**answer["trouble"]) for answer in answers if "trouble" in answer]
     problems = {_problem(trouble, templates) for trouble in troubles}
+    problems |= {*misnamed, *_blank(names, jobs, answers)}
     problems |= {stranger for name in names if (stranger := _stranger(folder, name))}
     if not troubles:
         used = {name for answer in answers for name in answer.get("uses", ())}
         problems |= {_unused(name) for name in names if None not in used and name not in used and not _is_used(name)}
-    return tuple(sorted(problems))
+    conflicts = {problem.path: problem for problem in _conflicts(templates, names)}
+    return tuple(sorted([*conflicts.values(), *(one for one in problems if one.path not in conflicts)]))
+
+
+def _conflicts(templates: Path, names: list[str]) -> Iterator[Problem]:
+    """Yield a problem for each template that git has left in the middle of a merge."""
+    for name in names:
+        line = merge_conflict.find_line("\n".join(_lines(templates, name)), is_yaml=False)
+        if line is not None:
+            message, hint, code = merge_conflict.COMPLAINT
+            source = _source(templates, name, line)
+            yield Problem(
+                path=f"templates/{name}", line=line, column=1, message=message, hint=hint, code=code, source=source
+            )
+
+
+def _blank(names: list[str], jobs: list[dict[str, Any]], answers: list[dict[str, Any]]) -> Iterator[Problem]:
+    """Yield a problem for each of the templates *names* that gives nothing but blanks, whatever happened."""
+    given: dict[str, str] = {}
+    for job, answer in zip(jobs, answers, strict=True):
+        if "context" in job:
+            given[job["template"]] = given.get(job["template"], "") + answer.get("text", "not tried").strip()
+    for name, text in given.items():
+        if name in names and not text and not name.endswith(CHAT):  # a chat has the subject, too
+            message = "this template gives an empty text, and a mail would go out so"
+            hint = "write something, or remove the file: then our own form is used"
+            yield Problem(path=f"templates/{name}", line=1, column=1, message=message, hint=hint, code="template")
+
+
+def _misnamed(name: str) -> Problem:
+    stem, _, ending = name.rpartition(".")
+    hint = f"rename it to {escape(stem.rpartition('/')[2].lower())}.{ending.lower()}"
+    path = f"templates/{escape(name)}"
+    return Problem(path=path, line=1, column=1, message="templates end in .j2", hint=hint, code="wrong-suffix")
 
 
 def _places(names: list[str]) -> list[tuple[str, str]]:
@@ -93,10 +141,15 @@ def _column(message: str, source: str) -> int:
 
 
 def _source(templates: Path, name: str, line: int) -> str:
+    lines = _lines(templates, name)
+    return lines[line - 1] if 0 < line <= len(lines) else ""
+
+
+def _lines(templates: Path, name: str) -> list[str]:
     try:
-        return (read_template(templates, name) or "").splitlines()[line - 1]
-    except (OSError, ValueError, IndexError, NotATemplateError):
-        return ""
+        return re.split("\r\n|\r|\n", read_template(templates, name) or "")
+    except (OSError, ValueError, NotATemplateError):
+        return []
 
 
 def _hint(message: str) -> str:

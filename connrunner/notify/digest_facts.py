@@ -8,8 +8,10 @@ from typing import Any
 
 from connrunner.core import instant
 from connrunner.core.alerts import digest
-from connrunner.core.model import Connection, Run
+from connrunner.core.model import Connection, Outcome, Run
+from connrunner.core.planning import forecast
 from connrunner.core.planning.due import Promise
+from connrunner.core.planning.tight import find_tight_schedule
 
 
 def digest_facts(
@@ -36,9 +38,20 @@ def digest_facts(
                 "title": connection.title,
                 **digest.summarize_runs(runs, start=start, end=end, late_after=late_after),
                 "next_due": instant.text(promise.next_due) if promise and promise.next_due else None,
+                "tight": _tight(connection, promise, runs, end),
             }
         )
     return {"connections": found}
+
+
+def _tight(
+    connection: Connection, promise: Promise | None, runs: Iterable[Run], now: datetime
+) -> dict[str, float] | None:
+    """Return by how many seconds a schedule is shorter than its runs of late; None when it is not."""
+    took = [run.seconds for run in runs if run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)]
+    usual = forecast.summarize_durations(took)
+    tight = find_tight_schedule(connection, promise, usual, now=now, zones=promise.zones if promise else "")
+    return {"gap": tight.gap.total_seconds(), "p95": usual.p95} if tight else None
 
 
 def _since(start: datetime, newest_first: Iterable[Run]) -> Iterator[Run]:

@@ -9,8 +9,10 @@ from typing import Any
 
 from connrunner.core import counts, instant
 from connrunner.core.model import Outcome
+from connrunner.core.planning.tight import describe_tight_schedule
 from connrunner.notify.language import Language
 from connrunner.notify.sanitize import clean_line
+from connrunner.text.words import plural
 
 Facts = Mapping[str, Any]
 
@@ -23,8 +25,16 @@ STATES = {
 }
 
 
-PARTS = ("failing", "late", "digest", "folded", "outage")
-PART_OF = {"reminder": "failing", "recovered": "failing"}
+# What becomes of slots that pass while no tick comes: in words for one, and for some of several.
+PASSED = {
+    "passed": ("passed", "passed"),
+    "late": ("ran late", "ran late"),
+    "missed": ("was missed", "missed"),
+    "merged": ("was merged into another run", "merged into another run"),
+    "skipped": ("could not start", "could not start"),
+}
+PARTS = ("failing", "late", "digest", "folded", "outage", "files")
+PART_OF = {"reminder": "failing", "recovered": "failing", "broken": "files", "fixed": "files"}
 
 
 def describe_event(event: str, facts: Facts, language: Language, timezone: str) -> dict[str, Any]:
@@ -61,6 +71,8 @@ class _EventFacts:
             "failures": int(facts["failures"]),
             "first_run": int(facts["first_run"]),
             "between": {clean_line(word): int(number) for word, number in facts["between"].items()},
+            "before": clean_line(facts.get("before", "")),
+            "row_since": self._wall(facts.get("row_since") or facts["since"]) if facts["since"] else None,
         }
 
     def late(self, facts: Facts) -> dict[str, Any]:
@@ -108,6 +120,7 @@ class _EventFacts:
             ],
             "last_outcome": clean_line(one.get("last_outcome") or ""),
             "next_run": self._wall(due) if due else None,
+            "warning": _warning(one.get("tight")),
         }
 
     def folded(self, facts: Facts) -> dict[str, Any]:
@@ -130,17 +143,53 @@ class _EventFacts:
 
     def outage(self, facts: Facts) -> dict[str, Any]:
         since, until = instant.parse(facts["from"]), instant.parse(facts["to"])
-        missed = [
-            {"connection": clean_line(one["connection"]), "missed": int(one["missed"])} for one in facts["missed"]
-        ]
+        slots = [_passed_slots(one) for one in facts["missed"]]
+        totals = {word: sum(one[word] for one in slots) for word in PASSED}
         return {
             "since": self._wall(facts["from"]),
             "until": self._wall(facts["to"]),
             "lasted": self.language.duration((until - since).total_seconds()),
-            "missed": missed[:LISTED],
-            "more": max(0, len(missed) - LISTED),
-            "total": sum(one["missed"] for one in missed),
+            "missed": slots[:LISTED],
+            "more": max(0, len(slots) - LISTED),
+            "total": totals["passed"],
+            "totals": totals,
+            "meaning": describe_passed(totals),
         }
+
+    def files(self, facts: Facts) -> dict[str, Any]:
+        listed = [
+            {
+                "name": clean_line(one["name"]),
+                "problems": [clean_line(problem) for problem in one.get("problems", ())],
+                "more": int(one.get("more", 0)),
+                "same_as": clean_line(one.get("same_as", "")),
+            }
+            for one in facts["files"]
+        ]
+        return {"listed": listed, "count": int(facts["count"]), "more": max(0, int(facts["count"]) - len(listed))}
+
+
+def _warning(tight: Facts | None) -> str:
+    return describe_tight_schedule(float(tight["gap"]), float(tight["p95"])) if tight else ""
+
+
+def _passed_slots(one: Facts) -> dict[str, Any]:
+    """Return how many slots of a connection passed, and what became of them; what an older release called missed."""
+    numbers = {word: int(one.get(word, 0)) for word in PASSED} if "passed" in one else dict.fromkeys(PASSED, 0)
+    if "passed" not in one:
+        numbers["passed"] = int(one["missed"])
+    return {"connection": clean_line(one["connection"]), **numbers, "meaning": describe_passed(numbers)}
+
+
+def describe_passed(numbers: Mapping[str, int]) -> str:
+    """Return what became of slots that passed: `1 slot passed; it ran late`, `3 slots passed: 1 ran late, 2 missed`."""
+    passed = f"{plural(numbers['passed'], 'slot')} passed"
+    parts = [(numbers[word], words) for word, words in PASSED.items() if word != "passed" and numbers[word]]
+    if not parts:
+        return passed
+    if numbers["passed"] == 1:
+        return f"{passed}; it {parts[0][1][0]}"
+    return f"{passed}: {', '.join(f'{number:,} {many}' for number, (_, many) in parts)}"
 
 
 def _is_failure(outcome: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
 
-from connrunner.core import instant
+from connrunner.core.alerts import alert_state, recipients
+from connrunner.core.alerts.alert_state import USUAL, Streak
 from connrunner.core.model import Outcome, Run
 
 
@@ -31,13 +31,14 @@ def describe_streak(runs: Sequence[Run], event: str) -> dict[str, Any]:
         return {}
     rest = runs[1:] if event == "recovered" else runs
     row = list(takewhile(lambda run: run.outcome is not Outcome.SUCCEEDED, rest))
-    failures = [run for run in row if run.outcome.is_failure]
-    if not failures:
+    streak: Streak | None = None
+    for run in reversed(row):
+        streak = alert_state.extend_streak(streak, run, USUAL)
+    if streak is None:
         return {}
-    first = failures[-1]
-    return {
-        "since": instant.text(first.ended_at),
-        "failures": len(failures),
-        "first_run": first.run,
-        "between": dict(Counter(run.outcome.value for run in row)) if event == "recovered" else {},
-    }
+    match event:
+        case "failing":
+            return recipients.describe_failing(streak)
+        case "reminder":
+            return recipients.describe_failing(streak, streak["phase"]["severity"])
+    return recipients.describe_failures(streak)

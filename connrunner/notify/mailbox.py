@@ -8,17 +8,16 @@ name is atoms, a quoted string (RFC 5322 3.2.4) or encoded words (RFC 2047), eac
 from __future__ import annotations
 
 import re
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import idna
 
 from connrunner.errors import ConnrunnerError
+from connrunner.notify.encoded_words import encode_words
 from connrunner.notify.sanitize import clean_line
 
 LONGEST_NAME = 60
-ENCODED = 45  # bytes in one encoded word, which must not be longer than 75 characters
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = re.compile(rf"(?=.{{1,64}}@)({_ATOM}(?:\.{_ATOM})*)@")
 _WIDE_LOCAL = re.compile(r"[^\x00-\x20\x7f-\xa0\"(),:;<>@\[\\\]\u2028\u2029\ud800-\udfff]{1,64}")
@@ -85,33 +84,24 @@ def _nobody(text: str) -> AddressError:
 
 def format_header(field: str, people: Sequence[Person]) -> str:
     """Return the header *field* with *people* in it, folded, with its line end."""
-    return f"{field}: " + ",\r\n ".join(_written(one) for one in people) + "\r\n"
+    first, *others = people
+    written = [_written(first, begun=len(field) + 2), *(_written(one, begun=1) for one in others)]
+    return f"{field}: " + ",\r\n ".join(written) + "\r\n"
 
 
 def format_group(field: str, name: str) -> str:
     """Return the header *field* with a group whose members stay unnamed (RFC 5322 3.4)."""
-    return f"{field}: {_phrase(clean_line(name, LONGEST_NAME))}:;\r\n"
+    return f"{field}: {_phrase(clean_line(name, LONGEST_NAME), begun=len(field) + 2)}:;\r\n"
 
 
-def _written(one: Person) -> str:
-    return f"{_phrase(one.name)}\r\n <{one.spec}>" if one.name else one.spec
+def _written(one: Person, *, begun: int) -> str:
+    return f"{_phrase(one.name, begun=begun)}\r\n <{one.spec}>" if one.name else one.spec
 
 
-def _phrase(name: str) -> str:
+def _phrase(name: str, *, begun: int) -> str:
+    """Return *name* as it stands in a line of which *begun* characters are written."""
     if not name.isascii():
-        return "\r\n ".join(f"=?utf-8?b?{b64encode(part).decode()}?=" for part in _parts(name))
+        return encode_words(name, begun=begun)
     if _WORDS.fullmatch(name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
-
-
-def _parts(name: str) -> Iterator[bytes]:
-    """Split *name* between characters so that each part fits into one encoded word."""
-    part = b""
-    for character in name:
-        encoded = character.encode("utf-8")
-        if len(part) + len(encoded) > ENCODED:
-            yield part
-            part = b""
-        part += encoded
-    yield part

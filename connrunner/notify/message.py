@@ -17,6 +17,7 @@ from urllib.parse import quote
 from connrunner.core.alerts.notice import Notice
 from connrunner.errors import ConnrunnerError
 from connrunner.notify import mailbox
+from connrunner.notify.encoded_words import format_text
 from connrunner.notify.mailbox import Person
 from connrunner.notify.render import RenderedMessage
 from connrunner.notify.sanitize import clean_line, clean_lines
@@ -55,13 +56,12 @@ def build(
         f"Message-ID: {message_id(notice.id, recipient, source)}\r\n",
         *_thread(notice, recipient, source),
         _unsubscribe(notice, (answer or [source])[0]),
+        format_text("Subject", _value(rendered.subject, LONGEST_SUBJECT)),
+        format_text("X-Connrunner-Connection", _value(notice.connection, 100)) if notice.connection else "",
     ]
     message = EmailMessage(POLICY)
-    message["Subject"] = _value(rendered.subject, LONGEST_SUBJECT)
     message["Date"] = at
     message["Auto-Submitted"] = "auto-generated"  # nobody's out-of-office answers it (RFC 3834)
-    if notice.connection:
-        message["X-Connrunner-Connection"] = _value(notice.connection, 100)
     if notice.run:
         message["X-Connrunner-Run"] = str(notice.run)
     message["X-Connrunner-Event"] = notice.event

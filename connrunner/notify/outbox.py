@@ -12,11 +12,13 @@ from pathlib import Path
 from connrunner.core import instant
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.model import Mail, Run
-from connrunner.notify import channel, mail_folder, message, smtp, smtp_connection
+from connrunner.notify import channel, mail_folder, message, smtp_connection
 from connrunner.notify import mailbox as address
 from connrunner.notify.facts import Background, build_context
 from connrunner.notify.mailbox import AddressError
 from connrunner.notify.render import RenderedMessage, render
+from connrunner.notify.smtp import SmtpSession
+from connrunner.notify.smtp_connection import ClientCertificate, MailServer
 from connrunner.notify.transport import DeliveryResult, ServerError, Transport
 
 AT_ONCE = 100  # notices in one pass; the others stay due
@@ -45,8 +47,23 @@ class MailAccount:
     mail: Mail
     username: str | None = None  # a secret, resolved
     password: str | None = None  # a secret, resolved
+    certificate: ClientCertificate | None = None
     trouble: str = ""  # why no mail can be sent: a secret is not there, say
     mailbox: Path  # the folder for mail to a bare `file:`
+
+
+def make_account(mail: Mail, *, mailbox: Path, reveal: channel.Reveal) -> MailAccount:
+    """Return *mail* with its secrets. *reveal* finds the one of a reference, and leaves other text as it is."""
+    certificate = None
+    if mail.certificate:
+        certificate = ClientCertificate(chain=reveal(mail.certificate), key=reveal(mail.key) if mail.key else "")
+    return MailAccount(
+        mail=mail,
+        username=reveal(mail.username) if mail.username else None,
+        password=reveal(mail.password) if mail.password else None,
+        certificate=certificate,
+        mailbox=mailbox,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,9 +125,7 @@ def send_pending(
             path = mail_folder.resolve_folder(mail.server, workspace=workspace, default=account.mailbox)
             transport = mail_folder.Folder(path, {each.notice.id: each.at for each in to_mailboxes})
         else:
-            transport = smtp.SmtpSession(
-                server, username=account.username, password=account.password, deadline=deadline
-            )
+            transport = open_session(server, account, source, deadline=deadline)
         with _closing(transport):
             for each, recipient in _each(to_mailboxes, deadline):
                 answer = _mail(transport, each, recipient, says[each.notice.id], source=source, at=clock())
@@ -123,6 +138,19 @@ def send_pending(
         )
         done.append(_settle(each.notice, recipient, answer, record, clock))
     return done
+
+
+def open_session(server: MailServer, account: MailAccount, source: address.Person, *, deadline: float) -> SmtpSession:
+    """Return what talks to *server* as the settings of *account* say, until *deadline* (monotonic)."""
+    return SmtpSession(
+        server,
+        username=account.username,
+        password=account.password,
+        kind=account.mail.login,
+        hello=account.mail.hello or source.domain,
+        certificate=account.certificate,
+        deadline=deadline,
+    )
 
 
 def _those(pending: Sequence[PendingNotice], wanted: Callable[[str], bool]) -> list[PendingNotice]:

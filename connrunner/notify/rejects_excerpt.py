@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from connrunner.errors import StateError
 from connrunner.notify.sanitize import clean_line
+from connrunner.text.files import open_own
 from connrunner.text.nesting import parse_json
 
 SHOWN = 10  # rejects that a mail lists
@@ -23,7 +25,7 @@ def read_excerpt(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int
     if path is None:
         return shown, by_code, False
     try:
-        with path.open("rb") as file:
+        with open_own(path) as file:
             while file.tell() < COUNTED and (row := file.readline(LONGEST)):
                 if reject := _reject(row):
                     code = clean_line(reject.get("code", "")) or "unknown"
@@ -31,7 +33,7 @@ def read_excerpt(path: Path | None) -> tuple[list[dict[str, Any]], dict[str, int
                     if len(shown) < SHOWN:
                         shown.append({key: _cell(reject.get(key)) for key in REJECT})
             more = bool(file.read(1))
-    except OSError:  # a mail without the rows is better than none
+    except (OSError, StateError):  # a mail without the rows is better than none
         return shown, by_code, False
     return shown, dict(sorted(by_code.items(), key=lambda item: (-item[1], item[0]))), more
 

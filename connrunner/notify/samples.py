@@ -15,7 +15,7 @@ from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
-LONE = ("digest", "folded", "outage")  # events that are about no single connection
+LONE = ("digest", "folded", "outage", "broken", "fixed")  # events that are about no single connection
 OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
 GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
 REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
@@ -95,9 +95,15 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
     at = instant.text
     match event:
         case "failing":
-            return {"since": at(DUE), "failures": 1, "first_run": 42, "between": {}}
+            return {"since": at(DUE), "failures": 1, "first_run": 42, "between": {}, "row_since": at(DUE)}
         case "reminder":
-            return {"since": at(DUE - DAY), "failures": 3, "first_run": 40, "between": {}}
+            return {
+                "since": at(DUE - DAY),
+                "failures": 3,
+                "first_run": 40,
+                "between": {},
+                "row_since": at(DUE - DAY * 2),
+            }
         case "recovered":
             return {"since": at(DUE - DAY * 3), "failures": 3, "first_run": 38, "between": {"failed": 3, "stopped": 1}}
         case "late":
@@ -107,8 +113,16 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
         case "folded":
             return {"from": at(DUE), "to": at(DUE + timedelta(minutes=48)), "notices": _folded(connection)}
         case "outage":
-            missed = [{"connection": connection, "missed": 3}, {"connection": "newsletter-audience", "missed": 12}]
+            missed = [
+                {"connection": connection, "passed": 3, "late": 1, "missed": 2},
+                {"connection": "newsletter-audience", "passed": 12, "late": 1, "missed": 11},
+            ]
             return {"from": at(DUE), "to": at(DUE + timedelta(hours=3, minutes=30)), "missed": missed}
+        case "broken":
+            problems = ["connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?"]
+            return {"files": [{"name": connection, "problems": problems, "more": 2}], "count": 2}
+        case "fixed":
+            return {"files": [{"name": connection}], "count": 1}
         case _:
             return {}
 
@@ -132,6 +146,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             ],
             "next_due": instant.text(DUE + DAY),
             "last_outcome": "partial",
+            "tight": {"gap": 3600, "p95": 4440},
         },
         {
             "name": "refresh-segments",
@@ -194,7 +209,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
     lone = event in LONE
     told_facts = sample_facts(event, connection=connection)
     if not full:
-        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": []}
+        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": [], "files": []}
         return build_context(
             told and _without_facts(told),
             Background(connection="" if lone else connection, target=target, workspace="crm"),

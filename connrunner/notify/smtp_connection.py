@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import smtplib
 import socket
@@ -9,10 +10,11 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from connrunner.errors import ConnrunnerError
 from connrunner.notify.sanitize import clean_line
 from connrunner.notify.transport import ServerError
 from connrunner.text.hosts import is_loopback
@@ -51,16 +53,64 @@ def parse_server(text: str) -> MailServer:
     )
 
 
+class CertificateError(ConnrunnerError):
+    """A certificate of ours that cannot be used."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClientCertificate:
+    """What we show to a server that asks who we are: PEM, the certificate with those above it, and its key."""
+
+    chain: str
+    key: str = field(default="", repr=False)  # empty when it stands in the chain
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Have *context* show it; CertificateError when it is none, or its key is that of another one."""
+        # OpenSSL reads files only; this one is in memory, and goes with its descriptor.
+        with os.fdopen(os.memfd_create("certificate"), "w", encoding="utf-8") as file:
+            file.write(f"{self.chain}\n{self.key}\n")
+            file.flush()
+            try:
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password=_no_passphrase)
+            except ssl.SSLError as error:
+                what = (
+                    "mail.certificate and mail.key do not belong together"
+                    if error.reason == "KEY_VALUES_MISMATCH"
+                    else ("mail.certificate is no certificate in PEM with its key")
+                )
+                hint = "name a file with the certificate and one with its key, which no passphrase protects"
+                raise CertificateError(what, hint=hint) from None
+
+
+def _no_passphrase() -> str:
+    return ""  # OpenSSL would ask for it on the terminal
+
+
+def find_tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Return the error of TLS behind *error*: smtplib makes an end of the connection of what it reads."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class SmtpConnection(smtplib.SMTP):
     """SMTP on a connection; OSError or SMTPException when there is none to be had."""
 
-    def __init__(self, server: MailServer, deadline: float) -> None:
+    def __init__(
+        self,
+        server: MailServer,
+        deadline: float,
+        *,
+        hello: str = "localhost",
+        certificate: ClientCertificate | None = None,
+    ) -> None:
         self._to = server
+        self._certificate = certificate
         self._deadline = deadline
         self._wire: socket.socket | None = None
         self._watch: threading.Timer | None = None
         # The name is never looked up: that could hang, and tell the server a name that nobody knows.
-        super().__init__(local_hostname=_own_name())
+        super().__init__(local_hostname=hello)
         self._host = server.host  # what starttls() verifies the certificate against
         try:
             code, said = self.connect(server.host, server.port)
@@ -69,6 +119,13 @@ class SmtpConnection(smtplib.SMTP):
         except BaseException:
             self.cut()
             raise
+
+    def make_tls_context(self) -> ssl.SSLContext:
+        """Return how TLS is spoken; CertificateError when the certificate of ours cannot be used."""
+        context = ssl.create_default_context()
+        if self._certificate is not None:
+            self._certificate.load_into(context)
+        return context
 
     def wait(self, seconds: float) -> None:
         """Wait at most *seconds* for each piece of an answer."""
@@ -93,7 +150,7 @@ class SmtpConnection(smtplib.SMTP):
             self._watch.daemon = True
             self._watch.start()
             if self._to.scheme == "smtps":
-                return ssl.create_default_context().wrap_socket(wire, server_hostname=host)
+                return self.make_tls_context().wrap_socket(wire, server_hostname=host)
         except BaseException:
             wire.close()
             raise
@@ -147,8 +204,3 @@ def _addresses(server: MailServer, seconds: float) -> list[Any]:
 def _shut(wire: socket.socket) -> None:
     with suppress(OSError):
         wire.shutdown(socket.SHUT_RDWR)
-
-
-def _own_name() -> str:
-    name = socket.gethostname()
-    return name if "." in name and name.isascii() else "[127.0.0.1]"

@@ -12,13 +12,15 @@ MEANING: Mapping[str, str] = {
     "stopped": "somebody stopped a run",
     "interrupted": "a run broke off",
     "skipped": "a run was due and could not start",
-    "failing": "a connection began to fail",
+    "failing": "a connection began to fail, or turned from refusing rows to failing, or back",
     "reminder": "a connection still fails",
     "recovered": "a connection that failed works again",
     "late": "a slot was not started, or not finished, in time",
     "digest": "what happened in a day or a week",
     "folded": "many notices in one, because there were too many for a mail each",
-    "outage": "nothing called `connrunner tick` for a while, and slots were missed",
+    "outage": "nothing called `connrunner tick` for a while, and slots passed",
+    "broken": "files of the workspace cannot be used",
+    "fixed": "files that could not be used can be used again, or are gone",
 }
 
 # A list is written with [] behind it; what is named after data of the workspace or of a run ends at its mapping.
@@ -28,13 +30,13 @@ VARIABLES: Mapping[str, str] = {
     "target": "the file in `notifications/` that it goes to, without `.yaml`; empty for an address of `notify` itself",
     "language": "the language of dates and numbers; empty for those that are read alike everywhere",
     "timezone": "the zone of every time",
-    "connection": "what it is about; none in `digest`, `folded` and `outage`",
+    "connection": "what it is about; none in `digest`, `folded`, `outage`, `broken` and `fixed`",
     "connection.name": "its name, the file without `.yaml`",
     "connection.title": "its title, or its name when it has none",
     "connection.description": "its description",
     "connection.owner": "its owner",
     "connection.kind": "`import`, `export` or `command`; empty when the mail is about no run",
-    "run": "the run that it is about; none in `late`, `digest`, `folded` and `outage`",
+    "run": "the run that it is about; none in `late`, `digest`, `folded`, `outage`, `broken` and `fixed`",
     "run.number": "its number",
     "run.outcome": "how it ended: `succeeded`, `partial`, `failed`, `stopped`, `interrupted` or `skipped`",
     "run.is_failure": "whether `when: failure` tells about it",
@@ -82,9 +84,11 @@ VARIABLES: Mapping[str, str] = {
     "commit.at": "when",
     "commit.subject": "the first line of its message",
     "failing": "a row of failures; only in `failing`, `reminder` and `recovered`",
-    "failing.since": "when its first failure ended",
-    "failing.failures": "how many failed",
+    "failing.since": "when its first failure ended; once the reader knows of it, the first that is as bad as the last",
+    "failing.failures": "how many failed since then",
     "failing.first_run": "the number of the first of them",
+    "failing.before": "`partial` or `failed` when that was told before and it is the other now; else empty",
+    "failing.row_since": "when the first failure of the whole row ended",
     "failing.between": "in `recovered`: how many runs ended how since then",
     "late": "the slot that is late; only in `late`",
     "late.due_at": "when it was due",
@@ -115,6 +119,7 @@ VARIABLES: Mapping[str, str] = {
     "digest.connections[].recent[].rows_share": "its rows in percent of the most of them",
     "digest.connections[].last_outcome": "how the last one ended; empty when there was none",
     "digest.connections[].next_run": "the promised next run, or none",
+    "digest.connections[].warning": "that its slots come faster than its runs end; mostly empty",
     "digest.total": "the sums: `runs`, `failed`, `late`, `missed`",
     "folded": "the rate limit: notices that became one mail; only in `folded`",
     "folded.since": "the first of them",
@@ -131,11 +136,26 @@ VARIABLES: Mapping[str, str] = {
     "outage.since": "the last tick before it",
     "outage.until": "the first one after it",
     "outage.lasted": "how long it was, in words",
-    "outage.missed": "the first hundred connections that missed slots",
+    "outage.missed": "the first hundred connections with slots that passed",
     "outage.more": "how many there are beyond those",
     "outage.missed[].connection": "the connection",
-    "outage.missed[].missed": "how many slots",
-    "outage.total": "how many slots in all",
+    "outage.missed[].passed": "how many slots passed",
+    "outage.missed[].late": "how many of them run late",
+    "outage.missed[].missed": "how many have no run of their own",
+    "outage.missed[].merged": "how many are part of another run, which waited or worked",
+    "outage.missed[].skipped": "how many could not start any more",
+    "outage.missed[].meaning": "the same in words",
+    "outage.total": "how many slots passed in all",
+    "outage.totals": "the sums: `passed`, `late`, `missed`, `merged`, `skipped`",
+    "outage.meaning": "the same in words",
+    "files": "files that cannot be used, or can be used again; only in `broken` and `fixed`",
+    "files.listed": "the first hundred of them",
+    "files.count": "how many there are in all",
+    "files.more": "how many there are beyond the first hundred",
+    "files.listed[].name": "the connection, or `connrunner.yaml` for the workspace as a whole",
+    "files.listed[].problems": "in `broken`: the first ten problems, each with its place and its remedy",
+    "files.listed[].more": "how many there are beyond those",
+    "files.listed[].same_as": "the one that has the same problems, and shows them; else empty",
     "commands": "what to type",
     "commands.log": "to see the log of the run",
     "commands.rejects": "to see its refused rows",
@@ -143,7 +163,7 @@ VARIABLES: Mapping[str, str] = {
     "commands.runs": "to see its history",
     "commands.status": "to see what runs, waits and comes next",
 }
-OPEN = ("counts", "rejects_total", "failing.between", "digest.connections[].counts", "digest.total")
+OPEN = ("counts", "rejects_total", "failing.between", "digest.connections[].counts", "digest.total", "outage.totals")
 NAMES = frozenset(path.replace("[]", "").rpartition(".")[2] for path in VARIABLES)
 
 
@@ -154,5 +174,5 @@ def paths(data: Any, before: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
         if isinstance(value, Mapping) and path not in OPEN:
             yield from paths(value, f"{path}.")
-        if isinstance(value, list) and value:
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
             yield from paths(value[0], f"{path}[].")

@@ -108,12 +108,12 @@ def reap_ended(process: subprocess.Popen[bytes], tree: ProcessTree) -> None:
         reap_adopted(but=process.pid)
 
 
-def terminate(process: subprocess.Popen[bytes], pipes: Pipes, grace: float, tree: ProcessTree) -> bool:
-    """End the program and its *tree*: SIGTERM, and SIGKILL after *grace* seconds; False when that was needed.
+def terminate(process: subprocess.Popen[bytes], pipes: Pipes, tree: ProcessTree) -> bool:
+    """End the program and its *tree*: SIGTERM, and SIGKILL after its grace; False when that was needed.
 
     All of them get their grace: of `sh -c "a | b"` the shell is gone at once, while `a` and `b` clean up.
     """
-    with Termination(replace(tree, group=process.pid), grace=grace) as termination:
+    with Termination(replace(tree, group=process.pid)) as termination:
         try:
             while termination.advance():
                 pipes.read(POLL_INTERVAL)  # or it would wait for a reader and never end
@@ -134,10 +134,10 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
         ) from None
 
 
-def end_leftovers(pipes: Pipes, grace: float, tree: ProcessTree) -> tuple[str, ...]:
+def end_leftovers(pipes: Pipes, tree: ProcessTree) -> tuple[str, ...]:
     """End what a program that has ended left behind; return what had to be ended, for people.
 
-    They have `DRAIN_TIME` seconds to end by themselves, and the usual grace after that.
+    They have `DRAIN_TIME` seconds to end by themselves, and the grace of the tree after that.
     """
     # Not by its group: the number may be another's by now.
     deadline = time.monotonic() + DRAIN_TIME
@@ -147,7 +147,7 @@ def end_leftovers(pipes: Pipes, grace: float, tree: ProcessTree) -> tuple[str, .
             break
         if pipes.are_closed:
             time.sleep(min(left, POLL_INTERVAL))
-    with Termination(tree, grace=grace) as termination:
+    with Termination(tree) as termination:
         try:
             while termination.advance():
                 pipes.read(POLL_INTERVAL)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
+from connrunner.core.model import GRACE
+
 RUN_ID_VARIABLE = "CONNRUNNER_RUN_ID"  # the variable that every process of a run inherits
-GRACE = 10.0  # seconds between asking to end and killing
 KILL_WAIT = 5.0  # seconds that the kernel gets to end what was killed
 LOOK_INTERVAL = 0.1  # seconds between two looks for processes that were not there before, at least
 LOOK_SHARE = 5  # looking at all processes takes at most one part in so many of the time
@@ -31,6 +32,7 @@ class ProcessTree:
     group: int | None = None  # it is in this process group
     below: int | None = None  # it descends from this process
     lock: Path | None = None  # it holds an exclusive flock of this file, by whatever descriptor
+    grace: float | None = None  # seconds that each of them has to end; this selects nothing; None: `GRACE`
 
     @classmethod
     def new(cls) -> Self:
@@ -67,18 +69,25 @@ class ProcessTree:
         return sorted(found - {os.getpid()})
 
 
+def find_grace(tree: ProcessTree) -> float:
+    """Return how many seconds the processes of *tree* have between SIGTERM and SIGKILL."""
+    return GRACE if tree.grace is None else tree.grace
+
+
 class Termination:
-    """The end of a process tree: each process gets SIGTERM, and SIGKILL after *grace* seconds if it is still there.
+    """The end of a process tree: each process gets SIGTERM, and SIGKILL if it is still there after its grace.
+
+    That is *grace*, where it is given, or else the tree's.
 
     It does not wait by itself: call `advance` again and again, and do other things meanwhile.
     """
 
-    def __init__(self, tree: ProcessTree, *, grace: float) -> None:
+    def __init__(self, tree: ProcessTree, *, grace: float | None = None) -> None:
         self.had_to_kill = False
         self.terminated: list[str] = []  # what got SIGTERM, for people
         self.remaining: list[str] = []  # what could not be ended, for people
         self._tree = tree
-        self._kill_at = time.monotonic() + grace
+        self._kill_at = time.monotonic() + (find_grace(tree) if grace is None else grace)
         self._look_at = 0.0
         self._pidfds: dict[int, int | None] = {}  # of what got SIGTERM, by process ID; None where the system has none
 

@@ -25,6 +25,19 @@ def normalize_address(address: str) -> str:
     return normal if len(normal.encode()) <= LONGEST else address
 
 
+def spell_in_ascii(address: str) -> str:
+    """Return *address*, in the one spelling, with its domain as name servers know it: `xn--bcher-kva.example`."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return (
+            local
+            + at
+            + ".".join(label if label.isascii() else idna.alabel(label).decode() for label in domain.split("."))
+        )
+    except (idna.IDNAError, UnicodeError):
+        return address
+
+
 def normalize_table(session: StoreSession, table: str, columns: Mapping[str, bool]) -> None:
     """
     Bring the addresses in *columns* of the temporary *table* into the one spelling; rows keep their places.

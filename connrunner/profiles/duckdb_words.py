@@ -44,6 +44,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (duckdb.SerializationException, "its file cannot be read"),
     (duckdb.FatalException, "the database gave up"),
     (duckdb.NotImplementedException, "DuckDB cannot do this with such a value"),
+    (duckdb.SyntaxException, "a value is not as it should be"),
     (duckdb.InvalidInputException, "a value or a file is not as it should be"),
 )
 

@@ -5,8 +5,12 @@ A person is found by a value of any identifier: in `profiles`; in `sent`, where 
 identifier of earlier; and in `kept`, among the rows that were refused. What belongs to the person are the identifiers
 of the profile, those that were sent, and those of the kept rows; one that another profile holds is that one's.
 
+All of them are compared, and remembered, in the spelling that rows have today: what stands in the store may have one of
+earlier (see `respelling`), what was sent has the one of then, and a kept row has that of its source.
+
 `select_person` only looks. It leaves temporary tables that say which rows go:
 
+    respelt     identifiers that stand here or there in another spelling, and that of today
     leaving     the numbers of profiles, of which rows stand in `profiles` or `sent`
     owned       property and text of each identifier of the person
     unkept      the numbers of rows of `kept`
@@ -15,15 +19,19 @@ of the profile, those that were sent, and those of the kept rows; one that anoth
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connrunner.core.model import Property, PropertyType
-from connrunner.profiles import tables, tombstones, values
+from connrunner.profiles import domains, respelling, tables, tombstones, values
 from connrunner.profiles.exporting.identifiers import extract_text
 from connrunner.profiles.readers.jsonlines import pointer_to
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text, quote_texts
+
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +69,21 @@ class _Identifier:
         return values.format_value(self.owner.type, f"{alias}.{self.column}")
 
     def normalize(self, raw: str) -> str:
-        """Return the expression of the one text form of what the text *raw* stands for; NULL for another text."""
+        """Return the expression of the one text form of what the text *raw* stands for, but for its domain."""
         return values.format_value(self.owner.type, f"({values.parse_value(self.owner.type, raw)})")
+
+    def of_profiles(self) -> str:
+        """Return the query of the identifier of each profile: `profile` and `text`."""
+        return self.spelt(f"SELECT p._id AS profile, {self.text('p')} AS text FROM store.profiles p")
+
+    def of_sent(self) -> str:
+        """Return the query of the identifier as it was sent of each profile: `profile` and `text`."""
+        return self.spelt(f"SELECT s.profile, {extract_text(self.owner, 's.identifiers')} AS text FROM store.sent s")
+
+    def spelt(self, source: str) -> str:
+        """Return the query *source*, of which a column is `text`, with the spelling that rows have today."""
+        return f"""(SELECT s.* REPLACE (coalesce(r.value, s.text) AS text) FROM ({source}) s
+            LEFT JOIN respelt r ON r.property = {quote_text(self.name)} AND r.text = s.text)"""
 
 
 def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
@@ -72,17 +93,20 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         for name, (owner, column) in tables.list_identifiers(session.connection, session.model).items()
     ]
     session.execute("""
+        CREATE OR REPLACE TEMP TABLE respelt (property VARCHAR, text VARCHAR, value VARCHAR);
         CREATE OR REPLACE TEMP TABLE wanted (property VARCHAR, value VARCHAR);
         CREATE OR REPLACE TEMP TABLE leaving (profile BIGINT);
         CREATE OR REPLACE TEMP TABLE owned (property VARCHAR, value VARCHAR);
         CREATE OR REPLACE TEMP TABLE unkept (number BIGINT);
         CREATE OR REPLACE TEMP TABLE pardoned (person BIGINT)""")
     for one in identifiers:
-        session.execute(
-            f"INSERT INTO wanted SELECT {quote_text(one.name)}, x FROM"
-            f" (SELECT {one.normalize('r')} AS x FROM (SELECT ?::VARCHAR AS r)) WHERE x IS NOT NULL",
-            [job.value],
-        )
+        _learn_spellings(session, one, f"SELECT {one.text('p')} AS text FROM store.profiles p")
+        _learn_spellings(session, one, f"SELECT {extract_text(one.owner, 's.identifiers')} AS text FROM store.sent s")
+        wanted = session.one(f"SELECT {one.normalize('r')} FROM (SELECT ?::VARCHAR AS r)", [job.value])
+        if wanted is not None:
+            is_address = one.owner.type is PropertyType.EMAIL
+            value = domains.normalize_address(wanted) if is_address else wanted
+            session.execute("INSERT INTO wanted VALUES (?, ?)", [one.name, value])
     _select_profiles(session, identifiers)
     _select_owned(session, identifiers)
     _select_kept(session, identifiers, job.columns)
@@ -121,26 +145,35 @@ def add_tombstones(session: StoreSession) -> None:
         WHERE NOT EXISTS (FROM fresh.erased e WHERE e.property = d.property AND e.digest = d.digest)""")
 
 
+def _learn_spellings(session: StoreSession, one: _Identifier, texts: str) -> None:
+    """Add to `respelt` those of *texts*, a query of `text`, that rows would spell otherwise today."""
+    found = respelling.find_other_spellings(session, one.owner, texts)
+    if found:
+        session.execute(
+            """INSERT INTO respelt SELECT ?, x.text, x.value
+            FROM (SELECT unnest(?::VARCHAR[]) AS text, unnest(?::VARCHAR[]) AS value) x
+            WHERE NOT EXISTS (FROM respelt r WHERE r.property = ? AND r.text = x.text)""",
+            [one.name, [*found], [*found.values()], one.name],
+        )
+
+
 def _select_profiles(session: StoreSession, identifiers: Sequence[_Identifier]) -> None:
     """Fill `leaving`: by a value that a profile has, else by one that was sent when the profile had it."""
     for one in identifiers:
-        is_wanted = f"w.property = {quote_text(one.name)}"
-        by_profile = f"SELECT p._id FROM store.profiles p JOIN wanted w ON {is_wanted} AND {one.text('p')} = w.value"
-        by_sent = f"""SELECT s.profile FROM store.sent s JOIN wanted w
-            ON {is_wanted} AND {extract_text(one.owner, "s.identifiers")} = w.value"""
-        found = session.one(f"SELECT count(*) FROM ({by_profile})")
-        session.execute(f"INSERT INTO leaving {by_profile if found else by_sent}")
+        matching = (
+            f"SELECT x.profile FROM {{}} x JOIN wanted w ON w.property = {quote_text(one.name)} AND w.value = x.text"
+        )
+        found = session.one(f"SELECT count(*) FROM ({matching.format(one.of_profiles())})")
+        session.execute(f"INSERT INTO leaving {matching.format(one.of_profiles() if found else one.of_sent())}")
 
 
 def _select_owned(session: StoreSession, identifiers: Sequence[_Identifier]) -> None:
     """Fill `owned` with the identifiers of the profiles in `leaving`, of now and as they were sent."""
     for one in identifiers:
-        name = quote_text(one.name)
-        sent = extract_text(one.owner, "s.identifiers")
         session.execute(f"""
             INSERT INTO owned
-            SELECT {name}, {one.text("p")} FROM store.profiles p WHERE p._id IN (FROM leaving)
-            UNION SELECT {name}, {sent} FROM store.sent s WHERE s.profile IN (FROM leaving)""")
+            SELECT {quote_text(one.name)}, x.text FROM (FROM {one.of_profiles()} UNION ALL FROM {one.of_sent()}) x
+            WHERE x.profile IN (FROM leaving)""")
     _leave_to_others(session, identifiers, "owned")
 
 
@@ -153,8 +186,8 @@ def _leave_to_others(session: StoreSession, identifiers: Sequence[_Identifier], 
     for one in identifiers:
         session.execute(f"""
             DELETE FROM {table} WHERE property = {quote_text(one.name)} AND value IN (
-                SELECT {one.text("p")} FROM store.profiles p
-                WHERE p.{one.column} IS NOT NULL AND p._id NOT IN (FROM leaving))""")
+                SELECT x.text FROM {one.of_profiles()} x
+                WHERE x.text IS NOT NULL AND x.profile NOT IN (FROM leaving))""")
 
 
 def _select_kept(
@@ -180,34 +213,57 @@ def _select_kept(
     known = quote_texts(columns)
     for one in identifiers:
         is_sought = f"s.property = {quote_text(one.name)}"
+        leaves = f"SELECT l.number, l.connection, {one.normalize('l.text')} AS text FROM leaves l"
+        mapped = _in_columns(one, columns)
+        for texts in (leaves, mapped):
+            _learn_spellings(session, one, texts)
         anywhere = "true" if one.owner.type is PropertyType.EMAIL else f"NOT list_contains({known}, l.connection)"
-        word = r"regexp_matches(l.text, '(?i)(^|[^\pL\pN])' || regexp_escape(s.value) || '($|[^\pL\pN])')"
         session.execute(f"""
-            INSERT INTO hits SELECT l.number, s.property, s.value, false FROM leaves l JOIN sought s
-            ON {is_sought} AND (({anywhere} AND {one.normalize("l.text")} = s.value) OR (l.flawed AND {word}))""")
-        for place in _places_of(one, columns):
-            session.execute(f"""
-                INSERT INTO hits SELECT k.number, s.property, s.value, true FROM store.kept k JOIN sought s
-                ON {is_sought} AND {place} = s.value""")
+            INSERT INTO hits
+            SELECT l.number, s.property, s.value, false FROM {one.spelt(leaves)} l JOIN sought s
+            ON {is_sought} AND {anywhere} AND l.text = s.value
+            UNION ALL SELECT k.number, s.property, s.value, true FROM {one.spelt(mapped)} k JOIN sought s
+            ON {is_sought} AND k.text = s.value""")
+        _select_flawed(session, one)
     session.execute("""
         INSERT INTO unkept SELECT DISTINCT number FROM hits;
         INSERT INTO owned SELECT property, value FROM hits""")
     for one in identifiers:
-        for place in _places_of(one, columns):
-            session.execute(f"""
-                INSERT INTO owned SELECT {quote_text(one.name)}, {place}
-                FROM store.kept k WHERE k.number IN (SELECT number FROM hits WHERE own)""")
+        session.execute(f"""
+            INSERT INTO owned SELECT {quote_text(one.name)}, k.text FROM {one.spelt(_in_columns(one, columns))} k
+            WHERE k.number IN (SELECT number FROM hits WHERE own)""")
     _leave_to_others(session, identifiers, "owned")
 
 
-def _places_of(one: _Identifier, columns: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Return the expressions of the identifier in kept rows `k`, one for each import that has a column for it."""
-    found = []
+def _select_flawed(session: StoreSession, one: _Identifier) -> None:
+    """Add to `hits` the rows that could not be read in which a sought value stands as a word, however it is spelled."""
+    sought = session.execute("SELECT value FROM sought WHERE property = ?", [one.name]).fetchall()
+    flawed = session.execute("SELECT number, text FROM leaves WHERE flawed").fetchall() if sought else []
+    for (value,) in sought:
+        spellings = {value, domains.spell_in_ascii(value)} if one.owner.type is PropertyType.EMAIL else {value}
+        words = "|".join(re.escape(_fold(spelling)) for spelling in sorted(spellings))
+        pattern = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])")
+        found = [number for number, text in flawed if pattern.search(_fold(text))]
+        session.execute(
+            "INSERT INTO hits SELECT unnest(?::BIGINT[]), ?, ?, false", [sorted(set(found)), one.name, value]
+        )
+
+
+def _fold(text: str) -> str:
+    """Return *text* in the form in which words are compared: one case, one form of Unicode, no escapes of JSON."""
+    plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", plain).casefold())
+
+
+def _in_columns(one: _Identifier, columns: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the query of the identifier in kept rows of imports that have a column for it: `number` and `text`."""
+    found = ["SELECT NULL::BIGINT AS number, NULL::VARCHAR AS text WHERE false"]
     for connection, places in columns.items():
         if one.name in places:
             raw = f"json_extract_string(k.record::JSON, {quote_text(pointer_to(places[one.name]))})"
-            found.append(f"CASE WHEN k.connection = {quote_text(connection)} THEN {one.normalize(raw)} END")
-    return found
+            found.append(f"""SELECT k.number, {one.normalize(raw)} AS text FROM store.kept k
+                WHERE k.connection = {quote_text(connection)}""")
+    return " UNION ALL ".join(found)
 
 
 def _select_tombstones(session: StoreSession) -> bool:

@@ -19,9 +19,9 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
     """
     broken = []
     if expect.min_rows is not None and rows < expect.min_rows:
-        broken.append(f"{rows:,} rows would be sent, fewer than {expect.min_rows:,} (min_rows)")
+        broken.append(f"{plural(rows, 'row')} would be sent, fewer than {expect.min_rows:,} (min_rows)")
     if expect.max_rows is not None and rows > expect.max_rows:
-        broken.append(f"{rows:,} rows would be sent, more than {expect.max_rows:,} (max_rows)")
+        broken.append(f"{plural(rows, 'row')} would be sent, more than {expect.max_rows:,} (max_rows)")
     if expect.max_change_pct is not None and before and changes * 100 > expect.max_change_pct * before:
         broken.append(
             f"{changes:,} changes of {before:,} profiles that were sent before are {changes * 100 / before:,.1f} %, "

@@ -1,9 +1,9 @@
-"""CSV text becomes a Parquet file."""
+"""CSV becomes a Parquet file."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -14,8 +14,8 @@ from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import replacing
 
 
-def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
-    """Write *rows*, CSV with a header, to the new or replaced file *path*, in one step.
+def write_parquet(rows: Iterable[str], columns: Mapping[str, str], path: Path) -> None:
+    """Write *rows*, the lines of a CSV with a header, to the new or replaced file *path*, in one step.
 
     *columns* names each column and its type in SQL; an empty cell is no value.
     """
@@ -23,7 +23,7 @@ def write_parquet(rows: str, columns: Mapping[str, str], path: Path) -> None:
     with tempfile.NamedTemporaryFile(
         "w", suffix=".csv", encoding="utf-8", errors="backslashreplace", newline=""
     ) as file:
-        file.write(rows)
+        file.writelines(rows)
         file.flush()
         how = f"columns = {{{types}}}, auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"'"
         try:

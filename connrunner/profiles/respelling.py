@@ -12,6 +12,7 @@ stay as they are, a no of one becomes a no of both, and every import warns of th
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from connrunner.core.model import Property, PropertyType
@@ -81,13 +82,10 @@ def _respell_column(session: StoreSession, owner: Property, column: str) -> list
 
 def _find_changes(session: StoreSession, owner: Property, column: str) -> dict[int, Any]:
     """Return the number and the new value of each profile whose value has another spelling."""
-    if owner.type is PropertyType.EMAIL:
-        may_change, respelt = domains.may_change("x"), values.parse_value(owner.type, "x")
-    elif owner.type is PropertyType.TEXT and (owner.identifier or owner.many):
-        # Old rules took the same blanks off, but for those beyond ASCII.
-        may_change, respelt = "strlen(x) <> length(x)", values.parse_value(owner.type, "x")
-    else:
+    rule = _rule(owner)
+    if rule is None:
         return {}
+    may_change, respelt = rule
     one = f"coalesce({respelt}, x)"
     if owner.many:
         may_change = f"len(list_filter(x, lambda x: {may_change})) > 0"
@@ -103,6 +101,30 @@ def _find_changes(session: StoreSession, owner: Property, column: str) -> dict[i
         if new != old:
             changed[number] = new
     return changed
+
+
+def _rule(owner: Property) -> tuple[str, str] | None:
+    """Return when a text `x` of *owner* may have another spelling, and what rows make of it but for its domain."""
+    if owner.type is PropertyType.EMAIL:
+        return domains.may_change("x"), values.parse_value(owner.type, "x")
+    if owner.type is PropertyType.TEXT and (owner.identifier or owner.many):
+        # Old rules took the same blanks off, but for those beyond ASCII.
+        return "strlen(x) <> length(x)", values.parse_value(owner.type, "x")
+    return None
+
+
+def find_other_spellings(session: StoreSession, owner: Property, texts: str) -> dict[str, str]:
+    """Return which of *texts*, a query of `text`, rows would spell otherwise today as identifiers *owner*, and how."""
+    rule = _rule(replace(owner, identifier=True))
+    if rule is None:
+        return {}
+    may_change, respelt = rule
+    query = f"SELECT DISTINCT x, coalesce({respelt}, x) FROM (SELECT text AS x FROM ({texts})) WHERE {may_change}"
+    is_address = owner.type is PropertyType.EMAIL
+    found = {
+        old: domains.normalize_address(new) if is_address else new for old, new in session.execute(query).fetchall()
+    }
+    return {old: new for old, new in found.items() if new != old}
 
 
 def _share_refusals(session: StoreSession, doubles: list[tuple[str, int, int]]) -> None:

@@ -68,6 +68,7 @@ _ABOUT_VALUES = (
     duckdb.OutOfRangeException,
     duckdb.InvalidInputException,
     duckdb.NotImplementedException,
+    duckdb.SyntaxException,  # of a pattern's ESCAPE, which is a value
 )
 
 

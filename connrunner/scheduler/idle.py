@@ -10,8 +10,10 @@ import zlib
 
 from connrunner import __version__
 from connrunner.config import place, seal, stamps
+from connrunner.text.regular_files import open_regular, read_regular
 
-FORMAT = 3
+FORMAT = 4
+LIMIT = 1 << 28  # bytes of the note
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
 
 
@@ -45,8 +47,7 @@ def nothing_to_do(arguments: list[str]) -> bool:
         sealed = seal.read_seal(_compiled(state))
         if sealed is None:
             return False
-        with open(_note(state), "rb") as file:
-            content = file.read()
+        content = read_regular(_note(state), LIMIT)
         start = len(sealed) + 4
         if content[:start] != sealed + _checksum(content[start:]):
             return False
@@ -65,12 +66,18 @@ def nothing_to_do(arguments: list[str]) -> bool:
 
 
 def write_note(
-    folder: str, state: str, seen: dict[str, int], repository: tuple[str, str] | None, zones: str, wake: float
+    folder: str,
+    state: str,
+    seen: dict[str, int],
+    repository: tuple[str, str] | None,
+    zones: tuple[str, ...],
+    wake: float,
 ) -> None:
     """Note that nothing is to be done before *wake* (seconds since 1970) unless a file changes.
 
-    *seen* are the stamps of the workspace from before it was read, taken with *repository*; *zones* is a file of the
-    time-zone database. Notes nothing when a file changed so lately that another change might not show.
+    *seen* are the stamps of the workspace from before it was read, taken with *repository*; *zones* are files by which
+    a change of the time-zone database shows. Notes nothing when a file changed so lately that another change might not
+    show.
     """
     now = time.time()
     if any(stamp > (now - RACY) * 1e9 for stamp in seen.values()):
@@ -80,7 +87,8 @@ def write_note(
         return None
     beside = f"{_note(state)}.{os.getpid()}.tmp"
     try:
-        fields = (repr(now), repr(wake), zones, *(repository or ("", "")), _looks(folder, state, zones, seen))
+        files = "\n".join(zones)
+        fields = (repr(now), repr(wake), files, *(repository or ("", "")), _looks(folder, state, files, seen))
         content = os.fsencode("\0".join(fields))
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
@@ -104,7 +112,7 @@ def remove_note(state: str) -> None:
 def note_look(state: str, at: float) -> None:
     """Remember that a tick looked at *at*, in seconds since 1970: the time stamp of an empty file says it."""
     try:
-        os.close(os.open(_last_tick(state), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(open_regular(_last_tick(state), os.O_WRONLY | os.O_CREAT))
         os.utime(_last_tick(state), (at, at))
     except OSError:
         pass  # the full tick that records there reports it
@@ -124,7 +132,8 @@ def _checksum(content: bytes) -> bytes:
 
 def _looks(folder: str, state: str, zones: str, seen: dict[str, int]) -> str:
     """Return what is the same as long as nothing has changed."""
-    looked = f"{FORMAT} {__version__} {folder}\0{_look(f'{state}/journal.jsonl')}\0{_look(zones)}\0"
+    database = (os.environ.get("PYTHONTZPATH"), *map(_look, zones.split("\n")))
+    looked = f"{FORMAT} {__version__} {folder}\0{_look(f'{state}/journal.jsonl')}\0{database}\0"
     return looked + "\0".join([f"{path} {seen[path]}" for path in sorted(seen)])
 
 

@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Any
 
 from connrunner.core import instant, run_records
-from connrunner.core.model import Connection, Outcome, Result, Run, Workspace
-from connrunner.core.planning import due
+from connrunner.core.model import Connection, Outcome, QueuedRun, Result, Run, Workspace
+from connrunner.core.planning import due, queue_order
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ConnrunnerError
 from connrunner.executors import local
@@ -24,7 +24,7 @@ from connrunner.scheduler import leftovers
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
-from connrunner.state.journal_state import StartedRun
+from connrunner.state.journal_state import JournalState, StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 
 Say = Callable[[dict[str, Any]], None]
@@ -53,7 +53,7 @@ class Lanes:
     say: Say
     pings: PingSender
     workspace: Workspace = field(init=False)
-    by_hand: StopRequest | None = None  # what Ctrl-C means: the end of the watched run
+    by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
@@ -169,7 +169,6 @@ class Lanes:
             started=started,
             worker=local.AdoptedWorker(lock.path, lambda: lock.is_busy),
             timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
-            notify=connection.notify if connection else self.workspace.default_notify,
             errors=self._errors(started),
             ask_store=partial(self._ask_store, started),
             began=time.monotonic() - max(0.0, elapsed),
@@ -183,12 +182,13 @@ class Lanes:
             with locks.hold_state_lock(recorder.state):
                 journal_state = recorder.journal.open()
                 # A connection that was moved to this lane may still run in its old one.
+                queue = self._sort_queue(journal_state)
                 fits = (
                     entry
-                    for entry in due.sort_queue(journal_state.waiting.values())
+                    for entry in queue
                     if self.lane_of(entry.connection) == name and entry.connection not in journal_state.started
                 )
-                entry = next(fits, None)
+                entry = next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
                 if entry is None:
                     return None
                 if entry.connection not in self.workspace.connections:
@@ -210,7 +210,8 @@ class Lanes:
             except OSError as error:
                 message = f"its process cannot be started: {error.strerror}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
-                run = recorder.finish(started, result, seconds=0, notify=connection.notify)
+                run = recorder.finish(started, result, seconds=0)
+                leftovers.clear_spool(recorder.state, started.connection, started.run)
                 self._ended(run, started, connection)
                 continue
             return SupervisedRun(
@@ -219,10 +220,18 @@ class Lanes:
                 started=started,
                 worker=worker,
                 timeout=connection.timeout,
-                notify=connection.notify,
                 errors=self._errors(started),
                 ask_store=partial(self._ask_store, started),
             )
+
+    def _sort_queue(self, journal_state: JournalState) -> list[QueuedRun]:
+        return queue_order.sort_queue(journal_state.waiting.values(), self.workspace.connections)
+
+    def _is_behind(self, entry: QueuedRun, journal_state: JournalState) -> bool:
+        """Tell whether a connection that *entry* goes after waits, or runs in the lane that it was in before."""
+        connection = self.workspace.connections.get(entry.connection)
+        queued = {*journal_state.waiting, *journal_state.started}
+        return connection is not None and not queued.isdisjoint(connection.after)
 
     def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
         alive = WorkerLock(self._errors(started))
@@ -323,15 +332,17 @@ class Lanes:
     def _record(self, working: SupervisedRun) -> bool:
         """Record the end of a run; False while processes of an adopted one hold its lane and cannot be ended."""
         started, recorder = working.started, self.recorder
+        connection = self.workspace.connections.get(started.connection)
         if not working.lane.take():
             self._say_leftovers(started.lane, working.left)
             return False
         if working.adopted:
-            run = recorder.recover(started, working.notify, working.result)
+            notify = connection.notify if connection else self.workspace.default_notify
+            run = recorder.recover(started, notify, working.result)
         else:
             story = run_files.read_log_summary(recorder.state, started.connection, started.run)
             result = working.result(story)
-            run = recorder.finish(started, result, seconds=working.seconds, notify=working.notify)
+            run = recorder.finish(started, result, seconds=working.seconds)
         if working.is_recorded:
             with (
                 suppress(OSError),
@@ -341,7 +352,6 @@ class Lanes:
         leftovers.clear_spool(recorder.state, started.connection, started.run)
         if working.stop:
             requests.remove_request(recorder.state, working.stop)
-        connection = self.workspace.connections.get(started.connection)
         self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
         return True
 
@@ -359,9 +369,9 @@ class Lanes:
             self._record_ended()
 
     def _stop_by_hand(self, working: SupervisedRun) -> StopRequest | None:
-        """Return the request to stop that Ctrl-C means for the watched run; it is left for its worker as well."""
-        by_hand = self.by_hand
-        if self._ending != signal.SIGINT or by_hand is None or by_hand.connection != working.started.connection:
+        """Return the request to stop that Ctrl-C means for a watched run; it is left for its worker as well."""
+        by_hand = self.by_hand.get(working.started.connection)
+        if self._ending != signal.SIGINT or by_hand is None:
             return None
         return requests.request_stop(self.recorder.state, replace(by_hand, run=working.started.run))
 
@@ -399,7 +409,7 @@ class Lanes:
     def _say_busy(self, lane: str) -> None:
         journal_state = self.recorder.journal.read()
         working = next((started for started in journal_state.started.values() if started.lane == lane), None)
-        waits = [entry.connection for entry in due.sort_queue(journal_state.waiting.values())]
+        waits = [entry.connection for entry in self._sort_queue(journal_state)]
         self.say(
             {
                 "event": "busy",

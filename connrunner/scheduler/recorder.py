@@ -14,7 +14,7 @@ from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
-from connrunner.state import filesystem, locks, run_files
+from connrunner.state import end_reserve, filesystem, history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import TOO_LATE, StartedRun, started_as_dict
@@ -36,10 +36,12 @@ class RunRecorder:
         with recording(self.state.root):
             filesystem.refuse_full(self.state.root)
         started_at = instant.text(self.clock())
+        run = self._number(connection.name)
+        end_reserve.keep_room(self.state, connection.name, run)
         started = StartedRun(
             entry=entry,
             intent=RunIntent(
-                run=self._number(connection.name),
+                run=run,
                 started_at=instant.parse(started_at),  # no finer than its record: memory and journal agree
                 commit=commit,
                 config=connection.fingerprint,
@@ -48,11 +50,13 @@ class RunRecorder:
             ),
             lane=connection.lane,
             mark=uuid.uuid4().hex,
+            grace=connection.grace,
+            notify=connection.notify,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
 
-    def finish(self, started: StartedRun, result: Result, *, seconds: float, notify: tuple[Notify, ...]) -> Run:
+    def finish(self, started: StartedRun, result: Result, *, seconds: float) -> Run:
         """Record that the run that *started* has ended so, unless another process has; takes the state lock."""
         with locks.hold_state_lock(self.state):
             if (known := self._ended_by_others(started)) is not None:
@@ -61,7 +65,8 @@ class RunRecorder:
             started = self.journal.state.started.get(started.connection, started)
             entry, intent = started.entry, started.intent
             run = Run(entry=entry, intent=intent, result=result, ended_at=self.clock(), seconds=seconds)
-            self._end(run, notify)
+            end_reserve.free_room(self.state, run.connection, run.run)
+            self._end(run, started.notify or ())
         return run
 
     def recover(
@@ -69,7 +74,8 @@ class RunRecorder:
     ) -> Run:
         """Record the end of a run whose connrunner died; takes the state lock. Hold its lane: nothing of it lives.
 
-        Its own log says how it ended, when it came so far; else *result* does, or it is not known.
+        Its own log says how it ended, when it came so far; else *result* does, or it is not known. The record of its
+        start says who is told, whatever has become of its file; where it does not, *notify* does.
         """
         name = started.connection
         with locks.hold_state_lock(self.state):
@@ -89,7 +95,8 @@ class RunRecorder:
                     ended_at=ended_at,
                     seconds=max(0.0, round((ended_at - started.started_at).total_seconds(), 3)),
                 )
-            self._end(run, notify)
+            end_reserve.free_room(self.state, name, started.run)
+            self._end(run, notify if started.notify is None else started.notify)
         return run
 
     def _ended_by_others(self, started: StartedRun) -> Run | None:
@@ -102,22 +109,23 @@ class RunRecorder:
     def skip(self, entry: QueuedRun, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that could not start because its connection cannot be used. Hold the state lock.
 
-        There is one notice for each content of the problems, not for each slot.
+        The tick that saw the problems first has told of them; what has none, since it is gone, is told here. Whom a
+        person's request names is told each time.
         """
         name = entry.connection
         problems = workspace.broken.get(name, ())
         run = self._not_started(entry, _unusable(name, problems, workspace), workspace)
-        content = hash_problems(problems)
-        is_new = self.journal.state.broken_mailed.get(name) != content
-        self._end(run, workspace.default_notify if is_new else (), broken=content, dequeued=dequeued)
+        content = hash_problems(problems) if problems else ""
+        is_known = bool(content) and self.journal.state.broken_mailed.get(name) == content
+        is_told = entry.was_asked_for or not is_known
+        self._end(run, _rules_of(entry, workspace) if is_told else (), broken=content, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
         """Record a run that may not start any more, by its connection's `start_within`. Hold the state lock."""
-        connection = workspace.connections.get(entry.connection)
         result = Result(outcome=Outcome.SKIPPED, message=reason, code=TOO_LATE)
         run = self._not_started(entry, result, workspace)
-        notify = connection.notify if connection else workspace.default_notify
+        notify = _rules_of(entry, workspace)
         # An outage is one mail, not one for each slot.
         known = on_time.is_part_of_outage(entry, self.journal.state.alerts)
         self._end(run, () if known else notify, dequeued=dequeued)
@@ -125,10 +133,9 @@ class RunRecorder:
 
     def take_out(self, entry: QueuedRun, stop: StopRequest, workspace: Workspace) -> Run:
         """Record a waiting run that was stopped before it started. Hold the state lock."""
-        connection = workspace.connections.get(entry.connection)
         result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
-        self._end(run, connection.notify if connection else workspace.default_notify, dequeued=True)
+        self._end(run, _rules_of(entry, workspace), dequeued=True)
         return run
 
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
@@ -161,7 +168,8 @@ class RunRecorder:
 
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
-        run_files.append_history(self.state, run)
+        with history_check.following(self.state, run.connection):
+            run_files.append_history(self.state, run)
         alerts = self.journal.state.alerts
         notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
@@ -178,12 +186,21 @@ class RunRecorder:
         )
 
 
+def _rules_of(entry: QueuedRun, workspace: Workspace) -> tuple[Notify, ...]:
+    """Return who is told of a run that did not start: as its connection says, or said when somebody asked for it."""
+    connection = workspace.connections.get(entry.connection)
+    if connection is not None:
+        return connection.notify
+    return workspace.default_notify if entry.notify is None else entry.notify
+
+
 def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) -> Result:
     if problems:
         message = f"{problems[0]} (and {len(problems) - 1} more)" if len(problems) > 1 else str(problems[0])
     else:
-        is_known = name in workspace.connections
-        message = f"connections/{name}.yaml {'could not be used when it was due' if is_known else 'is gone'}"
+        connection = workspace.connections.get(name)
+        off = "is switched off" if connection and not connection.enabled else "could not be used when it was due"
+        message = f"connections/{name}.yaml {off if connection else 'is gone'}"
     return Result(outcome=Outcome.SKIPPED, message=message, code="config-error")
 
 

@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core import run_records
-from connrunner.core.model import Notify, Outcome, Result
+from connrunner.core.model import Outcome, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
-from connrunner.processes.tree import GRACE, ProcessTree, Termination
+from connrunner.processes.tree import ProcessTree, Termination
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.text.regular_files import read_regular
 from connrunner.worker.recorded_result import add_words, make_result, recorded_from
 
-OVERTIME = 30  # seconds beyond its timeout after which a worker that does not end itself is told to
-KILL_AFTER = 15  # seconds between telling and killing a worker: it gives its program 10 to end
+COMPLAINT = 1 << 24  # bytes of what an interpreter says
+OVERTIME = 20  # seconds beyond timeout and grace after which a worker that does not end itself is told to
+ITS_OWN_END = 5  # seconds that a worker has to end when the grace that it gives its program is over
 
 
 @dataclass(kw_only=True)
@@ -33,7 +35,6 @@ class SupervisedRun:
     started: StartedRun
     worker: local.Worker
     timeout: int  # seconds
-    notify: tuple[Notify, ...]
     errors: Path  # what the worker's interpreter said
     ask_store: Callable[[], local.StoreQuestion | None] = lambda: None  # None when there is nothing to ask
     began: float = field(default_factory=time.monotonic)
@@ -77,7 +78,7 @@ class SupervisedRun:
             if self.worker.is_alive:
                 self._watch()
                 return False
-            self._termination = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else GRACE)
+            self._termination = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else None)
         return not self._termination.advance() and self._is_store_known()
 
     def _is_store_known(self) -> bool:
@@ -143,21 +144,22 @@ class SupervisedRun:
         is_ours = self.lane.is_in_place
         # Close our own descriptor first: then only left-over processes can hold the lane.
         self.lane.release()
-        return ProcessTree(mark=self.started.mark, lock=self.lane.path if is_ours and self.lane.is_busy else None)
+        lock = self.lane.path if is_ours and self.lane.is_busy else None
+        return ProcessTree(mark=self.started.mark, lock=lock, grace=self.started.grace)
 
     def _watch(self) -> None:
         now = time.monotonic()
-        if self._asked_at is None and now - self.began > self.timeout + OVERTIME:
+        if self._asked_at is None and now - self.began > self.timeout + self.started.grace + OVERTIME:
             self.timed_out = True
             self.ask_to_end()
-        elif self._asked_at is not None and now - self._asked_at > KILL_AFTER:
+        elif self._asked_at is not None and now - self._asked_at > self.started.grace + ITS_OWN_END:
             self.worker.tell(signal.SIGKILL)
 
     def _complaint(self) -> str:
         """Return what the worker's interpreter said; the file is kept only when there is something in it."""
         said = ""
         with suppress(OSError):  # the run has ended, and that has to be recorded
-            said = self.errors.read_text(errors="backslashreplace").strip()
+            said = read_regular(self.errors, COMPLAINT).decode(errors="backslashreplace").strip()
             if not said:
                 self.errors.unlink()
         return said

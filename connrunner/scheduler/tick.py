@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,23 +17,25 @@ from typing import Any
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
+from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.model import Keep, Workspace
-from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, plan_tick
+from connrunner.core.model import Keep, Run, Workspace
+from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
-from connrunner.errors import BusyError, RunError, StateError, WorkspaceError
+from connrunner.errors import BusyError, Problem, RunError, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
+from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import locks, requests, retention
-from connrunner.state.folder import StateFolder
+from connrunner.state import history_check, locks, misplaced, owner, requests, retention, run_files
+from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 from connrunner.state.store_changes import list_store_changes
-from connrunner.text.words import plural
+from connrunner.text.words import listed, plural
 
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -41,12 +43,13 @@ MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 3
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
-def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False) -> None:
     """Do one tick: record, run and notify all that is due, unless another tick is doing it.
 
-    *now* is taken for the clock, for tests and what-if.
+    *now* is taken for the clock, for tests and what-if. *moved* says that a state folder of another workspace is that
+    of this one.
     """
-    this = Tick(folder, state, now=now, say=say)
+    this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
         this.take_in()
         try:
@@ -67,8 +70,14 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
 class Tick:
     """The workspace, the state beside it, and what is under way."""
 
-    def __init__(self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say) -> None:
+    def __init__(
+        self, folder: Path, state: StateFolder, *, now: datetime | None = None, say: Say, moved: bool = False
+    ) -> None:
+        if not moved:
+            owner.refuse_other(state, folder)
         state.prepare()
+        if words := owner.claim(state, folder):
+            say({"event": "problem", "message": words})
         self.folder, self.state, self.say = folder, state, say
         self.clock = make_clock(now)
         self.what_if = now is not None  # quiet ticks must not believe a clock that is not the real one
@@ -121,19 +130,32 @@ class Tick:
             self._record_skipped(journal_state)  # of a tick that was killed
             run_requests = requests.read_run_requests(self.state)
             unanswered = [request for request in run_requests if request.id not in journal_state.answered]
-            decided = self._plan(journal_state, unanswered, due=due)
-            broken = {name: hash_problems(problems) for name, problems in self.workspace.broken.items()}
-            if self.workspace.trouble:
-                broken[WHOLE] = sha256(self.workspace.trouble.encode()).hexdigest()[:16]
-            owed = self._overdue(journal_state, decided) if due else {}
+            unknown = self._read_unknown(journal_state) if due else {}
+            decided = self._plan(journal_state, unanswered, unknown, due=due)
+            files = self._broken_files()
+            broken = {name: one.content for name, one in files.items()}
+            owed = self._overdue(journal_state, decided, files) if due else {}
+            off = self._newly_off(journal_state) if due else []
             if due:
                 self._tell_gone(journal_state)
-            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed:
+            if decided.promises or decided.slots or broken != journal_state.broken_seen or owed or off or unknown:
                 self._tell_broken(journal_state.broken_seen, broken)
-                record = plan_as_record(decided, at=instant.text(self.clock()), before=self._last_look())
+                clock_was = self._tell_set_back(journal_state, decided) if due else None
+                record = plan_as_record(
+                    decided, at=instant.text(self.clock()), before=self._last_look(), clock_was=clock_was
+                )
                 fixed = sorted({*journal_state.broken_seen} - {*broken})
+                histories = self._tell_unknown(journal_state, unknown)
                 self.journal.append(
-                    {**record, "broken": broken, "mended": fixed, "commit": self.workspace.commit, **owed},
+                    {
+                        **record,
+                        "broken": broken,
+                        "mended": fixed,
+                        "commit": self.workspace.commit,
+                        **({"off": off} if off else {}),
+                        **owed,
+                        **histories,
+                    },
                 )
             for request in run_requests:
                 requests.remove_request(self.state, request)
@@ -153,6 +175,16 @@ class Tick:
                 }
             )
 
+    def _broken_files(self) -> dict[str, BrokenFile]:
+        """Return what cannot be used, by the names of connections; the workspace as a whole is among them."""
+        found = {
+            name: BrokenFile(content=hash_problems(problems), problems=tuple(map(str, problems)))
+            for name, problems in self.workspace.broken.items()
+        }
+        if trouble := self.workspace.trouble:
+            found[WHOLE] = BrokenFile(content=sha256(trouble.encode()).hexdigest()[:16], problems=(trouble,))
+        return found
+
     def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
         for entry in list(journal_state.skipped.values()):
@@ -160,18 +192,44 @@ class Tick:
         for entry, reason in list(journal_state.missed.values()):
             self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
 
+    def _newly_off(self, journal_state: JournalState) -> list[str]:
+        """Return the connections that no tick has seen switched off before."""
+        known = self.workspace.connections
+        return sorted(name for name, one in known.items() if not one.enabled and name not in journal_state.off)
+
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: no tick has seen the slots since then."""
         looked = idle.find_last_look(str(self.state.root))
         return None if looked is None else datetime.fromtimestamp(int(looked), UTC)
 
-    def _plan(self, journal_state: JournalState, run_requests: list[RunRequest], *, due: bool) -> TickPlan:
+    def _read_unknown(self, journal_state: JournalState) -> dict[str, tuple[Run, ...]]:
+        """Return the runs that history has and the journal lacks, of the connections whose slots are due now.
+
+        There are none unless the journal was lost, or restored from a backup that is older than the histories. What a
+        crash left between both is known by its slot.
+        """
+        now = self.clock()
+        names = {name for name, one in self.workspace.connections.items() if one.enabled} - {*journal_state.promises}
+        names |= {name for name, one in journal_state.promises.items() if one.next_due and one.next_due <= now}
+        found = {}
+        for name in sorted(names | {*journal_state.waiting}):
+            runs = run_files.read_runs_after(self.state, name, journal_state.numbers.get(name, 0))
+            if runs := tuple(run for run in runs if not journal_state.awaits_end_of(run)):
+                found[name] = runs
+        return found
+
+    def _plan(
+        self,
+        journal_state: JournalState,
+        run_requests: list[RunRequest],
+        unknown: dict[str, tuple[Run, ...]],
+        *,
+        due: bool,
+    ) -> TickPlan:
         workspace = self.workspace
-        if journal_state.promises and not workspace.connections and not workspace.broken:
-            raise WorkspaceError(
-                f"{self.folder} has no connections any more, but {len(journal_state.promises)} are switched on",
-                hint="bring them back, or set `enabled: false` in each to switch them off",
-            )
+        if refusal := explain_refusal(journal_state.promises, workspace.connections, workspace.broken):
+            hint = "bring them back, or set `enabled: false` in each to switch them off"
+            raise WorkspaceError(f"{self.folder} {refusal}", hint=hint)
         facts = TickFacts(
             promises=journal_state.promises,
             waiting=journal_state.waiting,
@@ -180,17 +238,23 @@ class Tick:
             broken=workspace.broken,
             at=self.clock(),
             zones=zones.version(),
+            former=journal_state.former,
+            unknown=unknown,
+            seen=journal_state.seen,
         )
         return plan_tick(facts, run_requests, due=due)
 
-    def _overdue(self, journal_state: JournalState, decided: TickPlan) -> dict[str, Any]:
+    def _overdue(
+        self, journal_state: JournalState, decided: TickPlan, files: Mapping[str, BrokenFile]
+    ) -> dict[str, Any]:
         """Return what the record of this tick says of notices that no run owes; nothing when there are none."""
         now, since = self.clock(), self._last_look()
         if since is not None and journal_state.alerts.outage_until:  # a tick that told of it may have died right after
             since = max(since, min(now, instant.parse(journal_state.alerts.outage_until)))
-        missed = on_time.count_slots_in_outage(decided.slots, since=since, now=now)
-        if missed and since is not None:
-            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": missed})
+        passed = on_time.find_passed_slots(decided.slots, since=since, now=now)
+        if passed and since is not None:
+            numbers = {name: one.passed for name, one in passed.items()}
+            self.say({"event": "hole", "from": instant.text(since), "to": instant.text(now), "missed": numbers})
         dropped = {slot.connection for slot in decided.slots if slot.result == "dropped"}
         notices, digests = on_time.decide_timed_notices(
             now,
@@ -205,11 +269,13 @@ class Tick:
             since=since,
             token=make_token(),
         )
-        if not notices and not digests:
+        known = journal_state.broken_mailed
+        of_files = decide_file_notices(self.workspace.default_notify, files, known, token=make_token())
+        if not notices and not digests and of_files.known == known:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.split_notices(notices, journal_state.alerts, limits=limits, at=now)
-        return {**owing.as_record(), "digests": digests}
+        owing = rate_limit.split_notices((*of_files.notices, *notices), journal_state.alerts, limits=limits, at=now)
+        return {**owing.as_record(), "digests": digests, "broken_told": dict(of_files.known)}
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
@@ -245,6 +311,7 @@ class Tick:
             except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
                 self._mail.kill()
         self._say_mail(owed)
+        self._check_the_past()
         self._keep_the_past_short()
         with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -268,9 +335,22 @@ class Tick:
                 str(self.state.root),
                 self._planned,
                 self._repository,
-                zones.file(),
+                zones.files(),
                 wake.timestamp(),
             )
+
+    def _check_the_past(self) -> None:
+        """Say what is damaged or gone of the histories that another hand has changed: a part of it, if it is much."""
+        journal_state = self.journal.read()
+        ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
+        names = sorted({*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()})
+        try:
+            for damage in history_check.check_histories(self.state, names, ended):
+                self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
+        except BusyError:
+            return
+        except StateError as error:
+            self.say({"event": "problem", "message": f"not all histories could be read: {error}"})
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
@@ -340,12 +420,17 @@ class Tick:
             return
         try:
             self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", str(self.folder), str(self.state.root)],
+                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", *self._mailer_arguments()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
         except OSError as error:  # a limit of processes or files; runs that work must not end by it
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
+
+    def _mailer_arguments(self) -> list[str]:
+        """Return what the mailer is told: the folders, and the clock when that is not the system's."""
+        now = [instant.text(self.clock())] if self.what_if else []
+        return [str(self.folder), str(self.state.root), *now]
 
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         journal_state = self.journal.read()
@@ -396,10 +481,46 @@ class Tick:
 
     def _tell_damage(self) -> None:
         for damage in self.journal.damage:
+            if not damage.length:
+                lost = "promises, waiting runs and mail that was owed are not known any more"
+                message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
+                self.say({"event": "problem", "message": message})
+                continue
             text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()
+        with recording(self.state.root):
+            moved = misplaced.set_aside_misplaced(self.state)
+        for path, aside in moved:
+            message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
+            self.say({"event": "problem", "message": message})
+
+    def _tell_set_back(self, journal_state: JournalState, decided: TickPlan) -> datetime | None:
+        """Return what the clock had shown before it went back, and say it when promises were made by that."""
+        now, seen = instant.minute(self.clock()), journal_state.seen and instant.minute(journal_state.seen)
+        if seen is None or seen <= now:
+            return None
+        if decided.made_anew:
+            names = ", ".join(decided.made_anew[:5]) + (", ..." if len(decided.made_anew) > 5 else "")
+            what = f"a tick looked at {instant.text(seen)}, and now it is {instant.text(now)}"
+            message = f"the clock went back: {what}; the next slots go by the clock as it is: {names}"
+            self.say({"event": "problem", "message": message})
+        return seen
+
+    def _tell_unknown(
+        self, journal_state: JournalState, unknown: dict[str, tuple[Run, ...]]
+    ) -> dict[str, dict[str, int]]:
+        """Say that history is ahead of the journal, once; return what the record of this tick says of it."""
+        if not unknown:
+            return {}
+        newest = {name: max(run.run for run in runs) for name, runs in unknown.items()}
+        known = journal_state.numbers
+        shown = [f"{name} (#{number}, and not #{known.get(name, 0)})" for name, number in newest.items()]
+        what = f"history is ahead of {self.journal.path}: {listed(shown[:5])}{', ...' if len(shown) > 5 else ''}"
+        message = f"{what}; what ran is not run again; was the journal lost, or an older one restored?"
+        self.say({"event": "problem", "message": message})
+        return {"histories": newest}
 
     def _tell_gone(self, journal_state: JournalState) -> None:
         """Say that most connections went at once: that is obeyed, and is more often an accident than intended."""
@@ -411,6 +532,7 @@ class Tick:
             self.say({"event": "problem", "message": f"{what} and are switched off: {names}"})
 
     def _tell_broken(self, seen: dict[str, str], broken: dict[str, str]) -> None:
+        told: set[Problem] = set()
         for name, word in broken.items():
             if seen.get(name) == word:
                 continue
@@ -419,12 +541,6 @@ class Tick:
                 self.say({"event": "problem", "message": message})
                 continue
             for problem in self.workspace.broken[name]:
-                self.say({"event": "problem", "connection": name, "message": str(problem)})
-
-
-def make_clock(now: datetime | None) -> Callable[[], datetime]:
-    """Return the clock: the system's, or one that starts at *now* and goes on from there."""
-    if now is None:
-        return lambda: datetime.now(UTC)
-    began = time.monotonic()
-    return lambda: now + timedelta(seconds=time.monotonic() - began)
+                if problem not in told:  # one of the settings breaks many
+                    told.add(problem)
+                    self.say({"event": "problem", "connection": name, "message": str(problem)})

@@ -16,11 +16,13 @@ from typing import Any
 
 from connrunner.state import locks
 from connrunner.state.folder import StateFolder, recording
-from connrunner.state.journal import Journal
+from connrunner.state.journal import LONGEST, Journal
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
 LOCK = "erase"
+NOTE = 64 * 1024  # bytes of the noted record
 WAIT = 5.0  # seconds for another erasure
 
 
@@ -60,7 +62,7 @@ def _settle(folder: StateFolder, journal: Journal) -> None:
     if noted is not None and folder.profiles.exists() and folder.profiles.stat().st_ino == noted["inode"]:
         with locks.hold_state_lock(folder):
             journal.open()
-            if json.dumps(noted["record"]["id"]).encode() not in folder.journal.read_bytes():
+            if json.dumps(noted["record"]["id"]).encode() not in read_regular(folder.journal, LONGEST):
                 journal.append(noted["record"])
     with recording(folder.root):
         for path in (_note(folder), *_unfinished(folder)):
@@ -71,9 +73,9 @@ def _settle(folder: StateFolder, journal: Journal) -> None:
 
 def _read_note(folder: StateFolder) -> dict[str, Any] | None:
     try:
-        noted: dict[str, Any] = parse_json(_note(folder).read_bytes())
+        noted: dict[str, Any] = parse_json(read_regular(_note(folder), NOTE))
         return noted if {"inode", "record"} <= noted.keys() and "id" in noted["record"] else None
-    except (FileNotFoundError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return None
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from connrunner.errors import StateError
 from connrunner.state import filesystem
-from connrunner.text.files import replace_file
+from connrunner.text.files import explain_no_file, open_own, replace_file
+from connrunner.text.regular_files import NotAFileError
 
+RESERVE = ".end"
 FORMAT = 1  # of the folder as a whole; it changes when an older connrunner could misread it
 
 
@@ -62,6 +64,10 @@ class StateFolder:
     def spool(self) -> Path:
         return self.root / "spool"
 
+    def reserve(self, name: str, number: int) -> Path:
+        """Return the file that keeps room for the end of a run that works."""
+        return self.spool / f"{name}-{number}{RESERVE}"
+
     @property
     def runs(self) -> Path:
         return self.root / "runs"
@@ -82,6 +88,10 @@ class StateFolder:
         return self.run(name, number) / "rejects.jsonl"
 
     @property
+    def owner(self) -> Path:
+        return self.root / "workspace.json"
+
+    @property
     def format(self) -> Path:
         return self.root / "format"
 
@@ -97,19 +107,25 @@ class StateFolder:
                 raise OSError(code, os.strerror(code), str(self.root))
             filesystem.make_private(self.root)
             for folder in (self.locks, self.requests, self.compiled, self.runs, self.spool):
-                folder.mkdir(mode=0o700, exist_ok=True)
+                try:
+                    folder.mkdir(mode=0o700, exist_ok=True)
+                except FileExistsError:
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from None
             if not self.format.exists():
                 replace_file(self.format, b"%d\n" % FORMAT)
 
     def refuse_newer(self) -> None:
         """StateError when a newer connrunner has changed the form of this folder: we would misread it."""
         try:
-            said = self.format.read_text(errors="replace").strip()
+            with open_own(self.format) as file:
+                said = file.read(64).decode(errors="replace").strip()
         except OSError:
             return
         if said != str(FORMAT):
+            # What is no number is not of our making, and nobody knows what it is: it is not quoted.
+            which = f"format '{said}'" if said.isdecimal() and len(said) < 8 else "a format that is no number"
             raise StateError(
-                f"the state folder {self.root} has format {said[:20]!r}, and this connrunner knows {FORMAT}",
+                f"the state folder {self.root} has {which}, and this connrunner knows {FORMAT}",
                 hint="use the newer connrunner that wrote it; nothing was changed",
             )
 
@@ -126,6 +142,8 @@ def recording(path: Path) -> Iterator[None]:
         where = error.filename or path
         word = f" ({errno.errorcode[error.errno]})" if error.errno and error.errno in errno.errorcode else ""
         reason = f"{error.strerror or error}{word}"
+        if isinstance(error, NotAFileError):
+            raise explain_no_file(error) from error
         raise StateError(
             f"the state cannot be written: {where}: {reason}",
             hint="make room or fix the file system; the next tick goes on from here",

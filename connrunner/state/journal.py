@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -15,11 +16,14 @@ from connrunner.core import run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
-from connrunner.text.files import replace_file, sync_folder, write_all
+from connrunner.text.files import append_whole, open_own, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular, read_regular
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
+
+LONGEST = 1 << 30  # bytes that are read at once
 
 Record = Mapping[str, Any]
 
@@ -31,7 +35,7 @@ ENDING = len(CHECKED) + 8 + len(b'"}')
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Bytes of the journal that are no record, kept in `journal.damaged`."""
+    """Bytes of the journal that are no record, kept in `journal.damaged`; none where all of it is gone."""
 
     offset: int
     length: int
@@ -62,17 +66,22 @@ class Journal:
         if self._identity is None:
             self.folder.refuse_newer()
         try:
-            with self.path.open("rb") as file:
+            with open_own(self.path) as file:
                 status = os.fstat(file.fileno())
                 identity = (status.st_dev, status.st_ino)
                 if identity != self._identity or status.st_size < self._offset:
                     self.state, self._offset, self._identity, self._damaged = JournalState(), 0, identity, []
+                if status.st_size - self._offset > LONGEST:
+                    raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, which no journal has")
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
             return self.state
         except OSError as error:
-            raise StateError(f"the journal {self.path} cannot be read: {error.strerror}") from error
+            raise StateError(
+                f"the journal {self.path} cannot be read: {error.strerror}",
+                hint="fix the file system, or put back a copy of it",
+            ) from error
         end = data.rfind(b"\n") + 1
         for line in data[:end].split(b"\n")[:-1]:
             self._take(line)
@@ -84,6 +93,8 @@ class Journal:
         with recording(self.path):
             if not self.path.exists():
                 replace_file(self.path, b"")
+            if not self.path.stat().st_size and has_histories(self.folder):
+                self._begin_after_loss()
             if self.path.stat().st_size > self._offset:
                 self._set_aside_tail()
             self._set_aside_lines()
@@ -101,7 +112,7 @@ class Journal:
         """Make durable what a killed process wrote and did not sync: no process may act on what can still go."""
         if self._is_settled:
             return
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(self.path)
         try:
             os.fdatasync(descriptor)
         finally:
@@ -109,9 +120,10 @@ class Journal:
         self._is_settled = True
 
     def _write(self, *records: Record) -> None:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = open_regular(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            write_all(descriptor, b"".join(_line(record) for record in records))
+            data = b"".join(_line(record) for record in records)
+            append_whole(descriptor, data, os.fstat(descriptor).st_size)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -127,12 +139,18 @@ class Journal:
         from connrunner.state import journal_segments  # a tick that rotates nothing needs no compression
 
         with recording(self.path):
-            journal_segments.add_segment(self.folder, self.path.read_bytes()[self._snapshot : self._offset])
+            journal_segments.add_segment(self.folder, read_regular(self.path, LONGEST)[self._snapshot : self._offset])
+            self._forget_former()
             snapshot = _line({"type": "snapshot", "at": at, **as_snapshot(self.state)})
             replace_file(self._copy, snapshot)
             replace_file(self.path, snapshot)
         self.read()
         return True
+
+    def _forget_former(self) -> None:
+        """Forget the promises of connections that are gone and have no past: what was recorded of them is nowhere."""
+        former = self.state.former
+        self.state.former = {name: former[name] for name in former if self.folder.history(name).exists()}
 
     @property
     def size(self) -> int:
@@ -161,14 +179,14 @@ class Journal:
     def _stand_in(self, line: bytes) -> None:
         """Take the copy of a snapshot for the damaged *line*, where it is the copy of that one."""
         with suppress(OSError, NewerError, *run_records.MALFORMED):
-            copy = self._copy.read_bytes().rstrip(b"\n")
+            copy = read_regular(self._copy, LONGEST).rstrip(b"\n")
             if len(copy) == len(line):
                 apply_record(self.state, _record(copy))
                 self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
         """A crash in the middle of a write leaves part of a line: keep the bytes, cut them off the journal."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = open_regular(self.path, os.O_RDWR)
         try:
             tail = os.pread(descriptor, os.fstat(descriptor).st_size - self._offset, self._offset)
             self._keep(tail)
@@ -178,6 +196,11 @@ class Journal:
             os.close(descriptor)
         sync_folder(self.path.parent)
         self.damage.append(Damage(self._offset, len(tail), self.aside))
+
+    def _begin_after_loss(self) -> None:
+        """Begin anew where runs have ended, and so there was a journal: record that this was told."""
+        self._write({"type": "damaged", "offset": 0, "length": 0})
+        self.damage.append(Damage(0, 0, self.aside))
 
     def _set_aside_lines(self) -> None:
         """Keep copies of damaged lines, and record that they are known; they stay where they are."""
@@ -189,12 +212,26 @@ class Journal:
         self._damaged.clear()
 
     def _keep(self, data: bytes) -> None:
-        aside = os.open(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        aside = open_regular(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             write_all(aside, data + b"\n")
             os.fsync(aside)
         finally:
             os.close(aside)
+
+
+def has_histories(folder: StateFolder) -> bool:
+    """Tell whether any run has ended, by the histories."""
+    with suppress(OSError), os.scandir(folder.runs) as scan:
+        return any(_has_bytes(folder.history(entry.name)) for entry in scan)
+    return False
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.lstat().st_size > 0
+    except OSError:
+        return False
 
 
 class NewerError(Exception):

@@ -16,7 +16,7 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder
-from connrunner.text.files import replace_file
+from connrunner.text.files import open_own, replace_file
 from connrunner.text.nesting import parse_json
 
 KEPT = 64 << 20  # bytes of compressed segments; the oldest beyond that are removed
@@ -77,12 +77,15 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
 def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
     for path in [*_segments(folder), folder.journal]:
         try:
-            data = gzip.decompress(path.read_bytes()) if path.name.endswith(SUFFIX) else path.read_bytes()
+            with open_own(path) as file:
+                data = file.read()
+            data = gzip.decompress(data) if path.name.endswith(SUFFIX) else data
         except FileNotFoundError:  # rotated away, or removed, a moment ago
             continue
         except (OSError, EOFError, zlib.error) as error:
             raise StateError(
-                f"{path} cannot be read: {error}", hint="move it away; the other decisions stay"
+                f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint="move it away; the other decisions stay",
             ) from error
         yield data.splitlines()
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from connrunner.core import instant, run_records
-from connrunner.core.alerts import alert_state
+from connrunner.core.alerts import alert_state, rules
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.model import QueuedRun, Run, RunIntent
+from connrunner.core.model import GRACE, Notify, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
+from connrunner.core.planning.stretches import Stretch
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200
@@ -28,6 +29,8 @@ class StartedRun:
     intent: RunIntent
     lane: str
     mark: str = ""  # what every process of the run carries in its environment
+    grace: int = GRACE  # seconds that its processes have to end
+    notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
 
     @property
     def connection(self) -> str:
@@ -53,6 +56,14 @@ class OwedNotice:
     deliveries: tuple[Mapping[str, Any], ...] = ()
 
 
+SlotKey = tuple[str, str, datetime]
+
+
+def key_of_slot(entry: QueuedRun) -> SlotKey:
+    """Return what no two entries of the queue share: connection, trigger, and when it was due."""
+    return entry.connection, entry.trigger, entry.due_at
+
+
 class MissedSlot(NamedTuple):
     """A slot that it was too late for, and why."""
 
@@ -60,14 +71,23 @@ class MissedSlot(NamedTuple):
     reason: str
 
 
+class OffSince(NamedTuple):
+    """When a tick first saw a connection switched off, and by which commit of the workspace."""
+
+    at: str
+    commit: str | None
+
+
 @dataclass(slots=True)
 class JournalState:
     """The state after all records of the journal."""
 
     promises: dict[str, Promise] = field(default_factory=dict)
+    former: dict[str, Promise] = field(default_factory=dict)  # the last ones of connections that are OFF or gone
+    seen: datetime | None = None  # the newest instant of a tick that recorded something, by the clock as it is now
     waiting: dict[str, QueuedRun] = field(default_factory=dict)  # by connection: one at most [R9]
     started: dict[str, StartedRun] = field(default_factory=dict)  # by connection
-    skipped: dict[str, QueuedRun] = field(default_factory=dict)  # slots without a start whose end is not recorded yet
+    skipped: dict[SlotKey, QueuedRun] = field(default_factory=dict)  # without a start; their end is not recorded yet
     missed: dict[str, MissedSlot] = field(default_factory=dict)  # the same, for slots that it was too late for
     numbers: dict[str, int] = field(default_factory=dict)  # the newest run number of each connection
     owed: dict[str, OwedNotice] = field(default_factory=dict)  # by notice id
@@ -77,7 +97,15 @@ class JournalState:
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
     alerts: AlertState = field(default_factory=AlertState)
+    off: dict[str, OffSince] = field(default_factory=dict)  # the connections that a tick has seen switched off
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
+
+    def awaits_end_of(self, run: Run) -> bool:
+        """Tell whether history has *run* because a crash came between history and the record of its end."""
+        if run.intent.started_at is not None:
+            return False
+        entries = (*self.waiting.values(), *self.skipped.values(), *(one.entry for one in self.missed.values()))
+        return any(key_of_slot(entry) == key_of_slot(run.entry) for entry in entries)
 
 
 def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -108,12 +136,22 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
 
 def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     for name, promise in record.get("promises", {}).items():
-        if promise is None:
-            state.promises.pop(name, None)
-        else:
+        if promise is not None:
             state.promises[name] = promise_from(promise)
+            state.off.pop(name, None)
+            state.former.pop(name, None)
+            state.off.pop(name, None)
+        elif name in state.promises:
+            state.former[name] = state.promises.pop(name)
+    for name in record.get("off", ()):
+        state.off[name] = OffSince(record["at"], record.get("commit"))
+    _see(state, record)
+    for name, number in record.get("histories", {}).items():
+        state.numbers[name] = max(number, state.numbers.get(name, 0))
     if "broken" in record:
         state.broken_seen = record["broken"]
+    if "broken_told" in record:
+        state.broken_mailed = record["broken_told"]
     for name, digest in record.get("digests", {}).items():
         if digest is None:
             state.alerts.digests.pop(name, None)
@@ -122,7 +160,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
-        if slot.get("request"):
+        if slot.get("request") and slot["request"] not in state.answered[-1:]:  # one may ask for many connections
             state.answered.append(slot["request"])
             del state.answered[:-KEPT_ANSWERS]
         match slot["result"]:
@@ -134,13 +172,23 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 started = state.started[name]
                 state.started[name] = replace(started, entry=_merge(started.entry, slot))
             case "skipped":
-                state.skipped[name] = run_records.entry_from(slot)
+                if _is_waiting(state, slot):
+                    state.waiting.pop(name)
+                entry = run_records.entry_from(slot)
+                state.skipped[key_of_slot(entry)] = entry
             case "dropped" if _is_waiting(state, slot):  # not a request that came to nothing while another run waits
                 state.waiting.pop(name)
             case "missed":
                 if _is_waiting(state, slot):
                     state.waiting.pop(name)
                 state.missed[name] = MissedSlot(run_records.entry_from(slot), slot["reason"])
+
+
+def _see(state: JournalState, record: Mapping[str, Any]) -> None:
+    """Note the instant of a tick; one that found the clock set back goes by the clock as it is now."""
+    at = instant.parse(record["at"])
+    if state.seen is None or at > state.seen or record.get("clock_was"):
+        state.seen = at
 
 
 def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
@@ -153,7 +201,10 @@ def _is_waiting(state: JournalState, slot: Mapping[str, Any]) -> bool:
 
 
 def _merge(entry: QueuedRun, slot: Mapping[str, Any]) -> QueuedRun:
-    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0))
+    notify = entry.notify
+    if slot["trigger"] == "manual":  # people asked for what waited by its schedule
+        notify = rules.from_list(slot.get("notify", ())) or notify or ()
+    return replace(entry, merged=entry.merged + 1 + slot.get("missed", 0), notify=notify)
 
 
 def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -166,13 +217,11 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
     elif run.result.code == TOO_LATE:
         state.missed.pop(run.connection, None)
     else:
-        state.skipped.pop(run.connection, None)
+        state.skipped.pop(key_of_slot(run.entry), None)
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
     state.last_outcome[run.connection] = str(run.outcome)
-    if record.get("broken"):
+    if record.get("broken"):  # an older release told of it so
         state.broken_mailed[run.connection] = record["broken"]
-    else:
-        state.broken_mailed.pop(run.connection, None)
     _owes(state, record, run)
     alert_state.record_run(state.alerts, run)
 
@@ -242,6 +291,8 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
     """Return *state* as the snapshot that a journal can begin with."""
     return {
         "promises": {name: promise_as_dict(promise) for name, promise in state.promises.items()},
+        "former": {name: promise_as_dict(promise) for name, promise in state.former.items()},
+        "seen": state.seen and instant.text(state.seen),
         "waiting": [run_records.entry_as_dict(entry) for entry in state.waiting.values()],
         "started": [started_as_dict(entry) for entry in state.started.values()],
         "skipped": [run_records.entry_as_dict(entry) for entry in state.skipped.values()],
@@ -261,15 +312,19 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "broken_mailed": dict(state.broken_mailed),
         "last_outcome": dict(state.last_outcome),
         "told": state.alerts.as_dict(),
+        "off": {name: list(since) for name, since in state.off.items()},
         "answered": list(state.answered),
     }
 
 
 def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.promises = {name: promise_from(data) for name, data in record["promises"].items()}
+    state.former = {name: promise_from(data) for name, data in record.get("former", {}).items()}
+    state.seen = instant.parse(record["seen"]) if record.get("seen") else None
     state.waiting = {data["connection"]: run_records.entry_from(data) for data in record["waiting"]}
     state.started = {data["connection"]: _started_from(data) for data in record["started"]}
-    state.skipped = {data["connection"]: run_records.entry_from(data) for data in record.get("skipped", ())}
+    skipped = map(run_records.entry_from, record.get("skipped", ()))
+    state.skipped = {key_of_slot(entry): entry for entry in skipped}
     missed = record.get("missed", ())
     state.missed = {data["connection"]: MissedSlot(run_records.entry_from(data), data["reason"]) for data in missed}
     state.numbers = dict(record["numbers"])
@@ -284,6 +339,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.broken_mailed = dict(record["broken_mailed"])
     state.last_outcome = dict(record["last_outcome"])
     state.alerts = alert_state.from_mapping(record.get("told", {}))
+    state.off = {name: OffSince(*since) for name, since in record.get("off", {}).items()}
     state.answered = list(record["answered"])
 
 
@@ -295,7 +351,12 @@ def promise_as_dict(promise: Promise) -> dict[str, Any]:
         "last_due": instant.text(promise.last_due) if promise.last_due else None,
         "zones": promise.zones,
         **({"left_out": instant.text(promise.left_out)} if promise.left_out else {}),
+        **({} if promise.recorded is None else {"recorded": [_stretch_as_list(each) for each in promise.recorded]}),
     }
+
+
+def _stretch_as_list(stretch: Stretch) -> list[str]:
+    return [instant.text(stretch.first), instant.text(stretch.last)]
 
 
 def promise_from(data: Mapping[str, Any]) -> Promise:
@@ -306,18 +367,26 @@ def promise_from(data: Mapping[str, Any]) -> Promise:
         last_due=instant.parse(data["last_due"]) if data["last_due"] else None,
         zones=data["zones"],
         left_out=instant.parse(data["left_out"]) if data.get("left_out") else None,
+        recorded=_stretches_from(data["recorded"]) if "recorded" in data else None,
     )
 
 
-def plan_as_record(plan: TickPlan, *, at: str, before: datetime | None = None) -> dict[str, Any]:
+def _stretches_from(data: Iterable[Iterable[str]]) -> tuple[Stretch, ...]:
+    return tuple(Stretch(*map(instant.parse, each)) for each in data)
+
+
+def plan_as_record(
+    plan: TickPlan, *, at: str, before: datetime | None = None, clock_was: datetime | None = None
+) -> dict[str, Any]:
     """Return the one record that holds all that a tick decided: slots and new promises cannot part.
 
-    *before* is when the tick before this one looked.
+    *before* is when the tick before this one looked; *clock_was* is what the clock had shown before it went back.
     """
     return {
         "type": "planned",
         "at": at,
         "before": instant.text(before) if before else None,
+        **({"clock_was": instant.text(clock_was)} if clock_was else {}),
         "promises": {name: promise and promise_as_dict(promise) for name, promise in plan.promises.items()},
         "slots": [
             {
@@ -341,6 +410,8 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         "lane": started.lane,
         **intent,
         "mark": started.mark,
+        **({"grace": started.grace} if started.grace != GRACE else {}),
+        **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
     }
 
 
@@ -353,4 +424,6 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         intent=intent,
         lane=data["lane"],
         mark=data.get("mark", ""),
+        grace=int(data.get("grace", GRACE)),
+        notify=rules.from_list(data["notify"]) if "notify" in data else None,
     )

@@ -13,6 +13,7 @@ import filelock
 
 from connrunner.errors import BusyError, StateError
 from connrunner.state.folder import StateFolder, recording
+from connrunner.text.regular_files import open_regular, refuse_irregular
 
 WAIT = 5.0  # seconds for the state lock, which other processes hold for milliseconds
 
@@ -23,6 +24,7 @@ def hold_lock(folder: StateFolder, name: str, *, wait: float) -> Iterator[None]:
     path = folder.locks / name
     lock = filelock.FileLock(path, timeout=wait, mode=0o600, fallback_to_soft=False, preserve_lock_file=True)
     with recording(path):
+        refuse_irregular(path)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -136,7 +138,7 @@ def is_lane_busy(folder: StateFolder, lane: str) -> bool:
 
 def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path)
     except OSError:
         return False
     try:
@@ -152,7 +154,7 @@ def _flock(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int | None:
     """Return a locked descriptor of *path*, or None when another process holds it."""
     glances = 3  # is_lane_busy() holds the lock for microseconds; that must not look like a run
     while True:
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = open_regular(path, flags)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,25 +1,50 @@
-"""Requests of people, one file each: run this connection now, stop that run."""
+"""Requests of people, one file each: run these connections now, stop that run."""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant, run_records
+from connrunner.core.alerts import rules
+from connrunner.core.model import Notify
 from connrunner.core.planning.due import RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import replace_file
+from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
+LIMIT = 1 << 22  # bytes of a request, which may name thousands of connections
+UNREADABLE = (OSError, *run_records.MALFORMED)
 LONGEST = 1000  # characters of a reason, of a name
 
 
-def request_run(folder: StateFolder, connection: str, *, at: datetime, by: str) -> str:
-    """Leave the request that *connection* runs now, durably; return its id."""
-    return _leave(folder, {"wish": "run", "connection": connection, "asked_at": instant.text(at), "asked_by": by})
+def request_run(
+    folder: StateFolder,
+    *connections: str,
+    at: datetime,
+    by: str,
+    force: bool = False,
+    notify: Mapping[str, tuple[Notify, ...]] | None = None,
+) -> str:
+    """Leave the one request that *connections* run now, durably; return its id.
+
+    With *force* also those that are switched off. *notify* has, by connection, who is told when it cannot be run. It is
+    one file, so that one tick takes in all of them.
+    """
+    # One connection is said as versions say and read it that knew no more than one.
+    which = {"connection": connections[0]} if len(connections) == 1 else {"connections": connections}
+    request: dict[str, Any] = {"wish": "run", **which, "asked_at": instant.text(at), "asked_by": by}
+    if force:
+        request["force"] = True
+    if notify is not None:
+        request["notify"] = {name: rules.as_list(notify[name]) for name in connections if name in notify}
+    return _leave(folder, request)
 
 
 def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
@@ -45,8 +70,9 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 
 
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
-    """Return the requests to run that are not answered yet, oldest first. A file that is no request is set aside."""
-    found = (_run_request_from(name, data) for name, data in _read(folder) if data.get("wish") != "stop")
+    """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
+    read = _read(folder)
+    found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
@@ -56,32 +82,59 @@ def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
+def set_aside_unreadable(folder: StateFolder) -> list[tuple[Path, Path]]:
+    """Rename what stands in `requests/` and is no request, whatever it is; return from where to where."""
+    aside = []
+    for path in _paths(folder):
+        try:
+            _load(path)
+        except FileNotFoundError:
+            continue
+        except UNREADABLE:
+            with suppress(OSError):  # it cannot even be renamed: it is passed over
+                aside.append((path, set_aside(path)))
+    return aside
+
+
 def _read(folder: StateFolder, pattern: str = "*.json") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path in _paths(folder, pattern):
+        with suppress(*UNREADABLE):
+            yield path.stem, _load(path)
+
+
+def _paths(folder: StateFolder, pattern: str = "*.json") -> list[Path]:
     with recording(folder.requests):
-        for path in sorted(folder.requests.glob(pattern)):
-            try:
-                data = parse_json(path.read_bytes())
-                _check(path.stem, data)
-            except FileNotFoundError:
-                continue
-            except run_records.MALFORMED:
-                path.rename(path.with_suffix(".unreadable"))
-                continue
-            yield path.stem, data
+        return sorted(folder.requests.glob(pattern))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """Return the request in the file *path*; one of `UNREADABLE` when it is none."""
+    data: Mapping[str, Any] = parse_json(read_regular(path, LIMIT))
+    _check(path.stem, data)
+    return data
 
 
 def _check(name: str, data: Mapping[str, Any]) -> None:
     """Raise whatever is raised when *data* is no request."""
-    (_stop_from if data.get("wish") == "stop" else _run_request_from)(name, data)
+    (_stop_from if data.get("wish") == "stop" else _run_requests_from)(name, data)
 
 
-def _run_request_from(name: str, data: Mapping[str, Any]) -> RunRequest:
-    return RunRequest(
-        id=name,
-        connection=str(data["connection"]),
-        asked_at=instant.parse(data["asked_at"]),
-        asked_by=str(data["asked_by"]),
-    )
+def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
+    connections = data["connections"] if "connections" in data else [data["connection"]]
+    if not isinstance(connections, list) or not connections:
+        raise ValueError("a request names connections")
+    notify: Mapping[str, Any] = data.get("notify", {})
+    return [
+        RunRequest(
+            id=name,
+            connection=str(connection),
+            asked_at=instant.parse(data["asked_at"]),
+            asked_by=str(data["asked_by"]),
+            force=bool(data.get("force")),
+            notify=rules.from_list(notify[connection]) if connection in notify else None,
+        )
+        for connection in connections
+    ]
 
 
 def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:

@@ -19,16 +19,16 @@ from pathlib import Path
 
 from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
-from connrunner.state import locks, run_files
+from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import put_in_place, replace_file, write_all
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular, read_regular
 
 EVERY = timedelta(days=1)  # from the end of one pass over all connections to the next
 BUDGET = 1.0  # seconds of a pass that one tick does
 WORTH = 10  # history is written anew once one part in so many of it can go
 BLOCK = 1 << 20
-NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOCK = "retention"
 
 Keeps = Callable[[str], Keep]
@@ -46,7 +46,7 @@ class CutOff:
 def find_next_pass(folder: StateFolder) -> datetime | None:
     """Return when the next part of a pass is to be done; None for at once."""
     try:
-        said = parse_json(_marker(folder).read_bytes())
+        said = parse_json(read_regular(_marker(folder), 64 * 1024))
         return None if said["next"] else instant.parse(said["at"]) + EVERY
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -88,7 +88,7 @@ def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -
     Costs what goes, and with a limit of bytes a look at each run's folder.
     """
     try:
-        file = folder.history(name).open("rb")
+        file = open(open_regular(folder.history(name)), "rb")  # noqa: PTH123, SIM115 - closed below
     except FileNotFoundError:
         return None
     with file:
@@ -114,7 +114,7 @@ def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -
         goes = min(goes, len(seen) - 1)  # lines that are no record count as runs, and cannot be the last one
         if goes <= 0:
             return None
-        for _ in islice(looking, NEAR):
+        for _ in islice(looking, run_files.NEAR):
             pass
     return CutOff(connection=name, offset=seen[goes][0], first=min(number for _, number in seen[goes:]))
 
@@ -129,13 +129,13 @@ def rewrite_history(folder: StateFolder, at: CutOff) -> None:
     path = folder.history(at.connection)
     beside = path.with_name(f".{path.name}.tmp")
     with ExitStack() as stack:
-        old = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        old = open_regular(path)
         stack.callback(os.close, old)
-        new = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        new = open_regular(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         stack.callback(os.close, new)
         behind = _copy(old, new, at.offset)
         os.fsync(new)
-        with locks.hold_state_lock(folder):
+        with locks.hold_state_lock(folder), history_check.following(folder, at.connection):
             if _copy(old, new, behind) > behind:
                 os.fsync(new)
             put_in_place(beside, path)
@@ -203,7 +203,7 @@ def _marker(folder: StateFolder) -> Path:
 
 def _next(folder: StateFolder) -> str:
     try:
-        return str(parse_json(_marker(folder).read_bytes())["next"])
+        return str(parse_json(read_regular(_marker(folder), 64 * 1024))["next"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,21 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
+from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import sync_folder, write_all
+from connrunner.text.files import NO_ROOM, append_whole, open_own, sync_folder
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import open_regular
 
+FIRST_BLOCK = 1 << 12  # bytes that are read of the end of a history: its last runs, which most questions are about
 BLOCK = 1 << 16
+LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
+WARNING_ROOM = 300  # bytes of the event that says how much a log lost
+NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
 
 def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
@@ -33,11 +41,7 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
     home = folder.connection(connection)
     with recording(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        newest = max(
-            (int(entry.name) for entry in os.scandir(home) if entry.name.isascii() and entry.name.isdigit()), default=0
-        )
-        last = read_last_run(folder, connection)
-        number = max(after, newest, last.run if last else 0) + 1
+        number = next_number(folder, connection, after=after)
         while True:
             try:
                 folder.run(connection, number).mkdir(mode=0o700)
@@ -48,6 +52,15 @@ def create_run(folder: StateFolder, connection: str, *, after: int) -> int:
             return number
 
 
+def next_number(folder: StateFolder, connection: str, *, after: int) -> int:
+    """Return the number that the next run of *connection* would have; it is not reserved."""
+    home = folder.connection(connection)
+    names = os.listdir(home) if home.is_dir() else []  # noqa: PTH208 - names are all that is asked for
+    newest = max((int(name) for name in names if name.isascii() and name.isdigit()), default=0)
+    last = read_last_run(folder, connection)
+    return max(after, newest, last.run if last else 0) + 1
+
+
 def append_history(folder: StateFolder, run: Run) -> None:
     """Add an ended run to its connection's history, durably, unless it is there already."""
     path = folder.history(run.connection)
@@ -55,11 +68,11 @@ def append_history(folder: StateFolder, run: Run) -> None:
         if read_run(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            write_all(descriptor, (b"\n" if torn else b"") + _line(run_records.as_dict(run)))
+            append_whole(descriptor, (b"\n" if torn else b"") + encode_event(run_records.as_dict(run)), size)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -74,45 +87,50 @@ def read_last_run(folder: StateFolder, connection: str) -> Run | None:
 
 def read_run(folder: StateFolder, connection: str, number: int) -> Run | None:
     """Return run *number* of *connection* when it has ended and history says so; None else."""
-    newest = takewhile(lambda run: run.run >= number, read_history(folder, connection))
+    newest = takewhile(lambda run: run.run >= number - NEAR, read_history(folder, connection, until=number))
     return next((run for run in newest if run.run == number), None)
 
 
-def read_history(folder: StateFolder, connection: str) -> Iterator[Run]:
+def read_history(folder: StateFolder, connection: str, *, until: int | None = None) -> Iterator[Run]:
     """Yield the ended runs of *connection*, newest first, reading the file from its end only as far as asked.
 
-    Lines that are no record (a crash in the middle of a write) are left out.
+    With *until*, those up to this number; newer ones cost a few looks, however many there are. Lines that are no record
+    (a crash in the middle of a write) are left out.
     """
     try:
-        descriptor = os.open(folder.history(connection), os.O_RDONLY | os.O_CLOEXEC)
+        file = open_own(folder.history(connection))
     except FileNotFoundError:
         return
-    try:
-        for line in _lines_backward(descriptor):
+    with file:
+        descriptor = file.fileno()
+        end = os.fstat(descriptor).st_size
+        if until is not None:
+            end = _skip_newer(descriptor, end, until)
+        for line in _lines_backward(descriptor, end):
             run = parse_run(line)
-            if run is not None:
+            if run is not None and (until is None or run.run <= until):
                 yield run
-    finally:
-        os.close(descriptor)
+
+
+def read_runs_after(folder: StateFolder, connection: str, number: int) -> tuple[Run, ...]:
+    """Return the ended runs of *connection* with a number above *number*, newest first: a thousand of them at most."""
+    return tuple(islice(takewhile(lambda run: run.run > number, read_history(folder, connection)), 1000))
 
 
 def read_durations(folder: StateFolder, connection: str) -> list[float]:
-    """Return how many seconds runs of *connection* took, newest first: those that came to their end, else any.
+    """Return how many seconds runs of *connection* took, newest first: those that did their work, else that failed.
 
-    Only the newest are looked at, so that a year of runs costs no more than a month.
+    What was cut off does not count. Only the newest are looked at, so that a year of runs costs no more than a month.
     """
     recent = [run for run in islice(read_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
-    return (ended or [run.seconds for run in recent])[:MEASURED]
+    failed = [run.seconds for run in recent if run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF]
+    return (ended or failed)[:MEASURED]
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
-    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
-
-    Looks at no more than the newest thousand, so that old news about a busy connection does not cost minutes.
-    """
-    newest = islice(read_history(folder, connection), 1000)
-    return list(islice((run for run in newest if not until or run.run <= until), count))
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one."""
+    return list(islice(read_history(folder, connection, until=until or None), count))
 
 
 def parse_run(line: bytes) -> Run | None:
@@ -123,13 +141,56 @@ def parse_run(line: bytes) -> Run | None:
         return None
 
 
-def _lines_backward(descriptor: int) -> Iterator[bytes]:
-    position = os.fstat(descriptor).st_size
+def _skip_newer(descriptor: int, end: int, until: int) -> int:
+    """Return where a line begins behind which, up to *end*, no run up to number *until* is recorded.
+
+    Numbers grow along the file, so a few looks find the place: further and further from the end, then by halves. Damage
+    that hides what is looked for costs a longer way, and no run.
+    """
+    step, start = BLOCK, end - BLOCK
+    while start > 0:
+        found = _first_record(descriptor, start, end)
+        if found is None:
+            return end
+        offset, number = found
+        if number <= until + NEAR:
+            break
+        end, step = offset, 2 * step
+        start = offset - step
+    start = max(0, start)
+    while end - start > BLOCK:
+        middle = (start + end) // 2
+        found = _first_record(descriptor, middle, end)
+        if found is None:
+            return end
+        offset, number = found
+        if number > until + NEAR:
+            end = offset
+        else:
+            start = middle
+    return end
+
+
+def _first_record(descriptor: int, start: int, end: int) -> tuple[int, int] | None:
+    """Return offset and number of the first run whose line begins behind *start*; None when none is near."""
+    block = os.pread(descriptor, min(BLOCK, end - start), start)
+    offset = block.find(b"\n") + 1
+    while offset and (length := block.find(b"\n", offset) + 1 - offset) > 0:
+        run = parse_run(block[offset : offset + length])
+        if run is not None:
+            return start + offset, run.run
+        offset += length
+    return None
+
+
+def _lines_backward(descriptor: int, end: int) -> Iterator[bytes]:
+    """Yield the lines before *end*, the last one first."""
+    position, size = end, FIRST_BLOCK
     rest = b""
     while position > 0:
-        start = max(0, position - BLOCK)
+        start = max(0, position - size)
         rest = os.pread(descriptor, position - start, start) + rest
-        position = start
+        position, size = start, min(2 * size, BLOCK)
         first, *others = rest.split(b"\n")
         for line in reversed(others):
             if line.strip():
@@ -142,11 +203,14 @@ def _lines_backward(descriptor: int) -> Iterator[bytes]:
 class RunLog:
     """The log of one run while it is written: one JSON line for each event. Only the run's own process writes it.
 
-    A full disk stops no run: events that cannot be written are counted, and told once there is room again.
+    A full disk stops no run: events that cannot be written are counted, and told once there is room again. Whatever
+    fails, the file ends with a whole line.
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        self._size = os.fstat(self._descriptor).st_size
+        self._is_torn = self._size > 0 and os.pread(self._descriptor, 1, self._size - 1) != b"\n"
         self._lost = 0
         self._why = ""
 
@@ -164,8 +228,22 @@ class RunLog:
         self._add({"type": "started", **facts})
 
     def write_end(self, result: Result) -> None:
-        """Add the last event, durably: a tick that comes later knows by it how the run ended."""
-        self._write({"type": "ended", **run_records.result_as_dict(result)})
+        """Add the last event, durably: a tick that comes later knows by it how the run ended.
+
+        Where there is no room, the last events before it give it theirs. OSError when it is not durable all the same.
+        """
+        self.write_last(end_event(result))
+
+    def write_last(self, event: Mapping[str, Any]) -> None:
+        """Add *event* as `write_end` does."""
+        try:
+            self._write(event)
+        except OSError as error:
+            room = len(encode_event(event)) + WARNING_ROOM
+            if error.errno not in NO_ROOM or room > self._size:
+                raise
+            self._drop_last(room, error)
+            self._write(event)
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -173,20 +251,35 @@ class RunLog:
 
     def _add(self, event: Mapping[str, Any]) -> None:
         try:
-            self._write(event)
+            self._write({"at": instant.text(datetime.now(UTC)), **event})
         except OSError as error:
-            self._lost += 1
-            self._why = error.strerror or str(error)
+            self._lose(1, error)
+
+    def _lose(self, events: int, error: OSError) -> None:
+        self._lost += events
+        self._why = error.strerror or str(error)
 
     def _write(self, event: Mapping[str, Any]) -> None:
-        at = instant.text(datetime.now(UTC))
-        data = _line({"at": at, **event})
+        data = encode_event(event)
         if self._lost:
             text = f"{self._lost:,} events could not be written: {self._why}"
-            # The line end closes what the last attempt may have left of its line.
-            data = b"\n" + _line({"at": at, "level": "warning", "message": text}) + data
-        write_all(self._descriptor, data)
-        self._lost = 0
+            data = encode_event({"at": event["at"], "level": "warning", "message": text}) + data
+        if self._is_torn:  # a process that was killed left part of a line
+            data = b"\n" + data
+        append_whole(self._descriptor, data, self._size)
+        self._size += len(data)
+        self._lost, self._is_torn = 0, False
+
+    def _drop_last(self, room: int, error: OSError) -> None:
+        """Cut off the last whole events, *room* bytes of them at least."""
+        start = max(0, self._size - room - BLOCK)
+        tail = os.pread(self._descriptor, self._size - start, start)
+        cut = tail.rfind(b"\n", 0, max(0, len(tail) - room)) + 1
+        if not cut and start:
+            return  # one event as long as that: there is no telling where the one before it ends
+        os.ftruncate(self._descriptor, start + cut)
+        self._size, self._is_torn = start + cut, False
+        self._lose(tail.count(b"\n", cut), error)
 
 
 def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
@@ -198,12 +291,12 @@ def read_events(path: Path, *, offset: int = 0) -> Iterator[dict[str, Any]]:
 def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each whole event that begins at or after *offset*, with the offset behind it."""
     try:
-        file = path.open("rb")
+        file = open_own(path)
     except FileNotFoundError:
         return
     with file:
         file.seek(offset)
-        for line in file:
+        while line := file.readline(LONGEST):
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
@@ -216,10 +309,23 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
-    """Return what the log of a run tells so far."""
-    return run_records.fold_log(read_events(folder.log(connection, number)))
+    """Return what the log of a run tells so far, and what stands in its place while there is no room in the log."""
+    log, reserve = folder.log(connection, number), folder.reserve(connection, number)
+    return run_records.fold_log(chain(_events_if_any(log), _events_if_any(reserve)))
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+def _events_if_any(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what can be read of a log: a run whose log cannot be read comes to its end as well."""
+    with suppress(StateError):
+        yield from read_events(path)
+
+
+def end_event(result: Result) -> dict[str, Any]:
+    """Return the event that says how a run ended, which happens now."""
+    return {"at": instant.text(datetime.now(UTC)), "type": "ended", **run_records.result_as_dict(result)}
+
+
+def encode_event(record: Mapping[str, Any]) -> bytes:
+    """Return the line of a log that *record* is."""
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=str)
     return text.encode("utf-8", "backslashreplace") + b"\n"

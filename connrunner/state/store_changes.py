@@ -11,6 +11,7 @@ from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import read_history
+from connrunner.text.files import open_own
 from connrunner.text.nesting import parse_json
 
 LOOKED_AT = 1000  # runs of each connection: a store that is older than that has lost younger ones, too
@@ -49,7 +50,7 @@ def _changed_the_store(run: Run) -> bool:
 
 def _read_journal(folder: StateFolder) -> dict[str, Iterator[Run]]:
     runs: dict[str, list[Run]] = {}
-    with suppress(FileNotFoundError), folder.journal.open("rb") as lines:
+    with suppress(FileNotFoundError), open_own(folder.journal) as lines:
         for line in lines:
             if b'"ended"' not in line:
                 continue

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_WRITTEN = re.compile(r"([0-9]{1,6})([smhd])")
+_WRITTEN = re.compile(r"([0-9]{1,6})([smhdw])")
 
 
-def parse(text: str) -> int:
-    """Return how many seconds `90s`, `15m`, `6h` or `2d` are; ValueError for anything else."""
+def parse(text: str, *, weeks: bool = False) -> int:
+    """Return how many seconds `90s`, `15m`, `6h` or `2d` are, and `1w` with *weeks*; ValueError for anything else."""
     found = _WRITTEN.fullmatch(text)
-    if found is None:
+    if found is None or (found[2] == "w" and not weeks):
         raise ValueError(f"{text!r} is not a duration: a whole number and s, m, h or d, like 15m")
-    return int(found[1]) * SECONDS[found[2]]
+    return int(found[1]) * (7 * SECONDS["d"] if found[2] == "w" else SECONDS[found[2]])
 
 
 def in_words(seconds: float) -> str:

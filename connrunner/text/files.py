@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from connrunner.errors import StateError
+from connrunner.text.regular_files import NotAFileError, open_regular, read_regular
+
 
 def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True, suffix: str = "") -> None:
     """Put *data* at *path* in one step; when *durable*, a power cut leaves the old file or the new one.
@@ -32,6 +35,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
         os.close(descriptor)
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says, a quota, a limit of the process
 UNFINISHED_NOTE = "unfinished"
 
 
@@ -67,6 +71,24 @@ def replacing(path: Path, *, mode: int = 0o600, durable: bool = True, suffix: st
         raise
     finally:
         os.close(descriptor)
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open the file *path* of a state folder for reading. FileNotFoundError when it is not there.
+
+    StateError when it is a link, a pipe or a device: nothing here makes one, and what a branch or an archive brings
+    must not have a command show, or wait for, what lies elsewhere.
+    """
+    try:
+        return os.fdopen(open_regular(path), "rb")
+    except NotAFileError as error:
+        raise explain_no_file(error) from error
+
+
+def explain_no_file(error: NotAFileError) -> StateError:
+    """Return what a person is told of a thing that stands where a file of the state belongs."""
+    message = f"{error.filename} is no file but {error.kind}, which no connrunner puts there"
+    return StateError(message, hint="nothing of it was read; put the file itself there, or move it away")
 
 
 @contextmanager
@@ -110,7 +132,7 @@ def note_unfinished(folder: Path, new: NewFile) -> None:
 def remove_unfinished(folder: Path) -> None:
     """Remove the file that a killed process noted in *folder*, if it is still that very file."""
     with suppress(OSError, ValueError):
-        inode, _, path = (folder / UNFINISHED_NOTE).read_bytes().partition(b"\n")
+        inode, _, path = read_regular(folder / UNFINISHED_NOTE, 1 << 16).partition(b"\n")
         if os.lstat(path).st_ino == int(inode) and os.path.basename(path).startswith(b"."):  # noqa: PTH119 - bytes
             os.unlink(path)  # noqa: PTH108
 
@@ -133,6 +155,17 @@ def _remove_unlocked(new: Path) -> None:
             os.close(descriptor)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename *path*, whatever it is, to a name beside it that ends in `.unreadable`; return that."""
+    stem = path.name.removesuffix(".json")
+    aside, number = path.with_name(f"{stem}.unreadable"), 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = path.with_name(f"{stem}.{number}.unreadable")
+    path.rename(aside)
+    return aside
+
+
 def put_in_place(new: Path, path: Path, *, durable: bool = True) -> None:
     """Give *new*, a finished file in the same folder, the name *path*."""
     new.replace(path)
@@ -144,6 +177,16 @@ def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte of *data*: a short write is how a full disk begins."""
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+def append_whole(descriptor: int, data: bytes, size: int) -> None:
+    """Append *data* to an open file of *size* bytes: all of it, or nothing when that fails."""
+    try:
+        write_all(descriptor, data)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, size)
+        raise
 
 
 def sync_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 # Link-local addresses, and those outside of them where clouds tell a machine its credentials: AWS, Google, Alibaba,
 # Azure and Oracle.
@@ -17,6 +18,8 @@ _LINK_LOCAL = tuple(
 )
 # Whose last four bytes are an IPv4 address: NAT64 (RFC 6052), IPv4-compatible (RFC 4291), and translated (RFC 2765).
 _IPV4_LAST = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "::/96", "::ffff:0:0:0/96")))
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 
 
@@ -32,6 +35,16 @@ def is_loopback(host: str) -> bool:
     inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     found = inner or address
     return found is not None and found.is_loopback
+
+
+def is_greeting_name(name: str) -> bool:
+    """Return whether *name* can stand after EHLO: one host name, or an address in brackets (RFC 5321, 4.1.3)."""
+    if name.startswith("[") and name.endswith("]"):
+        inner = name[1:-1]
+        is_ipv6 = inner[:5].lower() == "ipv6:"
+        return _is_address(inner[5:], ipaddress.IPv6Address) if is_ipv6 else _is_address(inner, ipaddress.IPv4Address)
+    # A name of digits alone is an address that its writer forgot to put in brackets.
+    return len(name) <= 253 and bool(_HOST.fullmatch(name)) and not name.rpartition(".")[2].isdigit()
 
 
 def is_link_local(host: str) -> bool:
@@ -58,6 +71,14 @@ def _inside(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
         found += (ipaddress.IPv4Address(joined >> shift & 0xFFFF_FFFF) for shift in (40, 32, 24))
         found.append(ipaddress.IPv4Address(bits & 0xFFFF_FFFF))
     return found
+
+
+def _is_address(text: str, version: type[ipaddress.IPv4Address | ipaddress.IPv6Address]) -> bool:
+    try:
+        version(text)
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -17,7 +17,7 @@ import base64
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from urllib.parse import quote, quote_plus
 
@@ -34,8 +34,7 @@ from connrunner.text.spellings import (
 )
 
 MASK = "***"
-MANY = 16  # forms; beyond, looking for samples of all of them at once is faster than looking for each
-SAMPLE = 8  # bytes
+SCREEN_MEMORY = 64 << 20  # bytes for the automaton; it takes a few hundred kB for some tokens
 EDGE = 4  # characters of broken base64 at the end or the beginning of a line that are hidden
 EDGE_HEX = 8  # digits of broken hexadecimal
 LARGEST_BROKEN = 200_000  # characters of all that may be broken into lines; more makes each line slow
@@ -57,11 +56,18 @@ class Masker:
         self._needles = _Needles([*parts, *encoded])
         self._spelled = _SpelledSecrets(parts, [form for form in encoded if "+" in form or "/" in form])
         self._broken = _BrokenForms(encoded)
+        self._screen = _Screen([*parts, *encoded], self._spelled.signs)
+        self._last = ""
 
     def mask(self, text: str) -> str:
         """Return *text* with each form of each secret as `***`."""
-        spans = self._needles.spans(text) + self._spelled.spans(text) + self._broken.spans(text)
-        return _replace(text, sorted(spans)) if spans else text
+        if text == self._last:  # what was masked where it arose is masked once more where it leaves
+            return text
+        spans = self._broken.spans(text)
+        if self._screen.holds(text):
+            spans += self._needles.spans(text) + self._spelled.spans(text)
+        self._last = _replace(text, sorted(spans)) if spans else text
+        return self._last
 
 
 def _replace(text: str, spans: list[Span]) -> str:
@@ -78,6 +84,56 @@ def _replace(text: str, spans: list[Span]) -> str:
     return "".join([*pieces, text[end:]])
 
 
+# --- at first sight --------------------------------------------------------------------------------------------
+
+
+class _Screen:
+    """Tells of most texts that nothing in them needs a closer look: in one pass, for all secrets at once.
+
+    It may be wrong in one direction only: what it lets pass holds no form in one piece. RE2 builds an automaton, so the
+    time does not depend on how many secrets there are (https://github.com/google/re2/wiki/WhyRE2).
+    """
+
+    def __init__(self, needles: list[str], signs: list[_Sign]) -> None:
+        self._needles = needles
+        self._signs = signs
+
+    def holds(self, text: str) -> bool:
+        """Return whether there may be something in *text*."""
+        if not self._needles or not text:
+            return False
+        if self._search is None:
+            return True
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:  # half characters, for which there are two ways to write them
+            return True
+        return self._search(data) is not None
+
+    @cached_property
+    def _search(self) -> Callable[[bytes], object] | None:
+        import re2  # here, for most runs have no secrets
+
+        options = re2.Options()
+        options.encoding = re2.Options.Encoding.LATIN1  # it sees bytes
+        options.never_capture = True
+        options.log_errors = False
+        options.max_mem = SCREEN_MEMORY
+        plain = ("".join(f"\\x{byte:02x}" for byte in encode_loosely(needle)) for needle in self._needles)
+        pattern = "|".join([*plain, *(_coarse(sign) for sign in self._signs)])
+        try:
+            search: Callable[[bytes], object] = re2.compile(pattern.encode(), options).search
+        except re2.error:  # too much for the memory: each text gets the closer look
+            return None
+        return search
+
+
+def _coarse(sign: _Sign) -> str:
+    """Return a pattern of RE2 that finds all that the one of *sign* finds: no looking around, no bounds."""
+    ahead = re.sub(r"\(\?[=!][^()]*\)", "", sign.pattern.pattern)
+    return re.sub(r"\{1,\d+\}\+?", "+", re.sub(r"\{0,\d+\}\+?", "*", ahead))
+
+
 # --- plain forms -------------------------------------------------------------------------------------------------
 
 
@@ -85,33 +141,10 @@ class _Needles:
     """Texts that are found as they are."""
 
     def __init__(self, needles: list[str]) -> None:
-        self._short = self._long = needles
-        self._samples: frozenset[int] = frozenset()
-        if len(needles) > MANY:
-            # Wherever a long form stands, a block of 8 bytes lies within it that begins at a multiple of 8.
-            known = [(needle, encode_loosely(needle)) for needle in needles]
-            self._short = [needle for needle, data in known if len(data) < 2 * SAMPLE - 1]
-            self._long = [needle for needle, data in known if len(data) >= 2 * SAMPLE - 1]
-            self._samples = frozenset(
-                sample
-                for _, data in known
-                if len(data) >= 2 * SAMPLE - 1
-                for first in range(SAMPLE)
-                for sample in memoryview(data[first : first + SAMPLE]).cast("Q")
-            )
-        elif needles:
-            self._long = []
+        self._needles = needles
 
     def spans(self, text: str) -> list[Span]:
-        found = [needle for needle in self._short if needle in text]
-        if self._long and not self._sampled(text):
-            found += [needle for needle in self._long if needle in text]
-        return [span for needle in found for span in _find_all(text, needle)]
-
-    def _sampled(self, text: str) -> bool:
-        """Return whether a look at samples shows that no long form is in *text*."""
-        data = encode_loosely(text)
-        return self._samples.isdisjoint(memoryview(data)[: len(data) // SAMPLE * SAMPLE].cast("Q"))
+        return [span for needle in self._needles if needle in text for span in _find_all(text, needle)]
 
 
 def _find_all(text: str, needle: str) -> Iterator[Span]:
@@ -210,10 +243,10 @@ class _SpelledSecrets:
             for index, char in enumerate(secret):
                 if of_interest is None or char in of_interest:
                     self._places[char].append((number, index))
-        self._signs = _signs(list(self._places))
+        self.signs = _signs(list(self._places))
 
     def spans(self, text: str) -> list[Span]:
-        signs = [sign for sign in self._signs if sign.begin in text]
+        signs = [sign for sign in self.signs if sign.begin in text]
         starts = {start for sign in signs for start in self._starts(sign, text)}
         if not starts:
             return []

@@ -68,6 +68,17 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def agree(count: int, noun: str, one: str, several: str) -> str:
+    """Return how many there are, with the verb that goes with it: `1 row was`, `2 rows were`."""
+    return f"{plural(count, noun)} {one if count == 1 else several}"
+
+
+def ordinal(number: int) -> str:
+    """Return the place of *number* in a row: `1st`, `22nd`, `31st`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 # --- did you mean ------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from connrunner.core.counts import Counts
 from connrunner.core.report import Level, Report
 from connrunner.profiles.results import RecordedRun
+from connrunner.text.words import plural
 
 WRITE_EVERY = 1.0  # seconds between two events about the counters in the log
 
@@ -53,7 +54,7 @@ class PartialResult:
         self.counts = Counts(read=counts.read, filtered=counts.filtered, not_attempted=counts.read - counts.filtered)
         self._rows = rows
         self._target = target
-        self.words = f"it was delivering {rows:,} rows to {target}; the next run delivers them again"
+        self.words = f"it was delivering {plural(rows, 'row')} to {target}; the next run delivers them again"
 
     def note_delivery(self, where: str) -> None:
         """Note that all rows have arrived, which is not durable yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -11,9 +10,10 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
@@ -32,23 +32,26 @@ from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
-from connrunner.processes.tree import GRACE, RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun, name_files
-from connrunner.state import requests
+from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
+from connrunner.state.journal import Journal
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
+from connrunner.text.words import listed, plural
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
 
+KNOWN_FACTS = 64  # texts beside a message that are masked once: the names of streams and the like
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Terminated(SystemExit):
@@ -97,14 +100,20 @@ class Job:
 
 def job_from(data: Mapping[str, Any]) -> Job:
     """Return the job that plain data holds."""
+    connection = load.connection_from(data["connection"], data["document"], timezone="UTC")
     return Job(
         workspace=Path(data["workspace"]),
         state=StateFolder(Path(data["state"])),
-        connection=load.connection_from(data["connection"], data["document"], timezone="UTC"),
+        connection=connection,
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
-        processes=ProcessTree(mark=os.environ[RUN_ID_VARIABLE], inherit=(data["lane_descriptor"],), below=os.getpid()),
+        processes=ProcessTree(
+            mark=os.environ[RUN_ID_VARIABLE],
+            inherit=(data["lane_descriptor"],),
+            below=os.getpid(),
+            grace=connection.grace,
+        ),
     )
 
 
@@ -115,9 +124,9 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     leaves.
     """
     so_far = so_far or PartialResult()
-    job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     mask: Callable[[str], str] = str
     try:
+        job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = _secrets(job)
         mask = secrets.Masker(plain.values()).mask
         report = so_far.observe(MaskedReport(report, mask))
@@ -135,7 +144,7 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     except OSError as error:
         message = f"{error.filename}: {error.strerror or error}" if error.filename else str(error.strerror or error)
         helps = isinstance(error, ConnectionError | TimeoutError)
-        code = "disk-full" if error.errno in FULL else "operating-system"
+        code = "disk-full" if error.errno in NO_ROOM else "operating-system"
         failure = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
         result = _settled(job, so_far, failure, report)
     finally:
@@ -175,10 +184,30 @@ def _noting(job: Job, store: ProfileStore, so_far: PartialResult) -> Iterator[No
 
 
 def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
-    from connrunner.profiles.stores.duckdb import open_store  # a command needs no store, and no DuckDB
+    from connrunner.profiles.stores.duckdb import Patience, open_store  # a command needs no store, and no DuckDB
 
-    expected = list_store_changes(job.state)
-    return open_store(job.state.profiles, job.model, temp=job.spool, report=report, wait=STORE_WAIT, expected=expected)
+    return open_store(
+        job.state.profiles,
+        job.model,
+        temp=job.spool,
+        report=report,
+        wait=Patience(STORE_WAIT, lambda: report.message(f"waiting for the profile store: {_name_others(job)}")),
+        expected=list_store_changes(job.state),
+    )
+
+
+def _name_others(job: Job) -> str:
+    """Return the runs at work that may have the profile store open, in words."""
+    own = (job.connection.name, job.run)
+    found: list[str] = []
+    with suppress(ConnrunnerError):
+        started = Journal(job.state).read().started.values()
+        found = [
+            f"{one.connection} #{one.run}"
+            for one in started
+            if one.intent.kind != "command" and (one.connection, one.run) != own
+        ]
+    return f"{listed(sorted(found)) or 'another process'} may have it open"
 
 
 @contextmanager
@@ -257,7 +286,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
         done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
         if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
-            return _counted(done.counts, f"{done.rows_written:,} rows would go to {target}", samples=samples)
+            return _counted(done.counts, f"{plural(done.rows_written, 'row')} would go to {target}", samples=samples)
         if not done.written:
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
@@ -359,9 +388,10 @@ class MaskedReport:
 
     def __init__(self, report: Report, mask: Callable[[str], str]) -> None:
         self._report, self._mask = report, mask
+        self._mask_fact = lru_cache(KNOWN_FACTS)(mask)  # few words come again and again
 
     def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        masked = {key: self._mask(value) if isinstance(value, str) else value for key, value in facts.items()}
+        masked = {key: self._mask_fact(value) if isinstance(value, str) else value for key, value in facts.items()}
         self._report.message(self._mask(text), level=level, **masked)
 
     def progress(self, stage: str, done: int, of: int | None = None) -> None:
@@ -421,14 +451,28 @@ def main() -> int:
         _ask_store(job, so_far)
         result = _cut_off(job, orders.given or cut, so_far, log)
     _leave_nothing(job, log)
-    log.write_end(replace(result, attempts=max(1, attempts.number)))
-    log.close()
+    return _tell_end(job, log, replace(result, attempts=max(1, attempts.number)))
+
+
+def _tell_end(job: Job, log: RunLog, result: Result) -> int:
+    """Make durable how the run ended, in its log or where room was kept for it; 1 when neither can be written."""
+    name = job.connection.name
+    with closing(log):
+        try:
+            log.write_end(result)
+        except OSError:
+            try:
+                end_reserve.write_end(job.state, name, job.run, result)
+            except OSError as error:
+                words = f"{result.outcome}, and that cannot be written to {job.state.log(name, job.run)}"
+                sys.stderr.write(f"it ended {words}: {error.strerror or error}\n")
+                return 1
     return 0
 
 
 def _leave_nothing(job: Job, log: RunLog) -> None:
     """End whatever the run started and did not see end."""
-    with Termination(job.processes, grace=GRACE) as termination:
+    with Termination(job.processes) as termination:
         termination.finish()
         if termination.terminated:
             log.message(
@@ -456,6 +500,8 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
         case RunError():
             message = f"{error}; {so_far.words}" if so_far.words else str(error)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=message, code=error.code)
+        case ConnrunnerError():  # the state folder cannot be read
+            return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=str(error), code="operating-system")
         case _:
             # What a library says may quote a value of somebody; where it was said is what helps.
             said = describe_exception(error)

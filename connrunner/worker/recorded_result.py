@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +24,8 @@ from connrunner.errors import RunError
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
+from connrunner.text.temporary_folders import temporary_folder
+from connrunner.text.words import plural
 
 WAIT = 3600  # seconds for the store while a run of another lane has it
 
@@ -35,7 +36,7 @@ def make_result(recorded: RecordedRun) -> Result:
     if recorded.kind == "import":
         message = _describe_import(counts)
     elif "output" in detail:
-        message = f"{detail['rows']:,} rows written to {detail['output']}"
+        message = f"{plural(detail['rows'], 'row')} written to {detail['output']}"
     else:
         message = "there was nothing to send"
     return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
@@ -66,8 +67,8 @@ def ask_store(state: StateFolder, stamp: RunStamp, *, wait: float) -> RecordedRu
 
     model = ProfileModel(properties={}, objectives={})
     with (
-        tempfile.TemporaryDirectory(prefix="connrunner-") as temp,
-        open_store(state.profiles, model, temp=Path(temp), report=_Silence(), read_only=True, wait=wait) as store,
+        temporary_folder() as temp,
+        open_store(state.profiles, model, temp=temp, report=_Silence(), read_only=True, wait=wait) as store,
     ):
         return store.read_recorded(stamp)
 

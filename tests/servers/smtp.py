@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ class Post:
 
     port: int = 0
     taken: list[Envelope] = field(default_factory=list)
+    password: str = PASSWORD
     logins: list[str] = field(default_factory=list)
     connections: int = 0
     refuse: dict[str, str] = field(default_factory=dict)  # recipient -> answer to RCPT
@@ -36,6 +37,14 @@ class Post:
     encrypted: list[bool] = field(default_factory=list)
     talks: dict[str, int] = field(default_factory=dict)
     most: int = 0  # mails on one connection; 0: any number
+    greetings: list[str] = field(default_factory=list)  # after EHLO
+
+    async def handle_EHLO(  # noqa: N802
+        self, server: SMTP, talk: Talk, envelope: Envelope, name: str, responses: list[str]
+    ) -> list[str]:
+        self.greetings.append(name)
+        talk.host_name = name
+        return responses
 
     async def handle_MAIL(self, server: SMTP, talk: Talk, envelope: Envelope, sender: str, options: list[str]) -> str:  # noqa: N802
         if self.refuse_sender:
@@ -63,7 +72,7 @@ class Post:
 
     def authenticate(self, server: SMTP, talk: Talk, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
         self.logins.append(f"{data.login.decode()}:{data.password.decode()}")
-        return AuthResult(success=data.password.decode() == PASSWORD, handled=False)
+        return AuthResult(success=data.password.decode() == self.password, handled=False)
 
     def mail(self, number: int = 0) -> EmailMessage:
         content = self.taken[number].content
@@ -82,7 +91,12 @@ def servers() -> Iterator[Start]:
     stops: list[Callable[[], None]] = []
 
     def start(
-        *, tls: ssl.SSLContext | None = None, from_first_byte: bool = False, auth: bool = False, utf8: bool = False
+        *,
+        tls: ssl.SSLContext | None = None,
+        from_first_byte: bool = False,
+        auth: bool = False,
+        without: Iterable[str] = (),  # mechanisms of login
+        utf8: bool = False,
     ) -> Post:
         post = Post()
         loop = asyncio.new_event_loop()
@@ -93,6 +107,7 @@ def servers() -> Iterator[Start]:
             if tls and not from_first_byte:
                 more |= {"tls_context": tls, "require_starttls": True}
             more["enable_SMTPUTF8"] = utf8
+            more["auth_exclude_mechanism"] = without
             return SMTP(post, hostname="mail.test", loop=loop, auth_require_tls=not from_first_byte, **more)
 
         server = loop.run_until_complete(

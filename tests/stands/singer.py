@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.connectors import bridge
+from connrunner.processes import tree as process_tree
 from tests.servers.programs import TAP, TARGET
 from tests.stands import REFERENCE, SECRET, Kind, Person, Settings
 
@@ -88,7 +89,7 @@ class Here:
         return {**settings, "stream": "gone"}, "'gone'"
 
     def quick(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bridge, "GRACE", 0.3)
+        monkeypatch.setattr(process_tree, "GRACE", 0.3)
 
     def impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
         usual = bridge.IDLE

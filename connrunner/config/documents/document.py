@@ -27,6 +27,7 @@ from connrunner.config.documents import redact, syntax, workspace_file
 from connrunner.config.documents.events import Event, Places
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, show
+from connrunner.core import merge_conflict
 from connrunner.errors import Problem
 from connrunner.text.words import escape
 
@@ -129,6 +130,9 @@ def parse(content: bytes, path: str) -> Document:
         message = f"an invisible character, U+{ord(forbidden.group()):04X}"
         hint = "take it out; in double quotes it can stand as an escape"
         return _refusal(blank, text[: forbidden.start()], message, hint, "control-character")
+    if line := merge_conflict.find_line(text, is_yaml=True):
+        before = "".join(text.splitlines(keepends=True)[: line - 1])
+        return _refusal(blank, before, *merge_conflict.COMPLAINT)
     return _read(blank)
 
 

@@ -95,6 +95,8 @@ def _resolve(own: Path, shared: Path, name: str) -> str | None:
 
 
 def _packed(shared: Path, name: str) -> str:
+    if not (shared / "packed-refs").is_file():
+        return ""
     wanted = f" {name}\n".encode()
     try:
         with (shared / "packed-refs").open("rb") as lines:

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +21,7 @@ from connrunner.config.documents import workspace_file
 from connrunner.config.versions import commit as commits
 from connrunner.config.versions.commit import RepositoryPlace
 from connrunner.errors import WorkspaceError
+from connrunner.text.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
 PATIENCE = 20.0  # seconds for all that one load asks of git
@@ -123,7 +123,7 @@ def borrow(folder: str) -> Iterator[BorrowedRepository]:
         raise _explained("not a git repository", folder)
     with ExitStack() as stack:
         try:
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="connrunner-")))
+            home = stack.enter_context(temporary_folder())
             _furnish(home, place)
         except OSError as error:
             raise VersionError(

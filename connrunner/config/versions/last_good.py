@@ -18,6 +18,7 @@ from connrunner.core.model import Workspace
 from connrunner.errors import Problem
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.regular_files import read_regular
 
 VERSION = "version"  # the file with the workspace
 TROUBLE = "trouble"  # the file that says since when no newer one could be read
@@ -91,7 +92,7 @@ def _since(cache: Path) -> float:
     """Return when the trouble began, in seconds since 1970: now when this is its beginning."""
     now = time.time()
     with suppress(OSError, ValueError):
-        since = float((cache / TROUBLE).read_text())
+        since = float(read_regular(cache / TROUBLE, 100))
         if 0 < since <= now:
             return since
     with suppress(OSError):

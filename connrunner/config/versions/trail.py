@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from connrunner.config import stamps
+from connrunner.config.documents import workspace_file
 from connrunner.config.versions import git
 from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
 
@@ -33,6 +34,15 @@ class NamedFile:
     target: str = ""  # of a link
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Where a path leads to, with every link on the way followed."""
+
+    links: Trail = ()  # where each of them points
+    path: str = ""  # without links
+    kind: FileKind | None = None  # None when it leads nowhere, or out
+
+
 class WorkspaceFiles(Protocol):
     """All files of one version of a workspace, of configuration or not."""
 
@@ -42,42 +52,50 @@ class WorkspaceFiles(Protocol):
     def digest(self, path: str) -> str:
         """Return the hash, as git makes it, of the file *path*."""
 
+    def read(self, path: str, limit: int) -> bytes:
+        """Return the first *limit* bytes of the file *path*; none when it cannot be read."""
+
     def below(self, folder: str) -> Iterator[str]:
         """Yield the path of everything but folders in *folder* and further down."""
 
 
 def trace(files: WorkspaceFiles, path: str) -> Trail:
     """Return what *path* leads to; nothing when there is no file."""
+    found = follow(files, path)
+    return (*found.links, files.digest(found.path)) if found.kind == "file" else found.links
+
+
+def follow(files: WorkspaceFiles, path: str) -> Followed:
+    """Return where *path* leads to."""
     trail: list[str] = []
     here: list[str] = []
     ahead = deque(path.split("/"))
+    kind: FileKind | None = "folder"
     while ahead:
         name = ahead.popleft()
         if name in ("", "."):
             continue
         if name == "..":
             if not here:
-                break
+                return Followed(tuple(trail))
             here.pop()
             continue
         found = files.look("/".join([*here, name]))
         if found is None:
-            break
+            return Followed(tuple(trail))
         if found.kind == "link":
             trail.append(f"-> {found.target}")
             if len(trail) > MOST_LINKS or found.target.startswith("/"):
-                break
+                return Followed(tuple(trail))
             ahead.extendleft(reversed(found.target.split("/")))
             continue
         here.append(name)
-        if found.kind == "file":
-            if any(step not in ("", ".") for step in ahead):
-                return ()
-            trail.append(files.digest("/".join(here)))
+        kind = found.kind
+        if kind == "file" and any(step not in ("", ".") for step in ahead):
+            return Followed()
+        if kind in ("file", "other"):
             break
-        if found.kind == "other":
-            break
-    return tuple(trail)
+    return Followed(tuple(trail), "/".join(here), kind)
 
 
 class CommitFiles:
@@ -111,6 +129,11 @@ class CommitFiles:
     def digest(self, path: str) -> str:
         entry = self._entry(path)
         return entry.identity if entry else ""
+
+    def read(self, path: str, limit: int) -> bytes:
+        entry = self._entry(path)
+        found = self._objects.find(entry.identity, limit, b"blob") if entry and entry.mode in git.REGULAR else None
+        return found[1] if found else b""
 
     def below(self, folder: str) -> Iterator[str]:
         waiting, count = [folder], 0
@@ -177,6 +200,13 @@ class FolderFiles:
         except OSError as error:
             raise VersionError(f"{path} cannot be read: {error.strerror}", hint="check who may read it") from None
         return total.hexdigest()
+
+    def read(self, path: str, limit: int) -> bytes:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            return workspace_file.content(os.open(f"{self.folder}/{path}", flags), limit)
+        except (OSError, ValueError, workspace_file.UnreadableFile):
+            return b""
 
     def below(self, folder: str) -> Iterator[str]:
         count = 0

@@ -161,7 +161,7 @@ class CommitVersion:
             f"{folder}/{name}": found
             for name, found in inside.items()
             if name[0] != "."
-            and (name.endswith(stamps.SUFFIXES) or found.mode == git.FOLDER)
+            and (name.lower().endswith(stamps.SUFFIXES) or found.mode == git.FOLDER)
             and (not only or name == f"{only}.yaml")
         }
 

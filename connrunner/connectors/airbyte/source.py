@@ -12,6 +12,7 @@ from connrunner.connectors.bridge.programs import broken, message
 from connrunner.connectors.bridge.rows import RecordForm, RowSpool
 from connrunner.core.report import Level
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 RECORD = RecordForm(
     head=re.compile(
@@ -105,11 +106,13 @@ class AirbyteSource:
                 waiting_helps=True,
             )
         rows = self.rows.rows if self.rows else 0
-        self._context.report.message(f"{self._name} sent {rows:,} records of the stream {self._stream!r}")
+        self._context.report.message(f"{self._name} sent {plural(rows, 'record')} of the stream {self._stream!r}")
         if self.rows:
             self.rows.tell_deleted()
         if self._others:
-            self._context.report.message(f"left out: {self._others:,} records of other streams", level="warning")
+            self._context.report.message(
+                f"left out: {plural(self._others, 'record')} of other streams", level="warning"
+            )
 
     def _record(self, stream: str, line: bytes) -> None:
         if self.rows is not None and stream == self._stream:

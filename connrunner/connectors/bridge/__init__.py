@@ -19,7 +19,7 @@ from connrunner.errors import RunError
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import DRAIN_TIME, Pipes, end_leftovers, reap_ended, terminate
 from connrunner.processes.spawn import start
-from connrunner.processes.tree import GRACE, ProcessTree
+from connrunner.processes.tree import ProcessTree
 
 IDLE = 600.0  # seconds without a sign of life before a program is ended, unless the settings say otherwise
 LONGEST = 100_000_000  # bytes of one message
@@ -122,9 +122,9 @@ def run_program(
         except BaseException:
             listener.is_deaf = True
             if process.returncode is None:
-                terminate(process, pipes, GRACE, tree)
+                terminate(process, pipes, tree)
             else:
-                end_leftovers(pipes, GRACE, tree)
+                end_leftovers(pipes, tree)
             output.finish()
             raise
         listener.finish()

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.temporary_folders import temporary_folder
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
@@ -195,7 +195,7 @@ def resolve_lock(wanted: Package, folder: Path, report: Report) -> tuple[Release
     failure = f"cannot lock {wanted.pin}"
     with _told(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".lock-", dir=folder) as made:
+        with temporary_folder(folder) as made:
             place = Path(made) / "environment"
             inside = _make_environment(wanted, place, report)
             constraints, said = Path(made) / "constraints.txt", Path(made) / "report.json"

@@ -17,6 +17,7 @@ from connrunner.connectors.http.client import LARGEST_SMALL_JSON, Client, Respon
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.errors import RunError
 from connrunner.text.nesting import MAX_VALUES, parse_json
+from connrunner.text.words import agree
 
 BATCH = 500  # rows
 # Statuses that are about the request or the server, not about its rows.
@@ -50,7 +51,9 @@ def send_batches(client: Client, settings: Settings, context: RunContext, local:
                 if not accepted:
                     raise
                 # What has arrived must not be sent again, so the run is not a failure: the rest is refused.
-                context.report.message(f"{accepted:,} rows have arrived, the rest has not: {error}", level="error")
+                context.report.message(
+                    f"{agree(accepted, 'row', 'has', 'have')} arrived, the rest has not: {error}", level="error"
+                )
                 code = "not-sent" if error.code in SURELY_NOT_TAKEN else "unconfirmed"
                 refused += (Refusal(row=row, code=code, message=error.message) for row in batch.rows)
                 for later in batches:

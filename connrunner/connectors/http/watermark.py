@@ -10,7 +10,7 @@ from typing import Any
 from connrunner.connectors.http.data import look_up
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.text.words import one_line
+from connrunner.text.words import agree, one_line
 
 FUTURE = timedelta(days=1)  # a value later than this after the start of the run is a mistake in the data
 
@@ -66,10 +66,13 @@ class Watermark:
                 code="bad-watermark",
             )
         if self._lacking:
-            report.message(f"{self._lacking:,} records have no value under `{self._field}`", level="warning")
+            report.message(
+                f"{agree(self._lacking, 'record', 'has', 'have')} no value under `{self._field}`", level="warning"
+            )
         if self._future:
             report.message(
-                f"{self._future:,} records have a `{self._field}` in the future, which does not count", level="warning"
+                f"{agree(self._future, 'record', 'has', 'have')} a `{self._field}` in the future, which does not count",
+                level="warning",
             )
         return None if self._value is None else {"field": self._field, "value": self._value}
 

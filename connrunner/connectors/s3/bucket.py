@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from connrunner.connectors import Settings
+from connrunner.connectors.matching import NameBudget
 from connrunner.connectors.quota import FetchQuota
 from connrunner.connectors.s3 import keys, odd_names
 from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_error, parse_error_facts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CONNECT = 10.0  # seconds to get a connection
 READ = 60.0  # seconds without a byte of an answer
+LISTING = 900.0  # seconds until all that is right in one folder is listed
 COPY = 600.0  # seconds until a server has copied an object
 PART = 8 << 20  # bytes of a large file that are sent together
 PARTS = 4  # on their way at once, so many are in memory
@@ -71,6 +73,7 @@ class Bucket:
         self._provider = who.provider
         if who.provider is not None:
             who.provider()  # so that what is wrong with the keys is said by us, before anything else
+        self._names = NameBudget()
         self.left_out: set[str] = set()
         """Keys that were listed and cannot be taken."""
         self._reader = self._store(answer=READ, whole=timedelta(days=30).total_seconds())
@@ -88,11 +91,20 @@ class Bucket:
 
         with self._explained("list", folder, allow="s3:ListBucket"):
             try:
-                answer = await obstore.list_with_delimiter_async(self._reader, folder.rstrip("/") or None)
+                # It gives nothing before the last page has come.
+                async with asyncio.timeout(LISTING):
+                    answer = await obstore.list_with_delimiter_async(self._reader, folder.rstrip("/") or None)
+            except TimeoutError:
+                raise RunError(
+                    f"the listing of {self.address(folder)} does not end",
+                    hint="narrow `path` to one folder, or have what was read moved away: `after: move`",
+                    code="too-large",
+                ) from None
             except InvalidPathError:
                 if self._provider is None:
                     raise
                 return await self._list_ourselves(folder, deep=False)
+        self._names.take(len(answer["objects"]) + len(answer["common_prefixes"]), self.address(folder))
         # A folder that somebody made by hand is an empty object; obstore gives it the folder's name.
         objects = [_found(each) for each in answer["objects"] if each["path"] != folder.rstrip("/")]
         return objects, [f"{prefix}/" for prefix in answer["common_prefixes"] if prefix]
@@ -105,6 +117,7 @@ class Bucket:
         with self._explained("list", folder, allow="s3:ListBucket"):
             try:
                 async for page in obstore.list(self._reader, folder.rstrip("/") or None, chunk_size=1000):
+                    self._names.take(len(page), self.address(folder))
                     for each in page:
                         yield _found(each)
             except InvalidPathError:
@@ -124,6 +137,7 @@ class Bucket:
         def pages() -> tuple[list[odd_names.ListedKey], list[str]]:
             objects, folders = [], []
             for some, inside in odd_names.list_keys(url, folder, keys, self._region, deep=deep):
+                self._names.take(len(some) + len(inside), self.address(folder))
                 objects += some
                 folders += inside
             return objects, folders

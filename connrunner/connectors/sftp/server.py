@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from connrunner.connectors.matching import NameBudget
 from connrunner.connectors.sftp.sftp_session import Alive, SftpSession
 from connrunner.errors import RunError
 
@@ -49,6 +50,7 @@ class RemoteFiles:
 
     def __init__(self, session: SftpSession) -> None:
         self._session = session
+        self._names = NameBudget()
         self.address = session.account.address
 
     def look(self, path: str, *, follow: bool = False) -> RemoteEntry | None:
@@ -70,6 +72,7 @@ class RemoteFiles:
             entries = []
             async for found in client.scandir(folder):
                 alive()
+                self._names.take(1, f"{folder[:80]} on {self.address}")
                 name = str(found.filename)
                 if name in (".", ".."):
                     continue

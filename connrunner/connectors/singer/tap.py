@@ -15,6 +15,7 @@ from connrunner.connectors.singer.catalog import unknown_stream
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import plural
 
 RECORD = RecordForm(
     head=re.compile(rb'\{"type": ?"RECORD", ?"stream": ?("(?:[^"\\]|\\.)*"), ?"record": ?'),
@@ -90,12 +91,12 @@ class Tap:
             )
         if self._others and not self._described and not self._rows.files and not stream_is_known:
             raise unknown_stream(self._stream, self._others)
-        batches = f" and {self._batches:,} files" if self._batches else ""
-        report.message(f"{self._name} sent {self._rows.rows:,} records{batches} of the stream {self._stream!r}")
+        batches = f" and {plural(self._batches, 'file')}" if self._batches else ""
+        report.message(f"{self._name} sent {plural(self._rows.rows, 'record')}{batches} of the stream {self._stream!r}")
         self._rows.tell_deleted()
         for stream, records in self._others.items():
             if records:
-                report.message(f"left out: {records:,} records of the stream {stream!r}", level="warning")
+                report.message(f"left out: {plural(records, 'record')} of the stream {stream!r}", level="warning")
 
     def _record(self, said: Mapping[str, Any], line: bytes) -> None:
         stream, record = said.get("stream"), said.get("record")

@@ -85,6 +85,7 @@ from connrunner.connectors.sql.sending import TableLoad
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 BATCH = 10_000  # rows
 
@@ -105,7 +106,7 @@ def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -
 
     found = persistently(read, context.report)
     behind = f", from {wanted.column} {since.value} on and a little before" if since else ""
-    context.report.message(f"{found.rows:,} rows of {wanted}{behind}")
+    context.report.message(f"{plural(found.rows, 'row')} of {wanted}{behind}")
     new_mark = found.mark.as_json() if found.mark else None
     if not found.rows:
         return FetchResult(files=(), mark=new_mark)

@@ -23,6 +23,19 @@ USUAL = SENSES[0]
 ANY = "any"  # in the place of the sense when all senses agree, as they mostly do
 
 
+Severity = Literal["partial", "failed"]  # rows were refused, or nothing was done
+
+
+class Phase(TypedDict):
+    """The newest failures of a streak that are of one severity."""
+
+    severity: Severity
+    since: str  # when the first of them ended
+    failures: int
+    first_run: int
+    between: dict[str, int]  # how often each outcome came since then
+
+
 class Streak(TypedDict):
     """Failures in a row, in one sense of failure."""
 
@@ -31,6 +44,7 @@ class Streak(TypedDict):
     first_run: int
     last_run: int
     between: dict[str, int]  # how often each outcome came since then
+    phase: Phase
 
 
 class Alarm(TypedDict):
@@ -41,6 +55,7 @@ class Alarm(TypedDict):
     target: str
     copy: bool  # is in copy
     at: str  # of the notice or its newest reminder
+    severity: Severity | Literal[""]  # that the recipient knows of; empty when an older version sent the notice
 
 
 class LateAlarm(TypedDict):
@@ -87,7 +102,28 @@ class AlertState:
 def from_mapping(data: Mapping[str, Any]) -> AlertState:
     """Return what `as_dict` gave; what an older version did not write is empty."""
     known = {each.name for each in fields(AlertState)}
-    return AlertState(**{key: value for key, value in data.items() if key in known})
+    alerts = AlertState(**{key: value for key, value in data.items() if key in known})
+    for streaks in alerts.streaks.values():
+        for streak in streaks.values():
+            streak.setdefault("phase", _guess_phase(streak))
+    for name, alarms in alerts.alarms.items():
+        for alarm in alarms.values():
+            alarm.setdefault("severity", "")
+        # Older versions took the two spellings of one domain for two mailboxes.
+        alerts.alarms[name] = {mailbox(alarm["recipient"]): alarm for alarm in alarms.values()}
+    return alerts
+
+
+def _guess_phase(streak: Streak) -> Phase:
+    """Return the phase of a streak that an older version wrote: it knew one severity only."""
+    severity: Severity = "partial" if set(streak["between"]) <= {Outcome.PARTIAL, Outcome.STOPPED} else "failed"
+    return Phase(
+        severity=severity,
+        since=streak["since"],
+        failures=streak["failures"],
+        first_run=streak["first_run"],
+        between=streak["between"],
+    )
 
 
 def sense_of(rule: Notify) -> Sense:
@@ -120,17 +156,42 @@ def extend_streak(before: Streak | None, run: Run, sense: Sense) -> Streak | Non
     says = judge_outcome(run.outcome, sense)
     if says == "good" or (says == "neither" and before is None):
         return None
-    word, bad = str(run.outcome), int(says == "bad")
+    at, word, bad = instant.text(run.ended_at), str(run.outcome), int(says == "bad")
     if before is None:
-        at = instant.text(run.ended_at)
-        return Streak(since=at, failures=1, first_run=run.run, last_run=run.run, between={word: 1})
+        phase = _begin_phase(run, at)
+        return Streak(since=at, failures=1, first_run=run.run, last_run=run.run, between=phase["between"], phase=phase)
     return Streak(
         since=before["since"],
         failures=before["failures"] + bad,
         first_run=before["first_run"],
         last_run=run.run,
-        between={**before["between"], word: before["between"].get(word, 0) + 1},
+        between=_count_outcome(before["between"], word),
+        phase=_extend_phase(before["phase"], run, at) if bad else _pass_through(before["phase"], word),
     )
+
+
+def severity_of(outcome: Outcome) -> Severity:
+    """Return how bad *outcome*, that of a failure, is."""
+    return "partial" if outcome is Outcome.PARTIAL else "failed"
+
+
+def _begin_phase(run: Run, at: str) -> Phase:
+    severity, word = severity_of(run.outcome), str(run.outcome)
+    return Phase(severity=severity, since=at, failures=1, first_run=run.run, between={word: 1})
+
+
+def _extend_phase(before: Phase, run: Run, at: str) -> Phase:
+    if before["severity"] != severity_of(run.outcome):
+        return _begin_phase(run, at)
+    return {**_pass_through(before, str(run.outcome)), "failures": before["failures"] + 1}
+
+
+def _pass_through(phase: Phase, word: str) -> Phase:
+    return {**phase, "between": _count_outcome(phase["between"], word)}
+
+
+def _count_outcome(counted: Mapping[str, int], word: str) -> dict[str, int]:
+    return {**counted, word: counted.get(word, 0) + 1}
 
 
 def record_run(alerts: AlertState, run: Run) -> None:
@@ -155,9 +216,14 @@ def record_notice(alerts: AlertState, notice: Notice, at: str, *, folded: bool =
         case "failing" | "reminder":
             alarms = alerts.alarms.setdefault(notice.connection, {})
             for recipient in notice.recipients:
-                first = notice.replies_to if notice.event == "reminder" else "" if folded else notice.id
+                alarm = alarms.get(mailbox(recipient))
                 alarms[mailbox(recipient)] = Alarm(
-                    notice=first, recipient=recipient, target=notice.target, copy=recipient in notice.cc, at=at
+                    notice=(alarm["notice"] if alarm else "") or ("" if folded else notice.id),
+                    recipient=recipient,
+                    target=notice.target,
+                    copy=recipient in notice.cc,
+                    at=at,
+                    severity=notice.facts.get("severity", ""),
                 )
         case "recovered":
             alarms = alerts.alarms.get(notice.connection, {})

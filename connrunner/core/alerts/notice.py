@@ -27,6 +27,8 @@ Event = Literal[
     "digest",
     "folded",  # over the limit of an hour: many notices in one
     "outage",  # no tick for a while, and slots missed
+    "broken",  # files that cannot be used
+    "fixed",  # files that can be used again
 ]
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # then hourly, as the last one

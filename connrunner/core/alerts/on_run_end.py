@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connrunner.core.alerts import alert_state
-from connrunner.core.alerts.alert_state import USUAL, Alarm, AlertState, Sense, Streak
-from connrunner.core.alerts.notice import Event, Notice
+from connrunner.core.alerts.alert_state import USUAL, Alarm, AlertState, Phase, Sense, Severity
+from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
+    describe_failing,
+    describe_failures,
     follow_alarm,
-    gather_streak_facts,
     group_notices,
     iter_recipients,
 )
-from connrunner.core.model import Notify, Run, mailbox
+from connrunner.core.model import Notify, Run, Target, mailbox
 
 
 def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, token: str) -> tuple[Notice, ...]:
@@ -23,26 +24,23 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
     Return the notices that *run*, which has just ended, owes; *alerts* is the state before it.
 
     Each address gets one notice about a run: of the change, if there is one, else by the first rule that names the
-    address. Recipients of a failure also get its recovery, even when no rule names them any more.
+    address. Recipients of a failure also get its recovery, even when no rule names them any more; those whom several
+    rules name, when the run is a failure to none of these.
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
     """
+    rules = tuple(rules)
     choices: dict[str, RecipientChoice] = {}
     watching: set[str] = set()
+    still_failing = _failing_to(rules, run)
     alarms = alerts.alarms.get(run.connection, {})
     for rule, target, recipient in iter_recipients(rules):
         name = mailbox(recipient)
         if rule.when == "change":
             watching.add(name)
-        event = _event(rule, run, alerts, alarmed=name in alarms)
-        if event == "recovered":
-            choice = _recovery(alarms[name], run.connection, alerts, alert_state.sense_of(rule))
-        elif event is not None:
-            after = _after(run, alerts, alert_state.sense_of(rule))
-            facts = gather_streak_facts(after) if event == "failing" else {}
-            choice = choose_recipient(event, recipient, target, facts)
-        else:
+        choice = _choose(rule, target, recipient, run, alerts)
+        if choice is None or (choice.event == "recovered" and name in still_failing):
             continue
-        if name not in choices or (choice.tells_change and not choices[name].tells_change):
+        if name not in choices or _weight(choice) > _weight(choices[name]):
             choices[name] = choice
     if alert_state.judge_outcome(run.outcome, USUAL) == "good":
         for name, alarm in alarms.items():
@@ -51,27 +49,50 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
     return group_notices(choices.values(), connection=run.connection, run=run.run, token=token)
 
 
-def _recovery(alarm: Alarm, connection: str, alerts: AlertState, sense: Sense) -> RecipientChoice:
-    return follow_alarm("recovered", alarm, gather_streak_facts(alert_state.current_streak(alerts, connection, sense)))
+def _weight(choice: RecipientChoice) -> int:
+    """A failure goes before the recovery that another rule sees in the same run, and a change before the run."""
+    return {"failing": 2, "recovered": 1}.get(choice.event, 0)
 
 
-def _after(run: Run, alerts: AlertState, sense: Sense) -> Streak | None:
-    return alert_state.extend_streak(alert_state.current_streak(alerts, run.connection, sense), run, sense)
+def _failing_to(rules: Iterable[Notify], run: Run) -> set[str]:
+    """Return the mailboxes with a rule about changes for which *run* is a failure."""
+    bad = (
+        one
+        for one in rules
+        if one.when == "change" and alert_state.judge_outcome(run.outcome, alert_state.sense_of(one)) == "bad"
+    )
+    return {mailbox(recipient) for _, _, recipient in iter_recipients(bad)}
 
 
-def _event(rule: Notify, run: Run, alerts: AlertState, *, alarmed: bool) -> Event | None:
+def _choose(rule: Notify, target: Target, recipient: str, run: Run, alerts: AlertState) -> RecipientChoice | None:
+    """Return what *rule* has *recipient* told about *run*."""
     sense = alert_state.sense_of(rule)
     says = alert_state.judge_outcome(run.outcome, sense)
-    streak = _after(run, alerts, sense)
-    reached = says == "bad" and streak is not None and streak["failures"] >= rule.after
+    before = alert_state.current_streak(alerts, run.connection, sense)
+    after = alert_state.extend_streak(before, run, sense)
+    reached = says == "bad" and after is not None and after["failures"] >= rule.after
     match rule.when:
         case "always":
-            return run.outcome.value
+            return choose_recipient(run.outcome.value, recipient, target, {})
         case "failure":
-            return run.outcome.value if reached else None
-        case "change":
-            if says == "good" and alarmed:
-                return "recovered"
-            return "failing" if reached and not alarmed else None
+            return choose_recipient(run.outcome.value, recipient, target, {}) if reached else None
         case "late":
             return None
+    alarm = alerts.alarms.get(run.connection, {}).get(mailbox(recipient))
+    if alarm is None:
+        return choose_recipient("failing", recipient, target, describe_failing(after)) if reached else None
+    if says == "good":
+        return _recovery(alarm, run.connection, alerts, sense)
+    known = alarm["severity"] or (before["phase"]["severity"] if before else "failed")
+    if says == "bad" and after is not None and _has_turned(known, after["phase"], rule.after):
+        return follow_alarm("failing", alarm, describe_failing(after, known))
+    return None
+
+
+def _has_turned(known: Severity, phase: Phase, after: int) -> bool:
+    """Tell whether a connection that fails does so in another way than is *known*, and as often as a rule asks for."""
+    return phase["severity"] != known and phase["failures"] >= after
+
+
+def _recovery(alarm: Alarm, connection: str, alerts: AlertState, sense: Sense) -> RecipientChoice:
+    return follow_alarm("recovered", alarm, describe_failures(alert_state.current_streak(alerts, connection, sense)))

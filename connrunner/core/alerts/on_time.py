@@ -13,8 +13,8 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
+    describe_failing,
     follow_alarm,
-    gather_streak_facts,
     group_notices,
     iter_recipients,
     make_notice_id,
@@ -32,8 +32,10 @@ def find_reminders(
     for name in sorted(alerts.alarms):
         choices: dict[str, RecipientChoice] = {}
         for rule, alarm, at in _reminded(connections.get(name), alerts):
-            if at <= now:
-                facts = gather_streak_facts(alert_state.current_streak(alerts, name, alert_state.sense_of(rule)))
+            # A clock that was ahead sent the newest one: waiting until that time could take a year.
+            if at <= now or instant.parse(alarm["at"]) - now > OUTAGE:
+                streak = alert_state.current_streak(alerts, name, alert_state.sense_of(rule))
+                facts = describe_failing(streak, alarm["severity"])
                 choices[alarm["recipient"]] = follow_alarm("reminder", alarm, facts)
         run = max((streak["last_run"] for streak in alerts.streaks.get(name, {}).values()), default=0)
         yield from group_notices(choices.values(), connection=name, run=run, token=token)
@@ -118,13 +120,13 @@ def make_outage_notices(
 
     *slots* are those that this tick found due; *rules* the workspace's own.
     """
-    missed = count_slots_in_outage(slots, since=since, now=now)
-    if not missed or since is None:
+    passed = find_passed_slots(slots, since=since, now=now)
+    if not passed or since is None:
         return ()
     facts = {
         "from": instant.text(since),
         "to": instant.text(now),
-        "missed": [{"connection": name, "missed": number} for name, number in missed.items()],
+        "missed": [{"connection": name, **one.as_dict()} for name, one in passed.items()],
     }
     choices: dict[str, RecipientChoice] = {}
     for _, target, recipient in iter_recipients(rules):
@@ -132,18 +134,60 @@ def make_outage_notices(
     return group_notices(choices.values(), connection="", run=0, token=token)
 
 
-def count_slots_in_outage(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, int]:
-    """Return how many slots of each connection passed in a time without ticks; nothing when there was no such time."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PassedSlots:
+    """What becomes of a connection's slots that passed while no tick came: as its history counts them."""
+
+    late: int = 0  # they run, or wait to
+    missed: int = 0  # they have no run of their own
+    merged: int = 0  # into a run that waited or worked
+    skipped: int = 0  # they could not start: the file is broken, or it is too late by `start_within`
+
+    @property
+    def passed(self) -> int:
+        return self.late + self.missed + self.merged + self.skipped
+
+    def as_dict(self) -> dict[str, int]:
+        parts = {"late": self.late, "missed": self.missed, "merged": self.merged, "skipped": self.skipped}
+        return {"passed": self.passed, **parts}
+
+
+def find_passed_slots(slots: Iterable[Slot], *, since: datetime | None, now: datetime) -> dict[str, PassedSlots]:
+    """Return the slots of each connection that passed in a time without ticks; nothing when there was no such time.
+
+    *slots* are those that the tick at *now* found due, *since* is when the last one looked.
+    """
     if since is None or instant.minute(now) - instant.minute(since) <= OUTAGE:
         return {}
-    missed: dict[str, int] = {}
-    minute = instant.minute(now)
+    found: dict[str, PassedSlots] = {}
     for slot in slots:
-        entry = slot.entry
-        if entry.trigger == "schedule" and slot.result not in ("dropped", "left_out") and entry.due_at < minute:
-            passed = (entry.due_at > since) + entry.missed - (slot.missed_until == minute)
-            missed[slot.connection] = missed.get(slot.connection, 0) + passed
-    return {name: number for name, number in missed.items() if number}
+        one = _passed(slot, since, instant.minute(now))
+        if one.passed:
+            found[slot.connection] = _add(found.get(slot.connection, PassedSlots()), one)
+    return found
+
+
+def _passed(slot: Slot, since: datetime, minute: datetime) -> PassedSlots:
+    """Return what of *slot* passed between *since* and *minute*, in which the tick looks."""
+    entry = slot.entry
+    if entry.trigger != "schedule" or slot.result in ("dropped", "left_out") or entry.due_at >= minute:
+        return PassedSlots()
+    first, later = int(entry.due_at > since), entry.missed - (slot.missed_until == minute)
+    match slot.result:
+        case "merged":
+            return PassedSlots(merged=first + later)
+        case "skipped" | "missed":
+            return PassedSlots(skipped=first, missed=later)
+    return PassedSlots(late=first, missed=later)
+
+
+def _add(one: PassedSlots, other: PassedSlots) -> PassedSlots:
+    return PassedSlots(
+        late=one.late + other.late,
+        missed=one.missed + other.missed,
+        merged=one.merged + other.merged,
+        skipped=one.skipped + other.skipped,
+    )
 
 
 def plan_digests(
@@ -177,7 +221,7 @@ def plan_digests(
                 )
             )
             changed[name] = Digest(since=instant.text(now), next=coming, schedule=document)
-        elif promise["schedule"] != document:
+        elif promise["schedule"] != document or instant.parse(promise["next"]) > instant.parse(coming):
             changed[name] = Digest(since=promise["since"], next=coming, schedule=document)
     return changed, tuple(due)
 

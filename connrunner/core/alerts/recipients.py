@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from connrunner.core.alerts.alert_state import Alarm, Streak
+from connrunner.core.alerts.alert_state import Alarm, Severity, Streak
 from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.model import Notify, Target
 
@@ -22,10 +22,6 @@ class RecipientChoice:
     copy: bool
     replies_to: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def tells_change(self) -> bool:
-        return self.event in ("failing", "recovered")
 
 
 def iter_recipients(rules: Iterable[Notify]) -> Iterator[tuple[Notify, Target, str]]:
@@ -52,10 +48,24 @@ def follow_alarm(event: Event, alarm: Alarm, facts: Mapping[str, Any]) -> Recipi
     )
 
 
-def gather_streak_facts(streak: Streak | None) -> dict[str, Any]:
+def describe_failures(streak: Streak | None) -> dict[str, Any]:
+    """Return the facts of a recovery from *streak*."""
     if streak is None:  # an alarm in a sense of failure that its rule no longer has
         return {"since": None, "failures": 0, "first_run": 0, "between": {}}
     return {key: streak[key] for key in ("since", "failures", "first_run", "between")}
+
+
+def describe_failing(streak: Streak | None, known: Severity | Literal["", "none"] = "none") -> dict[str, Any]:
+    """Return the facts of a connection that fails by *streak*.
+
+    Who knows nothing of it is told of all failures in a row, others of those that are of the present severity.
+    """
+    if streak is None:
+        return describe_failures(None)
+    phase = streak["phase"]
+    told = describe_failures(streak) if known == "none" else {**phase}
+    before = known if known not in ("none", phase["severity"]) else ""
+    return {**told, "severity": phase["severity"], "before": before, "row_since": streak["since"]}
 
 
 def group_notices(choices: Iterable[RecipientChoice], *, connection: str, run: int, token: str) -> tuple[Notice, ...]:

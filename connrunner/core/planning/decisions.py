@@ -181,14 +181,16 @@ def explain_instant(decisions: Iterable[Decision], at: datetime, *, now: datetim
     """
     known = list(decisions)
     slot = minute(at)
-    for decision in known:
-        if decision.kind in OF_SLOTS and decision.trigger == "schedule":
-            if decision.due_at == slot:
-                return _decided(known, decision, slot)
-            if decision.covers(slot) and _is_among(known, slot, decision):
-                started, ended = _run_of(known, decision)
-                verdict = WITHOUT_A_RUN.get(decision.kind, "missed")
-                return Explanation(at=at, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
+    of_slots = [one for one in known if one.kind in OF_SLOTS and one.trigger == "schedule"]
+    # What a tick counted whose clock was ahead has been decided by itself since: that one says what became of it.
+    for decision in of_slots:
+        if decision.due_at == slot:
+            return _decided(known, decision, slot)
+    for decision in of_slots:
+        if decision.covers(slot) and _is_among(known, slot, decision):
+            started, ended = _run_of(known, decision)
+            verdict = WITHOUT_A_RUN.get(decision.kind, "missed")
+            return Explanation(at=at, verdict=verdict, decision=decision, started=started, ended=ended, slot=slot)
     working = _working(known, at)
     if working is not None:
         queued = _queued_for(known, working)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connrunner.core import schedules
 from connrunner.core.instant import minute
-from connrunner.core.model import Connection, QueuedRun, Schedule
+from connrunner.core.model import Connection, Notify, QueuedRun, Run, Schedule
+from connrunner.core.planning.stretches import Stretch, add_slot, iter_free_spans, next_free
+from connrunner.core.workspace_files import is_name
 from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)
-SET_BACK = timedelta(hours=1)  # a clock that goes back no further repeats no slot, however often a connection is due
 MICROSECOND = timedelta(microseconds=1)
 YEAR = timedelta(days=366)
 
@@ -25,9 +26,10 @@ class Promise:
     on_since: datetime
     schedule: Mapping[str, Any]  # the schedule's document: its fingerprint, and the last good one of a broken file [R8]
     next_due: datetime | None  # shown as "Next"; None for manual
-    last_due: datetime | None = None  # the newest slot that was recorded, missed ones too; no slot is due twice
+    last_due: datetime | None = None  # the slot that was recorded last, or the newest one that was counted with it
     left_out: datetime | None = None  # the next instant before next_due that a blackout keeps from being a slot
     zones: str = ""  # version of the time-zone database that next_due was computed with [R7]
+    recorded: tuple[Stretch, ...] | None = ()  # no slot of them is due again; None: an older version did not say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,28 +47,74 @@ class Step:
 
     promise: Promise | None
     due: DueSlot | None = None
+    too_late: DueSlot | None = None  # what was due, and may not start any more
     left_out: DueSlot | None = None  # what would have been due, and lies in a blackout
+    was_ahead: bool = False  # a clock that was ahead had made the promise [R7]
 
 
-def advance(promise: Promise | None, schedule: Schedule | None, *, now: datetime, zones: str = "") -> Step:
+def advance(
+    promise: Promise | None,
+    schedule: Schedule | None,
+    *,
+    now: datetime,
+    zones: str = "",
+    former: Promise | None = None,
+    unknown: Iterable[Run] = (),
+    start_within: int | None = None,
+    clock_may_be_back: bool = True,
+) -> Step:
     """Bring one connection up to *now* (a whole minute, aware UTC): its new promise, and the slot that is due.
 
     *schedule* is None for a connection that is OFF or gone: it forgets its promise, and time spent OFF is not
-    caught up [R6]. *zones* names the time-zone database in use [R7].
+    caught up [R6]. *former* is the promise that it had before it was switched off: what was recorded then is not due
+    again, nor is what history says of runs that are *unknown* to the journal. *zones* names the time-zone database in
+    use [R7]. No run starts more than *start_within* seconds after its slot. When the clock cannot have gone back since
+    the promise was made, no time is spent on checking it.
     """
     if schedule is None:
         return Step(promise=None)
-    promise = _current(promise, schedule, now=now, zones=zones)
+    before = promise
+    unknown = list(unknown)
+    if unknown:
+        promise, former = (known and _recall(known, schedule, unknown, now) for known in _known(promise, former, now))
+    promise = _current(promise, schedule, former, now=now, zones=zones, clock_may_be_back=clock_may_be_back)
+    was_ahead = _was_ahead(before, promise)
     left_out = _blacked_out(promise, schedule, now)
     if left_out is not None:
         promise = _with_left_out(promise, schedule, after=now)
     if promise.next_due is None or promise.next_due > now:
-        return Step(promise=promise, left_out=left_out)
-    due_at, on_since = promise.next_due, promise.on_since
-    due = _span(schedule, due_at, now, on_since)
-    following = schedules.next_after(schedule, now, on_since=on_since)
-    promise = replace(promise, next_due=following, last_due=due.missed_until or due_at)
-    return Step(promise=_with_left_out(promise, schedule, after=now), due=due, left_out=left_out)
+        return Step(promise=promise, left_out=left_out, was_ahead=was_ahead)
+    too_late, due = _in_time(promise, schedule, promise.next_due, now, start_within)
+    for slot in filter(None, (too_late, due)):
+        promise = _with_recorded(promise, schedule, slot)
+    following = next_free(schedule, now, promise.recorded or (), on_since=promise.on_since)
+    promise = _with_left_out(replace(promise, next_due=following), schedule, after=now)
+    return Step(promise=promise, due=due, too_late=too_late, left_out=left_out, was_ahead=was_ahead)
+
+
+def _known(promise: Promise | None, former: Promise | None, now: datetime) -> tuple[Promise | None, Promise]:
+    """Return both promises; in the place of a former one that nobody knows one that has recorded nothing."""
+    return promise, former or Promise(on_since=now, schedule={}, next_due=None)
+
+
+def _recall(promise: Promise, schedule: Schedule, runs: Iterable[Run], now: datetime) -> Promise:
+    """Return *promise* when the slots of *runs*, which the journal does not know, are recorded too."""
+    recorded, latest = recorded_by(promise), promise.last_due
+    for run in sorted(runs, key=lambda run: run.entry.due_at):
+        if run.entry.trigger == "schedule":
+            recorded = add_slot(recorded, run.entry.due_at, schedule, on_since=promise.on_since)
+            seen = minute(run.ended_at if run.entry.merged else run.entry.queued_at)  # slots up to there were counted
+            latest = max(seen, run.entry.due_at, latest or seen) if max(seen, run.entry.due_at) <= now else latest
+    next_due = promise.next_due
+    if next_due is not None and latest is not None and next_due <= latest:
+        next_due = next_free(schedule, latest, recorded, on_since=promise.on_since)
+    return replace(promise, recorded=recorded, last_due=latest, next_due=next_due)
+
+
+def _with_recorded(promise: Promise, schedule: Schedule, slot: DueSlot) -> Promise:
+    """Return *promise* when *slot* has been recorded, with those that are counted behind it."""
+    recorded = add_slot(promise.recorded or (), slot.due_at, schedule, on_since=promise.on_since)
+    return replace(promise, recorded=recorded, last_due=slot.missed_until or slot.due_at)
 
 
 def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> DueSlot | None:
@@ -88,36 +136,60 @@ def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> 
     return replace(promise, left_out=schedules.next_left_out(schedule, after, until, on_since=promise.on_since))
 
 
-def _current(promise: Promise | None, schedule: Schedule, *, now: datetime, zones: str) -> Promise:
+def _current(
+    promise: Promise | None,
+    schedule: Schedule,
+    former: Promise | None,
+    *,
+    now: datetime,
+    zones: str,
+    clock_may_be_back: bool,
+) -> Promise:
     """Return the promise that holds before anything falls due: made anew where [R6] and [R7] ask for it."""
     document = schedules.as_document(schedule)
+    known = promise or former
+    last_due, recorded = (known.last_due, recorded_by(known)) if known else (None, ())
+    # The minute of now counts, unless its slot was recorded. What a clock that was ahead counted is still to come.
+    start = max(now - MINUTE, last_due) if last_due and last_due <= now else now - MINUTE
     if promise is None:
-        first = schedules.next_after(schedule, now - MINUTE, on_since=now)
-        new = Promise(on_since=now, schedule=document, next_due=first, zones=zones)
-        return _with_left_out(new, schedule, after=now - MINUTE)
+        first = next_free(schedule, start, recorded, on_since=now)
+        new = Promise(
+            on_since=now, schedule=document, next_due=first, last_due=last_due, zones=zones, recorded=recorded
+        )
+        return _with_left_out(new, schedule, after=start)
 
     # The clock went back behind the switching on: elapsed time starts again here.
     on_since = min(promise.on_since, now)
-    horizon = _horizon(schedule, now, on_since)
-    last_due = promise.last_due if promise.last_due and promise.last_due <= max(horizon, now + SET_BACK) else None
-    kept = replace(promise, on_since=on_since, schedule=document, zones=zones, last_due=last_due)
-
+    kept = replace(promise, on_since=on_since, schedule=document, zones=zones, recorded=recorded)
     edited = promise.schedule != document
     overdue = promise.next_due is not None and promise.next_due <= now
     # An overdue promise is honoured even when the time-zone database changed meanwhile: upgrades happen in downtime.
     outdated = not overdue and (promise.zones != zones or on_since != promise.on_since)
-    beyond = promise.next_due is not None and promise.next_due > horizon
-    if edited or outdated or beyond:
-        start = max(now - MINUTE, last_due) if last_due else now - MINUTE
-        kept = replace(kept, next_due=schedules.next_after(schedule, start, on_since=on_since))
-        return _with_left_out(kept, schedule, after=start)
+    doubtful = not overdue and (clock_may_be_back or promise.recorded is None)
+    if not (edited or outdated or doubtful):
+        return kept
+    next_due = next_free(schedule, start, recorded, on_since=on_since)
+    if edited or outdated or _is_sooner(next_due, kept.next_due):
+        return _with_left_out(replace(kept, next_due=next_due), schedule, after=start)
     return kept
 
 
-def _horizon(schedule: Schedule, now: datetime, on_since: datetime) -> datetime:
-    """Return what no promise can be beyond unless the clock was wrong when it was made [R7]."""
-    gap = schedules.longest_gap(schedule)
-    return now + gap if gap is not None else schedules.next_after(schedule, now, on_since=on_since) or now
+def _is_sooner(one: datetime | None, other: datetime | None) -> bool:
+    return one is not None and (other is None or one < other)
+
+
+def recorded_by(promise: Promise) -> tuple[Stretch, ...]:
+    """Return the slots that *promise* says were recorded; one of an older version knows only the last of them."""
+    if promise.recorded is not None:
+        return promise.recorded
+    return (Stretch(promise.last_due, promise.last_due),) if promise.last_due else ()
+
+
+def _was_ahead(before: Promise | None, after: Promise) -> bool:
+    """Tell whether the promise was made anew because the clock that had made it was ahead [R7]."""
+    if before is None or (before.schedule, before.zones) != (after.schedule, after.zones):
+        return False
+    return _is_sooner(after.next_due, before.next_due)
 
 
 def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: datetime) -> datetime | None:
@@ -132,25 +204,35 @@ def last_between(schedule: Schedule, start: datetime, end: datetime, on_since: d
     return found[-1] if found else None
 
 
-def sort_queue(waiting: Iterable[QueuedRun]) -> list[QueuedRun]:
-    """Return the queue in the order in which it is run: oldest slot first, then by name."""
-    return sorted(waiting, key=lambda entry: (entry.due_at, entry.connection))
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRequest:
     """A person asked for a run now."""
 
-    id: str
+    id: str  # the same for all connections that were asked for together
     connection: str
     asked_at: datetime
     asked_by: str
+    force: bool = False  # even if it is switched off
+    notify: tuple[Notify, ...] | None = None  # who is told if it cannot be run; None: an older version asked
+
+    def as_queued(self, at: datetime) -> QueuedRun:
+        """Return the run as it stands in the queue from *at* on."""
+        return QueuedRun(
+            connection=self.connection,
+            due_at=self.asked_at,
+            queued_at=at,
+            trigger="manual",
+            asked_by=self.asked_by,
+            request=self.id,
+            force=self.force,
+            notify=self.notify,
+        )
 
 
 SlotResult = Literal[
     "queued",
     "merged",  # into the run that waits or works
-    "skipped",  # the connection cannot be used
+    "skipped",  # the connection cannot be used; what a person asked for, also when it is switched off or gone
     "dropped",  # the connection is switched off or gone
     "missed",  # it could not start within `start_within`
     "left_out",  # it lies in a blackout; not a slot, and told all the same
@@ -210,6 +292,7 @@ class TickPlan:
 
     promises: Mapping[str, Promise | None]
     slots: tuple[Slot, ...]
+    made_anew: tuple[str, ...] = ()  # the connections whose promise a clock had made that was ahead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,6 +306,22 @@ class TickFacts:
     broken: Collection[str]
     at: datetime
     zones: str  # version of the time-zone database in use [R7]
+    former: Mapping[str, Promise] = field(default_factory=dict)  # the last ones of connections that are OFF or gone
+    unknown: Mapping[str, tuple[Run, ...]] = field(default_factory=dict)  # that history has and the journal lacks
+    seen: datetime | None = None  # the newest instant of a tick that recorded something; None when that is not known
+
+    @property
+    def clock_may_be_back(self) -> bool:
+        """Tell whether a promise may have been made at an instant that is still to come."""
+        return self.seen is None or minute(self.at) < minute(self.seen)
+
+
+def explain_refusal(promises: Sized, connections: Sized, broken: Sized) -> str:
+    """Return what is wrong with a workspace that a tick refuses: all connections are gone at once. Else empty."""
+    if not promises or connections or broken:
+        return ""
+    are_on = "1 is" if len(promises) == 1 else f"{len(promises):,} are"
+    return f"has no connections any more, but {are_on} switched on"
 
 
 def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = True) -> TickPlan:
@@ -232,21 +331,47 @@ def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = T
     """
     changed: dict[str, Promise | None] = {}
     slots: list[Slot] = []
+    made_anew: list[str] = []
     queued = set(facts.waiting)
+
+    for name, entry in sorted(facts.waiting.items()):
+        if (run := _find_run_of(entry, facts)) is not None:
+            queued.discard(name)
+            reason = f"history has it, as #{run.run}"
+            slots.append(Slot(connection=name, result="dropped", entry=entry, reason=reason))
+    gone = {slot.connection for slot in slots}
+    facts = replace(facts, waiting={name: facts.waiting[name] for name in facts.waiting if name not in gone})
 
     for name in sorted({*facts.promises, *facts.connections}) if due else ():
         promise = facts.promises.get(name)
         if promise is None and name in facts.broken:
             continue
-        schedule = _schedule_of(name, facts)
-        step = advance(promise, schedule, now=minute(facts.at), zones=facts.zones)
+        schedule, connection = _schedule_of(name, facts), facts.connections.get(name)
+        step = advance(
+            promise,
+            schedule,
+            now=minute(facts.at),
+            zones=facts.zones,
+            former=facts.former.get(name),
+            unknown=facts.unknown.get(name, ()),
+            start_within=connection.start_within if connection else None,
+            clock_may_be_back=facts.clock_may_be_back,
+        )
         if step.promise != promise:
             changed[name] = step.promise
+        if step.was_ahead:
+            made_anew.append(name)
         slots += _plan_connection(name, schedule, step, facts, queued)
 
     for request in requests:
         slots.append(_answer(request, facts, queued))
-    return TickPlan(promises=changed, slots=tuple(slots))
+    return TickPlan(promises=changed, slots=tuple(slots), made_anew=tuple(made_anew))
+
+
+def _find_run_of(entry: QueuedRun, facts: TickFacts) -> Run | None:
+    """Return the run that history has of *entry* already: the journal is older, from a backup."""
+    same = (run for run in facts.unknown.get(entry.connection, ()) if run.entry.trigger == entry.trigger)
+    return next((run for run in same if run.entry.due_at == entry.due_at), None)
 
 
 def _schedule_of(name: str, facts: TickFacts) -> Schedule | None:
@@ -263,10 +388,11 @@ def _plan_connection(
     """Yield what becomes of the run of *name* that waits, and of each slot of *step*; *queued* follows the queue."""
     connection, entry = facts.connections.get(name), facts.waiting.get(name)
     if schedule is None:
-        if entry is not None:
+        if entry is not None and not (entry.force and connection):
             queued.discard(name)
             why = "switched off while it waited" if connection else "removed while it waited"
-            yield Slot(connection=name, result="dropped", entry=entry, reason=why)
+            # A person who asked for a run is told that there is none.
+            yield Slot(connection=name, result="skipped" if entry.was_asked_for else "dropped", entry=entry, reason=why)
         return
     expired = entry if entry is not None and is_too_late(entry, connection, facts.at) else None
     if expired is not None:
@@ -274,12 +400,11 @@ def _plan_connection(
     if step.left_out is not None:
         reason = schedules.explain_left_out(schedule, step.left_out.due_at)
         yield _slot("left_out", name, step.left_out, facts.at, reason=reason)
-    too_late, due_now = _in_time(step, schedule, connection, minute(facts.at))
-    missed = _missed(name, connection, expired, too_late, facts.at)
+    missed = _missed(name, connection, expired, step.too_late, facts.at)
     if missed is not None:
         yield missed
-    if due_now is not None:
-        yield _queue(_slot("queued", name, due_now, facts.at), facts, queued)
+    if step.due is not None:
+        yield _queue(_slot("queued", name, step.due, facts.at), facts, queued)
 
 
 def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
@@ -297,20 +422,20 @@ def _queue(slot: Slot, facts: TickFacts, queued: set[str]) -> Slot:
 
 
 def _answer(request: RunRequest, facts: TickFacts, queued: set[str]) -> Slot:
-    """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now."""
+    """Return what becomes of *request*. It is queued while its connection runs, too: a person wants the data of now.
+
+    What was accepted and cannot be run any more is a run that was skipped, so that people are told.
+    """
     name, connection = request.connection, facts.connections.get(request.connection)
-    entry = QueuedRun(
-        connection=name,
-        due_at=request.asked_at,
-        queued_at=facts.at,
-        trigger="manual",
-        asked_by=request.asked_by,
-        request=request.id,
-    )
-    if connection is None or not connection.enabled:
+    entry = request.as_queued(facts.at)
+    if connection is None or not (connection.enabled or request.force):
         why = "switched off" if connection else "no such connection"
         reason = "its file has problems" if name in facts.broken else why
-        return Slot(connection=name, result="dropped", entry=entry, reason=reason)
+        was_accepted = (
+            connection or request.notify is not None or name in {*facts.broken, *facts.promises, *facts.former}
+        )
+        result: SlotResult = "skipped" if was_accepted and is_name(name) else "dropped"
+        return Slot(connection=name, result=result, entry=entry, reason=reason)
     if name in queued:
         return Slot(connection=name, result="merged", entry=entry, reason="it waits already")
     queued.add(name)
@@ -347,28 +472,25 @@ def _missed(
 
 
 def _in_time(
-    step: Step, schedule: Schedule | None, connection: Connection | None, now: datetime
+    promise: Promise, schedule: Schedule, due_at: datetime, now: datetime, start_within: int | None
 ) -> tuple[DueSlot | None, DueSlot | None]:
-    """Divide what is due into what may not start any more, by `start_within`, and what may."""
-    due = step.due
-    limit = connection.start_within if connection else None
-    if due is None or limit is None or schedule is None or step.promise is None:
-        return None, due
-    oldest = now - timedelta(seconds=limit)
-    if due.due_at >= oldest:
-        return None, due
-    since = step.promise.on_since
-    first = schedules.next_after(schedule, oldest - MICROSECOND, on_since=since)
+    """Divide what is due from *due_at* on into what may not start any more and what may."""
+    oldest = now - timedelta(seconds=start_within or 0)
+    if start_within is None or due_at >= oldest:
+        return None, _span(promise, schedule, due_at, now)
+    first = next_free(schedule, oldest - MICROSECOND, promise.recorded or (), on_since=promise.on_since)
     if first is None or first > now:
-        return due, None
-    return _span(schedule, due.due_at, first - MINUTE, since), _span(schedule, first, now, since)
+        return _span(promise, schedule, due_at, now), None
+    return _span(promise, schedule, due_at, first - MINUTE), _span(promise, schedule, first, now)
 
 
-def _span(schedule: Schedule, first: datetime, last: datetime, on_since: datetime) -> DueSlot:
-    """Return the slot *first* with those behind it, up to *last*."""
-    missed = schedules.count_between(schedule, first, last, on_since=on_since)
-    until = last_between(schedule, first, last, on_since) if missed else None
-    return DueSlot(due_at=first, missed=missed, missed_until=until)
+def _span(promise: Promise, schedule: Schedule, first: datetime, last: datetime) -> DueSlot:
+    """Return the slot *first* with those behind it that are not recorded yet, up to *last*."""
+    since = promise.on_since
+    spans = list(iter_free_spans(first, last, promise.recorded or ()))
+    missed = sum(schedules.count_between(schedule, start, end, on_since=since) for start, end in spans)
+    newest = (last_between(schedule, start, end, since) for start, end in reversed(spans)) if missed else ()
+    return DueSlot(due_at=first, missed=missed, missed_until=next(filter(None, newest), None))
 
 
 def _slot(result: SlotResult, name: str, due: DueSlot, at: datetime, *, reason: str = "") -> Slot:

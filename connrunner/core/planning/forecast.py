@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from connrunner.core.schedules import zone
 
+TELLING = 20  # runs
 GUESS = 300.0  # seconds that a run is taken to last when none has been seen
 
 
@@ -21,6 +22,11 @@ class RunDurations:
     median: float
     p95: float
     runs: int
+
+    @property
+    def has_percentile(self) -> bool:
+        """False while there are so few that no 19 of 20 of them can be told from all."""
+        return self.runs >= TELLING
 
 
 def summarize_durations(seconds: Sequence[float], *, guess: float = GUESS) -> RunDurations:
@@ -48,6 +54,8 @@ class PredictedSlot:
     connection: str
     lane: str
     due_at: datetime
+    rank: int = 0  # among those that are due at one instant
+    after: tuple[str, ...] = ()  # connections behind which it starts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +82,7 @@ def simulate(
     now: datetime,
     busy: Mapping[str, tuple[str, datetime]] | None = None,
 ) -> tuple[PredictedRun, ...]:
-    """Return the runs that *arrivals* become, by start: in each lane one after the other, oldest slot first [R9].
+    """Return the runs that *arrivals* become, by start: in each lane one after the other, as its queue is sorted [R9].
 
     *seconds* says how long a run of each connection takes. *busy* names the connection that holds a lane now, and when
     its run ends.
@@ -85,19 +93,27 @@ def simulate(
     visits: list[PredictedRun] = []
     for lane, due in lanes.items():
         holder, free = (busy or {}).get(lane, ("", now))
-        visits += _lane(sorted(due, key=lambda one: (one.due_at, one.connection)), seconds, holder, max(free, now))
+        visits += _lane(sorted(due, key=lambda one: one.due_at), seconds, holder, max(free, now))
     return tuple(sorted(visits, key=lambda visit: (visit.starts_at, visit.lane)))
 
 
 def _lane(due: list[PredictedSlot], seconds: Mapping[str, float], holder: str, free: datetime) -> list[PredictedRun]:
     visits: list[PredictedRun] = []
-    queue: list[tuple[datetime, str]] = []
+    queue: list[tuple[datetime, int, str]] = []
+    after = {arrival.connection: arrival.after for arrival in due}
+    waiting: set[str] = set()
     merged: defaultdict[str, int] = defaultdict(int)  # of those that wait
     lane = due[0].lane
 
     def start() -> None:
         nonlocal holder, free
-        due_at, name = heapq.heappop(queue)
+        held = []
+        while not waiting.isdisjoint(after[queue[0][2]]) and len(queue) > 1:
+            held.append(heapq.heappop(queue))
+        due_at, _, name = heapq.heappop(queue)
+        for entry in held:
+            heapq.heappush(queue, entry)
+        waiting.discard(name)
         starts_at = max(free, due_at)
         behind = holder if free > due_at else ""
         holder, free = name, starts_at + timedelta(seconds=seconds[name])
@@ -113,20 +129,19 @@ def _lane(due: list[PredictedSlot], seconds: Mapping[str, float], holder: str, f
             )
         )
 
-    waiting: set[str] = set()
-    for arrival in due:
-        while queue and free <= arrival.due_at:
-            waiting.discard(queue[0][1])
+    for due_at, together in groupby(due, key=lambda arrival: arrival.due_at):
+        while queue and free <= due_at:
             start()
-        name = arrival.connection
-        if name in waiting:
-            merged[name] += 1
-        elif name == holder and free > arrival.due_at:
-            if visits:
-                visits[-1] = replace(visits[-1], merged=visits[-1].merged + 1)
-        else:
-            waiting.add(name)
-            heapq.heappush(queue, (arrival.due_at, name))
+        for arrival in together:
+            name = arrival.connection
+            if name in waiting:
+                merged[name] += 1
+            elif name == holder and free > due_at:
+                if visits:
+                    visits[-1] = replace(visits[-1], merged=visits[-1].merged + 1)
+            else:
+                waiting.add(name)
+                heapq.heappush(queue, (due_at, arrival.rank, name))
     while queue:
         start()
     return visits

@@ -58,9 +58,9 @@ def _note(schedule: Schedule, slot: datetime, timezone: str) -> str:
     )
     wanted = times[0] if len(times) == 1 else None
     if wanted is not None and local.time() != wanted:
-        return f"the clocks go forward: there is no {wanted:%H:%M} on this day [R2]"
+        return f"the clocks go forward: there is no {wanted:%H:%M} on this day"
     if wanted is not None and local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
-        return f"the clocks go back: {wanted:%H:%M} comes twice, the first one counts [R2]"
+        return f"the clocks go back: {wanted:%H:%M} comes twice, the first one counts"
     shift = (local.utcoffset() or timedelta(0)) - ((slot - DAY).astimezone(tz).utcoffset() or timedelta(0))
     if shift:
         span = durations.exactly(abs(int(shift.total_seconds())) // 60 * 60)

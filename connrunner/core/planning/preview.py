@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.core.model import Connection, Workspace
-from connrunner.core.planning import changes, forecast, outlook
+from connrunner.core.planning import changes, forecast, outlook, queue_order
 from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Slots
 from connrunner.core.planning.due import Promise
-from connrunner.core.planning.forecast import LaneDay, PredictedRun, PredictedSlot, RunDurations, TightSchedule
+from connrunner.core.planning.forecast import LaneDay, PredictedRun, RunDurations, TightSchedule
 from connrunner.errors import Problem
 
 MOST = 200_000  # slots of one version that are looked at; a workspace with more is looked at for fewer days
@@ -124,9 +124,7 @@ def _played(
     timezone: str,
 ) -> WorkspacePreview:
     arrivals = [
-        PredictedSlot(connection=name, lane=workspace.connections[name].lane, due_at=slot)
-        for name, times in slots.items()
-        for slot in times
+        queue_order.predict_slot(name, slot, workspace.connections) for name, times in slots.items() for slot in times
     ]
     visits = forecast.simulate(arrivals, {name: durations[name].median for name in slots}, now=now)
     return WorkspacePreview(

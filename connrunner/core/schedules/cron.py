@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from connrunner.core.schedules.fields import DAYS
-from connrunner.text.words import nearest, plural
+from connrunner.core.schedules import cron_words
+from connrunner.core.schedules.cron_fields import FIELDS
+from connrunner.text.words import listed, plural
 
 if TYPE_CHECKING:
     from cronsim import CronSim
@@ -28,18 +29,8 @@ WORDS = {
     "@MIDNIGHT": "0 0 * * *",
     "@HOURLY": "0 * * * *",
 }
-FIELDS = {  # what each takes
-    "minute": "0 to 59",
-    "hour": "0 to 23",
-    "day-of-month": "1 to 31, L (the last day) or LW (the last weekday)",
-    "month": "1 to 12 or JAN to DEC",
-    "day-of-week": "0 to 7 (0 and 7 are Sunday), SUN to SAT, 5#3 (the third Friday) or 5L (the last Friday)",
-}
-NAMES = {
-    "month": "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(),
-    "day-of-week": [day[:3].upper() for day in (DAYS[-1], *DAYS[:-1])],  # SUN to SAT,
-}
 LONGEST = 200  # characters
+CHOOSERS = ((1, 2, 3, 4), (2, 3, 4), (3, 4), (4,), (2, 3))  # for each field those that choose hours or days beside it
 
 
 @lru_cache(maxsize=1024)
@@ -48,27 +39,66 @@ def canonicalize(text: str) -> str:
     if len(text) > LONGEST:
         raise ValueError(f"a cron expression has at most {LONGEST} characters, not {len(text):,}")
     fields = text.upper().split()
-    if len(fields) == 1 and fields[0].startswith("@"):
-        if fields[0] not in WORDS:
-            known = ", ".join(word.lower() for word in WORDS)
-            raise ValueError(f"unknown word {text!r}; the words are {known}")
+    if len(fields) == 1 and fields[0] in WORDS:
         fields = WORDS[fields[0]].split()
     if len(fields) != len(FIELDS):
-        many = plural(len(fields), "field")
-        extra = "; seconds and years have none" if len(fields) > len(FIELDS) else ""
-        raise ValueError(f"{text!r} has {many}, and a cron expression five: {', '.join(FIELDS)}{extra}")
+        _refuse(text, fields)
     if not _is_sound(fields):
         _explain(fields)
         raise ValueError(f"{text!r} never fires: no month of it has such a day")
     return " ".join(fields)
 
 
+def check(expression: str) -> None:
+    """Raise ValueError when a field of *expression* matches less than its writer can have meant.
+
+    Such a line can be read: a state of an older version may have one.
+    """
+    if "/" in expression:
+        from connrunner.core.schedules import cron_mistakes
+
+        values = expression.split()
+        for position, (field, value) in enumerate(zip(FIELDS, values, strict=True)):
+            is_alone = all(values[other] == "*" for other in CHOOSERS[position])
+            if mistake := cron_mistakes.find_lost_step(field, value, is_alone=is_alone):
+                raise ValueError(mistake)
+
+
+def list_doubts(expression: str) -> Iterator[str]:
+    """Yield what a sound *expression* says that its writer may not have meant, and what to write."""
+    from connrunner.core.schedules import cron_mistakes
+
+    yield from cron_mistakes.find_narrow_steps(expression)
+    fields = _fields(expression)
+    _, _, day, _, weekday = expression.split()
+    if cron_words.is_every_day(fields) and "*" not in (day[:1], weekday[:1]):
+        together = f"{day} and {weekday} together mean every day, for either counts; write * "
+        if not cron_words.is_every_weekday(fields):
+            yield f"{together}instead of {day} to mean {listed(cron_words.list_weekdays(fields))} only"
+        elif not cron_words.is_every_date(fields):
+            yield f"{together}instead of {weekday} to mean {cron_words.describe_days(fields.days)} only"
+
+
+def _refuse(text: str, fields: list[str]) -> NoReturn:
+    """Raise ValueError about *text*, which has too many or too few *fields*."""
+    from connrunner.core.schedules import cron_mistakes
+
+    advice = cron_mistakes.find_dialect(" ".join(text.split()))
+    if fields and fields[0].startswith("@"):
+        known = ", ".join(word.lower() for word in WORDS)
+        raise ValueError(f"unknown word {text!r}; {advice or f'the words are {known}'}")
+    many = plural(len(fields), "field")
+    names = ", ".join(field.name for field in FIELDS)
+    raise ValueError(f"{text!r} has {many}, and a cron expression five: {names}{advice and f'; {advice}'}")
+
+
 def _explain(fields: list[str]) -> None:
     """Raise ValueError about the first of *fields* that is wrong by itself."""
-    for position, (name, takes) in enumerate(FIELDS.items()):
-        if not _is_sound([field if at == position else "*" for at, field in enumerate(fields)]):
-            advice = _near(name, fields[position]) or f"it takes {takes}, lists, ranges and steps"
-            raise ValueError(f"{fields[position]!r} is no {name}; {advice}")
+    from connrunner.core.schedules import cron_mistakes
+
+    for position, (field, value) in enumerate(zip(FIELDS, fields, strict=True)):
+        if not _is_sound([value if at == position else "*" for at in range(len(FIELDS))]):
+            raise ValueError(cron_mistakes.explain_field(field, value))
 
 
 def _is_sound(fields: list[str]) -> bool:
@@ -79,16 +109,6 @@ def _is_sound(fields: list[str]) -> bool:
     except CronSimError:
         return False
     return True
-
-
-def _near(field: str, value: str) -> str:
-    import re
-
-    for word in re.findall("[A-Z]{2,}", value):
-        meant = nearest(word, NAMES.get(field, ()), cutoff=0.3)
-        if meant not in (None, word):
-            return f"did you mean {meant}?"
-    return ""
 
 
 @lru_cache(maxsize=1024)
@@ -119,9 +139,8 @@ def dates_since(expression: str, since: date) -> Iterator[date]:
 
 
 def describe(expression: str) -> str:
-    """Return when *expression* fires, such as `at 06:00 on Monday through Friday`."""
-    said = _fields(expression).explain()
-    return said[0].lower() + said[1:]
+    """Return when *expression* fires, such as `at 06:00 on Monday through Friday`; equal words mean equal times."""
+    return cron_words.describe_fields(_fields(expression))
 
 
 def is_daily(expression: str) -> bool:

@@ -12,6 +12,7 @@ from connrunner.core.schedules import zone
 from connrunner.text.words import listed
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")  # datetime's order
+MONTHS = tuple("January February March April May June July August September October November December".split())
 DAYS = tuple(day.capitalize() for day in WEEKDAYS)  # as people read them; the host's language is not theirs
 
 Path = tuple[str | int, ...]

@@ -210,17 +210,21 @@ def as_document(schedule: Schedule) -> dict[str, Any]:
     return {**when, "time": f"{schedule.time:%H:%M}", "timezone": schedule.timezone}
 
 
-def describe(schedule: Schedule) -> str:
-    """Return *schedule* in plain words, such as `Monday and Friday at 01:30 (Europe/Amsterdam)`."""
+def describe(schedule: Schedule, shared: tuple[Blackout, ...] = ()) -> str:
+    """Return *schedule* in plain words, such as `Monday and Friday at 01:30 (Europe/Amsterdam)`.
+
+    The blackouts *shared* with other schedules are left out; whoever shows several of these says them once.
+    """
     match schedule:
         case Manual():
             return "only when asked for"
         case TimesPerDay(times=times):
             return _times(times)
         case AnyOf(schedules=schedules):
-            return ", and ".join(describe(each) for each in schedules)
+            return ", and ".join(describe(each, shared) for each in schedules)
         case ScheduleWithBlackouts(schedule=inner, blackouts=blackouts):
-            return f"{describe(inner)}, except {', '.join(blackout.describe(each) for each in blackouts)}"
+            own = [blackout.describe(each) for each in blackouts if each not in shared]
+            return f"{describe(inner, shared)}, except {', '.join(own)}" if own else describe(inner, shared)
         case AnchoredTimes(times=times, anchor=anchor):
             when = f"{_times(times)}, counted from {anchor:%H:%M}"
         case Cron():

@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Any, Literal
 
 from connrunner.core.schedules import zone
-from connrunner.core.schedules.fields import DAYS
-from connrunner.text.words import listed, nearest
+from connrunner.core.schedules.cron_words import describe_times
+from connrunner.core.schedules.fields import DAYS, MONTHS
+from connrunner.text.words import listed, nearest, ordinal
 
 DAY = timedelta(days=1)
 WEEKDAYS = tuple(day[:2].upper() for day in DAYS)  # MO to SU
@@ -310,7 +311,6 @@ def find_last_local_time(text: str, start: date | None, at: time | None, timezon
 # --- in words ----------------------------------------------------------------------------------------------------
 
 _PERIODS = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
-_MONTHS = "January February March April May June July August September October November December".split()
 
 
 def describe(text: str, at: time | None) -> str:
@@ -319,7 +319,7 @@ def describe(text: str, at: time | None) -> str:
     period = _PERIODS[rule.frequency]
     said = [f"every {period}" if rule.interval == 1 else f"every {rule.interval} {period}s"]
     if numbers := rule.numbers.get("BYMONTH"):
-        said.append(f"in {listed([_MONTHS[number - 1] for number in numbers])}")
+        said.append(f"in {listed([MONTHS[number - 1] for number in numbers])}")
     for part, noun in (("BYWEEKNO", "week"), ("BYYEARDAY", "day of the year"), ("BYMONTHDAY", "day")):
         if numbers := rule.numbers.get(part):
             said.append(f"on {listed([_counted(noun, number) for number in numbers])}")
@@ -328,9 +328,10 @@ def describe(text: str, at: time | None) -> str:
         said.append(f"on {listed(days)}")
     if numbers := rule.numbers.get("BYSETPOS"):
         said.append(f"(of these {listed([f'the {_nth(number)}' for number in numbers])})")
-    shown = _times(rule, at)
-    more = [f"{len(shown) - 5} more"] if len(shown) > 6 else []
-    said.append(f"at {listed([f'{one:%H:%M}' for one in (shown[:5] if more else shown)] + more)}")
+    times = _times(rule, at)
+    said.append(describe_times((one.minute for one in times), (one.hour for one in times)))
+    if rule.week_start:
+        said.append(f"(weeks begin on {DAYS[rule.week_start]})")
     return " ".join(said)
 
 
@@ -339,9 +340,7 @@ def _counted(noun: str, number: int) -> str:
 
 
 def _nth(number: int) -> str:
-    names = {1: "first", 2: "second", 3: "third"}
-    ending = "th" if abs(number) % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(abs(number) % 10, "th")
-    name = names.get(abs(number), f"{abs(number)}{ending}")
+    name = {1: "first", 2: "second", 3: "third"}.get(abs(number)) or ordinal(abs(number))
     if number > 0:
         return name
     return "last" if number == -1 else f"{name} to last"

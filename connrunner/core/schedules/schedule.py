@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from heapq import heappop, heappush, merge
-from itertools import count, pairwise, takewhile
+from itertools import count, takewhile
 
 from connrunner.core.instant import minute
 from connrunner.core.model import (
@@ -28,7 +28,7 @@ from connrunner.core.model import (
     WeekdayOfMonth,
 )
 from connrunner.core.schedules import blackout, cron, zone
-from connrunner.core.schedules.fields import ScheduleError
+from connrunner.core.schedules.fields import ScheduleError, locate_errors
 from connrunner.core.schedules.local_times import local_times_since
 
 DAY = timedelta(days=1)
@@ -53,6 +53,11 @@ def next_after(schedule: Schedule, after: datetime, *, on_since: datetime | None
     ValueError for an instant without an offset, and for `times_per_day` without *on_since*.
     """
     return next(_slots(schedule, after, LAST, on_since), None)
+
+
+def fires_between(schedule: Schedule, start: datetime, end: datetime, *, on_since: datetime | None = None) -> bool:
+    """Tell whether there is a slot in (start, end], without listing them."""
+    return next(iter(_slots(schedule, start, end, on_since)), None) is not None
 
 
 def between(
@@ -107,7 +112,7 @@ def explain_left_out(schedule: Schedule, instant: datetime) -> str:
 
 
 def check_fires(schedule: Schedule) -> None:
-    """Raise ScheduleError when *schedule* says that it fires and never does.
+    """Raise ScheduleError when *schedule* says that it fires and never does, or less often than it looks.
 
     A rule that is over is none of these; neither are blackouts of certain dates.
     """
@@ -123,7 +128,9 @@ def check_fires(schedule: Schedule) -> None:
             always = tuple(each for each in blackouts if each.span is None and not each.dates)
             if always and next_after(replace(schedule, blackouts=always), start, on_since=start) is None:
                 raise ScheduleError("its blackouts leave out every slot that it has", ("blackout",))
-        case Cron():
+        case Cron(expression=expression):
+            with locate_errors("expression"):
+                cron.check(expression)
             if next_after(schedule, start) is None:
                 raise ScheduleError("it never fires: there is no such day", ("expression",))
         case Recurrence():
@@ -156,37 +163,6 @@ def zone_of(schedule: Schedule) -> str | None:
             return zones.pop() if len(zones) == 1 else None
         case _:
             return schedule.timezone
-
-
-def longest_gap(schedule: Schedule) -> timedelta | None:
-    """Return an upper bound of the time from one slot to the next; 0 for `manual`, which has none.
-
-    A promise further ahead than this comes from a clock that was wrong [R7]. None where only a search can tell.
-    """
-    match schedule:
-        case Manual():
-            return timedelta(0)
-        case TimesPerDay(times=times):
-            return -(-(DAY // MINUTE) // times) * MINUTE
-        case AnyOf(schedules=schedules):
-            return min((gap for gap in map(longest_gap, schedules) if gap is not None), default=None)
-        case Recurrence() | ScheduleWithBlackouts():
-            return None
-        case Cron(expression=expression):
-            if not cron.is_daily(expression):
-                return None
-            days_apart = 1
-        case AnchoredTimes():
-            days_apart = 1
-        case DaysOfWeek(days=days):
-            days_apart = max(later - day for day, later in pairwise((*days, days[0] + 7)))
-        case DayOfMonth(day=day):
-            # January to March for 29 and 30 (in a leap year), March to May for 31.
-            days_apart = {29: 59, 30: 60, 31: 61}.get(day, 31)
-        case WeekdayOfMonth(week=week):
-            # From one fifth weekday to the next it can be 17 weeks, around a February.
-            days_apart = 119 if week == 5 else 35
-    return days_apart * DAY + ZONE_CHANGES
 
 
 def _slots(schedule: Schedule, after: datetime, until: datetime, on_since: datetime | None) -> Iterator[datetime]:
@@ -232,7 +208,7 @@ def _free_slots(
             yield slot
             continue
         leaps += 1
-        if leaps > MOST_BLACKOUTS:
+        if leaps > MOST_BLACKOUTS or max(over) > until:
             return
         if max(over) - MINUTE > slot:
             slots = _slots_after(schedule.schedule, _bounded(max(over)) - MINUTE, until, on_since)

@@ -30,6 +30,7 @@ from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import all_of, quote_text
+from connrunner.text.words import plural
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAME = "kept rows"
@@ -73,7 +74,8 @@ def stage_retained(session: StoreSession, plan: ImportPlan, connection: str, *, 
     form = plan.work.format
     zone = form.timezone or ("UTC" if form.type == "excel" else "")
     records = replace(jsonlines.copy_retained(rows, plan.columns, session.temp), timezone=zone)
-    session.report.message(f"{count:,} refused rows of earlier runs are tried again", rows=count)
+    are = "is" if count == 1 else "are"
+    session.report.message(f"{plural(count, 'refused row')} of earlier runs {are} tried again", rows=count)
     return create_stage(session, table, records, plan, NAME, lambda _: None)
 
 

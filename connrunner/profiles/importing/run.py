@@ -22,6 +22,7 @@ from connrunner.profiles.mapping import ImportPlan, make_plan
 from connrunner.profiles.readers.normalize import compute_digest
 from connrunner.profiles.results import Difference, FileResult, ImportResult, name_files
 from connrunner.profiles.session import StoreSession
+from connrunner.text.words import plural
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +169,9 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
         )
     if known.task == "skip":
         session.report.message(
-            f"{file.name}: not changed since it was read, {known.rows:,} rows skipped", file=file.name, rows=known.rows
+            f"{file.name}: not changed since it was read, {plural(known.rows, 'row')} skipped",
+            file=file.name,
+            rows=known.rows,
         )
         return _Task(file=file, known=known)
     if known.task == "retry" and digests.wait_for(file) != known.digest:
@@ -184,7 +187,11 @@ def _prepare(context: _Context, file: LocalFile, number: int, *, before: int, le
             f"UPDATE {stage.table} SET {', '.join(f'v{mapped.number} = NULL' for mapped in again)}"
             " WHERE rowid NOT IN (FROM refused)"
         )
-    what = f"{known.refused:,} refused rows of {known.rows:,} tried again" if known.same else f"{stage.rows:,} rows"
+    what = (
+        f"{plural(known.refused, 'refused row')} of {known.rows:,} tried again"
+        if known.same
+        else plural(stage.rows, "row")
+    )
     session.report.message(f"{file.name}: {what}", file=file.name, rows=stage.rows)
     on_progress(stage.rows, stage.rows)
     return _Task(file=file, known=known, stage=stage)

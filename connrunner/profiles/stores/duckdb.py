@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,11 +41,12 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 MEMORY_LIMIT = "512MB"
-STORAGE = "v1.5.0"  # read and written by every DuckDB that we support
+SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -68,6 +69,14 @@ _CONFINED = """
     SET enable_external_access = false;
     SET lock_configuration = true;
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store is waited for, and what is called once when that takes longer than a second."""
+
+    seconds: float
+    say: Callable[[], None] = lambda: None
 
 
 class DuckDBStore:
@@ -202,7 +211,7 @@ def open_store(
     report: Report,
     memory_limit: str = MEMORY_LIMIT,
     read_only: bool = False,
-    wait: float = 0,
+    wait: float | Patience = 0,
     expected: Expected = MappingProxyType({}),
 ) -> Iterator[ProfileStore]:
     """
@@ -218,7 +227,11 @@ def open_store(
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with translate_store_errors(path, opening=True):
+            refuse_other_things(path)
             whole_store.refuse_missing_store(path, expected)
+            if not read_only:
+                _refuse_odd_path(path)
+                make_missing_store(path, temp=folder)
             attach_store(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
@@ -244,18 +257,22 @@ def _make_folder(folder: Path) -> Path:
     return folder
 
 
-def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool, wait: float) -> None:
+def attach_store(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    *,
+    read_only: bool,
+    wait: float | Patience,
+) -> None:
     """Attach the file as `store`; wait while another process has it open."""
+    refuse_other_things(path)
     if read_only and (not path.exists() or path.stat().st_size == 0):  # a crash may leave an empty file
         raise RunError(f"there is no profile store yet: {path}", hint="the first import makes it", code="no-store")
-    if "?" in str(path):
-        # DuckDB takes what follows for options, and would look for its log elsewhere.
-        raise RunError(
-            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
-        )
-    is_new = not read_only and _make_way(path)
-    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE}'" if is_new else "READ_WRITE"
-    until = time.monotonic() + wait
+    _refuse_odd_path(path)
+    options = "READ_ONLY" if read_only else "READ_WRITE"
+    patience = wait if isinstance(wait, Patience) else Patience(wait)
+    began, is_said = time.monotonic(), False
+    until = began + patience.seconds
     while True:
         try:
             connection.execute(f"ATTACH {quote_text(str(path))} AS store ({options})")
@@ -265,10 +282,18 @@ def attach_store(connection: duckdb.DuckDBPyConnection, path: Path, *, read_only
                 raise store_failures.explain_opening(error, path) from None
             if time.monotonic() >= until:
                 raise make_busy_error(path) from None
+            if not is_said and time.monotonic() >= began + SAID_AFTER:
+                is_said = True
+                patience.say()
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
-    if is_new:
-        # DuckDB makes its files with the mode that the process likes; the folder keeps others out until here.
-        path.chmod(0o600)
+
+
+def _refuse_odd_path(path: Path) -> None:
+    if "?" in str(path):
+        # DuckDB takes what follows for options, and would look for its log elsewhere.
+        raise RunError(
+            f"the profile store cannot be in {path}", hint="use a state folder without ? in its path", code="store-path"
+        )
 
 
 def make_busy_error(path: Path) -> RunError:
@@ -281,12 +306,19 @@ def make_busy_error(path: Path) -> RunError:
     )
 
 
-def _make_way(path: Path) -> bool:
-    """Return whether the store is about to be made; an empty file, left by a crash, is removed."""
-    _make_folder(path.parent)
-    if path.exists() and path.stat().st_size == 0:
-        path.unlink()
-    return not path.exists()
+def refuse_other_things(path: Path) -> None:
+    """RunError when something stands at *path* that is no file, nor a link to one."""
+    if path.exists() and not path.is_file():
+        words = "it is no file"
+    elif path.is_symlink() and not path.exists():
+        words = "it is a link to what is not there"
+    else:
+        return
+    raise RunError(
+        f"the profile store {path} cannot be opened: {words}",
+        hint="move it away, and put the store or a copy of it there",
+        code="store-unusable",
+    )
 
 
 def _is_in_use(error: duckdb.Error) -> bool:

@@ -22,10 +22,10 @@ from connrunner.profiles import erasure, tables, tombstones
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
+from connrunner.profiles.stores.beginning import STORAGE
 from connrunner.profiles.stores.duckdb import (
     MEMORY_LIMIT,
     SETTINGS,
-    STORAGE,
     attach_store,
     make_busy_error,
     translate_store_errors,
