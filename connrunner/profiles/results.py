@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,21 @@ class FileResult:
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "status": self.status, **self.counts.as_dict()}
+
+
+NAMED_FILES = 20  # that the history of a run names; its log names each
+
+
+def name_files(files: Sequence[FileResult]) -> dict[str, Any]:
+    """
+    Return what the history of a run says of its *files*: of many, the ones that matter most, and how many more.
+
+    Those with refused rows come before those that were read, and these before those that were skipped.
+    """
+    weighed = sorted(files, key=lambda file: (not file.counts.refused, file.status == "skipped"))
+    chosen = set(map(id, weighed[:NAMED_FILES]))
+    named = [file.as_dict() for file in files if id(file) in chosen]
+    return {"files": named} if len(named) == len(files) else {"files": named, "more_files": len(files) - len(named)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
