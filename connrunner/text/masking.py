@@ -201,6 +201,15 @@ class _Element:
                 yield found.end()
 
 
+class _LineEnd:
+    """A line feed of a secret; programs may put a carriage return before it, and spell each of both in its own way."""
+
+    def ends(self, text: str, start: int) -> Iterator[int]:
+        """Yield where this ends when it begins at *start*, for each way in which it may be written."""
+        for place in (start, *_character("\r").ends(text, start)):
+            yield from _character("\n").ends(text, place)
+
+
 @lru_cache(4096)
 def _character(char: str) -> _Element:
     return _Element(char, spell(char).all())
@@ -213,18 +222,20 @@ def _after_quotes(char: str) -> _Element:
     return _Element(char, [*known.all(), *known.backslash])
 
 
-def _elements(secret: str) -> list[_Element]:
-    found: list[_Element] = []
+def _elements(secret: str) -> list[_Element | _LineEnd]:
+    found: list[_Element | _LineEnd] = []
     pieces = re.findall(rf"[{re.escape(QUOTES)}]+|\r\n|.", secret, re.DOTALL)
     for index, piece in enumerate(pieces):
         if piece[0] in QUOTES:
             # One of them after the other would try each way to share what is there.
             last = index == len(pieces) - 1
             found.append(_Element(piece, [spell_last_quotes(piece) if last else spell_quotes(len(piece))]))
+        elif piece in ("\n", "\r\n"):
+            found.append(_LineEnd())
         elif index and pieces[index - 1][0] in QUOTES:
-            found.append(_after_quotes("\n" if piece == "\r\n" else piece))
+            found.append(_after_quotes(piece))
         else:
-            found.append(_character("\n" if piece == "\r\n" else piece))
+            found.append(_character(piece))
     return found
 
 
@@ -236,13 +247,15 @@ class _SpelledSecrets:
 
     def __init__(self, secrets: list[str], in_base64: list[str]) -> None:
         self._secrets = [*secrets, *in_base64]
-        self._elements: dict[int, list[_Element]] = {}
+        self._elements: dict[int, list[_Element | _LineEnd]] = {}
         self._places: defaultdict[str, list[Span]] = defaultdict(list)
         for number, secret in enumerate(self._secrets):
             of_interest = "+/" if number >= len(secrets) else None
             for index, char in enumerate(secret):
                 if of_interest is None or char in of_interest:
                     self._places[char].append((number, index))
+                if char == "\n" and not secret.startswith("\r", index - 1):
+                    self._places["\r"].append((number, index))
         self.signs = _signs(list(self._places))
 
     def spans(self, text: str) -> list[Span]:
