@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.core.counts import Counts
-from connrunner.profiles.results import NAMED_FILES, FileResult, name_files
+from connrunner.profiles.results import NAMED_FILES, FileResult, list_told_files
 from tests.conftest import Place
 
 IMPORT = """\
@@ -32,9 +32,9 @@ def results(*refused: int, count: int) -> list[FileResult]:
 
 
 def test_the_history_names_the_files_that_matter_most() -> None:
-    assert [one["name"] for one in name_files(results(count=3))["files"]] == ["0.csv", "1.csv", "2.csv"]
-    assert "more_files" not in name_files(results(count=NAMED_FILES))
-    found = name_files(results(7, 9_999, count=10_000))
+    assert [one["name"] for one in list_told_files(results(count=3))["files"]] == ["0.csv", "1.csv", "2.csv"]
+    assert "more_files" not in list_told_files(results(count=NAMED_FILES))
+    found = list_told_files(results(7, 9_999, count=10_000))
     named = [one["name"] for one in found["files"]]
     assert len(named) + found["more_files"] == 10_000
     assert named == ["0.csv", "2.csv", "4.csv", "6.csv", "7.csv", *(f"{n}.csv" for n in range(8, 35, 2)), "9999.csv"]

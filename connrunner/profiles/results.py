@@ -24,7 +24,7 @@ class FileResult:
 NAMED_FILES = 20  # that the history of a run names; its log names each
 
 
-def name_files(files: Sequence[FileResult]) -> dict[str, Any]:
+def list_told_files(files: Sequence[FileResult]) -> dict[str, Any]:
     """
     Return what the history of a run says of its *files*: of many, the ones that matter most, and how many more.
 

@@ -35,7 +35,7 @@ from connrunner.processes.output import Output
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import RecordedRun, name_files
+from connrunner.profiles.results import RecordedRun, list_told_files
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
@@ -244,7 +244,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
                 dry_run=job.dry_run_folder is not None,
             )
         )
-    made = make_result(RecordedRun(kind="import", counts=done.counts, detail=name_files(done.files)))
+    made = make_result(RecordedRun(kind="import", counts=done.counts, detail=list_told_files(done.files)))
     result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]

@@ -20,7 +20,7 @@ from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.jobs import ImportJob
 from connrunner.profiles.mapping import ImportPlan, make_plan
 from connrunner.profiles.readers.normalize import compute_digest
-from connrunner.profiles.results import Difference, FileResult, ImportResult, name_files
+from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
 from connrunner.profiles.session import StoreSession
 from connrunner.text.words import plural
 
@@ -124,7 +124,7 @@ def _merge_all(context: _Context, tasks: Sequence[_Task]) -> ImportResult:
         total = sum((result.counts for result in results), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total, name_files(results))
+        recorded_runs.finish_record(session, run, total, list_told_files(results))
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.
