@@ -6,6 +6,7 @@ import calendar
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import DayOfMonth, DaysOfWeek, Schedule, TimesPerDay, WeekdayOfMonth
-from connrunner.core.schedules import between, count_between, next_after
+from connrunner.core.schedules import (
+    between,
+    count_between,
+    count_left_out,
+    day_counts,
+    left_out_between,
+    next_after,
+    parse,
+)
 
 Dated = DaysOfWeek | DayOfMonth | WeekdayOfMonth  # a date has one slot at most, at one time
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -214,3 +223,72 @@ def test_slots_of_times_per_day_are_the_exact_fractions_rounded_up(times: int, o
     schedule = TimesPerDay(times=times)
     assert next_after(schedule, slot - MINUTE, on_since=on_since) == slot
     assert count_between(schedule, on_since - DAY, slot, on_since=on_since) == k + 1
+
+
+# --- counting without walking ------------------------------------------------------------------------------------
+
+
+THOROUGH = pytest.mark.thorough
+
+
+def dense(zone: str) -> Iterator[Schedule]:
+    """Yield schedules with many slots a day, whose days differ in every way that there is."""
+    for expression in ("*/20 * * * *", "5,35 0-3,23 * * MON,SAT", "*/30 * 28-31,1-8 * *"):
+        yield parse({"type": "cron", "expression": expression}, zone)
+    yield parse({"type": "times_per_day", "times": 24, "anchor": "00:30"}, zone)
+    yield parse({"type": "rrule", "rule": "FREQ=DAILY;INTERVAL=2;BYHOUR=0,1,2,3,23", "start": "2011-01-01"}, zone)
+    several = {
+        "type": "any_of",
+        "schedules": [
+            {"type": "times_per_day", "times": 7},
+            {"type": "cron", "expression": "*/15 * * * *", "timezone": "America/Havana"},
+            {
+                "type": "cron",
+                "expression": "*/10 * * * *",
+                "blackout": [
+                    {"days": ["saturday"], "from": "22:00", "to": "03:00"},
+                    {"dates": ["03-30", "10-26"], "timezone": "Asia/Tokyo"},
+                    {"from": "2024-03-29T12:00", "to": "2024-04-01T12:00"},
+                ],
+            },
+        ],
+    }
+    yield parse(several, zone)
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"), [pytest.param(*each, marks=() if at % 4 == 2 else THOROUGH) for at, each in enumerate(CHANGES)]
+)
+def test_counting_is_what_a_walk_finds(zone: str, change: str) -> None:
+    middle = datetime.fromisoformat(change).replace(tzinfo=UTC)
+    start, end = middle - 4 * DAY + 17 * MINUTE, middle + 4 * DAY - 3 * HOUR
+    *_, several = schedules = list(dense(zone))
+    for schedule in schedules:
+        for on_since in (middle - 9 * DAY, middle - DAY + 61 * MINUTE) if schedule == several else (middle,):
+            walked = between(schedule, start, end, on_since=on_since)
+            assert count_between(schedule, start, end, on_since=on_since) == len(walked), schedule
+            out = list(left_out_between(schedule, start, end, on_since=on_since))
+            found = count_left_out(schedule, start, end, on_since=on_since)
+            assert found == ((out[0], len(out), out[-1]) if out else None), schedule
+
+
+def test_counting_years_of_minutes_walks_through_few_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    blackouts = [{"dates": ["12-25", "2031-05-01"]}, {"days": ["sunday"], "from": "02:00", "to": "04:00"}]
+    document = {"type": "cron", "expression": "* * * * *", "blackout": blackouts}
+    every_minute = parse(document, "Europe/Amsterdam")
+    start = datetime(2026, 11, 22, 6, 3, tzinfo=UTC)
+    walk, walked = day_counts.iter_counts, []
+
+    def watched(*arguments: Any, count: day_counts.Count, **more: Any) -> Any:
+        def counted(first: datetime, last: datetime) -> int:
+            walked.append(first)
+            return count(first, last)
+
+        return walk(*arguments, count=counted, **more)
+
+    monkeypatch.setattr(day_counts, "iter_counts", watched)
+    end = start.replace(year=2035)
+    sundays = 470  # from 22 November 2026, whose two hours lie before its 06:03, to 22 November 2035
+    free = (end - start) // MINUTE - 9 * 1440 - 1440 - sundays * 120
+    assert abs(count_between(every_minute, start, end) - free) < 20 * 60, "but for changes of the clock"
+    assert len(walked) < 60

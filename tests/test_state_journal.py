@@ -165,7 +165,13 @@ def test_a_recorded_slot_outlives_a_rotation_though_no_history_has_it(
     state: StateFolder, recorded: list[list[str]] | None, last_due: str | None, is_kept: bool
 ) -> None:
     """Its first run works still, or was taken out of the queue: it is not due again when the connection is back."""
-    promise = {"on_since": AT, "schedule": {"type": "manual"}, "next_due": None, "last_due": last_due, "zones": ""}
+    promise: dict[str, Any] = {
+        "on_since": AT,
+        "schedule": {"type": "manual"},
+        "next_due": None,
+        "last_due": last_due,
+        "zones": "",
+    }
     promise |= {} if recorded is None else {"recorded": recorded}
     journal = Journal(state)
     journal.append({**queued("a"), "promises": {"a": promise}}, started("a"))

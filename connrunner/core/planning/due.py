@@ -125,10 +125,11 @@ def _blacked_out(promise: Promise, schedule: Schedule, now: datetime) -> DueSlot
         start = promise.next_due  # what lies before it would be the promised one
     else:
         return None
-    found = list(schedules.left_out_between(schedule, start, now, on_since=promise.on_since))
-    if not found:
+    found = schedules.count_left_out(schedule, start, now, on_since=promise.on_since)
+    if found is None:
         return None
-    return DueSlot(due_at=found[0], missed=len(found) - 1, missed_until=found[-1] if len(found) > 1 else None)
+    oldest, number, newest = found
+    return DueSlot(due_at=oldest, missed=number - 1, missed_until=newest if number > 1 else None)
 
 
 def _with_left_out(promise: Promise, schedule: Schedule, *, after: datetime) -> Promise:

@@ -146,13 +146,14 @@ def find_end(blackout: Blackout, instant: datetime) -> datetime | None:
         end = datetime.combine(day, blackout.end)
         if blackout.end <= blackout.begin:
             end += DAY
-        if begin <= local < end and _is_on(blackout, day):
+        if begin <= local < end and is_on(blackout, day):
             over = end.replace(tzinfo=tz)
             return max(instant, min(over.astimezone(UTC), over.replace(fold=1).astimezone(UTC)))
     return None
 
 
-def _is_on(blackout: Blackout, day: datetime) -> bool:
+def is_on(blackout: Blackout, day: datetime) -> bool:
+    """Tell whether *blackout* begins on the local date of *day*."""
     if not blackout.dates and not blackout.days:
         return True
     text = f"{day:%m-%d}"

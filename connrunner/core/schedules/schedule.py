@@ -27,7 +27,7 @@ from connrunner.core.model import (
     TimesPerDay,
     WeekdayOfMonth,
 )
-from connrunner.core.schedules import blackout, cron, zone
+from connrunner.core.schedules import blackout, cron, day_counts, zone
 from connrunner.core.schedules.fields import ScheduleError, locate_errors
 from connrunner.core.schedules.local_times import local_times_since
 
@@ -72,7 +72,19 @@ def count_between(schedule: Schedule, start: datetime, end: datetime, *, on_sinc
     if isinstance(schedule, TimesPerDay):
         since = _switched_on(on_since)
         return max(0, _passed(schedule, since, _bounded(end)) - _passed(schedule, since, _bounded(start)))
-    return sum(1 for _ in _slots(schedule, start, end, on_since))
+    return sum(number for _, _, number in _day_counts(schedule, start, end, on_since))
+
+
+def _day_counts(
+    schedule: Schedule, start: datetime, end: datetime, on_since: datetime | None
+) -> Iterator[tuple[datetime, datetime, int]]:
+    return day_counts.iter_counts(
+        schedule,
+        _bounded(start),
+        _bounded(end),
+        on_since=on_since,
+        count=lambda first, last: sum(1 for _ in _slots(schedule, first, last, on_since)),
+    )
 
 
 def left_out_between(
@@ -89,6 +101,22 @@ def left_out_between(
             next_free = next(free, None)
         else:
             yield slot
+
+
+def count_left_out(
+    schedule: Schedule, start: datetime, end: datetime, *, on_since: datetime | None = None
+) -> tuple[datetime, int, datetime] | None:
+    """Return the first of `left_out_between`, how many they are, and the last; None when there is none."""
+    whole = _without_blackouts(schedule)
+    if whole is schedule:
+        return None
+    both = zip(_day_counts(whole, start, end, on_since), _day_counts(schedule, start, end, on_since), strict=True)
+    found = [(first, last, every - free) for (first, last, every), (_, _, free) in both if every != free]
+    if not found:
+        return None
+    oldest = next(left_out_between(schedule, *found[0][:2], on_since=on_since))
+    newest = list(left_out_between(schedule, *found[-1][:2], on_since=on_since))[-1]
+    return oldest, sum(number for _, _, number in found), newest
 
 
 def next_left_out(
