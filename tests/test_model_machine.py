@@ -539,6 +539,7 @@ class Machine(RuleBasedStateMachine):
             "connrunner.scheduler.supervision.Termination": Nobody,
             "connrunner.scheduler.lanes.local.start_worker": self.start,
             "connrunner.scheduler.lanes.local.wait_for_workers": self.wait,
+            "connrunner.executors.local.AdoptedWorker.tell": lambda adopted, number: self.tell_adopted(adopted, number),
         }
         with ExitStack() as stack:
             for place, play in places.items():
@@ -607,6 +608,13 @@ class Machine(RuleBasedStateMachine):
                     worker.end()
         if any(worker.is_alive for worker in processes):
             self.now += MINUTE
+
+    def tell_adopted(self, adopted: AdoptedWorker, _number: int) -> None:
+        """End the worker that *adopted* stands for: by its lock this very process would be found, and signalled."""
+        lock = adopted.lock.stat().st_ino
+        for worker in list(self.alive):
+            if os.fstat(worker.descriptors[1]).st_ino == lock:
+                worker.end()
 
     # --- judging -----------------------------------------------------------------------------------------------
 
