@@ -51,6 +51,7 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
     """
     this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
+        this.lanes.record_dead()
         this.take_in()
         try:
             this.drain()
@@ -172,6 +173,7 @@ class Tick:
                     "due_at": instant.text(slot.entry.due_at),
                     "missed": slot.entry.missed,
                     "reason": slot.reason,
+                    **({"asked_by": slot.entry.asked_by} if slot.entry.asked_by else {}),
                 }
             )
 
