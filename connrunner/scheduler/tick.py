@@ -518,7 +518,10 @@ class Tick:
             return {}
         newest = {name: max(run.run for run in runs) for name, runs in unknown.items()}
         known = journal_state.numbers
-        shown = [f"{name} (#{number}, and not #{known.get(name, 0)})" for name, number in newest.items()]
+        shown = [
+            f"{name} (#{number}; the journal {f'ends with #{last}' if (last := known.get(name)) else 'knows no run'})"
+            for name, number in newest.items()
+        ]
         what = f"history is ahead of {self.journal.path}: {listed(shown[:5])}{', ...' if len(shown) > 5 else ''}"
         message = f"{what}; what ran is not run again; was the journal lost, or an older one restored?"
         self.say({"event": "problem", "message": message})
