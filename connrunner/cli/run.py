@@ -106,8 +106,8 @@ class RunsWatcher:
     def __init__(self, view: WorkspaceView, names: Sequence[str], *, with_progress: bool = False) -> None:
         self.view, self.names = view, tuple(names)
         self._printed: set[str] = set()
-        self.tick = tick.Tick(view.folder, view.state, say=self._say)
         self.line = ProgressLine(view) if with_progress else None
+        self.tick = tick.Tick(view.folder, view.state, say=self._say)  # which may have something to say at once
         self.taken_out: list[str] = []
         # The newest run numbers that are not ours: read before the request is left, as a tick may take it in at once.
         # History counts, too: a journal that was restored or lost knows less.
