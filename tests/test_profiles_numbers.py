@@ -53,6 +53,15 @@ def test_numbers_of_a_database_are_whole_and_texts_are_not(shelf: Shelf, form: s
     assert counted(shelf.take(work, shelf.file(texts, "texts"))) == {"unchanged": 1, "invalid": 3}
 
 
+@pytest.mark.parametrize("yes", ["1", "1.0", "10e-1", "true", '"1"'])
+def test_a_number_that_says_yes_may_be_written_in_any_way(shelf: Shelf, yes: str) -> None:
+    work = import_of("id", "member", consent={"news": "member"}, format=Format(type="jsonl"))
+    shelf.take(work, f'{{"id": "1", "member": {yes}}}\n{{"id": "2", "member": 1.5}}')
+    assert (shelf.profiles("member"), shelf.told()[0]["code"]) == ([(True,)], "wrong-type")
+    with shelf.open() as store:
+        assert [one["consents"]["news"] for one in store.find("id", "1")] == [True]
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_no_number_of_a_database_is_a_text_that_looks_like_one(shelf: Shelf, form: str) -> None:
     lines = [f'{{"id": "{n}", "v": "{one}"}}' if form == "jsonl" else f"{n},{one}" for n, one in enumerate(NOT_FINITE)]

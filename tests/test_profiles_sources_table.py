@@ -117,6 +117,7 @@ SAID = [
     as_number("decimal", "1.0", 1.0),
     as_number("text", "1.0", 1.0),
     as_number("boolean", "1.0", 1.0),
+    as_number("boolean", "1.00", Decimal("1.00")),
     as_number("integer", "1.50", Decimal("1.50")),
     as_number("decimal", "1.50", Decimal("1.50")),
     as_number("text", "1.50", Decimal("1.50")),
@@ -230,6 +231,7 @@ integer: 1.0 in quotes                          | wrong-type                    
 decimal: 1.0                                    | "1"                                      | :   | :                            | :     | :    | :      | :       | :                       | :                                        | :
 text: 1.0                                       | "1.0"                                    | :   | :                            | :     | :    | :      | :       | "1"                     | :                                        | :
 boolean: 1.0                                    | wrong-type                               | :   | true                         | :     | :    | :      | :       | :                       | :                                        | :
+boolean: 1.00                                   | wrong-type                               | :   | true                         | :     | :    | :      | :       | :                       | :                                        | :
 integer: 1.50                                   | wrong-type                               | :   | :                            | :     | :    | :      | :       | :                       | :                                        | :
 decimal: 1.50                                   | "1.5"                                    | :   | :                            | :     | :    | :      | :       | :                       | :                                        | :
 text: 1.50                                      | "1.50"                                   | :   | :                            | :     | :    | :      | :       | "1.5"                   | "1.50"                                   | "1.5"

@@ -155,7 +155,8 @@ def _find_excel(
 
 
 def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
-    return {mapped.field.column: mapped.owner.type for mapped in plan.fields}
+    consents = dict.fromkeys((column for _, column in plan.consents), PropertyType.BOOLEAN)
+    return consents | {mapped.field.column: mapped.owner.type for mapped in plan.fields}
 
 
 def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:
