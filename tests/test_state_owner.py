@@ -130,6 +130,17 @@ def test_a_workspace_that_moved_with_its_state_goes_on(tmp_path: Path, way: obje
     assert f"the workspace {tmp_path}/old, in {tmp_path}/old/.connrunner; it is that of {tmp_path}/new" in words
 
 
+@pytest.mark.slow
+def test_a_run_in_a_workspace_that_moved_says_so_and_runs(tmp_path: Path) -> None:
+    old = Place(folder_of(tmp_path / "old"))
+    old.command("job", "print('done')")
+    old.run("run", "job")
+    shutil.move(old.folder, tmp_path / "new")
+    done = Place(tmp_path / "new").run("run", "job")
+    assert f"it is that of {tmp_path}/new" in done.err
+    assert "succeeded" in done.out
+
+
 @pytest.mark.parametrize("is_entered", [False, True], ids=["named", "entered"])
 def test_a_link_to_releases_stays_one_workspace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_entered: bool
