@@ -153,6 +153,29 @@ def test_a_snapshot_stands_for_what_it_replaces(state: StateFolder) -> None:
     assert len(list(journal_segments.read_records(state))) == 5
 
 
+@pytest.mark.parametrize(
+    ("recorded", "last_due", "is_kept"),
+    [
+        ([[AT, AT]], AT, True),
+        (None, AT, True),  # an older version
+        ([], None, False),  # nothing of it can become due again
+    ],
+)
+def test_a_recorded_slot_outlives_a_rotation_though_no_history_has_it(
+    state: StateFolder, recorded: list[list[str]] | None, last_due: str | None, is_kept: bool
+) -> None:
+    """Its first run works still, or was taken out of the queue: it is not due again when the connection is back."""
+    promise = {"on_since": AT, "schedule": {"type": "manual"}, "next_due": None, "last_due": last_due, "zones": ""}
+    promise |= {} if recorded is None else {"recorded": recorded}
+    journal = Journal(state)
+    journal.append({**queued("a"), "promises": {"a": promise}}, started("a"))
+    journal.append({"type": "planned", "at": AT, "promises": {"a": None}, "slots": []})
+
+    assert journal.rotate(AT, size=1)
+
+    assert set(Journal(state).read().former) == ({"a"} if is_kept else set())
+
+
 def test_what_was_decided_outlives_rotations(state: StateFolder) -> None:
     journal = Journal(state)
     kept = []

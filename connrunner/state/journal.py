@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.core import run_records
+from connrunner.core.planning.due import recorded_by
 from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
@@ -149,9 +150,11 @@ class Journal:
         return True
 
     def _forget_former(self) -> None:
-        """Forget the promises of connections that are gone and have no past: what was recorded of them is nowhere."""
+        """Forget the promises of connections that are gone, have no past, and of which no slot was recorded."""
         former = self.state.former
-        self.state.former = {name: former[name] for name in former if self.folder.history(name).exists()}
+        # A slot may be recorded and in no history: its run works still, or was taken out of the queue.
+        kept = {name for name in former if recorded_by(former[name]) or self.folder.history(name).exists()}
+        self.state.former = {name: former[name] for name in former if name in kept}
 
     @property
     def size(self) -> int:
