@@ -1,6 +1,8 @@
-"""The command `connrunner`: a tick with nothing to do ends here, before anything is imported."""
+"""The command `connrunner`: a tick with nothing to do, and the version, end here, before anything is imported."""
 
 import sys
+
+from connrunner import __version__
 
 UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: no other outcome of any command has this code
 
@@ -11,6 +13,9 @@ def main() -> int:
         advice = "use a machine or a container with Linux"
         sys.stderr.write(f"error: connrunner needs Linux, this is {sys.platform}; {advice}\n")
         return UNAVAILABLE
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        sys.stdout.write(f"connrunner {__version__}\n")
+        return 0
     if sys.argv[1:2] == ["tick"]:
         from connrunner.scheduler import idle
 

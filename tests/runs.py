@@ -61,6 +61,7 @@ class Runs:
     secret: str = ""
     log: Log = field(default_factory=Log)
     number: int = 0
+    profile: Mapping[str, Any] = field(default_factory=lambda: PROFILE)
 
     @property
     def state(self) -> StateFolder:
@@ -72,7 +73,7 @@ class Runs:
             workspace=self.folder,
             state=self.state,
             connection=load.connection_from(name, {**MANUAL, **work}, timezone="UTC"),
-            model=load.profile_model_from(PROFILE),
+            model=load.profile_model_from(self.profile),
             run=self.number,
             started_at=AT,
         )

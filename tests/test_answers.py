@@ -151,6 +151,7 @@ EVENTS: list[tuple[dict[str, Any], str]] = [
     ({"event": "queued", "connection": "a", "due_at": AT, "missed": 1}, f"a: queued for {AT}, with 1 later slot missed"),
     ({"event": "left_out", "connection": "a", "due_at": AT, "missed": 2, "reason": "holidays"}, f"a: not due at {AT}, and 2 after it: holidays"),
     ({"event": "skipped", "connection": "a", "due_at": AT, "reason": "x"}, f"a: the slot of {AT} was skipped: x"),
+    ({"event": "skipped", "connection": "a", "due_at": AT, "reason": "x", "asked_by": "ann"}, "a: the request of ann was skipped: x"),
     ({"event": "started", **RUN}, "a #1: started"),
     ({"event": "ended", **RECORD}, "a #1: partial after 1 min 15 s; 3 read, 1 created, 2 invalid; 2 rows were refused"),
     ({"event": "recovered", **RECORD, "message": ""}, "a #1: partial after 1 min 15 s; 3 read, 1 created, 2 invalid (found by this tick)"),

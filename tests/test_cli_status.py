@@ -211,6 +211,8 @@ REFUSED = [
      "ticks refuse the workspace", "has no connections any more, but 4 are switched on", 0),
     (lambda place: place.write("connrunner.yaml", BROKEN),
      "ticks refuse the workspace", "connrunner.yaml:2:11: unknown time zone", 2),
+    (lambda place: (place.write("connections/crm.yaml", "x: y\n"), place.write("connrunner.yaml", BROKEN)),
+     "ticks refuse the workspace", "connrunner.yaml:2:11: unknown time zone", 2),
     (lambda place: (place.folder / "connrunner.yaml").write_bytes(b"\xff"),
      "ticks refuse the workspace", "connrunner.yaml:1:1: ", 2),
     (without_a_commit,

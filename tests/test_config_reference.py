@@ -98,7 +98,7 @@ EXPLAINED = [
     ("import.expect.max_change_pct", "takes number, 0 or more\n"),
     ("retry.backoff", "takes number, 1 to 10\n"),
     ("command.run", "takes list of text, or text, required\n"),
-    ("connection.schedule", "takes text (name), or list, each text (name), or mapping with type times_per_day, days_of_week,"),
+    ("connection.schedule", "takes text (name), or mapping with type times_per_day, days_of_week,"),
     ("http.auth", "takes mapping with type bearer, basic or oauth2\n"),
     ("http.auth.type", "with auth.type: oauth2)\n  takes oauth2, required\n"),
     ("http.auth", "auth.client_id with auth.type: oauth2 (required)"),

@@ -527,6 +527,15 @@ def test_imports_that_fail(
     assert len(table(db)) == 1
 
 
+def test_a_text_that_is_not_utf_8_is_half_of_a_pair_and_no_mark(fetch: Fetch, db: sqlite3.Connection) -> None:
+    """The reader of the rows refuses such a row alone; the driver would end the run, and quote the text."""
+    db.execute("CREATE TABLE torn (name TEXT)")
+    db.execute("INSERT INTO torn VALUES ('Ann'), (CAST(X'5a6feb' AS TEXT))")
+    fetched = fetch(table="torn", watermark={"column": "name"})
+    assert names(fetched) == ["Ann", "Zo\udceb"]
+    assert fetched.mark["value"] == "Ann"
+
+
 def test_an_import_cannot_write(db: sqlite3.Connection, context: RunContext) -> None:
     db.execute("CREATE TABLE people (id INTEGER)")
     there = database_url.address_of({"url": "sqlite:///shop.db"}, context.workspace)

@@ -115,20 +115,20 @@ def test_connections_come_by_name() -> None:
 
 NOTES = [
     # schedule                                                                        slot                    note
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2026-10-25T00:30:00Z", "the clocks go back: 02:30 comes twice, the first one counts [R2]"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:30"},                   "2026-10-25T00:30:00Z", "the clocks go back: 02:30 comes twice, the first one counts"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-10-25T05:00:00Z", "the clocks went back by 1 h since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00"},                   "2026-11-22T05:00:00Z", ""),
-    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
-    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "times_per_day", "times": 4, "anchor": "00:00"}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day"),
+    ({"type": "cron", "expression": "30 2 * * *"},                                    "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day"),
     ({"type": "cron", "expression": "30 2,9 * * *"},                                  "2027-03-28T01:30:00Z", "the clocks went forward by 1 h since the day before"),
     ({"type": "rrule", "rule": "FREQ=DAILY;BYHOUR=9", "time": "06:30"},               "2026-11-22T08:30:00Z", ""),
-    ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "the clocks go forward: there is no 02:15 on this day [R2]"),
+    ({"type": "days_of_week", "days": ["sunday"], "time": "02:15", "timezone": "Australia/Lord_Howe"}, "2026-10-03T15:45:00Z", "the clocks go forward: there is no 02:15 on this day"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00", "timezone": "Australia/Lord_Howe"}, "2026-10-03T19:00:00Z", "the clocks went forward by 30 min since the day before"),
     ({"type": "days_of_week", "days": ["sunday"], "time": "06:00", "timezone": "Australia/Lord_Howe"}, "2027-04-03T19:30:00Z", "the clocks went back by 30 min since the day before"),
     ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "02:30"}, {"type": "days_of_week", "days": ["sunday"], "time": "06:00"}]}, "2027-03-28T04:00:00Z", "the clocks went forward by 1 h since the day before"),
-    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "01:30"}, {"type": "cron", "expression": "30 2 * * *", "blackout": [{"days": ["monday"]}]}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day [R2]"),
+    ({"type": "any_of", "schedules": [{"type": "days_of_week", "days": ["sunday"], "time": "01:30"}, {"type": "cron", "expression": "30 2 * * *", "blackout": [{"days": ["monday"]}]}]}, "2027-03-28T01:30:00Z", "the clocks go forward: there is no 02:30 on this day"),
 ]  # fmt: skip
 
 

@@ -18,6 +18,8 @@ JSON_LINES = [
     ("1.5", False), ("1e-3", False), ('"1.0"', False), ("9223372036854775808.0", False), ('"7"', True),
 ]  # fmt: skip
 
+NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
 
 def test_a_number_of_json_that_is_whole_is_an_integer(shelf: Shelf) -> None:
     rows = "\n".join(f'{{"id": "{number}", "visits": {text}}}' for number, (text, _) in enumerate(JSON_LINES))
@@ -49,6 +51,36 @@ def test_numbers_of_a_database_are_whole_and_texts_are_not(shelf: Shelf, form: s
     assert counted(shelf.take(work, typed)) == {"created": 3, "invalid": 1}
     assert shelf.profiles("visits", "spent", "name") == [(2, "2", "2.00"), (-3, "-3", "-3.0"), (4, "4", "4")]
     assert counted(shelf.take(work, shelf.file(texts, "texts"))) == {"unchanged": 1, "invalid": 3}
+
+
+@pytest.mark.parametrize("yes", ["1", "1.0", "10e-1", "true", '"1"'])
+def test_a_number_that_says_yes_may_be_written_in_any_way(shelf: Shelf, yes: str) -> None:
+    work = import_of("id", "member", consent={"news": "member"}, format=Format(type="jsonl"))
+    shelf.take(work, f'{{"id": "1", "member": {yes}}}\n{{"id": "2", "member": 1.5}}')
+    assert (shelf.profiles("member"), shelf.told()[0]["code"]) == ([(True,)], "wrong-type")
+    with shelf.open() as store:
+        assert [one["consents"]["news"] for one in store.find("id", "1")] == [True]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_no_number_of_a_database_is_a_text_that_looks_like_one(shelf: Shelf, form: str) -> None:
+    lines = [f'{{"id": "{n}", "v": "{one}"}}' if form == "jsonl" else f"{n},{one}" for n, one in enumerate(NOT_FINITE)]
+    file = shelf.file("\n".join(lines if form == "jsonl" else ["id,v", *lines]))
+    typed = replace(file, numbers=frozenset({"v"}))
+    for property_, code in (("name", "not-a-number"), ("tags", "not-a-number"), ("spent", "wrong-type")):
+        work = import_of("id", Field(property=property_, column="v"), format=Format(type=form))  # type: ignore[arg-type]
+        assert counted(shelf.take(work, typed)) == {"invalid": 3}
+        assert {one["code"] for one in shelf.told()} == {code}
+    work = import_of("id", Field(property="name", column="v"), format=Format(type=form))  # type: ignore[arg-type]
+    assert counted(shelf.take(work, file)) == {"created": 3}
+
+
+def test_a_list_of_a_database_with_what_is_no_number(shelf: Shelf) -> None:
+    work = import_of("id", "tags", "scores", format=Format(type="jsonl"))
+    file = shelf.file('{"id": "1", "tags": ["1", "NaN"]}\n{"id": "2", "tags": ["1.5"]}\n{"id": "3", "scores": ["NaN"]}')
+    typed = replace(file, numbers=frozenset({"tags", "scores"}))
+    assert counted(shelf.take(work, typed)) == {"created": 1, "invalid": 2}
+    assert [one["code"] for one in shelf.told()] == ["not-a-number", "wrong-type"]
 
 
 def test_a_set_of_numbers_of_a_database(shelf: Shelf) -> None:

@@ -55,14 +55,14 @@ def nul_second(lines: list[bytes]) -> list[bytes]:
 
 # what another hand does to a history of four runs; what is said of it; how many lines are kept aside
 DAMAGE: list[tuple[str, Callable[[list[bytes]], list[bytes]], str, int]] = [
-    ("nuls", nul_second, "1 line that are no record", 1),
-    ("other JSON", lambda lines: [lines[0], b"[1]\n", b'{"x": 1}\n', *lines[1:]], "2 lines that are no record", 2),
-    ("another's", lambda lines: [*lines, lines[0].replace(b'"a"', b'"b"')], "1 line that are no record", 1),
+    ("nuls", nul_second, "1 line without a record", 1),
+    ("other JSON", lambda lines: [lines[0], b"[1]\n", b'{"x": 1}\n', *lines[1:]], "2 lines without a record", 2),
+    ("another's", lambda lines: [*lines, lines[0].replace(b'"a"', b'"b"')], "1 line without a record", 1),
     ("cut", lambda lines: [*lines[:3], lines[3][:40]], "lacks 1 run that it had", 1),
     ("cut at a line", lambda lines: lines[:2], "lacks 2 runs that it had", 0),
     ("a line less", lambda lines: [lines[0], *lines[2:]], "lacks 1 run that it had", 0),
     ("emptied", lambda _lines: [], "lacks 4 runs that it had", 0),
-    ("noise", lambda lines: [b"\xff\x00noise", *lines], "no record", 1),
+    ("noise", lambda lines: [b"\xff\x00noise", *lines], "1 line without a record", 1),
 ]
 
 
@@ -157,7 +157,7 @@ def test_the_next_tick_tells_it_and_doctor_names_it(place: Place) -> None:
     change(history, nul_second)
 
     first = place.run("tick", "--now", "2026-12-01T10:04:00Z")
-    assert f"the history of a, {history}, has 1 line that are no record" in first.out + first.err
+    assert f"the history of a, {history}, has 1 line without a record" in first.out + first.err
     second = place.run("tick", "--now", "2026-12-01T10:05:00Z")
     assert "no record" not in second.out + second.err
     assert [run["run"] for run in place.runs("a")] == [6, 5, 4, 3, 1]
@@ -182,6 +182,7 @@ def test_a_journal_that_is_gone_beside_histories_is_damage(place: Place, is_empt
 
     first = place.run("tick", "--now", "2026-12-01T10:02:00Z")
     assert f"{place.state.journal} is gone or empty, and runs have ended before" in first.out + first.err
+    assert not (place.state.root / "journal.damaged").exists(), "nothing of it was left that could be kept aside"
     second = place.run("tick", "--now", "2026-12-01T10:03:00Z")
     assert "is gone or empty" not in second.out + second.err
     assert [run["run"] for run in place.runs("a")] == [3, 2, 1]

@@ -84,9 +84,13 @@ def test_a_person_says_that_it_is_the_same_workspace(shared: tuple[Place, Place,
 
 
 @pytest.mark.slow
-def test_doctor_shows_the_owner(shared: tuple[Place, Place, Path], tmp_path: Path) -> None:
+def test_doctor_and_status_show_the_owner(shared: tuple[Place, Place, Path], tmp_path: Path) -> None:
     first, second, _ = shared
 
+    assert first.run("status", "--check", "--now", "2026-12-01T10:00:30Z").out.startswith("all is well")
+    seen = second.run("status", "--check", "--now", "2026-12-01T10:00:30Z", check=1).out
+    assert seen == "not well: ticks refuse the workspace\n"
+    assert f"belongs to the workspace {first.folder}" in second.run("status", "--now", "2026-12-01T10:00:30Z").out
     assert f"the workspace {first.folder}" in first.run("doctor", check=None).out
     assert f"is the state of the workspace {first.folder}: nothing" in second.run("doctor", check=1).out
     third = workspace(tmp_path / "third", tmp_path / "empty")
@@ -128,6 +132,17 @@ def test_a_workspace_that_moved_with_its_state_goes_on(tmp_path: Path, way: obje
     words = owner.claim(new, tmp_path / "new")
 
     assert f"the workspace {tmp_path}/old, in {tmp_path}/old/.connrunner; it is that of {tmp_path}/new" in words
+
+
+@pytest.mark.slow
+def test_a_run_in_a_workspace_that_moved_says_so_and_runs(tmp_path: Path) -> None:
+    old = Place(folder_of(tmp_path / "old"))
+    old.command("job", "print('done')")
+    old.run("run", "job")
+    shutil.move(old.folder, tmp_path / "new")
+    done = Place(tmp_path / "new").run("run", "job")
+    assert f"it is that of {tmp_path}/new" in done.err
+    assert "succeeded" in done.out
 
 
 @pytest.mark.parametrize("is_entered", [False, True], ids=["named", "entered"])

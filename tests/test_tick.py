@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from connrunner.state import locks
 from tests.conftest import Place
 
 pytestmark = pytest.mark.slow
@@ -239,7 +240,30 @@ def test_after_kill_9_of_everything_the_run_is_interrupted_and_told(place: Place
     assert (run["run"], run["outcome"], run["code"]) == (1, "interrupted", "interrupted")
     assert waiter.mark.read_text() == "began\n"
     (mail,) = place.state.mail.glob("*.eml")
-    assert b"Subject: long: run 1 interrupted" in mail.read_bytes()
+    assert b"Subject: long: run 1 interrupted\r\n" in mail.read_bytes()
+
+
+def test_a_slot_that_is_due_after_a_crash_of_the_host_is_not_merged_into_the_run_that_died(place: Place) -> None:
+    """[P1] [R9] What is merged waits or works; a run of which nothing is alive does neither."""
+    daily = '{type: cron, expression: "0 10 * * *", timezone: UTC}'
+    place.command("nightly", "import time; time.sleep(600)", schedule=daily)
+    tick = place.start("tick", "--now", "2026-12-01T10:00:00Z")
+    log = place.state.log("nightly", 1)
+    eventually(lambda: log.exists() and "\n" in log.read_text())
+    worker = json.loads(log.read_text().splitlines()[0])["pid"]
+    tick.kill()
+    tick.communicate()
+    eventually(lambda: bool(_children_of(worker)))
+    for process in (worker, *_children_of(worker)):
+        os.kill(process, signal.SIGKILL)
+    eventually(lambda: not locks.is_lane_busy(place.state, "main"))
+    place.command("nightly", "pass", schedule=daily)
+
+    said = place.run("tick", "--now", "2026-12-02T12:00:00Z").out
+
+    ends = [(run["due_at"], run["outcome"], run["merged"]) for run in reversed(place.runs("nightly"))]
+    assert ends == [("2026-12-01T10:00:00Z", "interrupted", 0), ("2026-12-02T10:00:00Z", "succeeded", 0)]
+    assert said.index("#1: interrupted") < said.index("queued for 2026-12-02T10:00:00Z")
 
 
 def _children_of(process: int) -> list[int]:

@@ -22,7 +22,7 @@ from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
-from connrunner.state import requests, run_files
+from connrunner.state import owner, requests, run_files
 from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
 
@@ -131,6 +131,8 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     """Return what ticks make of the workspace, and why when they do not use it as it is."""
     workspace, promises = view.workspace, view.journal_state.promises
+    if stranger := owner.describe_other(view.state, view.folder):
+        return "refused", stranger
     if workspace.trouble:
         return ("last good" if workspace.connections or workspace.broken else "refused"), workspace.trouble
     if refusal := planning.explain_refusal(promises, workspace.connections, workspace.broken):

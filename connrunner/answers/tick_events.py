@@ -39,7 +39,9 @@ def _left_out(event: Event) -> str:
 
 
 def _without_run(event: Event) -> str:
-    return f"{event['connection']}: the slot of {event['due_at']} was {event['event']}: {event['reason']}"
+    asked_by = event.get("asked_by")
+    what = f"the request of {asked_by}" if asked_by else f"the slot of {event['due_at']}"
+    return f"{event['connection']}: {what} was {event['event']}: {event['reason']}"
 
 
 def _started(event: Event) -> str:

@@ -99,7 +99,9 @@ def open_anyway(view: WorkspaceView) -> WorkspaceView:
         view.workspace  # noqa: B018 - it is read here
     except WorkspaceError as error:
         blank = replace(view)
-        reason = f"{error.message}: {error.problems[0]}" if error.problems else str(error)
+        # Of all problems those of the settings are why: a connection's own stop nothing else.
+        problems = sorted(error.problems, key=lambda problem: problem.path != "connrunner.yaml")
+        reason = f"{error.message}: {problems[0]}" if problems else str(error)
         blank.__dict__["workspace"] = Workspace(
             folder=str(view.folder),
             state=str(view.state.root),

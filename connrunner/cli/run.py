@@ -105,8 +105,9 @@ class RunsWatcher:
 
     def __init__(self, view: WorkspaceView, names: Sequence[str], *, with_progress: bool = False) -> None:
         self.view, self.names = view, tuple(names)
-        self.tick = tick.Tick(view.folder, view.state, say=self._say)
+        self._printed: set[str] = set()
         self.line = ProgressLine(view) if with_progress else None
+        self.tick = tick.Tick(view.folder, view.state, say=self._say)  # which may have something to say at once
         self.taken_out: list[str] = []
         # The newest run numbers that are not ours: read before the request is left, as a tick may take it in at once.
         # History counts, too: a journal that was restored or lost knows less.
@@ -114,7 +115,6 @@ class RunsWatcher:
         self._before = {name: max(known.get(name, 0), self._last_number(name)) for name in self.names}
         self._numbers: dict[str, int] = {}  # of those of ours that have started
         self._open = list(self.names)  # those of ours that have not ended
-        self._printed: set[str] = set()
 
     def until_they_ended(self) -> list[Run]:
         """Work the queue, or wait for the connrunner that does, until all that were asked for have ended; return them.

@@ -186,8 +186,17 @@ def kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
     for word in ("oneOf", "anyOf"):
         kinds = [kind(branch, file, schemas) for branch in schema.get(word, ()) if "$ref" in branch or "type" in branch]
         if kinds:
-            return ", or ".join(dict.fromkeys(kinds))
+            return _alternatives(list(dict.fromkeys(kinds)))
     return _one_kind(schema, file, schemas)
+
+
+def _alternatives(kinds: list[str]) -> str:
+    """Return *kinds* as alternatives; a list of nothing but the others does not say them again."""
+    for place, one in enumerate(kinds):
+        others = ", or ".join(kinds[:place] + kinds[place + 1 :])
+        if one in (f"list, each {others}", f"list of {others}"):
+            return f"{others}, or a list of {'these' if ', or ' in others else 'them'}"
+    return ", or ".join(kinds)
 
 
 def _one_kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:

@@ -202,4 +202,4 @@ def _histories(folder: StateFolder) -> Iterator[Check]:
             found = f"{name}: what {history} had and is no record is kept aside in {aside}"
             yield warning("history", found, "see what it was; move it away once you know why")
     if not trouble:
-        yield ok("history", f"{len(names):,} connections have one" if names else "none yet")
+        yield ok("history", f"{agree(len(names), 'connection', 'has', 'have')} one" if names else "none yet")

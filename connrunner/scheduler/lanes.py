@@ -96,6 +96,22 @@ class Lanes:
             self._end_all()
             raise EndedError("connrunner was told to end; the runs that worked are recorded as interrupted")
 
+    def record_dead(self) -> None:
+        """Record the ends of runs of which nothing is alive any more, as after a crash of the host.
+
+        Before slots are decided: what is due now runs, and is not merged into a run that nobody works at.
+        """
+        started = self.recorder.journal.read().started.values()
+        for name in sorted({run.lane for run in started if self._is_dead(run)}):
+            working = self._fill_lane(name, start=False)
+            if working is not None:
+                self._working[name] = working
+
+    def _is_dead(self, started: StartedRun) -> bool:
+        state, lane = self.recorder.state, started.lane
+        locks_of_run = (SupervisorLock(state, lane), LaneLock(state, lane), WorkerLock(self._errors(started)))
+        return not any(lock.is_busy for lock in locks_of_run)
+
     def lane_of(self, connection: str) -> str:
         """Return the lane that *connection* waits in."""
         known = self.workspace.connections.get(connection)

@@ -51,6 +51,7 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
     """
     this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
+        this.lanes.record_dead()
         this.take_in()
         try:
             this.drain()
@@ -172,6 +173,7 @@ class Tick:
                     "due_at": instant.text(slot.entry.due_at),
                     "missed": slot.entry.missed,
                     "reason": slot.reason,
+                    **({"asked_by": slot.entry.asked_by} if slot.entry.asked_by else {}),
                 }
             )
 
@@ -516,7 +518,10 @@ class Tick:
             return {}
         newest = {name: max(run.run for run in runs) for name, runs in unknown.items()}
         known = journal_state.numbers
-        shown = [f"{name} (#{number}, and not #{known.get(name, 0)})" for name, number in newest.items()]
+        shown = [
+            f"{name} (#{number}; the journal {f'ends with #{last}' if (last := known.get(name)) else 'knows no run'})"
+            for name, number in newest.items()
+        ]
         what = f"history is ahead of {self.journal.path}: {listed(shown[:5])}{', ...' if len(shown) > 5 else ''}"
         message = f"{what}; what ran is not run again; was the journal lost, or an older one restored?"
         self.say({"event": "problem", "message": message})

@@ -64,7 +64,7 @@ class HistoryDamage:
             size = sum(len(line) for _, line in self.lines)
             place = f"the first at byte {self.lines[0][0]:,}"
             kept = f"kept in {damaged_file(self.path)}"
-            said.append(f"has {plural(len(self.lines), 'line')} that are no record ({size:,} bytes, {place}), {kept}")
+            said.append(f"has {plural(len(self.lines), 'line')} without a record ({size:,} bytes, {place}), {kept}")
         if self.lost:
             said.append(self.lost)
         return f"the history of {self.connection}, {self.path}, {' and '.join(said)}"

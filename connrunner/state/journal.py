@@ -96,6 +96,7 @@ class Journal:
                 replace_file(self.path, b"")
             if not self.path.stat().st_size and has_histories(self.folder):
                 self._begin_after_loss()
+                self.read()  # else what it wrote would be taken for the rest of a line that a crash cut off
             if self.path.stat().st_size > self._offset:
                 self._set_aside_tail()
             self._set_aside_lines()

@@ -47,11 +47,18 @@ def find_other(folder: StateFolder, workspace: Path) -> str:
     return owner.workspace if is_there else ""
 
 
+def describe_other(folder: StateFolder, workspace: Path) -> str:
+    """Return in words whose state *folder* is when it is that of another workspace, which is still there."""
+    other = find_other(folder, workspace)
+    this = name_as_given(workspace)
+    return f"the state folder {folder.root} belongs to the workspace {other}, and this is {this}" if other else ""
+
+
 def refuse_other(folder: StateFolder, workspace: Path) -> None:
     """StateError when *folder* is the state of another workspace, which is still there. Nothing is written."""
-    if other := find_other(folder, workspace):
+    if words := describe_other(folder, workspace):
         raise StateError(
-            f"the state folder {folder.root} belongs to the workspace {other}, and this is {name_as_given(workspace)}",
+            words,
             hint="give each a `state` of its own; if this is the same workspace, moved: `connrunner tick --moved`",
         )
 

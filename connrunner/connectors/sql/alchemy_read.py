@@ -34,6 +34,7 @@ _BIT = 16  # MySQL's number of the type
 
 JSONL = Format(type="jsonl", compression="none")
 
+_TORN = re.compile("[\ud800-\udfff]")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?")  # as SQLite's functions write it
 
@@ -52,6 +53,7 @@ def read(
                 start = _start(_value(since), wanted)
                 # A row without a value may be new as well as old.
                 statement = statement.where(sa.or_(column >= sa.literal(start), column.is_(None)))
+        _escape_torn_texts(made)
         result = made.execution_options(stream_results=True, yield_per=AT_A_TIME).execute(statement)
         names = _names(_own_names(made, wanted, list(result.keys())), wanted, where)
         place = names.index(wanted.column) if wanted.column is not None else None
@@ -61,7 +63,8 @@ def read(
         kinds: dict[str, set[bool]] = {name: set() for name in names}  # whether a value is a number
         with (
             _unread_rows_dropped(made, result),
-            path.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file,
+            # Half of a pair of surrogates is in no encoding: as an escape it refuses its row alone.
+            path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             for row in result:
                 values = zip(names, row, strict=True)
@@ -80,6 +83,16 @@ def read(
         context.report.progress("reading", rows, rows)
         numbers = frozenset(name for name, found in kinds.items() if found == {True})
         return RowsFile(rows=rows, form=JSONL, mark=_mark(highest, of, context.at), numbers=numbers)
+
+
+def _escape_torn_texts(made: sa.Connection) -> None:
+    """Let SQLite, which keeps whatever bytes it is given as a text, hand over those that are not UTF-8, too.
+
+    Each such byte is half of a pair of surrogates then. The driver's own error ends the run, and quotes the text.
+    """
+    if made.dialect.name == "sqlite":
+        raw: Any = made.connection.dbapi_connection
+        raw.text_factory = lambda content: content.decode("utf-8", "surrogateescape")
 
 
 @contextmanager
@@ -241,7 +254,7 @@ def _start(value: Any, wanted: ReadQuery) -> Any:
 
 
 def _higher(highest: Any, value: Any, wanted: ReadQuery) -> Any:
-    if value is None or value != value:  # NaN is not itself
+    if value is None or value != value or (isinstance(value, str) and _TORN.search(value)):  # NaN is not itself
         return highest
     try:
         return value if highest is None or value > highest else highest

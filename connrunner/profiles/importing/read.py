@@ -12,7 +12,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import expectations
 from connrunner.profiles.duckdb_words import unreadable_file_error
 from connrunner.profiles.importing.stage import InexactReadError, Stage, create_stage
-from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.mapping import NUMBERS, ImportPlan
 from connrunner.profiles.readers import csv, excel, json, jsonlines, parquet
 from connrunner.profiles.readers.normalize import NormalizedFile, normalize_file
 from connrunner.profiles.readers.record_source import RecordSource, read_numbers
@@ -40,7 +40,8 @@ def stage_file(
         about = records.about
         records = replace(records, timezone=form.timezone or plan.work.format.timezone or records.timezone)
         if file.numbers:
-            records = read_numbers(records, file.numbers)
+            texts = [one.field.column for one in plan.fields if one.owner.type not in NUMBERS]
+            records = read_numbers(records, file.numbers, as_texts=texts)
         return create_stage(
             session, table, records, plan, file.name, lambda part: on_progress(round(part * about), about)
         )
@@ -154,7 +155,8 @@ def _find_excel(
 
 
 def _kinds(plan: ImportPlan) -> dict[str, PropertyType]:
-    return {mapped.field.column: mapped.owner.type for mapped in plan.fields}
+    consents = dict.fromkeys((column for _, column in plan.consents), PropertyType.BOOLEAN)
+    return consents | {mapped.field.column: mapped.owner.type for mapped in plan.fields}
 
 
 def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file: NormalizedFile) -> Stage:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import domains, values
-from connrunner.profiles.mapping import ImportPlan, MappedField
+from connrunner.profiles.mapping import NUMBERS, ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import all_of, any_of, quote_text
+
+# Types that a number fills by what it says, however it is written: a boolean may be 1 or 1.0.
+WITH_DIGITS = (*NUMBERS, PropertyType.BOOLEAN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +120,7 @@ def _select(records: RecordSource, plan: ImportPlan) -> str:
         bad.append(f"v{number} IS NULL AND {is_field_filled(mapped)}")
         texts.append(f"to_json(r{number})::VARCHAR" if mapped.owner.many else f"r{number}")
     for number, (_, column) in enumerate(plan.consents):
-        raw.append(f"{records.cell(column)} AS q{number}")
+        raw.append(f"{(records.number or records.cell)(column)} AS q{number}")
         typed.append(f"{values.parse_value(PropertyType.BOOLEAN, f'q{number}')} AS o{number}")
         out.append(f"o{number}")
         bad.append(f"o{number} IS NULL AND {values.is_filled(f'q{number}')}")
@@ -150,7 +153,7 @@ def choose_zone(mapped: MappedField, records: RecordSource) -> str:
 
 def _text(mapped: MappedField, records: RecordSource) -> str:
     column = mapped.field.column
-    is_number = mapped.owner.type in (PropertyType.INTEGER, PropertyType.DECIMAL)
+    is_number = mapped.owner.type in WITH_DIGITS
     if not mapped.owner.many:
         return (records.number if is_number and records.number else records.cell)(column)
     cells = (records.numbers if is_number and records.numbers else records.cells)(column, mapped.field.separator)

@@ -117,7 +117,9 @@ def format_cell(value: Cell, meant: PropertyType | None = None) -> str:
         case datetime():
             if meant is PropertyType.DATETIME:
                 return value.isoformat()
-            return value.date().isoformat() if value.time() == time() else value.isoformat(" ")
+            if value.time() == time():
+                return value.date().isoformat()
+            return value.isoformat(" ").rstrip("0") if value.microsecond else value.isoformat(" ")
         case date() | time():
             return value.isoformat()
         case timedelta():

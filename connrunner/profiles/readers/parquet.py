@@ -31,6 +31,7 @@ WIDEST = 38  # digits of a decimal that DuckDB keeps; of more it makes a float
 _LISTS = ("list", "array")
 _NESTED = (*_LISTS, "struct", "map")
 _NUMBERS = (PropertyType.INTEGER, PropertyType.DECIMAL)
+_WHOLE = (PropertyType.INTEGER, PropertyType.BOOLEAN)
 _INTEGERS = ("tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint")
 _BARE = (*_INTEGERS, "uhugeint", "decimal", "boolean")  # what JSON has without quotes
 _PER_MICROSECOND = {"s": 1_000_000, "ms": 1000, "us": 1}
@@ -256,12 +257,13 @@ def _format_cell(value: str, kind: Any, arrow: ArrowField, meant: PropertyType |
         case "blob":
             return f"TRY(decode({value}))"
         case "timestamp with time zone" | "timestamptz_ns":
-            return f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ')"
+            # No fraction, or one without idle zeros, as databases write it.
+            return f"rtrim(rtrim(strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S.%f'), '0'), '.') || 'Z'"
         case "float" | "double":
             # NaN and the infinities are no text; no number property takes them for one, and says so.
             spelt = _format_float(value)
             return spelt if meant in _NUMBERS else f"CASE WHEN isfinite({value}) THEN {spelt} END"
-        case "decimal" if meant is PropertyType.INTEGER:
+        case "decimal" if meant in _WHOLE:
             whole = f"trunc({value})"
             return f"CASE WHEN {whole} = {value} THEN {whole}::HUGEINT::VARCHAR ELSE {value}::VARCHAR END"
         case "bigint" if arrow.duration and meant not in _NUMBERS:
