@@ -423,7 +423,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def request(self, name: str) -> None:
-        requests.request_run(self.state, name, at=self.now, by="somebody")
+        requests.request_run(self.state, name, at=self.now, by="somebody", notify={name: ()})
 
     @rule(name=st.sampled_from(NAMES))
     def stop(self, name: str) -> None:
