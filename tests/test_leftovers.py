@@ -18,7 +18,14 @@ from connrunner.scheduler import leftovers, tick
 from connrunner.state import locks
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import StartedRun, started_as_dict
-from connrunner.text.files import note_unfinished, remove_abandoned, remove_unfinished, replace_file, replacing
+from connrunner.text.files import (
+    note_planned,
+    note_unfinished,
+    remove_abandoned,
+    remove_unfinished,
+    replace_file,
+    replacing,
+)
 from tests.conftest import Place
 from tests.crashes import Scene, list_strangers
 from tests.test_cli import AT
@@ -83,6 +90,25 @@ def test_a_hidden_file_beside_a_target_goes_too(tmp_path: Path) -> None:
     remove_unfinished(folder)
     assert not part.exists()
     remove_unfinished(folder)
+
+
+def test_a_file_that_was_only_planned_goes_while_it_is_empty_and_nobodys(tmp_path: Path) -> None:
+    """Killed between making the file and noting which one it is."""
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    part = tmp_path / ".audience.csv.part"
+    note_planned(folder, tmp_path / "audience.csv", suffix="part")
+    remove_unfinished(folder)
+    part.write_bytes(b"of another run")
+    remove_unfinished(folder)
+    assert part.exists()
+    part.unlink()
+    with replacing(tmp_path / "audience.csv", suffix="part"):
+        remove_unfinished(folder)
+        assert part.exists(), "its writer lives"
+    part.touch()
+    remove_unfinished(folder)
+    assert not part.exists()
 
 
 @pytest.mark.parametrize(

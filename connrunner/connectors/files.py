@@ -49,9 +49,10 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.text.files import make_folders, note_unfinished, replacing
+from connrunner.text.files import make_folders, note_planned, note_unfinished, replacing
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PART = "part"  # how the name of a file ends that is not whole yet
 
 
 def fetch(settings: Settings, context: RunContext, *, known: Known, mark: Any) -> FetchResult:  # noqa: ARG001
@@ -108,9 +109,10 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     mode = int(settings.get("mode", "0600"), 8)
     with _writable(name):
         make_folders(path.parent, mode=mode)
+        note_planned(context.spool, path, suffix=PART)
         try:
             with (
-                replacing(path, mode=mode, suffix="part") as part,
+                replacing(path, mode=mode, suffix=PART) as part,
                 local.open("rb") as rows,
                 os.fdopen(os.dup(part.descriptor), "wb") as copy,
             ):

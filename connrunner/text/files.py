@@ -37,6 +37,7 @@ def replace_file(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = 
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk says, a quota, a limit of the process
 UNFINISHED_NOTE = "unfinished"
+NOT_MADE = 0  # in the note, instead of an inode
 
 
 class NewFile(os.PathLike[str]):
@@ -122,19 +123,36 @@ def make_folders(folder: Path, *, mode: int = 0o600) -> None:
         folder.chmod(0o700 | enter)
 
 
+def note_planned(folder: Path, path: Path, *, suffix: str) -> None:
+    """Note in *folder*, if it is there, that `replacing` is about to make a file for *path* with this *suffix*."""
+    _note_unfinished(folder, NOT_MADE, _beside(path, suffix))
+
+
 def note_unfinished(folder: Path, new: NewFile) -> None:
     """Note in *folder*, if it is there, that *new* is to be removed when this process is killed before the end."""
-    note = f"{os.fstat(new.descriptor).st_ino}\n{new.path.absolute()}"
+    _note_unfinished(folder, os.fstat(new.descriptor).st_ino, new.path)
+
+
+def _note_unfinished(folder: Path, inode: int, path: Path) -> None:
+    note = f"{inode}\n{path.absolute()}"
     with suppress(FileNotFoundError):
         replace_file(folder / UNFINISHED_NOTE, note.encode(errors="surrogateescape"), durable=False)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove the file that a killed process noted in *folder*, if it is still that very file."""
+    """Remove the file that a killed process noted in *folder*, if it is still that very file.
+
+    Of one that was only planned it is not known which file it is: one that is empty, and that nobody writes.
+    """
     with suppress(OSError, ValueError):
-        inode, _, path = read_regular(folder / UNFINISHED_NOTE, 1 << 16).partition(b"\n")
-        if os.lstat(path).st_ino == int(inode) and os.path.basename(path).startswith(b"."):  # noqa: PTH119 - bytes
-            os.unlink(path)  # noqa: PTH108
+        inode, _, name = read_regular(folder / UNFINISHED_NOTE, 1 << 16).partition(b"\n")
+        path = Path(os.fsdecode(name))
+        if not path.name.startswith("."):
+            return
+        if int(inode) == NOT_MADE:
+            _remove_unlocked(path, only_empty=True)
+        elif path.lstat().st_ino == int(inode):
+            path.unlink()
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -145,12 +163,13 @@ def remove_abandoned(folder: Path) -> None:
                 _remove_unlocked(Path(entry.path))
 
 
-def _remove_unlocked(new: Path) -> None:
+def _remove_unlocked(new: Path, *, only_empty: bool = False) -> None:
     with suppress(OSError):
-        descriptor = os.open(new, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_regular(new)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            new.unlink()
+            if not only_empty or not os.fstat(descriptor).st_size:
+                new.unlink()
         finally:
             os.close(descriptor)
 
