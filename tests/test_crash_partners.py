@@ -281,7 +281,7 @@ def points(plot: Plot) -> list[Point]:
     return [Point("worker", call, nth, everybody) for everybody in (False, True) for call, nth in calls]
 
 
-@pytest.mark.thorough
+@pytest.mark.long
 @pytest.mark.parametrize("plot", PLOTS, indirect=True)
 def test_some_crashes_of_a_worker(plot: Plot) -> None:
     seed = int(os.environ.get("CONNRUNNER_CRASH_SEED", time.time_ns() % 1_000_000))

@@ -33,6 +33,7 @@ def matches(shown: list[str], printed: list[str]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.real_clock
+@pytest.mark.thorough
 @pytest.mark.parametrize("section", [text for _, text in RECIPES], ids=[title for title, _ in RECIPES])
 def test_a_recipe_does_what_it_says(section: str, tmp_path: Path) -> None:
     folder = tmp_path / "workspace"

@@ -447,6 +447,7 @@ def names_of(found: Iterable[Mapping[str, Any]], key: str = "line") -> list[Any]
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_empty", [False, True])
 def test_many_first_imports_at_once_are_all_in_the_store(tmp_path: Path, is_empty: bool) -> None:
     if is_empty:

@@ -198,7 +198,7 @@ SECRETS = _secrets(CHARACTERS.filter(lambda char: char.isprintable() or char == 
 IN_ONE_LINE = _secrets(CHARACTERS.filter(str.isprintable))
 
 
-@settings(max_examples=examples(60, long=5000), deadline=None)
+@settings(max_examples=examples(40, long=3000), deadline=None)
 @given(SECRETS, st.sampled_from(["", "key=", '{"k":"', "'"]), st.sampled_from(["", " ", '"}', "'", "&x=1"]))
 def test_no_mixture_of_spellings_survives(pair: tuple[str, str], before: str, after: str) -> None:
     secret, spelled = pair
@@ -303,7 +303,7 @@ class AlwaysHolds(masking._Screen):
         return True
 
 
-@settings(max_examples=examples(60, long=5000), deadline=None)
+@settings(max_examples=examples(10, long=1000), deadline=None)
 @given(SECRETS, st.integers(0, 40), st.integers(1, 40))
 def test_nothing_passes_that_a_closer_look_finds(pair: tuple[str, str], start: int, length: int) -> None:
     """The first look is coarser than the second: what it lets pass is not looked at again."""
