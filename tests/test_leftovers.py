@@ -134,6 +134,7 @@ def test_files_that_were_about_to_replace_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.real_clock  # its processes get a start of their own, not that of `make future`
 def test_a_killed_run_leaves_no_rows(tmp_path: Path) -> None:
     """A worker, and all that it started, die in the middle of an export; the tick that tells of it removes the rows."""
     scene = Scene(tmp_path)
