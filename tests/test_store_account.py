@@ -105,6 +105,36 @@ def test_an_export_that_is_confirmed_is_told_so(people: Place, at: str, accident
     assert people.runs("audience")[0]["counts"]["created"] == 0
 
 
+CONFIRMS = "connrunner.profiles.stores.duckdb:DuckDBStore.confirm_export"  # what follows the delivery
+MAY_HAVE = "it was delivering 2 rows to out/1.csv: they may have arrived, and the next run delivers them again"
+
+
+def test_an_export_that_is_killed_after_its_delivery_says_what_may_have_arrived(people: Place) -> None:
+    people.run("run", "people", check=0)
+    run = run_with(people, "audience", CONFIRMS, KILL, 1)
+    assert (run["outcome"], run["code"], counts(run)["created"]) == ("failed", "crashed", 0)
+    assert run["message"] == f"its process ended by signal 9 before it said how it went; {MAY_HAVE}"
+    assert (people.folder / "out/1.csv").exists()
+
+
+@pytest.mark.thorough
+def test_so_does_one_whose_tick_died_with_it(people: Place) -> None:
+    people.run("run", "people", check=0)
+    people.write("python/sitecustomize.py", ACCIDENT)
+    everything = "os.kill(os.getppid(), signal.SIGKILL); " + KILL
+    environment = {"PYTHONPATH": str(people.folder / "python"), "ACCIDENT_AT": CONFIRMS, "ACCIDENT": everything}
+    people.run("run", "audience", check=None, env=environment, own_process=True)
+    people.run("tick")
+    [run] = people.runs("audience")
+    assert (run["outcome"], MAY_HAVE in run["message"]) == ("interrupted", True), run["message"]
+
+
+def test_an_export_that_is_killed_before_its_delivery_speaks_of_none(people: Place) -> None:
+    people.run("run", "people", check=0)
+    run = run_with(people, "audience", "connrunner.profiles.exporting.run:export", KILL, 1)
+    assert "arrived" not in run["message"]
+
+
 @pytest.mark.thorough
 def test_a_run_before_its_transaction_is_told_as_ever(people: Place) -> None:
     run = run_with(people, "people", "connrunner.profiles.recorded_runs:start_record", KILL, 1)

@@ -44,6 +44,14 @@ class LogSummary:
     progress: Progress | None = None
     last_message: str = ""
     counts: Counts = field(default_factory=Counts)  # as its program reported them last
+    delivering: str = ""  # what an export has begun to deliver, in words
+
+    @property
+    def may_have_arrived(self) -> str:
+        """What is to be said of a run of which nobody knows how far its delivery came; empty when it began none."""
+        if not self.delivering:
+            return ""
+        return f"it was delivering {self.delivering}: they may have arrived, and the next run delivers them again"
 
 
 # What taking apart plain data can raise when it was damaged. Nothing else is caught where that is read: it is a bug.
@@ -52,12 +60,13 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
-    result, ended_at, progress, message, counted = None, "", None, "", Counts()
+    result, ended_at, progress, message, counted, delivering = None, "", None, "", Counts(), ""
     for event in events:
         kind = event.get("type", "message")
         with suppress(*MALFORMED):
             if kind == "message":
                 message = str(event.get("message", ""))
+                delivering = str(event.get("delivering", delivering))
             elif kind == "progress":
                 progress = _progress(progress, event)
             elif kind == "counts":
@@ -65,7 +74,14 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
             elif kind == "ended":
                 instant.parse(event["at"])
                 result, ended_at = result_from(event), event["at"]
-    return LogSummary(result=result, ended_at=ended_at, progress=progress, last_message=message, counts=counted)
+    return LogSummary(
+        result=result,
+        ended_at=ended_at,
+        progress=progress,
+        last_message=message,
+        counts=counted,
+        delivering=delivering,
+    )
 
 
 def _progress(before: Progress | None, event: Mapping[str, Any]) -> Progress:

@@ -213,7 +213,7 @@ def _unknown(story: LogSummary) -> Result:
     return story.result or Result(
         outcome=Outcome.INTERRUPTED,
         counts=story.counts,
-        message="it was cut off, and nobody knows how far it came",
+        message=f"it was cut off, and {story.may_have_arrived or 'nobody knows how far it came'}",
         code="interrupted",
     )
 

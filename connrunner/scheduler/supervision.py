@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core import run_records
+from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
@@ -117,6 +118,13 @@ class SupervisedRun:
                 make_result(self._recorded), f"all is in the profile store; afterwards {self._end_of_it()}"
             )
         counts = said.counts if said is not None else story.counts
+        result = self._guess_result(counts, complaint)
+        if said is None and story.may_have_arrived:
+            return add_words(result, story.may_have_arrived)
+        return result
+
+    def _guess_result(self, counts: Counts, complaint: str) -> Result:
+        """Return how the run went as far as we know, when neither its log nor the store says it."""
         if self.stop:
             return run_records.mark_stopped(self.stop, Result(outcome=Outcome.STOPPED, counts=counts))
         if self.timed_out:

@@ -292,6 +292,8 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
             return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
         so_far.begin_delivery(done.counts, done.rows_written, target)
+        going = f"{plural(done.rows_written, 'row')} to {target}"
+        report.message(f"delivering {going}", delivering=going)  # what a kill leaves behind says so
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)
         with _private(), _noting(job, store, so_far):
