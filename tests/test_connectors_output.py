@@ -156,6 +156,16 @@ def test_no_part_of_a_secret_leaves(text: str) -> None:
     assert "***" in said or len(text) > LINE
 
 
+@pytest.mark.parametrize("ended", ["\n", ""])
+def test_a_secret_longer_than_any_margin_shows_no_beginning(ended: str) -> None:
+    key = "0123456789abcdef" * (MARGIN // 8)
+    log = Log()
+    taken = Output(mask=lambda text: text.replace(key, "***"), report=log, longest_secret=len(key))
+    taken.feed("stdout", f"key {key}{ended}".encode())
+    taken.finish()
+    assert log.texts == [f"key *** [cut: the line is longer than {LINE} bytes]"]
+
+
 def test_no_secret_leaves_by_the_last_complaint() -> None:
     taken, log = told(("stderr", f"key {SECRET}".encode()), mask=hide)
     assert (log.texts, taken.last_complaint) == (["key ***"], "key ***")

@@ -11,7 +11,8 @@ from connrunner.core.report import Report
 from connrunner.processes import protocol
 
 LINE = 8 * 1024  # bytes of a line that the log keeps
-MARGIN = 256 * 1024  # bytes behind them that the mask sees as well: more than any form of a secret has
+MARGIN = 256 * 1024  # bytes behind them that the mask sees as well: more than any form of a usual secret has
+WIDEST = 10  # bytes that a byte of a secret takes in most spellings; longer secrets widen the margin
 HEAD = 10_000_000  # bytes that a program's first lines may take in the log
 TAIL = 10_000_000  # bytes that its last lines may take besides
 ENVELOPE = 100  # bytes that a record of the log takes around its text, about
@@ -23,18 +24,24 @@ MESSAGES_READ = 100  # messages looked at, from the end, in what is left out
 class Output:
     """Takes the bytes that a program writes to standard output ("stdout") and standard error ("stderr").
 
-    *mask* hides the secrets in a text; nothing leaves without it. *counted* is told the counters each time that it
-    reports some. Memory stays bounded whatever the program prints, and it is taken at the speed of a pipe once the log
-    has its first lines.
+    *mask* hides the secrets in a text, of which none has more than *longest_secret* bytes; nothing leaves without it.
+    *counted* is told the counters each time that it reports some. Memory stays bounded whatever the program prints, and
+    it is taken at the speed of a pipe once the log has its first lines.
     """
 
     def __init__(
-        self, *, mask: Callable[[str], str], report: Report, counted: Callable[[Counts], None] | None = None
+        self,
+        *,
+        mask: Callable[[str], str],
+        report: Report,
+        counted: Callable[[Counts], None] | None = None,
+        longest_secret: int = 0,
     ) -> None:
         self.counts = Counts()  # as the program reported them last
         self.last_message = ""  # that the program sent
         self.last_complaint = ""  # its last message of level error, or line on standard error
         self._mask = mask
+        self._margin = max(MARGIN, WIDEST * longest_secret)
         self.report = report
         self._counted = counted
         self._unended: defaultdict[str, bytearray] = defaultdict(bytearray)
@@ -54,7 +61,7 @@ class Output:
             self._feed_later(stream, data)
             return
         first, *others = data.split(b"\n")
-        _add(self._unended[stream], first)
+        self._add(self._unended[stream], first)
         for index, later in enumerate(others):
             line = bytes(self._unended[stream])
             self._unended[stream].clear()
@@ -69,7 +76,7 @@ class Output:
                     self._keep(name, bytes(begun))
                 self._feed_later(stream, b"\n".join(others[index:]))
                 return
-            _add(self._unended[stream], later)
+            self._add(self._unended[stream], later)
 
     def finish(self) -> None:
         """Take what stands behind the last line feeds, and tell what the log does not hold."""
@@ -114,19 +121,19 @@ class Output:
         unended = self._unended[stream]
         end = data.find(b"\n")
         if end < 0:
-            if len(unended) <= LINE + MARGIN:  # of a line without an end only as much as can be shown
+            if len(unended) <= LINE + self._margin:  # of a line without an end only as much as can be shown
                 self._keep(stream, data)
-            _add(unended, data)
+            self._add(unended, data)
             return
         self._keep(stream, data)
         self._over_lines += data.count(b"\n")
-        _add(unended, data[:end])
+        self._add(unended, data[:end])
         last = data.rfind(b"\n")
         if stream == "stdout":
             self._hear(b"\n" + bytes(unended))  # the line that has just ended
             self._hear(data[end:last])
         unended.clear()
-        _add(unended, data[last + 1 :])
+        self._add(unended, data[last + 1 :])
 
     def _hear(self, lines: bytes) -> None:
         """Note the last counters and the last message that whole *lines* hold; each begins behind a line feed."""
@@ -181,6 +188,10 @@ class Output:
                 return lines[index + 1 :]
         return lines
 
+    def _add(self, line: bytearray, data: bytes) -> None:
+        """Add to a line that has not ended; of one without an end only as much is kept as can be shown."""
+        line += data[: max(0, LINE + self._margin + 1 - len(line))]
+
     # --- one line ----------------------------------------------------------------------------------------------
 
     def _tell(self, stream: str, line: bytes) -> None:
@@ -219,22 +230,17 @@ class Output:
         return said
 
     def _text(self, line: bytes) -> str:
-        text = self._mask(line[: LINE + MARGIN].decode("utf-8", "backslashreplace").removesuffix("\r"))
+        text = self._mask(line[: LINE + self._margin].decode("utf-8", "backslashreplace").removesuffix("\r"))
         if len(line) <= LINE:
             return text
-        if len(line) > LINE + MARGIN:
-            text = text[:-MARGIN]  # the first half of a secret may stand there
+        if len(line) > LINE + self._margin:
+            text = text[: -self._margin]  # the first half of a secret may stand there
         return f"{text[:LINE]} [cut: the line is longer than {LINE} bytes]"
 
 
 def _storable(text: str) -> str:
     """JSON can spell half a character; no file can hold one."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _add(line: bytearray, data: bytes) -> None:
-    """Add to a line that has not ended; of one without an end only as much is kept as can be shown."""
-    line += data[: max(0, LINE + MARGIN + 1 - len(line))]
 
 
 def _lines_with(word: bytes, lines: bytes) -> Iterator[bytes]:

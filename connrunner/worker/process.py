@@ -43,6 +43,7 @@ from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
+from connrunner.text.spellings import encode_loosely
 from connrunner.text.words import listed, plural
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
@@ -333,7 +334,12 @@ def _command(
 ) -> Result:
     done = command.run_declared_program(
         work,
-        Output(mask=mask, report=report, counted=so_far.note_counts),
+        Output(
+            mask=mask,
+            report=report,
+            counted=so_far.note_counts,
+            longest_secret=max((len(encode_loosely(secret)) for secret in plain.values()), default=0),
+        ),
         workspace=job.workspace,
         environment={
             **secrets.filled(work.env, plain),
