@@ -21,8 +21,7 @@ from connrunner.errors import ArgumentError, StateError
 from connrunner.state import locks, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.retention import CutOff
-from connrunner.text.files import replacing
-from connrunner.text.regular_files import open_regular
+from connrunner.text.files import open_own, replacing
 
 GZIP, ZSTD = (".tar.gz", ".tgz"), (".tar.zst",)
 WAIT = 5.0  # seconds for a tick that removes old runs just now
@@ -82,14 +81,14 @@ def _write(
     written: dict[str, tuple[int, str]] = {}
     with _packed(path, "wb", like=like) as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
         for cut in cuts:
-            with open(open_regular(folder.history(cut.connection)), "rb") as file:  # noqa: PTH123 - a descriptor
+            with open_own(folder.history(cut.connection)) as file:
                 lines = file.read(cut.offset)
             _add(tar, f"runs/{cut.connection}/history.jsonl", io.BytesIO(lines), len(lines), written)
             for number in runs[cut.connection]:
                 run = folder.run(cut.connection, number)
                 for each in sorted(run.iterdir()):
                     if each.is_file() and not each.is_symlink():
-                        with open(open_regular(each), "rb") as content:  # noqa: PTH123 - a descriptor
+                        with open_own(each) as content:
                             name = f"runs/{cut.connection}/{number}/{each.name}"
                             _add(tar, name, content, os.fstat(content.fileno()).st_size, written)
     return written

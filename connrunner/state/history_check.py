@@ -19,7 +19,7 @@ from typing import Any
 from connrunner.core.run_records import MALFORMED
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import replace_file, write_all
+from connrunner.text.files import open_own, replace_file, write_all
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
 from connrunner.text.words import plural
@@ -166,7 +166,7 @@ def _read_on(folder: StateFolder, name: str, note: CheckNote, deadline: float, f
     """Read a history on from where the note says, add what is no record to *found*, return the note of now."""
     assert note.stamp is not None
     at, runs, last = note.at, note.runs, note.last
-    with recording(folder.history(name)), os.fdopen(open_regular(folder.history(name)), "rb") as file:
+    with recording(folder.history(name)), open_own(folder.history(name)) as file:
         file.seek(at)
         for count in range(1 << 62):
             line = file.readline(min(run_files.LONGEST, note.stamp[1] - at))

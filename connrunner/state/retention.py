@@ -21,7 +21,7 @@ from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
 from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import put_in_place, replace_file, write_all
+from connrunner.text.files import open_own, put_in_place, replace_file, write_all
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
 
@@ -88,7 +88,7 @@ def find_cut_off(folder: StateFolder, name: str, keep: Keep, *, now: datetime) -
     Costs what goes, and with a limit of bytes a look at each run's folder.
     """
     try:
-        file = open(open_regular(folder.history(name)), "rb")  # noqa: PTH123, SIM115 - closed below
+        file = open_own(folder.history(name))
     except FileNotFoundError:
         return None
     with file:
