@@ -222,6 +222,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("happens", "hears", "why", "code"), REFUSED)
 def test_a_workspace_that_ticks_refuse_is_not_well(
     busy: Place, happens: Callable[[Place], object], hears: str, why: str, code: int

@@ -86,6 +86,7 @@ FILES = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("path", FILES)
 def test_an_unresolved_merge_is_one_problem_of_its_file(path: str, place: Place) -> None:
     for name, content in FILES.items():
@@ -110,6 +111,7 @@ EMPTY = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("content", EMPTY)
 @pytest.mark.parametrize("name", ["run.txt.j2", "run.subject.j2", "late.html.j2"])
 def test_a_template_that_gives_nothing_is_a_problem(name: str, content: str, place: Place) -> None:

@@ -171,6 +171,7 @@ def _holders(data: Any) -> list[Any]:
     return ([data] if isinstance(data, dict | list) else []) + [part for one in inner for part in _holders(one)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", schema.KINDS)
 def test_findings_are_there_when_jsonschema_has_errors_and_only_then(kind: str) -> None:
     stock = Draft202012Validator(schema.load_schema(kind), registry=registry())

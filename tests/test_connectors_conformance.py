@@ -67,7 +67,7 @@ def of(case: str, *directions: str) -> pytest.MarkDecorator:
             name,
             way,
             id=f"{name}-{way}",
-            marks=() if name in QUICK or (case in ("rows", "bound") and entry.always) else pytest.mark.thorough,
+            marks=() if name in QUICK or (case == "rows" and entry.always) else pytest.mark.thorough,
         )
         for name, entry in TABLE.items()
         for way in directions
@@ -334,6 +334,7 @@ def test_a_line_that_is_cut_in_the_middle(partner: Partner, way: str) -> None:
     recovers(partner, way, "cut")
 
 
+@pytest.mark.thorough
 @of("silent", *DIRECTIONS)
 def test_a_server_that_falls_silent_in_the_middle(partner: Partner, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as for_now:

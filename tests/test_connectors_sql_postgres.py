@@ -25,7 +25,7 @@ from connrunner.errors import RunError
 from connrunner.text import database_urls
 from tests.servers.postgres import PASSWORD, Proxy, Server, empty
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 

@@ -181,6 +181,7 @@ def test_a_store_that_is_open_elsewhere(story: Story, monkeypatch: pytest.Monkey
     story.place.run("profiles", "erase", "1")
 
 
+@pytest.mark.thorough
 def test_two_erasures_at_a_time(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connrunner.state.erasures.WAIT", 0)
     story.begin()

@@ -55,6 +55,7 @@ def test_a_webhook_gets_subject_and_chat_text_and_a_refusal_is_told_without_the_
     assert json.loads(hook.got[-1].body)["type"] == "success"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_service_that_hangs_is_left_behind(hook: Receiver) -> None:
     hook.hold = threading.Event()

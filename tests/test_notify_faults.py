@@ -21,7 +21,7 @@ from connrunner.state.journal_state import next_attempt
 from tests.conftest import Place
 from tests.servers.smtp import Post, Start, Wire, certificate, servers
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 AT = "2026-11-22T06:00:00Z"
 ANN, BOB, EVE = EVERYBODY = ("ann@example.com", "bob@example.com", "eve@example.com")

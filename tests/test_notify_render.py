@@ -613,6 +613,7 @@ BOMBS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize(("source", "line", "message"), BOMBS)
 def test_a_bomb_is_bounded_and_costs_its_own_mail_only(tmp_path: Path, source: str, line: int, message: str) -> None:

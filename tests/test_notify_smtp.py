@@ -602,6 +602,7 @@ def silent_after_mail(connection: socket.socket) -> None:
     silent(connection)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("scene", [silent, dribble, dribble_later, dribble_tls, dribble_starttls, silent_after_mail])
 @pytest.mark.parametrize("scheme", ["smtp+plain", "smtp", "smtps"])

@@ -147,6 +147,7 @@ def test_an_address_in_a_set_stands_there_once(shelf: Shelf) -> None:
     assert [one["line"] for one in shelf.told()] == [5], "rows keep their places"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("blank", ["\u00a0", "\u200b", "\ufeff", "\u3000", "\x85"])
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_a_blank_makes_no_second_profile_and_hides_no_refusal(shelf: Shelf, blank: str, form: str) -> None:

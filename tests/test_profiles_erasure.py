@@ -174,6 +174,7 @@ def test_a_person_is_erased_in_every_spelling(shelf: Shelf, asked: str) -> None:
     assert erase(shelf, asked, forget=True).forgotten
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("asked", UMLAUT)
 def test_of_whom_only_refused_rows_exist_in_another_spelling(shelf: Shelf, asked: str) -> None:
     shelf.take(WORK, once(shelf, HEADER + f"7,{UMLAUT[1]},Ann,no\n"))
@@ -181,6 +182,7 @@ def test_of_whom_only_refused_rows_exist_in_another_spelling(shelf: Shelf, asked
     assert counted(shelf.take(WORK, HEADER + f"7,,Ann,4\n99,{UMLAUT[1]},Ann,4\n")) == {"consent_blocked": 2}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("asked", [UMLAUT[0], UMLAUT[1], "1", "1\u00a0"])
 def test_a_person_in_a_store_that_spells_as_older_versions_did(shelf: Shelf, asked: str) -> None:
     """An erasure is the first that happens to it: nothing has respelt what is stored."""
@@ -293,6 +295,7 @@ def test_a_tombstone_tells_nobody_who_it_was(shelf: Shelf) -> None:
         assert found[name] == hmac.new(key.read_bytes(), f"{name}\0{text}".encode(), hashlib.sha256).hexdigest()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(os.urandom(32)), Path.touch])
 def test_without_its_key_nothing_is_imported(shelf: Shelf, spoil: Callable[[Path], object]) -> None:
     shelf.take(WORK, HEADER + ANN + BOB)

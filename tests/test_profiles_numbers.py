@@ -103,6 +103,7 @@ SPLIT = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("careful", [False, True])
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 def test_a_text_is_split_and_a_list_is_not(shelf: Shelf, form: str, careful: bool) -> None:

@@ -72,6 +72,7 @@ def sets(store: ProfileStore) -> dict[int, list[str]]:
     return {int(one["id"]): sorted(one["m"] or []) for one in store.select(["id", "m"])}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("form", "lost"), FORMATS, ids=lambda one: "-".join(map(str, vars_of(one))))
 def test_sets_come_back_as_they_went(form: Format, lost: set[int], shelf: Shelf) -> None:
     shelf.model = MODEL

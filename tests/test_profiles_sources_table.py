@@ -494,8 +494,13 @@ def outcomes(source: str, folder: Path, server: Server, cells: Mapping[str, str]
     return {said.name: found.get(key, "lost") for key, said in rows}
 
 
+QUICK = ("csv", "json", "http", "sqlite")  # what `make test` tries; the others take a second each
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    "source", [pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in SOURCES]
+)
 def test_what_a_source_makes_of_each_value(source: str, tmp_path: Path, http_server: Server) -> None:
     cells = {name: by_source[source] for name, by_source in expected().items()}
     found = dict.fromkeys((said.name for said in SAID), "-") | outcomes(source, tmp_path, http_server, cells)

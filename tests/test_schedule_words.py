@@ -37,6 +37,7 @@ def year_of(day: str, month: str, weekday: str) -> tuple[date, ...]:
     return tuple(dates())
 
 
+@pytest.mark.thorough
 def test_equal_words_are_equal_dates() -> None:
     found: dict[str, tuple[date, ...]] = {}
     for day, month, weekday in product(DAYS, MONTHS, WEEKDAYS):

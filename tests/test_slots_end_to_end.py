@@ -12,7 +12,7 @@ import pytest
 from connrunner.scheduler.tick import Tick
 from tests.conftest import Place
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 EVERY_MINUTE = '{type: cron, expression: "* * * * *", timezone: UTC}'
 HELLO = "print('hello')"

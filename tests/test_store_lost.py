@@ -149,6 +149,7 @@ export: {to: {type: files, path: "out/{run}.csv"}, fields: {Id: id}}
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_command_says_that_the_store_is_lost(place: Place) -> None:
     place.write("connections/people.yaml", IMPORT)

@@ -246,6 +246,7 @@ def plant_makes_sense(kind: str, by: str) -> bool:
     return by != "a folder that is a link" or kind in ("a connection", "a schedule", "a target", "a template")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "by", "hidden"), list(kinds_of_links()))
 def test_no_link_shows_what_is_no_configuration(place: Place, kind: str, by: str, hidden: str) -> None:
     plant(place, kind, by, hidden)
