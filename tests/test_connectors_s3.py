@@ -46,6 +46,8 @@ from tests.servers.s3 import (
 if TYPE_CHECKING:
     from moto.s3.models import S3Backend
 
+pytestmark = pytest.mark.thorough  # `make test` brings rows there and back in the conformance suite
+
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 UNKNOWN: Known = lambda _name, _size, _stamp: False  # noqa: E731
 

@@ -29,6 +29,8 @@ from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
 from tests.servers.sftp import LONG_AGO, PASSWORD, Files, Running, put
 
+pytestmark = pytest.mark.thorough  # `make test` brings rows there and back in the conformance suite
+
 AT = datetime(2026, 11, 22, 23, 30, tzinfo=UTC)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,16 @@ PACKAGE = ROOT / "connrunner"
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Yield every module's dotted name below connrunner, and its syntax tree."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text())
+@functools.cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    """Return every module's dotted name below connrunner, and its syntax tree."""
+    return tuple(
+        (
+            ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"),
+            ast.parse(path.read_text()),
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
+    )
 
 
 # --- contracts -----------------------------------------------------------------------------------------------------

@@ -350,7 +350,14 @@ EVERY = pytest.param(LOOKING, id="every command", marks=pytest.mark.thorough)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("commands", [QUICK, EVERY])
-@pytest.mark.parametrize("name", [name for name in TREES if name not in LISTINGS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.thorough if name.startswith("links") else ())  # many files
+        for name in TREES
+        if name not in LISTINGS
+    ],
+)
 def test_looking_runs_nothing_and_touches_nothing(tmp_path: Path, name: str, commands: Commands) -> None:
     """No mark, no byte outside, and an exit code that is not 0 where the tree is refused."""
     tree = TREES[name]
