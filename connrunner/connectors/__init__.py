@@ -63,6 +63,18 @@ class RunContext:
     programs: Path  # where connectors that are third-party programs are installed, each in an environment of its own
     report: Report
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is in it
+    ledger: Path | None = None  # a folder of the connection's own that outlives its runs; see `open_ledger`
+
+    def open_ledger(self) -> Path:
+        """Return the folder in which a connector notes what the next run has to know, however this one ends.
+
+        It is made when it is not there, for its owner alone; a dry run and a probe write nothing into it.
+        """
+        if self.ledger is None:
+            raise RunError("this run keeps nothing for the next one", code="no-ledger")
+        for folder in (self.ledger.parent, self.ledger):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        return self.ledger
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

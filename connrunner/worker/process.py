@@ -324,6 +324,7 @@ def _run_context(job: Job, report: Report) -> RunContext:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
+        ledger=job.state.ledger(job.connection.name),
         processes=job.processes,
         report=report,
     )
