@@ -1238,7 +1238,9 @@ def test_an_authority_of_the_settings_alone_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "company.pem"))
     asked = len(tls.asked)
     fails("bad-certificate", "unable to get local issuer", lambda: run.fetch(tls.url(), ca_file="another.pem"))
-    fails("bad-ca-file", "company.pen cannot be used: No such file", lambda: run.fetch(tls.url(), ca_file="company.pen"))
+    fails(
+        "bad-ca-file", "company.pen cannot be used: No such file", lambda: run.fetch(tls.url(), ca_file="company.pen")
+    )
     (tmp_path / "empty.pem").write_text("")
     fails("bad-ca-file", "no certificate in PEM form", lambda: run.fetch(tls.url(), ca_file="empty.pem"))
     assert len(tls.asked) == asked
