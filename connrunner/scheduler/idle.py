@@ -60,11 +60,9 @@ def nothing_to_do(arguments: list[str]) -> bool:
             return False
         if looks != _looks(folder, state, zones):
             return False
-        if own:
-            found = _as_bytes(stamps.stamps(folder, (own, shared)))
-        else:
-            found = stamps.look_again(folder, names)
-        if found != note[text:]:
+        if own and _as_bytes(stamps.stamps(folder, (own, shared))) != note[text:]:
+            return False
+        if not own and stamps.look_again(folder, names) != note[text:]:
             return False
         os.utime(_last_tick(state))
     except (OSError, ValueError):
