@@ -32,10 +32,14 @@ CALLS = (
 MINUTE = timedelta(minutes=1)
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
-# A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script.
+# A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script. The tracer is no
+# parent of the process, which gets its signals and gives its exit status as ever, and no part of its run: it has no mark.
 SHIM = """\
 #!/bin/sh
-if [ "$3" = "$CRASH_MODULE" ]; then exec strace -f -qq -A -o "$CRASH_LOG" $CRASH_TRACE {python} "$@"; fi
+if [ "$3" = "$CRASH_MODULE" ]; then
+  if [ -n "$CONNRUNNER_RUN_ID" ]; then mark="-E CONNRUNNER_RUN_ID=$CONNRUNNER_RUN_ID"; unset CONNRUNNER_RUN_ID; fi
+  exec strace -DDD -f -qq -A -o "$CRASH_LOG" $CRASH_TRACE $mark {python} "$@"
+fi
 exec {python} "$@"
 """
 SITE = "import os, sys\nsys.executable = os.environ.get('CRASH_SHIM', sys.executable)\n"
