@@ -279,7 +279,7 @@ def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
     digest = context_of(None, event="digest", facts={**facts_of("digest"), "connections": connections})["digest"]
     assert [each["name"] for each in digest["connections"][:3]] == ["c1", "c3", "c5"]
     assert (len(digest["connections"]), digest["more"]) == (30, 70)
-    assert digest["total"] == {"runs": 100, "failed": 50, "late": 0, "missed": 0}
+    assert digest["total"] == {"runs": 100, "partial": 0, "failed": 50, "late": 0, "missed": 0}
     for event, name in (("folded", "notices"), ("outage", "missed")):
         long = facts_of(event)[name] * 100
         part = context_of(None, event=event, facts={**facts_of(event), name: long})[event]

@@ -12,11 +12,12 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import DayCounts, count_last_day
+from connrunner.answers.run_history import count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
+from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
@@ -89,9 +90,19 @@ class Health:
         return self.last_tick is not None and self.at - self.last_tick > TICK_WITHIN
 
     @property
+    def partial(self) -> int:
+        """How many of the failing connections did their work, and refused rows."""
+        return sum(one.outcome == Outcome.PARTIAL for one in self.failing)
+
+    @property
     def complaints(self) -> list[str]:
         """What is not well, in words; empty when all is."""
-        counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
+        counts = (
+            (len(self.failing) - self.partial, "failing"),
+            (self.partial, "partial"),
+            (len(self.late), "late"),
+            (len(self.broken), "broken"),
+        )
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
             found.append(COMPLAINTS[self.standing])
@@ -230,7 +241,7 @@ class Status:
     commit: str | None
     mail_owed: int
     mail_dead: int
-    last_day: DayCounts
+    last_day: OutcomeCounts
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
@@ -439,7 +450,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
-        "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
+        "last_24h": status.last_day.as_dict(),
     }
 
 
