@@ -148,6 +148,8 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "title": "CRM contacts",
         "description": "Nightly\nlist.",
         "owner": "data-team",
+        "use": "on",
+        "use_meaning": "",
         "kind": "import",
     }
     assert seen["run"] == {
@@ -189,7 +191,9 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "run": "connrunner run crm",
         "runs": "connrunner runs crm",
         "status": "connrunner status",
+        "validate": "connrunner validate",
     }
+
 
 
 def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:

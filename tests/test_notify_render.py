@@ -421,6 +421,25 @@ def test_a_digest_counts_partial_runs_beside_the_failed_ones(tmp_path: Path) -> 
     assert "3 partial</span>" in html
 
 
+USES = [
+    # how the workspace has it     what runs it again, what is said of it, what the mail proposes beside the log
+    ("on",     "connrunner run crm",         "",                        "  connrunner run crm\n"),
+    ("off",    "connrunner run crm --force", "switched off",            "  connrunner run crm --force\n"),
+    ("broken", "",                           "its file cannot be used", "  connrunner validate\n"),
+    ("gone",   "",                           "gone from the workspace", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("use", "command", "said", "proposed"), USES)
+def test_no_mail_proposes_a_run_that_would_be_refused(tmp_path: Path, use: str, command: str, said: str, proposed: str) -> None:
+    seen = build_context(RUN, Background(workspace="crm", use=use))  # type: ignore[arg-type]
+    assert (seen["commands"]["run"], seen["connection"]["use_meaning"]) == (command, said)
+    text, html = (answer["text"] for answer in here(tmp_path, seen, ("run.txt.j2", "run.html.j2")))
+    assert text.endswith(f"in the workspace crm\n  connrunner log crm 12\n{proposed}")
+    assert all((", or run it again" in said_there) == bool(command) for said_there in (text, html))
+    assert f"(import){', ' + said if said else ''}\n" in text
+
+
 # What is wrong with a template, and what the mail says about it.
 BROKEN = [
     ("\n{{ connection.titel }}", 2, "'dict object' has no attribute 'titel'"),

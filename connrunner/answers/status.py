@@ -41,7 +41,7 @@ WORTH_TELLING = 60  # seconds that a run will wait
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailingConnection:
-    """A connection whose newest run was no success."""
+    """A connection of the workspace whose newest run was no success."""
 
     connection: str
     outcome: str
@@ -125,9 +125,11 @@ class Health:
 def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:
     """Return what is late, failing or broken, with the last run of the first *last_runs* failing connections."""
     journal_state = view.journal_state
-    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
-    chosen = choice.select(view, failed)
     standing, trouble = judge_workspace(view)
+    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
+    if standing != "refused":  # else a connection without a file may be one whose file could not be read
+        failed = (name for name in failed if view.workspace.find_use(name) != "gone")
+    chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),

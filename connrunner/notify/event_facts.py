@@ -164,10 +164,12 @@ class _EventFacts:
                 "problems": [clean_line(problem) for problem in one.get("problems", ())],
                 "more": int(one.get("more", 0)),
                 "same_as": clean_line(one.get("same_as", "")),
+                "gone": bool(one.get("gone", False)),
             }
             for one in facts["files"]
         ]
-        return {"listed": listed, "count": int(facts["count"]), "more": max(0, int(facts["count"]) - len(listed))}
+        count, gone = int(facts["count"]), int(facts.get("gone", 0))
+        return {"listed": listed, "count": count, "gone": gone, "more": max(0, count - len(listed))}
 
 
 def _warning(tight: Facts | None) -> str:

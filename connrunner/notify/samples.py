@@ -122,7 +122,7 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
             problems = ["connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?"]
             return {"files": [{"name": connection, "problems": problems, "more": 2}], "count": 2}
         case "fixed":
-            return {"files": [{"name": connection}], "count": 1}
+            return {"files": [{"name": connection, "gone": False}], "count": 1, "gone": 0}
         case _:
             return {}
 
