@@ -87,7 +87,9 @@ def test_what_an_older_release_told_of_is_not_told_again() -> None:
 
 
 def test_what_several_have_in_common_is_shown_once() -> None:
-    (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), broken(a="x", b="y", c="x"), {}, there={*"abz"}, token="t").notices
+    (notice,) = decide_file_notices(
+        (rule(Target(to=("a@x",))),), broken(a="x", b="y", c="x"), {}, there={*"abz"}, token="t"
+    ).notices
     assert [(one["name"], len(one["problems"]), one["same_as"]) for one in notice.facts["files"]] == [
         ("a", 1, ""), ("b", 1, ""), ("c", 0, "a"),
     ]  # fmt: skip

@@ -195,7 +195,6 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
     }
 
 
-
 def test_a_run_that_never_started_has_no_start(tmp_path: Path) -> None:
     seen = context_of(changed_run(RUN, outcome=Outcome.SKIPPED, started_at=None, seconds=0), title="")
     assert seen["run"]["started_at"] is None

@@ -411,7 +411,10 @@ def test_a_digest_counts_partial_runs_beside_the_failed_ones(tmp_path: Path) -> 
     busy = {**QUIET, "name": "jobs", "title": "Jobs", "runs": 9, "partial": 3, "failed": 2}
     older = {key: value for key, value in {**busy, "name": "old"}.items() if key != "partial"}
     sees = build_context(
-        None, Background(workspace="crm"), event="digest", facts={**sample_facts("digest"), "connections": [busy, older]}
+        None,
+        Background(workspace="crm"),
+        event="digest",
+        facts={**sample_facts("digest"), "connections": [busy, older]},
     )
     names = ("digest.subject.j2", "digest.txt.j2", "digest.html.j2", "digest.chat.j2")
     subject, text, html, chat = (answer["text"] for answer in here(tmp_path, sees, names))
@@ -431,7 +434,9 @@ USES = [
 
 
 @pytest.mark.parametrize(("use", "command", "said", "proposed"), USES)
-def test_no_mail_proposes_a_run_that_would_be_refused(tmp_path: Path, use: str, command: str, said: str, proposed: str) -> None:
+def test_no_mail_proposes_a_run_that_would_be_refused(
+    tmp_path: Path, use: str, command: str, said: str, proposed: str
+) -> None:
     seen = build_context(RUN, Background(workspace="crm", use=use))  # type: ignore[arg-type]
     assert (seen["commands"]["run"], seen["connection"]["use_meaning"]) == (command, said)
     text, html = (answer["text"] for answer in here(tmp_path, seen, ("run.txt.j2", "run.html.j2")))

@@ -164,4 +164,5 @@ def _commands(name: str, run: Run | None, use: ConnectionUse) -> dict[str, str]:
         "run": {"on": f"connrunner run {quoted}", "off": f"connrunner run {quoted} --force"}.get(use, ""),
         "runs": f"connrunner runs {quoted}",
     }
-    return {**(about if name else dict.fromkeys(about, "")), "status": "connrunner status", "validate": "connrunner validate"}
+    for_all = {"status": "connrunner status", "validate": "connrunner validate"}
+    return (about if name else dict.fromkeys(about, "")) | for_all
