@@ -51,10 +51,15 @@ def read_history(view: WorkspaceView, name: str, *, limit: int, since: datetime 
     )
 
 
-def list_ended(view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None) -> Iterator[Run]:
-    """Yield the last *limit* ended runs of *name*, newest first, those that ended before *since* left out."""
-    newest = takewhile(lambda run: since is None or run.ended_at >= since, run_files.read_history(view.state, name))
-    return islice(newest, limit)
+def list_ended(
+    view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None, before: int | None = None
+) -> Iterator[Run]:
+    """Yield the last *limit* ended runs of *name*, newest first, those that ended before *since* left out.
+
+    Of those with a number below *before*, where it is given.
+    """
+    history = run_files.read_history(view.state, name, until=None if before is None else before - 1)
+    return islice(takewhile(lambda run: since is None or run.ended_at >= since, history), limit)
 
 
 def list_newest(

@@ -230,6 +230,9 @@ class Import:
     expect: Expect = Expect()
 
 
+DELETED_COLUMN = "deleted"  # of an export with `deleted: send`: it is true for profiles to delete
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
     """Profiles become rows elsewhere."""
