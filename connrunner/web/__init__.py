@@ -1,0 +1,1 @@
+"""The page: what `connrunner web` serves and `connrunner site` writes."""
