@@ -8,7 +8,6 @@ it owes. Everything follows from `NOW`, the day before the clock goes back; noth
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -60,7 +59,7 @@ DATA_TEAM = """\
 email: [data-team@example.com, on-call@example.com]
 limit: 20
 """
-NEWSLETTER_CHANGED = ('where: city = \'Utrecht\'', 'where: "city = \'Utrecht\' OR city = \'Gouda\'"')
+NEWSLETTER_CHANGED = ("where: city = 'Utrecht'", "where: \"city = 'Utrecht' OR city = 'Gouda'\"")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +127,9 @@ def document(name: str, part: Part) -> str:
     match part.kind:
         case "import":
             fields = "{crm_id: Id, email: Email, first_name: FirstName, phone: Phone, lifetime_value: LTV}"
-            body = f"import:\n  from: {{type: files, path: \"in/{name}-*.csv\"}}\n  match: [email, crm_id]\n  fields: {fields}\n"
+            body = f'import:\n  from: {{type: files, path: "in/{name}-*.csv"}}\n  match: [email, crm_id]\n  fields: {fields}\n'
         case "export":
-            body = f'export:\n  to: {{type: files, path: "out/{name}-{{run}}.csv"}}\n  where: city = \'Utrecht\'\n'
+            body = f"export:\n  to: {{type: files, path: \"out/{name}-{{run}}.csv\"}}\n  where: city = 'Utrecht'\n"
             body += "  fields: {email: email, first_name: first_name}\n"
         case _:
             body = "command:\n  run: [./jobs/refresh, --all]\n"
@@ -143,8 +142,11 @@ def document(name: str, part: Part) -> str:
 def git(folder: Path, *words: str, at: datetime) -> str:
     stamp = instant.text(at)
     env = {
-        **{"PATH": os.environ["PATH"], "HOME": str(folder), "GIT_CONFIG_NOSYSTEM": "1"},
-        **{"GIT_AUTHOR_DATE": stamp, "GIT_COMMITTER_DATE": stamp},
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_DATE": stamp,
+        "GIT_COMMITTER_DATE": stamp,
     }
     who = ("-c", "user.name=Ann de Vries", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main")
     return subprocess.run(["git", *who, *words], cwd=folder, env=env, check=True, capture_output=True, text=True).stdout
@@ -165,10 +167,14 @@ def write_workspace(folder: Path) -> tuple[str, str]:
     git(folder, "init", "--quiet", at=BEGIN)
     git(folder, "add", "-A", at=BEGIN)
     git(folder, "commit", "--quiet", "--message", "Connections of the customer profiles", at=BEGIN)
-    git(folder, "remote", "add", "origin", "git@git.example.com:data/customer-profiles.git", at=BEGIN)
+    git(folder, "remote", "add", "origin", "git@github.com:example/customer-profiles.git", at=BEGIN)
     first = git(folder, "rev-parse", "HEAD", at=BEGIN).strip()
     contacts = folder / "connections/crm-contacts.yaml"
-    changed = contacts.read_text().replace("import:\n", 'timeout: 2h\nimport:\n').replace("phone: Phone, ", "phone: Phone, city: City, ")
+    changed = (
+        contacts.read_text()
+        .replace("import:\n", "timeout: 2h\nimport:\n")
+        .replace("phone: Phone, ", "phone: Phone, city: City, ")
+    )
     contacts.write_text(changed)
     changed_at = instant.parse("2026-10-24T06:02:00Z")
     git(folder, "commit", "--quiet", "--all", "--message", "Ask for cities, give it two hours", at=changed_at)
@@ -286,10 +292,17 @@ def add_run(past: Past, visit: forecast.PredictedRun, number: int, outcome: Outc
     entry = replace(entry_of(visit), merged=visit.merged)
     commit = past.commits[started_at > instant.parse("2026-10-24T06:02:00Z")]
     intent = RunIntent(
-        run=number, started_at=started_at, commit=commit, config=connection.fingerprint, kind=part.kind, title=part.title
+        run=number,
+        started_at=started_at,
+        commit=commit,
+        config=connection.fingerprint,
+        kind=part.kind,
+        title=part.title,
     )
     result = result_of(name, part, outcome, chance)
-    run = Run(entry=entry, intent=intent, result=result, ended_at=started_at + timedelta(seconds=seconds), seconds=seconds)
+    run = Run(
+        entry=entry, intent=intent, result=result, ended_at=started_at + timedelta(seconds=seconds), seconds=seconds
+    )
     past.runs.setdefault(name, []).append(run)
     if run.ended_at > NOW - timedelta(days=2.6):
         record_run(past, run, connection)
@@ -298,13 +311,20 @@ def add_run(past: Past, visit: forecast.PredictedRun, number: int, outcome: Outc
 def slot_record(entry: QueuedRun, at: datetime) -> dict[str, Any]:
     slot = {**run_records.entry_as_dict(entry), "result": "queued", "reason": "", "missed_until": None}
     return {
-        **{"type": "planned", "at": instant.text(at), "before": instant.text(at - MINUTE)},
-        **{"promises": {}, "slots": [slot]},
+        "type": "planned",
+        "at": instant.text(at),
+        "before": instant.text(at - MINUTE),
+        "promises": {},
+        "slots": [slot],
     }
 
 
 def started_record(run: Run | StartedRun, lane: str) -> dict[str, Any]:
-    started = run if isinstance(run, StartedRun) else StartedRun(entry=run.entry, intent=run.intent, lane=lane, mark="made-up")
+    started = (
+        run
+        if isinstance(run, StartedRun)
+        else StartedRun(entry=run.entry, intent=run.intent, lane=lane, mark="made-up")
+    )
     return {"type": "started", "at": instant.text(started.started_at), **started_as_dict(started)}
 
 
@@ -313,8 +333,12 @@ def record_run(past: Past, run: Run, connection: Connection) -> None:
     past.records += [slot_record(run.entry, run.entry.queued_at), started_record(run, connection.lane)]
     past.records.append(
         {
-            **{"type": "ended", "at": instant.text(run.ended_at), "run": run_records.as_dict(run)},
-            **{"owes": [], "broken": "", "dequeued": False},
+            "type": "ended",
+            "at": instant.text(run.ended_at),
+            "run": run_records.as_dict(run),
+            "owes": [],
+            "broken": "",
+            "dequeued": False,
         }
     )
 
@@ -365,7 +389,9 @@ def write_run_files(state: StateFolder, run: Run) -> None:
     state.run(run.connection, run.run).mkdir(mode=0o700, exist_ok=True)
     begin, counts = run.intent.started_at, run.result.counts
     assert begin is not None
-    lines: list[tuple[float, dict[str, Any]]] = [(0.1, {"type": "started", "connection": run.connection, "run": run.run, "pid": 20714})]
+    lines: list[tuple[float, dict[str, Any]]] = [
+        (0.1, {"type": "started", "connection": run.connection, "run": run.run, "pid": 20714})
+    ]
     if counts.read:
         lines += [
             (0.9, {"level": "info", "message": f"in/{run.connection}-2026-10-24.csv: 11.4 MB, not seen before"}),
@@ -375,7 +401,11 @@ def write_run_files(state: StateFolder, run: Run) -> None:
     if counts.invalid:
         words = f"{counts.invalid} rows have a value that is not of its type; the first is line 214"
         lines += [(5.1, {"level": "warning", "message": words})]
-    lines += [(6 + part * 9, {"type": "progress", "stage": "write", "done": counts.checked * part // 4, "of": counts.checked}) for part in range(1, 5) if counts.checked]
+    lines += [
+        (6 + part * 9, {"type": "progress", "stage": "write", "done": counts.checked * part // 4, "of": counts.checked})
+        for part in range(1, 5)
+        if counts.checked
+    ]
     if run.outcome.is_failure and not counts.invalid:
         lines.append((run.seconds - 1, {"level": "error", "message": run.result.message}))
     lines.append((run.seconds, {"type": "ended", **run_records.result_as_dict(run.result)}))
@@ -385,7 +415,9 @@ def write_run_files(state: StateFolder, run: Run) -> None:
         state.rejects(run.connection, run.run).write_bytes(b"".join(map(run_files.encode_event, rows)))
 
 
-def write_log(state: StateFolder, name: str, number: int, begin: datetime, lines: list[tuple[float, dict[str, Any]]]) -> None:
+def write_log(
+    state: StateFolder, name: str, number: int, begin: datetime, lines: list[tuple[float, dict[str, Any]]]
+) -> None:
     events = ({"at": instant.text(begin + timedelta(seconds=after)), **event} for after, event in lines)
     state.log(name, number).write_bytes(b"".join(map(run_files.encode_event, events)))
 
@@ -395,10 +427,28 @@ def refused_rows(run: Run) -> Iterator[dict[str, Any]]:
     for place in range(counts.invalid):
         fields = ("phone", "0…9 (9)") if place % 5 else ("lifetime_value", "1.204,50")
         why = f"{fields[0]} must be a {'telephone number like +31201234567' if place % 5 else 'decimal like 12.50'}"
-        yield {"line": 214 + 163 * place, "key": f"c-{88213 - 611 * place}", "field": fields[0], "stage": "validate", "code": "wrong-type", "message": why, "value": fields[1], "file": file}
+        yield {
+            "line": 214 + 163 * place,
+            "key": f"c-{88213 - 611 * place}",
+            "field": fields[0],
+            "stage": "validate",
+            "code": "wrong-type",
+            "message": why,
+            "value": fields[1],
+            "file": file,
+        }
     for place in range(counts.duplicate):
         why = f"a later row of the file is about the same profile and wins: line {30411 + place}"
-        yield {"line": 2040 + 977 * place, "key": f"c-{71640 + 7 * place}", "field": "", "stage": "match", "code": "duplicate", "message": why, "value": "", "file": file}
+        yield {
+            "line": 2040 + 977 * place,
+            "key": f"c-{71640 + 7 * place}",
+            "field": "",
+            "stage": "match",
+            "code": "duplicate",
+            "message": why,
+            "value": "",
+            "file": file,
+        }
 
 
 # --- now ----------------------------------------------------------------------------------------------------------
@@ -406,7 +456,10 @@ def refused_rows(run: Run) -> Iterator[dict[str, Any]]:
 
 def record_now(past: Past) -> list[dict[str, Any]]:
     """Return the records of what works, what waits and what is promised."""
-    records = [slot_record(QueuedRun(connection=name, due_at=due, queued_at=due + timedelta(seconds=2)), due) for name, due in OPEN.items()]
+    records = [
+        slot_record(QueuedRun(connection=name, due_at=due, queued_at=due + timedelta(seconds=2)), due)
+        for name, due in OPEN.items()
+    ]
     asked = QueuedRun(
         connection="ads-lookalike", due_at=instant.parse("2026-10-24T12:24:00Z"), queued_at=instant.parse("2026-10-24T12:24:02Z"),
         trigger="manual", asked_by="ann",
@@ -414,9 +467,20 @@ def record_now(past: Past) -> list[dict[str, Any]]:
     records.append(slot_record(asked, asked.due_at))
     for name, number in (("crm-contacts", 1408), ("newsletter-audience", len(past.runs["newsletter-audience"]) + 101)):
         connection, began = past.connections[name], OPEN[name] + timedelta(seconds=3)
-        intent = RunIntent(run=number, started_at=began, commit=past.commits[1], config=connection.fingerprint, kind=connection.kind, title=connection.title)
+        intent = RunIntent(
+            run=number,
+            started_at=began,
+            commit=past.commits[1],
+            config=connection.fingerprint,
+            kind=connection.kind,
+            title=connection.title,
+        )
         entry = QueuedRun(connection=name, due_at=OPEN[name], queued_at=OPEN[name])
-        records.append(started_record(StartedRun(entry=entry, intent=intent, lane=connection.lane, mark="made-up"), connection.lane))
+        records.append(
+            started_record(
+                StartedRun(entry=entry, intent=intent, lane=connection.lane, mark="made-up"), connection.lane
+            )
+        )
         write_open_log(past.state, name, number, began)
     return records
 
@@ -428,9 +492,21 @@ def write_open_log(state: StateFolder, name: str, number: int, began: datetime) 
     lines: list[tuple[float, dict[str, Any]]] = [
         (0.1, {"type": "started", "connection": name, "run": number, "pid": 31877}),
         (2.0, {"level": "info", "message": f"{total:,} rows to {stage}"}),
-        (9.3, {"level": "warning", "message": "phone: 12 rows have a value that is not a telephone number; the first is line 88"}),
+        (
+            9.3,
+            {
+                "level": "warning",
+                "message": "phone: 12 rows have a value that is not a telephone number; the first is line 88",
+            },
+        ),
     ]
-    lines += [(12 + (elapsed - 12) * part / 9, {"type": "progress", "stage": stage, "done": int(total * 0.63 * part / 9), "of": total}) for part in range(10)]
+    lines += [
+        (
+            12 + (elapsed - 12) * part / 9,
+            {"type": "progress", "stage": stage, "done": int(total * 0.63 * part / 9), "of": total},
+        )
+        for part in range(10)
+    ]
     write_log(state, name, number, began, lines)
 
 
@@ -464,14 +540,29 @@ def make_workspace(folder: Path) -> Path:
     record_past(past)
     write_histories(past)
     journal = Journal(past.state)
-    off = {"type": "planned", "at": instant.text(BEGIN), "before": None, "promises": {}, "slots": [], "off": ["old-shop"]}
+    off: dict[str, Any] = {
+        "type": "planned",
+        "at": instant.text(BEGIN),
+        "before": None,
+        "promises": {},
+        "slots": [],
+        "off": ["old-shop"],
+    }
     with hold_state_lock(past.state):
         journal.open()
         journal.append(off)
         add_notices(past, journal)
         last = NOW - timedelta(seconds=10)
         broken = {"product-interest": "0123456789abcdef"}
-        promises = {"type": "planned", "at": instant.text(last), "before": instant.text(last - MINUTE), "promises": promises_of(past), "slots": [], "broken": broken, "commit": commits[1]}
+        promises = {
+            "type": "planned",
+            "at": instant.text(last),
+            "before": instant.text(last - MINUTE),
+            "promises": promises_of(past),
+            "slots": [],
+            "broken": broken,
+            "commit": commits[1],
+        }
         journal.append(*record_now(past), promises)
     idle.note_look(str(past.state.root), last.timestamp())
     break_file(folder)
@@ -491,4 +582,4 @@ def running_lanes(folder: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     made = make_workspace(Path(sys.argv[1]))
-    print(json.dumps({"folder": str(made), "now": instant.text(NOW)}))
+    sys.stdout.write(f"{made} at {instant.text(NOW)}\n")

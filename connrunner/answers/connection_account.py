@@ -109,7 +109,7 @@ def read_account(
 
 
 def page_runs(view: WorkspaceView, name: str, *, per_page: int, before: int | None, unsuccessful: bool) -> RunsPage:
-    """Return the runs of *name* before number *before*, newest first; *unsuccessful*: of the last COUNTED those only."""
+    """Return runs of *name* before number *before*, newest first; *unsuccessful*: only those of the last COUNTED."""
     runs: Iterable[Run] = run_files.read_history(view.state, name, until=before - 1 if before else None)
     if unsuccessful:
         runs = (run for run in islice(runs, COUNTED) if run.outcome is not Outcome.SUCCEEDED)

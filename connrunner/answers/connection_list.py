@@ -94,7 +94,7 @@ class ConnectionPage:
     first: int = field(default=0)  # the number of the first row, from 0
 
 
-def list_connections(view: WorkspaceView, query: ConnectionQuery, health: Health | None = None) -> ConnectionPage:
+def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health | None = None) -> ConnectionPage:
     """Return the page of connections that *query* asks for; the last one when there are fewer pages.
 
     *health* is that of the whole workspace, where somebody knows it already.
@@ -134,7 +134,7 @@ def find_troubles(view: WorkspaceView, health: Health) -> dict[str, tuple[str, d
         connection = connections.get(failing.connection)
         if connection is None or connection.enabled:
             found[failing.connection] = (failing.outcome, failing.since)
-    return found | {name: ("broken", None) for name in health.broken}
+    return found | dict.fromkeys(health.broken, ("broken", None))
 
 
 def _stand(view: WorkspaceView, health: Health) -> list[ConnectionStanding]:

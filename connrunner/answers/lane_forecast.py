@@ -1,4 +1,4 @@
-"""What each lane is expected to do: what works, what waits and the slots to come, played through one after the other."""
+"""What each lane is expected to do: what works, what waits and the slots to come, played through in their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs of all lanes between two instants, from the journal: what a day looked like, without reading each history."""
+"""The runs of all lanes between two instants, from the journal: what a day looked like, and no history is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mail of the past: what each run caused, to whom it went, and how each ended. As far back as the journal is kept."""
+"""The mail of the past: what each run caused, to whom it went, how each ended; as far back as the journal is kept."""
 
 from __future__ import annotations
 

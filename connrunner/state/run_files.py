@@ -137,7 +137,7 @@ def read_recent(folder: StateFolder, connection: str, count: int, *, until: int 
 
 
 def count_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
-    """Return how many of the last *most* ended runs of *connection* ended how: from the lines, without taking them apart."""
+    """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart."""
     try:
         file = open_own(folder.history(connection))
     except FileNotFoundError:

@@ -114,7 +114,7 @@ def _days(window: Window, moments: Moments) -> Iterator[Shape]:
         begin = end
 
 
-def choose_step(window: Window, most: int = 12) -> int:
+def choose_step(window: Window, most: int = 13) -> int:
     """Return after how many hours there is a line, so that there are *most* of them at most."""
     hours = (window.end - window.start) / HOUR
     return next((step for step in HOURS if hours / step <= most), 24)

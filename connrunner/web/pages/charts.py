@@ -10,7 +10,7 @@ from connrunner.core.planning.forecast import RunDurations
 from connrunner.text import durations
 from connrunner.web.pages.moments import Moments
 from connrunner.web.pages.shapes import Shape, label, level, rectangle
-from connrunner.web.pages.strip import SERIOUS, describe_unsuccessful, style_of
+from connrunner.web.pages.strip import describe_unsuccessful, sign_of, style_of
 
 BARS, LEFT, FLOOR, CEILING = 30, 7.0, 108.0, 4.0
 STEP = (100 - LEFT) / BARS
@@ -95,11 +95,7 @@ def draw_run_times(runs: Sequence[Run], usual: RunDurations, moments: Moments) -
             rectangle(f"f-{style_of(run.outcome)}", _x(place), top, WIDTH, FLOOR - top, title=title, round_by=1)
         )
         if run.outcome is not Outcome.SUCCEEDED:
-            shapes.append(
-                label(
-                    "×" if run.outcome in SERIOUS else "!", _x(place) + WIDTH / 2, top - 4, style="ink", anchor="middle"
-                )
-            )
+            shapes.append(label(sign_of(run.outcome), _x(place) + WIDTH / 2, top - 4, style="ink", anchor="middle"))
     if usual.runs:
         shapes.append(level("s-usual", axis.height(usual.median), start=LEFT))
     return Chart((*shapes, *_numbers(shown)), _say_run_times(shown))

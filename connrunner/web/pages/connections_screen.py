@@ -16,7 +16,7 @@ from connrunner.answers.connection_list import (
     ListedConnection,
     Order,
     Which,
-    list_connections,
+    page_connections,
 )
 from connrunner.answers.past_runs import count_ended_today
 from connrunner.answers.run_summary import describe_result
@@ -116,7 +116,7 @@ def read_number(text: str, otherwise: int) -> int:
 def show_connections(view: WorkspaceView, asked: Mapping[str, str], health: Health, moments: Moments) -> dict[str, Any]:
     """Return the values of the screen."""
     query = read_query(asked)
-    page = list_connections(view, query, health)
+    page = page_connections(view, query, health)
     kept = {key: asked.get(key, "") for key in ("q", "owner", "label", "outcome", "order")}
     rows = [show_row(view, one, moments) for one in page.rows]
     return {

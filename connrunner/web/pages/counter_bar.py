@@ -17,7 +17,10 @@ CHECKED = (
 )
 STYLES: Mapping[str, str] = {
     **dict.fromkeys(LEFT_OUT, "k-hatch"),
-    **{"created": "k-created", "updated": "k-updated", "deleted": "k-created", "unchanged": "k-unchanged"},
+    "created": "k-created",
+    "updated": "k-updated",
+    "deleted": "k-created",
+    "unchanged": "k-unchanged",
     **dict.fromkeys(("duplicate", "consent_blocked", "not_found"), "k-aside"),
     **dict.fromkeys(("ambiguous", "invalid", "rejected"), "k-refused"),
 }

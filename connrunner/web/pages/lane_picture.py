@@ -1,4 +1,4 @@
-"""A lane as a picture: what ran, what works, what is expected, and what waits for its turn. x is a share of the window."""
+"""A lane as a picture: what ran, works, is expected, and what waits for its turn. x is a share of the window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connrunner.text import durations
 from connrunner.text.words import plural
 from connrunner.web.pages.moments import Moments
 from connrunner.web.pages.shapes import Shape, label, level, number, rectangle, vertical
-from connrunner.web.pages.strip import SERIOUS, style_of
+from connrunner.web.pages.strip import sign_of, style_of
 
 NARROW = 0.34  # percent of the window: runs below it are drawn together
 COLUMNS = 1000  # of the picture in which they are drawn: however many there are, they are no more
@@ -134,7 +134,7 @@ def _past(content: LaneContent, window: Window, moments: Moments) -> list[Block]
                 start=start,
                 end=run.ended_at,
                 title=f"{run.connection} #{run.run}, {between}, {run.outcome}",
-                sign="" if is_good else "×" if run.outcome in SERIOUS else "!",
+                sign="" if is_good else sign_of(run.outcome),
                 weight=0 if is_good else 1,
             )
         )

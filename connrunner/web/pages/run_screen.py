@@ -20,7 +20,7 @@ from connrunner.web.pages.connections_screen import read_number
 from connrunner.web.pages.counter_bar import draw_counters
 from connrunner.web.pages.moments import Moments, run_time
 
-PER_PAGE = 50
+PER_PAGE = 25
 MESSAGES = 20
 DIFFERENCE = 400  # lines of a difference that are shown
 LEVELS = {"all": "everything", "info": "info", "warn": "warnings", "err": "errors"}
@@ -56,6 +56,7 @@ def show_run(view: WorkspaceView, name: str, number: int, asked: Mapping[str, st
         "lede": describe_ending(result, kind=account.intent.kind) if result else "",
         "bar": draw_counters(counts) if counts and (counts.read or counts.imbalance()) else None,
         "refused": refused,
+        "several_files": refused is not None and len({row.get("file") for row in refused.rows}) > 1,
         "refused_code": asked.get("code", "")[:60],
         "first_code": int(refused.first) if refused else 0,
         "per_page": PER_PAGE,

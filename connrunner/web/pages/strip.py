@@ -1,4 +1,4 @@
-"""The last runs of a connection as a strip: a bar for each, as high as its run time, with a mark below what was not well."""
+"""The last runs of a connection as a strip: a bar for each, as high as its run time, and a mark below trouble."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from connrunner.text.words import plural
 
 SLOTS, STEP, WIDTH, BASE, HIGHEST, LOWEST = 30, 4, 3, 18, 17, 2
 SERIOUS = (Outcome.FAILED, Outcome.INTERRUPTED)
-STYLES = {Outcome.SUCCEEDED: "ok"}  # of what is drawn; the others are called by their own word
 
 
 def style_of(outcome: str) -> str:
     """Return the class of an *outcome*: of its colour and its icon."""
     return "ok" if outcome == Outcome.SUCCEEDED else outcome
+
+
+def sign_of(outcome: str) -> str:
+    """Return what is written above a run that did not succeed, in pictures with room for it."""
+    return "\u00d7" if outcome in SERIOUS else "!"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +72,5 @@ def _words(shown: Sequence[Run], longest: float) -> str:
         return "No run has ended yet"
     counts = Counter(run.outcome for run in shown)
     ended = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-    return f"Last {plural(len(shown), 'run')}: {ended}; the newest {shown[-1].outcome}; longest {durations.in_words(longest)}"
+    last = f"the newest {shown[-1].outcome}; longest {durations.in_words(longest)}"
+    return f"Last {plural(len(shown), 'run')}: {ended}; {last}"

@@ -75,7 +75,7 @@ def show_timeline(view: WorkspaceView, asked: Mapping[str, str], moments: Moment
     """Return the values of the screen."""
     chosen = asked.get("view", "") if asked.get("view", "") in VIEWS else "3d"
     start, end = choose_window(chosen, moments)
-    near = _near_start(asked.get("from", ""), start, end, moments)
+    near = _near_start(asked.get("from", ""), moments)
     data = _read(view, min(start, near), max(end, near + NEAR), moments)
     far_window = Window(start=start, end=end, height=58, block=(16, 22))
     near_window = Window(start=near, end=near + NEAR, height=72, block=(11, 22), named=True)
@@ -89,7 +89,7 @@ def show_timeline(view: WorkspaceView, asked: Mapping[str, str], moments: Moment
         "near_until": near + NEAR,
         "earlier": instant.text(near - STEP_OF_NEAR),
         "later": instant.text(near + STEP_OF_NEAR),
-        "lede": _lede(view, start, end, moments),
+        "lede": _lede(start, end, moments),
         "blackouts": describe_shared_blackouts(find_shared_blackouts(view.workspace)),
         "slow": slow[:ROWS],
         "more_slow": max(0, len(slow) - ROWS),
@@ -102,8 +102,8 @@ def show_timeline(view: WorkspaceView, asked: Mapping[str, str], moments: Moment
     }
 
 
-def _near_start(text: str, start: datetime, end: datetime, moments: Moments) -> datetime:
-    """Return where the close-up begins: where it is asked for within a week, else an hour and a half ago, on the hour."""
+def _near_start(text: str, moments: Moments) -> datetime:
+    """Return where the close-up begins: where it is asked for, within a week, else an hour and a half ago."""
     usual = (moments.now - timedelta(minutes=90)).replace(minute=0, second=0, microsecond=0)
     try:
         found = instant.parse(text)
@@ -159,7 +159,7 @@ def _bad(data: LaneData, start: datetime) -> list[PastRun]:
     return sorted(bad, key=lambda run: run.ended_at, reverse=True)[:ROWS]
 
 
-def _lede(view: WorkspaceView, start: datetime, end: datetime, moments: Moments) -> str:
+def _lede(start: datetime, end: datetime, moments: Moments) -> str:
     days = []
     begin = midnight(start, moments.zone)
     while begin < end:
