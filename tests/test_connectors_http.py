@@ -1223,9 +1223,27 @@ def test_a_certificate_for_another_name(tls: Server, run: Run) -> None:
 
 def test_a_certificate_of_an_unknown_authority(tls: Server, run: Run) -> None:
     error = fails("bad-certificate", "unable to get local issuer certificate", lambda: run.fetch(tls.url()))
-    assert "SSL_CERT_FILE" in str(error)
+    assert "name its file as `ca_file`" in str(error)
     assert not error.waiting_helps
     assert tls.asked == []
+
+
+def test_an_authority_of_the_settings_alone_is_trusted(
+    tls: Server, authority: trustme.CA, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "company.pem"))
+    trustme.CA(key_type=trustme.KeyType.ECDSA).cert_pem.write_to_path(str(tmp_path / "another.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "another.pem"))
+    assert run.records(tls.url(), rows=".", ca_file="company.pem") == PEOPLE
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "company.pem"))
+    asked = len(tls.asked)
+    fails("bad-certificate", "unable to get local issuer", lambda: run.fetch(tls.url(), ca_file="another.pem"))
+    fails(
+        "bad-ca-file", "company.pen cannot be used: No such file", lambda: run.fetch(tls.url(), ca_file="company.pen")
+    )
+    (tmp_path / "empty.pem").write_text("")
+    fails("bad-ca-file", "no certificate in PEM form", lambda: run.fetch(tls.url(), ca_file="empty.pem"))
+    assert len(tls.asked) == asked
 
 
 @pytest.mark.usefixtures("trusted")

@@ -83,6 +83,7 @@ def check_partner(connection: Connection, here: Path, state: StateFolder, now: d
                     workspace=here,
                     spool=Path(spool),
                     programs=state.programs,
+                    ledger=state.ledger(connection.name),
                     report=report,
                 )
                 settings = secrets.filled(connection.settings, plain)

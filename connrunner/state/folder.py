@@ -60,6 +60,10 @@ class StateFolder:
     def programs(self) -> Path:
         return self.root / "connectors"
 
+    def ledger(self, name: str) -> Path:
+        """Return the folder in which the connector of the connection *name* keeps what its next run has to know."""
+        return self.root / "ledgers" / name
+
     @property
     def spool(self) -> Path:
         return self.root / "spool"

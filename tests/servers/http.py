@@ -108,7 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.over.wait(600)
         self.close_connection = reply.cut is not None or reply.stall
 
-    do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: Any) -> None: ...
 

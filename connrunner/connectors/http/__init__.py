@@ -54,13 +54,13 @@ run. When that happens after some rows have arrived, those stay delivered: the b
 A run fetches `max_bytes` (10GB) at most, unpacked, and never more than half of the room that is free; an answer of an
 API has 64 MiB and 500,000 records at most. Answers are read as a stream, so they take little memory.
 
-For all of it: `http://` is for this machine only, certificates are always verified (by the authorities of this machine,
-or those in SSL_CERT_FILE). Answers lead on to the same host, or to one of `redirect_hosts`, which gets neither
-`headers` nor credentials; never from https to http (a next link that forgot its https is read with it). Link-local
-addresses, where clouds keep the credentials of machines, are refused unless `allow_link_local: true`. 408, 429, 502,
-503, 504 and broken connections are tried again, `retries` times (4), as late as `Retry-After` asks, up to 5 minutes.
-`timeout` (60s) is how long a server may send nothing. Put a key that goes into a header or the query there as a
-reference: `headers: {X-Api-Key: "env:API_KEY"}`.
+For all of it: `http://` is for this machine only, certificates are always verified: by the authorities in `ca_file`, a
+PEM file of the workspace, else by those of this machine, or in SSL_CERT_FILE. Answers lead on to the same host, or to
+one of `redirect_hosts`, which gets neither `headers` nor credentials; never from https to http (a next link that forgot
+its https is read with it). Link-local addresses, where clouds keep the credentials of machines, are refused unless
+`allow_link_local: true`. 408, 429, 502, 503, 504 and broken connections are tried again, `retries` times (4), as late
+as `Retry-After` asks, up to 5 minutes. `timeout` (60s) is how long a server may send nothing. Put a key that goes into
+a header or the query there as a reference: `headers: {X-Api-Key: "env:API_KEY"}`.
 """
 
 from __future__ import annotations
@@ -163,7 +163,14 @@ def _client(settings: Settings, context: RunContext) -> Client:
         ) from None
     url = fill(str(settings["url"]), connection=context.connection, run=context.run, at=context.at)
     query = {name: _text(value) for name, value in settings.get("query", {}).items()}
-    return Client(settings, parse(url).asking(query), context.report)
+    return Client(
+        settings, parse(url).asking(query), context.report, authorities=find_authorities(settings, context.workspace)
+    )
+
+
+def find_authorities(settings: Settings, workspace: Path) -> Path | None:
+    """Return the file that `ca_file` of the *settings* names, relative to the *workspace*; None without it."""
+    return workspace / str(settings["ca_file"]) if "ca_file" in settings else None
 
 
 def _text(value: object) -> str:

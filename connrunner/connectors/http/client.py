@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -144,7 +145,13 @@ class Client:
     """Asks the server at *address*, with the headers and credentials of the settings; no other server gets those."""
 
     def __init__(
-        self, settings: Settings, address: HttpAddress, report: Report, *, secrets: Collection[str] = ()
+        self,
+        settings: Settings,
+        address: HttpAddress,
+        report: Report,
+        *,
+        secrets: Collection[str] = (),
+        authorities: Path | None = None,
     ) -> None:
         self.address = address
         self._secrets = secrets  # that requests carry without the settings saying so
@@ -156,7 +163,9 @@ class Client:
         self._wire = ConnectionPool(
             silence=float(durations.parse(str(settings.get("timeout", SILENCE)))),
             allow_link_local=settings.get("allow_link_local") is True,
+            authorities=authorities,
         )
+        self._authorities = authorities
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +293,7 @@ class Client:
         address = parse(str(auth["url"]))
         secrets = [auth["client_secret"], headers.get("Authorization", "").partition(" ")[2]]
         own = {name: self._settings[name] for name in ("retries", "timeout") if name in self._settings}
-        with Client(own, address, self._report, secrets=secrets) as client:
+        with Client(own, address, self._report, secrets=secrets, authorities=self._authorities) as client:
             return client.ask("POST", address, Response.json, headers=headers, body=form)
 
     def _wait(self, problem: RunError, tried: int, asked: float | None) -> None:

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Timeout
@@ -37,10 +38,11 @@ class BrokenError(RunError):
 class ConnectionPool:
     """Connections that stay open from one request to the next."""
 
-    def __init__(self, *, silence: float, allow_link_local: bool) -> None:
+    def __init__(self, *, silence: float, allow_link_local: bool, authorities: Path | None = None) -> None:
         self._timeout = Timeout(connect=CONNECT, read=silence)
         self._silence = silence
         self._allow_link_local = allow_link_local
+        self._authorities = authorities  # a file of certificates that is trusted instead of this machine's
         self._pools: dict[tuple[str, str, int], HTTPConnectionPool] = {}
         self._trust: ssl.SSLContext | None = None  # made on use: it reads hundreds of certificates
 
@@ -95,11 +97,28 @@ class ConnectionPool:
         if key not in self._pools:
             more: dict[str, Any] = {"timeout": self._timeout, "allow_link_local": self._allow_link_local}
             if address.scheme == "https":
-                self._trust = self._trust or ssl.create_default_context()
+                self._trust = self._trust or _make_trust(self._authorities)
                 self._pools[key] = _HTTPSPool(address.host, address.port, ssl_context=self._trust, **more)
             else:
                 self._pools[key] = _HTTPPool(address.host, address.port, **more)
         return self._pools[key]
+
+
+def _make_trust(authorities: Path | None) -> ssl.SSLContext:
+    """Return whom to trust. No environment variable overrules a file of *authorities*."""
+    if authorities is None:
+        return ssl.create_default_context()
+    try:
+        return ssl.create_default_context(cafile=str(authorities))
+    except ssl.SSLError:
+        reason = "it holds no certificate in PEM form"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise RunError(
+        f"`ca_file` {authorities} cannot be used: {reason}",
+        hint="name the PEM file of the authority; relative to the workspace",
+        code="bad-ca-file",
+    )
 
 
 class _HTTPConnection(HTTPConnection):
@@ -191,7 +210,7 @@ def _tls(address: HttpAddress, error: SSLError) -> RunError:
     elif cause.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID and _CERT_HAS_EXPIRED
         hint = "have its owner renew the certificate; see that the clock of this machine is right"
     else:
-        hint = "if its authority is your own, add that to this machine, or name its file in SSL_CERT_FILE"
+        hint = "if its authority is your own, add that to this machine, or name its file as `ca_file`"
     return RunError(f"the certificate of {address.place} is refused: {reason}", hint=hint, code="bad-certificate")
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,12 +33,13 @@ from connrunner.profiles import (
 )
 from connrunner.profiles.duckdb_words import UnexpectedStoreError, describe_error
 from connrunner.profiles.exporting import run as exporting
+from connrunner.profiles.exporting import unconfirmed
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.stores.beginning import make_missing_store
@@ -141,6 +142,14 @@ class DuckDBStore:
             counts = exporting.confirm_export(self._session, self._pending, refused, rejects, where)
         self._pending = None
         return counts
+
+    def find_unconfirmed(self, connection: str) -> UnconfirmedRows | None:
+        with self._translation():
+            return unconfirmed.find_unconfirmed(self._session, connection)
+
+    def settle_export(self, rows: UnconfirmedRows, *, refused: Collection[int], unknown: Collection[int]) -> None:
+        with self._translation():
+            unconfirmed.settle_rows(self._session, rows, refused, unknown)
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():

@@ -36,6 +36,7 @@ TRIES = 3  # how often a run may slip in between the log's end and our hold on t
 _STAYS = {
     "profiles": "_id NOT IN (FROM leaving)",
     "sent": "profile NOT IN (FROM leaving)",
+    "unconfirmed": "profile NOT IN (FROM leaving)",
     "kept": "number NOT IN (FROM unkept)",
 }
 
