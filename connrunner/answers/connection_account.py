@@ -116,7 +116,7 @@ def page_runs(view: WorkspaceView, name: str, *, per_page: int, before: int | No
     found = tuple(islice(runs, per_page + 1))
     return RunsPage(
         runs=found[:per_page],
-        counts=run_files.count_outcomes(view.state, name, most=COUNTED),
+        counts=run_files.tally_outcomes(view.state, name, most=COUNTED),
         older=found[per_page - 1].run if len(found) > per_page else None,
     )
 

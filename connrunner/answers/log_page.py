@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from connrunner.answers.log_lines import describe_event
 from connrunner.answers.run_summary import describe_counts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import counts, instant, run_records
@@ -17,11 +18,12 @@ from connrunner.text.nesting import parse_json
 
 WHOLE = 1000  # lines up to which a log is one page
 LEVELS = ("debug", "info", "warning", "error")
+LEVEL_OF_END = {"succeeded": "info", "failed": "error", "interrupted": "error"}
 LONGEST = 20_000  # characters of one line that are shown; the download has all
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
+class NumberedLine:
     """One line of the log: its number in the file, from 1."""
 
     number: int
@@ -34,7 +36,7 @@ class LogLine:
 class LogPage:
     """Some lines of a log."""
 
-    lines: tuple[LogLine, ...]
+    lines: tuple[NumberedLine, ...]
     total: int  # lines of the file
     gap_after: int | None = None  # the number of the line behind which lines are left out
     gap_until: int = 0  # the number of the last line that is left out
@@ -74,7 +76,7 @@ def _behind(raw: Iterator[tuple[int, bytes]], after: int) -> LogPage:
 
 
 def _searched(raw: Iterator[tuple[int, bytes]], wanted: str) -> LogPage:
-    found: list[LogLine] = []
+    found: list[NumberedLine] = []
     total = 0
     for number, line in raw:
         total = number
@@ -83,46 +85,46 @@ def _searched(raw: Iterator[tuple[int, bytes]], wanted: str) -> LogPage:
     return LogPage(lines=tuple(found), total=total)
 
 
-def _read(raw: Iterable[tuple[int, bytes]]) -> Iterator[LogLine]:
+def _read(raw: Iterable[tuple[int, bytes]]) -> Iterator[NumberedLine]:
     for number, line in raw:
         try:
             event = parse_json(line)
         except ValueError:
-            yield LogLine(number, "", "warning", _clean(line.decode(errors="replace")))
+            yield NumberedLine(number, "", "warning", _clean(line.decode(errors="replace")))
             continue
         if isinstance(event, dict):
             yield read_line(number, event)
 
 
-def read_line(number: int, event: Mapping[str, Any]) -> LogLine:
+def read_line(number: int, event: Mapping[str, Any]) -> NumberedLine:
     """Return the line of one event; one that is damaged is shown as it is."""
     try:
         level, text = _describe(event)
         at = instant.text(instant.parse(event["at"]))
     except run_records.MALFORMED:
-        return LogLine(number, "", "warning", _clean(str(dict(event))))
-    return LogLine(number, at, level if level in LEVELS else "info", _clean(text))
+        return NumberedLine(number, "", "warning", _clean(str(dict(event))))
+    return NumberedLine(number, at, level if level in LEVELS else "info", _clean(text))
 
 
 def _describe(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Return level and words: those of `connrunner log`, and what it leaves out, how far the run is, as `debug`."""
     match event.get("type", "message"):
-        case "message":
-            trace = f"\n{event['traceback']}" if "traceback" in event else ""
-            return str(event.get("level", "info")), f"{event['message']}{trace}"
-        case "started":
-            return "info", f"started {event['connection']} #{event['run']}, process {event['pid']}"
         case "progress":
             of = f" of {event['of']:,}" if event.get("of") else ""
             return "debug", f"{event['stage']}: {event['done']:,}{of}"
         case "counts":
             return "debug", f"counted so far: {describe_counts(counts.from_mapping(event['counts']))}"
+    line = describe_event(dict(event), "UTC")
+    if line is None:
+        return "debug", str(event.get("type"))
+    match line.kind:
+        case "started":
+            return "info", f"started {line.words}"
         case "ended":
-            result = run_records.result_from(event)
-            message = f": {result.message}" if result.message else ""
-            level = "error" if result.outcome in ("failed", "interrupted") else "warning"
-            return "info" if result.outcome == "succeeded" else level, f"ended {result.outcome}{message}"
-        case kind:
-            return "debug", f"{kind}"
+            return LEVEL_OF_END.get(str(event.get("outcome")), "warning"), f"ended {line.words}"
+        case "":
+            raise ValueError("it is damaged")
+    return line.kind, f"{line.words}\n{line.traceback}" if line.traceback else line.words
 
 
 def _clean(text: str) -> str:

@@ -136,7 +136,7 @@ def read_recent(folder: StateFolder, connection: str, count: int, *, until: int 
     return list(islice(read_history(folder, connection, until=until or None), count))
 
 
-def count_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
+def tally_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
     """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart."""
     try:
         file = open_own(folder.history(connection))

@@ -9,12 +9,12 @@ from typing import Any, cast, get_args
 
 from connrunner.answers.active_runs import ActiveRun
 from connrunner.answers.connection_filter import ConnectionFilter, parse_label
-from connrunner.answers.connection_list import (
-    ConnectionPage,
+from connrunner.answers.connection_standings import (
     ConnectionQuery,
     Group,
     ListedConnection,
     Order,
+    StandingsPage,
     Which,
     page_connections,
 )
@@ -136,7 +136,7 @@ def show_connections(view: WorkspaceView, asked: Mapping[str, str], health: Heal
     }
 
 
-def _lede(page: ConnectionPage) -> str:
+def _lede(page: StandingsPage) -> str:
     attention, total = page.groups["attention"], page.found
     if not attention:
         return "All is well." if total else ""
@@ -148,7 +148,7 @@ def _today(view: WorkspaceView) -> tuple[int, list[tuple[str, int]]] | None:
     return (counts.total(), counts.most_common()) if counts else None
 
 
-def _tab(which: Which, page: ConnectionPage, query: ConnectionQuery, kept: Mapping[str, str]) -> dict[str, Any]:
+def _tab(which: Which, page: StandingsPage, query: ConnectionQuery, kept: Mapping[str, str]) -> dict[str, Any]:
     style, icon = TABS[which]
     count = page.counts[which]
     return {
@@ -161,7 +161,7 @@ def _tab(which: Which, page: ConnectionPage, query: ConnectionQuery, kept: Mappi
     }
 
 
-def _choices(page: ConnectionPage, query: ConnectionQuery, asked: Mapping[str, str]) -> list[dict[str, Any]]:
+def _choices(page: StandingsPage, query: ConnectionQuery, asked: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return what can be chosen from lists; a list without a choice is left out."""
     outcomes = [(str(outcome), f"Last run {outcome}") for outcome in Outcome]
     lists = [
@@ -196,7 +196,7 @@ def _nothing(query: ConnectionQuery) -> str:
     return f"No connection {' and '.join(parts) or 'is declared'}."
 
 
-def _group(page: ConnectionPage, rows: list[ConnectionRow], query: ConnectionQuery) -> list[RowGroup]:
+def _group(page: StandingsPage, rows: list[ConnectionRow], query: ConnectionQuery) -> list[RowGroup]:
     if query.order != "trouble":
         return [RowGroup("", 0, tuple(rows))]
     found: list[RowGroup] = []

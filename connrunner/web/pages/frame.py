@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from connrunner import __version__
-from connrunner.answers.connection_list import find_troubles
+from connrunner.answers.connection_standings import find_troubles
 from connrunner.answers.status import COMPLAINTS, Health
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.web.pages.moments import Moments

@@ -79,7 +79,7 @@ class ListedConnection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionPage:
+class StandingsPage:
     """One page of the connections that were asked for."""
 
     at: datetime
@@ -94,7 +94,7 @@ class ConnectionPage:
     first: int = field(default=0)  # the number of the first row, from 0
 
 
-def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health | None = None) -> ConnectionPage:
+def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health | None = None) -> StandingsPage:
     """Return the page of connections that *query* asks for; the last one when there are fewer pages.
 
     *health* is that of the whole workspace, where somebody knows it already.
@@ -109,7 +109,7 @@ def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health
     first = (page - 1) * query.per_page
     waiting = {run.entry.connection: run for run in list_waiting(view)}
     sound = view.workspace.connections.values()
-    return ConnectionPage(
+    return StandingsPage(
         at=view.clock(),
         rows=tuple(_listed(view, one, waiting) for one in found[first : first + query.per_page]),
         found=len(found),
