@@ -224,6 +224,10 @@ class RunLog:
         """Add what the program has counted so far: it is known then even if no process lives to log the end."""
         self._add({"type": "counts", "counts": counts.as_dict()})
 
+    def write_attempt(self, number: int) -> None:
+        """Add that another attempt begins: what the one before it counted is not true of the run any more."""
+        self._add({"type": "attempt", "number": number})
+
     def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})
 
