@@ -266,23 +266,15 @@ class Status:
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
-    active, queued = list_active_runs(view), view.journal_state.waiting
-    queue, promises = _sorted(view, [*_queue(view), *_asked_for(view)]), _promises(view)
+    active, promises = list_active_runs(view), _promises(view)
+    queue = _list_queue(view)
     expected = _expect(view, active, queue, promises)
     return Status(
         zone=view.zone(),
         health=check_health(view, choice, last_runs=last_runs),
         running=tuple(run for run in active if choice.includes(view, run.connection)),
         waiting=tuple(
-            WaitingRun(
-                entry=entry,
-                is_queued=entry.connection in queued,
-                lane=lane,
-                place=place,
-                expected=expected.get((entry.connection, entry.due_at)),
-            )
-            for lane, place, entry in _placed(view, queue)
-            if choice.includes(view, entry.connection)
+            run for run in _waiting_runs(view, queue, expected) if choice.includes(view, run.entry.connection)
         ),
         coming=tuple(
             NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
@@ -297,6 +289,35 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
     )
+
+
+def list_waiting(view: WorkspaceView, active: tuple[ActiveRun, ...] | None = None) -> tuple[WaitingRun, ...]:
+    """Return what waits, in the order in which it is run, and what was asked for and no tick has taken up yet.
+
+    *active* are the runs that work, where somebody knows them already.
+    """
+    queue = _list_queue(view)
+    if not queue:
+        return ()
+    expected = _expect(view, list_active_runs(view) if active is None else active, queue, [])
+    return tuple(_waiting_runs(view, queue, expected))
+
+
+def _list_queue(view: WorkspaceView) -> list[QueuedRun]:
+    return _sorted(view, [*_queue(view), *_asked_for(view)])
+
+
+def _waiting_runs(
+    view: WorkspaceView, queue: list[QueuedRun], expected: Mapping[tuple[str, datetime], ExpectedStart]
+) -> Iterator[WaitingRun]:
+    for lane, place, entry in _placed(view, queue):
+        yield WaitingRun(
+            entry=entry,
+            is_queued=entry.connection in view.journal_state.waiting,
+            lane=lane,
+            place=place,
+            expected=expected.get((entry.connection, entry.due_at)),
+        )
 
 
 def lane_of(view: WorkspaceView, name: str) -> str:

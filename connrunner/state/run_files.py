@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,6 +35,7 @@ MEASURED = 30
 # What the system says of one file, and not of the disk.
 OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EIO)
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+_OUTCOME = re.compile(rb'"outcome":"([a-z]+)"')  # of a record: before whatever text of others it holds
 CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
 
@@ -178,6 +181,22 @@ def read_recent(folder: StateFolder, connection: str, count: int, *, until: int 
     Of a history that cannot be read there are none.
     """
     return list(islice(read_any_history(folder, connection, until=until or None), count))
+
+
+def tally_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
+    """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart.
+
+    Of a history that cannot be read there are none.
+    """
+    with (
+        suppress(FileNotFoundError, HistoryError),
+        opening_history(folder, connection),
+        os.fdopen(open_regular(folder.history(connection)), "rb") as file,
+    ):
+        lines = _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size)
+        found = (_OUTCOME.search(line) for line in islice(lines, most))
+        return Counter(one[1].decode() for one in found if one)
+    return Counter()
 
 
 def parse_run(line: bytes) -> Run | None:
@@ -353,6 +372,20 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
                 continue
             if isinstance(event, dict):
                 yield offset, event
+
+
+def read_log_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each whole line of a log with its number, from 1, oldest first. A file that is not there has none."""
+    try:
+        file = open_own(path)
+    except FileNotFoundError:
+        return
+    with file:
+        number = 0
+        while line := file.readline(LONGEST):
+            if line.endswith(b"\n"):
+                number += 1
+                yield number, line
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:
