@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from connrunner.core.model import Field, Import, LocalFile, Write
 from connrunner.errors import RunError
 from connrunner.profiles.importing import small_files
 from connrunner.profiles.session import StoreSession
-from tests.conftest import examples
+from tests.effort import examples
 from tests.test_profiles_open import Shelf, counted, import_of, shelf
 
 __all__ = ["shelf"]
@@ -116,17 +116,19 @@ def test_a_file_finds_what_the_one_before_it_wrote(tmp_path: Path) -> None:
 def counted_statements() -> Iterator[list[str]]:
     """Yield the statements that a store executes meanwhile."""
     seen: list[str] = []
-    one, execute, watched = StoreSession.one, StoreSession.execute, StoreSession.execute_watched
+
+    def watch(name: str) -> Callable[..., Any]:
+        original = getattr(StoreSession, name)
+
+        def execute(self: StoreSession, statement: str, *more: Any) -> Any:
+            seen.append(statement)
+            return original(self, statement, *more)
+
+        return execute
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StoreSession, "one", lambda self, text, *more: (seen.append(text), one(self, text, *more))[1])
-        patch.setattr(
-            StoreSession, "execute", lambda self, text, *more: (seen.append(text), execute(self, text, *more))[1]
-        )
-        patch.setattr(
-            StoreSession,
-            "execute_watched",
-            lambda self, text, *more: (seen.append(text), watched(self, text, *more))[1],
-        )
+        for name in ("one", "execute", "execute_watched"):
+            patch.setattr(StoreSession, name, watch(name))
         yield seen
 
 
