@@ -166,6 +166,14 @@ def destination(name: str) -> Destination:
     return cast("Destination", _module(name, DESTINATIONS))
 
 
+def keeps_ledger(module: Destination) -> bool:
+    """Return whether the connector remembers itself whom the partner has: it says `KEEPS_LEDGER = True`.
+
+    Each row that it gets has a `profile_key`, and one of a profile to delete nothing else but `deleted`.
+    """
+    return getattr(module, "KEEPS_LEDGER", False) is True
+
+
 def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -> str | None:
     """Return what the connector of `type:` *kind* reaches, see `ProbingConnector`; None when it cannot say."""
     module = _module(kind, DESTINATIONS if writes else SOURCES)

@@ -23,6 +23,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from connrunner.core.model import Property, PropertyType
 from connrunner.profiles import domains, respelling, tables, tombstones, values
@@ -42,6 +43,7 @@ class ErasureJob:
     forget: bool = False  # leave no tombstones, and take those of the person away
     dry_run: bool = False
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # import: property -> column
+    withdrawals: Mapping[str, Path] = field(default_factory=dict)  # export that sends deletions -> its file of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +56,7 @@ class Erasure:
     kept: int = 0
     forgotten: int = 0  # tombstones that were taken away
     recipients: tuple[str, ...] = ()  # exports that sent the person
+    withdrawn: tuple[str, ...] = ()  # those of them that will have the partner delete the person
     marks: tuple[str, ...] = ()  # imports whose mark holds an identifier of the person
     erased_before: bool = False  # there are tombstones of the person
 
@@ -115,6 +118,9 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*),
             coalesce(list(DISTINCT connection ORDER BY connection), [])
         FROM store.sent WHERE profile IN (FROM leaving)""").fetchall()[0]
+    told = session.execute("""
+        SELECT DISTINCT connection FROM store.sent
+        WHERE profile IN (FROM leaving) AND identifiers IS NOT NULL ORDER BY connection""").fetchall()
     kept = session.one("SELECT count(*) FROM unkept")
     people = session.one("SELECT count(DISTINCT profile) FROM leaving") or min(1, kept)
     forgotten = _count_pardoned(session) if job.forget and before else 0
@@ -125,6 +131,7 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         kept=kept,
         forgotten=forgotten,
         recipients=tuple(recipients),
+        withdrawn=tuple(name for (name,) in told if name in job.withdrawals),
         marks=_find_marks(session),
         erased_before=before,
     )

@@ -13,6 +13,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
                 identifiers if deletions are sent to the partner
     erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
                 number that those of one person share
+    withdrawn   of the erased people whom each export has to have deleted, those for whom that is done
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -21,6 +22,7 @@ The numbers of profiles and runs never repeat. A property that leaves `profile.y
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +32,7 @@ import duckdb
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import values
+from connrunner.profiles.exporting.row_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
@@ -53,6 +56,7 @@ _TABLES = """
     CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
 """
 _ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
+_WITHDRAWN = "CREATE TABLE IF NOT EXISTS store.withdrawn (connection VARCHAR, id VARCHAR)"
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
 
 
@@ -104,6 +108,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
     prepare_tombstones(connection, "store")
+    _prepare_withdrawals(connection)
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
         [FORMAT, str(SPELLING)],
@@ -113,6 +118,15 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
     """Make the table of tombstones in *database* unless it is there."""
     connection.execute(_ERASED.format(database))
+
+
+def _prepare_withdrawals(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what exports with deletions need, unless it is there: stores of earlier versions do not have it."""
+    connection.execute(_WITHDRAWN)
+    connection.execute(
+        "INSERT INTO store.about SELECT ?, ? WHERE NOT EXISTS (FROM store.about WHERE key = ?)",
+        [STORE_ID, secrets.token_hex(6), STORE_ID],
+    )
 
 
 def mark_format(connection: duckdb.DuckDBPyConnection, database: str) -> None:
@@ -148,6 +162,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
     prepare_tombstones(connection, "store")
+    _prepare_withdrawals(connection)
     stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())

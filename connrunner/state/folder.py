@@ -60,6 +60,10 @@ class StateFolder:
     def programs(self) -> Path:
         return self.root / "connectors"
 
+    def withdrawals(self, name: str) -> Path:
+        """Return the file of the erased people whom the partner of the export *name* still has to delete."""
+        return self.root / "withdrawals" / f"{name}.jsonl"
+
     def ledger(self, name: str) -> Path:
         """Return the folder in which the connector of the connection *name* keeps what its next run has to know."""
         return self.root / "ledgers" / name

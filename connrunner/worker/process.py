@@ -284,7 +284,17 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     local = job.spool / f"export{_compression_suffix(target, form)}"
     with _store(job, report) as store:
         most = SAMPLES if job.dry_run_folder else 0
-        done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
+        done = store.export(
+            ExportJob(
+                work=work,
+                stamp=_stamp(job),
+                path=local,
+                form=form,
+                samples=most,
+                withdrawals=job.state.withdrawals(job.connection.name),
+                has_keys=connectors.keeps_ledger(destination),
+            )
+        )
         if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{plural(done.rows_written, 'row')} would go to {target}", samples=samples)
