@@ -10,7 +10,12 @@ from importlib.util import find_spec
 from connrunner.core.model import Command, Export, Work
 
 # By the connector: the module that has to be there, and the extra of ours that installs it.
-NEEDED = {"sftp": ("asyncssh", "sftp"), "s3": ("obstore", "s3"), "http": ("urllib3", "http")}
+NEEDED = {
+    "sftp": ("asyncssh", "sftp"),
+    "s3": ("obstore", "s3"),
+    "http": ("urllib3", "http"),
+    "meta": ("phonenumbers", "meta"),
+}
 DATABASES = {True: ("psycopg", "postgres"), False: ("sqlalchemy", "sql")}  # PostgreSQL, and any other
 
 

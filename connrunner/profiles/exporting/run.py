@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Export, Property, PropertyType
+from connrunner.core.model import Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expectations, recorded_runs, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, withdrawals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
-from connrunner.profiles.exporting.row_keys import row_key
+from connrunner.profiles.exporting.profile_keys import row_key
 from connrunner.profiles.jobs import ExportJob
 from connrunner.profiles.results import ExportResult, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from connrunner.profiles.exporting.row_keys import row_key
+from connrunner.profiles.exporting.profile_keys import row_key
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
