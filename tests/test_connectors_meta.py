@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import ssl
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +22,7 @@ from tests.servers.http import Reply, Server, running
 from tests.servers.meta import ACCOUNT, MetaDouble, error
 
 TOKEN = "EAAB-secret-token-of-meta"
-PROFILE = {
+PROFILE: dict[str, dict[str, Any]] = {
     "properties": {
         "id": {"type": "text", "identifier": True},
         "email": {"type": "email"},
@@ -386,7 +387,7 @@ def test_what_passes_is_tried_again(ads: Ads, reply: Reply) -> None:
 
 def test_waits_are_those_that_meta_asks_for(ads: Ads, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(graph.time, "sleep", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     ads.meta.hold("Readers")
     ads.put(ANN)
     usage = {"type": "custom_audience", "call_count": 100, "total_time": 20, "estimated_time_to_regain_access": 7}

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
@@ -14,6 +14,7 @@ from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Run
+from connrunner.core.outcome_counts import OutcomeCounts, count_outcomes
 from connrunner.state import run_files
 
 DAY = timedelta(days=1)
@@ -50,10 +51,15 @@ def read_history(view: WorkspaceView, name: str, *, limit: int, since: datetime 
     )
 
 
-def list_ended(view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None) -> Iterator[Run]:
-    """Yield the last *limit* ended runs of *name*, newest first, those that ended before *since* left out."""
-    newest = takewhile(lambda run: since is None or run.ended_at >= since, run_files.read_history(view.state, name))
-    return islice(newest, limit)
+def list_ended(
+    view: WorkspaceView, name: str, *, limit: int, since: datetime | None = None, before: int | None = None
+) -> Iterator[Run]:
+    """Yield the last *limit* ended runs of *name*, newest first, those that ended before *since* left out.
+
+    Of those with a number below *before*, where it is given.
+    """
+    history = run_files.read_history(view.state, name, until=None if before is None else before - 1)
+    return islice(takewhile(lambda run: since is None or run.ended_at >= since, history), limit)
 
 
 def list_newest(
@@ -61,11 +67,12 @@ def list_newest(
 ) -> tuple[Run, ...]:
     """Return the *limit* runs of all *names* that ended last, newest first, those that ended before *since* left out.
 
-    Reads of each history what may belong to them, one file at a time.
+    Reads of each history what may belong to them, one file at a time; one that cannot be read is passed over.
     """
     newest: list[tuple[datetime, int, int, Run]] = []  # a heap, the oldest on top; of one instant the last name's
     for place, name in enumerate(names):
-        for run in list_ended(view, name, limit=limit, since=since):
+        history = run_files.read_any_history(view.state, name)
+        for run in islice(takewhile(lambda run: since is None or run.ended_at >= since, history), limit):
             if len(newest) < limit:
                 heapq.heappush(newest, (run.ended_at, -place, run.run, run))
             elif run.ended_at > newest[0][0]:
@@ -75,24 +82,18 @@ def list_newest(
     return tuple(run for *_, run in sorted(newest, key=lambda one: one[:3], reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
-class DayCounts:
-    """How many runs ended within a day, and how many of them failed."""
-
-    runs: int
-    failed: int
+def explain_unusable(view: WorkspaceView, names: Iterable[str]) -> dict[str, str]:
+    """Return those of *names* of which nothing can be shown since their history cannot be used, and why."""
+    return {name: str(error) for name, error in run_files.find_unusable(view.state, names).items()}
 
 
-def count_last_day(view: WorkspaceView, names: Iterable[str]) -> DayCounts:
-    """Return how many runs of *names* ended in the 24 hours before the view's instant."""
+def count_last_day(view: WorkspaceView, names: Iterable[str]) -> OutcomeCounts:
+    """Return how the runs of *names* went that ended in the 24 hours before the view's instant."""
     now = view.clock()
-    runs = failed = 0
-    for name in names:
-        for run in takewhile(lambda run: run.ended_at > now - DAY, run_files.read_history(view.state, name)):
-            if run.ended_at <= now:
-                runs += 1
-                failed += run.outcome.is_failure
-    return DayCounts(runs, failed)
+    newest = (
+        takewhile(lambda run: run.ended_at > now - DAY, run_files.read_any_history(view.state, name)) for name in names
+    )
+    return count_outcomes(run.outcome for run in chain.from_iterable(newest) if run.ended_at <= now)
 
 
 def find_next_run(view: WorkspaceView, name: str) -> NextRun:

@@ -12,11 +12,12 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import DayCounts, count_last_day
+from connrunner.answers.run_history import count_last_day, explain_unusable
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
+from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
@@ -40,7 +41,7 @@ WORTH_TELLING = 60  # seconds that a run will wait
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailingConnection:
-    """A connection whose newest run was no success."""
+    """A connection of the workspace whose newest run was no success."""
 
     connection: str
     outcome: str
@@ -62,6 +63,14 @@ class LateSlot:
         return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnusableHistory:
+    """A connection that ticks leave alone: what stands in the place of its history cannot be used."""
+
+    connection: str
+    reason: str  # with its path, and what to do
+
+
 Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
 
 COMPLAINTS: Mapping[Standing, str] = {
@@ -80,6 +89,7 @@ class Health:
     failing: tuple[FailingConnection, ...]
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
+    unusable: tuple[UnusableHistory, ...]
     trouble: str  # why the workspace is not used as it is; empty when it is
     standing: Standing = "last good"
 
@@ -89,9 +99,20 @@ class Health:
         return self.last_tick is not None and self.at - self.last_tick > TICK_WITHIN
 
     @property
+    def partial(self) -> int:
+        """How many of the failing connections did their work, and refused rows."""
+        return sum(one.outcome == Outcome.PARTIAL for one in self.failing)
+
+    @property
     def complaints(self) -> list[str]:
         """What is not well, in words; empty when all is."""
-        counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
+        counts = (
+            (len(self.failing) - self.partial, "failing"),
+            (self.partial, "partial"),
+            (len(self.late), "late"),
+            (len(self.broken), "broken"),
+            (len(self.unusable), "with an unusable history"),
+        )
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
             found.append(COMPLAINTS[self.standing])
@@ -103,29 +124,39 @@ class Health:
 
     @property
     def connections(self) -> list[str]:
-        """The connections that are not well: failing, late, broken; with a name for each of its reasons."""
+        """The connections that are not well: failing, late, broken, unusable; with a name for each of its reasons."""
         return [
             *(failing.connection for failing in self.failing),
             *(late.connection for late in self.late),
             *self.broken,
+            *(one.connection for one in self.unusable),
         ]
 
 
 def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:
     """Return what is late, failing or broken, with the last run of the first *last_runs* failing connections."""
     journal_state = view.journal_state
-    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
-    chosen = choice.select(view, failed)
     standing, trouble = judge_workspace(view)
+    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
+    if standing != "refused":  # else a connection without a file may be one whose file could not be read
+        failed = (name for name in failed if view.workspace.find_use(name) != "gone")
+    chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),
         failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
         late=tuple(_late(view, choice)),
         broken=tuple(choice.select(view, view.workspace.broken)),
+        unusable=tuple(_unusable(view, choice)),
         trouble=trouble,
         standing=standing,
     )
+
+
+def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[UnusableHistory]:
+    known = {*view.workspace.connections, *view.workspace.broken}
+    for name, reason in explain_unusable(view, choice.select(view, known)).items():
+        yield UnusableHistory(connection=name, reason=reason)
 
 
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
@@ -156,7 +187,7 @@ def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_l
         outcome=journal_state.last_outcome[name],
         since=instant.parse(streak["since"]) if streak else None,
         failures=streak["failures"] if streak else 1,
-        last=run_files.read_last_run(view.state, name) if with_last_run else None,
+        last=next(run_files.read_any_history(view.state, name), None) if with_last_run else None,
     )
 
 
@@ -230,28 +261,20 @@ class Status:
     commit: str | None
     mail_owed: int
     mail_dead: int
-    last_day: DayCounts
+    last_day: OutcomeCounts
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
-    active, queued = list_active_runs(view), view.journal_state.waiting
-    queue, promises = _sorted(view, [*_queue(view), *_asked_for(view)]), _promises(view)
+    active, promises = list_active_runs(view), _promises(view)
+    queue = _list_queue(view)
     expected = _expect(view, active, queue, promises)
     return Status(
         zone=view.zone(),
         health=check_health(view, choice, last_runs=last_runs),
         running=tuple(run for run in active if choice.includes(view, run.connection)),
         waiting=tuple(
-            WaitingRun(
-                entry=entry,
-                is_queued=entry.connection in queued,
-                lane=lane,
-                place=place,
-                expected=expected.get((entry.connection, entry.due_at)),
-            )
-            for lane, place, entry in _placed(view, queue)
-            if choice.includes(view, entry.connection)
+            run for run in _waiting_runs(view, queue, expected) if choice.includes(view, run.entry.connection)
         ),
         coming=tuple(
             NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
@@ -266,6 +289,35 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
     )
+
+
+def list_waiting(view: WorkspaceView, active: tuple[ActiveRun, ...] | None = None) -> tuple[WaitingRun, ...]:
+    """Return what waits, in the order in which it is run, and what was asked for and no tick has taken up yet.
+
+    *active* are the runs that work, where somebody knows them already.
+    """
+    queue = _list_queue(view)
+    if not queue:
+        return ()
+    expected = _expect(view, list_active_runs(view) if active is None else active, queue, [])
+    return tuple(_waiting_runs(view, queue, expected))
+
+
+def _list_queue(view: WorkspaceView) -> list[QueuedRun]:
+    return _sorted(view, [*_queue(view), *_asked_for(view)])
+
+
+def _waiting_runs(
+    view: WorkspaceView, queue: list[QueuedRun], expected: Mapping[tuple[str, datetime], ExpectedStart]
+) -> Iterator[WaitingRun]:
+    for lane, place, entry in _placed(view, queue):
+        yield WaitingRun(
+            entry=entry,
+            is_queued=entry.connection in view.journal_state.waiting,
+            lane=lane,
+            place=place,
+            expected=expected.get((entry.connection, entry.due_at)),
+        )
 
 
 def lane_of(view: WorkspaceView, name: str) -> str:
@@ -436,10 +488,11 @@ def as_dict(status: Status) -> dict[str, Any]:
             for one in health.late
         ],
         "broken": list(health.broken),
+        "unusable": [{"connection": one.connection, "reason": one.reason} for one in health.unusable],
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
-        "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
+        "last_24h": status.last_day.as_dict(),
     }
 
 

@@ -31,5 +31,14 @@ def choose_stop(view: WorkspaceView, name: str, number: int | None, *, asked_by:
     raise ArgumentError(f"no run of {name} works or waits{known}")
 
 
+def choose_removal(view: WorkspaceView, name: str, *, asked_by: str, reason: str) -> StopRequest:
+    """Return the request to take the waiting run of *name* out of its queue; ArgumentError without one."""
+    waiting = view.journal_state.waiting.get(name)
+    if waiting is None:
+        raise ArgumentError(f"no run of {name} waits", hint="see `connrunner status`")
+    due_at = waiting.due_at
+    return StopRequest(connection=name, asked_at=view.clock(), asked_by=asked_by, reason=reason, due_at=due_at)
+
+
 def _outcome(view: WorkspaceView, run: Run) -> str:
     return f"{run.outcome} at {instant.local(run.ended_at, view.zone(run.connection))}"

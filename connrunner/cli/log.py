@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connrunner.answers.log_lines import describe_event
 from connrunner.answers.run_log import (
     RefusedRows,
     choose_run,
@@ -19,7 +20,6 @@ from connrunner.answers.run_log import (
 )
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
-from connrunner.core import instant
 
 COLOURS = {"error": "red", "warning": "yellow"}
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -59,27 +59,14 @@ def log_command(context: CommandContext, name: str, run: int | None, follow: boo
 
 
 def _line(event: dict[str, Any], zone: str) -> str:
-    try:
-        return _sentence(event, zone)
-    except (KeyError, TypeError, ValueError, AttributeError):  # damaged, or by another hand: shown as it is
-        return text.clean(text.as_json(event))
-
-
-def _sentence(event: dict[str, Any], zone: str) -> str:
-    at = instant.local(instant.parse(event["at"]), zone)
-    match event.get("type", "message"):
-        case "message":
-            level = event.get("level", "info")
-            words = text.clean(str(event["message"]))
-            lines = f"{at}  {click.style(level.ljust(7), fg=COLOURS.get(level))}  {words}"
-            return f"{lines}\n{text.clean(event['traceback'])}" if "traceback" in event else lines
-        case "started":
-            return f"{at}  started  {event['connection']} #{event['run']}, process {event['pid']}"
-        case "ended":
-            message = f": {event['message']}" if event["message"] else ""
-            return f"{at}  ended    {event['outcome']}{text.clean(message)}"
-        case _:
-            return ""
+    found = describe_event(event, zone)
+    if found is None:
+        return ""
+    words = text.clean(found.words)
+    if not found.at:
+        return words
+    line = f"{found.at}  {click.style(text.clean(found.kind).ljust(7), fg=COLOURS.get(found.kind))}  {words}"
+    return f"{line}\n{text.clean(found.traceback)}" if found.traceback else line
 
 
 @click.command()

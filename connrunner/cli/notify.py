@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -13,9 +13,8 @@ from connrunner.cli.notify_preview import preview_command
 from connrunner.cli.options import Callback, CommandContext, with_context
 from connrunner.core import instant
 from connrunner.errors import ArgumentError
-from connrunner.state import locks
-from connrunner.state.deliveries import Delivery, list_deliveries, select_deliveries
-from connrunner.text import words
+from connrunner.state.deliveries import Delivery
+from connrunner.state.delivery_decisions import decide_deliveries
 
 
 @click.group(name="notify")
@@ -85,26 +84,15 @@ def drop_command(context: CommandContext, ids: tuple[str, ...], to: str, everyth
         click.echo(f"{delivery.notice.id}: {text.clean(delivery.recipient)} is not told")
 
 
-def _settle(context: CommandContext, what: str, ids: tuple[str, ...], *, to: str, everything: bool) -> list[Delivery]:
-    """Record *what* was decided about the deliveries meant, in one durable append; ArgumentError for an unknown ID."""
+def _settle(
+    context: CommandContext, what: Literal["retried", "dropped"], ids: tuple[str, ...], *, to: str, everything: bool
+) -> list[Delivery]:
+    """Record *what* was decided about the deliveries meant; ArgumentError for an unknown ID."""
     view = context.view
     if not (ids or to or everything):
         raise ArgumentError("say which mail: an ID of `connrunner notify list`, --to ADDRESS, or --all")
     view.prepare_state()
-    with locks.hold_state_lock(view.state):
-        view.journal.open()
-        known = list(list_deliveries(view.journal_state, view.clock()))
-        found = select_deliveries(known, ids, to=to)
-        for name in ids:
-            if not select_deliveries(known, [name]):
-                hint = words.hint(name, {delivery.notice.id for delivery in known})
-                raise ArgumentError(f"no mail {name!r} waits or was given up{hint or '; see `connrunner notify list`'}")
-        at = instant.text(view.clock())
-        about = {"type": what, "at": at, "reason": f"by {read_user_name()}"}
-        if found:
-            view.journal.append(
-                *({**about, "notice": delivery.notice.id, "recipient": delivery.recipient} for delivery in found)
-            )
+    found = decide_deliveries(view.state, what, ids, to=to, at=view.clock(), by=read_user_name())
     if not found:
         click.echo("no such mail waits, and none was given up")
     return found

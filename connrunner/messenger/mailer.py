@@ -113,7 +113,7 @@ def _pending(
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
-        history = partial(run_files.read_history, state)
+        history = partial(run_files.read_any_history, state)
         promises = journal_state.promises
         found = digest_facts(about.target, workspace.connections, promises, history, start=start, end=end)
         about = replace(about, facts={**about.facts, **found})
@@ -127,6 +127,7 @@ def _pending(
             title=connection.title if connection else run.intent.title or name if run else name,
             description=connection.description if connection else "",
             owner=connection.owner if connection else "",
+            use=workspace.find_use(name),
             next_run=promise.next_due if promise else None,
             rejects=state.rejects(name, run.run) if run else None,
             recent=recent,

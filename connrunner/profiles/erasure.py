@@ -28,6 +28,7 @@ from pathlib import Path
 from connrunner.core.model import Property, PropertyType
 from connrunner.profiles import domains, respelling, tables, tombstones, values
 from connrunner.profiles.exporting.identifiers import extract_text
+from connrunner.profiles.exporting.withdrawals import list_withdrawing
 from connrunner.profiles.readers.jsonlines import pointer_to
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text, quote_texts
@@ -114,13 +115,9 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
     _select_owned(session, identifiers)
     _select_kept(session, identifiers, job.columns)
     before = _select_tombstones(session)
-    profiles, sent, recipients = session.execute("""
-        SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*),
-            coalesce(list(DISTINCT connection ORDER BY connection), [])
+    profiles, sent = session.execute("""
+        SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*)
         FROM store.sent WHERE profile IN (FROM leaving)""").fetchall()[0]
-    told = session.execute("""
-        SELECT DISTINCT connection FROM store.sent
-        WHERE profile IN (FROM leaving) AND identifiers IS NOT NULL ORDER BY connection""").fetchall()
     kept = session.one("SELECT count(*) FROM unkept")
     people = session.one("SELECT count(DISTINCT profile) FROM leaving") or min(1, kept)
     forgotten = _count_pardoned(session) if job.forget and before else 0
@@ -130,11 +127,20 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         sent=sent,
         kept=kept,
         forgotten=forgotten,
-        recipients=tuple(recipients),
-        withdrawn=tuple(name for (name,) in told if name in job.withdrawals),
+        recipients=_find_recipients(session),
+        withdrawn=list_withdrawing(session, job.withdrawals),
         marks=_find_marks(session),
         erased_before=before,
     )
+
+
+def _find_recipients(session: StoreSession) -> tuple[str, ...]:
+    """Return the exports that sent the person, or were about to when they were cut off."""
+    tables_with_rows = ["sent", *(["unconfirmed"] if tables.has_unconfirmed(session.connection) else [])]
+    found = " UNION ".join(
+        f"SELECT connection FROM store.{name} WHERE profile IN (FROM leaving)" for name in tables_with_rows
+    )
+    return tuple(name for (name,) in session.execute(f"{found} ORDER BY ALL").fetchall())
 
 
 def add_tombstones(session: StoreSession) -> None:

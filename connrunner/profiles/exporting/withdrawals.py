@@ -12,9 +12,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from connrunner.profiles import tables
 from connrunner.profiles.exporting.profile_keys import row_key
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -27,13 +29,29 @@ def add_withdrawals(session: StoreSession, files: Mapping[str, Path]) -> None:
     """Add to the file of each export in *files* those people in `leaving` whom its partner knows by something."""
     for connection, path in files.items():
         found = session.execute(
-            f"""SELECT {row_key("profile")}, identifiers FROM store.sent
-            WHERE connection = ? AND identifiers IS NOT NULL AND profile IN (FROM leaving) ORDER BY profile""",
+            f"""SELECT {row_key("profile")}, identifiers FROM ({_select_known(session)})
+            WHERE connection = ? ORDER BY profile""",
             [connection],
         ).fetchall()
         if found:
             new = [{"id": uuid.uuid4().hex, "key": key, "identifiers": known} for key, known in found]
             _write(path, [*_read(path), *new])
+
+
+def list_withdrawing(session: StoreSession, files: Mapping[str, Path]) -> tuple[str, ...]:
+    """Return those exports in *files* whose partner knows somebody in `leaving`."""
+    found = session.execute(f"SELECT DISTINCT connection FROM ({_select_known(session)}) ORDER BY ALL").fetchall()
+    return tuple(name for (name,) in found if name in files)
+
+
+def _select_known(session: StoreSession) -> str:
+    """Return the query of how partners know the people in `leaving`, or will when a run that was cut off went well."""
+    names = ["sent", *(["unconfirmed"] if tables.has_unconfirmed(session.connection) else [])]
+    return " UNION ".join(
+        f"""SELECT connection, profile, identifiers FROM store.{name}
+        WHERE identifiers IS NOT NULL AND profile IN (FROM leaving)"""
+        for name in names
+    )
 
 
 def load_withdrawals(session: StoreSession, path: Path | None, connection: str) -> None:
@@ -50,34 +68,40 @@ def load_withdrawals(session: StoreSession, path: Path | None, connection: str) 
     session.execute(f"""
         INSERT INTO withdrawals BY NAME
         FROM read_json({quote_text(str(temporary))}, format = 'newline_delimited',
-            columns = {{profile: 'BIGINT', id: 'VARCHAR', key: 'VARCHAR', identifiers: 'VARCHAR'}})
-        WHERE id NOT IN (SELECT id FROM store.withdrawn WHERE connection = {quote_text(connection)})""")
+            columns = {{profile: 'BIGINT', id: 'VARCHAR', key: 'VARCHAR', identifiers: 'VARCHAR'}}) withdrawals_of_file
+        WHERE NOT EXISTS (FROM store.withdrawn d WHERE d.connection = {quote_text(connection)}
+            AND d.id IN (withdrawals_of_file.id, sha256(withdrawals_of_file.identifiers)))""")
     temporary.unlink()
 
 
 def record_withdrawals(session: StoreSession, connection: str) -> None:
     """Note in the store which of the table are done: all but those that the partner refused to delete."""
     session.execute(f"""
-        DELETE FROM store.withdrawn WHERE connection = {quote_text(connection)};
         INSERT INTO store.withdrawn
         SELECT {quote_text(connection)}, id FROM withdrawals
         WHERE profile NOT IN (SELECT profile FROM delta WHERE refused)""")
 
 
+def settle_withdrawals(session: StoreSession, connection: str) -> None:
+    """Note those deletions of a run that was cut off that arrived, by the table `settled`; their numbers say nothing."""
+    session.execute(f"""
+        INSERT INTO store.withdrawn SELECT {quote_text(connection)}, sha256(identifiers) FROM settled
+        WHERE profile < 0 AND NOT refused AND NOT unknown""")
+
+
 def drop_withdrawn(session: StoreSession, path: Path | None, connection: str) -> None:
     """Take those out of the file that the store has as done; without any left the file goes."""
-    lines = _read(path) if path else []
-    if path is None or not lines:
+    found = session.execute("SELECT id FROM store.withdrawn WHERE connection = ?", [connection]).fetchall()
+    if path is None or not found:
         return
-    done = {
-        one
-        for (one,) in session.execute("SELECT id FROM store.withdrawn WHERE connection = ?", [connection]).fetchall()
-    }
-    left = [line for line in lines if line["id"] not in done]
-    if not left:
+    done = {one for (one,) in found}
+    lines = _read(path)
+    left = [line for line in lines if not {line["id"], sha256(line["identifiers"].encode()).hexdigest()} & done]
+    if lines and not left:
         path.unlink()
     elif len(left) < len(lines):
         _write(path, left)
+    session.execute("DELETE FROM store.withdrawn WHERE connection = ?", [connection])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
