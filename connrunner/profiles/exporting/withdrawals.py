@@ -83,7 +83,7 @@ def record_withdrawals(session: StoreSession, connection: str) -> None:
 
 
 def settle_withdrawals(session: StoreSession, connection: str) -> None:
-    """Note those deletions of a run that was cut off that arrived, by the table `settled`; their numbers say nothing."""
+    """Note the deletions of a run that was cut off which arrived, by the table `settled`: their numbers say nothing."""
     session.execute(f"""
         INSERT INTO store.withdrawn SELECT {quote_text(connection)}, sha256(identifiers) FROM settled
         WHERE profile < 0 AND NOT refused AND NOT unknown""")
