@@ -14,7 +14,6 @@ from connrunner.answers.sync_state import as_dict, read_sync_state
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, ask_first, with_context
-from connrunner.connectors import LEDGER_RESET
 from connrunner.errors import ArgumentError, BusyError
 from connrunner.state import locks
 from connrunner.text.words import agree
@@ -78,8 +77,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
         open_profiles(view, view.workspace.profile, read_only=False) as store,
     ):
         store.forget_connection(name)
-        if (ledger := view.state.ledger(name)).exists():
-            (ledger / LEDGER_RESET).touch(mode=0o600)
+        view.state.doubt_ledger(name)
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 OUTSIDE = "connrunner.connectors"  # the group of entry points by which other packages bring connectors
 
-LEDGER_RESET = "reset"  # the file that `connrunner reset` leaves in a ledger folder: what stands there is to be doubted
-
 Settings = Mapping[str, Any]
 """What a connection's file says under `from:` or `to:`, with every secret reference already replaced by its secret."""
 

@@ -34,7 +34,7 @@ import duckdb
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import values
-from connrunner.profiles.exporting.profile_keys import STORE_ID
+from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"

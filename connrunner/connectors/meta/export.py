@@ -8,7 +8,7 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from connrunner.connectors import LEDGER_RESET, Refusal, RunContext, SendResult, Settings
+from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.meta import member_rows
 from connrunner.connectors.meta.audience import Audience, check_account, find_audience, make_audience
 from connrunner.connectors.meta.graph import Graph
@@ -16,6 +16,7 @@ from connrunner.connectors.meta.graph_errors import GraphError
 from connrunner.connectors.meta.member_rows import KeyMapping, PreparedRows
 from connrunner.connectors.meta.members import ADD, NAME, REMOVE, REPLACE, Member, MemberLedger
 from connrunner.connectors.meta.upload import LARGEST, MemberSender, UploadSession, find_member_changes, leave_shared
+from connrunner.core.model import LEDGER_RESET
 from connrunner.errors import RunError
 from connrunner.text.words import plural
 

@@ -28,8 +28,8 @@ from connrunner.errors import RunError
 from connrunner.profiles import expectations, recorded_runs, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, withdrawals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
-from connrunner.profiles.exporting.profile_keys import row_key
 from connrunner.profiles.jobs import ExportJob
+from connrunner.profiles.profile_keys import row_key
 from connrunner.profiles.results import ExportResult, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.profiles import tables
-from connrunner.profiles.exporting.profile_keys import row_key
+from connrunner.profiles.profile_keys import row_key
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
