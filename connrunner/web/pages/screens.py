@@ -23,7 +23,7 @@ from connrunner.web.pages.notifications_screen import show_notifications
 from connrunner.web.pages.queue_screen import say_start, show_queue
 from connrunner.web.pages.rendering import render_template
 from connrunner.web.pages.request import PageRequest, RenderedPage
-from connrunner.web.pages.run_screen import show_run
+from connrunner.web.pages.run_screen import PER_FILE, PER_PAGE, show_run
 from connrunner.web.pages.timeline_screen import show_timeline
 from connrunner.web.pages.today_screen import show_today
 
@@ -91,7 +91,7 @@ def choose_screen(look: Look) -> Screen:
             first = {"folder": str(view.folder), "example": EXAMPLE.splitlines()}
             return Screen(template="empty", title="Connections", section="/", values=first)
         case [""]:
-            values = show_connections(view, asked, look.health, moments)
+            values = show_connections(view, asked, look.health, moments, combines=look.request.live)
             return Screen(template="connections", title="Connections", section="/", values=values)
         case ["queue"]:
             queue = {**show_queue(view, moments), "say_start": say_start}
@@ -115,7 +115,9 @@ def choose_screen(look: Look) -> Screen:
 
 def _connection(look: Look, name: str) -> Screen:
     zone = look.view.zone(name)
-    values = show_connection(look.view, name, look.request.query, Moments(zone, look.request.now))
+    values = show_connection(
+        look.view, name, look.request.query, Moments(zone, look.request.now), pages_older=look.request.live
+    )
     return Screen(
         template="connection",
         title=name,
@@ -128,7 +130,14 @@ def _connection(look: Look, name: str) -> Screen:
 def _run(look: Look, name: str, number: int) -> Screen:
     try:
         zone = look.view.zone(name)
-        values = show_run(look.view, name, number, look.request.query, Moments(zone, look.request.now))
+        values = show_run(
+            look.view,
+            name,
+            number,
+            look.request.query,
+            Moments(zone, look.request.now),
+            per_page=PER_PAGE if look.request.live else PER_FILE,
+        )
     except ArgumentError:
         return _missing(look)
     return Screen(template="run", title=f"{name} #{number}", section="/", zone=zone, values=values)
