@@ -65,22 +65,21 @@ def render_page(view: WorkspaceView, request: PageRequest) -> RenderedPage:
     *view* may be used again for other requests while the workspace and its journal are the same. A state folder that
     cannot be read is a page with status 503 that says why.
     """
-    return render_screen(view, request, ServerLinks(request.root))
-
-
-def render_screen(view: WorkspaceView, request: PageRequest, links: Links) -> RenderedPage:
-    """Return the page of `request.path` with addresses as *links* write them."""
+    links = ServerLinks(request.root)
     try:
-        looked = at_instant(open_anyway(view), request.now)
-        look = Look(
-            view=looked, request=request, health=check_health(looked), moments=Moments(looked.zone(), request.now)
-        )
-        screen = choose_screen(look)
-        return RenderedPage(screen.status, _render(look, screen, links))
+        return render_screen(view, request, links)
     except ConnrunnerError as error:
         remedy = error.hint[:1].upper() + error.hint[1:] if error.hint else ""
         values = {"status": 503, "title": "The page cannot be shown", "what": str(error.message), "remedy": remedy}
         return RenderedPage(503, render_template("refusal.html.j2", links, **values))
+
+
+def render_screen(view: WorkspaceView, request: PageRequest, links: Links) -> RenderedPage:
+    """Return the page of `request.path` with addresses as *links* write them. ConnrunnerError as when it is read."""
+    looked = at_instant(open_anyway(view), request.now)
+    look = Look(view=looked, request=request, health=check_health(looked), moments=Moments(looked.zone(), request.now))
+    screen = choose_screen(look)
+    return RenderedPage(screen.status, _render(look, screen, links))
 
 
 def choose_screen(look: Look) -> Screen:
@@ -171,6 +170,8 @@ def at_instant(view: WorkspaceView, now: datetime) -> WorkspaceView:
     """Return *view* at the instant *now*; what was read of it already is shared."""
     moved = replace(view, now=now)
     view.workspace, view.journal  # noqa: B018 - read once for all requests
+    if view.workspace.source == "git":
+        view.uncommitted  # noqa: B018 - asked of git
     for part in ("workspace", "journal", "uncommitted"):
         if part in view.__dict__:
             moved.__dict__[part] = view.__dict__[part]
