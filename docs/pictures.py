@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,8 +22,7 @@ from connrunner.cli.site import write_site  # noqa: E402
 from tests.page_workspace import NOW, make_workspace, running_lanes  # noqa: E402
 
 FOLDER = ROOT / "docs" / "pictures"
-SIZE = {"width": 1280, "height": 800}
-PICTURES = {"light": "index.html", "dark": "timeline.html"}
+PICTURES: dict[Literal["light", "dark"], str] = {"light": "index.html", "dark": "timeline.html"}
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             for scheme, name in PICTURES.items():
-                page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+                page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
                 page.goto((Path(temp) / "site" / name).as_uri())
                 page.screenshot(path=FOLDER / f"page-{scheme}.png")
             browser.close()

@@ -50,7 +50,7 @@ def write_site(view: WorkspaceView, folder: Path, *, runs: int) -> int:
             path.write_bytes(content)
             count += name.endswith(".html")
         (new / MARK).write_text("written by connrunner site, which writes it anew\n")
-        put_in_place(new, folder)
+        replace_site(new, folder)
     except OSError as error:
         raise ArgumentError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
@@ -66,7 +66,7 @@ def refuse_foreign_site(folder: Path) -> None:
         )
 
 
-def put_in_place(new: Path, folder: Path) -> None:
+def replace_site(new: Path, folder: Path) -> None:
     """Give *new* the place of *folder*; what was there is removed then."""
     target = Path(os.path.realpath(folder))
     old = target.parent / f"{target.name}.{uuid.uuid4().hex[:8]}.old"
