@@ -33,6 +33,8 @@ def _deletions(export: Mapping[str, Any], to: Mapping[str, Any], key: str) -> It
         message = f"with `{key}: replace` nobody is deleted one by one: who is not among the rows is gone"
     elif to.get("operation") == "remove":
         message = "with `operation: remove` there is nothing to delete: the partner gets only those who are to leave"
+    elif to.get("type") == "salesforce" and to.get("operation") in ("insert", "delete"):
+        message = f"with `operation: {to['operation']}` nobody can say which record is to be deleted"
     elif to.get("type") == "sql" and to.get("mode") == "insert":
         message = "with `mode: insert` nothing that stands in the table is ever changed, so nobody is deleted there"
     else:
