@@ -52,6 +52,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "replay": "Decide a tick anew from --state, a copy of a state folder, at --now; do nothing of it.",
         "metrics": "Print figures in the text format of Prometheus, or write them where node_exporter's textfile collector looks.",
         "calendar": "Print the coming and the past runs of all connections, or of NAMEs, as an iCalendar file (RFC 5545).",
+        "site": "Write the page of the workspace into FOLDER, as files that any web server can hand out, or a browser open.",
     },
 }
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another
