@@ -122,7 +122,7 @@ def _connection(look: Look, name: str) -> Screen:
         title=name,
         section="/",
         zone=zone,
-        values={**values, "moments_of": instant.parse, "describe_progress": describe_progress},
+        values={**values, "describe_progress": describe_progress},
     )
 
 
@@ -162,6 +162,7 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
         "form_token": request.form_token,
         "here": links.page(request.path, **request.query),
         "asked": request.asked,
+        "moment_of": instant.parse,
     }
     return render_template(f"{screen.template}.html.j2", links, **common, **screen.values)
 
