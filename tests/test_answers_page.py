@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from connrunner.answers import connection_standings, log_page
+from connrunner.answers.coming_slots import usual_durations
 from connrunner.answers.connection_account import describe_rules, page_runs, read_account
 from connrunner.answers.connection_filter import ConnectionFilter
 from connrunner.answers.connection_standings import ConnectionQuery, page_connections
@@ -80,7 +81,7 @@ def test_counts_are_of_what_owner_label_and_search_choose(view: WorkspaceView) -
 
 def test_histories_are_read_for_one_page_only(view: WorkspaceView, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    real = connection_standings.usual_durations
+    real = usual_durations
 
     def noted(of: WorkspaceView, name: str) -> RunDurations:
         asked.append(name)

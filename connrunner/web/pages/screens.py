@@ -170,10 +170,10 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
 def at_instant(view: WorkspaceView, now: datetime) -> WorkspaceView:
     """Return *view* at the instant *now*; what was read of it already is shared."""
     moved = replace(view, now=now)
-    view.workspace, view.journal  # noqa: B018 - read once for all requests
+    view.workspace, view.journal, view.unusable_histories  # noqa: B018 - read once for all requests
     if view.workspace.source == "git":
         view.uncommitted  # noqa: B018 - asked of git
-    for part in ("workspace", "journal", "uncommitted"):
+    for part in ("workspace", "journal", "uncommitted", "unusable_histories"):
         if part in view.__dict__:
             moved.__dict__[part] = view.__dict__[part]
     return moved
