@@ -216,6 +216,16 @@ class OffConnection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """What works and what waits, at an instant."""
+
+    zone: str  # for times that people read
+    at: datetime
+    running: tuple[ActiveRun, ...]
+    waiting: tuple[WaitingRun, ...]  # in the order in which they are run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """The chosen connections at an instant, and the workspace that they belong to."""
 
@@ -235,24 +245,13 @@ class Status:
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
-    active, queued = list_active_runs(view), view.journal_state.waiting
-    queue, promises = _sorted(view, [*_queue(view), *_asked_for(view)]), _promises(view)
-    expected = _expect(view, active, queue, promises)
+    promises = _promises(view)
+    running, waiting, expected = _read_lanes(view, choice, promises)
     return Status(
         zone=view.zone(),
         health=check_health(view, choice, last_runs=last_runs),
-        running=tuple(run for run in active if choice.includes(view, run.connection)),
-        waiting=tuple(
-            WaitingRun(
-                entry=entry,
-                is_queued=entry.connection in queued,
-                lane=lane,
-                place=place,
-                expected=expected.get((entry.connection, entry.due_at)),
-            )
-            for lane, place, entry in _placed(view, queue)
-            if choice.includes(view, entry.connection)
-        ),
+        running=running,
+        waiting=waiting,
         coming=tuple(
             NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
             for due, name in promises
@@ -266,6 +265,34 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
     )
+
+
+def read_queue(view: WorkspaceView, choice: ConnectionFilter = ALL) -> Queue:
+    """Return what works and what waits: the first part of the status, without the past, which takes longer to read."""
+    running, waiting, _ = _read_lanes(view, choice, _promises(view))
+    return Queue(zone=view.zone(), at=view.clock(), running=running, waiting=waiting)
+
+
+def _read_lanes(
+    view: WorkspaceView, choice: ConnectionFilter, promises: list[tuple[datetime, str]]
+) -> tuple[tuple[ActiveRun, ...], tuple[WaitingRun, ...], dict[tuple[str, datetime], ExpectedStart]]:
+    """Return the chosen runs that work, those that wait, and when each of the next ones of all starts."""
+    active, queued = list_active_runs(view), view.journal_state.waiting
+    queue = _sorted(view, [*_queue(view), *_asked_for(view)])
+    expected = _expect(view, active, queue, promises)
+    running = tuple(run for run in active if choice.includes(view, run.connection))
+    waiting = tuple(
+        WaitingRun(
+            entry=entry,
+            is_queued=entry.connection in queued,
+            lane=lane,
+            place=place,
+            expected=expected.get((entry.connection, entry.due_at)),
+        )
+        for lane, place, entry in _placed(view, queue)
+        if choice.includes(view, entry.connection)
+    )
+    return running, waiting, expected
 
 
 def lane_of(view: WorkspaceView, name: str) -> str:
@@ -389,22 +416,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "at": instant.text(health.at),
         "last_tick": instant.text(health.last_tick) if health.last_tick else None,
         "running": [active_runs.as_dict(run) for run in status.running],
-        "waiting": [
-            {
-                "connection": run.entry.connection,
-                "due_at": instant.text(run.entry.due_at),
-                "queued_at": instant.text(run.entry.queued_at),
-                "trigger": run.entry.trigger,
-                "merged": run.entry.merged,
-                "missed": run.entry.missed,
-                "lane": run.lane,
-                "place": run.place,
-                "asked_by": run.entry.asked_by,
-                "queued": run.is_queued,
-                **_expected_as_dict(run.expected),
-            }
-            for run in status.waiting
-        ],
+        "waiting": [_waiting_as_dict(run) for run in status.waiting],
         "next": [
             {
                 "connection": slot.connection,
@@ -440,6 +452,31 @@ def as_dict(status: Status) -> dict[str, Any]:
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
         "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
+    }
+
+
+def queue_as_dict(queue: Queue) -> dict[str, Any]:
+    """Return what works and what waits, as the status shows them."""
+    return {
+        "at": instant.text(queue.at),
+        "running": [active_runs.as_dict(run) for run in queue.running],
+        "waiting": [_waiting_as_dict(run) for run in queue.waiting],
+    }
+
+
+def _waiting_as_dict(run: WaitingRun) -> dict[str, Any]:
+    return {
+        "connection": run.entry.connection,
+        "due_at": instant.text(run.entry.due_at),
+        "queued_at": instant.text(run.entry.queued_at),
+        "trigger": run.entry.trigger,
+        "merged": run.entry.merged,
+        "missed": run.entry.missed,
+        "lane": run.lane,
+        "place": run.place,
+        "asked_by": run.entry.asked_by,
+        "queued": run.is_queued,
+        **_expected_as_dict(run.expected),
     }
 
 
