@@ -99,12 +99,12 @@ dist: $(READY) ## build the source archive, and the wheel from it, into dist/
 	$(BIN)/python -m hatchling build --target sdist --directory dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/connrunner-*.tar.gz
 
-bench: $(READY) ## measure: the speed of an import beside a plain read, of a quiet tick beside a bare Python
-	$(BIN)/python benchmarks/quiet_tick.py
-	$(BIN)/python benchmarks/schedules.py
-	$(BIN)/python benchmarks/import_rows.py
-	$(BIN)/python benchmarks/sources.py
-	$(BIN)/python benchmarks/mask_secrets.py
+bench: $(READY) ## measure: what ticks, commands and imports cost beside peers and limits, into docs/performance.md; with LONG=--long all of it
+	$(BIN)/python -m benchmarks $(LONG)
+	$(BIN)/python -m benchmarks.schedules
+	$(BIN)/python -m benchmarks.import_rows
+	$(BIN)/python -m benchmarks.sources
+	$(BIN)/python -m benchmarks.mask_secrets
 
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors

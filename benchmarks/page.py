@@ -1,6 +1,6 @@
 """What does the page cost with many connections, a long past and many viewers?
 
-    python benchmarks/page.py [CONNECTIONS] [RUNS]      (default: 10000 connections, 1000000 runs in all)
+    python -m benchmarks.page [CONNECTIONS] [RUNS]      (default: 10000 connections, 1000000 runs in all)
 
 CPU milliseconds of the server's process for the first byte of each address, medians; its memory after them; the share of
 a core that 50 live viewers of one growing log take.
@@ -22,9 +22,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-import quiet_tick
-
+from benchmarks import workspaces
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
@@ -60,7 +58,7 @@ ADDRESSES = (
 
 def make(folder: Path, connections: int, runs: int) -> None:
     """Write a workspace of *connections*, one tick of it, and a past of *runs*."""
-    quiet_tick.make(folder, connections)
+    workspaces.write_mixed(folder, connections)
     subprocess.run([command(), "tick"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     state, now = StateFolder(folder / ".connrunner"), datetime.now(UTC)
     for number in range(connections):
@@ -166,7 +164,9 @@ def main() -> None:
         if not folder.exists():
             make(folder, connections, runs)
         port = free_port()
-        server = subprocess.Popen([command(), "web", "--listen", f"127.0.0.1:{port}"], cwd=folder, stderr=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            [command(), "web", "--listen", f"127.0.0.1:{port}"], cwd=folder, stderr=subprocess.DEVNULL
+        )
         try:
             until = time.monotonic() + 120
             while time.monotonic() < until:
@@ -184,13 +184,17 @@ def main() -> None:
                     status, size = ask(port, path)
                     costs.append(1000 * (cpu_precisely(server.pid) - before))
                 first, later = costs[0], statistics.median(costs[1:])
-                print(f"{path:40}{status:>7}{size / 1024:>8.0f}{first:>11.1f}{later:>8.1f}{mib(server.pid, 'VmRSS'):>6.0f}")
+                print(
+                    f"{path:40}{status:>7}{size / 1024:>8.0f}{first:>11.1f}{later:>8.1f}{mib(server.pid, 'VmRSS'):>6.0f}"
+                )
             measure_viewers(folder, server.pid, port, runs // connections)
             print(f"at most {mib(server.pid, 'VmHWM'):.0f} MiB")
         finally:
             server.terminate()
             server.wait()
-    print(f"the server ended with {server.returncode}; {resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.1f} s in all")
+    print(
+        f"the server ended with {server.returncode}; {resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime:.1f} s in all"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long does an import take from SFTP, S3 and PostgreSQL, beside the same rows in a local file?
 
-python benchmarks/sources.py [ROWS]      (default: 1000000; servers on loopback, in this process or beside it)
+python -m benchmarks.sources [ROWS]      (default: 1000000; servers on loopback, in this process or beside it)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from import_rows import PROPERTIES, generate
+from benchmarks.import_rows import PROPERTIES, generate
 
 SECRET = "benchmark-secret"
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,10 +32,14 @@ CALLS = (
 MINUTE = timedelta(minutes=1)
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
-# A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script.
+# A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script. The tracer is no
+# parent of the process, which gets its signals and gives its exit status as ever, and no part of its run: it has no mark.
 SHIM = """\
 #!/bin/sh
-if [ "$3" = "$CRASH_MODULE" ]; then exec strace -f -qq -A -o "$CRASH_LOG" $CRASH_TRACE {python} "$@"; fi
+if [ "$3" = "$CRASH_MODULE" ]; then
+  if [ -n "$CONNRUNNER_RUN_ID" ]; then mark="-E CONNRUNNER_RUN_ID=$CONNRUNNER_RUN_ID"; unset CONNRUNNER_RUN_ID; fi
+  exec strace -DDD -f -qq -A -o "$CRASH_LOG" $CRASH_TRACE $mark {python} "$@"
+fi
 exec {python} "$@"
 """
 SITE = "import os, sys\nsys.executable = os.environ.get('CRASH_SHIM', sys.executable)\n"
@@ -136,24 +140,47 @@ class Scene:
             stderr=subprocess.PIPE,
         )
 
-    def strike(self, arguments: Sequence[str], point: Point) -> bool:
-        """Run a command until it is killed at *point*; False when it ended before it came there."""
+    def strike(
+        self,
+        arguments: Sequence[str],
+        point: Point,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Run a command until it is killed at *point*; False when it ended before it came there.
+
+        *meanwhile* is called when it has been started, *after* when it is over, and then all has to end by itself.
+        """
         trace = f"-e trace={point.call} -e inject={point.call}:signal=SIGKILL:when={point.nth}"
         with self.start(*arguments, victim=point.victim, trace=trace) as process:
+            meanwhile()
             if point.victim not in MODULES:
                 process.communicate(timeout=120)
             elif point.everybody:
-                while process.poll() is None and not self._struck():
+                while process.poll() is None and not self.has_struck():
                     time.sleep(0.01)
                 process.kill()
             process.communicate(timeout=120)
-        if point.everybody and self._struck():
+        if point.everybody and self.has_struck():
             self.kill_everybody()
+        after()
         self.wait_until_alone()
-        return self._struck()
+        return self.has_struck()
 
-    def _struck(self) -> bool:
+    def has_struck(self) -> bool:
         return self.log.exists() and b"+++ killed by SIGKILL +++" in self.log.read_bytes()
+
+    def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command that nothing traces."""
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "connrunner", *arguments],
+            cwd=self.workspace,
+            env=self.environment(CONNRUNNER_STATE=str(self.state.root)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def processes(self) -> Iterator[int]:
         """Yield every other process that works for this scene."""
@@ -208,19 +235,33 @@ class Scene:
     def _kept(self) -> tuple[Path, ...]:
         return (self.state.root, self.mailbox, self.diary, *self.world)
 
-    def calls(self, arguments: Sequence[str], victim: str) -> list[tuple[str, int]]:
-        """Return each call of `CALLS` that an undisturbed *victim* makes, as (call, its number from 1)."""
+    def calls(
+        self,
+        arguments: Sequence[str],
+        victim: str,
+        *,
+        before: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], float] = lambda: 0.0,
+    ) -> list[tuple[str, int]]:
+        """Return each call of `CALLS` that an undisturbed *victim* makes, as (call, its number from 1).
+
+        *before* is called in the scene as it was kept, *meanwhile* when the command has been started; it returns the
+        moment, in seconds since 1970, before which no call counts.
+        """
         self.reset()
-        with self.start(*arguments, victim=victim, trace=f"-e trace={','.join(CALLS)}") as process:
+        before()
+        with self.start(*arguments, victim=victim, trace=f"-ttt -e trace={','.join(CALLS)}") as process:
+            since = meanwhile()
             process.communicate(timeout=120)
         self.wait_until_alone()
         seen: Counter[tuple[str, str]] = Counter()  # strace counts the calls of each process for itself
         calls: dict[tuple[str, int], None] = {}
         for line in self.log.read_text(errors="replace").splitlines():
-            if match := re.match(r"(\d* *)([a-z_0-9]+)\(", line):
-                seen[match[1], match[2]] += 1
-                if match[2] != "openat" or "O_CREAT" in line:
-                    calls[match[2], seen[match[1], match[2]]] = None
+            if match := re.match(r"(?:(\d+) +)?(\d+\.\d+) ([a-z_0-9]+)\(", line):
+                process_id, at, call = match.groups()
+                seen[process_id, call] += 1
+                if float(at) >= since and (call != "openat" or "O_CREAT" in line):
+                    calls[call, seen[process_id, call]] = None
         return list(calls)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from connrunner.core import instant
 from connrunner.core.model import Outcome
 from connrunner.state.folder import StateFolder
 from tests.conftest import Place
@@ -93,8 +94,17 @@ def test_the_status_says_how_the_last_day_went(night: Place) -> None:
         said = json.loads(typed(night, "status", *arguments, *at, "--format", "json")[1])["last_24h"]
         return next(line for line in out.splitlines() if line.startswith("last 24 h")), said
 
-    assert last_day() == ("last 24 h: 5 runs, 1 failed", {"runs": 5, "failed": 1})
-    assert last_day("old") == ("last 24 h: 1 run, 1 failed", {"runs": 1, "failed": 1})
+    assert last_day() == ("last 24 h: 5 runs, 1 failed", {"runs": 5, "partial": 0, "failed": 1})
+    assert last_day("old") == ("last 24 h: 1 run, 1 failed", {"runs": 1, "partial": 0, "failed": 1})
+
+
+def test_a_partial_run_is_no_failed_one_for_whoever_counts(night: Place) -> None:
+    ended(night, "old", 8, outcome=Outcome.PARTIAL, ended_at=instant.parse("2026-11-23T07:40:00Z"))
+    at = ("--now", "2026-11-23T07:45:00Z")
+
+    assert typed(night, "status", *at)[1].startswith("last 24 h: 6 runs, 1 failed, 1 partial\n")
+    found = json.loads(typed(night, "status", *at, "--format", "json")[1])
+    assert found["last_24h"] == {"runs": 6, "partial": 1, "failed": 1}
 
 
 # Each reads a part of the end of each history, and that of the run that it is about.

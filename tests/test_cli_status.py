@@ -172,6 +172,18 @@ def test_late_and_failing(busy: Place) -> None:
     assert "no route to crm.example.com" in only
     assert plain(busy, at="2026-11-23T06:30:00Z")["failing"][0]["failures"] == 1
 
+    file = busy.folder / "connections" / "aside.yaml"
+    text = file.read_text()
+    file.write_text("schedul: x\n")
+    assert [one["connection"] for one in plain(busy)["failing"]] == ["aside"]
+    file.unlink()
+    assert plain(busy)["failing"] == [], "what is gone from the workspace fails no more"
+    assert "no route to crm.example.com" in typed(busy, "runs", "aside")[1]
+    for path in file.parent.iterdir():
+        path.unlink()
+    assert [one["connection"] for one in plain(busy)["failing"]] == ["aside"], "files that ticks miss may come back"
+    file.write_text(text)
+
 
 def test_a_monitor_asks(busy: Place) -> None:
     assert status(busy, "--check") == "all is well; last tick 0.0 s ago\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import email
 import json
 import shutil
 import zoneinfo
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email import policy
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,46 @@ def test_a_note_is_not_believed_when_a_database_changed(
     (folder / "tzdata.zi").write_text("# version 9999z\n")
 
     assert not idle.nothing_to_do(words)
+
+
+NEWER = "9999z"
+INSTALLED = {
+    # of a database in which Amsterdam goes by the clocks of Tokyo: how it comes before the one that is really there
+    "package": "import sys\nsys.path.insert(0, {folder!r})\n",
+    "system": "import zoneinfo\nzoneinfo.reset_tzpath(({folder!r} + '/tzdata/zoneinfo',))\n",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("whose", INSTALLED)
+def test_worker_and_mailer_go_by_the_newer_database(place: Place, tmp_path: Path, whose: str) -> None:
+    """Processes of their own: nothing of the choice of the process that starts them reaches them."""
+    folder = tmp_path / "newer"
+    shutil.copytree(Path(PACKAGE.folder).parent, folder / "tzdata")
+    shutil.copy(f"{PACKAGE.folder}/Asia/Tokyo", folder / "tzdata/zoneinfo/Europe/Amsterdam")
+    (folder / "tzdata/__init__.py").write_text(f"IANA_VERSION = {NEWER!r}\n")
+    (folder / "tzdata/zoneinfo/tzdata.zi").write_text(f"# version {NEWER}\n")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(INSTALLED[whose].format(folder=str(folder)))
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    place.write("profile.yaml", "properties:\n  id: {type: text, identifier: true}\n  seen: {type: datetime}\n")
+    place.write("in/a.csv", "id,seen\n1,2026-07-01 10:00:00\n")
+    place.write(
+        "connections/people.yaml",
+        "schedule: {type: manual, timezone: Europe/Amsterdam}\n"
+        "import:\n  from: {type: files, path: in/a.csv}\n  format: {type: csv, timezone: Europe/Amsterdam}\n"
+        "  match: [id]\n  fields: {id: id, seen: seen}\n"
+        "notify: [{to: a@example.com, when: always}]\n",
+    )
+
+    place.run("run", "people", env=env, own_process=True)
+
+    (profile,) = json.loads(place.run("profiles", "1", "--format", "json").out)
+    assert profile["properties"]["seen"] == "2026-07-01T01:00:00Z"
+    (mail,) = place.state.mail.glob("*.eml")
+    body = email.message_from_bytes(mail.read_bytes(), policy=policy.default).get_body(("plain",))
+    assert body is not None
+    assert "+09:00" in body.get_content()
+    found = place.run("doctor", "--format", "json", env=env, own_process=True, check=None).out
+    assert f"{NEWER}, " in found

@@ -28,8 +28,13 @@ def broken(**contents: str) -> dict[str, BrokenFile]:
 
 
 def said(notices: tuple[Notice, ...]) -> list[str]:
-    return [f"{one.event} {','.join(file['name'] for file in one.facts['files'])}" for one in notices]
+    def name(file: dict[str, Any]) -> str:
+        return str(file["name"]) + ("(gone)" if file.get("gone") else "")
 
+    return [f"{one.event} {','.join(map(name, one.facts['files']))}" for one in notices]
+
+
+GONE = {"g", "h"}  # names whose file is not there when they are not broken
 
 STORY = [
     # the files that are broken at each tick, with their problems   what is told
@@ -38,6 +43,8 @@ STORY = [
     ([{"b": "x", "a": "y"}, {"a": "y"}, {}], [["broken a,b"], ["fixed b"], ["fixed a"]]),
     ([{"a": "x"}, {"a": "y"}, {"a": "y", "b": "z"}], [["broken a"], ["broken a"], ["broken b"]]),
     ([{"a": "x"}, {"b": "x"}], [["broken a"], ["broken b", "fixed a"]]),
+    ([{"g": "x"}, {}, {}], [["broken g"], ["fixed g(gone)"], []]),
+    ([{"g": "x", "h": "x", "z": "y"}, {}], [["broken g,h,z"], ["fixed z,g(gone),h(gone)"]]),
 ]
 
 
@@ -46,7 +53,7 @@ def test_each_content_of_problems_is_told_once(ticks: list[dict[str, str]], told
     known: dict[str, str] = {}
     heard = []
     for files in ticks:
-        found = decide_file_notices((rule(TEAM),), broken(**files), known, token="t")
+        found = decide_file_notices((rule(TEAM),), broken(**files), known, there={*"abz"}, token="t")
         heard.append(said(found.notices))
         known = dict(found.known)
         assert known == files
@@ -54,7 +61,7 @@ def test_each_content_of_problems_is_told_once(ticks: list[dict[str, str]], told
 
 
 def test_each_address_gets_one_notice_of_all_files_whatever_its_rule_says() -> None:
-    found = decide_file_notices(RULES, broken(a="x", b="y"), {}, token="t")
+    found = decide_file_notices(RULES, broken(a="x", b="y"), {}, there={*"abz"}, token="t")
     assert [(one.target, one.recipients, one.cc, one.connection, one.run) for one in found.notices] == [
         ("team", ("a@x", "b@x", "c@x"), ("c@x",), "", 0),
         ("", ("d@x",), (), "", 0),
@@ -71,16 +78,18 @@ def test_each_address_gets_one_notice_of_all_files_whatever_its_rule_says() -> N
 
 @pytest.mark.parametrize("rules", [(), RULES[2:]])
 def test_what_nobody_was_told_is_told_when_there_is_somebody(rules: tuple[Notify, ...]) -> None:
-    nobody = decide_file_notices(rules, broken(a="x"), {}, token="t")
+    nobody = decide_file_notices(rules, broken(a="x"), {}, there={*"abz"}, token="t")
     assert (nobody.notices, nobody.known) == ((), {})
 
 
 def test_what_an_older_release_told_of_is_not_told_again() -> None:
-    assert decide_file_notices(RULES, broken(a="x"), {"a": "x"}, token="t").notices == ()
+    assert decide_file_notices(RULES, broken(a="x"), {"a": "x"}, there={*"abz"}, token="t").notices == ()
 
 
 def test_what_several_have_in_common_is_shown_once() -> None:
-    (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), broken(a="x", b="y", c="x"), {}, token="t").notices
+    (notice,) = decide_file_notices(
+        (rule(Target(to=("a@x",))),), broken(a="x", b="y", c="x"), {}, there={*"abz"}, token="t"
+    ).notices
     assert [(one["name"], len(one["problems"]), one["same_as"]) for one in notice.facts["files"]] == [
         ("a", 1, ""), ("b", 1, ""), ("c", 0, "a"),
     ]  # fmt: skip
@@ -90,6 +99,6 @@ def test_a_notice_is_no_larger_than_a_mail() -> None:
     many = {
         f"c{number:03}": BrokenFile(content=str(number), problems=("p" * 9999,) * 30) for number in range(FILES + 5)
     }
-    (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), many, {}, token="t").notices
+    (notice,) = decide_file_notices((rule(Target(to=("a@x",))),), many, {}, there={*"abz"}, token="t").notices
     assert (len(notice.facts["files"]), notice.facts["count"]) == (FILES, FILES + 5)
     assert {(len(one["problems"]), one["more"]) for one in notice.facts["files"]} == {(PROBLEMS, 30 - PROBLEMS)}

@@ -39,7 +39,9 @@ OUTCOMES = {
     "X": Outcome.STOPPED,
     "I": Outcome.INTERRUPTED,
     "K": Outcome.SKIPPED,
+    "N": Outcome.SUCCEEDED,  # of an import, without a row to check
 }
+ONE_ROW = Counts(read=1, checked=1, created=1)
 
 
 def rule(*to: str, when: str = "change", **more: Any) -> Notify:
@@ -69,8 +71,9 @@ class Desk:
         self.at += after
         self.run += 1
         run = changed_run(
-            RUN, connection=connection, run=self.run, outcome=OUTCOMES[outcome], ended_at=self.at, message="why"
-        )
+            RUN, connection=connection, run=self.run, outcome=OUTCOMES[outcome], ended_at=self.at, message="why",
+            kind="import", counts=Counts(read=3, skipped=3) if outcome == "N" else ONE_ROW,
+        )  # fmt: skip
         notices = on_run_end.decide_notices(self.rules, run, self.alerts, token=f"t{self.run}")
         limits = {target.name: target.limit for rule in self.rules for target in rule.to}
         owing = rate_limit.split_notices(notices, self.alerts, limits=limits, at=self.at, message=run.result.message)
@@ -398,6 +401,35 @@ def test_when_the_alarm_of_one_ends_those_of_others_stay(outcomes: str, told: st
         said += [f"{n.event}:{','.join(one.removesuffix('@x') for one in n.recipients)}" for n in notices] or ["."]
     assert " ".join(said) == told
     assert desk.alerts.alarms == {}
+
+
+NOTHING_TO_DO = [
+    # outcomes   what is told, run by run: an import without a row says nothing of rows that were refused
+    ("PNS", "failing . recovered"),
+    ("PNNPS", "failing . . . recovered"),
+    ("FN", "failing recovered"),
+    ("PFN", "failing failing recovered"),
+    ("FPNS", "failing failing . recovered"),
+    ("PNF", "failing . failing"),
+    ("NN", ". ."),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "told"), NOTHING_TO_DO)
+def test_who_was_told_of_refused_rows_is_not_told_of_a_recovery_by_a_run_without_rows(outcomes: str, told: str) -> None:
+    desk = Desk((rule("a@x"),))
+    assert " ".join(",".join(n.event for n in desk.end(outcome)) or "." for outcome in outcomes) == told
+
+
+def test_a_reminder_after_a_run_without_rows_is_about_the_last_one_with_refused_rows() -> None:
+    desk = Desk((rule("a@x"),))
+    for outcome in "PN":
+        desk.end(outcome)
+    streak = alert_state.current_streak(desk.alerts, "crm", alert_state.USUAL)
+    assert streak is not None
+    assert (streak["last_run"], streak["failures"], streak["between"]) == (1, 1, {"partial": 1, "succeeded": 1})
+    desk.rules = ()
+    assert desk.end("N") == [], "nor is it by its alarm alone"
 
 
 def test_a_recovery_goes_to_the_target_of_the_failure_and_copies_stay_copies() -> None:

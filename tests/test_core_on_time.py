@@ -522,7 +522,8 @@ def test_what_a_digest_tells_of_a_connection() -> None:
     trend = told.pop("trend")
     assert told == {
         "runs": 4,
-        "failed": 2,
+        "partial": 1,
+        "failed": 1,
         "late": 1,
         "missed": 2,
         "counts": {"read": 66, "checked": 66, "created": 66},
@@ -534,7 +535,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
 
 def test_a_digest_of_nothing() -> None:
     assert summarize_runs([], start=NOON - DAY, end=NOON, late_after=60) == {
-        "runs": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None,
+        "runs": 0, "partial": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None,
     }  # fmt: skip
 
 

@@ -146,6 +146,7 @@ SHARED_FUNCTIONS = {
     **dict.fromkeys(
         ("times_of", "dates_since", "canonicalize", "find_last_local_time"), "a kind of rule of a schedule"
     ),
+    "describe_event": "an event in words: of a log, and of a notification",
     "parse": "a text becomes a value",
     "describe": "a value in words",
     **dict.fromkeys(("as_dict", "as_list", "as_text", "as_json", "as_document"), "a value in another form"),

@@ -83,6 +83,9 @@ def test_files_that_are_broken_are_told_at_once_and_once_and_that_they_are_fixed
     place.command("crm", "pass")
     assert subjects("09:03") == ["workspace: recovered, 1 file can be used again: crm"]
     assert subjects("09:04") == []
+    (place.folder / "connections" / "shop.yaml").unlink()
+    assert subjects("09:05") == ["workspace: 1 file that could not be used is gone: shop"]
+    assert subjects("09:06") == []
 
 
 @pytest.mark.slow

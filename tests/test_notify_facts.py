@@ -148,6 +148,8 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "title": "CRM contacts",
         "description": "Nightly\nlist.",
         "owner": "data-team",
+        "use": "on",
+        "use_meaning": "",
         "kind": "import",
     }
     assert seen["run"] == {
@@ -189,6 +191,7 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "run": "connrunner run crm",
         "runs": "connrunner runs crm",
         "status": "connrunner status",
+        "validate": "connrunner validate",
     }
 
 
@@ -279,7 +282,7 @@ def test_a_digest_lists_trouble_first_and_long_lists_are_cut() -> None:
     digest = context_of(None, event="digest", facts={**facts_of("digest"), "connections": connections})["digest"]
     assert [each["name"] for each in digest["connections"][:3]] == ["c1", "c3", "c5"]
     assert (len(digest["connections"]), digest["more"]) == (30, 70)
-    assert digest["total"] == {"runs": 100, "failed": 50, "late": 0, "missed": 0}
+    assert digest["total"] == {"runs": 100, "partial": 0, "failed": 50, "late": 0, "missed": 0}
     for event, name in (("folded", "notices"), ("outage", "missed")):
         long = facts_of(event)[name] * 100
         part = context_of(None, event=event, facts={**facts_of(event), name: long})[event]

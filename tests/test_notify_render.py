@@ -373,6 +373,7 @@ def test_a_mail_about_a_thousand_connections_is_sent_whole(tmp_path: Path, event
 
 QUIET = {
     "runs": 0,
+    "partial": 0,
     "failed": 0,
     "late": 0,
     "missed": 0,
@@ -383,9 +384,9 @@ QUIET = {
 }
 COUNTED = [
     # runs of two connections, missed slots      what the digest says in its first line
-    (0, 0, "crm: 0 runs, 0 failed, 0 late, 0 slots missed"),
-    (1, 1, "crm: 1 run, 0 failed, 0 late, 1 slot missed"),
-    (2, 2, "crm: 2 runs, 0 failed, 0 late, 2 slots missed"),
+    (0, 0, "crm: 0 runs, 0 failed, 0 partial, 0 late, 0 slots missed"),
+    (1, 1, "crm: 1 run, 0 failed, 0 partial, 0 late, 1 slot missed"),
+    (2, 2, "crm: 2 runs, 0 failed, 0 partial, 0 late, 2 slots missed"),
 ]
 
 
@@ -404,6 +405,44 @@ def test_a_digest_counts_in_words_that_agree_and_names_what_did_not_run_in_a_lin
     assert "\n\nWithout a run\n" in text
     assert text.count("\n  Alpha; next: none planned\n") == 1
     assert f"{runs} run{'' if runs == 1 else 's'}, 0 failed" in html
+
+
+def test_a_digest_counts_partial_runs_beside_the_failed_ones(tmp_path: Path) -> None:
+    busy = {**QUIET, "name": "jobs", "title": "Jobs", "runs": 9, "partial": 3, "failed": 2}
+    older = {key: value for key, value in {**busy, "name": "old"}.items() if key != "partial"}
+    sees = build_context(
+        None,
+        Background(workspace="crm"),
+        event="digest",
+        facts={**sample_facts("digest"), "connections": [busy, older]},
+    )
+    names = ("digest.subject.j2", "digest.txt.j2", "digest.html.j2", "digest.chat.j2")
+    subject, text, html, chat = (answer["text"] for answer in here(tmp_path, sees, names))
+    assert subject.strip() == "crm: 18 runs, 4 failed, 3 partial"
+    assert text.startswith("crm: 18 runs, 4 failed, 3 partial, 0 late, 0 slots missed\n")
+    assert all("9 runs, 2 failed, 3 partial" in " ".join(said.split()) for said in (text, chat))
+    assert "3 partial</span>" in html
+
+
+USES = [
+    # how the workspace has it     what runs it again, what is said of it, what the mail proposes beside the log
+    ("on",     "connrunner run crm",         "",                        "  connrunner run crm\n"),
+    ("off",    "connrunner run crm --force", "switched off",            "  connrunner run crm --force\n"),
+    ("broken", "",                           "its file cannot be used", "  connrunner validate\n"),
+    ("gone",   "",                           "gone from the workspace", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("use", "command", "said", "proposed"), USES)
+def test_no_mail_proposes_a_run_that_would_be_refused(
+    tmp_path: Path, use: str, command: str, said: str, proposed: str
+) -> None:
+    seen = build_context(RUN, Background(workspace="crm", use=use))  # type: ignore[arg-type]
+    assert (seen["commands"]["run"], seen["connection"]["use_meaning"]) == (command, said)
+    text, html = (answer["text"] for answer in here(tmp_path, seen, ("run.txt.j2", "run.html.j2")))
+    assert text.endswith(f"in the workspace crm\n  connrunner log crm 12\n{proposed}")
+    assert all((", or run it again" in said_there) == bool(command) for said_there in (text, html))
+    assert f"(import){', ' + said if said else ''}\n" in text
 
 
 # What is wrong with a template, and what the mail says about it.

@@ -1042,3 +1042,65 @@ def test_whatever_happens_the_counters_and_rows_are_those_of_the_model(
                         counts["rejected"] = counts.get("rejected", 0) + 1
                     assert some(shop.confirm(*refused)) == {name: count for name, count in counts.items() if count}
                     told(partner, people, work, expected, refused)
+
+
+# --- a delivery that was cut off ---------------------------------------------------------------------------------
+
+
+def cut(shop: Shop, work: Export = WORK) -> None:
+    """Export, and confirm nothing."""
+    shop.write(work, can_settle=True)
+
+
+def settle(shop: Shop, refused: Sequence[int] = (), unknown: Sequence[int] = ()) -> None:
+    rows = shop.store.find_unconfirmed("audience")
+    assert rows is not None
+    assert (rows.stamp.run, rows.stamp.at) == (shop.run, AT)
+    shop.store.settle_export(rows, refused=refused, unknown=unknown)
+    assert shop.store.find_unconfirmed("audience") is None
+
+
+def test_what_a_cut_delivery_brought_is_known_afterwards(shop: Shop) -> None:
+    shop.put(*({"id": str(number), "name": "Ann"} for number in range(5)))
+    cut(shop, TELLING)
+    settle(shop, refused=[1], unknown=[3])
+    assert shop.send(TELLING) == {"created": 1, "updated": 1, "unchanged": 3}
+    shop.put({"id": "0", "name": "Bob"}, {"id": "1", "name": "Cy"})
+    cut(shop, TELLING)
+    settle(shop, refused=[0])
+    assert shop.send(TELLING) == {"updated": 1, "unchanged": 4}
+
+
+def test_who_leaves_after_a_cut_delivery_is_deleted(shop: Shop) -> None:
+    """Also when nobody knows whether the profile has arrived; not when the partner refused it."""
+    shop.put(*({"id": str(number), "age": "20"} for number in range(3)))
+    adults = replace(TELLING, where=ADULTS)
+    cut(shop, adults)
+    settle(shop, refused=[1], unknown=[2])
+    shop.put(*({"id": str(number), "age": "10"} for number in range(3)))
+    cut(shop, adults)
+    assert [row[0] for row in shop.rows()] == ["0", "2"]
+    settle(shop, refused=[1])
+    assert shop.send(adults) == {"filtered": 2, "deleted": 1}
+    assert [row[0] for row in shop.rows()] == ["2"]
+
+
+def test_a_later_run_knows_better(shop: Shop) -> None:
+    shop.put({"id": "1"})
+    cut(shop)
+    assert shop.store.find_unconfirmed("people") is None
+    shop.write()  # a connector that cannot say what became of rows
+    shop.confirm()
+    assert shop.store.find_unconfirmed("audience") is None
+    shop.put({"id": "1", "name": "Ann"})
+    cut(shop)
+    shop.store.forget_connection("audience")
+    assert shop.store.find_unconfirmed("audience") is None
+    cut(shop)
+    rows = shop.store.find_unconfirmed("audience")
+    assert rows is not None
+    with pytest.raises(RunError, match="speaks of row 2 of run"):
+        shop.store.settle_export(rows, refused=[1], unknown=[])
+    execute = shop.store._session.execute  # type: ignore[attr-defined]
+    execute("INSERT INTO store.runs SELECT max(id) + 1, 'audience', 9, 'export', now(), '{}' FROM store.runs")
+    assert shop.store.find_unconfirmed("audience") is None, "an older version has confirmed a run since"

@@ -58,6 +58,7 @@ def test_the_words_of_the_store_are_for_the_store(kind: type[duckdb.Error], text
         (f"The file {STORE} exists, but it is not a valid DuckDB database file!", True),
         ("Corrupt database file: computed checksum 1 does not match stored 2", True),
         (f'Failure while replaying WAL file "{STORE}.wal": Serialization Error', True),
+        (f'Could not read enough bytes from file "{STORE}": attempted to read 4096 bytes from location 8192', True),
         (f'Cannot open file "{STORE}": Permission denied', False),
         (f'Could not read WAL file "{STORE}.wal": Input/output error', False),
     ],
@@ -65,6 +66,29 @@ def test_the_words_of_the_store_are_for_the_store(kind: type[duckdb.Error], text
 def test_only_a_damaged_store_is_given_up(text: str, damaged: bool) -> None:
     explained = store_failures.explain_opening(duckdb.IOException(text), STORE)
     assert (explained.code, ADVICE in explained.hint) == ("store-unusable", damaged)
+
+
+WORDS = [
+    # what DuckDB says of the store                                              how it was found, what is said
+    (duckdb.IOException, 'Could not read enough bytes from file "{}": 1 of 2',   "opening", "is damaged: it is too short,"),
+    (duckdb.IOException, 'Could not read enough bytes from file "{}": 1 of 2',   "failure", "is damaged: it is too short,"),
+    (duckdb.IOException, 'The file "{}" exists, but it is not a valid DuckDB',   "opening", "is damaged: it does not begin"),
+    (duckdb.Error, "Corrupt database file: computed checksum 1 does not match",  "opening", "is damaged: a checksum in it"),
+    (duckdb.IOException, 'Cannot open file "{}": Permission denied',             "opening", "cannot be opened: Permission"),
+    (duckdb.IOException, 'Cannot open file "{}": Odd thing',                     "opening", "cannot be opened"),
+    (duckdb.IOException, 'Could not read from file "{}": Input/output error',    "failure", "cannot be read or written: Input"),
+    (duckdb.IOException, 'Could not read from file "{}": Odd thing',             "failure", "cannot be read or written"),
+    (duckdb.FatalException, "database has been invalidated by checksum",         "failure", "cannot be read or written: damaged"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "text", "when", "said"), WORDS)
+def test_the_trouble_of_the_store_is_said_once(kind: type[duckdb.Error], text: str, when: str, said: str) -> None:
+    explain = {"opening": store_failures.explain_opening, "failure": store_failures.explain_failure}[when]
+    explained = explain(kind(text.format(STORE)), STORE)
+    assert explained is not None
+    assert explained.message.startswith(f"the profile store {STORE} {said}")
+    assert explained.message.count("cannot be") <= 1
 
 
 CHILD = """

@@ -100,7 +100,7 @@ def test_a_lost_store_is_not_taken_for_a_new_one(shelf: Shelf, lose: Callable[[P
         with pytest.raises(RunError) as caught, shelf.open(read_only=read_only, expected={"c": iter([change(1)])}):
             pass
         assert caught.value.code == "store-unusable"
-        assert "run 1 of c (import" in caught.value.message
+        assert "the last of them run 1 of c (import" in caught.value.message
         assert "connrunner reset --profiles" in caught.value.hint
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -409,10 +410,26 @@ print(code, sorted(unwanted & set(sys.modules)))
     assert done.stdout == "0 []\n", done.stderr
 
 
+def _renamed_over(path: Path) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(path.read_bytes())
+    beside.rename(path)
+
+
+def _swapped(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_suffix(".new"), symlinks=True)
+    folder.rename(folder.with_suffix(".old"))
+    folder.with_suffix(".new").rename(folder)
+
+
 NOISES: list[tuple[str, Callable[[Place], object]]] = [
     ("a new file", lambda place: place.command("more", HELLO)),
     ("an edit in place", lambda place: _append(place.folder / "profile.yaml")),
     ("an edit that keeps size and time", lambda place: _same_size_and_time(place.folder / "profile.yaml")),
+    ("a new folder", lambda place: (place.folder / "connections" / "more").mkdir()),
+    ("a file renamed over another", lambda place: _renamed_over(place.folder / "profile.yaml")),
+    ("an edit behind a link", lambda place: _append(place.folder / "elsewhere.yaml")),
+    ("a folder of the same names", lambda place: _swapped(place.folder / "connections")),
     ("a deleted file", lambda place: (place.folder / "profile.yaml").unlink()),
     ("a request", lambda place: place.run("run", "hello", "--detach")),
     ("a journal that grew", lambda place: _append(place.state.journal)),
@@ -439,6 +456,9 @@ def test_a_tick_is_quiet_only_while_nothing_changed(make_place: Callable[[str], 
     places = {name: make_place(name) for name, _ in NOISES}
     for place in places.values():
         place.command("hello", HELLO, schedule=not_today())
+        (place.folder / "connections" / "nowhere.yaml").symlink_to("nothing")
+        (place.folder / "elsewhere.yaml").write_bytes((place.folder / "connections" / "hello.yaml").read_bytes())
+        (place.folder / "connections" / "linked\nand odd.yaml").symlink_to("../elsewhere.yaml")
     heard = {}
     for name, noise in NOISES:
         place = places[name]

@@ -107,7 +107,7 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
     return ConnectionExplanation(
         name=name,
         zone=zone,
-        declared=_declared(view, connection, count) if connection else None,
+        declared=describe_declared(view, connection, count) if connection else None,
         problems=tuple(view.workspace.broken.get(name, ())),
         usual=(usual := usual_durations(view, name)),
         tight=_tight(view, connection, usual) if connection else None,
@@ -134,7 +134,8 @@ def read_decisions(view: WorkspaceView, name: str) -> tuple[Decision, ...]:
     return deciding.read_decisions(journal_segments.read_records(view.state, name), name)
 
 
-def _declared(view: WorkspaceView, connection: Connection, count: int) -> DeclaredConnection:
+def describe_declared(view: WorkspaceView, connection: Connection, count: int) -> DeclaredConnection:
+    """Return what the file of *connection* declares, and its next *count* slots."""
     name, schedule, now = connection.name, connection.schedule, view.clock()
     zone, promise = view.zone(name), view.journal_state.promises.get(name)
     slots = tuple(islice(list_slots(view, connection), count))

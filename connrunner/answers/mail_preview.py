@@ -110,6 +110,7 @@ def build_variables(
         title=title,
         description=connection.description if connection else "",
         owner=connection.owner if connection else "",
+        use="on" if is_lone or not runs else view.workspace.find_use(name),
         next_run=promise.next_due if promise else None,
         rejects=view.state.rejects(name, run.run) if run else None,
         recent=_recent(about, before, is_lone=is_lone, is_real=run is not None),

@@ -82,6 +82,7 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     yield _single("running", "Runs that work now.", sum(run.lives for run in list_active_runs(view)))
     yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
     yield _single("failing", "Connections whose last run was no success.", len(health.failing))
+    yield _single("partial", "Those of them whose last run did its work, and refused rows.", health.partial)
     yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
     yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
@@ -14,6 +14,7 @@ from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Run
+from connrunner.core.outcome_counts import OutcomeCounts, count_outcomes
 from connrunner.state import run_files
 
 DAY = timedelta(days=1)
@@ -80,24 +81,13 @@ def list_newest(
     return tuple(run for *_, run in sorted(newest, key=lambda one: one[:3], reverse=True))
 
 
-@dataclass(frozen=True, slots=True)
-class DayCounts:
-    """How many runs ended within a day, and how many of them failed."""
-
-    runs: int
-    failed: int
-
-
-def count_last_day(view: WorkspaceView, names: Iterable[str]) -> DayCounts:
-    """Return how many runs of *names* ended in the 24 hours before the view's instant."""
+def count_last_day(view: WorkspaceView, names: Iterable[str]) -> OutcomeCounts:
+    """Return how the runs of *names* went that ended in the 24 hours before the view's instant."""
     now = view.clock()
-    runs = failed = 0
-    for name in names:
-        for run in takewhile(lambda run: run.ended_at > now - DAY, run_files.read_history(view.state, name)):
-            if run.ended_at <= now:
-                runs += 1
-                failed += run.outcome.is_failure
-    return DayCounts(runs, failed)
+    newest = (
+        takewhile(lambda run: run.ended_at > now - DAY, run_files.read_history(view.state, name)) for name in names
+    )
+    return count_outcomes(run.outcome for run in chain.from_iterable(newest) if run.ended_at <= now)
 
 
 def find_next_run(view: WorkspaceView, name: str) -> NextRun:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
 from connrunner.text.files import open_own, saving
+
+COUNTED = 20_000  # refused rows that a page counts; the file has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,37 @@ def iter_refused(view: WorkspaceView, name: str, run: int, *, code: str | None =
     """Yield each row that the run refused, only those with *code* where it is given."""
     rows = run_files.read_events(view.state.rejects(name, run))
     return (row for row in rows if code is None or row.get("code") == code)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedPage:
+    """Some of the rows that a run did not accept."""
+
+    rows: tuple[dict[str, Any], ...]
+    first: int  # the place of the first of them among those that were asked for, from 0
+    total: int  # of those that were asked for
+    by_code: dict[str, int]
+    is_whole: bool  # False when there are more than were counted
+
+
+def page_refused(view: WorkspaceView, name: str, run: int, *, code: str, first: int, limit: int) -> RefusedPage:
+    """Return *limit* rows from place *first* on, only those with *code* unless it is empty; COUNTED are looked at."""
+    by_code: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    events = run_files.read_events(view.state.rejects(name, run))
+    for row in islice(events, COUNTED):
+        this = str(row.get("code") or "")
+        place = by_code[code] if code else by_code.total()
+        by_code[this] += 1
+        if code in ("", this) and first <= place < first + limit:
+            rows.append(row)
+    return RefusedPage(
+        rows=tuple(rows),
+        first=first,
+        total=by_code[code] if code else by_code.total(),
+        by_code=dict(by_code.most_common()),
+        is_whole=next(events, None) is None,
+    )
 
 
 def save_log(view: WorkspaceView, name: str, run: int, target: Path) -> None:

@@ -12,11 +12,12 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import DayCounts, count_last_day
+from connrunner.answers.run_history import count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.model import Outcome, QueuedRun, Run
+from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
@@ -40,7 +41,7 @@ WORTH_TELLING = 60  # seconds that a run will wait
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailingConnection:
-    """A connection whose newest run was no success."""
+    """A connection of the workspace whose newest run was no success."""
 
     connection: str
     outcome: str
@@ -89,9 +90,19 @@ class Health:
         return self.last_tick is not None and self.at - self.last_tick > TICK_WITHIN
 
     @property
+    def partial(self) -> int:
+        """How many of the failing connections did their work, and refused rows."""
+        return sum(one.outcome == Outcome.PARTIAL for one in self.failing)
+
+    @property
     def complaints(self) -> list[str]:
         """What is not well, in words; empty when all is."""
-        counts = ((len(self.failing), "failing"), (len(self.late), "late"), (len(self.broken), "broken"))
+        counts = (
+            (len(self.failing) - self.partial, "failing"),
+            (self.partial, "partial"),
+            (len(self.late), "late"),
+            (len(self.broken), "broken"),
+        )
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
             found.append(COMPLAINTS[self.standing])
@@ -114,9 +125,11 @@ class Health:
 def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Health:
     """Return what is late, failing or broken, with the last run of the first *last_runs* failing connections."""
     journal_state = view.journal_state
-    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
-    chosen = choice.select(view, failed)
     standing, trouble = judge_workspace(view)
+    failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
+    if standing != "refused":  # else a connection without a file may be one whose file could not be read
+        failed = (name for name in failed if view.workspace.find_use(name) != "gone")
+    chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
         last_tick=find_last_tick(view),
@@ -240,18 +253,21 @@ class Status:
     commit: str | None
     mail_owed: int
     mail_dead: int
-    last_day: DayCounts
+    last_day: OutcomeCounts
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
     """Return how the workspace stands. *last_runs* is that of `check_health`."""
-    promises = _promises(view)
-    running, waiting, expected = _read_lanes(view, choice, promises)
+    active, promises = list_active_runs(view), _promises(view)
+    queue = _list_queue(view)
+    expected = _expect(view, active, queue, promises)
     return Status(
         zone=view.zone(),
         health=check_health(view, choice, last_runs=last_runs),
-        running=running,
-        waiting=waiting,
+        running=tuple(run for run in active if choice.includes(view, run.connection)),
+        waiting=tuple(
+            run for run in _waiting_runs(view, queue, expected) if choice.includes(view, run.entry.connection)
+        ),
         coming=tuple(
             NextSlot(connection=name, due_at=due, expected=expected.get((name, due)))
             for due, name in promises
@@ -269,30 +285,42 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
 
 def read_queue(view: WorkspaceView, choice: ConnectionFilter = ALL) -> Queue:
     """Return what works and what waits: the first part of the status, without the past, which takes longer to read."""
-    running, waiting, _ = _read_lanes(view, choice, _promises(view))
-    return Queue(zone=view.zone(), at=view.clock(), running=running, waiting=waiting)
+    active = list_active_runs(view)
+    return Queue(
+        zone=view.zone(),
+        at=view.clock(),
+        running=tuple(run for run in active if choice.includes(view, run.connection)),
+        waiting=tuple(run for run in list_waiting(view, active) if choice.includes(view, run.entry.connection)),
+    )
 
 
-def _read_lanes(
-    view: WorkspaceView, choice: ConnectionFilter, promises: list[tuple[datetime, str]]
-) -> tuple[tuple[ActiveRun, ...], tuple[WaitingRun, ...], dict[tuple[str, datetime], ExpectedStart]]:
-    """Return the chosen runs that work, those that wait, and when each of the next ones of all starts."""
-    active, queued = list_active_runs(view), view.journal_state.waiting
-    queue = _sorted(view, [*_queue(view), *_asked_for(view)])
-    expected = _expect(view, active, queue, promises)
-    running = tuple(run for run in active if choice.includes(view, run.connection))
-    waiting = tuple(
-        WaitingRun(
+def list_waiting(view: WorkspaceView, active: tuple[ActiveRun, ...] | None = None) -> tuple[WaitingRun, ...]:
+    """Return what waits, in the order in which it is run, and what was asked for and no tick has taken up yet.
+
+    *active* are the runs that work, where somebody knows them already.
+    """
+    queue = _list_queue(view)
+    if not queue:
+        return ()
+    expected = _expect(view, list_active_runs(view) if active is None else active, queue, [])
+    return tuple(_waiting_runs(view, queue, expected))
+
+
+def _list_queue(view: WorkspaceView) -> list[QueuedRun]:
+    return _sorted(view, [*_queue(view), *_asked_for(view)])
+
+
+def _waiting_runs(
+    view: WorkspaceView, queue: list[QueuedRun], expected: Mapping[tuple[str, datetime], ExpectedStart]
+) -> Iterator[WaitingRun]:
+    for lane, place, entry in _placed(view, queue):
+        yield WaitingRun(
             entry=entry,
-            is_queued=entry.connection in queued,
+            is_queued=entry.connection in view.journal_state.waiting,
             lane=lane,
             place=place,
             expected=expected.get((entry.connection, entry.due_at)),
         )
-        for lane, place, entry in _placed(view, queue)
-        if choice.includes(view, entry.connection)
-    )
-    return running, waiting, expected
 
 
 def lane_of(view: WorkspaceView, name: str) -> str:
@@ -451,7 +479,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
-        "last_24h": {"runs": status.last_day.runs, "failed": status.last_day.failed},
+        "last_24h": status.last_day.as_dict(),
     }
 
 

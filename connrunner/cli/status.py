@@ -9,7 +9,6 @@ import click
 
 from connrunner.answers.active_runs import describe_progress
 from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
-from connrunner.answers.run_history import DayCounts
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.status import (
     COMPLAINTS,
@@ -27,6 +26,7 @@ from connrunner.answers.workspace_view import WorkspaceView, describe_uncommitte
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
+from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.text import durations
 from connrunner.text.words import plural
 
@@ -234,8 +234,11 @@ def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
     return [failing.connection, since, f"{row}#{last.run} {last.outcome}" + (f": {result}" if result else "")]
 
 
-def _last_day(counts: DayCounts) -> str:
-    return f"last 24 h: {plural(counts.runs, 'run')}, {counts.failed:,} failed" if counts.runs else "last 24 h: no run"
+def _last_day(counts: OutcomeCounts) -> str:
+    if not counts.runs:
+        return "last 24 h: no run"
+    partial = f", {counts.partial:,} partial" if counts.partial else ""
+    return f"last 24 h: {plural(counts.runs, 'run')}, {counts.failed:,} failed{partial}"
 
 
 def _more(count: int, how: str = "--limit shows more") -> list[str]:

@@ -29,6 +29,4 @@ def web_command(context: CommandContext, listen: str | None, with_access_log: bo
         raise ArgumentError(f"the page needs {error.name}, which is not installed", hint=INSTALL) from None
     folder, state = context.view.folder, context.view.state.root
     is_declared = str(state) == place.state_folder(str(folder), None)  # then an edit of `state` is followed
-    server.serve(
-        folder, None if is_declared else state, listen=listen, with_access_log=with_access_log, say=click.echo
-    )
+    server.serve(folder, None if is_declared else state, listen=listen, with_access_log=with_access_log, say=click.echo)

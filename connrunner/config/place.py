@@ -1,13 +1,12 @@
 """Where the workspace is and where its state is, answered without parsing YAML: every tick asks."""
 
-from __future__ import annotations
-
 import os
 import stat
 import time
 
 FILE = "connrunner.yaml"
 DEFAULT_STATE = ".connrunner"
+LIMIT = 256 * 1024  # bytes of connrunner.yaml that are looked at
 GLANCES = (0.05, 0.1, 0.2)  # seconds before each further look at a connrunner.yaml that is not whole
 
 
@@ -83,10 +82,13 @@ def _lines(folder: str) -> list[bytes]:
             time.sleep(wait)
         try:
             descriptor = os.open(f"{folder}/{FILE}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
                     break
-                lines = file.read(256 * 1024).splitlines()
+                lines = os.read(descriptor, min(status.st_size, LIMIT)).splitlines()
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             continue
         except OSError:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path as Folder
 from typing import TYPE_CHECKING, Any
 
+from connrunner.config.acceptance import Accepts, accept_by, compile_pattern
 from connrunner.config.finding import Finding, Path
 
 if TYPE_CHECKING:
@@ -58,11 +59,24 @@ def check_schema(kind: str, data: Any, refused: Collection[Path] = ()) -> list[F
 
     Nothing is said about the parts at *refused*: their values are unknown.
     """
+    if _accepts(kind)(data):
+        return []
     from connrunner.config import schema_errors
 
     errors = islice(_validator(kind).iter_errors(data), MAX_ERRORS)
     found = [finding for error in errors for finding in schema_errors.explain_error(error, load_schema(kind))]
     return _without_echoes([finding for finding in found if not _about(finding, refused)])
+
+
+@cache
+def _accepts(kind: str) -> Accepts:
+    # Without the connectors of other packages, which take long to find.
+    return accept_by(_read_schema, kind)
+
+
+@cache
+def _read_schema(name: str) -> dict[str, Any]:
+    return dict(json.loads((folder() / f"{name}.json").read_bytes()))
 
 
 def _about(finding: Finding, refused: Collection[Path]) -> bool:
@@ -136,14 +150,8 @@ def _written_out(schema: Any, file: str) -> Any:
 def _pattern(_: Validator, pattern: str, instance: Any, __: Mapping[str, Any]) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if isinstance(instance, str) and not _compiled(pattern).search(instance):
+    if isinstance(instance, str) and not compile_pattern(pattern).search(instance):
         yield ValidationError("does not match")
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # `$` means the end, as in JavaScript; Python's lets a line end by.
-    return re.compile(pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern)
 
 
 def _unique_items(_: Validator, unique: bool, instance: Any, __: Mapping[str, Any]) -> Iterator[Any]:

@@ -1,11 +1,12 @@
 """Which files a workspace consists of, and when each changed; imports nothing, for the tick with nothing to do."""
 
+import marshal
 import os
 import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 FILES = ("connrunner.yaml", "connrunner.yml", "profile.yaml", "profile.yml")
 FOLDERS = ("connections", "schedules", "notifications")
@@ -39,7 +40,56 @@ def _stamps_of_head(folder: str, own: str, shared: str) -> dict[str, int]:
         if content[:4] != b"ref:":
             break
         paths.append(f"{shared}/{os.fsdecode(content[4:].strip())}")
-    return {path: 0 if (found := _look(path) or (None,))[0] is None else found[0].st_ctime_ns for path in paths}
+    return {path: max(0, _stamp_of(path)) for path in paths}
+
+
+def compact(folder: str, seen: "Mapping[str, int]") -> tuple[str, bytes]:
+    """Return the names of the files that *seen*, stamps of *folder*, are of, and what `look_again` finds while all is
+    the same.
+
+    A part for each of `FOLDERS`: it and the files in it. No name has a slash, so one stands between two names, and two
+    between two parts.
+    """
+    inside: dict[str, list[str]] = {name: [name] for name in FOLDERS if name in seen}
+    for path in seen:
+        above, slash, name = path.partition("/")
+        if slash:
+            inside[above].append(name)
+    found = [seen.get(name, -1) for name in (*FILES, *FOLDERS)]
+    for above, names in inside.items():
+        found += (seen[above], os.stat(f"{folder}/{above}").st_ino, *(seen[f"{above}/{name}"] for name in names[1:]))
+    return "//".join("/".join(names) for names in inside.values()), marshal.dumps(found, 2)
+
+
+def look_again(folder: str, names: str) -> bytes:
+    """Return what differs from what `compact` returned with *names* whenever `stamps` of *folder* would differ.
+
+    While a folder has the same stamp and inode, it has the same files: none is listed. By their short names, each is
+    looked at without a walk along its path. OSError when a folder cannot be entered.
+    """
+    found = [_stamp_of(f"{folder}/{name}") for name in (*FILES, *FOLDERS)]
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in names.split("//") if names else ():
+            above, *inside = part.split("/")
+            os.chdir(f"{folder}/{above}")
+            status = os.stat(".")
+            found += (status.st_ctime_ns, status.st_ino)
+            look = os.stat
+            try:
+                found += [look(name).st_ctime_ns for name in inside]
+            except OSError:  # a link that leads nowhere, say
+                found += [max(0, _stamp_of(name)) for name in inside]
+    finally:
+        os.fchdir(here)
+        os.close(here)
+    return marshal.dumps(found, 2)  # to be compared, and never loaded: there is no quicker way to bytes
+
+
+def _stamp_of(path: str) -> int:
+    """Return the stamp of *path*: 0 when it cannot be looked at, -1 when nothing is there."""
+    found = _look(path)
+    return -1 if not found else 0 if found[0] is None else found[0].st_ctime_ns
 
 
 def scan(folder: str | os.PathLike[str]) -> dict[str, os.stat_result | None]:

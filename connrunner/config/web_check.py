@@ -29,7 +29,9 @@ def check_web(data: Mapping[str, Any]) -> Iterator[Finding]:
     if proxy.get("user_header", "").lower() in NOT_OF_USERS:
         header = proxy["user_header"]
         hint = "have the proxy write the user into one of its own, like X-Forwarded-User"
-        yield Finding(("web", "proxy", "user_header"), f"{header} is a header for something else", hint, "bad-user-header")
+        yield Finding(
+            ("web", "proxy", "user_header"), f"{header} is a header for something else", hint, "bad-user-header"
+        )
     for number, address in enumerate(proxy.get("from", ())):
         try:
             ipaddress.ip_network(address)

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from connrunner.core.model import Format, LocalFile
+from connrunner.core.model import Format, LocalFile, Property
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.processes.tree import ProcessTree
@@ -63,6 +63,7 @@ class RunContext:
     programs: Path  # where connectors that are third-party programs are installed, each in an environment of its own
     report: Report
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every program that it starts is in it
+    columns: Mapping[str, Property] = field(default_factory=dict)  # of the rows, and the property that each holds
     ledger: Path | None = None  # a folder of the connection's own that outlives its runs; see `open_ledger`
 
     def open_ledger(self) -> Path:
@@ -145,6 +146,17 @@ class Destination(Protocol):
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
 
 
+class SettlingDestination(Protocol):
+    """A destination that can say later what became of rows whose run was cut off; it may do without."""
+
+    def settle_rows(self, settings: Settings, context: RunContext, rows: int) -> SendResult:
+        """Return what became of the *rows* of the file of the earlier run *context*, by what its ledger says.
+
+        Nothing is sent. A row of which nobody can know it is refused as `unconfirmed`; RunError when it cannot be known
+        now, so that the run that asks fails and the next one asks again.
+        """
+
+
 class ProbingConnector(Protocol):
     """A connector that can say whether its partner is there; it may do without."""
 
@@ -164,6 +176,11 @@ def source(name: str) -> Source:
 def destination(name: str) -> Destination:
     """Return the connector that exports to `type:` *name*."""
     return cast("Destination", _module(name, DESTINATIONS))
+
+
+def can_settle(destination: Destination) -> bool:
+    """Return whether *destination* is a `SettlingDestination`."""
+    return hasattr(destination, "settle_rows")
 
 
 def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -> str | None:

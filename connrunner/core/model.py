@@ -230,6 +230,9 @@ class Import:
     expect: Expect = Expect()
 
 
+DELETED_COLUMN = "deleted"  # of an export with `deleted: send`: it is true for profiles to delete
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
     """Profiles become rows elsewhere."""
@@ -440,6 +443,13 @@ class Workspace:
     source: str = "folder"  # what `source:` says: where the files are read from, `folder` or `git`
     trouble: str = ""  # why this is the last good version, and not the newest
 
+    def find_use(self, name: str) -> ConnectionUse:
+        """Return how the connection *name* stands here: one without a file is gone, also when it never was."""
+        if name in self.broken:
+            return "broken"
+        known = self.connections.get(name)
+        return "gone" if known is None else "on" if known.enabled else "off"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Commit:
@@ -486,6 +496,7 @@ class Outcome(StrEnum):
 
 
 Trigger = Literal["schedule", "manual"]
+ConnectionUse = Literal["on", "off", "broken", "gone"]  # how a workspace has it; the last two cannot be run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -35,6 +35,9 @@ class Progress:
         return rows / seconds if seconds >= 1 and rows > 0 else None
 
 
+DELIVERED_AGAIN = "the next run delivers them again"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogSummary:
     """What a log tells: how far the run came and, when it says so, how it ended."""
@@ -45,13 +48,14 @@ class LogSummary:
     last_message: str = ""
     counts: Counts = field(default_factory=Counts)  # as its program reported them last
     delivering: str = ""  # what an export has begun to deliver, in words
+    afterwards: str = DELIVERED_AGAIN  # what the next run does about it
 
     @property
     def may_have_arrived(self) -> str:
         """What is to be said of a run of which nobody knows how far its delivery came; empty when it began none."""
         if not self.delivering:
             return ""
-        return f"it was delivering {self.delivering}: they may have arrived, and the next run delivers them again"
+        return f"it was delivering {self.delivering}: they may have arrived, and {self.afterwards}"
 
 
 # What taking apart plain data can raise when it was damaged. Nothing else is caught where that is read: it is a bug.
@@ -61,12 +65,14 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted, delivering = None, "", None, "", Counts(), ""
+    afterwards = DELIVERED_AGAIN
     for event in events:
         kind = event.get("type", "message")
         with suppress(*MALFORMED):
             if kind == "message":
                 message = str(event.get("message", ""))
                 delivering = str(event.get("delivering", delivering))
+                afterwards = str(event.get("afterwards", afterwards))
             elif kind == "progress":
                 progress = _progress(progress, event)
             elif kind == "counts":
@@ -81,6 +87,7 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
         last_message=message,
         counts=counted,
         delivering=delivering,
+        afterwards=afterwards,
     )
 
 

@@ -127,6 +127,7 @@ def _pending(
             title=connection.title if connection else run.intent.title or name if run else name,
             description=connection.description if connection else "",
             owner=connection.owner if connection else "",
+            use=workspace.find_use(name),
             next_run=promise.next_due if promise else None,
             rejects=state.rejects(name, run.run) if run else None,
             recent=recent,

@@ -18,6 +18,7 @@ Facts = Mapping[str, Any]
 
 SUMMARIES = 30  # connections that a digest lists, those with trouble first: some mail services cut at 102 kB
 LISTED = 100  # lines of other lists
+TROUBLE = ("partial", "failed", "late", "missed")  # what a digest counts beside the runs; older releases: no partial
 STATES = {
     "not-started": "it has not started",
     "waiting": "it waits in its queue",
@@ -87,13 +88,13 @@ class _EventFacts:
 
     def digest(self, facts: Facts) -> dict[str, Any]:
         connections = [self._summary(one) for one in facts["connections"]]
-        shown = sorted(connections, key=lambda one: -(one["failed"] + one["late"] + one["missed"]))[:SUMMARIES]
+        shown = sorted(connections, key=lambda one: -sum(one[word] for word in TROUBLE))[:SUMMARIES]
         return {
             "since": self._wall(facts["from"]),
             "until": self._wall(facts["to"]),
             "connections": shown,
             "more": len(connections) - len(shown),
-            "total": {word: sum(one[word] for one in connections) for word in ("runs", "failed", "late", "missed")},
+            "total": {word: sum(one[word] for one in connections) for word in ("runs", *TROUBLE)},
         }
 
     def _summary(self, one: Facts) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class _EventFacts:
         return {
             "name": clean_line(one["name"]),
             "title": clean_line(one["title"] or one["name"]),
-            **{word: int(one[word]) for word in ("runs", "failed", "late", "missed")},
+            **{word: int(one.get(word, 0) if word == "partial" else one[word]) for word in ("runs", *TROUBLE)},
             "counts": counts.from_mapping(one["counts"]).as_dict(),
             "recent": [
                 {
@@ -163,10 +164,12 @@ class _EventFacts:
                 "problems": [clean_line(problem) for problem in one.get("problems", ())],
                 "more": int(one.get("more", 0)),
                 "same_as": clean_line(one.get("same_as", "")),
+                "gone": bool(one.get("gone", False)),
             }
             for one in facts["files"]
         ]
-        return {"listed": listed, "count": int(facts["count"]), "more": max(0, int(facts["count"]) - len(listed))}
+        count, gone = int(facts["count"]), int(facts.get("gone", 0))
+        return {"listed": listed, "count": count, "gone": gone, "more": max(0, count - len(listed))}
 
 
 def _warning(tight: Facts | None) -> str:

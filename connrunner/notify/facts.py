@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Commit, Outcome, Run
+from connrunner.core.model import Commit, ConnectionUse, Outcome, Run
 from connrunner.notify import event_facts
 from connrunner.notify.language import Language, language_of
 from connrunner.notify.rejects_excerpt import read_excerpt as read_rejects
@@ -25,6 +25,12 @@ MEANING = {
     Outcome.INTERRUPTED: "The run broke off, and nobody knows how far it came. It does not start again by itself.",
     Outcome.SKIPPED: "The run was due, but could not start.",
 }
+USES: Mapping[ConnectionUse, str] = {
+    "on": "",
+    "off": "switched off",
+    "broken": "its file cannot be used",
+    "gone": "gone from the workspace",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +41,7 @@ class Background:
     title: str = ""
     description: str = ""
     owner: str = ""
+    use: ConnectionUse = "on"  # how the workspace has the connection now: what is gone or broken cannot be run again
     next_run: datetime | None = None
     rejects: Path | None = None  # the run's rejects.jsonl
     recent: Sequence[Run] = ()  # the last runs of the connection, newest first
@@ -77,7 +84,7 @@ def build_context(
         "next_run": None if background.next_run is None else spoken.instant(background.next_run, timezone),
         "commit": _commit(background.commit, spoken, timezone) if background.commit else None,
         **event_facts.describe_event(event, facts or {}, spoken, timezone),
-        "commands": _commands(name, run),
+        "commands": _commands(name, run, background.use),
     }
 
 
@@ -87,6 +94,8 @@ def _connection(name: str, run: Run | None, background: Background) -> dict[str,
         "title": clean_line(background.title or name),
         "description": clean_lines(background.description),
         "owner": clean_line(background.owner),
+        "use": background.use,
+        "use_meaning": USES[background.use],
         "kind": clean_line(run.intent.kind) if run else "",
     }
 
@@ -146,13 +155,14 @@ def _commit(commit: Commit, spoken: Language, timezone: str) -> dict[str, Any]:
     }
 
 
-def _commands(name: str, run: Run | None) -> dict[str, str]:
+def _commands(name: str, run: Run | None, use: ConnectionUse) -> dict[str, str]:
     quoted = shlex.quote(clean_line(name))
     number = f" {run.run}" if run else ""
     about = {
         "log": f"connrunner log {quoted}{number}",
         "rejects": f"connrunner rejects {quoted}{number}",
-        "run": f"connrunner run {quoted}",
+        "run": {"on": f"connrunner run {quoted}", "off": f"connrunner run {quoted} --force"}.get(use, ""),
         "runs": f"connrunner runs {quoted}",
     }
-    return {**(about if name else dict.fromkeys(about, "")), "status": "connrunner status"}
+    for_all = {"status": "connrunner status", "validate": "connrunner validate"}
+    return (about if name else dict.fromkeys(about, "")) | for_all

@@ -30,7 +30,7 @@ def describe_streak(runs: Sequence[Run], event: str) -> dict[str, Any]:
     if event not in ("failing", "reminder", "recovered"):
         return {}
     rest = runs[1:] if event == "recovered" else runs
-    row = list(takewhile(lambda run: run.outcome is not Outcome.SUCCEEDED, rest))
+    row = list(takewhile(lambda run: run.outcome is not Outcome.SUCCEEDED or alert_state.checked_no_row(run), rest))
     streak: Streak | None = None
     for run in reversed(row):
         streak = alert_state.extend_streak(streak, run, USUAL)

@@ -122,7 +122,7 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
             problems = ["connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?"]
             return {"files": [{"name": connection, "problems": problems, "more": 2}], "count": 2}
         case "fixed":
-            return {"files": [{"name": connection}], "count": 1}
+            return {"files": [{"name": connection, "gone": False}], "count": 1, "gone": 0}
         case _:
             return {}
 
@@ -136,6 +136,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             "name": connection,
             "title": title,
             "runs": 7,
+            "partial": 2,
             "failed": 1,
             "late": 1,
             "missed": 2,
@@ -152,6 +153,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             "name": "refresh-segments",
             "title": "Refresh segments",
             "runs": 4,
+            "partial": 0,
             "failed": 0,
             "late": 0,
             "missed": 0,
@@ -166,6 +168,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             "name": "once-a-month",
             "title": "Once a month",
             "runs": 0,
+            "partial": 0,
             "failed": 0,
             "late": 0,
             "missed": 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 
 
 class ProfileStore(Protocol):
@@ -71,6 +71,16 @@ class ProfileStore(Protocol):
         and the profiles that consent keeps back are named in *rejects* (JSON lines, written only when there are any; at
         most 100,000 of both). Same opening of the store.
         RunError, and nothing is recorded, for a row that the file does not have.
+        """
+
+    def find_unconfirmed(self, connection: str) -> UnconfirmedRows | None:
+        """Return the rows of an export of *connection* that was cut off, and that could be settled; None without."""
+
+    def settle_export(self, rows: UnconfirmedRows, *, refused: Collection[int], unknown: Collection[int]) -> None:
+        """
+        Record what became of the *rows* of an export that was cut off: all but the *refused* ones have arrived.
+
+        Nobody knows it of the *unknown* ones. All or nothing; RunError for a row that there is not.
         """
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:

@@ -45,5 +45,5 @@ def describe_connection(session: StoreSession, connection: str) -> dict[str, Any
 def forget_connection(session: StoreSession, connection: str) -> None:
     """See `ProfileStore.forget_connection`."""
     with session.transaction():
-        for table in ("files", "kept", "marks", "sent"):
+        for table in ("files", "kept", "marks", "sent", "unconfirmed"):
             session.execute(f"DELETE FROM store.{table} WHERE connection = ?", [connection])

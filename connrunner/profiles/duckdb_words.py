@@ -57,11 +57,18 @@ def describe_error(error: BaseException) -> str:
     kind = next((words for known, words in _KINDS if isinstance(error, known)), type(error).__name__)
     if isinstance(error, duckdb.ConversionException) and (found := _TYPE.search(said)):
         return f"{kind} to {found[1]}"
-    if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.SerializationException):
-        reason = next((reason for reason in _REASONS if reason in said), "")
-        reason = {"checksum": "damaged (checksum)", "orrupt": "damaged"}.get(reason, reason)
-        return f"{kind}: {reason}" if reason else kind
+    if reason := find_reason(error):
+        return f"{kind}: {reason}"
     return kind
+
+
+def find_reason(error: BaseException) -> str:
+    """Return what is wrong with a file, by the system or by its content; empty when DuckDB names nothing of ours."""
+    if not isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.SerializationException):
+        return ""
+    said = str(error)
+    reason = next((reason for reason in _REASONS if reason in said), "")
+    return {"checksum": "damaged (checksum)", "orrupt": "damaged"}.get(reason, reason)
 
 
 def is_wrong_encoding(error: BaseException) -> bool:

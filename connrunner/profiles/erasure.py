@@ -111,9 +111,8 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
     _select_owned(session, identifiers)
     _select_kept(session, identifiers, job.columns)
     before = _select_tombstones(session)
-    profiles, sent, recipients = session.execute("""
-        SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*),
-            coalesce(list(DISTINCT connection ORDER BY connection), [])
+    profiles, sent = session.execute("""
+        SELECT (SELECT count(*) FROM store.profiles WHERE _id IN (FROM leaving)), count(*)
         FROM store.sent WHERE profile IN (FROM leaving)""").fetchall()[0]
     kept = session.one("SELECT count(*) FROM unkept")
     people = session.one("SELECT count(DISTINCT profile) FROM leaving") or min(1, kept)
@@ -124,10 +123,19 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         sent=sent,
         kept=kept,
         forgotten=forgotten,
-        recipients=tuple(recipients),
+        recipients=_find_recipients(session),
         marks=_find_marks(session),
         erased_before=before,
     )
+
+
+def _find_recipients(session: StoreSession) -> tuple[str, ...]:
+    """Return the exports that sent the person, or were about to when they were cut off."""
+    tables_with_rows = ["sent", *(["unconfirmed"] if tables.has_unconfirmed(session.connection) else [])]
+    found = " UNION ".join(
+        f"SELECT connection FROM store.{name} WHERE profile IN (FROM leaving)" for name in tables_with_rows
+    )
+    return tuple(name for (name,) in session.execute(f"{found} ORDER BY ALL").fetchall())
 
 
 def add_tombstones(session: StoreSession) -> None:

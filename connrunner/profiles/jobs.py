@@ -41,3 +41,4 @@ class ExportJob:
     path: Path
     form: Format | None = None  # how the rows stand in the file when the destination decides it, else as *work* says
     samples: int = 0  # rows that are returned
+    can_settle: bool = False  # should the run be cut off, the destination can say later what became of the rows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from connrunner.core.counts import Counts
+from connrunner.profiles.jobs import RunStamp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +93,14 @@ class ExportResult:
     rows_written: int  # created + updated + deleted, and the unchanged ones if the export takes all rows
     written: bool = True  # False: there was nothing to send and the export skips empty files, so there is no file
     samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnconfirmedRows:
+    """The rows that a run began to deliver and that nothing confirmed."""
+
+    stamp: RunStamp
+    rows: int  # of its file
 
 
 class RefusedRow(Protocol):

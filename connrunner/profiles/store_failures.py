@@ -15,11 +15,20 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import RunError
-from connrunner.profiles.duckdb_words import describe_error
+from connrunner.profiles.duckdb_words import describe_error, find_reason
 from connrunner.profiles.whole_store import BEGIN_ANEW
 
 _FULL = re.compile(r"No space left|Disk quota exceeded|File too large")
-_DAMAGED = re.compile(r"not a valid DuckDB|[Cc]orrupt|checksum|Serialization Error|INTERNAL Error|WAL file", re.DOTALL)
+_DAMAGED = re.compile(
+    r"not a valid DuckDB|enough bytes|[Cc]orrupt|checksum|Serialization Error|INTERNAL Error|WAL file", re.DOTALL
+)
+# What is wrong with the content of a store, in the order in which it is looked for.
+_DAMAGES = (
+    ("not a valid DuckDB", "it does not begin as a store does"),
+    ("enough bytes", "it is too short, as after a copy or a write that broke off"),
+    ("WAL file", "its log, beside it, cannot be brought into it"),
+    ("checksum", "a checksum in it is wrong"),
+)
 _REFUSED = re.compile(r"Permission denied|Input/output error|Read-only file system|Is a directory")
 _FILE = re.compile(r'(?:file|directory) "([^"\n]+)"')
 # What DuckDB says of its own file without naming it.
@@ -30,18 +39,29 @@ def explain_opening(error: duckdb.Error, path: Path) -> RunError:
     """Return why the store in the file *path* cannot be opened."""
     if _FULL.search(str(error)):
         return _full_disk(error, path)
-    line = describe_error(error)
     if is_damage(error):
-        return RunError(
-            f"the profile store {path} cannot be opened, it is damaged: {line}",
-            hint=f"put back a copy of it; to begin anew without its profiles and consents: `{BEGIN_ANEW}`",
-            code="store-unusable",
-        )
+        return _damaged_store(error, path)
     return RunError(
-        f"the profile store {path} cannot be opened: {line}",
+        f"the profile store {path} cannot be opened{_because(error)}",
         hint="see that connrunner may read and write it, and that its disk works",
         code="store-unusable",
     )
+
+
+def _damaged_store(error: duckdb.Error, path: Path) -> RunError:
+    what = next((words for text, words in _DAMAGES if text in str(error)), "its content is not that of a store")
+    return RunError(
+        f"the profile store {path} is damaged: {what}",
+        hint=f"put back a copy of it; to begin anew without its profiles and consents: `{BEGIN_ANEW}`",
+        code="store-unusable",
+    )
+
+
+def _because(error: duckdb.Error) -> str:
+    """Return the reason that DuckDB names, behind a colon: that a file cannot be read has been said."""
+    if reason := find_reason(error):
+        return f": {reason}"
+    return "" if isinstance(error, duckdb.IOException) else f": {describe_error(error)}"
 
 
 def is_damage(error: duckdb.Error) -> bool:
@@ -60,9 +80,11 @@ def explain_failure(error: duckdb.Error, path: Path) -> RunError | None:
             hint="free disk space in the state folder",
             code="out-of-memory",
         )
+    if str(path) in text and "enough bytes" in text:  # the end of the file, which no full or broken disk gives
+        return _damaged_store(error, path)
     if str(path) in text or _OF_THE_STORE.search(text):
         return RunError(
-            f"the profile store {path} cannot be read or written: {describe_error(error)}",
+            f"the profile store {path} cannot be read or written{_because(error)}",
             hint="`connrunner doctor` tries to open it and says whether it is damaged",
             code="store-unusable",
         )

@@ -11,6 +11,8 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     marks       how far each import's source has come
     sent        what each export has sent: a profile, the digest of its values (none when it was refused last), and its
                 identifiers if deletions are sent to the partner
+    unconfirmed the rows that an export began to deliver, until it is known what became of them: the run, the place
+                in its file, and what `sent` is to say of each profile once it has arrived
     erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
                 number that those of one person share
     about       facts about the store itself
@@ -52,6 +54,10 @@ _TABLES = """
         connection VARCHAR, profile BIGINT, digest UHUGEINT, identifiers VARCHAR, run INTEGER);
     CREATE TABLE store.profiles (_id BIGINT, _created INTEGER, _changed INTEGER);
 """
+_UNCONFIRMED = """
+    CREATE TABLE IF NOT EXISTS store.unconfirmed (
+        connection VARCHAR, run BIGINT, started TIMESTAMPTZ, row BIGINT, profile BIGINT, verdict UTINYINT,
+        digest UHUGEINT, identifiers VARCHAR, next INTEGER)"""
 _ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
 
@@ -103,11 +109,18 @@ def check_format(connection: duckdb.DuckDBPyConnection, path: str) -> None:
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the tables of a new store."""
     connection.execute(_TABLES)
+    connection.execute(_UNCONFIRMED)
     prepare_tombstones(connection, "store")
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
         [FORMAT, str(SPELLING)],
     )
+
+
+def has_unconfirmed(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Return whether the attached store has `unconfirmed`: one of an older version gets it on its next use."""
+    statement = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'unconfirmed'"
+    return connection.execute(statement).fetchone() is not None
 
 
 def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
@@ -148,6 +161,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
     prepare_tombstones(connection, "store")
+    connection.execute(_UNCONFIRMED)
     stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}
     objectives = dict(connection.execute('SELECT name, "column" FROM store.objectives').fetchall())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_numbers = itertools.count()  # of all folders of this process: to look which are taken takes longer with each
+
 
 def choose_path(folder: Path) -> Path:
     """Return a path in *folder* that is not taken yet; no reader interprets a character of its name."""
-    number = sum(1 for _ in folder.iterdir())
-    while os.path.lexists(path := folder / f"file-{number}"):
-        number += 1
+    while os.path.lexists(path := folder / f"file-{next(_numbers)}"):
+        pass
     return path
 
 

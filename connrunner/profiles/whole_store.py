@@ -18,6 +18,7 @@ from connrunner.core.model import Run
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import tables
+from connrunner.text.words import plural
 
 Expected = Mapping[str, Iterable[Run]]  # by connection, the runs that must be in the store, newest first
 BEGIN_ANEW = "connrunner reset --profiles"  # the command
@@ -51,7 +52,7 @@ def check_runs(connection: duckdb.DuckDBPyConnection, path: Path, expected: Expe
     first = min(missing, key=_ended_at)
     report.message(
         f"the profile store is older than history: it does not have {_describe(first)}"
-        + (f", nor {len(missing) - 1:,} later runs" if len(missing) > 1 else "")
+        + (f", nor {plural(len(missing) - 1, 'later run')}" if len(missing) > 1 else "")
         + "; was it put back from a backup? What those runs did is gone from it",
         level="warning",
     )
@@ -111,8 +112,8 @@ def _describe(run: Run) -> str:
 
 def _lost_store(path: Path, what: str, run: Run) -> RunError:
     return RunError(
-        f"the profile store {path} {what}, and history has {_describe(run)}: "
-        "the profiles, their consents and what was sent are missing",
+        f"the profile store {path} {what}, and history has runs that filled it, the last of them {_describe(run)}: "
+        "all profiles, their consents and what was sent are missing",
         hint=f"put the file back from a backup; to begin anew without them: `{BEGIN_ANEW}`",
         code="store-unusable",
     )

@@ -272,7 +272,8 @@ class Tick:
             token=make_token(),
         )
         known = journal_state.broken_mailed
-        of_files = decide_file_notices(self.workspace.default_notify, files, known, token=make_token())
+        there = {*self.workspace.connections, *self.workspace.broken, WHOLE}
+        of_files = decide_file_notices(self.workspace.default_notify, files, known, there=there, token=make_token())
         if not notices and not digests and of_files.known == known:
             return {}
         limits = {name: target.limit for name, target in self.workspace.targets.items()}

@@ -5,11 +5,14 @@ Only commands that people type read these; a tick adds a segment when it rotates
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import json
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,53 @@ def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]
                 yield record
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedPart:
+    """Some of the records, in the order in which they were written."""
+
+    path: Path
+
+    @property
+    def is_complete(self) -> bool:
+        """True for what is not written any more: its records are the same as long as they are kept."""
+        return self.path.name.endswith(SUFFIX)
+
+    def read_lines(self) -> list[bytes]:
+        """Return a line for each record; none when it was removed a moment ago."""
+        return _lines_of(self.path)
+
+
+def list_parts_since(folder: StateFolder, since: datetime) -> Iterator[RecordedPart]:
+    """Yield the parts that have records of *since* or later, the newest part first; the last one has older ones, too.
+
+    What is asked of a day costs no more after a year.
+    """
+    for path in reversed([*_segments(folder), folder.journal]):
+        part = RecordedPart(path)
+        yield part
+        begin = _begin_of_segment(str(path)) if part.is_complete else _find_begin(part)
+        if begin is not None and begin < since:
+            return
+
+
+@functools.lru_cache(maxsize=4096)
+def _begin_of_segment(path: str) -> datetime | None:
+    return _find_begin(RecordedPart(Path(path)))
+
+
+def _find_begin(part: RecordedPart) -> datetime | None:
+    """Return the instant of the first record of *part*; None when it has none."""
+    return next(filter(None, map(_instant_of, part.read_lines())), None)
+
+
+def _instant_of(line: bytes) -> datetime | None:
+    try:
+        record = parse_json(line)
+        return None if record.get("type") == "snapshot" else instant.parse(record["at"])
+    except run_records.MALFORMED:
+        return None
+
+
 def find_oldest_instant(folder: StateFolder) -> str | None:
     """Return the instant of the oldest record that is kept; None when nothing was recorded yet."""
     for lines in _parts(folder):
@@ -76,18 +126,22 @@ def find_oldest_instant(folder: StateFolder) -> str | None:
 
 def _parts(folder: StateFolder) -> Iterator[list[bytes]]:
     for path in [*_segments(folder), folder.journal]:
-        try:
-            with open_own(path) as file:
-                data = file.read()
-            data = gzip.decompress(data) if path.name.endswith(SUFFIX) else data
-        except FileNotFoundError:  # rotated away, or removed, a moment ago
-            continue
-        except (OSError, EOFError, zlib.error) as error:
-            raise StateError(
-                f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
-                hint="move it away; the other decisions stay",
-            ) from error
-        yield data.splitlines()
+        yield _lines_of(path)
+
+
+def _lines_of(path: Path) -> list[bytes]:
+    try:
+        with open_own(path) as file:
+            data = file.read()
+        data = gzip.decompress(data) if path.name.endswith(SUFFIX) else data
+    except FileNotFoundError:  # rotated away, or removed, a moment ago
+        return []
+    except (OSError, EOFError, zlib.error) as error:
+        raise StateError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="move it away; the other decisions stay",
+        ) from error
+    return data.splitlines()
 
 
 def _segments(folder: StateFolder) -> list[Path]:

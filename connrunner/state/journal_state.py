@@ -113,7 +113,7 @@ def copy_state(state: JournalState) -> JournalState:
 
     Values that are replaced as a whole are shared.
     """
-    alerts = AlertState(**{each.name: _copy_containers(getattr(state.alerts, each.name)) for each in fields(AlertState)})
+    alerts = AlertState(**{key: _copy_containers(value) for key, value in state.alerts.as_dict().items()})
     own = {each.name: _copy_container(getattr(state, each.name)) for each in fields(JournalState)}
     return JournalState(**{**own, "alerts": alerts})
 

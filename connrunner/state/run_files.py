@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ NEAR = 8  # runs within which the order of their ends may differ from that of th
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+_OUTCOME = re.compile(rb'"outcome":"([a-z]+)"')  # of a record: before whatever text of others it holds
 CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
 
@@ -148,6 +151,18 @@ def _read_durations(folder: StateFolder, connection: str, _look: tuple[int, int,
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
     """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one."""
     return list(islice(read_history(folder, connection, until=until or None), count))
+
+
+def tally_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
+    """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart."""
+    try:
+        file = open_own(folder.history(connection))
+    except FileNotFoundError:
+        return Counter()
+    with file:
+        lines = _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size)
+        found = (_OUTCOME.search(line) for line in islice(lines, most))
+        return Counter(one[1].decode() for one in found if one)
 
 
 def parse_run(line: bytes) -> Run | None:
@@ -323,6 +338,20 @@ def read_events_from(path: Path, offset: int) -> Iterator[tuple[int, dict[str, A
                 continue
             if isinstance(event, dict):
                 yield offset, event
+
+
+def read_log_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield each whole line of a log with its number, from 1, oldest first. A file that is not there has none."""
+    try:
+        file = open_own(path)
+    except FileNotFoundError:
+        return
+    with file:
+        number = 0
+        while line := file.readline(LONGEST):
+            if line.endswith(b"\n"):
+                number += 1
+                yield number, line
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:

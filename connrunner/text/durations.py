@@ -39,6 +39,18 @@ def in_two_units(seconds: float) -> str:
     return f"{whole} s"
 
 
+def at_a_glance(seconds: float) -> str:
+    """Return how far away something is: 10 s, 12 min, 5 h 46 min, and from 48 hours on 3 days."""
+    whole = round(abs(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} days"
+
+
 def roughly(seconds: float) -> str:
     """Return a duration in the largest unit of which it has two, rounded down: 90 seconds, 59 minutes, 3 days."""
     whole = int(seconds)

@@ -8,6 +8,7 @@ from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.report import Level, Report
+from connrunner.core.run_records import DELIVERED_AGAIN
 from connrunner.profiles.results import RecordedRun
 from connrunner.text.words import plural
 
@@ -49,17 +50,21 @@ class PartialResult:
         if recorded is not None:
             self.recorded, self.counts, self._is_settled = recorded, recorded.counts, True
 
-    def begin_delivery(self, counts: Counts, rows: int, target: str) -> None:
-        """Note that an export begins to deliver *rows*: until all have arrived, none counts as sent."""
+    def begin_delivery(self, counts: Counts, rows: int, target: str, *, afterwards: str) -> None:
+        """Note that an export begins to deliver *rows*: until all have arrived, none counts as sent.
+
+        *afterwards* says what the next run does should this one be cut off.
+        """
+        self._afterwards = afterwards
         self.counts = Counts(read=counts.read, filtered=counts.filtered, not_attempted=counts.read - counts.filtered)
         self._rows = rows
         self._target = target
-        self.words = f"it was delivering {plural(rows, 'row')} to {target}; the next run delivers them again"
+        self.words = f"it was delivering {plural(rows, 'row')} to {target}; {afterwards}"
 
     def note_delivery(self, where: str) -> None:
         """Note that all rows have arrived, which is not durable yet."""
         self._is_settled = True
-        self.words = f"all rows were delivered to {where}, but nobody noted it; the next run delivers them again"
+        self.words = f"all rows were delivered to {where}, but nobody noted it; {self._afterwards}"
 
     def _came(self, done: int) -> None:
         if self._is_settled:
@@ -69,7 +74,8 @@ class PartialResult:
             self.counts, self.words = Counts(read=done, not_attempted=done), "nothing of it was imported"
         else:
             words = f"{done:,} of {self._rows:,} rows had been delivered to {self._target}"
-            self.words = f"{words}; the next run delivers all of them again"
+            again = self._afterwards.replace(DELIVERED_AGAIN, "the next run delivers all of them again")
+            self.words = f"{words}; {again}"
 
 
 class _ObservedReport:

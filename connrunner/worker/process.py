@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from connrunner import connectors
 from connrunner.config import load, secrets
@@ -25,7 +25,19 @@ from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
 from connrunner.core.formats import trace
-from connrunner.core.model import Command, Connection, Export, Format, Import, Outcome, ProfileModel, Result
+from connrunner.core.model import (
+    DELETED_COLUMN,
+    Command,
+    Connection,
+    Export,
+    Format,
+    Import,
+    Outcome,
+    ProfileModel,
+    Property,
+    PropertyType,
+    Result,
+)
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.report import Level, Report
 from connrunner.core.run_records import outcome_of
@@ -52,6 +64,7 @@ from connrunner.worker.retries import Attempts
 KNOWN_FACTS = 64  # texts beside a message that are masked once: the names of streams and the like
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
+SETTLED_LATER = "the next run asks which of them did"
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
 
 
@@ -282,9 +295,14 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
     target = destination.target(settings, context)
     form = destination.form(settings, work.format)
     local = job.spool / f"export{_compression_suffix(target, form)}"
+    can_settle = connectors.can_settle(destination)
     with _store(job, report) as store:
+        if can_settle and not job.dry_run_folder:
+            _settle_earlier(destination, settings, context, store)
         most = SAMPLES if job.dry_run_folder else 0
-        done = store.export(ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most))
+        done = store.export(
+            ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most, can_settle=can_settle)
+        )
         if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
             return _counted(done.counts, f"{plural(done.rows_written, 'row')} would go to {target}", samples=samples)
@@ -292,9 +310,11 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
             return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
-        so_far.begin_delivery(done.counts, done.rows_written, target)
+        afterwards = SETTLED_LATER if can_settle else run_records.DELIVERED_AGAIN
+        so_far.begin_delivery(done.counts, done.rows_written, target, afterwards=afterwards)
         going = f"{plural(done.rows_written, 'row')} to {target}"
-        report.message(f"delivering {going}", delivering=going)  # what a kill leaves behind says so
+        # What a kill leaves behind says so.
+        report.message(f"delivering {going}", delivering=going, afterwards=afterwards)
         delivered = destination.deliver(settings, context, local)
         so_far.note_delivery(delivered.where)
         with _private(), _noting(job, store, so_far):
@@ -303,6 +323,24 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             )
     detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused)}
     return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=detail)))
+
+
+def _settle_earlier(
+    destination: connectors.Destination, settings: connectors.Settings, context: RunContext, store: ProfileStore
+) -> None:
+    """Find out what became of the rows of a run that was cut off, and let the store know it."""
+    rows = store.find_unconfirmed(context.connection)
+    if rows is None:
+        return
+    earlier = replace(context, run=rows.stamp.run, at=rows.stamp.at)
+    sent = cast("connectors.SettlingDestination", destination).settle_rows(settings, earlier, rows.rows)
+    unknown = {one.row for one in sent.refused if one.code == "unconfirmed"}
+    refused = {one.row for one in sent.refused} - unknown
+    store.settle_export(rows, refused=refused, unknown=unknown)
+    arrived = rows.rows - len(refused) - len(unknown)
+    said = f"of the {plural(rows.rows, 'row')} of run {rows.stamp.run}, which was cut off, {arrived:,} arrived"
+    more = [f"{len(refused):,} did not", *([f"of {len(unknown):,} nobody knows it"] if unknown else [])]
+    context.report.message(f"{said}, {listed(more)}; these are offered again" if arrived < rows.rows else said)
 
 
 def _stamp(job: Job) -> RunStamp:
@@ -324,10 +362,22 @@ def _run_context(job: Job, report: Report) -> RunContext:
         workspace=job.workspace,
         spool=job.spool,
         programs=job.state.programs,
+        columns=_list_columns(job),
         ledger=job.state.ledger(job.connection.name),
         processes=job.processes,
         report=report,
     )
+
+
+def _list_columns(job: Job) -> dict[str, Property]:
+    """Return the columns of an export's rows, with the property that each holds; none of what is not declared."""
+    work, known = job.connection.work, job.model.properties
+    if not isinstance(work, Export):
+        return {}
+    found = {column: known[name] for column, name in work.fields.items() if name in known}
+    if work.deleted == "send":
+        found[DELETED_COLUMN] = Property(name=DELETED_COLUMN, type=PropertyType.BOOLEAN, personal=False)
+    return found
 
 
 def _command(

@@ -145,6 +145,18 @@ def judge_outcome(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "nei
             return "bad"
 
 
+def judge_run(run: Run, sense: Sense, before: Streak | None) -> Literal["good", "bad", "neither"]:
+    """Return what *run* says of its connection, which has the failures *before* behind it."""
+    says = judge_outcome(run.outcome, sense)
+    is_about_rows = before is not None and before["phase"]["severity"] == "partial"
+    return "neither" if says == "good" and is_about_rows and checked_no_row(run) else says
+
+
+def checked_no_row(run: Run) -> bool:
+    """Tell whether *run* is an import that found nothing to do: whether refused rows are in order now is not known."""
+    return run.outcome is Outcome.SUCCEEDED and run.intent.kind == "import" and not run.result.counts.checked
+
+
 def current_streak(alerts: AlertState, connection: str, sense: Sense) -> Streak | None:
     """Return the failures in a row that *connection* has behind it; None when it works."""
     known = alerts.streaks.get(connection, {})
@@ -153,7 +165,7 @@ def current_streak(alerts: AlertState, connection: str, sense: Sense) -> Streak 
 
 def extend_streak(before: Streak | None, run: Run, sense: Sense) -> Streak | None:
     """Return the streak after *run*."""
-    says = judge_outcome(run.outcome, sense)
+    says = judge_run(run, sense, before)
     if says == "good" or (says == "neither" and before is None):
         return None
     at, word, bad = instant.text(run.ended_at), str(run.outcome), int(says == "bad")
@@ -164,7 +176,7 @@ def extend_streak(before: Streak | None, run: Run, sense: Sense) -> Streak | Non
         since=before["since"],
         failures=before["failures"] + bad,
         first_run=before["first_run"],
-        last_run=run.run,
+        last_run=before["last_run"] if run.outcome is Outcome.SUCCEEDED else run.run,
         between=_count_outcome(before["between"], word),
         phase=_extend_phase(before["phase"], run, at) if bad else _pass_through(before["phase"], word),
     )

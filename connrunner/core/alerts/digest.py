@@ -8,6 +8,7 @@ from typing import Any
 
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Connection, Notify, Run
+from connrunner.core.outcome_counts import count_outcomes
 
 TREND = 10  # runs
 
@@ -33,8 +34,7 @@ def summarize_runs(newest_first: Sequence[Run], *, start: datetime, end: datetim
     runs = [run for run in known if run.ended_at > start]
     counts = {name: total for name in NAMES if (total := sum(getattr(run.result.counts, name) for run in runs))}
     return {
-        "runs": len(runs),
-        "failed": sum(run.outcome.is_failure for run in runs),
+        **count_outcomes(run.outcome for run in runs).as_dict(),
         "late": sum(_is_late(run, late_after) for run in runs),
         "missed": sum(run.entry.missed for run in runs),
         "counts": counts,

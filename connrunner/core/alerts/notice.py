@@ -28,7 +28,7 @@ Event = Literal[
     "folded",  # over the limit of an hour: many notices in one
     "outage",  # no tick for a while, and slots missed
     "broken",  # files that cannot be used
-    "fixed",  # files that can be used again
+    "fixed",  # files that can be used again, or are gone
 ]
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # then hourly, as the last one

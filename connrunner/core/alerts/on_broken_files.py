@@ -1,8 +1,8 @@
-"""Which notices do files owe that cannot be used, and those that can be used again?"""
+"""Which notices do files owe that cannot be used, and those that can be used again or are gone?"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,20 +32,26 @@ class FileNotices:
 
 
 def decide_file_notices(
-    rules: Iterable[Notify], broken: Mapping[str, BrokenFile], known: Mapping[str, str], *, token: str
+    rules: Iterable[Notify],
+    broken: Mapping[str, BrokenFile],
+    known: Mapping[str, str],
+    *,
+    there: Collection[str],
+    token: str,
 ) -> FileNotices:
     """
     Return what the people of *rules*, the workspace's own, are told of the files that are *broken* now.
 
-    *known* is what they know of: each content of problems is told once, and once that a file is not broken any more.
-    All files of one tick are one notice. A rule that tells of late slots only tells nothing of this.
+    *known* is what they know of: each content of problems is told once, and once that a file is not broken any more: it
+    can be used again, or it is not among the files that are *there*. All files of one tick are one notice. A rule that
+    tells of late slots only tells nothing of this.
     """
     people = tuple(rule for rule in rules if rule.when != "late")
     new = {name: one for name, one in sorted(broken.items()) if known.get(name) != one.content}
-    fixed = sorted(name for name in known if name not in broken)
+    fixed = sorted((name not in there, name) for name in known if name not in broken)
     told = (
         *_notices("broken", people, _describe(new), token),
-        *_notices("fixed", people, [{"name": name} for name in fixed], token),
+        *_notices("fixed", people, [{"name": name, "gone": gone} for gone, name in fixed], token),
     )
     still = {name: content for name, content in known.items() if name in broken}
     added = {name: one.content for name, one in new.items()} if any(one.event == "broken" for one in told) else {}
@@ -55,7 +61,8 @@ def decide_file_notices(
 def _notices(event: Event, rules: Iterable[Notify], files: list[dict[str, Any]], token: str) -> tuple[Notice, ...]:
     if not files:
         return ()
-    facts = {"files": files[:FILES], "count": len(files)}
+    gone = sum(one.get("gone", False) for one in files)
+    facts = {"files": files[:FILES], "count": len(files), **({"gone": gone} if event == "fixed" else {})}
     choices: dict[str, RecipientChoice] = {}
     for _, target, recipient in iter_recipients(rules):
         choices.setdefault(mailbox(recipient), choose_recipient(event, recipient, target, facts))

@@ -42,7 +42,8 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
             continue
         if name not in choices or _weight(choice) > _weight(choices[name]):
             choices[name] = choice
-    if alert_state.judge_outcome(run.outcome, USUAL) == "good":
+    usual = alert_state.current_streak(alerts, run.connection, USUAL)
+    if alert_state.judge_run(run, USUAL, usual) == "good":
         for name, alarm in alarms.items():
             if name not in watching:
                 choices[name] = _recovery(alarm, run.connection, alerts, USUAL)
@@ -67,8 +68,8 @@ def _failing_to(rules: Iterable[Notify], run: Run) -> set[str]:
 def _choose(rule: Notify, target: Target, recipient: str, run: Run, alerts: AlertState) -> RecipientChoice | None:
     """Return what *rule* has *recipient* told about *run*."""
     sense = alert_state.sense_of(rule)
-    says = alert_state.judge_outcome(run.outcome, sense)
     before = alert_state.current_streak(alerts, run.connection, sense)
+    says = alert_state.judge_run(run, sense, before)
     after = alert_state.extend_streak(before, run, sense)
     reached = says == "bad" and after is not None and after["failures"] >= rule.after
     match rule.when:

@@ -20,17 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Export, Property, PropertyType
+from connrunner.core.model import DELETED_COLUMN, Export, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expectations, recorded_runs, values
-from connrunner.profiles.exporting import delta, identifiers, refusals, writers
+from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
 from connrunner.profiles.jobs import ExportJob
 from connrunner.profiles.results import ExportResult, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
-
-DELETED_COLUMN = "deleted"  # the column that is true for profiles to delete
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,6 +66,8 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
             f"{source} ORDER BY {delta.IN_ORDER}",
             lambda part: session.report.progress("writing", round(part * rows), rows),
         )
+    if has_file and job.can_settle:
+        unconfirmed.note_rows(session, work, job.stamp)
     return ExportResult(counts=counts, rows_written=rows, written=has_file, samples=samples)
 
 
@@ -96,6 +96,7 @@ def confirm_export(
             INSERT INTO store.sent BY NAME
             SELECT {connection} AS connection, profile, digest, identifiers, {number} AS run FROM delta
             WHERE verdict = {CREATED} AND NOT refused""")
+        unconfirmed.forget_rows(session, job.stamp.connection)
         detail = {"output": where, "rows": pending.rows - len(refused)} if where else {}
         recorded_runs.finish_record(session, number, counts, detail)
         if rejects and (counts.rejected or counts.consent_blocked):

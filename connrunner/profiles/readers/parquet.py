@@ -20,12 +20,12 @@ import duckdb
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
+from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.readers.arrow_schema import KEY, ArrowField, parse_fields
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.readers.record_source import RecordSource, compose_record
 from connrunner.profiles.sql_fragments import quote_text
 
-MEMORY_LIMIT = "512MB"
 WIDEST = 38  # digits of a decimal that DuckDB keeps; of more it makes a float
 
 _LISTS = ("list", "array")
@@ -189,7 +189,7 @@ def find_records(
 
 
 def _open_alone() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "autoinstall_known_extensions": False})
+    return duckdb.connect(config={"memory_limit": choose_memory_limit(), "autoinstall_known_extensions": False})
 
 
 def _place(file: NormalizedFile, found: ParquetColumns) -> str:

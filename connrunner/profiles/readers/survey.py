@@ -9,8 +9,8 @@ from pathlib import Path
 
 from connrunner.core.model import Format
 
-CHUNK = 1 << 20
-LONGEST_BLOCK = 32  # chunks that are looked at together when no line ends in sight: more than any record may have
+CHUNK = 1 << 18
+LONGEST_BLOCK = 128  # chunks that are looked at together when no line ends in sight: more than any record may have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Survey:
 
 def survey_text(path: Path, form: Format) -> Survey:
     """Return what the text in UTF-8 at *path* holds. Searching for a few bytes costs next to nothing."""
-    nul = b"\0" if form.type == "csv" else b"\\u0000"
+    nul, is_near = (b"\0", b"\0") if form.type == "csv" else (b"\\u0000", b"\\")
     quote, delimiter = (form.quote.encode(), form.delimiter.encode()) if form.type == "csv" else (b"", b"")
     cells = _CellPatterns(quote, delimiter) if delimiter else None
     lines, found = 0, {"nul": False, "quotes": False, "spaced_quotes": False, "empty_records": False}
@@ -36,7 +36,7 @@ def survey_text(path: Path, form: Format) -> Survey:
     for block in _read_blocks(path):
         lines += block.count(b"\n")
         last = block[-1:]
-        found["nul"] = found["nul"] or nul in block
+        found["nul"] = found["nul"] or (is_near in block and nul in block)
         if cells:
             found["quotes"] = found["quotes"] or (bool(quote) and quote in block)
             found["spaced_quotes"] = found["spaced_quotes"] or (bool(quote) and cells.has_spaced_quote(block))
@@ -80,23 +80,28 @@ class _CellPatterns:
         self._spaced = re.compile(
             cell_begin + blank + rb"++" + mark + rb"|" + mark + blank + rb"++(?:" + mark + rb"|" + cell_end + rb")"
         )
-        self._quote, self._delimiter, self._blanks = quote, delimiter, blanks
+        start = rb"(?:" + re.escape(delimiter) + rb"|" + blank
+        start += (rb"|" + mark + rb"(?:" + mark + rb"|" + blank + rb"))") if quote else rb")"
+        self._begins, self._begins_after_lf, self._begins_after_cr = (
+            re.compile(end + start) for end in (rb"", rb"\n", rb"\r")
+        )
+        self._quote, self._blanks = quote, blanks
 
-    # Looking for one byte costs nothing, for two of them little, and a pattern is looked for where these are found.
+    # Looking for one byte costs nothing, for a pattern that begins with a fixed one little, for two bytes twice that.
+    # The costly patterns are looked for only where these are found.
 
     def has_spaced_quote(self, block: bytes) -> bool:
+        if self._quote not in block:
+            return False
         near = (
             self._quote + blank in block or blank + self._quote in block for blank in self._blanks if blank in block
         )
         return any(near) and bool(self._spaced.search(block))
 
     def has_empty_record(self, block: bytes) -> bool:
-        starts = [self._delimiter, *(blank for blank in self._blanks if blank in block)]
-        if self._quote and self._quote in block:
-            starts += [self._quote + self._quote, *(self._quote + blank for blank in starts[1:])]
-        ends = [b"\n"] if b"\n" in block else [b"\r"]  # where both end lines, DuckDB does not read it
-        begins = block.startswith(tuple(starts)) or any(end + start in block for end in ends for start in starts)
-        return begins and bool(self._empty.search(block))
+        # Where both LF and CR end lines, DuckDB does not read the file.
+        begins = self._begins_after_lf if b"\n" in block else self._begins_after_cr
+        return (self._begins.match(block) or begins.search(block)) is not None and bool(self._empty.search(block))
 
 
 def _read_blocks(path: Path) -> Iterator[bytes]:

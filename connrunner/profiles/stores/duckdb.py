@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,19 +33,20 @@ from connrunner.profiles import (
 )
 from connrunner.profiles.duckdb_words import UnexpectedStoreError, describe_error
 from connrunner.profiles.exporting import run as exporting
+from connrunner.profiles.exporting import unconfirmed
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow
+from connrunner.profiles.memory_limit import choose_memory_limit
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
-MEMORY_LIMIT = "512MB"
 SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
@@ -142,6 +143,14 @@ class DuckDBStore:
         self._pending = None
         return counts
 
+    def find_unconfirmed(self, connection: str) -> UnconfirmedRows | None:
+        with self._translation():
+            return unconfirmed.find_unconfirmed(self._session, connection)
+
+    def settle_export(self, rows: UnconfirmedRows, *, refused: Collection[int], unknown: Collection[int]) -> None:
+        with self._translation():
+            unconfirmed.settle_rows(self._session, rows, refused, unknown)
+
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():
             return recorded_runs.read_counts(self._session, connection, run)
@@ -209,7 +218,7 @@ def open_store(
     *,
     temp: Path,
     report: Report,
-    memory_limit: str = MEMORY_LIMIT,
+    memory_limit: str = "",
     read_only: bool = False,
     wait: float | Patience = 0,
     expected: Expected = MappingProxyType({}),
@@ -220,10 +229,11 @@ def open_store(
     One that was lost is not made anew: RunError `store-unusable` when none of the *expected* runs is in it.
 
     One process at a time may have it open (several when each is *read_only*): others wait up to *wait* seconds, then
-    get a RunError with `waiting_helps`. What does not fit in *memory_limit* goes to the folder *temp*.
+    get a RunError with `waiting_helps`. What does not fit in *memory_limit*, without one half of what this process may
+    have, goes to the folder *temp*.
     """
     folder = Path(tempfile.mkdtemp(prefix="profiles-", dir=_make_folder(temp)))
-    connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit})
+    connection = duckdb.connect(":memory:", config={"memory_limit": memory_limit or choose_memory_limit()})
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         with translate_store_errors(path, opening=True):

@@ -20,11 +20,11 @@ from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones
 from connrunner.profiles.erasure import Erasure, ErasureJob
+from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
 from connrunner.profiles.stores.beginning import STORAGE
 from connrunner.profiles.stores.duckdb import (
-    MEMORY_LIMIT,
     SETTINGS,
     attach_store,
     make_busy_error,
@@ -36,6 +36,7 @@ TRIES = 3  # how often a run may slip in between the log's end and our hold on t
 _STAYS = {
     "profiles": "_id NOT IN (FROM leaving)",
     "sent": "profile NOT IN (FROM leaving)",
+    "unconfirmed": "profile NOT IN (FROM leaving)",
     "kept": "number NOT IN (FROM unkept)",
 }
 
@@ -79,7 +80,7 @@ def erase_person(
 @contextmanager
 def _hold(path: Path, model: ProfileModel, *, temp: Path, report: Report, wait: float) -> Iterator[StoreSession]:
     """Attach the store for reading, when its write-ahead log is gone: nobody can write one as long as this holds it."""
-    connection = duckdb.connect(":memory:", config={"memory_limit": MEMORY_LIMIT})
+    connection = duckdb.connect(":memory:", config={"memory_limit": choose_memory_limit()})
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(temp / 'spill'))}")
         with translate_store_errors(path):

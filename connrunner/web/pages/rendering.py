@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from connrunner.answers.explain import describe_usual
+from connrunner.core.planning.forecast import RunDurations
 from connrunner.web.pages.links import Links
+from connrunner.web.pages.moments import run_time
+from connrunner.web.pages.strip import style_of
 
 FOLDER = Path(__file__).parent
 STATIC = ("app.css", "app.js", "icon.svg")
+_KEY = re.compile(r"(?P<indent>\s*(?:- )?)(?P<key>[\w.-]+)(?P<rest>:(?:\s.*)?)")
 
 
 @functools.cache
@@ -32,6 +38,32 @@ def static_files() -> Mapping[str, bytes]:
     return dict(_named_files().values())
 
 
+class YamlParts(NamedTuple):
+    """A line of YAML in the parts that have a colour."""
+
+    indent: str
+    key: str
+    rest: str
+    comment: bool
+
+
+def split_yaml(line: str) -> YamlParts:
+    """Return the parts of a *line* of YAML: its key, if it begins with one, and the rest."""
+    if line.lstrip().startswith("#"):
+        return YamlParts("", "", line, comment=True)
+    found = _KEY.fullmatch(line)
+    return (
+        YamlParts(found["indent"], found["key"], found["rest"], comment=False)
+        if found
+        else YamlParts("", "", line, comment=False)
+    )
+
+
+def say_usual(usual: RunDurations) -> str:
+    """Return how long runs usually take, behind the word `Usually`."""
+    return describe_usual(usual).removeprefix("usually ")
+
+
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
@@ -42,11 +74,24 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters |= {
+        "thousands": lambda number: f"{number:,}",
+        "style_of": style_of,
+        "run_time": run_time,
+        "usual": say_usual,
+        "yaml_parts": split_yaml,
+    }
     return environment
 
 
 def render_template(name: str, links: Links, **values: Any) -> str:
     """Return the template *name* with *values*; `link` and `file` write addresses."""
     files = {plain: links.file(hashed) for plain, (hashed, _) in _named_files().items()}
-    return _environment().get_template(name).render(link=links.page, files=files, **values)
+    used: set[str] = set()
+
+    def use_icon(name: str) -> str:
+        used.add(name)
+        return ""
+
+    template = _environment().get_template(name)
+    return template.render(link=links.page, files=files, use_icon=use_icon, used_icons=used, **values)

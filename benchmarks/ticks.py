@@ -1,0 +1,181 @@
+"""What a tick costs: with nothing to do, after an edit, for the first time, and with runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import workspaces
+from benchmarks.laboratory import Figure, Laboratory, Measured, Row
+
+SUBJECT = "Ticks"
+FLOOR = "import os, sys\nos.chdir(sys.argv[1])\nfor name in open(sys.argv[2]).read().split():\n    os.stat(name)"
+
+
+def quiet(count: int, laboratory: Laboratory, *, source: str = "folder") -> Measured:
+    """A tick that finds nothing to do, beside a Python that looks at the same files and does nothing else."""
+    folder = prepared(laboratory, count, source=source)
+    ours = laboratory.ratios([laboratory.connrunner, "tick"], folder)
+    if source == "git":
+        return Measured(ours=ours)
+    names = laboratory.folder / f"names-{count}"
+    names.write_text("\n".join(sorted(path.name for path in (folder / "connections").iterdir())))
+    floor = [laboratory.python, "-I", "-S", "-c", FLOOR, str(folder / "connections"), str(names)]
+    return Measured(
+        ours=ours, limits={"Python that looks at each file once": laboratory.ratios(floor, folder, rounds=9)}
+    )
+
+
+def edited(count: int, laboratory: Laboratory) -> Measured:
+    """A tick that finds one file changed, which says another time now."""
+    folder = prepared(laboratory, count)
+    numbers = iter(range(10**6))
+    workspaces.settle()
+    figures = laboratory.ratios(
+        [laboratory.connrunner, "tick"],
+        folder,
+        before=lambda: workspaces.edit(folder, next(numbers) % count),
+        rounds=min(laboratory.rounds, 15),
+    )
+    return Measured(ours=figures)
+
+
+def committed(laboratory: Laboratory) -> Measured:
+    """A tick that finds a new commit, in which 100 files of 10,000 differ."""
+    folder = prepared(laboratory, 10_000, source="git")
+    starts = iter(range(0, 10_000, 100))
+
+    def commit_hundred() -> None:
+        start = next(starts)
+        for number in range(start, start + 100):
+            workspaces.edit(folder, number)
+        workspaces.commit(folder)
+
+    return Measured(ours=laboratory.ratios([laboratory.connrunner, "tick"], folder, before=commit_hundred, rounds=7))
+
+
+def first(count: int, laboratory: Laboratory) -> Measured:
+    """The first tick of a workspace: every file is read and checked, every promise is made."""
+    folder = workspace(laboratory, count)
+    found = []
+    for _ in range(3 if count <= 10_000 else 1):
+        shutil.rmtree(folder / ".connrunner", ignore_errors=True)
+        found.append(laboratory.measure([laboratory.connrunner, "tick"], folder))
+    return Measured(
+        ours=[
+            Figure("s", tuple(cost.cpu for cost in found)),
+            Figure("MiB", (max(cost.mib for cost in found),)),
+        ]
+    )
+
+
+def one_run(laboratory: Laboratory) -> Measured:
+    """One connection that is due: the tick that records it, runs `true`, and records its end."""
+    folder, at = night(laboratory, 1)
+    command = [laboratory.connrunner, "tick", "--now", at]
+    return Measured(ours=laboratory.ratios(command, folder, before=partial(restore, folder)))
+
+
+def hundred(laboratory: Laboratory) -> Measured:
+    """100 connections of one lane that are due at once, beside 100 times the start of a worker."""
+    folder, at = night(laboratory, 100)
+    command = [laboratory.connrunner, "tick", "--now", at]
+    ours = laboratory.ratios(command, folder, before=partial(restore, folder), rounds=3)
+    worker = laboratory.ratios([laboratory.python, "-P", "-c", "import connrunner.worker.process"], folder, rounds=9)
+    starts = Figure("x", tuple(100 * value for value in worker[0].values))
+    return Measured(ours=ours, limits={"100 imports of what a worker needs": [starts]})
+
+
+def wave(laboratory: Laboratory) -> Measured:
+    """500 connections over 8 lanes that are due at 01:30, `true` each."""
+    folder, at = night(laboratory, 500, lanes=8)
+    restore(folder)
+    cost = laboratory.measure([laboratory.connrunner, "tick", "--now", at], folder)
+    ran = sum(1 for _ in (folder / ".connrunner" / "runs").glob("*/history.jsonl"))
+    assert ran == 500, f"{ran} ran"
+    starts = Figure("runs a second", (500 / cost.wall,))
+    return Measured(ours=[Figure("s wall", (cost.wall,)), Figure("s", (cost.cpu,)), Figure("MiB", (cost.mib,)), starts])
+
+
+def workspace(laboratory: Laboratory, count: int, *, source: str = "folder") -> Path:
+    """Return the workspace of *count* connections, made once."""
+    folder = laboratory.folder / f"{source}-{count}"
+    return folder if folder.exists() else workspaces.write_mixed(folder, count, source=source)
+
+
+def prepared(laboratory: Laboratory, count: int, *, source: str = "folder") -> Path:
+    """Return the workspace of *count* connections, in which a tick finds nothing to do."""
+    folder = workspace(laboratory, count, source=source)
+    laboratory.measure([laboratory.connrunner, "tick"], folder)
+    workspaces.settle()
+    laboratory.measure([laboratory.connrunner, "tick"], folder)
+    return folder
+
+
+def night(laboratory: Laboratory, count: int, *, lanes: int = 1) -> tuple[Path, str]:
+    """Return a workspace whose *count* connections were seen a minute before they are due, and when they are."""
+    folder = laboratory.folder / f"night-{count}-{lanes}"
+    before, at = workspaces.NIGHT
+    if not folder.exists():
+        workspaces.write_night(folder, count, lanes=lanes)
+        workspaces.settle()
+        laboratory.measure([laboratory.connrunner, "tick", "--now", before], folder)
+        shutil.copytree(folder / ".connrunner", folder / "kept")
+    return folder, at
+
+
+def restore(folder: Path) -> None:
+    """Let the state of *folder* be what it was before anything was due."""
+    state = folder / ".connrunner"
+    for path in (state / "runs", state / "journal.jsonl", state / "decisions"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (folder / "kept").iterdir():
+        if path.name in ("runs", "journal.jsonl", "last-tick"):
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, state / path.name)
+
+
+ROWS: Sequence[Row] = (
+    Row(subject=SUBJECT, what="quiet tick of 100 connections", goal="<= 1.15x, 12 MiB", measure=partial(quiet, 100)),
+    Row(subject=SUBJECT, what="quiet tick of 1,000", goal="<= 1.3x, 12 MiB", measure=partial(quiet, 1_000)),
+    Row(subject=SUBJECT, what="quiet tick of 10,000", goal="<= 2.8x, 12 MiB", measure=partial(quiet, 10_000)),
+    Row(
+        subject=SUBJECT,
+        what="quiet tick of 100, `source: git`",
+        goal="<= 1.15x",
+        measure=partial(quiet, 100, source="git"),
+    ),
+    Row(
+        subject=SUBJECT,
+        what="quiet tick of 10,000, `source: git`",
+        goal="<= 1.15x",
+        measure=partial(quiet, 10_000, source="git"),
+    ),
+    Row(
+        subject=SUBJECT,
+        what="quiet tick of 100,000, `source: git`",
+        goal="<= 1.15x",
+        measure=partial(quiet, 100_000, source="git"),
+        long=True,
+    ),
+    Row(subject=SUBJECT, what="one file edited of 100", goal="<= 10x", measure=partial(edited, 100)),
+    Row(subject=SUBJECT, what="one file edited of 10,000", goal="<= 10x", measure=partial(edited, 10_000)),
+    Row(subject=SUBJECT, what="a commit that touches 100 of 10,000", goal="<= 15x", measure=committed),
+    Row(subject=SUBJECT, what="first tick of 10,000", goal="<= 1.5 s, 60 MiB", measure=partial(first, 10_000)),
+    Row(
+        subject=SUBJECT,
+        what="first tick of 100,000",
+        goal="<= 16 s, 250 MiB",
+        measure=partial(first, 100_000),
+        long=True,
+    ),
+    Row(subject=SUBJECT, what="a run of `true`, from due to its durable end", goal="<= 12x", measure=one_run),
+    Row(
+        subject=SUBJECT,
+        what="100 due at once in one lane",
+        goal="<= 3 quiet ticks and 100 starts of a worker",
+        measure=hundred,
+    ),
+    Row(subject=SUBJECT, what="500 due at 01:30 over 8 lanes", goal="limited by processors", measure=wave, long=True),
+)

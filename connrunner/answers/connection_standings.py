@@ -1,0 +1,228 @@
+"""Every connection in the order in which people have to care: what is wrong first, then what works, waits, comes next.
+
+What is known of all of them comes from the journal; histories are read for the connections of one page alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from connrunner.answers.active_runs import ActiveRun, find_active_run
+from connrunner.answers.coming_slots import usual_durations
+from connrunner.answers.connection_filter import ALL, ConnectionFilter
+from connrunner.answers.run_history import NextRun, find_next_run
+from connrunner.answers.status import FAILING, Health, WaitingRun, check_health, list_waiting
+from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core.alerts import alert_state
+from connrunner.core.model import Connection, Run
+from connrunner.core.planning.forecast import RunDurations
+from connrunner.errors import Problem
+from connrunner.state import run_files
+
+RECENT = 30  # runs of a connection that are shown as a strip
+
+Group = Literal["attention", "running", "waiting", "next", "without", "off"]
+Which = Literal["all", "failing", "late", "broken", "running", "waiting", "off"]
+WHICH: tuple[Which, ...] = ("all", "failing", "late", "broken", "running", "waiting", "off")
+Order = Literal["trouble", "next", "name"]
+ORDERS: tuple[Order, ...] = ("trouble", "next", "name")
+GROUPS: tuple[Group, ...] = ("attention", "running", "waiting", "next", "without", "off")
+RANKS = {"broken": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "late": 3}  # of trouble
+FAR = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConnectionQuery:
+    """Which connections are asked for, and in which order; *page* counts from 1."""
+
+    which: Which = "all"
+    search: str = ""  # in name, title and path of the file
+    choice: ConnectionFilter = ALL
+    outcome: str = ""  # of the newest run
+    order: Order = "trouble"
+    page: int = 1
+    per_page: int = 25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConnectionStanding:
+    """What the journal knows of one connection."""
+
+    name: str
+    connection: Connection | None  # None when its file is broken or gone
+    group: Group
+    trouble: str  # broken, the failing outcome, late; empty when there is none
+    since: datetime | None  # of the trouble
+    is_late: bool
+    last_outcome: str
+    next_due: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListedConnection:
+    """One connection of the page, with its past."""
+
+    standing: ConnectionStanding
+    problems: tuple[Problem, ...]
+    recent: tuple[Run, ...]  # newest first, RECENT at most
+    failures: int  # in a row
+    usual: RunDurations
+    active: ActiveRun | None
+    waiting: WaitingRun | None
+    next: NextRun
+
+    @property
+    def last(self) -> Run | None:
+        return self.recent[0] if self.recent else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StandingsPage:
+    """One page of the connections that were asked for."""
+
+    at: datetime
+    rows: tuple[ListedConnection, ...]
+    found: int  # on all pages
+    page: int
+    pages: int
+    counts: dict[Which, int]  # of all connections that owner, label and search choose
+    groups: dict[Group, int]  # of all that were found
+    owners: tuple[str, ...]  # of the whole workspace
+    labels: tuple[str, ...]  # KEY=VALUE, of the whole workspace
+    first: int = field(default=0)  # the number of the first row, from 0
+
+
+def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health | None = None) -> StandingsPage:
+    """Return the page of connections that *query* asks for; the last one when there are fewer pages.
+
+    *health* is that of the whole workspace, where somebody knows it already.
+    """
+    chosen = [one for one in _stand(view, health or check_health(view)) if _is_searched(view, one, query)]
+    counts: dict[Which, int] = {which: sum(_is_which(view, one, which) for one in chosen) for which in WHICH}
+    found = [one for one in chosen if _is_which(view, one, query.which)]
+    found = [one for one in found if query.outcome in ("", one.last_outcome)]
+    _sort(found, query.order)
+    pages = max(1, -(-len(found) // query.per_page))
+    page = min(max(1, query.page), pages)
+    first = (page - 1) * query.per_page
+    waiting = {run.entry.connection: run for run in list_waiting(view)}
+    sound = view.workspace.connections.values()
+    return StandingsPage(
+        at=view.clock(),
+        rows=tuple(_listed(view, one, waiting) for one in found[first : first + query.per_page]),
+        found=len(found),
+        page=page,
+        pages=pages,
+        counts=counts,
+        groups={group: sum(one.group == group for one in found) for group in GROUPS},
+        owners=tuple(sorted({one.owner for one in sound if one.owner})),
+        labels=tuple(sorted({f"{key}={value}" for one in sound for key, value in one.labels.items()})),
+        first=first,
+    )
+
+
+def find_troubles(view: WorkspaceView, health: Health) -> dict[str, tuple[str, datetime | None]]:
+    """Return the connections that need attention: what is wrong (broken, the failing outcome, late), and since when.
+
+    One that fails and is switched off needs none.
+    """
+    connections = view.workspace.connections
+    found: dict[str, tuple[str, datetime | None]] = {one.connection: ("late", one.due_at) for one in health.late}
+    for failing in health.failing:
+        connection = connections.get(failing.connection)
+        if connection is None or connection.enabled:
+            found[failing.connection] = (failing.outcome, failing.since)
+    return found | dict.fromkeys(health.broken, ("broken", None))
+
+
+def _stand(view: WorkspaceView, health: Health) -> list[ConnectionStanding]:
+    """Return where every connection stands, by name."""
+    workspace, journal_state = view.workspace, view.journal_state
+    troubles, late = find_troubles(view, health), {one.connection for one in health.late}
+    found = []
+    for name in view.known_names():
+        connection = workspace.connections.get(name)
+        trouble, since = troubles.get(name, ("", None))
+        promise = journal_state.promises.get(name)
+        next_due = promise.next_due if promise else None
+        found.append(
+            ConnectionStanding(
+                name=name,
+                connection=connection,
+                group="attention" if trouble else _group(view, name, connection, next_due),
+                trouble=trouble,
+                since=since,
+                is_late=name in late,
+                last_outcome=journal_state.last_outcome.get(name, ""),
+                next_due=next_due,
+            )
+        )
+    return found
+
+
+def _group(view: WorkspaceView, name: str, connection: Connection | None, next_due: datetime | None) -> Group:
+    if name in view.journal_state.started:
+        return "running"
+    if name in view.journal_state.waiting:
+        return "waiting"
+    if connection is not None and not connection.enabled:
+        return "off"
+    return "next" if next_due is not None and connection is not None else "without"
+
+
+def _is_searched(view: WorkspaceView, one: ConnectionStanding, query: ConnectionQuery) -> bool:
+    if not query.choice.includes(view, one.name):
+        return False
+    title = one.connection.title if one.connection else ""
+    wanted = query.search.strip().casefold()
+    return wanted in f"{one.name}\n{title}\nconnections/{one.name}.yaml".casefold()
+
+
+def _is_which(view: WorkspaceView, one: ConnectionStanding, which: Which) -> bool:
+    match which:
+        case "failing":
+            return one.last_outcome in FAILING
+        case "late":
+            return one.is_late
+        case "broken":
+            return one.trouble == "broken"
+        case "running":
+            return one.name in view.journal_state.started
+        case "waiting":
+            return one.name in view.journal_state.waiting
+        case "off":
+            return one.connection is not None and not one.connection.enabled
+        case _:
+            return True
+
+
+def _sort(found: list[ConnectionStanding], order: Order) -> None:
+    match order:
+        case "name":
+            found.sort(key=lambda one: one.name)
+        case "next":
+            found.sort(key=lambda one: (one.next_due or FAR, one.name))
+        case _:
+            found.sort(key=_urgency)
+
+
+def _urgency(one: ConnectionStanding) -> tuple[int, int, datetime, str]:
+    """Trouble by its kind, the oldest first; then what works, waits, comes next; of one time by name."""
+    when = one.since if one.trouble else one.next_due
+    return GROUPS.index(one.group), RANKS.get(one.trouble, 0), when or FAR, one.name
+
+
+def _listed(view: WorkspaceView, one: ConnectionStanding, waiting: dict[str, WaitingRun]) -> ListedConnection:
+    streak = alert_state.current_streak(view.journal_state.alerts, one.name, alert_state.USUAL)
+    return ListedConnection(
+        standing=one,
+        problems=tuple(view.workspace.broken.get(one.name, ())),
+        recent=tuple(run_files.read_recent(view.state, one.name, RECENT)),
+        failures=streak["failures"] if streak else 0,
+        usual=usual_durations(view, one.name),
+        active=find_active_run(view, one.name),
+        waiting=waiting.get(one.name),
+        next=find_next_run(view, one.name),
+    )
