@@ -17,7 +17,7 @@ from connrunner.state import run_files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ListedConnection:
+class ConnectionEntry:
     """A connection that is declared, sound or broken."""
 
     name: str
@@ -39,12 +39,12 @@ class ListedConnection:
 class ConnectionPage:
     """Some of the chosen connections, by name."""
 
-    connections: tuple[ListedConnection, ...]
+    connections: tuple[ConnectionEntry, ...]
     total: int  # of all that were chosen
     next_after: str | None  # the name after which the next page begins; None on the last one
 
 
-def list_connections(
+def list_entries(
     view: WorkspaceView,
     choice: ConnectionFilter = ALL,
     *,
@@ -68,11 +68,11 @@ def list_connections(
     )
 
 
-def _listed(view: WorkspaceView, name: str) -> ListedConnection:
+def _listed(view: WorkspaceView, name: str) -> ConnectionEntry:
     state, connection = view.journal_state, view.workspace.connections.get(name)
     promise, started = state.promises.get(name), state.started.get(name)
     shared = find_shared_blackouts(view.workspace)
-    return ListedConnection(
+    return ConnectionEntry(
         name=name,
         connection=connection,
         schedule=schedules.describe(connection.schedule, shared) if connection else "",

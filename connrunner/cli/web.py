@@ -22,11 +22,11 @@ def web_command(context: CommandContext, listen: str | None, with_access_log: bo
     account on this machine only. It reads beside ticks and keeps none of them waiting.
     """
     try:
-        from connrunner.web import server
+        from connrunner.web import page_server
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("anyio", "h11", "starlette", "uvicorn"):
             raise
         raise ArgumentError(f"the page needs {error.name}, which is not installed", hint=INSTALL) from None
     folder, state = context.view.folder, context.view.state.root
     is_declared = str(state) == place.state_folder(str(folder), None)  # then an edit of `state` is followed
-    server.serve(folder, None if is_declared else state, listen=listen, with_access_log=with_access_log, say=click.echo)
+    page_server.serve_page(folder, None if is_declared else state, listen=listen, with_access_log=with_access_log, say=click.echo)

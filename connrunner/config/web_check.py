@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connrunner.config.finding import Finding
-from connrunner.text import hosts
+from connrunner.text.hosts import is_loopback, split_listen
 
 # Headers that mean something else, or that a browser may set itself in a request to another site.
 NOT_OF_USERS = {"authorization", "connection", "content-length", "content-type", "cookie", "host", "origin", "referer"}
@@ -19,11 +19,11 @@ def check_web(data: Mapping[str, Any]) -> Iterator[Finding]:
     listen, proxy = data.get("listen", ""), data.get("proxy") or {}
     if listen:
         try:
-            host, _ = hosts.split_listen(listen)
+            host, _ = split_listen(listen)
         except ValueError as error:
             yield Finding(("web", "listen"), str(error), "write it like 127.0.0.1:8080", "bad-address")
         else:
-            if not hosts.is_loopback(host) and not (data.get("tokens") or proxy):
+            if not is_loopback(host) and not (data.get("tokens") or proxy):
                 message = f"{listen} can be reached from other machines, and nothing says who may see the page"
                 yield Finding(("web", "listen"), message, NEEDS_RIGHTS, "open-page")
     if proxy.get("user_header", "").lower() in NOT_OF_USERS:

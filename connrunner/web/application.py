@@ -21,6 +21,7 @@ from connrunner.answers.status import find_last_tick
 from connrunner.core import instant
 from connrunner.errors import ConnrunnerError
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import one_line
 from connrunner.web import actions, downloads, interface
 from connrunner.web.actions import AskedFor
 from connrunner.web.interface import as_response
@@ -34,7 +35,7 @@ from connrunner.web.rights import (
     SESSION,
     AccessRules,
     Knock,
-    Reader,
+    Visitor,
     find_right,
     identify,
     is_form_token,
@@ -121,10 +122,10 @@ def make_application(site: Site) -> ASGIApp:
         Route("/{path:path}", answering.reading(answering.show_page)),
     ]
     handlers: dict[Any, Any] = {HTTPException: answering.answer_http_error}
-    return Gate(site, Starlette(routes=routes, exception_handlers=handlers))
+    return RequestGate(site, Starlette(routes=routes, exception_handlers=handlers))
 
 
-class Gate:
+class RequestGate:
     """What comes before every answer and stands in it, whatever the path: hosts, sizes, headers, the access log."""
 
     def __init__(self, site: Site, application: ASGIApp) -> None:
@@ -246,7 +247,7 @@ class Answering:
             if right is None:
                 await anyio.sleep(0.5)
                 raise RefusedError(401, "the token is not one of this page", can_sign_in=True)
-            name = "".join(sign for sign in form.get("name", "").strip() if sign.isprintable())[:LONGEST_NAME]
+            name = one_line(form.get("name", ""))[:LONGEST_NAME].strip()
             response = self._go_back(form.get("back", ""))
             response.set_cookie(
                 COOKIE,
@@ -338,7 +339,7 @@ class Answering:
         """Return what is asked by whom; RefusedError for strangers."""
         rules, now = self._site.rules(), self._site.live.clock()
         reader = identify(rules, _knock(request, rules), now.timestamp())
-        if not isinstance(reader, Reader):
+        if not isinstance(reader, Visitor):
             status = 503 if rules.closed else 401
             raise RefusedError(status, reader.what, reader.remedy, can_sign_in=reader.can_sign_in)
         if body is not None and not reader.is_program and _media_type(request) != JSON:
@@ -493,7 +494,7 @@ def _media_type(request: Request) -> str:
 
 def _is_path(back: str) -> bool:
     """Tell whether *back* is a path of this site: `//host` and `/\\host` lead elsewhere."""
-    return back.startswith("/") and back[1:2] not in ("/", "\\") and back.isprintable() and "\\" not in back
+    return back.startswith("/") and back[1:2] != "/" and "\\" not in back and one_line(back) == back
 
 
 def _suffix(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from connrunner.text import hosts
+from connrunner.text.hosts import is_loopback
 from connrunner.web.application import SECURITY_HEADERS
 from connrunner.web.peer_account import find_account
 
@@ -37,7 +37,7 @@ class BoundedProtocol(H11Protocol):
             transport.abort()
             return
         account = None
-        if self.client and self.server and self.server[1] is not None and hosts.is_loopback(self.client[0]):
+        if self.client and self.server and self.server[1] is not None and is_loopback(self.client[0]):
             account = find_account(self.client, (self.server[0], self.server[1]))
         self.app_state = {**self.app_state, "account": account}
         self._await_head()

@@ -16,7 +16,7 @@ from connrunner.core.formats import prometheus
 from connrunner.text.files import open_own
 from connrunner.web.interface import encode_lines, find_kept_run
 from connrunner.web.log_reading import iter_text
-from connrunner.web.parameters import read_number
+from connrunner.web.parameters import read_integer
 from connrunner.web.site import Call
 
 BLOCK = 1 << 16  # bytes that are read at once
@@ -50,8 +50,8 @@ def answer_metrics(call: Call) -> Response:
 
 def answer_calendar(call: Call) -> Response:
     """`connrunner calendar`."""
-    days = read_number(call.query, "days", 14, most=366)
-    past = read_number(call.query, "past", 7, most=3660)
+    days = read_integer(call.query, "days", 14, most=366)
+    past = read_integer(call.query, "past", 7, most=3660)
     page = as_icalendar(call.view, read_events(call.view, (), days=days, past=past))
     return Response(page.encode(), media_type="text/calendar; charset=utf-8")
 

@@ -22,7 +22,7 @@ from connrunner.web.log_stream import MOST, SharedLogs
 from connrunner.web.parameters import (
     read_filter,
     read_flag,
-    read_number,
+    read_integer,
     read_run_number,
     require_connection,
 )
@@ -51,7 +51,7 @@ def answer_status(call: Call) -> Response:
 
 def answer_connections(call: Call) -> Response:
     """The connections, by name."""
-    page = connection_list.list_connections(
+    page = connection_list.list_entries(
         call.view,
         read_filter(call.query),
         words=call.query.get("q", ""),
@@ -65,7 +65,7 @@ def answer_connections(call: Call) -> Response:
 
 def answer_connection(call: Call) -> Response:
     """`connrunner explain NAME --format json`, with `--at` where `at` is given."""
-    name, count = _connection(call), read_number(call.query, "count", 5, least=1, most=LARGEST_PAGE)
+    name, count = _connection(call), read_integer(call.query, "count", 5, least=1, most=LARGEST_PAGE)
     at = None
     if wanted := call.query.get("at"):
         try:
@@ -78,7 +78,7 @@ def answer_connection(call: Call) -> Response:
 def answer_runs(call: Call) -> Response:
     """`connrunner runs NAME --format json`."""
     name, limit = _connection(call), _limit(call)
-    before = read_number(call.query, "before", 0, least=1) or None
+    before = read_integer(call.query, "before", 0, least=1) or None
     found = list(list_ended(call.view, name, limit=limit + 1, before=before))
     following = _next_link(call, "before", found[limit - 1].run) if len(found) > limit else {}
     return as_response([run_records.as_dict(run) for run in found[:limit]], headers=following)
@@ -99,7 +99,7 @@ def answer_log(call: Call, logs: SharedLogs) -> Response:
     """`connrunner log NAME NUMBER --format json`, as JSON lines; as events when those are asked for."""
     name, number = find_kept_run(call)
     path = call.view.state.log(name, number)
-    after = read_number(call.query, "after", 0)
+    after = read_integer(call.query, "after", 0)
     if EVENTS in call.accept:
         last = call.last_event
         if last.isascii() and last.isdecimal() and len(last) < 16:
@@ -109,7 +109,7 @@ def answer_log(call: Call, logs: SharedLogs) -> Response:
         live = call.site.live
         follow = logs.follow(path, after, lambda: find_running(live.look(), name) == number)
         return StreamingResponse(follow, media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
-    limit = read_number(call.query, "limit", LINES, least=1, most=MOST_LINES)
+    limit = read_integer(call.query, "limit", LINES, least=1, most=MOST_LINES)
     numbered = list(islice(iter_events(path, after, limit + 1), limit + 1))
     following = _next_link(call, "after", numbered[limit - 1][0]) if len(numbered) > limit else {}
     content = b"".join(line + b"\n" for _, line in numbered[:limit])
@@ -119,7 +119,7 @@ def answer_log(call: Call, logs: SharedLogs) -> Response:
 def answer_rejects(call: Call) -> Response:
     """`connrunner rejects NAME NUMBER --format json`."""
     name, number = find_kept_run(call)
-    limit, after = _limit(call), read_number(call.query, "after", 0)
+    limit, after = _limit(call), read_integer(call.query, "after", 0)
     rows = iter_refused(call.view, name, number, code=call.query.get("code") or None)
     found = list(islice(rows, after, after + limit + 1))
     following = _next_link(call, "after", after + limit) if len(found) > limit else {}
@@ -171,7 +171,7 @@ def _connection(call: Call) -> str:
 
 
 def _limit(call: Call) -> int:
-    return read_number(call.query, "limit", PAGE, least=1, most=LARGEST_PAGE)
+    return read_integer(call.query, "limit", PAGE, least=1, most=LARGEST_PAGE)
 
 
 def _next_link(call: Call, key: str, value: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner import __version__
-from connrunner.answers.connection_list import ListedConnection
+from connrunner.answers.connection_list import ConnectionEntry
 
 ROOT = "/api/v1"
 RUN = f"{ROOT}/connections/{{name}}/runs/{{number}}"
@@ -220,7 +220,7 @@ def _listed() -> dict[str, Any]:
         "last": {"description": "The newest ended run.", **last},
     }
     return {
-        "description": (ListedConnection.__doc__ or "").strip(),
+        "description": (ConnectionEntry.__doc__ or "").strip(),
         "type": "object",
         "required": sorted(properties),
         "properties": properties,

@@ -14,7 +14,7 @@ from connrunner.web.problem import RefusedError
 LARGEST = 10**15  # of a number, with room to spare
 
 
-def read_number(query: Mapping[str, str], key: str, default: int, *, least: int = 0, most: int = LARGEST) -> int:
+def read_integer(query: Mapping[str, str], key: str, default: int, *, least: int = 0, most: int = LARGEST) -> int:
     """Return the whole number at *key*, *default* without one; RefusedError for anything else."""
     text = query.get(key)
     if text is None or text == "":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from connrunner.text import hosts
+from connrunner.text.hosts import is_loopback
 from connrunner.text.words import is_safe_in_terminal
 
 SESSION = 12 * 3600  # seconds that a sign-in lasts
@@ -57,7 +57,7 @@ class Knock:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reader:
+class Visitor:
     """Somebody who may see, and perhaps act."""
 
     name: str  # as records of what was asked for have it
@@ -75,7 +75,7 @@ class Stranger:
     can_sign_in: bool = False
 
 
-def identify(rules: AccessRules, knock: Knock, now: float) -> Reader | Stranger:
+def identify(rules: AccessRules, knock: Knock, now: float) -> Visitor | Stranger:
     """Return who asks at *now*, in seconds since 1970."""
     if rules.closed:
         return Stranger(what=rules.closed, remedy="correct connrunner.yaml; `connrunner validate` shows what is wrong")
@@ -104,33 +104,33 @@ def find_right(rules: AccessRules, token: str) -> Right | None:
     return found
 
 
-def _bearer(rules: AccessRules, authorization: str) -> Reader | Stranger:
+def _bearer(rules: AccessRules, authorization: str) -> Visitor | Stranger:
     scheme, _, token = authorization.partition(" ")
     right = find_right(rules, token.strip()) if scheme.lower() == "bearer" else None
     if right is None:
         return Stranger(what="the token is not one of this page", remedy="send `Authorization: Bearer TOKEN`")
-    return Reader(name=f"the {right} token", may_act=right == "act", binding=f"bearer {right}", is_program=True)
+    return Visitor(name=f"the {right} token", may_act=right == "act", binding=f"bearer {right}", is_program=True)
 
 
-def _proxied(rules: AccessRules, knock: Knock) -> Reader | Stranger:
+def _proxied(rules: AccessRules, knock: Knock) -> Visitor | Stranger:
     user = knock.users[0].strip() if len(knock.users) == 1 else ""
     if not user or len(user) > LONGEST_NAME or not all(map(is_safe_in_terminal, user)):
         can_sign_in = bool(rules.tokens)
         remedy = f"have the proxy sign people in, and set {rules.user_header} once"
         return Stranger(what="the proxy does not say who you are", remedy=remedy, can_sign_in=can_sign_in)
-    return Reader(name=user, may_act="*" in rules.actors or user in rules.actors, binding=f"user {user}")
+    return Visitor(name=user, may_act="*" in rules.actors or user in rules.actors, binding=f"user {user}")
 
 
-def _local(rules: AccessRules, knock: Knock) -> Reader | Stranger:
+def _local(rules: AccessRules, knock: Knock) -> Visitor | Stranger:
     if knock.is_forwarded:
         what = "a proxy passed this on, and `web.proxy` in connrunner.yaml does not name it"
         return Stranger(
             what=what, remedy="name it there, with the header in which it says who asks; or set `web.tokens`"
         )
-    if not hosts.is_loopback(knock.peer) or knock.account not in (rules.account, 0):
+    if not is_loopback(knock.peer) or knock.account not in (rules.account, 0):
         what = "without tokens, only the account that runs `connrunner web` on this machine sees this page"
         return Stranger(what=what, remedy="set `web.tokens` in connrunner.yaml")
-    return Reader(name="", may_act=True, binding="account")
+    return Visitor(name="", may_act=True, binding="account")
 
 
 def _is_among(peer: str, networks: Sequence[str]) -> bool:
@@ -162,7 +162,7 @@ def make_session(rules: AccessRules, right: Right, name: str, now: float) -> str
     return f"{body}.{_session_mac(rules, right, body)}"
 
 
-def read_session(rules: AccessRules, cookie: str, now: float) -> Reader | None:
+def read_session(rules: AccessRules, cookie: str, now: float) -> Visitor | None:
     """Return who signed in with *cookie*; None when it is not ours, or is over."""
     body, _, mac = cookie.rpartition(".")
     parts = body.split(".")
@@ -174,7 +174,7 @@ def read_session(rules: AccessRules, cookie: str, now: float) -> Reader | None:
     if int(parts[1]) <= now:
         return None
     name = base64.urlsafe_b64decode(parts[2] + "=" * (-len(parts[2]) % 4)).decode()
-    return Reader(name=name or f"the {right} token", may_act=right == "act", binding=f"session {mac}")
+    return Visitor(name=name or f"the {right} token", may_act=right == "act", binding=f"session {mac}")
 
 
 def make_form_token(rules: AccessRules, binding: str, now: float) -> str:

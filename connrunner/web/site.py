@@ -19,11 +19,11 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.secrets import resolve_secret
 from connrunner.core.model import WebSettings
 from connrunner.errors import RunError
-from connrunner.text import hosts
+from connrunner.text.hosts import is_loopback, split_listen
 from connrunner.web.live_view import LiveView
 from connrunner.web.peer_account import own_account
 from connrunner.web.problem import RefusedError
-from connrunner.web.rights import SHORTEST_TOKEN, AccessRules, Reader, Right
+from connrunner.web.rights import SHORTEST_TOKEN, AccessRules, Right, Visitor
 
 THREADS = 8  # that answer; each has the connections, files and memory of one question
 PATIENCE = 30.0  # seconds that a question is waited for
@@ -120,7 +120,7 @@ def read_tokens(settings: WebSettings, folder: Path) -> tuple[dict[Right, str], 
 
 def is_reachable(listen: str) -> bool:
     """Tell whether other machines reach the address *listen*; ValueError when it is none."""
-    return not hosts.is_loopback(hosts.split_listen(listen)[0])
+    return not is_loopback(split_listen(listen)[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,7 +129,7 @@ class Call:
 
     site: Site
     rules: AccessRules
-    reader: Reader
+    reader: Visitor
     view: WorkspaceView
     path: str  # below the root, decoded
     names: dict[str, str]  # the parts of the path that stand for something

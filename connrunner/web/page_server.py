@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 
 from connrunner.errors import ArgumentError
-from connrunner.text import hosts
+from connrunner.text.hosts import is_loopback, split_listen
 from connrunner.web.application import make_application
 from connrunner.web.connection_limits import IDLE, LARGEST_HEAD, BoundedProtocol
 from connrunner.web.live_view import LiveView
@@ -26,7 +26,7 @@ GRACE = 5  # seconds that answers at work have when the page is told to end
 WAYS = "name `web.tokens` or `web.proxy` in connrunner.yaml, or listen on 127.0.0.1"
 
 
-def serve(
+def serve_page(
     folder: Path, state: Path | None, *, listen: str | None, with_access_log: bool, say: Callable[[str], None]
 ) -> None:
     """Serve the page of the workspace in *folder* until SIGTERM or SIGINT; *say* is told where it is.
@@ -83,12 +83,12 @@ def open_listener(address: str, live: LiveView) -> socket.socket:
     """Return the socket that listens on *address*; ArgumentError when it must not, or cannot."""
     settings = live.settings
     try:
-        host, port = hosts.split_listen(address)
+        host, port = split_listen(address)
     except ValueError as error:
         raise ArgumentError(str(error), hint="write it like 127.0.0.1:8080") from None
     tokens, trouble = read_tokens(settings, live.folder)
     names_tokens = bool(settings.read_token or settings.act_token)
-    if not hosts.is_loopback(host) and live.is_settled and not (tokens or settings.proxies):
+    if not is_loopback(host) and live.is_settled and not (tokens or settings.proxies):
         if names_tokens:
             raise ArgumentError(f"the page cannot be served on {address}: {trouble}", hint="see `web.tokens`")
         reached = f"{address} can be reached from other machines, and nothing says who may see the page"
