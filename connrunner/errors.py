@@ -68,6 +68,14 @@ class StateError(ConnrunnerError):
     exit_code = 74
 
 
+class HistoryError(StateError):
+    """The history of one connection cannot be read or written: the others go on."""
+
+    def __init__(self, message: str, *, hint: str = "", connection: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.connection = connection
+
+
 class BusyError(ConnrunnerError):
     """Somebody else holds what is needed; trying again later helps."""
 

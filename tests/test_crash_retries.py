@@ -135,9 +135,11 @@ def _command(folder: Path, request: pytest.FixtureRequest) -> Plot:
 def _judge_command(scene: Scene) -> list[str]:
     told = story(scene)
     wrong = violations(told, due={"people": minutes(START, START + MINUTE)}, tells=TELLS)
-    for run, times in Counter(run for verb, _, run in told.diary if verb == "tried").items():
-        if times > 2:
-            wrong.append(f"#{run} was tried {times} times")
+    tried = Counter(run for verb, _, run in told.diary if verb == "tried")
+    for run in told.history["people"]:
+        times = tried[run["run"]]
+        if not (times <= run["attempts"] <= min(2, times + 1)):
+            wrong.append(f"#{run['run']} was tried {times} times, history says {run['attempts']}")
     return wrong
 
 

@@ -30,7 +30,11 @@ pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "strace kills"),
 ]
 
-VICTIMS = ("stop", "tick", "worker")
+# What the command does is the same for every kind of run.
+VICTIMS = [
+    ("command", "stop"),
+    *((name, victim) for name in ("command", "import", "export") for victim in ("tick", "worker")),
+]
 DONE = ("succeeded", "partial")
 PATIENCE = 60.0  # seconds until a run has come to where it waits, on a busy machine
 
@@ -311,8 +315,7 @@ def test_a_crash_while_a_run_is_stopped(plot: Plot, point: Point) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("victim", VICTIMS)
-@pytest.mark.parametrize("plot", PLOTS, indirect=True)
+@pytest.mark.parametrize(("plot", "victim"), VICTIMS, indirect=["plot"])
 def test_some_crashes_of_a_stop(plot: Plot, victim: str) -> None:
     seed = int(os.environ.get("CONNRUNNER_CRASH_SEED", time.time_ns() % 1_000_000))
     chosen = random.Random(seed).sample(points(plot, victim), 2)
@@ -321,8 +324,7 @@ def test_some_crashes_of_a_stop(plot: Plot, victim: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("victim", VICTIMS)
-@pytest.mark.parametrize("plot", PLOTS, indirect=True)
+@pytest.mark.parametrize(("plot", "victim"), VICTIMS, indirect=["plot"])
 def test_a_crash_of_a_stop_at_every_point(
     plot: Plot, victim: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -162,7 +162,7 @@ def test_a_history_that_cannot_be_one(state: StateFolder) -> None:
     check = said(state_folder.check_state_folder(state))["history"]
     assert (check.level, check.found) == (
         "failure",
-        f"a: {state.history('a')} is no file but a folder, which no connrunner puts there",
+        f"a does not run: {state.history('a')} is no file but a folder, which no connrunner puts there",
     )
 
 

@@ -177,6 +177,9 @@ def test_what_is_truth_stops_with_one_line(finished: Path, tmp_path: Path, path:
     misplaced = put(place, path, kind)
     command = ("profiles",) if path == "profiles.duckdb" else ("tick", "--now", LATER)
     done = type_patiently(place, *command)
+    if path == "runs/job/history.jsonl":  # which stops its own connection alone
+        assert (done.code, str(misplaced) in done.err) == (0, True), done
+        return
     assert done.code in (1, 74), done
     (line,) = errors_of(done)
     assert str(misplaced) in line

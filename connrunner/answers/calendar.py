@@ -57,7 +57,7 @@ def _coming(view: WorkspaceView, connection: Connection, *, until: datetime) -> 
 
 
 def _past(view: WorkspaceView, name: str, *, since: datetime) -> Iterator[CalendarEvent]:
-    ended = takewhile(lambda run: run.ended_at >= since, run_files.read_history(view.state, name))
+    ended = takewhile(lambda run: run.ended_at >= since, run_files.read_any_history(view.state, name))
     return (_run_event(view, run) for run in islice(ended, MOST))
 
 

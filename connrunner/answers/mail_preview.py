@@ -136,7 +136,7 @@ def _event_facts(view: WorkspaceView, event: str, target: str, runs: Sequence[Ru
         return failure_streak.describe_streak(runs, event) if runs else {}
     end = view.clock()
     start = end - DAY
-    history = partial(run_files.read_history, view.state)
+    history = partial(run_files.read_any_history, view.state)
     connections, promises = view.workspace.connections, view.journal_state.promises
     found = digest_facts(target, connections, promises, history, start=start, end=end)
     return {"from": instant.text(start), "to": instant.text(end), **found}

@@ -83,6 +83,7 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
     yield _single("failing", "Connections whose last run was no success.", len(health.failing))
     yield _single("partial", "Those of them whose last run did its work, and refused rows.", health.partial)
+    yield _single("unusable_histories", "Connections that do not run: their history is unusable.", len(health.unusable))
     yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
     yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))
     if view.state.root.is_dir():
@@ -117,7 +118,7 @@ def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[M
 
 def _read_figures(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
     journal_state = view.journal_state
-    runs = run_files.read_history(view.state, name)
+    runs = run_files.read_any_history(view.state, name)
     last = next(runs, None)
     newest = chain([last] if last else [], islice(runs, LOOKED_AT))
     succeeded = next((run for run in newest if run.outcome is Outcome.SUCCEEDED), None)

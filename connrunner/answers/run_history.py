@@ -67,11 +67,12 @@ def list_newest(
 ) -> tuple[Run, ...]:
     """Return the *limit* runs of all *names* that ended last, newest first, those that ended before *since* left out.
 
-    Reads of each history what may belong to them, one file at a time.
+    Reads of each history what may belong to them, one file at a time; one that cannot be read is passed over.
     """
     newest: list[tuple[datetime, int, int, Run]] = []  # a heap, the oldest on top; of one instant the last name's
     for place, name in enumerate(names):
-        for run in list_ended(view, name, limit=limit, since=since):
+        history = run_files.read_any_history(view.state, name)
+        for run in islice(takewhile(lambda run: since is None or run.ended_at >= since, history), limit):
             if len(newest) < limit:
                 heapq.heappush(newest, (run.ended_at, -place, run.run, run))
             elif run.ended_at > newest[0][0]:
@@ -81,11 +82,16 @@ def list_newest(
     return tuple(run for *_, run in sorted(newest, key=lambda one: one[:3], reverse=True))
 
 
+def explain_unusable(view: WorkspaceView, names: Iterable[str]) -> dict[str, str]:
+    """Return those of *names* of which nothing can be shown since their history cannot be used, and why."""
+    return {name: str(error) for name, error in run_files.find_unusable(view.state, names).items()}
+
+
 def count_last_day(view: WorkspaceView, names: Iterable[str]) -> OutcomeCounts:
     """Return how the runs of *names* went that ended in the 24 hours before the view's instant."""
     now = view.clock()
     newest = (
-        takewhile(lambda run: run.ended_at > now - DAY, run_files.read_history(view.state, name)) for name in names
+        takewhile(lambda run: run.ended_at > now - DAY, run_files.read_any_history(view.state, name)) for name in names
     )
     return count_outcomes(run.outcome for run in chain.from_iterable(newest) if run.ended_at <= now)
 

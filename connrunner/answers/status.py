@@ -12,7 +12,7 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import count_last_day
+from connrunner.answers.run_history import count_last_day, explain_unusable
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
@@ -63,6 +63,14 @@ class LateSlot:
         return "it waits in its queue" if self.waits else "no tick has seen it"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnusableHistory:
+    """A connection that ticks leave alone: what stands in the place of its history cannot be used."""
+
+    connection: str
+    reason: str  # with its path, and what to do
+
+
 Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
 
 COMPLAINTS: Mapping[Standing, str] = {
@@ -81,6 +89,7 @@ class Health:
     failing: tuple[FailingConnection, ...]
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
+    unusable: tuple[UnusableHistory, ...]
     trouble: str  # why the workspace is not used as it is; empty when it is
     standing: Standing = "last good"
 
@@ -102,6 +111,7 @@ class Health:
             (self.partial, "partial"),
             (len(self.late), "late"),
             (len(self.broken), "broken"),
+            (len(self.unusable), "with an unusable history"),
         )
         found = [f"{count:,} {words}" for count, words in counts if count]
         if self.trouble:
@@ -114,11 +124,12 @@ class Health:
 
     @property
     def connections(self) -> list[str]:
-        """The connections that are not well: failing, late, broken; with a name for each of its reasons."""
+        """The connections that are not well: failing, late, broken, unusable; with a name for each of its reasons."""
         return [
             *(failing.connection for failing in self.failing),
             *(late.connection for late in self.late),
             *self.broken,
+            *(one.connection for one in self.unusable),
         ]
 
 
@@ -136,9 +147,16 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
         failing=tuple(_failing(view, journal_state, name, place < last_runs) for place, name in enumerate(chosen)),
         late=tuple(_late(view, choice)),
         broken=tuple(choice.select(view, view.workspace.broken)),
+        unusable=tuple(_unusable(view, choice)),
         trouble=trouble,
         standing=standing,
     )
+
+
+def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[UnusableHistory]:
+    known = {*view.workspace.connections, *view.workspace.broken}
+    for name, reason in explain_unusable(view, choice.select(view, known)).items():
+        yield UnusableHistory(connection=name, reason=reason)
 
 
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
@@ -169,7 +187,7 @@ def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_l
         outcome=journal_state.last_outcome[name],
         since=instant.parse(streak["since"]) if streak else None,
         failures=streak["failures"] if streak else 1,
-        last=run_files.read_last_run(view.state, name) if with_last_run else None,
+        last=next(run_files.read_any_history(view.state, name), None) if with_last_run else None,
     )
 
 
@@ -476,6 +494,7 @@ def as_dict(status: Status) -> dict[str, Any]:
             for one in health.late
         ],
         "broken": list(health.broken),
+        "unusable": [{"connection": one.connection, "reason": one.reason} for one in health.unusable],
         "trouble": health.trouble,
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},

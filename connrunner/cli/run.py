@@ -176,6 +176,8 @@ class RunsWatcher:
     def _have_ended(self) -> bool:
         journal_state = self.tick.journal.read()
         for name in list(self._open):
+            if (error := self.tick.lanes.withheld.get(name)) is not None:
+                raise error
             number, started = self._number(name, journal_state), journal_state.started.get(name)
             if number is None and name not in journal_state.waiting:
                 self.taken_out.append(name)

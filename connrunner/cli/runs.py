@@ -11,7 +11,7 @@ import click
 from connrunner.answers import runs_table
 from connrunner.answers.active_runs import ActiveRun, describe_progress
 from connrunner.answers.connection_filter import is_pattern, list_named
-from connrunner.answers.run_history import NextRun, list_ended, list_newest, read_history
+from connrunner.answers.run_history import NextRun, explain_unusable, list_ended, list_newest, read_history
 from connrunner.answers.run_summary import describe_run
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, Since, resolve_since, with_context
@@ -45,13 +45,17 @@ def runs_command(
     view = context.view
     start = resolve_since(since, view.clock())
     chosen = list_named(view, names)
+    is_one = len(names) == 1 and not is_pattern(names[0])
+    if not is_one:
+        for reason in (unusable := explain_unusable(view, chosen)).values():
+            click.echo(text.clean(f"not shown: {reason}"), err=True)
+        chosen = [name for name in chosen if name not in unusable]
     if context.output in ("csv", "parquet"):
         each = (run for name in chosen for run in list_ended(view, name, limit=limit, since=start))
         _write(each, path, form=context.output)
         return
     if path is not None:
         raise ArgumentError("--output is for csv and parquet", hint="add `--format csv`")
-    is_one = len(names) == 1 and not is_pattern(names[0])
     if context.json:
         found = (
             list_ended(view, chosen[0], limit=limit, since=start)

@@ -118,6 +118,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
+    lines += [f"{one.connection} does not run: {one.reason}" for one in health.unusable[:limit]]
+    lines += _more(len(health.unusable) - limit)
     if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
     elif health.trouble:

@@ -29,4 +29,5 @@ def web_command(context: CommandContext, listen: str | None, with_access_log: bo
         raise ArgumentError(f"the page needs {error.name}, which is not installed", hint=INSTALL) from None
     folder, state = context.view.folder, context.view.state.root
     is_declared = str(state) == place.state_folder(str(folder), None)  # then an edit of `state` is followed
-    page_server.serve_page(folder, None if is_declared else state, listen=listen, with_access_log=with_access_log, say=click.echo)
+    wanted = None if is_declared else state
+    page_server.serve_page(folder, wanted, listen=listen, with_access_log=with_access_log, say=click.echo)

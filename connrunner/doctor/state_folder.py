@@ -12,7 +12,7 @@ from pathlib import Path
 
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import StateError
-from connrunner.state import filesystem, history_check, owner, retention
+from connrunner.state import filesystem, history_check, owner, retention, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal, has_histories
 from connrunner.text.regular_files import open_regular
@@ -184,8 +184,14 @@ def _histories(folder: StateFolder) -> Iterator[Check]:
     with suppress(StateError):  # said of the journal
         journal_state = Journal(folder).read()
         ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
-    trouble, names = False, retention.list_connections(folder) if folder.runs.is_dir() else []
+    names = retention.list_connections(folder) if folder.runs.is_dir() else []
+    unusable = run_files.find_unusable(folder, names)
+    trouble = bool(unusable)
+    for name, error in unusable.items():
+        yield failure("history", f"{name} does not run: {error.message}", error.hint)
     for name in names:
+        if name in unusable:
+            continue
         history = folder.history(name)
         try:
             damage = history_check.find_damage(folder, name, ended.get(name, 0))

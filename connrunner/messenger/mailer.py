@@ -113,7 +113,7 @@ def _pending(
         run = next((one for one in recent[:1] if one.run == about.run), None)
     if about.event == "digest":
         start, end = instant.parse(about.facts["from"]), instant.parse(about.facts["to"])
-        history = partial(run_files.read_history, state)
+        history = partial(run_files.read_any_history, state)
         promises = journal_state.promises
         found = digest_facts(about.target, workspace.connections, promises, history, start=start, end=end)
         about = replace(about, facts={**about.facts, **found})

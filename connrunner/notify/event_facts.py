@@ -165,6 +165,7 @@ class _EventFacts:
                 "more": int(one.get("more", 0)),
                 "same_as": clean_line(one.get("same_as", "")),
                 "gone": bool(one.get("gone", False)),
+                "of_state": bool(one.get("of_state", False)),
             }
             for one in facts["files"]
         ]

@@ -160,6 +160,7 @@ VARIABLES: Mapping[str, str] = {
     "files.listed[].problems": "in `broken`: the first ten problems, each with its place and its remedy",
     "files.listed[].more": "how many there are beyond those",
     "files.listed[].same_as": "the one that has the same problems, and shows them; else empty",
+    "files.listed[].of_state": "in `broken`: whether it is the history of the connection, for which what is due waits",
     "files.listed[].gone": "in `fixed`: whether it is gone, and not fixed",
     "commands": "what to type",
     "commands.log": "to see the log of the run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from connrunner.core import instant, run_records
 from connrunner.core.model import Connection, Outcome, QueuedRun, Result, Run, Workspace
 from connrunner.core.planning import due, queue_order
 from connrunner.core.planning.due import StopRequest
-from connrunner.errors import ConnrunnerError
+from connrunner.errors import ConnrunnerError, HistoryError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
@@ -53,6 +53,7 @@ class Lanes:
     say: Say
     pings: PingSender
     workspace: Workspace = field(init=False)
+    withheld: Mapping[str, HistoryError] = field(default_factory=dict)  # connections whose history cannot be used
     by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
@@ -101,11 +102,15 @@ class Lanes:
 
         Before slots are decided: what is due now runs, and is not merged into a run that nobody works at.
         """
-        started = self.recorder.journal.read().started.values()
-        for name in sorted({run.lane for run in started if self._is_dead(run)}):
+        for name in sorted({run.lane for run in self._list_started() if self._is_dead(run)}):
             working = self._fill_lane(name, start=False)
             if working is not None:
                 self._working[name] = working
+
+    def _list_started(self) -> list[StartedRun]:
+        """Return the runs without a recorded end whose end can be recorded."""
+        started = self.recorder.journal.read().started
+        return [run for name, run in started.items() if name not in self.withheld]
 
     def _is_dead(self, started: StartedRun) -> bool:
         state, lane = self.recorder.state, started.lane
@@ -128,9 +133,8 @@ class Lanes:
         if not journal_state.waiting and not journal_state.started:
             return
         self.workspace = self.refresh()
-        lanes = {self.lane_of(name) for name in journal_state.waiting} | {
-            run.lane for run in journal_state.started.values()
-        }
+        waiting = journal_state.waiting.keys() - self.withheld.keys()
+        lanes = {self.lane_of(name) for name in waiting} | {run.lane for run in self._list_started()}
         for name in sorted(lanes - set(self._working) - self._busy):
             working = self._fill_lane(name, start=start)
             if working is not None:
@@ -158,7 +162,7 @@ class Lanes:
                     self.say({"event": "adopted", **about, "lives": adopted.worker.is_alive})
                     working = adopted
                     return working
-                if not self._record(adopted):
+                if not self._record_if_possible(adopted):
                     return None
             if not lane.take():
                 self._say_leftovers(name, [describe_process(pid) for pid in find_lock_holders(lane.path)])
@@ -172,7 +176,7 @@ class Lanes:
 
     def _unfinished(self, lane: str) -> StartedRun | None:
         """Return a run of *lane* without a recorded end: its connrunner is dead, for we hold the right to act."""
-        return next((run for run in self.recorder.journal.read().started.values() if run.lane == lane), None)
+        return next((run for run in self._list_started() if run.lane == lane), None)
 
     def _adopt(self, started: StartedRun, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun:
         """Look after a run whose connrunner is dead."""
@@ -202,7 +206,9 @@ class Lanes:
                 fits = (
                     entry
                     for entry in queue
-                    if self.lane_of(entry.connection) == name and entry.connection not in journal_state.started
+                    if self.lane_of(entry.connection) == name
+                    and entry.connection not in journal_state.started
+                    and entry.connection not in self.withheld
                 )
                 entry = next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
                 if entry is None:
@@ -246,7 +252,7 @@ class Lanes:
     def _is_behind(self, entry: QueuedRun, journal_state: JournalState) -> bool:
         """Tell whether a connection that *entry* goes after waits, or runs in the lane that it was in before."""
         connection = self.workspace.connections.get(entry.connection)
-        queued = {*journal_state.waiting, *journal_state.started}
+        queued = {*journal_state.waiting, *journal_state.started} - self.withheld.keys()
         return connection is not None and not queued.isdisjoint(connection.after)
 
     def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
@@ -295,7 +301,7 @@ class Lanes:
     def _apply_stops(self) -> None:
         """Obey the requests to stop: tell a run of ours to end, take a waiting one out of the queue."""
         state = self.recorder.state
-        stops = requests.read_stop_requests(state)
+        stops = [one for one in requests.read_stop_requests(state) if one.connection not in self.withheld]
         if not stops:
             return
         journal_state = self.recorder.journal.read()
@@ -338,12 +344,23 @@ class Lanes:
     def _finish(self, working: SupervisedRun) -> None:
         """Record the end of a run and let its lane go."""
         try:
-            if self._record(working):
+            if self._record_if_possible(working):
                 working.lane.release()
                 if working.lane.is_busy:
                     self._say_leftovers(working.started.lane, working.left)
         finally:
             working.close()
+
+    def _record_if_possible(self, working: SupervisedRun) -> bool:
+        """Record the end of a run, as `_record` does; where its history cannot be written, a later tick does."""
+        name = working.started.connection
+        try:
+            return self._record(working)
+        except HistoryError as error:
+            self.withheld = {**self.withheld, name: error}
+            message = f"the end of {name} #{working.started.run} is not recorded yet: {error}"
+            self.say({"event": "problem", "connection": name, "message": message})
+            return True
 
     def _record(self, working: SupervisedRun) -> bool:
         """Record the end of a run; False while processes of an adopted one hold its lane and cannot be ended."""

@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from connrunner.config import load, stamps, zones
 from connrunner.core import instant
@@ -40,6 +40,7 @@ from connrunner.text.words import listed, plural
 WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
 MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
+Value = TypeVar("Value")
 IDLE = timedelta(days=1)  # how long a quiet note may hold when nothing is promised
 
 
@@ -92,6 +93,7 @@ class Tick:
         self.pings = PingSender(folder)
         self.lanes = Lanes(folder, self._refresh, recorder, say, self.pings)
         self._mail: subprocess.Popen[bytes] | None = None
+        self._withhold()
 
     @property
     def workspace(self) -> Workspace:
@@ -118,6 +120,18 @@ class Tick:
                 return workspace
             self._repository = workspace.repository
 
+    def _withhold(self) -> None:
+        """See whose history cannot be used: nothing of these connections is decided, started or recorded until it can.
+
+        The others go on, and what is due meanwhile is due then.
+        """
+        known = self.journal.read()
+        names = {*self.workspace.connections, *known.promises, *known.waiting, *known.started}
+        names |= {
+            entry.connection for entry in (*known.skipped.values(), *(one.entry for one in known.missed.values()))
+        }
+        self.lanes.withheld = run_files.find_unusable(self.state, sorted(names))
+
     # --- what is due -------------------------------------------------------------------------------------------
 
     def take_in(self, *, due: bool = True) -> None:
@@ -128,8 +142,11 @@ class Tick:
         with locks.hold_state_lock(self.state):
             journal_state = self.journal.open()
             self._tell_damage()
+            self._withhold()
             self._record_skipped(journal_state)  # of a tick that was killed
-            run_requests = requests.read_run_requests(self.state)
+            run_requests = [
+                one for one in requests.read_run_requests(self.state) if one.connection not in self.lanes.withheld
+            ]
             unanswered = [request for request in run_requests if request.id not in journal_state.answered]
             unknown = self._read_unknown(journal_state) if due else {}
             decided = self._plan(journal_state, unanswered, unknown, due=due)
@@ -183,16 +200,22 @@ class Tick:
             name: BrokenFile(content=hash_problems(problems), problems=tuple(map(str, problems)))
             for name, problems in self.workspace.broken.items()
         }
+        for name, error in self.lanes.withheld.items():
+            content = sha256(str(error).encode()).hexdigest()[:16]
+            found[name] = BrokenFile(content=content, problems=(str(error),), is_of_state=True)
         if trouble := self.workspace.trouble:
             found[WHOLE] = BrokenFile(content=sha256(trouble.encode()).hexdigest()[:16], problems=(trouble,))
         return found
 
     def _record_skipped(self, journal_state: JournalState) -> None:
         """Give every slot that was recorded as skipped or missed its run, which tells people. Hold the state lock."""
+        withheld = self.lanes.withheld
         for entry in list(journal_state.skipped.values()):
-            self.lanes.recorder.skip(entry, self.workspace, dequeued=False)
+            if entry.connection not in withheld:
+                self.lanes.recorder.skip(entry, self.workspace, dequeued=False)
         for entry, reason in list(journal_state.missed.values()):
-            self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
+            if entry.connection not in withheld:
+                self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
 
     def _newly_off(self, journal_state: JournalState) -> list[str]:
         """Return the connections that no tick has seen switched off before."""
@@ -214,7 +237,7 @@ class Tick:
         names = {name for name, one in self.workspace.connections.items() if one.enabled} - {*journal_state.promises}
         names |= {name for name, one in journal_state.promises.items() if one.next_due and one.next_due <= now}
         found = {}
-        for name in sorted(names | {*journal_state.waiting}):
+        for name in sorted((names | {*journal_state.waiting}) - self.lanes.withheld.keys()):
             runs = run_files.read_runs_after(self.state, name, journal_state.numbers.get(name, 0))
             if runs := tuple(run for run in runs if not journal_state.awaits_end_of(run)):
                 found[name] = runs
@@ -232,12 +255,13 @@ class Tick:
         if refusal := explain_refusal(journal_state.promises, workspace.connections, workspace.broken):
             hint = "bring them back, or set `enabled: false` in each to switch them off"
             raise WorkspaceError(f"{self.folder} {refusal}", hint=hint)
+        withheld = self.lanes.withheld
         facts = TickFacts(
-            promises=journal_state.promises,
-            waiting=journal_state.waiting,
+            promises=_without(journal_state.promises, withheld),
+            waiting=_without(journal_state.waiting, withheld),
             running=journal_state.started,
-            connections=workspace.connections,
-            broken=workspace.broken,
+            connections=_without(workspace.connections, withheld),
+            broken=_without(workspace.broken, withheld),
             at=self.clock(),
             zones=zones.version(),
             former=journal_state.former,
@@ -346,7 +370,8 @@ class Tick:
         """Say what is damaged or gone of the histories that another hand has changed: a part of it, if it is much."""
         journal_state = self.journal.read()
         ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
-        names = sorted({*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()})
+        there = {*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()}
+        names = sorted(there - self.lanes.withheld.keys())
         try:
             for damage in history_check.check_histories(self.state, names, ended):
                 self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
@@ -546,7 +571,15 @@ class Tick:
                 message = f"the last good version of the workspace goes on for a day: {self.workspace.trouble}"
                 self.say({"event": "problem", "message": message})
                 continue
+            if name in self.lanes.withheld:
+                message = f"{name} does not run: {self.lanes.withheld[name]}"
+                self.say({"event": "problem", "connection": name, "message": message})
+                continue
             for problem in self.workspace.broken[name]:
                 if problem not in told:  # one of the settings breaks many
                     told.add(problem)
                     self.say({"event": "problem", "connection": name, "message": str(problem)})
+
+
+def _without(known: Mapping[str, Value], names: Container[str]) -> dict[str, Value]:
+    return {name: value for name, value in known.items() if name not in names}

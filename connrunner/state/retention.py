@@ -19,6 +19,7 @@ from pathlib import Path
 
 from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
+from connrunner.errors import StateError
 from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import open_own, put_in_place, replace_file, write_all
@@ -64,14 +65,14 @@ def prune_runs(
     if due is not None and now < due <= now + EVERY:  # one that ended in the future was done by a wrong clock
         return False
     deadline = time.monotonic() + budget
-    trouble: OSError | None = None
+    trouble: OSError | StateError | None = None
     with locks.hold_lock(folder, LOCK, wait=0), recording(folder.runs):
         for name in list_connections(folder, start=_next(folder)):
             try:
                 if (keep := keeps(name)) != Keep() and not _prune(folder, name, keep, started.get(name), now, deadline):
                     _remember(folder, now, then=name)
                     return False
-            except OSError as error:
+            except (OSError, StateError) as error:
                 trouble = error
             if time.monotonic() > deadline:
                 _remember(folder, now, then=f"{name}\0")  # whatever name comes next

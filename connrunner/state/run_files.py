@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, islice, takewhile
 from pathlib import Path
@@ -19,11 +20,11 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result, Run
 from connrunner.core.report import Level
 from connrunner.core.run_records import LogSummary
-from connrunner.errors import StateError
+from connrunner.errors import HistoryError, StateError
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import NO_ROOM, append_whole, open_own, sync_folder
+from connrunner.text.files import NO_ROOM, append_whole, explain_no_file, open_own, sync_folder
 from connrunner.text.nesting import parse_json
-from connrunner.text.regular_files import open_regular
+from connrunner.text.regular_files import NotAFileError, open_regular
 
 FIRST_BLOCK = 1 << 12  # bytes that are read of the end of a history: its last runs, which most questions are about
 BLOCK = 1 << 16
@@ -32,6 +33,8 @@ WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
+# What the system says of one file, and not of the disk.
+OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EIO)
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 _OUTCOME = re.compile(rb'"outcome":"([a-z]+)"')  # of a record: before whatever text of others it holds
 CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
@@ -65,14 +68,46 @@ def next_number(folder: StateFolder, connection: str, *, after: int) -> int:
     return max(after, newest, last.run if last else 0) + 1
 
 
+@contextmanager
+def opening_history(folder: StateFolder, connection: str) -> Iterator[None]:
+    """Turn what is wrong with the file of one history into a HistoryError: it stops no other connection."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, NotAFileError):
+            said = explain_no_file(error)
+            raise HistoryError(said.message, hint=said.hint, connection=connection) from error
+        if error.errno not in OF_ONE_FILE:
+            raise
+        message = f"{folder.history(connection)} cannot be read and written: {error.strerror}"
+        hint = "see whose it is and what it is (`ls -l`), and put it right; nothing of it was changed"
+        raise HistoryError(message, hint=hint, connection=connection) from error
+
+
+def find_unusable(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
+    """Return those of *names* whose history cannot be read and written, and why; one that has none yet can."""
+    found = {}
+    for name in names:
+        try:
+            with suppress(FileNotFoundError), opening_history(folder, name):
+                os.close(open_regular(folder.history(name), os.O_RDWR))
+        except HistoryError as error:
+            found[name] = error
+    return found
+
+
 def append_history(folder: StateFolder, run: Run) -> None:
-    """Add an ended run to its connection's history, durably, unless it is there already."""
+    """Add an ended run to its connection's history, durably, unless it is there already.
+
+    HistoryError when that cannot be because of this one file; StateError when the disk is full or broken.
+    """
     path = folder.history(run.connection)
     with recording(path):
         if read_run(folder, run.connection, run.run) is not None:
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        with opening_history(folder, run.connection):
+            descriptor = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -99,14 +134,14 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
     """Yield the ended runs of *connection*, newest first, reading the file from its end only as far as asked.
 
     With *until*, those up to this number; newer ones cost a few looks, however many there are. Lines that are no record
-    (a crash in the middle of a write) are left out.
+    (a crash in the middle of a write) are left out. HistoryError when the file cannot be read.
     """
     try:
-        file = open_own(folder.history(connection))
+        with opening_history(folder, connection):
+            descriptor = open_regular(folder.history(connection))
     except FileNotFoundError:
         return
-    with file:
-        descriptor = file.fileno()
+    with os.fdopen(descriptor, "rb"), opening_history(folder, connection):
         end = os.fstat(descriptor).st_size
         if until is not None:
             end = _skip_newer(descriptor, end, until)
@@ -114,6 +149,15 @@ def read_history(folder: StateFolder, connection: str, *, until: int | None = No
             run = parse_run(line)
             if run is not None and (until is None or run.run <= until):
                 yield run
+
+
+def read_any_history(folder: StateFolder, connection: str, *, until: int | None = None) -> Iterator[Run]:
+    """Yield what `read_history` does, of a history that cannot be read nothing.
+
+    For questions about many connections: `find_unusable` says of which nothing is known.
+    """
+    with suppress(HistoryError):
+        yield from read_history(folder, connection, until=until)
 
 
 def read_runs_after(folder: StateFolder, connection: str, number: int) -> tuple[Run, ...]:
@@ -138,7 +182,7 @@ def _read_durations(folder: StateFolder, connection: str, _look: tuple[int, int,
     """Return what `read_durations` does of a history that looks so: a forecast asks about hundreds, again and again."""
     ended: list[float] = []
     failed: list[float] = []
-    for run in islice(read_history(folder, connection), LOOKED_AT):
+    for run in islice(read_any_history(folder, connection), LOOKED_AT):
         if run.intent.started_at and run.outcome in CAME_TO_ITS_END:
             ended.append(run.seconds)
             if len(ended) == MEASURED:
@@ -149,20 +193,27 @@ def _read_durations(folder: StateFolder, connection: str, _look: tuple[int, int,
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
-    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one."""
-    return list(islice(read_history(folder, connection, until=until or None), count))
+    """Return the last *count* ended runs of *connection*, newest first: those up to number *until* when it says one.
+
+    Of a history that cannot be read there are none.
+    """
+    return list(islice(read_any_history(folder, connection, until=until or None), count))
 
 
 def tally_outcomes(folder: StateFolder, connection: str, *, most: int) -> Counter[str]:
-    """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart."""
-    try:
-        file = open_own(folder.history(connection))
-    except FileNotFoundError:
-        return Counter()
-    with file:
+    """Return how many of the last *most* ended runs of *connection* ended how, without taking their lines apart.
+
+    Of a history that cannot be read there are none.
+    """
+    with (
+        suppress(FileNotFoundError, HistoryError),
+        opening_history(folder, connection),
+        os.fdopen(open_regular(folder.history(connection)), "rb") as file,
+    ):
         lines = _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size)
         found = (_OUTCOME.search(line) for line in islice(lines, most))
         return Counter(one[1].decode() for one in found if one)
+    return Counter()
 
 
 def parse_run(line: bytes) -> Run | None:
@@ -255,6 +306,10 @@ class RunLog:
     def write_counts(self, counts: Counts) -> None:
         """Add what the program has counted so far: it is known then even if no process lives to log the end."""
         self._add({"type": "counts", "counts": counts.as_dict()})
+
+    def write_attempt(self, number: int) -> None:
+        """Add that another attempt begins: what the one before it counted is not true of the run any more."""
+        self._add({"type": "attempt", "number": number})
 
     def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})

@@ -10,7 +10,7 @@ from itertools import islice
 from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.state.folder import StateFolder
-from connrunner.state.run_files import read_history
+from connrunner.state.run_files import read_any_history
 from connrunner.text.files import open_own
 from connrunner.text.nesting import parse_json
 
@@ -25,7 +25,7 @@ def list_store_changes(folder: StateFolder) -> dict[str, Iterator[Run]]:
     """
     found: dict[str, Iterator[Run]] = {}
     for name in _recorded_connections(folder):
-        changes = filter(_changed_the_store, islice(read_history(folder, name), LOOKED_AT))
+        changes = filter(_changed_the_store, islice(read_any_history(folder, name), LOOKED_AT))
         if (newest := next(changes, None)) is not None:
             found[name] = _resume(newest, changes)
     return found or _read_journal(folder)

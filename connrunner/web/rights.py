@@ -169,7 +169,7 @@ def read_session(rules: AccessRules, cookie: str, now: float) -> Visitor | None:
     if len(parts) != 3 or parts[0] not in rules.tokens:
         return None
     right: Right = "act" if parts[0] == "act" else "read"
-    if not hmac.compare_digest(_session_mac(rules, right, body).encode(), mac.encode("utf-8", "replace")):
+    if not hmac.compare_digest(_digest(_session_mac(rules, right, body)), _digest(mac)):
         return None
     if int(parts[1]) <= now:
         return None
@@ -185,8 +185,8 @@ def make_form_token(rules: AccessRules, binding: str, now: float) -> str:
 def is_form_token(rules: AccessRules, binding: str, token: str, now: float) -> bool:
     """Tell whether *token* is that of a form which this reader was shown today or yesterday."""
     today = int(now) // DAY
-    found = [hmac.compare_digest(_form_mac(rules, binding, day).encode(), token.encode()) for day in (today, today - 1)]
-    return any(found)
+    sent = _digest(token)
+    return any(hmac.compare_digest(_digest(_form_mac(rules, binding, day)), sent) for day in (today, today - 1))
 
 
 def _session_mac(rules: AccessRules, right: Right, body: str) -> str:
@@ -199,4 +199,4 @@ def _form_mac(rules: AccessRules, binding: str, day: int) -> str:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

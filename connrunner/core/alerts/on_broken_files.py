@@ -21,6 +21,7 @@ class BrokenFile:
 
     content: str
     problems: tuple[str, ...]
+    is_of_state: bool = False  # it is no file of the workspace but a history: what is due waits for it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,5 +78,6 @@ def _describe(files: Mapping[str, BrokenFile]) -> list[dict[str, Any]]:
         same = first.setdefault(one.content, name)
         shown = [] if same != name else [problem[:LONGEST] for problem in one.problems[:PROBLEMS]]
         more = len(one.problems) - len(shown) if same == name else 0
-        described.append({"name": name, "problems": shown, "more": more, "same_as": same if same != name else ""})
+        about = {"name": name, "problems": shown, "more": more, "same_as": same if same != name else ""}
+        described.append({**about, **({"of_state": True} if one.is_of_state else {})})
     return described
