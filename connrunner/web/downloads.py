@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -57,8 +58,9 @@ def answer_calendar(call: Call) -> Response:
 
 
 def _attached(content: Iterator[bytes], name: str, media_type: str) -> Response:
+    first = next(content, b"")  # a file that cannot be read is refused before the answer begins
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(content, media_type=media_type, headers=headers)
+    return StreamingResponse(chain((first,), content), media_type=media_type, headers=headers)
 
 
 def _bytes_of(path: Path) -> Iterator[bytes]:
