@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -171,17 +172,16 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
     What was cut off does not count. Only the newest are looked at, so that a year of runs costs no more than a month.
     """
     try:
-        status = folder.history(connection).lstat()
+        facts = folder.history(connection).stat()
     except OSError:
         return []
-    return list(_read_durations(folder, connection, (status.st_ino, status.st_size, status.st_mtime_ns)))
+    return list(_durations_of(folder, connection, (facts.st_ino, facts.st_size, facts.st_mtime_ns)))
 
 
-@functools.lru_cache(maxsize=2000)
-def _read_durations(folder: StateFolder, connection: str, _look: tuple[int, int, int]) -> tuple[float, ...]:
-    """Return what `read_durations` does of a history that looks so: a forecast asks about hundreds, again and again."""
-    ended: list[float] = []
-    failed: list[float] = []
+@functools.lru_cache(maxsize=20_000)
+def _durations_of(folder: StateFolder, connection: str, looks: tuple[int, int, int]) -> array[float]:  # noqa: ARG001
+    """Return the run times of a history as long as its file *looks* so: who shows many connections asks often."""
+    ended, failed = array("d"), array("d")
     for run in islice(read_any_history(folder, connection), LOOKED_AT):
         if run.intent.started_at and run.outcome in CAME_TO_ITS_END:
             ended.append(run.seconds)
@@ -189,7 +189,7 @@ def _read_durations(folder: StateFolder, connection: str, _look: tuple[int, int,
                 break
         elif run.intent.started_at and run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF:
             failed.append(run.seconds)
-    return tuple((ended or failed)[:MEASURED])
+    return (ended or failed)[:MEASURED]
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
