@@ -30,6 +30,7 @@ from tests.test_crash_partners import (
     Plot,
     attempt,
     declare_people,
+    find_last_words,
     judge_import,
     notify,
     plot_export,
@@ -180,6 +181,24 @@ def test_some_crashes_of_an_attempt(plot: Plot) -> None:
     chosen = random.Random(seed).sample(points(plot), 4)
     wrong = [f"{point}: {what}" for point in chosen for what in attempt(plot, point)[1]]
     assert wrong == [], f"CONNRUNNER_CRASH_SEED={seed}"
+
+
+# Taken out by Python that every process of the command runs first.
+UNNUMBERED = """
+from connrunner.state import run_files
+run_files.RunLog.write_attempt = lambda self, number: None
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("plot", ["command"], indirect=True)
+def test_an_attempt_that_is_not_in_the_log_is_missed(plot: Plot) -> None:
+    """A negative control: the worker dies before its last words, when its program has run twice."""
+    plot.scene.patch(UNNUMBERED)
+    struck, wrong = attempt(plot, find_last_words(points(plot)))
+
+    assert struck
+    assert wrong == ["#1 was tried 2 times, history says 1"]
 
 
 @pytest.mark.long

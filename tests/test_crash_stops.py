@@ -22,7 +22,18 @@ import pytest
 
 from tests.crashes import MINUTE, START, Point, Scene, list_strangers, minutes, story, violations, why_not
 from tests.servers.http import Asked, Reply, Server
-from tests.test_crash_partners import PEOPLE, REFUSED, TELLS, TICK, TWICE, compare, declare_people, notify, read_held
+from tests.test_crash_partners import (
+    PEOPLE,
+    REFUSED,
+    TELLS,
+    TICK,
+    TWICE,
+    compare,
+    declare_people,
+    find_last_words,
+    notify,
+    read_held,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -312,6 +323,26 @@ def test_a_crash_while_a_run_is_stopped(plot: Plot, point: Point) -> None:
 
     assert struck
     assert wrong == []
+
+
+# Taken out by Python that every process of the command runs first: the tick forgets who wants the end.
+FORGETFUL = """
+from connrunner.scheduler import supervision
+ask = supervision.SupervisedRun.ask_to_end
+supervision.SupervisedRun.ask_to_end = lambda self, stop=None: ask(self)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("plot", ["command"], indirect=True)
+def test_a_stop_that_is_forgotten_is_missed(plot: Plot) -> None:
+    """A negative control: the worker dies before its last words, and the tick does not know that it was told to end."""
+    point = find_last_words(points(plot, "worker"))
+    plot.scene.patch(FORGETFUL)
+    struck, wrong = attempt(plot, point)
+
+    assert struck
+    assert any("and not ('stopped',)" in what for what in wrong)
 
 
 @pytest.mark.long
