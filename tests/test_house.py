@@ -55,6 +55,7 @@ BROKEN_BY = {
     "asyncssh only in SFTP": ("doctor/partners.py", "import asyncssh"),
     "obstore only in S3": ("connectors/sftp/listing.py", "import obstore"),
     "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
+    "phonenumbers only in Meta": ("connectors/http/url.py", "import phonenumbers"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
     "PyJWT only where Salesforce is signed in to": ("messenger/pinger.py", "import jwt"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),

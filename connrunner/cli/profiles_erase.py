@@ -13,6 +13,7 @@ from connrunner.answers.erasure_report import (
     describe_removed,
     list_identifier_columns,
     list_moved_aside,
+    list_withdrawal_files,
     report_as_dict,
     report_erasure,
 )
@@ -50,6 +51,7 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
         forget=forget,
         dry_run=dry_run,
         columns=list_identifier_columns(context.view, context.view.workspace.profile),
+        withdrawals=list_withdrawal_files(context.view),
     )
     done = _erase(context, job)
     if not done.found:

@@ -230,6 +230,7 @@ class Import:
     expect: Expect = Expect()
 
 
+LEDGER_RESET = "reset"  # the file that `connrunner reset` leaves in a ledger folder: what stands there is to be doubted
 DELETED_COLUMN = "deleted"  # of an export with `deleted: send`: it is true for profiles to delete
 
 
