@@ -48,7 +48,7 @@ BROKEN_BY = {
     "SMTP and Apprise only in notify": ("clocks/crontab.py", "import smtplib"),
     "Jinja for mail and for pages": ("clocks/crontab.py", "import jinja2"),
     "Babel in notify, and where extras are looked for": ("worker/process.py", "import babel"),
-    "filelock for locks, and for environments of programs": ("scheduler/idle.py", "import filelock"),
+    "filelock for environments of programs": ("scheduler/idle.py", "import filelock"),
     "IDNA where names of hosts are checked": ("doctor/machine.py", "import idna"),
     "tzdata only where its version is asked": ("scheduler/tick.py", "import tzdata"),
     "dateutil and cronsim only in schedules": ("cli/next.py", "import dateutil.rrule"),
