@@ -124,6 +124,22 @@ def open_anyway(view: WorkspaceView) -> WorkspaceView:
     return view
 
 
+def find_folder(wanted: Path | None) -> Path:
+    """Return the workspace's folder, absolute."""
+    if wanted is not None:
+        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
+            hint = f"make a workspace with `connrunner init {wanted}`"
+            raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
+        return wanted.absolute()
+    found = place.find_workspace(str(Path.cwd()))
+    if found is None:
+        raise ArgumentError(
+            f"there is no {place.FILE} here or in a folder above",
+            hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
+        )
+    return Path(found)
+
+
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:
     """Return the view of the workspace in *folder*; without *state*, the environment or connrunner.yaml names it.
 
