@@ -63,6 +63,7 @@ BROKEN_BY = {
     "Zstandard by one module": ("state/archive.py", "import backports"),
     "RE2 where secrets are looked for": ("state/archive.py", "import re2"),
     "exact JSON by one module": ("state/archive.py", "import simplejson"),
+    "the server only in web": ("clocks/crontab.py", "import starlette"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }
 

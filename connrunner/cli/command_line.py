@@ -48,6 +48,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "completion": "Print the script by which SHELL (bash, zsh or fish) completes commands, connections and runs.",
     },
     "Operate": {
+        "web": "Serve the page: queue, runs, logs, Run now and Stop, and the same as JSON for programs, until Ctrl-C.",
         "doctor": "Check what connrunner stands on, and say which command or edit fixes what is wrong.",
         "replay": "Decide a tick anew from --state, a copy of a state folder, at --now; do nothing of it.",
         "metrics": "Print figures in the text format of Prometheus, or write them where node_exporter's textfile collector looks.",

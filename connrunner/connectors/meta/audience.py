@@ -45,7 +45,7 @@ def check_account(graph: Graph, report: Report) -> None:
         report.message(f"the ad account {graph.account} is not active: see Meta's Ads Manager", level="warning")
 
 
-def find_audience(graph: Graph, settings: Settings, known: str | None) -> Audience:
+def look_up_audience(graph: Graph, settings: Settings, known: str | None) -> Audience:
     """
     Return the audience of the *settings*; one without `id` when it is missing and `create` is on.
 

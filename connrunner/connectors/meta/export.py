@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.meta import member_rows
-from connrunner.connectors.meta.audience import Audience, check_account, find_audience, make_audience
+from connrunner.connectors.meta.audience import Audience, check_account, look_up_audience, make_audience
 from connrunner.connectors.meta.graph import Graph
 from connrunner.connectors.meta.graph_errors import GraphError
 from connrunner.connectors.meta.member_rows import KeyMapping, PreparedRows
@@ -25,7 +25,7 @@ def look(graph: Graph, settings: Settings, context: RunContext) -> Audience:
     """Return the audience that the rows would go to; RunError when they cannot. Nothing is changed anywhere."""
     check_account(graph, context.report)
     known, filled = _read_known(context)
-    audience = find_audience(graph, settings, known)
+    audience = look_up_audience(graph, settings, known)
     _check_same(audience, filled, context)
     return audience
 
@@ -39,7 +39,7 @@ def send_rows(graph: Graph, settings: Settings, context: RunContext, local: Path
 
 def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledger: MemberLedger) -> Audience:
     """Return the audience, made if need be, and note which one it is."""
-    audience = find_audience(graph, settings, ledger.read("made"))
+    audience = look_up_audience(graph, settings, ledger.read("made"))
     if not audience.id:
         audience = make_audience(graph, settings)
         ledger.write("made", audience.id)
