@@ -27,8 +27,8 @@ WATCH = """
 import json, os, sys
 opened = []
 def hear(event, arguments):
-    if event == "open" and isinstance(arguments[0], str):
-        opened.append(arguments[0])
+    if event == "open" and not isinstance(arguments[0], int):
+        opened.append(os.fsdecode(arguments[0]))
 sys.addaudithook(hear)
 sys.argv = ["connrunner", *sys.argv[1:]]
 from connrunner.__main__ import main
@@ -91,6 +91,7 @@ def test_a_tick_after_an_edit_reads_the_edited_file(settled: Place) -> None:
     modules, opened = watched(settled.folder, "tick")
     assert modules & HEAVY == set()
     assert "yaml" in modules
+    assert [path for path in opened if path.endswith("history.jsonl")] == [], "none of these connections ever ran"
     assert [name for name in yaml_files(opened) if name != "connrunner.yaml"] == ["c007.yaml"]
 
 

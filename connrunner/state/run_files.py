@@ -87,14 +87,18 @@ def opening_history(folder: StateFolder, connection: str) -> Iterator[None]:
 
 def find_unusable(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
     """Return those of *names* whose history cannot be read and written, and why; one that has none yet can."""
+    try:  # one list instead of a look at each: of most connections of a new workspace there is nothing
+        there = set(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
+    except OSError:
+        there = set(names := list(names))
     found = {}
-    for name in names:
+    for name in there.intersection(names):
         try:
             with suppress(FileNotFoundError), opening_history(folder, name):
                 os.close(open_regular(folder.history(name), os.O_RDWR))
         except HistoryError as error:
             found[name] = error
-    return found
+    return dict(sorted(found.items()))
 
 
 def append_history(folder: StateFolder, run: Run) -> None:
