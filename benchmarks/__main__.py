@@ -88,7 +88,7 @@ def surroundings() -> str:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     version = f"connrunner {__version__}" + (f" ({git.stdout.strip()})" if git.returncode == 0 else "")
     machine = f"{len(names)} x {names[0]}" if names else platform.machine()
-    return f"{version}, Python {platform.python_version()}, Linux {platform.release()}, {machine}, {memory >> 20} GiB"
+    return f"{version}, Python {platform.python_version()}, Linux {platform.release().partition("-")[0]}, {machine}, {memory >> 20} GiB"
 
 
 def _lines(path: str) -> list[str]:
