@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import re
@@ -15,8 +16,9 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.model import Outcome
 from connrunner.scheduler import tick
-from connrunner.state import requests
+from connrunner.state import locks, requests
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import as_snapshot
 from connrunner.web.application import SECURITY_HEADERS
 from connrunner.web.log_reading import iter_events
 from tests.conftest import Place
@@ -509,3 +511,34 @@ def test_what_is_not_a_file_is_not_read(busy: Place, tmp_path: Path, client: Web
     for path in ("/api/v1/connections/a/runs/2/log", "/connections/a/runs/2/log.txt", "/connections/a/runs/2"):
         assert "secret" not in client.get(path).text
     assert list(iter_events(busy.state.log("b", 7), 0, 10)) == []
+
+
+def test_it_reads_while_the_locks_of_ticks_and_of_the_store_are_held(busy: Place, client: WebClient) -> None:
+    store = busy.state.profiles
+    store.write_bytes(b"an import holds this")
+    with locks.hold_state_lock(busy.state), store.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for path in ("/", "/queue", "/connections/a/runs/2", "/api/v1/status", "/api/v1/connections/a", "/metrics"):
+            assert client.get(path).status == 200, path
+        assert client.post_json("/api/v1/connections/a/run").status == 202
+
+
+def test_mail_that_was_given_up_is_sent_again(busy: Place, client: WebClient) -> None:
+    notice: dict[str, Any] = {"id": "a.2.failure", "event": "failure", "connection": "a", "run": 2, "target": "team"}
+    journal = Journal(busy.state)
+    dead = {"connection": "a", "run": 2, "recipient": "x@example.com", "reason": "refused", "attempts": 1}
+    dead |= {"at": instant.text(AT), "owed_at": instant.text(AT), "notice": {**notice, "recipients": ["x@example.com"]}}
+    with locks.hold_state_lock(busy.state):
+        state = as_snapshot(journal.open())
+        journal.append({"type": "snapshot", "at": instant.text(AT), **state, "dead": [dead]})
+    listed = client.get("/api/v1/notifications").json
+    assert [(one["id"], one["state"]) for one in listed] == [("a.2.failure", "dead")]
+    refused = client.post_json("/api/v1/notifications/a.2.failure/retry", {"recipient": "y@example.com"})
+    assert refused.status == 409
+    assert client.post_json("/api/v1/notifications/a/retry").status == 404  # the whole id, and no more than it names
+    done = client.post_json("/api/v1/notifications/a.2.failure/retry")
+    assert (done.status, done.json["recipients"]) == (202, ["x@example.com"])
+    assert [one["state"] for one in client.get("/api/v1/notifications").json] == ["waiting"]
+    records = [json.loads(line) for line in busy.state.journal.read_text().splitlines()]
+    assert records[-1]["type"] == "retried"
+    assert records[-1]["reason"].endswith(" on the page")
