@@ -205,7 +205,7 @@ def test_two_erasures_at_a_time(story: Story, monkeypatch: pytest.MonkeyPatch) -
 KILLER = """
 import os, signal, sys
 sys.argv = ["connrunner", "profiles", "erase", "ann@example.com"]
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.profiles.stores import rewriting
 left = [int(os.environ["KILL_AT"])]
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connrunner.answers.account import user_and_host
 from connrunner.answers.erasure_report import (
     ErasureReport,
     describe_removed,
@@ -18,7 +19,6 @@ from connrunner.answers.erasure_report import (
 )
 from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model, refuse_lost_store
 from connrunner.cli import text
-from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.core.report import NullReport

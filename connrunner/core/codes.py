@@ -16,6 +16,7 @@ class Code(NamedTuple):
 _FILES = """
 alias                   YAML aliases (*name) are not used here.  Write the value out, or share a schedule or a target by its name.
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
+bad-address             An address, or its port, is none.  Write it like 127.0.0.1:8080, or 10.0.0.0/8 for a network.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
 bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
@@ -26,6 +27,7 @@ bad-pattern             A text does not have the form that its key asks for.  Th
 bad-reference           Text that begins like a reference to a secret is none.  Write env:NAME, or file:/ and an absolute path.
 bad-schedule            The schedule can never be, or says something that no schedule of its type has.  `connrunner explain schedule.TYPE` lists what each type takes.
 bad-state               `state` of connrunner.yaml cannot be read at a glance, or differs between commit and folder.  Write it on a line of its own: `state: .connrunner`.
+bad-user-header         A header is not one in which a proxy says who asks.  Have the proxy use one of its own, like X-Forwarded-User.
 cannot-delete           `deleted: send` stands where the partner cannot delete single people.  Leave it out, or choose a `mode` or `operation` that can.
 columns-and-header      `columns` names the columns of files without a header, and these have one.  Add `header: false`, or leave `columns` out.
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
@@ -56,6 +58,7 @@ not-a-file              What stands under the name is no regular file.  Put a fi
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
 not-configuration       A link leads to what is no file of the configuration.  Put the file itself there.
+open-page               `web.listen` can be reached from other machines, and nothing says who may see the page.  Name `web.tokens` or `web.proxy`, or listen on 127.0.0.1.
 out-of-range            A number or a time is smaller or larger than what is allowed.  Use one within the limits in the message.
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
