@@ -66,8 +66,8 @@ def _phone(value: str, country: str) -> str:
     text = "".join(str(unicodedata.digit(one, one)) for one in value.strip())
     if _E164.fullmatch(text):
         return text[1:]
-    if found := _domestic(text, country):
-        return found
+    if usual := _domestic(text, country):
+        return usual
     try:
         found = phonenumbers.parse(re.sub(r"^00", "+", text), country.upper() or None)
     except phonenumbers.NumberParseException:
@@ -94,7 +94,8 @@ def _dialing_rule(country: str) -> tuple[int, re.Pattern[str]] | None:
     found = phonenumbers.PhoneMetadata.metadata_for_region(country.upper(), None) if country else None
     if found is None or (found.national_prefix_for_parsing or "") != "0" or found.national_prefix_transform_rule:
         return None
-    return found.country_code, re.compile(found.general_desc.national_number_pattern)
+    pattern = found.general_desc.national_number_pattern if found.general_desc else None
+    return (found.country_code, re.compile(pattern)) if found.country_code and pattern else None
 
 
 def _name(value: str, _country: str) -> str:
