@@ -122,7 +122,7 @@ def _connection(look: Look, name: str) -> Screen:
         title=name,
         section="/",
         zone=zone,
-        values={**values, "moments_of": instant.parse, "describe_progress": describe_progress},
+        values={**values, "describe_progress": describe_progress},
     )
 
 
@@ -162,6 +162,7 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
         "form_token": request.form_token,
         "here": links.page(request.path, **request.query),
         "asked": request.asked,
+        "moment_of": instant.parse,
     }
     return render_template(f"{screen.template}.html.j2", links, **common, **screen.values)
 
@@ -169,10 +170,10 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
 def at_instant(view: WorkspaceView, now: datetime) -> WorkspaceView:
     """Return *view* at the instant *now*; what was read of it already is shared."""
     moved = replace(view, now=now)
-    view.workspace, view.journal  # noqa: B018 - read once for all requests
+    view.workspace, view.journal, view.unusable_histories  # noqa: B018 - read once for all requests
     if view.workspace.source == "git":
         view.uncommitted  # noqa: B018 - asked of git
-    for part in ("workspace", "journal", "uncommitted"):
+    for part in ("workspace", "journal", "uncommitted", "unusable_histories"):
         if part in view.__dict__:
             moved.__dict__[part] = view.__dict__[part]
     return moved
