@@ -1,6 +1,6 @@
 """How long does an export to Salesforce take beside a loop that sends the same bytes, and does its memory grow?
 
-python benchmarks/salesforce.py [ROWS]      (default: 100000, and ten times as many for the memory)
+python -m benchmarks.salesforce [ROWS]      (default: 100000, and ten times as many for the memory)
 
 The partner is the double of the tests, in a process of its own. The loop signs in, makes a job for the same bytes,
 uploads and closes it, waits, and reads the three sets of results; it checks nothing, and knows no row.
