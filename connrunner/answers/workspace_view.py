@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -115,6 +116,22 @@ def open_anyway(view: WorkspaceView) -> WorkspaceView:
         )
         return blank
     return view
+
+
+def find_folder(wanted: Path | None) -> Path:
+    """Return the workspace's folder, absolute."""
+    if wanted is not None:
+        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
+            hint = f"make a workspace with `connrunner init {wanted}`"
+            raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
+        return wanted.absolute()
+    found = place.find_workspace(str(Path.cwd()))
+    if found is None:
+        raise ArgumentError(
+            f"there is no {place.FILE} here or in a folder above",
+            hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
+        )
+    return Path(found)
 
 
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:
