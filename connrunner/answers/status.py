@@ -12,7 +12,7 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import count_last_day, explain_unusable
+from connrunner.answers.run_history import count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
@@ -154,9 +154,8 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
 
 
 def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[UnusableHistory]:
-    known = {*view.workspace.connections, *view.workspace.broken}
-    for name, reason in explain_unusable(view, choice.select(view, known)).items():
-        yield UnusableHistory(connection=name, reason=reason)
+    for name in choice.select(view, view.unusable_histories):
+        yield UnusableHistory(connection=name, reason=view.unusable_histories[name])
 
 
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
@@ -198,9 +197,12 @@ def _late(view: WorkspaceView, choice: ConnectionFilter) -> list[LateSlot]:
         for entry in _queue(view)
         if now - entry.due_at > STARTED_WITHIN and choice.includes(view, entry.connection)
     ]
-    for due, name in _promises(view):
-        if now - due <= SEEN_WITHIN:
-            break
+    unseen = [
+        (promise.next_due, name)
+        for name, promise in view.journal_state.promises.items()
+        if promise.next_due is not None and now - promise.next_due > SEEN_WITHIN
+    ]
+    for due, name in queue_order.sort_slots(unseen, view.workspace.connections):
         if choice.includes(view, name):
             found.append(LateSlot(connection=name, due_at=due, waits=False))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem, owner
+from connrunner.state import filesystem, owner, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -52,6 +52,12 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    @functools.cached_property
+    def unusable_histories(self) -> Mapping[str, str]:
+        """Why the histories of some declared connections cannot be used; looked at once, for each is opened."""
+        names = {*self.workspace.connections, *self.workspace.broken}
+        return {name: str(error) for name, error in run_files.find_unusable(self.state, names).items()}
+
     def prepare_state(self) -> None:
         """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
         owner.refuse_other(self.state, self.folder)
@@ -68,7 +74,7 @@ class WorkspaceView:
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
         kept = self.state.root / "runs"
-        recorded = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
+        recorded = os.listdir(kept) if kept.is_dir() else []  # noqa: PTH208 - names are all that is asked for
         return sorted({*self.workspace.connections, *self.workspace.broken, *recorded})
 
     def require(self, name: str) -> str:
