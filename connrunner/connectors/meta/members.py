@@ -33,6 +33,8 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS under_way (profile TEXT, digest BLOB, row TEXT);
 """
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
 Row = Mapping[str, str]
 """What is sent for a person: a hash, or an id as it is, by the partner's key; keys that are not known are left out."""
 
@@ -48,7 +50,7 @@ class Member:
 
     @classmethod
     def from_row(cls, profile: str, row: Row) -> Member:
-        text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        text = _encode(row)
         return cls(profile, sha256(text.encode()).digest()[:16], text)
 
     @property
@@ -199,11 +201,12 @@ class MemberLedger:
         batches, sent = self.read("replaced") or (0, 0)
         return batches, sent
 
-    def finish_replacement(self) -> None:
-        """Let the replacement be what the audience holds."""
+    def finish_replacement(self, file: str) -> None:
+        """Let the replacement, by the rows of *file* (its SHA-256), be what the audience holds."""
         with self.transaction():
             self._connection.execute("DELETE FROM members")
             self._connection.execute("INSERT INTO members (profile, digest, row) SELECT * FROM replacing")
             self._connection.execute("DELETE FROM replacing")
             self.write("replacement", None)
             self.write("replaced", None)
+            self.write("held", file)
