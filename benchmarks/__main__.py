@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.laboratory import ROOT, ROUNDS, Figure, Laboratory, Measured, Row
 
 # Each has ROWS: add a module here, or a row there.
-MODULES = ("ticks", "commands", "histories")
+MODULES = ("ticks", "commands", "histories", "rows")
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -47,15 +47,18 @@ class Member:
     digest: bytes
     text: str  # the row as JSON
     is_sure: bool = True  # False after `connrunner reset`: it is sent again, or removed
+    fresh: Row | None = field(default=None, compare=False, repr=False)  # the row, while it is at hand
 
     @classmethod
     def from_row(cls, profile: str, row: Row) -> Member:
         text = _encode(row)
-        return cls(profile, sha256(text.encode()).digest()[:16], text)
+        return cls(profile, sha256(text.encode()).digest()[:16], text, fresh=row)
 
     @property
-    def row(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.text)
+    def row(self) -> Row:
+        if self.fresh is not None:
+            return self.fresh
+        found: Row = json.loads(self.text)
         return found
 
 
