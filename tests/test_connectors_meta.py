@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import sqlite3
 import ssl
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -336,7 +341,12 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+OFTEN = ("expired", "terms", "flagged", "no json")  # the others are told by the same table
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OFTEN else pytest.mark.thorough) for name in PROBLEMS]
+)
 def test_a_refusal_is_explained_and_nothing_is_lost(ads: Ads, name: str) -> None:
     reply, code, words = PROBLEMS[name]
     ads.meta.hold("Readers")
@@ -450,3 +460,97 @@ def test_a_dry_run_and_a_probe_write_nothing(ads: Ads) -> None:
     assert check.level == "ok", check
     assert ads.meta.writes() == []
     assert not ads.runs.state.ledger("audience").exists()
+
+
+# --- killed ------------------------------------------------------------------------------------------------------
+
+KILLER = """\
+import json, os, pathlib, signal, sys
+from connrunner.connectors.meta import graph, members
+from tests.runs import Runs
+left = [int(os.environ["KILL_AT"])]
+def step():
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+def around(owner, name):
+    inner = getattr(owner, name)
+    def call(*given, **more):
+        step()
+        found = inner(*given, **more)
+        step()
+        return found
+    setattr(owner, name, call)
+around(graph.Graph, "_ask_once")
+for name in ("begin_batch", "finish_batch", "write", "forget", "finish_replacement"):
+    around(members.MemberLedger, name)
+job = json.loads(sys.stdin.read())
+runs = Runs(pathlib.Path(job["folder"]), profile=job["profile"], number=job["number"])
+print(runs.run(job["work"], "audience").outcome)
+"""
+
+
+def killed_at(ads: Ads, moment: int, **more: Any) -> bool:
+    """Run the export in a process of its own, killed before its step *moment*; False when it ended before that."""
+    job = {"folder": str(ads.runs.folder), "profile": PROFILE, "number": ads.runs.number, "work": ads.work(**more)}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER],
+        input=json.dumps(job),
+        env={**os.environ, "KILL_AT": str(moment)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    shutil.rmtree(ads.runs.state.spool, ignore_errors=True)
+    ads.runs.number += 1
+    return done.returncode != 0
+
+
+def kill_at_each(ads: Ads, moments: Iterable[int], **more: Any) -> None:
+    """Kill at each of *moments* a run that removes, changes and adds; the next one ends it, and nothing came twice."""
+    number = ads.meta.hold("Readers")
+    people = [f"{one:02},p{one}@example.com,,P,30,yes" for one in range(10)]
+    ads.put(*people)
+    ads.run(**more)
+    ads.put(
+        *(row.replace("yes", "no") for row in people[:3]),
+        *(row.replace("@example.com", "@new.example") for row in people[3:6]),
+        *(f"{one:02},p{one}@example.com,,P,30,yes" for one in range(10, 17)),
+    )
+    base = ads.runs.folder / "base"
+    shutil.copytree(ads.runs.state.root, base)
+    held = set(ads.meta.audiences[number].members)
+    for moment in moments:
+        shutil.rmtree(ads.runs.state.root)
+        shutil.copytree(base, ads.runs.state.root)
+        ads.meta.audiences[number].members, ads.meta.audiences[number].incoming = set(held), None
+        ads.meta.uploads.clear()
+        ads.meta.taken.clear()
+        was_killed = killed_at(ads, moment, **more)
+        done = ads.run(**more)
+        assert done.outcome is Outcome.SUCCEEDED, (moment, done)
+        assert ads.ids() == [f"{one:02}" for one in range(3, 17)], moment
+        assert ads.twice() == [], moment
+        assert len(ads.ledger()) == 14, moment
+        if not was_killed:
+            return
+
+
+MODES: dict[str, dict[str, Any]] = {
+    "add": {"to": {"batch": 3}},
+    "replace": {"to": {"batch": 3, "operation": "replace"}, "rows": "all", "deleted": "skip"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_killed_at_some_moments(ads: Ads, mode: str) -> None:
+    kill_at_each(ads, (21,), **MODES[mode])
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_killed_at_any_moment(ads: Ads, mode: str) -> None:
+    kill_at_each(ads, range(0, 400, 3), **MODES[mode])

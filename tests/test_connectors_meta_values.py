@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connrunner.connectors.meta import normalization
 from connrunner.connectors.meta.normalization import HASHED, KEYS, encode, normalize
 
 # The first five are Meta's own, of the guide to custom audiences; the others follow from its rules.
@@ -109,3 +111,21 @@ def test_nothing_is_never_hashed_and_forms_of_unicode_are_one(key: str, value: s
         assert sent == "" or len(sent) == 64
         decomposed = unicodedata.normalize("NFD", value)
         assert encode(key, decomposed, country) == encode(key, unicodedata.normalize("NFC", value), country)
+
+
+@given(
+    st.sampled_from(["nl", "pl", "de", "gb", "it", "fr", "us", "at", "be", "in", "jp", "zz"]),
+    st.from_regex(r"0?[0-9 ().-]{4,13}", fullmatch=True),
+)
+def test_the_short_way_to_a_phone_number_is_the_long_one(country: str, value: str) -> None:
+    try:
+        found = phonenumbers.parse(
+            value.strip().replace("00", "+", 1) if value.startswith("00") else value, country.upper()
+        )
+    except phonenumbers.NumberParseException:
+        assert normalization._domestic(value, country) == ""
+        return
+    short = normalization._domestic(value, country)
+    if short:
+        assert phonenumbers.is_possible_number(found)
+        assert f"+{short}" == phonenumbers.format_number(found, phonenumbers.PhoneNumberFormat.E164)

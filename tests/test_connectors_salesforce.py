@@ -561,7 +561,8 @@ def test_trouble_that_lasts_ends_the_run_and_the_next_one_goes_on(shop: Shop, st
     shop.put(*people(20))
     shop.org.troubles = [Trouble(step, "lost", times=1_000, after=1)]
     done = shop.send(batch=10, retries=1)
-    assert done.outcome in (Outcome.FAILED, Outcome.PARTIAL), done
+    # A close whose answer is lost is asked about, so it is no trouble at all.
+    assert (done.outcome is Outcome.SUCCEEDED) == (step == "close"), done
     assert done.code != "bug"
     shop.org.troubles = []
     shop.org.finish_jobs()

@@ -34,6 +34,7 @@ from connrunner.connectors.salesforce.upload_csv import (
     digest_key,
     find_doubles,
     find_row_flaw,
+    have_one_case,
     make_checks,
 )
 from connrunner.core.report import NullReport
@@ -69,6 +70,7 @@ def test_a_row_in_an_upload(cells: list[str], line: str) -> None:
 
 def test_uploads_have_so_many_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_csv, "LARGEST_UPLOAD", 2_000)
+    monkeypatch.setattr(upload_csv, "LARGEST_ROW", 900)
     monkeypatch.setattr(upload_csv, "_ENCODE_AT", 100)
     for most, text in ((7, "x"), (1_000, "王" * 30), (1_000, '"' * 100)):
         writer = UploadWriter(["Id", "A"], key_at=0, most_rows=most, cleared=[])
@@ -129,6 +131,23 @@ def test_keys_that_are_one_but_for_capitals(tmp_path: Path, monkeypatch: pytest.
         assert sorted(find_doubles(RowFile(path), 0)) == [7, 300, 301, 302]
     path.write_text("K__c\na\nb\n")
     assert find_doubles(RowFile(path), 0) == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "one"),
+    [
+        (["a1", "b-2"], True),
+        (["A1", "B-2"], True),
+        (["1", ""], True),
+        (["a", "B"], False),
+        (["aB"], False),
+        (["ß"], False),
+    ],
+)
+def test_keys_of_one_case(tmp_path: Path, keys: list[str], one: bool) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("K__c,N\n" + "".join(f"{key},X\n" for key in keys))
+    assert have_one_case(RowFile(path), 0) is one
 
 
 def test_the_rows_of_a_file(tmp_path: Path) -> None:

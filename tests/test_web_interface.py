@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import re
@@ -15,11 +16,12 @@ import pytest
 from connrunner.core import instant
 from connrunner.core.model import Outcome
 from connrunner.scheduler import tick
-from connrunner.state import requests
+from connrunner.state import locks, requests
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import as_snapshot
 from connrunner.web.application import SECURITY_HEADERS
 from connrunner.web.log_reading import iter_events
-from tests.conftest import Place
+from tests.conftest import PROFILE, SETTINGS, Place
 from tests.test_cli import AT, ended, typed
 from tests.web_client import Answered, WebClient
 
@@ -31,9 +33,8 @@ HOSTILE = "<script>alert('x')</script>\"'&\x1b[31m\u202e"
 READ, ACT = "read-token-of-16-and-more", "act-token-of-16-and-more"
 
 
-@pytest.fixture
-def busy(place: Place) -> Place:
-    """A workspace with a past, a queue, a promise, a broken file and hostile names in titles, logs and rows."""
+def make_busy(place: Place) -> Place:
+    """Give *place* a past, a queue, a promise, a broken file and hostile names in titles, logs and rows."""
     title = json.dumps(TITLE)
     place.command("a", "print()", schedule=MONDAYS, more=f"title: {title}\nowner: data\nlabels: {{team: crm}}\n")
     place.command("b", "print()", schedule="{type: times_per_day, times: 4}", more="lane: side\n")
@@ -55,8 +56,28 @@ def busy(place: Place) -> Place:
 
 
 @pytest.fixture
+def busy(place: Place) -> Place:
+    """A workspace that a test may change."""
+    return make_busy(place)
+
+
+@pytest.fixture
 def client(busy: Place) -> WebClient:
     return WebClient(busy.folder, now=NOW)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A workspace that tests only look at."""
+    place = Place(tmp_path_factory.mktemp("seen") / "workspace")
+    place.write("connrunner.yaml", SETTINGS)
+    place.write("profile.yaml", PROFILE)
+    return make_busy(place)
+
+
+@pytest.fixture(scope="module")
+def looking(seen: Place) -> WebClient:
+    return WebClient(seen.folder, now=NOW)
 
 
 def with_settings(place: Place, lines: str) -> None:
@@ -87,38 +108,38 @@ SAME = [
 
 
 @pytest.mark.parametrize(("path", "command"), SAME, ids=[path for path, _ in SAME])
-def test_an_answer_is_that_of_its_command(busy: Place, client: WebClient, path: str, command: tuple[str, ...]) -> None:
-    code, out, err = typed(busy, *command, "--format", "json")
+def test_an_answer_is_that_of_its_command(seen: Place, looking: WebClient, path: str, command: tuple[str, ...]) -> None:
+    code, out, err = typed(seen, *command, "--format", "json")
     assert code == 0, err
     path, _, query = path.partition("?")
-    answered = client.ask("GET", path, query=query)
+    answered = looking.ask("GET", path, query=query)
     assert (answered.status, answered.headers["content-type"]) == (200, "application/json")
     assert answered.json == json.loads(out)
 
 
-def test_parts_of_a_command_s_answer(busy: Place, client: WebClient) -> None:
-    runs = json.loads(typed(busy, "runs", "a", "--format", "json")[1])
-    assert client.get("/api/v1/connections/a/runs/2").json == runs[0]
-    status = json.loads(typed(busy, "status", "--now", instant.text(NOW), "--format", "json")[1])
-    queue = client.get("/api/v1/queue").json
+def test_parts_of_a_command_s_answer(seen: Place, looking: WebClient) -> None:
+    runs = json.loads(typed(seen, "runs", "a", "--format", "json")[1])
+    assert looking.get("/api/v1/connections/a/runs/2").json == runs[0]
+    status = json.loads(typed(seen, "status", "--now", instant.text(NOW), "--format", "json")[1])
+    queue = looking.get("/api/v1/queue").json
     assert queue == {key: status[key] for key in ("at", "running", "waiting")}
-    log = typed(busy, "log", "a", "2", "--format", "json")[1]
-    assert [json.loads(line) for line in client.get("/api/v1/connections/a/runs/2/log").text.splitlines()] == [
+    log = typed(seen, "log", "a", "2", "--format", "json")[1]
+    assert [json.loads(line) for line in looking.get("/api/v1/connections/a/runs/2/log").text.splitlines()] == [
         json.loads(line) for line in log.splitlines()
     ]
-    code, text, _ = typed(busy, "log", "a", "2")
+    code, text, _ = typed(seen, "log", "a", "2")
     assert code == 0
-    assert client.get("/connections/a/runs/2/log.txt").text == text
-    soonest = client.get("/api/v1/next", limit=1).json
-    slots = json.loads(typed(busy, "next", "--now", instant.text(NOW), "--format", "json")[1])
+    assert looking.get("/connections/a/runs/2/log.txt").text == text
+    soonest = looking.get("/api/v1/next", limit=1).json
+    slots = json.loads(typed(seen, "next", "--now", instant.text(NOW), "--format", "json")[1])
     assert soonest == slots[:1]
-    figures = typed(busy, "metrics", "--now", instant.text(NOW))[1]
-    answered = client.get("/metrics").text
+    figures = typed(seen, "metrics", "--now", instant.text(NOW))[1]
+    answered = looking.get("/metrics").text
     assert [line for line in answered.splitlines() if "free_bytes" not in line] == [
         line for line in figures.splitlines() if "free_bytes" not in line
     ]
-    calendar = typed(busy, "calendar", "--now", instant.text(NOW))[1]
-    assert client.get("/calendar.ics").content.decode().splitlines() == calendar.splitlines()
+    calendar = typed(seen, "calendar", "--now", instant.text(NOW))[1]
+    assert looking.get("/calendar.ics").content.decode().splitlines() == calendar.splitlines()
 
 
 def test_a_run_that_works_is_that_of_the_status(busy: Place, client: WebClient) -> None:
@@ -139,39 +160,39 @@ def test_a_run_that_works_is_that_of_the_status(busy: Place, client: WebClient) 
     assert client.get("/api/v1/connections/b/runs/1").json == running[0]
 
 
-def test_connections_are_chosen_and_paged(client: WebClient) -> None:
+def test_connections_are_chosen_and_paged(looking: WebClient) -> None:
     def names(**query: object) -> list[str]:
-        answered = client.get("/api/v1/connections", None, **query)
+        answered = looking.get("/api/v1/connections", None, **query)
         assert answered.status == 200, answered.text
         return [one["connection"] for one in answered.json]
 
     assert names() == ["a", "b", "broken", "off"]
     assert names(owner="data") == names(label="team=crm") == names(label="team") == names(q="ALERT") == ["a"]
     assert names(failing="true") == ["broken"]
-    first = client.get("/api/v1/connections", limit=3)
+    first = looking.get("/api/v1/connections", limit=3)
     assert first.headers["x-total-count"] == "4"
     assert first.headers["link"] == '</api/v1/connections?limit=3&after=broken>; rel="next"'
     assert names(limit=3, after="broken") == ["off"]
-    assert "link" not in client.get("/api/v1/connections", limit=3, after="broken").headers
-    one = client.get("/api/v1/connections", owner="data").json[0]
+    assert "link" not in looking.get("/api/v1/connections", limit=3, after="broken").headers
+    one = looking.get("/api/v1/connections", owner="data").json[0]
     assert one["last"]["outcome"] == "failed"
     assert one["title"] == TITLE
 
 
-def test_runs_rejects_and_logs_are_paged(client: WebClient) -> None:
-    first = client.get("/api/v1/connections/a/runs", limit=1)
+def test_runs_rejects_and_logs_are_paged(looking: WebClient) -> None:
+    first = looking.get("/api/v1/connections/a/runs", limit=1)
     assert [run["run"] for run in first.json] == [2]
     assert 'before=2>; rel="next"' in first.headers["link"]
-    last = client.get("/api/v1/connections/a/runs", limit=1, before=2)
+    last = looking.get("/api/v1/connections/a/runs", limit=1, before=2)
     assert [run["run"] for run in last.json] == [1]
     assert "link" not in last.headers
-    rows = client.get("/api/v1/connections/a/runs/2/rejects", limit=3)
+    rows = looking.get("/api/v1/connections/a/runs/2/rejects", limit=3)
     assert [row["line"] for row in rows.json] == [2, 3, 4]
-    assert [row["line"] for row in client.get("/api/v1/connections/a/runs/2/rejects", limit=3, after=3).json] == [5]
-    assert client.get("/api/v1/connections/a/runs/2/rejects", code="other").json == []
-    lines = client.get("/api/v1/connections/a/runs/2/log", limit=1)
+    assert [row["line"] for row in looking.get("/api/v1/connections/a/runs/2/rejects", limit=3, after=3).json] == [5]
+    assert looking.get("/api/v1/connections/a/runs/2/rejects", code="other").json == []
+    lines = looking.get("/api/v1/connections/a/runs/2/log", limit=1)
     assert 'after=1>; rel="next"' in lines.headers["link"]
-    assert json.loads(client.get("/api/v1/connections/a/runs/2/log", after=1).text)["type"] == "ended"
+    assert json.loads(looking.get("/api/v1/connections/a/runs/2/log", after=1).text)["type"] == "ended"
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -205,9 +226,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("method", "path", "query", "status", "words"), REFUSED)
 def test_what_is_refused_says_why(
-    client: WebClient, method: str, path: str, query: str, status: int, words: str
+    looking: WebClient, method: str, path: str, query: str, status: int, words: str
 ) -> None:
-    answered = client.ask(method, path, query=query)
+    answered = looking.ask(method, path, query=query)
     assert (answered.status, answered.headers["content-type"]) == (status, "application/problem+json")
     problem = answered.json
     assert problem["type"] == "about:blank"
@@ -299,12 +320,12 @@ def test_the_way_back_leads_to_no_other_site(client: WebClient, back: str, locat
     assert done.headers["location"].startswith(location)
 
 
-def test_a_body_of_another_site_is_not_taken_for_json(client: WebClient) -> None:
-    plain = client.ask("POST", "/api/v1/connections/a/run", b"{}", headers={"content-type": "text/plain"})
+def test_a_body_of_another_site_is_not_taken_for_json(looking: WebClient) -> None:
+    plain = looking.ask("POST", "/api/v1/connections/a/run", b"{}", headers={"content-type": "text/plain"})
     assert plain.status == 415
-    large = client.ask("POST", "/api/v1/connections/a/run", b"x" * 20_000)
+    large = looking.ask("POST", "/api/v1/connections/a/run", b"x" * 20_000)
     assert (large.status, large.headers["connection"]) == (413, "close")
-    deep = client.ask("POST", "/api/v1/connections/a/run", b"[" * 10_000, headers={"content-type": "application/json"})
+    deep = looking.ask("POST", "/api/v1/connections/a/run", b"[" * 10_000, headers={"content-type": "application/json"})
     assert deep.status == 400
 
 
@@ -401,20 +422,20 @@ EVERYWHERE = ["/", "/nope", "/api/v1/status", "/api/v1/nope", "/healthz", "/metr
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
-def test_every_answer_has_the_headers(client: WebClient, path: str) -> None:
+def test_every_answer_has_the_headers(looking: WebClient, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
-        answered = client.ask(method, path)
+        answered = looking.ask(method, path)
         assert {name.lower() for name in SECURITY_HEADERS} <= set(answered.headers), (method, path)
         assert answered.headers["cache-control"] == "no-store"
 
 
-def test_static_files_are_kept_for_good(client: WebClient) -> None:
-    style = re.search(r'href="(/static/app\.[0-9a-f]+\.css)"', client.get("/").text)
+def test_static_files_are_kept_for_good(looking: WebClient) -> None:
+    style = re.search(r'href="(/static/app\.[0-9a-f]+\.css)"', looking.get("/").text)
     assert style
-    answered = client.get(style[1], headers={"accept-encoding": "gzip"})
+    answered = looking.get(style[1], headers={"accept-encoding": "gzip"})
     assert "immutable" in answered.headers["cache-control"]
     assert answered.headers["content-encoding"] == "gzip"
-    assert client.get(style[1]).headers["content-type"] == "text/css; charset=utf-8"
+    assert looking.get(style[1]).headers["content-type"] == "text/css; charset=utf-8"
 
 
 PAGES = ["/", "/queue", "/timeline", "/notifications", "/health", "/runs", "/connections/a", "/connections/a/runs/2",
@@ -422,20 +443,20 @@ PAGES = ["/", "/queue", "/timeline", "/notifications", "/health", "/runs", "/con
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_hostile_words_are_shown_as_words(client: WebClient, path: str) -> None:
-    page = client.get(path, q=HOSTILE)
+def test_hostile_words_are_shown_as_words(looking: WebClient, path: str) -> None:
+    page = looking.get(path, q=HOSTILE)
     assert page.status in (200, 404)
     assert "<script>alert" not in page.text
 
 
-def test_downloads_have_safe_names_types_and_cells(client: WebClient) -> None:
-    text = client.get("/connections/a/runs/2/log.txt")
+def test_downloads_have_safe_names_types_and_cells(looking: WebClient) -> None:
+    text = looking.get("/connections/a/runs/2/log.txt")
     assert text.headers["content-disposition"] == 'attachment; filename="a-2-log.txt"'
     assert "\x1b" not in text.text
     assert "\u202e" not in text.text
-    kept = client.get("/connections/a/runs/2/log.jsonl")
+    kept = looking.get("/connections/a/runs/2/log.jsonl")
     assert kept.content.count(b"\n") == 3
-    table = client.get("/connections/a/runs/2/rejects.csv")
+    table = looking.get("/connections/a/runs/2/rejects.csv")
     assert table.headers["content-type"].startswith("text/csv")
     head, first, *_ = csv.reader(io.StringIO(table.text))
     assert head[:3] == ["file", "line", "key"]
@@ -509,3 +530,34 @@ def test_what_is_not_a_file_is_not_read(busy: Place, tmp_path: Path, client: Web
     for path in ("/api/v1/connections/a/runs/2/log", "/connections/a/runs/2/log.txt", "/connections/a/runs/2"):
         assert "secret" not in client.get(path).text
     assert list(iter_events(busy.state.log("b", 7), 0, 10)) == []
+
+
+def test_it_reads_while_the_locks_of_ticks_and_of_the_store_are_held(busy: Place, client: WebClient) -> None:
+    store = busy.state.profiles
+    store.write_bytes(b"an import holds this")
+    with locks.hold_state_lock(busy.state), store.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for path in ("/", "/queue", "/connections/a/runs/2", "/api/v1/status", "/api/v1/connections/a", "/metrics"):
+            assert client.get(path).status == 200, path
+        assert client.post_json("/api/v1/connections/a/run").status == 202
+
+
+def test_mail_that_was_given_up_is_sent_again(busy: Place, client: WebClient) -> None:
+    notice: dict[str, Any] = {"id": "a.2.failure", "event": "failure", "connection": "a", "run": 2, "target": "team"}
+    journal = Journal(busy.state)
+    dead = {"connection": "a", "run": 2, "recipient": "x@example.com", "reason": "refused", "attempts": 1}
+    dead |= {"at": instant.text(AT), "owed_at": instant.text(AT), "notice": {**notice, "recipients": ["x@example.com"]}}
+    with locks.hold_state_lock(busy.state):
+        state = as_snapshot(journal.open())
+        journal.append({"type": "snapshot", "at": instant.text(AT), **state, "dead": [dead]})
+    listed = client.get("/api/v1/notifications").json
+    assert [(one["id"], one["state"]) for one in listed] == [("a.2.failure", "dead")]
+    refused = client.post_json("/api/v1/notifications/a.2.failure/retry", {"recipient": "y@example.com"})
+    assert refused.status == 409
+    assert client.post_json("/api/v1/notifications/a/retry").status == 404  # the whole id, and no more than it names
+    done = client.post_json("/api/v1/notifications/a.2.failure/retry")
+    assert (done.status, done.json["recipients"]) == (202, ["x@example.com"])
+    assert [one["state"] for one in client.get("/api/v1/notifications").json] == ["waiting"]
+    records = [json.loads(line) for line in busy.state.journal.read_text().splitlines()]
+    assert records[-1]["type"] == "retried"
+    assert records[-1]["reason"].endswith(" on the page")

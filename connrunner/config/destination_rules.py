@@ -20,15 +20,16 @@ def check_destination(export: Mapping[str, Any]) -> Iterator[Finding]:
             f"`{key}: replace` puts the rows of each run in the place of all others, and only changed ones are sent"
         )
         yield Finding((*_TO, key), message, "write `rows: all` under `export`", "needs-all-rows")
-    yield from _deletions(export, to, key)
     if to.get("type") == "meta":
         yield from _audience(export, to)
 
 
-def _deletions(export: Mapping[str, Any], to: Mapping[str, Any], key: str) -> Iterator[Finding]:
-    """Yield why `deleted: send` cannot have the partner delete anybody."""
-    if export.get("deleted") != "send":
+def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield why `deleted: send` of *export* cannot have the partner delete anybody; it sends rows all the same."""
+    to = export.get("to")
+    if export.get("deleted") != "send" or not isinstance(to, Mapping):
         return
+    key = "operation" if to.get("type") == "meta" else "mode"
     if to.get(key) == "replace":
         message = f"with `{key}: replace` nobody is deleted one by one: who is not among the rows is gone"
     elif to.get("operation") == "remove":

@@ -277,7 +277,7 @@ class _SharedFiles:
     def wrong_web(self) -> tuple[Problem, ...]:
         """What keeps the page from being served: ticks go on."""
         said = {} if self.top.problems else self.top.data.get("web") or {}
-        found = list(web_check.check_web(said))
+        found = list(web_check.check_web_settings(said))
         return self.top.located(found) if found else ()
 
     @cached_property

@@ -14,7 +14,7 @@ NOT_OF_USERS = {"authorization", "connection", "content-length", "content-type",
 NEEDS_RIGHTS = "name `tokens` or a `proxy` that people sign in at, or listen on 127.0.0.1"
 
 
-def check_web(data: Mapping[str, Any]) -> Iterator[Finding]:
+def check_web_settings(data: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what is wrong with `web`, the rest of it sound. It stops the page and nothing else."""
     listen, proxy = data.get("listen", ""), data.get("proxy") or {}
     if listen:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from connrunner.answers.calendar import as_icalendar, read_events
 from connrunner.answers.metrics import read_metrics
@@ -45,8 +45,9 @@ def download_rejects(call: Call) -> Response:
 
 def answer_metrics(call: Call) -> Response:
     """`connrunner metrics`."""
-    page = prometheus.format_metrics(read_metrics(call.view))
-    return PlainTextResponse(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+    lines = encode_lines(prometheus.iter_metric_lines(read_metrics(call.view)))
+    first = next(lines)  # what cannot be read is refused before the answer begins
+    return StreamingResponse(chain((first,), lines), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def answer_calendar(call: Call) -> Response:

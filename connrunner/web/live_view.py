@@ -19,7 +19,7 @@ from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, copy_state
 
 STALE = 10.0  # seconds for which git, or a workspace that cannot be used, is not asked again
-REST = 1.0  # seconds between two looks at the files of the workspace
+REST = 2.0  # seconds between two looks at the files of the workspace
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
 
 

@@ -111,7 +111,7 @@ def _get(
     parameters += [_path("number", NUMBER)] if number else []
     parameters += [{"name": key, "in": "query", "schema": schema, "description": words} for key, schema, words in query]
     answers = {"200": {"description": summary, "content": {"application/json": {"schema": schema}}}}
-    if name:
+    if name or any(key == "connection" for key, _, _ in query):
         answers["404"] = _problem("There is none.")
     return {"get": {"summary": summary, "parameters": parameters, "responses": {**answers, **_refusals()}}}
 

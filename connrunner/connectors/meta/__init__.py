@@ -26,7 +26,8 @@ refused (`no-key`). A value that cannot be used is left out, and counted in the 
   withdrew their consent or were erased are removed by the next run, with the hashes that they were added with; a
   profile whose hashes changed is added anew, and its old row removed. A row that another profile has, too, stays.
 - `operation: remove` removes those who are selected.
-- `operation: replace` makes the audience hold those who are selected, and nobody else: use it with `rows: all`.
+- `operation: replace` makes the audience hold those who are selected, and nobody else: use it with `rows: all`. The
+  very rows of the last time are not sent again.
 
 Whom the audience holds stands in `ledgers/NAME/members.sqlite` of the state folder, as hashes, until a removal has
 arrived. So a run that was killed or failed goes on where it ended, and `rows: all` sends nothing twice. Before a batch

@@ -47,6 +47,7 @@ def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledg
     reset = context.open_ledger() / LEDGER_RESET
     if reset.exists():
         with ledger.transaction():
+            ledger.write("held", None)
             if ledger.read("audience") == audience.id:
                 ledger.doubt()
             else:
@@ -152,6 +153,7 @@ class _Delivery:
 
     def _remove(self, members: Sequence[Member]) -> None:
         if members:
+            self._ledger.write("held", None)
             self._sender.send(UploadSession.begin(REMOVE, len(members)), members, is_last=True)
 
     def _replace(self) -> None:
@@ -160,6 +162,10 @@ class _Delivery:
             # Meta refuses a replacement without rows.
             while some := self._ledger.list_members(most=self._size):
                 self._remove(some)
+            return
+        file = member_rows.hash_file(self._local)
+        if self._ledger.read("held") == file:
+            self._context.report.message("the audience was given these very rows the last time: nothing is sent")
             return
         session = self._resume_replacement(total)
         try:
@@ -170,7 +176,7 @@ class _Delivery:
             self._context.report.message(f"{error.message}; a new session begins", level="warning")
             self._sender.received = self._sender.invalid = 0
             self._send_replacement(self._begin_replacement(total))
-        self._ledger.finish_replacement()
+        self._ledger.finish_replacement(file)
 
     def _send_replacement(self, session: UploadSession) -> None:
         waiting: list[Member] = []

@@ -11,7 +11,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,8 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS under_way (profile TEXT, digest BLOB, row TEXT);
 """
 
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
 Row = Mapping[str, str]
 """What is sent for a person: a hash, or an id as it is, by the partner's key; keys that are not known are left out."""
 
@@ -45,15 +47,18 @@ class Member:
     digest: bytes
     text: str  # the row as JSON
     is_sure: bool = True  # False after `connrunner reset`: it is sent again, or removed
+    fresh: Row | None = field(default=None, compare=False, repr=False)  # the row, while it is at hand
 
     @classmethod
     def from_row(cls, profile: str, row: Row) -> Member:
-        text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return cls(profile, sha256(text.encode()).digest()[:16], text)
+        text = _encode(row)
+        return cls(profile, sha256(text.encode()).digest()[:16], text, fresh=row)
 
     @property
-    def row(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self.text)
+    def row(self) -> Row:
+        if self.fresh is not None:
+            return self.fresh
+        found: Row = json.loads(self.text)
         return found
 
 
@@ -199,11 +204,12 @@ class MemberLedger:
         batches, sent = self.read("replaced") or (0, 0)
         return batches, sent
 
-    def finish_replacement(self) -> None:
-        """Let the replacement be what the audience holds."""
+    def finish_replacement(self, file: str) -> None:
+        """Let the replacement, by the rows of *file* (its SHA-256), be what the audience holds."""
         with self.transaction():
             self._connection.execute("DELETE FROM members")
             self._connection.execute("INSERT INTO members (profile, digest, row) SELECT * FROM replacing")
             self._connection.execute("DELETE FROM replacing")
             self.write("replacement", None)
             self.write("replaced", None)
+            self.write("held", file)

@@ -23,6 +23,7 @@ from connrunner.connectors.salesforce.upload_csv import (
     UploadWriter,
     find_doubles,
     find_row_flaw,
+    have_one_case,
     make_checks,
 )
 from connrunner.core.model import DELETED_COLUMN, PropertyType
@@ -219,7 +220,11 @@ class RecordDelivery:
         if self._key_at is None or plan.operation == "insert" or plan.key == "Id":
             return {}
         owner = self._context.columns[plan.key]
-        if owner.identifier and (owner.type is not PropertyType.TEXT or plan.fields[plan.key].case_sensitive):
+        if owner.identifier and (
+            owner.type is not PropertyType.TEXT
+            or plan.fields[plan.key].case_sensitive
+            or have_one_case(self._rows, self._key_at)
+        ):
             return {}
         return find_doubles(self._rows, self._key_at)
 

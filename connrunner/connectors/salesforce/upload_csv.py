@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from connrunner.connectors.salesforce.description import ObjectField
 from connrunner.core.model import DELETED_COLUMN
@@ -22,6 +23,7 @@ from connrunner.core.model import DELETED_COLUMN
 CLEARED = "#N/A"
 LONGEST_CELL = 32_000  # characters
 LONGEST_RECORD = 400_000
+LARGEST_ROW = 8 * LONGEST_RECORD  # bytes: 4 for a character, all of them quotes that are doubled
 LARGEST_UPLOAD = 95_000_000  # bytes; 100 MB are allowed
 _ENCODE_AT = 1 << 18  # characters of rows that are encoded at once
 _BITS = 27  # of the map by which keys that may be doubles are found: 16 MB
@@ -31,8 +33,7 @@ Check = Callable[[Cells], tuple[str, str] | None]
 """Tells why a row cannot be sent: a code and a sentence."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NumberedRow:
+class NumberedRow(NamedTuple):
     """A row of the file that is delivered."""
 
     number: int  # its place, from 0, the header not counted
@@ -66,7 +67,13 @@ class RowFile:
             for number, cells in enumerate(islice(csv.reader(file), 1, None)):
                 is_deleted = self._has_marks and cells.pop() == "true"
                 if wanted is None or number in wanted:
-                    yield NumberedRow(number=number, cells=cells, is_deleted=is_deleted)
+                    yield NumberedRow(number, cells, is_deleted)
+
+    def keys(self, place: int) -> Iterator[str]:
+        """Yield the cell at *place* of each row."""
+        with self._path.open(encoding="utf-8", newline="") as file:
+            for cells in islice(csv.reader(file), 1, None):
+                yield cells[place]
 
 
 class UploadWriter:
@@ -92,7 +99,13 @@ class UploadWriter:
         for place in self._cleared:
             if not cells[place]:
                 cells[place] = CLEARED
-        full = self.finish() if len(self._numbers) >= self._most_rows or self._is_full(cells) else None
+        full = None
+        if self._numbers and (
+            len(self._numbers) >= self._most_rows
+            # A character takes 4 bytes at most.
+            or self._bytes + 4 * self._chars > LARGEST_UPLOAD - LARGEST_ROW
+        ):
+            full = self.finish()
         self._chars += self._write(cells)
         self._numbers.append(number)
         self._keys.append(digest_key(cells, self._key_at))
@@ -108,11 +121,6 @@ class UploadWriter:
         made = Upload(content=b"".join(self._parts), numbers=self._numbers, keys=self._keys)
         self._begin()
         return made
-
-    def _is_full(self, cells: Cells) -> bool:
-        """Return whether a row might not fit any more: a character takes 4 bytes at most, with its quotes doubled."""
-        rough = self._bytes + 4 * self._chars
-        return bool(self._numbers) and rough + 8 * (sum(map(len, cells)) + len(cells)) > LARGEST_UPLOAD
 
     def _encode(self) -> None:
         part = self._text.getvalue().encode()
@@ -197,6 +205,17 @@ def _check_choice(place: int, column: str, choices: frozenset[str], *, many: boo
         return "not-in-picklist", f"{column} takes the values of its picklist only, and this is not one of them"
 
     return check
+
+
+def have_one_case(rows: RowFile, key_at: int) -> bool:
+    """Return whether all keys are in small letters, or all in capitals: then two that differ are two to Salesforce."""
+    is_small = is_capital = True
+    for key in rows.keys(key_at):
+        is_small = is_small and key == key.casefold()
+        is_capital = is_capital and key == key.upper()
+        if not is_small and not is_capital:
+            return False
+    return True
 
 
 def find_doubles(rows: RowFile, key_at: int) -> dict[int, str]:
