@@ -51,9 +51,13 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    def refuse_other_state(self) -> None:
+        """StateError when the state folder is that of another workspace; before anybody is asked anything."""
+        owner.refuse_other(self.state, self.folder)
+
     def prepare_state(self) -> None:
         """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
-        owner.refuse_other(self.state, self.folder)
+        self.refuse_other_state()
         self.state.prepare()
 
     def clock(self) -> datetime:
