@@ -147,6 +147,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             ],
             "next_due": instant.text(DUE + DAY),
             "last_outcome": "partial",
+            "last_message": latest.result.message,
             "tight": {"gap": 3600, "p95": 4440},
         },
         {
