@@ -279,10 +279,10 @@ def test_a_schedule_that_is_shorter_than_its_run_is_told_from_the_first_such_run
     place.command("quick", "pass", schedule='{type: cron, expression: "* * * * *"}')
     place.state.prepare()
     ended(place, "quick", 1, seconds=66.0)
-    said = "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    said = "its slots come 1 min 00 s apart, and its runs take up to 1 min 06 s: slots are merged; give it fewer"
     out = typed(place, "doctor")[1]
     assert f"quick: {said}" in out
-    assert "lane main: the slots of the next 24 hours are 1 d 2 h of work" in out
+    assert "lane main: the slots of the next 24 hours are 1 d 02 h of work" in out
     assert said in typed(place, "explain", "quick")[1]
     assert json.loads(typed(place, "explain", "quick", "--format", "json")[1])["tight"]["gap_seconds"] == 60
 
