@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import Any
@@ -15,6 +16,7 @@ from connrunner.state import run_files
 from connrunner.state.run_files import RunLog
 from connrunner.worker.retries import Attempts
 from tests.conftest import Place
+from tests.test_tick import eventually
 
 LATER = Result(outcome=Outcome.FAILED, message="the server is busy", code="busy", waiting_helps=True)
 NEVER = Result(outcome=Outcome.FAILED, message="the password is wrong", code="login")
@@ -148,6 +150,31 @@ def test_a_program_that_asks_for_later_is_run_again_within_one_run(place: Place)
     assert run["counts"]["created"] == 1  # of the last attempt
     events = list(run_files.read_events(place.state.log("flaky", 1)))
     assert [event["attempt"] for event in events if "attempt" in event] == [1, 2]
+    assert [event["number"] for event in events if event.get("type") == "attempt"] == [2, 3]
+
+
+HANGS = """
+import pathlib, sys, time
+if pathlib.Path("first").exists():
+    pathlib.Path("second").touch()
+    time.sleep(600)
+pathlib.Path("first").touch()
+print('{"counts": {"created": 3}}', flush=True)
+sys.exit(75)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_whose_process_is_killed_tells_of_the_attempt_at_work(place: Place) -> None:
+    place.command("hangs", HANGS, schedule="{type: times_per_day, times: 1}", more="retry: {times: 3, delay: 1s}\n")
+    tick = place.start("tick")
+    eventually((place.folder / "second").exists)
+    (pid,) = [event["pid"] for event in run_files.read_events(place.state.log("hangs", 1)) if "pid" in event]
+    os.kill(pid, signal.SIGKILL)
+    tick.communicate(timeout=120)
+    (run,) = place.runs("hangs")
+
+    assert (run["outcome"], run["code"], run["attempts"], run["counts"]["created"]) == ("failed", "crashed", 2, 0)
 
 
 @pytest.mark.slow

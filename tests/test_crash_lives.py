@@ -69,16 +69,15 @@ class Life:
         self.scene.write(f"connections/{name}.yaml", f"schedule: {EVERY_MINUTE}\n{work}\n{notify}\n")
 
     def live(self, kills: int) -> datetime:
-        """Tick minute by minute until there were *kills*; return the last minute."""
+        """Tick minute by minute until there were *kills*, often several in one tick; return the last minute."""
         at, lasts = START, 0.0
         self.scene.tick(at - MINUTE)
         while self.kills < kills:
             self._offer(at)
             began = time.monotonic()
             with self._start_tick(at) as tick:
-                if lasts:
-                    time.sleep(self.dice.random() * lasts)
-                    self.kills += self._kill(tick.pid)
+                while lasts and self._strike(tick.pid, within=lasts):
+                    self.kills += 1
                 tick.wait(timeout=120)
                 lasts = lasts or time.monotonic() - began  # the first one tells how long one takes here
             self.scene.wait_until_alone()
@@ -106,7 +105,9 @@ class Life:
         path = self.scene.workspace / "in" / f"{at:%d%H%M}.csv"
         path.write_text("id,age\n" + "".join(f"{key},{age}\n" for key, age in rows.items()) + "refused,x\n")
 
-    def _kill(self, tick: int) -> bool:
+    def _strike(self, tick: int, *, within: float) -> bool:
+        """Kill something at some moment *within* so many seconds; False when everything has ended by then."""
+        time.sleep(self.dice.random() * within)
         alive = list(self.scene.processes())
         if not alive:
             return False

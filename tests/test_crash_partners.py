@@ -13,7 +13,7 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -288,6 +288,11 @@ def points(plot: Plot) -> list[Point]:
     return [Point("worker", call, nth, everybody) for everybody in (False, True) for call, nth in calls]
 
 
+def find_last_words(found: Sequence[Point]) -> Point:
+    """Return the point before the line by which a worker, which dies alone, would say in its log how it went."""
+    return [point for point in found if point.call == "write" and not point.everybody][-1]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("plot", PLOTS, indirect=True)
 def test_some_crashes_of_a_worker(plot: Plot) -> None:
@@ -295,6 +300,25 @@ def test_some_crashes_of_a_worker(plot: Plot) -> None:
     chosen = random.Random(seed).sample(points(plot), 4)
     wrong = [f"{point}: {what}" for point in chosen for what in attempt(plot, point)[1]]
     assert wrong == [], f"CONNRUNNER_CRASH_SEED={seed}"
+
+
+# Taken out by Python that every process of the command runs first: nobody asks the store how the run went.
+NOBODY_ASKS = """
+from connrunner.scheduler import lanes
+lanes.Lanes._ask_store = lambda self, started: None
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("plot", ["import", "export to files"], indirect=True)
+def test_a_store_that_nobody_asks_is_missed(plot: Plot) -> None:
+    """A negative control: the worker dies before its last words."""
+    point = find_last_words(points(plot))
+    plot.scene.patch(NOBODY_ASKS)
+    struck, wrong = attempt(plot, point)
+
+    assert struck
+    assert any("the store has" in what for what in wrong)
 
 
 PARTS = 4  # so that several processes share the work

@@ -30,6 +30,7 @@ from tests.test_crash_partners import (
     Plot,
     attempt,
     declare_people,
+    find_last_words,
     judge_import,
     notify,
     plot_export,
@@ -135,9 +136,11 @@ def _command(folder: Path, request: pytest.FixtureRequest) -> Plot:
 def _judge_command(scene: Scene) -> list[str]:
     told = story(scene)
     wrong = violations(told, due={"people": minutes(START, START + MINUTE)}, tells=TELLS)
-    for run, times in Counter(run for verb, _, run in told.diary if verb == "tried").items():
-        if times > 2:
-            wrong.append(f"#{run} was tried {times} times")
+    tried = Counter(run for verb, _, run in told.diary if verb == "tried")
+    for run in told.history["people"]:
+        times = tried[run["run"]]
+        if not (times <= run["attempts"] <= min(2, times + 1)):
+            wrong.append(f"#{run['run']} was tried {times} times, history says {run['attempts']}")
     return wrong
 
 
@@ -178,6 +181,24 @@ def test_some_crashes_of_an_attempt(plot: Plot) -> None:
     chosen = random.Random(seed).sample(points(plot), 4)
     wrong = [f"{point}: {what}" for point in chosen for what in attempt(plot, point)[1]]
     assert wrong == [], f"CONNRUNNER_CRASH_SEED={seed}"
+
+
+# Taken out by Python that every process of the command runs first.
+UNNUMBERED = """
+from connrunner.state import run_files
+run_files.RunLog.write_attempt = lambda self, number: None
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("plot", ["command"], indirect=True)
+def test_an_attempt_that_is_not_in_the_log_is_missed(plot: Plot) -> None:
+    """A negative control: the worker dies before its last words, when its program has run twice."""
+    plot.scene.patch(UNNUMBERED)
+    struck, wrong = attempt(plot, find_last_words(points(plot)))
+
+    assert struck
+    assert wrong == ["#1 was tried 2 times, history says 1"]
 
 
 @pytest.mark.long

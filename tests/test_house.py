@@ -58,6 +58,7 @@ BROKEN_BY = {
     "obstore only in S3": ("connectors/sftp/listing.py", "import obstore"),
     "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
+    "PyJWT only where Salesforce is signed in to": ("messenger/pinger.py", "import jwt"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
     "text reaches files by one module": ("text/files.py", "import subprocess"),
     "Zstandard by one module": ("state/archive.py", "import backports"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
@@ -219,7 +220,7 @@ def _listed(view: WorkspaceView, one: ConnectionStanding, waiting: dict[str, Wai
     return ListedConnection(
         standing=one,
         problems=tuple(view.workspace.broken.get(one.name, ())),
-        recent=tuple(run_files.read_recent(view.state, one.name, RECENT)),
+        recent=tuple(islice(run_files.read_any_history(view.state, one.name), RECENT)),
         failures=streak["failures"] if streak else 0,
         usual=usual_durations(view, one.name),
         active=find_active_run(view, one.name),

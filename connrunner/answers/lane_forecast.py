@@ -36,7 +36,7 @@ def forecast_lanes(
     slots, until = _coming(view, until)
     queued = [(run.entry.connection, run.entry.due_at) for run in waiting]
     arrivals = [queue_order.predict_slot(name, due, connections) for name, due in (*queued, *slots)]
-    usual = {arrival.connection: usual_durations(view, arrival.connection) for arrival in arrivals}
+    usual = {name: usual_durations(view, name) for name in {arrival.connection for arrival in arrivals}}
     living = [run for run in active if run.lives]
     busy = {run.lane: (run.connection, run.ends_at or now + timedelta(seconds=MINUTE)) for run in living}
     visits = forecast.simulate(arrivals, {name: usual[name].median for name in usual}, now=now, busy=busy)

@@ -100,6 +100,11 @@ def page_refused(view: WorkspaceView, name: str, run: int, *, code: str, first: 
     )
 
 
+def has_refused(view: WorkspaceView, name: str, run: int) -> bool:
+    """Tell whether rows are kept that the run did not accept."""
+    return view.state.rejects(name, run).is_file()
+
+
 def save_log(view: WorkspaceView, name: str, run: int, target: Path) -> None:
     """Save the log of a run, JSON lines, at *target*."""
     _copy(view.state.log(name, run), target)

@@ -22,7 +22,7 @@ GROUPS = {
     "Run": ("tick", "run", "stop"),
     "Look": ("status", "explain", "runs", "log", "rejects", "next", "profiles", "state"),
     "Manage": ("connectors", "notify", "reset", "install", "history", "completion"),
-    "Operate": ("doctor", "replay", "metrics", "calendar"),
+    "Operate": ("doctor", "replay", "metrics", "calendar", "site"),
 }
 LONGEST_SENTENCE = 1000  # characters: the first sentence of each command is shown whole, however wide the terminal is
 MODULES = {"rejects": "log", "reset": "state"}  # commands that share a module with another

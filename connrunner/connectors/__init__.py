@@ -34,6 +34,7 @@ SOURCES = {
     "s3": "connrunner.connectors.s3",
     "http": "connrunner.connectors.http",
     "sql": "connrunner.connectors.sql",
+    "salesforce": "connrunner.connectors.salesforce",
     "singer": "connrunner.connectors.singer",
     "airbyte": "connrunner.connectors.airbyte",
 }
@@ -43,6 +44,7 @@ DESTINATIONS = {
     "s3": "connrunner.connectors.s3",
     "http": "connrunner.connectors.http",
     "sql": "connrunner.connectors.sql",
+    "salesforce": "connrunner.connectors.salesforce",
     "singer": "connrunner.connectors.singer",
 }
 

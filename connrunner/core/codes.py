@@ -161,6 +161,7 @@ _PARTNERS = """
 access-denied           The store of objects does not allow it for these keys.  Give the keys the right that the message names.
 all-refused             The partner refused every row, so nothing was changed there.  The first refusal says why.
 already-there           A file of this name is there, and `overwrite: never` keeps it.  Put {run} into the name.
+ambiguous-key           Several records have the key of a row.  Make the key unique at the partner, or correct the records.
 archived                The object is in an archive and has to be restored first.  Restore it, or exclude it by `path`.
 bad-answer              The partner answers with something that is not what the connector reads.  Look at the address and at the message; ask the partner.
 bad-batch               A Singer tap sent a batch that cannot be read.  Ask its author, or switch batches off in its `config`.
@@ -186,6 +187,7 @@ broken-connector        The package of a connector cannot be loaded.  Fix its in
 broken-off              The connection broke off in the middle of an answer.  The next run tries again; if it stays, ask the partner.
 cannot-install          The program of a connector cannot be installed.  The message has the installer's last words.
 cannot-lock             What the program of a connector needs cannot be found out.  The message has the installer's last words.
+cannot-send             A value means something else to the partner.  Correct the value.
 changed-host-key        The server has another host key than the known one: it was set up anew, or somebody is in between.  Ask the owner by another way, then correct the known key.
 changing                The file changes each time it is read.  Let the sender write under another name and rename.
 check-failed            A rule of the database refuses the row.  Correct it at its source.
@@ -198,6 +200,8 @@ expired-credentials     The keys have expired.  Get new ones.
 forbidden               The partner does not allow it for this account.  Ask for the right.
 foreign-host            The address leads to another host, which gets no credentials.  Write that host as the address, if it is right.
 incomplete              Not everything came.  The next run tries again; files that still grow are left for later.
+job-failed              The partner gave up a job.  Its words are in the message; what it did not process is offered again.
+limit-exceeded          The partner's calls or jobs of the day are used up, or the share that the connection may use.  Let it run later; find out who uses them.
 link-local              The address is the one where clouds tell a machine its credentials; it is never asked.  Correct `url`.
 login-refused           The server refused the login.  Check user, key or password there.
 lost-rows               A Singer target counted fewer rows than it was sent.  Look at its log; the next run sends them again.
@@ -210,14 +214,17 @@ no-agent                There is no SSH agent.  Start one for the user that cron
 no-answer               Nothing was heard in time.  The next run tries again; look whether the server is up and a firewall in between.
 no-bucket               There is no such bucket.  Correct the name or the region.
 no-credentials          There are no keys to sign in with.  Give references to them in the connection, or in the environment of cron.
+no-external-id          There is no field by which records are found.  Make one at the partner, or name the right one.
 no-files                No file has a name that fits `path`.  Nothing was delivered, or `path` is wrong; `when_none` says whether that is a failure.
 no-folder               The folder of `path` is not there.  Correct it, or create it.
 no-host                 The name of the host is not known.  Correct it; ask whether the name service works on this machine.
 no-incremental          The stream can only be read whole.  Leave out `incremental`.
 no-known-hosts          The file of known hosts cannot be read.  Correct `known_hosts`, or give `host_key`.
 no-manifest             There is no such manifest.  Correct the path.
+no-object               The partner has no such object, or does not show it to this user.  Correct `object`, or give the user the right.
 no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
+no-result               The partner said nothing about a row.  It is offered again; look there first if each row makes a new record.
 no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
@@ -225,11 +232,13 @@ no-sftp                 The server lets the account in and gives no SFTP.  Ask i
 no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.
 no-unique-key           The columns of `unique` are not unique in the table.  Make a unique index over them, or name others.
+not-in-picklist         The list of allowed values lacks the value.  Add it to the list, or correct the value.
 not-installed           The program of the connector is not installed.  `connrunner connectors install`.
 not-locked              Other programs of the workspace are locked, and this one is not.  `connrunner connectors lock`, and commit what it writes.
 not-pinned              The package names no exact version.  Write name==version.
 not-sent                A row was not sent, because one before it failed.  The next run offers it again.
 not-ssh                 What answers there does not speak SSH.  Correct host and port.
+not-writable            A field cannot be written, or not by this user.  Leave it out, or give the user the right.
 outside-folder          A link leads out of the folder of `path`.  Put the file itself there.
 password-in-url         `url` holds a password.  Write it as a reference under `password`.
 permission-denied       The server does not allow it for this account.  Ask its owner for the right.
@@ -253,10 +262,12 @@ unfinished              No file is whole yet: all still grow.  They are read onc
 unknown-column          A setting names a column that the rows lack.  Correct it, or add it to `fields`.
 unknown-connector       There is no connector of this type.  Correct `type`, or install the package that brings it.
 unknown-database        There is no database of this kind.  Correct the beginning of `url`.
+unknown-field           The object has no such field, or does not show it to this user.  Correct the name, or give the user the right.
 unknown-host            The name of the host is not known.  Correct it; ask whether the name service works on this machine.
 unknown-host-key        The host key of the server is not known yet.  Ask its owner for the fingerprint, then put the key into `host_key`.
 unknown-outcome         The connection broke while changes were made final: nobody knows whether they were.  Look there before you run it again.
 unknown-placeholder     A name in braces is none that a path can have.  Use {run}, {date} or another of those in the message.
+unprocessed             The partner did not come to a row.  It is offered again.
 unreachable             The server cannot be reached.  Look whether it is up, and whether a firewall is in between.
 unverified              The certificate of the server would not be verified.  Use another driver, or name the authority.
 unwritable              A file or folder cannot be written.  Check space, owner and mode.

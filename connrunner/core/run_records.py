@@ -46,7 +46,8 @@ class LogSummary:
     ended_at: str = ""
     progress: Progress | None = None
     last_message: str = ""
-    counts: Counts = field(default_factory=Counts)  # as its program reported them last
+    attempts: int = 1  # the number of the one at work
+    counts: Counts = field(default_factory=Counts)  # as the program of that attempt reported them last
     delivering: str = ""  # what an export has begun to deliver, in words
     afterwards: str = DELIVERED_AGAIN  # what the next run does about it
 
@@ -65,7 +66,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
 def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted, delivering = None, "", None, "", Counts(), ""
-    afterwards = DELIVERED_AGAIN
+    attempts, afterwards = 1, DELIVERED_AGAIN
     for event in events:
         kind = event.get("type", "message")
         with suppress(*MALFORMED):
@@ -77,6 +78,8 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
                 progress = _progress(progress, event)
             elif kind == "counts":
                 counted = counts.from_mapping(event["counts"])
+            elif kind == "attempt":
+                attempts, counted, progress = int(event["number"]), Counts(), None
             elif kind == "ended":
                 instant.parse(event["at"])
                 result, ended_at = result_from(event), event["at"]
@@ -85,6 +88,7 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
         ended_at=ended_at,
         progress=progress,
         last_message=message,
+        attempts=attempts,
         counts=counted,
         delivering=delivering,
         afterwards=afterwards,

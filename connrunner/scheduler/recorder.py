@@ -215,6 +215,7 @@ def _unknown(story: LogSummary) -> Result:
         counts=story.counts,
         message=f"it was cut off, and {story.may_have_arrived or 'nobody knows how far it came'}",
         code="interrupted",
+        attempts=story.attempts,
     )
 
 

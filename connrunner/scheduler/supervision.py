@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from connrunner.core import run_records
@@ -110,18 +110,20 @@ class SupervisedRun:
         """Return how the run went: as its log says, as the store says, or as we know when neither does."""
         complaint = self._complaint()
         said = story.result
-        asked_for = said is not None and said.outcome is Outcome.INTERRUPTED and bool(self.stop or self.timed_out)
-        if said is not None and not asked_for:
-            return said
-        if said is None and self._recorded is not None:
+        if said is None:
+            return replace(self._result_without_word(story, complaint), attempts=story.attempts)
+        if said.outcome is Outcome.INTERRUPTED and (self.stop or self.timed_out):
+            return replace(self._guess_result(said.counts, complaint), attempts=said.attempts)
+        return said
+
+    def _result_without_word(self, story: LogSummary, complaint: str) -> Result:
+        """Return how the run went when its process did not come to say it."""
+        if self._recorded is not None:
             return add_words(
                 make_result(self._recorded), f"all is in the profile store; afterwards {self._end_of_it()}"
             )
-        counts = said.counts if said is not None else story.counts
-        result = self._guess_result(counts, complaint)
-        if said is None and story.may_have_arrived:
-            return add_words(result, story.may_have_arrived)
-        return result
+        result = self._guess_result(story.counts, complaint)
+        return add_words(result, story.may_have_arrived) if story.may_have_arrived else result
 
     def _guess_result(self, counts: Counts, complaint: str) -> Result:
         """Return how the run went as far as we know, when neither its log nor the store says it."""

@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,15 +55,17 @@ def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]
     """
     wanted = json.dumps(name).encode() if name else b""
     for lines in _parts(folder):
-        for line in lines:
-            if wanted not in line:
-                continue
-            try:
-                record = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("type") != "snapshot":
-                yield record
+        yield from _records_of(line for line in lines if wanted in line)
+
+
+def _records_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            record = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("type") != "snapshot":
+            yield record
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,12 @@ def list_parts_since(folder: StateFolder, since: datetime) -> Iterator[RecordedP
         begin = _begin_of_segment(str(path)) if part.is_complete else _find_begin(part)
         if begin is not None and begin < since:
             return
+
+
+def read_records_since(folder: StateFolder, since: datetime) -> Iterator[dict[str, Any]]:
+    """Yield what was recorded from *since* on, and some of before, oldest first; snapshots are left out."""
+    for part in reversed(list(list_parts_since(folder, since))):
+        yield from _records_of(part.read_lines())
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -169,10 +171,20 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
 
     What was cut off does not count. Only the newest are looked at, so that a year of runs costs no more than a month.
     """
+    try:
+        facts = folder.history(connection).stat()
+    except OSError:
+        return []
+    return list(_durations_of(folder, connection, (facts.st_ino, facts.st_size, facts.st_mtime_ns)))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _durations_of(folder: StateFolder, connection: str, looks: tuple[int, int, int]) -> array[float]:  # noqa: ARG001
+    """Return the run times of a history as long as its file *looks* so: who shows many connections asks often."""
     recent = [run for run in islice(read_any_history(folder, connection), LOOKED_AT) if run.intent.started_at]
     ended = [run.seconds for run in recent if run.outcome in CAME_TO_ITS_END]
     failed = [run.seconds for run in recent if run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF]
-    return (ended or failed)[:MEASURED]
+    return array("d", (ended or failed)[:MEASURED])
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:
@@ -289,6 +301,10 @@ class RunLog:
     def write_counts(self, counts: Counts) -> None:
         """Add what the program has counted so far: it is known then even if no process lives to log the end."""
         self._add({"type": "counts", "counts": counts.as_dict()})
+
+    def write_attempt(self, number: int) -> None:
+        """Add that another attempt begins: what the one before it counted is not true of the run any more."""
+        self._add({"type": "attempt", "number": number})
 
     def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})

@@ -20,12 +20,12 @@ class PartialResult:
 
     def __init__(self, tell: Callable[[Counts], None] = lambda _: None) -> None:
         self._tell = tell
-        self._written_at = -WRITE_EVERY
         self.begin()
 
     def begin(self) -> None:
         """Forget what an attempt did that failed before."""
         self.counts = Counts()
+        self._written_at = -WRITE_EVERY
         self.words = ""  # for people
         self._rows: int | None = None  # that are being delivered
         self._is_settled = False

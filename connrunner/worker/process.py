@@ -490,6 +490,8 @@ def main() -> int:
 
     def attempt() -> Result:
         so_far.begin()
+        if attempts.number > 1:
+            log.write_attempt(attempts.number)
         result = perform(job, log, so_far)
         if orders.given and result.outcome is Outcome.FAILED:
             raise orders.given  # what it broke complained in its own words

@@ -56,7 +56,7 @@ def find_unconfirmed(session: StoreSession, connection: str) -> UnconfirmedRows 
     return UnconfirmedRows(stamp=RunStamp(connection=connection, run=found[0], at=at), rows=found[2])
 
 
-def settle_rows(
+def settle_unconfirmed(
     session: StoreSession, rows: UnconfirmedRows, refused: Collection[int], unknown: Collection[int]
 ) -> None:
     """

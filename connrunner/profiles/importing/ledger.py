@@ -9,9 +9,9 @@ once are not noted here: see `retained_rows`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from connrunner.core.model import LocalFile
 from connrunner.profiles.importing.classify import REFUSED
@@ -55,23 +55,23 @@ def load_accepted(session: StoreSession, plan: ImportPlan, connection: str) -> C
     return lambda name, size, modified: (name, size, modified) in known
 
 
-def find_entry(
-    session: StoreSession,
-    file: LocalFile,
-    plan: ImportPlan,
-    *,
-    connection: str,
-    digest: Callable[[], str],
-) -> LedgerEntry:
-    """Return what is known about *file* of *connection*; *digest* is called only when its bytes decide."""
+def load_entries(session: StoreSession, files: Iterable[LocalFile], connection: str) -> Mapping[str, tuple[Any, ...]]:
+    """Return the facts that are noted of those of *files* of *connection* that were read before, by their names."""
     found = session.execute(
-        "SELECT mapping, size, modified, digest, rows, coalesce(len(refused), 0), increments FROM store.files"
-        f" WHERE {_ONE}",
-        [connection, file.name],
-    ).fetchone()
-    if found is None:
+        "SELECT name, mapping, size, modified, digest, rows, coalesce(len(refused), 0), increments FROM store.files"
+        " WHERE connection = ? AND name IN (SELECT unnest(?::VARCHAR[]))",
+        [connection, [file.name for file in files]],
+    )
+    return {name: tuple(facts) for name, *facts in found.fetchall()}
+
+
+def find_entry(
+    entries: Mapping[str, tuple[Any, ...]], file: LocalFile, plan: ImportPlan, *, digest: Callable[[], str]
+) -> LedgerEntry:
+    """Return what is known about *file* by the *entries*; *digest* is called only when its bytes decide."""
+    if file.name not in entries:
         return LedgerEntry()
-    mapping, size, modified, known_digest, rows, refused, increments = found
+    mapping, size, modified, known_digest, rows, refused, increments = entries[file.name]
     fingerprint = plan.fingerprint_of(file)
     if size != file.size:
         return LedgerEntry()
@@ -83,9 +83,12 @@ def find_entry(
     return LedgerEntry(same=True, rows=rows, refused=refused, digest=known_digest, increments=tuple(increments))
 
 
-def forget_file(session: StoreSession, file: LocalFile, connection: str) -> None:
-    """Make *file* one that was never read."""
-    session.execute(f"DELETE FROM store.files WHERE {_ONE}", [connection, file.name])
+def forget_files(session: StoreSession, files: Iterable[LocalFile], connection: str) -> None:
+    """Make *files* ones that were never read."""
+    session.execute(
+        "DELETE FROM store.files WHERE connection = ? AND name IN (SELECT unnest(?::VARCHAR[]))",
+        [connection, [file.name for file in files]],
+    )
 
 
 def load_refused(session: StoreSession, file: LocalFile, connection: str) -> None:
@@ -110,9 +113,48 @@ def record_file(
     """Record that *file* was read in the store's run number *run*, with the refused rows of the table `verdicts`."""
     refusals = ", ".join(map(str, REFUSED))
     fingerprint = plan.fingerprint_of(file)
-    forget_file(session, file, connection)
+    forget_files(session, [file], connection)
     session.execute(
         f"""INSERT INTO store.files SELECT ?, ?, ?, ?, ?, ?, ?,
             (SELECT coalesce(list(rn ORDER BY rn), []) FROM verdicts WHERE verdict IN ({refusals})), ?, ?""",
         [connection, file.name, fingerprint, file.size, file.modified, digest, rows, sorted(increments), run],
+    )
+
+
+def record_files(
+    session: StoreSession,
+    files: Sequence[tuple[int, LocalFile]],
+    plan: ImportPlan,
+    *,
+    connection: str,
+    digests: Sequence[str],
+    rows: Sequence[int],
+    first_line: int,
+    run: int,
+) -> None:
+    """Record *files*, numbered as in `places`, that were staged together, as `record_file` does each of them."""
+    refusals = ", ".join(map(str, REFUSED))
+    forget_files(session, [file for _, file in files], connection)
+    session.execute(
+        f"""INSERT INTO store.files
+        SELECT ?, f.name, f.mapping, f.size, f.modified, f.digest, f.rows, coalesce(r.refused, []), ?, ?
+        FROM (SELECT unnest(?::INTEGER[]) AS part, unnest(?::VARCHAR[]) AS name, unnest(?::VARCHAR[]) AS mapping,
+            unnest(?::BIGINT[]) AS size, unnest(?::VARCHAR[]) AS modified, unnest(?::VARCHAR[]) AS digest,
+            unnest(?::BIGINT[]) AS rows) f
+        LEFT JOIN (
+            SELECT l.part, list(l.line - {first_line} ORDER BY l.line) AS refused
+            FROM verdicts v JOIN places l ON l.rn = v.rn WHERE v.verdict IN ({refusals}) GROUP BY l.part
+        ) r ON r.part = f.part ORDER BY f.part""",
+        [
+            connection,
+            sorted(mapped.field.property for mapped in plan.increments),
+            run,
+            [part for part, _ in files],
+            [file.name for _, file in files],
+            [plan.fingerprint_of(file) for _, file in files],
+            [file.size for _, file in files],
+            [file.modified for _, file in files],
+            list(digests),
+            list(rows),
+        ],
     )

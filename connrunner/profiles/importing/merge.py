@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS
@@ -15,8 +17,22 @@ from connrunner.text.words import agree
 def count_verdicts(session: StoreSession, stage: Stage) -> Counts:
     """Return the counters of the classified rows. RunError when they do not account for every row of the file."""
     found = dict(session.execute("SELECT verdict, count(*) FROM verdicts GROUP BY verdict").fetchall())
+    return _sum_up(found, stage.rows)
+
+
+def count_by_file(session: StoreSession, stage: Stage, parts: Sequence[int]) -> list[Counts]:
+    """Return the counters of each file of *stage*, whose numbers in `places` are *parts*; RunError as above."""
+    found: dict[int, dict[int, int]] = {part: {} for part in parts}
+    rows = session.execute("""
+        SELECT l.part, v.verdict, count(*) FROM verdicts v JOIN places l ON l.rn = v.rn GROUP BY ALL""")
+    for part, verdict, count in rows.fetchall():
+        found[part][verdict] = count
+    return [_sum_up(found[part], file.rows) for part, file in zip(parts, stage.files, strict=True)]
+
+
+def _sum_up(found: Mapping[int, int], rows: int) -> Counts:
     numbers = {name: found.get(number, 0) for number, name in enumerate(VERDICTS)}
-    counts = Counts(read=stage.rows, checked=stage.rows - numbers["skipped"], **numbers)
+    counts = Counts(read=rows, checked=rows - numbers["skipped"], **numbers)
     if problem := counts.imbalance():
         raise imbalance_error(problem)
     return counts

@@ -21,7 +21,7 @@ from connrunner.profiles.session import StoreSession
 SAMPLE = 1 << 16
 
 # What DuckDB says about files that the csv module may still make sense of.
-_OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException)
+OTHER_ERRORS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.IOException)
 
 
 def stage_file(
@@ -48,7 +48,7 @@ def stage_file(
 
     try:
         return _stage(session, file, plan, normalized, stage, on_progress)
-    except _OTHER_ERRORS:
+    except OTHER_ERRORS:
         raise
     except duckdb.Error as error:
         raise unreadable_file_error(file.name, form.type, error) from None
@@ -104,7 +104,7 @@ def _try_stage(
         return stage(records)
     except InexactReadError:
         reason = "values or rows that need it"
-    except _OTHER_ERRORS:
+    except OTHER_ERRORS:
         raise
     except duckdb.Error as error:
         reason = type(error).__name__  # the rest of its message may quote the file

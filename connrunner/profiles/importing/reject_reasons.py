@@ -39,18 +39,26 @@ def collect_rejects(
     file: str,
     part: int,
 ) -> None:
-    """Add the reasons for the classified rows of *file*, the *part*th of this run, to `rejects`."""
+    """
+    Add the reasons for the classified rows of *file*, the *part*th of this run, to `rejects`.
+
+    Of several files that were staged together, `places` says which is which.
+    """
     reasons = ", ".join(
         f"({number}, {quote_text(code)}, {_or_null(field)}, {quote_text(step)}, {quote_text(message)})"
         for number, code, field, step, message in _reasons(plan, stage)
     )
     causes = " UNION ALL BY NAME ".join(_select_causes(session, stage, plan, counts))
+    place = f"{quote_text(file)} AS file, {part} AS part, t.rn + {stage.first_line} AS line"
+    if stage.files:
+        place = "l.name AS file, l.part, l.line"
     session.execute(f"""
         INSERT INTO rejects BY NAME
         WITH reasons (f, code, field, stage, message) AS (VALUES {reasons})
-        SELECT {quote_text(file)} AS file, {part} AS part, t.rn + {stage.first_line} AS line, t.key, r.field, r.stage,
+        SELECT {place}, t.key, r.field, r.stage,
             t.code, r.message || coalesce(t.more, '') AS message, t.value, t.finds
-        FROM ({causes}) t JOIN reasons r ON r.f = t.f AND r.code = t.code""")
+        FROM ({causes}) t JOIN reasons r ON r.f = t.f AND r.code = t.code
+            {"JOIN places l ON l.rn = t.rn" if stage.files else ""}""")
 
 
 def _reasons(plan: ImportPlan, stage: Stage) -> Iterator[tuple[int, str, str | None, str, str]]:
@@ -121,12 +129,16 @@ def _select_causes(session: StoreSession, stage: Stage, plan: ImportPlan, counts
                     AND {classify.overflows_column(mapped, session.layout)}"""
     if counts.duplicate or counts.ambiguous:
         match.list_finds(session, stage, plan)
+        # The winner stands in the same file.
+        winner = "w.line" if stage.files else f"f.winner + {stage.first_line}"
+        places = "LEFT JOIN places w ON w.rn = f.winner" if stage.files else ""
         yield f"""SELECT v.rn, {key} AS key, {row_errors.ROW} AS f,
             CASE WHEN f.fate = {match.DUPLICATE} THEN 'duplicate' ELSE 'ambiguous' END AS code, {nothing} AS value,
             CASE WHEN f.fate = {match.LINKED} THEN ', together with other rows that share its identifiers'
-                WHEN f.fate = {match.DUPLICATE} THEN (f.winner + {stage.first_line})::VARCHAR END AS linked,
+                WHEN f.fate = {match.DUPLICATE} THEN ({winner})::VARCHAR END AS linked,
             concat(linked, ': ' || finds.words) AS more, finds.finds
             FROM {rows} JOIN fates f ON f.rn = v.rn AND f.fate <> {match.SKIPPED} LEFT JOIN finds ON finds.rn = v.rn
+                {places}
             WHERE v.verdict IN ({NUMBER["duplicate"]}, {NUMBER["ambiguous"]})"""
     for mapped in plan.fields:
         if counts.ambiguous and mapped.owner.identifier:

@@ -140,7 +140,10 @@ def retain_refused(session: StoreSession, stage: Stage, form: Format, connection
         return
     # The file is read once more: to stage all of its rows whole would cost each run what few runs need.
     records = stage.records
-    numbered = f"SELECT *, row_number() OVER () - 1 AS rn FROM {records.relation}"
+    numbered = f"SELECT *, row_number() OVER () - 1 - {stage.before} AS rn FROM {records.relation}"
+    refused = f"SELECT line - {stage.first_line} AS rn, field, code FROM rejects WHERE part = {part}"
+    if stage.files:
+        refused = "SELECT l.rn, r.field, r.code FROM rejects r JOIN places l ON l.part = r.part AND l.line = r.line"
     session.execute(f"""
         CREATE OR REPLACE TEMP TABLE retained AS
         SELECT r.rn, {records.error} AS flaw, {records.record} AS record FROM ({numbered}) r
@@ -152,8 +155,7 @@ def retain_refused(session: StoreSession, stage: Stage, form: Format, connection
         f"""INSERT INTO store.kept
         SELECT ?, {first} + k.rn, k.flaw, {form.type not in ("json", "jsonl")}, k.record, r.code, {run}
         FROM retained k LEFT JOIN (
-            SELECT line - {stage.first_line} AS rn, arg_min(code, coalesce(field, '')) AS code
-            FROM rejects WHERE part = {part} GROUP BY line
+            SELECT rn, arg_min(code, coalesce(field, '')) AS code FROM ({refused}) GROUP BY rn
         ) r ON r.rn = k.rn""",
         [connection],
     )

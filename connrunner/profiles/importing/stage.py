@@ -20,9 +20,20 @@ WITH_DIGITS = (*NUMBERS, PropertyType.BOOLEAN)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StagedFile:
+    """One of several files whose rows are in one stage."""
+
+    name: str
+    first: int  # the `rowid` of its first row
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
     """
     A temporary table of one file's rows; a row's `rowid` is its place in the file, from 0.
+
+    Of several files that were staged together (`small_files`) it has the rows of one behind those of the other.
 
     `v0`, `v1`... are the values of the plan's fields, `o0`... what the row says to objectives, `e0`... (only for
     fields with `empty: clear`) whether the row says that there is no value. `bad` is NULL for a sound row; for another
@@ -35,6 +46,8 @@ class Stage:
     first_line: int
     records: RecordSource  # where they came from
     erased: bool = False  # whether some of the rows are about people who were erased: see `erased_rows`
+    files: tuple[StagedFile, ...] = ()  # when they are several
+    before: int = 0  # how many of the records stand before the first of these rows
 
 
 def create_stage(

@@ -19,6 +19,7 @@ from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.profiles.text_encoding import find_codec
 
 CHUNK = 1 << 20
+SMALL = 1 << 18  # bytes: to read a larger file takes longer than to prepare for it
 ZIP = b"PK\x03\x04"
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
@@ -30,6 +31,7 @@ _KNOWN_STARTS = (
     (_OLD_OFFICE, "an old Excel workbook, or one with a password", "save it as CSV, or as .xlsx without a password"),
 )
 _BINARY = ("parquet", "excel")
+_UTF_8 = ("utf-8", "utf-8-sig")
 _LINE_END = re.compile(rb"\r\n?|\n")
 _MARKS = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
@@ -56,7 +58,7 @@ def normalize_file(file: LocalFile, form: Format, folder: Path) -> NormalizedFil
     source = Path(file.path)
     with _translate_errors(file.name):
         codec = find_codec(form.encoding)
-        recode = None if codec in ("utf-8", "utf-8-sig") else codec
+        recode = None if codec in _UTF_8 else codec
         found = compression.detect_compression(source, file.name, form)
         if found:
             path = choose_path(folder)
@@ -77,6 +79,22 @@ def normalize_file(file: LocalFile, form: Format, folder: Path) -> NormalizedFil
         return NormalizedFile(
             path=_link(source, folder), name=file.name, size=source.stat().st_size, survey=survey, nul=survey.nul
         )
+
+
+def read_small_file(file: LocalFile, form: Format) -> bytes | None:
+    """Return the bytes of a small CSV file that needs no change to be read; None for every other one."""
+    if form.type != "csv" or form.skip or file.size > SMALL:
+        return None
+    try:
+        if find_codec(form.encoding) not in _UTF_8:
+            return None
+        data = Path(file.path).read_bytes()
+        if compression.detect_compression(Path(file.path), file.name, form):
+            return None
+        _check_start(data[:4096], file.name, form, None)
+    except (OSError, RunError):  # whoever normalizes it says so
+        return None
+    return data if len(data) <= SMALL else None
 
 
 def find_decoding_error(path: Path, name: str) -> RunError | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from connrunner.core.model import Format
@@ -28,12 +29,17 @@ class Survey:
 
 def survey_text(path: Path, form: Format) -> Survey:
     """Return what the text in UTF-8 at *path* holds. Searching for a few bytes costs next to nothing."""
+    return survey_blocks(_read_blocks(path), form)
+
+
+def survey_blocks(blocks: Iterable[bytes], form: Format) -> Survey:
+    """Return what a text in UTF-8 holds, whose *blocks* end where lines end."""
     nul, is_near = (b"\0", b"\0") if form.type == "csv" else (b"\\u0000", b"\\")
     quote, delimiter = (form.quote.encode(), form.delimiter.encode()) if form.type == "csv" else (b"", b"")
-    cells = _CellPatterns(quote, delimiter) if delimiter else None
+    cells = _compile_patterns(quote, delimiter) if delimiter else None
     lines, found = 0, {"nul": False, "quotes": False, "spaced_quotes": False, "empty_records": False}
     last = b"\n"
-    for block in _read_blocks(path):
+    for block in blocks:
         lines += block.count(b"\n")
         last = block[-1:]
         found["nul"] = found["nul"] or (is_near in block and nul in block)
@@ -102,6 +108,9 @@ class _CellPatterns:
         # Where both LF and CR end lines, DuckDB does not read the file.
         begins = self._begins_after_lf if b"\n" in block else self._begins_after_cr
         return (self._begins.match(block) or begins.search(block)) is not None and bool(self._empty.search(block))
+
+
+_compile_patterns = lru_cache(maxsize=8)(_CellPatterns)
 
 
 def _read_blocks(path: Path) -> Iterator[bytes]:
