@@ -95,6 +95,7 @@ class _EventFacts:
             "until": self._wall(facts["to"]),
             "connections": shown,
             "more": len(connections) - len(shown),
+            "broken": [clean_line(name) for name in facts.get("broken", ())],
             "total": {word: sum(one[word] for one in connections) for word in ("runs", *TROUBLE)},
         }
 

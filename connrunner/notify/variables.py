@@ -103,6 +103,7 @@ VARIABLES: Mapping[str, str] = {
     "digest.since": "its beginning",
     "digest.until": "its end",
     "digest.connections": "the first thirty connections that it is about, those with trouble first",
+    "digest.broken": "the connections whose files cannot be used now",
     "digest.more": "how many there are beyond those",
     "digest.connections[].name": "its name",
     "digest.connections[].title": "its title",
