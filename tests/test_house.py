@@ -50,13 +50,14 @@ BROKEN_BY = {
     "SMTP and Apprise only in notify": ("clocks/crontab.py", "import smtplib"),
     "Jinja for mail and for pages": ("clocks/crontab.py", "import jinja2"),
     "Babel in notify, and where extras are looked for": ("worker/process.py", "import babel"),
-    "filelock for locks, and for environments of programs": ("scheduler/idle.py", "import filelock"),
+    "filelock for environments of programs": ("scheduler/idle.py", "import filelock"),
     "IDNA where names of hosts are checked": ("doctor/machine.py", "import idna"),
     "tzdata only where its version is asked": ("scheduler/tick.py", "import tzdata"),
     "dateutil and cronsim only in schedules": ("cli/next.py", "import dateutil.rrule"),
     "asyncssh only in SFTP": ("doctor/partners.py", "import asyncssh"),
     "obstore only in S3": ("connectors/sftp/listing.py", "import obstore"),
     "boto3 only for the keys that it alone can fetch": ("connectors/s3/keys.py", "import boto3"),
+    "phonenumbers only in Meta": ("connectors/http/url.py", "import phonenumbers"),
     "urllib3 only in HTTP": ("messenger/pinger.py", "import urllib3"),
     "PyJWT only where Salesforce is signed in to": ("messenger/pinger.py", "import jwt"),
     "database drivers only in SQL": ("profiles/where.py", "import psycopg"),
@@ -64,6 +65,7 @@ BROKEN_BY = {
     "Zstandard by one module": ("state/archive.py", "import backports"),
     "RE2 where secrets are looked for": ("state/archive.py", "import re2"),
     "exact JSON by one module": ("state/archive.py", "import simplejson"),
+    "the server only in web": ("clocks/crontab.py", "import starlette"),
     "wcwidth only where tables are drawn": ("answers/status.py", "import wcwidth"),
 }
 

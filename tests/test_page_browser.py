@@ -149,9 +149,11 @@ def test_without_script_the_same_text(browser: Any, address: str) -> None:
     for is_on in (True, False):
         context = browser.new_context(java_script_enabled=is_on)
         page = context.new_page()
-        texts.append([page.goto(address + path).text() for path in SCREENS])
-        shown = [page.goto(address + path) and page.locator("main").inner_text() for path in ("/", "/queue")]
-        texts[-1] += shown
+        said = []
+        for path in SCREENS:
+            page.goto(address + path)
+            said.append((path, page.locator("main").inner_text()))
+        texts.append([one for one in said if one[0] != "/health"])  # the room on the disk changes meanwhile
         context.close()
     assert texts[0] == texts[1]
 
@@ -186,9 +188,9 @@ def test_a_lost_server_is_said(browser: Any, address: str) -> None:
     context.close()
 
 
+@pytest.mark.usefixtures("address")  # its lanes are held
 def test_the_site_works_from_files(browser: Any, workspace: Path, tmp_path: Path) -> None:
-    with running_lanes(workspace):
-        assert write_site(open_view(workspace, now=NOW), tmp_path / "deep" / "site", runs=2) > 50
+    assert write_site(open_view(workspace, now=NOW), tmp_path / "deep" / "site", runs=2) > 50
     context = browser.new_context()
     page = context.new_page()
     said: list[str] = []

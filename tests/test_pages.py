@@ -462,8 +462,17 @@ def test_every_address_stands_below_the_root(view: WorkspaceView) -> None:
         assert [value for value in found if not value.startswith("/deep/er/")] == []
 
 
-def test_what_was_asked_for_is_said(view: WorkspaceView) -> None:
-    assert "Asked for." in shown(view, "/queue", asked="abc123").html
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("run-0a1b", "puts the run into its queue"),
+        ("stop-0a1b", "asked to end"),
+        ("crm.3.failed.x", "goes out with the next tick"),
+    ],
+)
+def test_what_was_asked_for_is_said(view: WorkspaceView, asked: str, words: str) -> None:
+    assert words in shown(view, "/queue", asked=asked).html
+    assert "<b>" not in shown(view, "/queue", asked="<b>run-").html.partition("Asked for.")[2][:200].replace("</b>", "")
 
 
 def test_a_workspace_without_connections_says_what_to_do_first(tmp_path: Path) -> None:

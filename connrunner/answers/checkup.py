@@ -56,6 +56,7 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)
     yield from files.check_secret_references(workspace)
+    yield from files.check_web(workspace)
     yield from partners.check_mail(workspace, view.state, login=names is not None)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
@@ -85,6 +86,7 @@ def look_around(view: WorkspaceView) -> Iterator[Check]:
     yield from files.check_files(workspace)
     yield from files.check_commit(workspace)
     yield from files.check_secret_references(workspace)
+    yield from files.check_web(workspace)
 
 
 def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:

@@ -14,6 +14,7 @@ import click
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.errors import ArgumentError
+from connrunner.text.files import put_in_place
 from connrunner.text.words import plural
 
 MARK = ".connrunner-site"  # says that the folder is ours to write anew
@@ -71,11 +72,11 @@ def replace_site(new: Path, folder: Path) -> None:
     target = Path(os.path.realpath(folder))
     old = target.parent / f"{target.name}.{uuid.uuid4().hex[:8]}.old"
     with suppress(FileNotFoundError):
-        target.rename(old)
+        put_in_place(target, old, durable=False)
     try:
-        new.rename(target)
+        put_in_place(new, target, durable=False)
     except OSError:
         if old.exists():
-            old.rename(target)
+            put_in_place(old, target, durable=False)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -28,6 +28,8 @@ def check_addresses(settings: Mapping[str, Any], path: Path) -> Iterator[Finding
             yield from check_request_url(f"https://{url}" if is_host else url, (*path, "login_url"))
         case "s3":
             yield from check_request_url(settings.get("endpoint_url"), (*path, "endpoint_url"), allow_link_local=True)
+        case "meta":
+            yield from check_request_url(settings.get("graph_url"), (*path, "graph_url"))
         case "sql":
             yield from _of_database(settings.get("url"), (*path, "url"))
 

@@ -15,6 +15,7 @@ NEEDED = {
     "sftp": ("asyncssh", "sftp"),
     "s3": ("obstore", "s3"),
     "http": ("urllib3", "http"),
+    "meta": ("phonenumbers", "meta"),
 }
 NEEDED_BY_KEY = {("salesforce", "private_key"): ("jwt", "salesforce")}  # by a setting of it, too
 DATABASES = {True: ("psycopg", "postgres"), False: ("sqlalchemy", "sql")}  # PostgreSQL, and any other

@@ -60,7 +60,7 @@ class ConnectionRow:
     schedule: str
     lane: str
     style: str  # bad, warn, off or empty
-    broken: bool
+    broken: str  # what of it cannot be used; empty when all can
     last: Run | None
     why: str
     strip: Strip
@@ -222,9 +222,9 @@ def show_row(view: WorkspaceView, one: ListedConnection, moments: Moments) -> Co
         schedule=words,
         lane=connection.lane if connection else "main",
         style=_style(one, is_off),
-        broken=standing.trouble == "broken",
+        broken={"broken": "file is broken", "unusable": "history cannot be used"}.get(standing.trouble, ""),
         last=one.last,
-        why=_why(one),
+        why=view.unusable_histories.get(name) or _why(one),
         strip=draw_strip(one.recent),
         usual=run_time(one.usual.median) if one.usual.runs else "",
         active=one.active,

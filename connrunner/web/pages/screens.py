@@ -27,6 +27,10 @@ from connrunner.web.pages.run_screen import PER_FILE, PER_PAGE, show_run
 from connrunner.web.pages.timeline_screen import show_timeline
 from connrunner.web.pages.today_screen import show_today
 
+ASKED = {
+    "run": "The next tick puts the run into its queue; until then it stands among what waits.",
+    "stop": "A run that works is asked to end, one that waits is taken out of the queue; it is seen within a minute.",
+}
 EXAMPLE = """\
 # connections/members.yaml
 title: Members
@@ -122,7 +126,7 @@ def _connection(look: Look, name: str) -> Screen:
         title=name,
         section="/",
         zone=zone,
-        values={**values, "moments_of": instant.parse, "describe_progress": describe_progress},
+        values={**values, "describe_progress": describe_progress},
     )
 
 
@@ -161,18 +165,25 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
         "forms": request.draws_forms,
         "form_token": request.form_token,
         "here": links.page(request.path, **request.query),
-        "asked": request.asked,
+        "asked": describe_request(request.asked),
+        "moment_of": instant.parse,
     }
     return render_template(f"{screen.template}.html.j2", links, **common, **screen.values)
+
+
+def describe_request(identity: str) -> str:
+    """Return what becomes of the request *identity* that was just made; empty without one."""
+    kind = identity.partition("-")[0]
+    return ASKED.get(kind, "The mail goes out with the next tick.") if identity else ""
 
 
 def at_instant(view: WorkspaceView, now: datetime) -> WorkspaceView:
     """Return *view* at the instant *now*; what was read of it already is shared."""
     moved = replace(view, now=now)
-    view.workspace, view.journal  # noqa: B018 - read once for all requests
+    view.workspace, view.journal, view.unusable_histories  # noqa: B018 - read once for all requests
     if view.workspace.source == "git":
         view.uncommitted  # noqa: B018 - asked of git
-    for part in ("workspace", "journal", "uncommitted"):
+    for part in ("workspace", "journal", "uncommitted", "unusable_histories"):
         if part in view.__dict__:
             moved.__dict__[part] = view.__dict__[part]
     return moved
