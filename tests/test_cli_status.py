@@ -279,10 +279,10 @@ def test_a_schedule_that_is_shorter_than_its_run_is_told_from_the_first_such_run
     place.command("quick", "pass", schedule='{type: cron, expression: "* * * * *"}')
     place.state.prepare()
     ended(place, "quick", 1, seconds=66.0)
-    said = "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    said = "its slots come 1 min 00 s apart, and its runs take up to 1 min 06 s: slots are merged; give it fewer"
     out = typed(place, "doctor")[1]
     assert f"quick: {said}" in out
-    assert "lane main: the slots of the next 24 hours are 1 d 2 h of work" in out
+    assert "lane main: the slots of the next 24 hours are 1 d 02 h of work" in out
     assert said in typed(place, "explain", "quick")[1]
     assert json.loads(typed(place, "explain", "quick", "--format", "json")[1])["tight"]["gap_seconds"] == 60
 
@@ -388,3 +388,28 @@ def test_how_long_a_run_has_that_is_asked_to_end(
     assert (words in " ".join(status(busy, "big", at=at).split())) is (killed_at is not None)
     (run,) = plain(busy, "big", at=at)["running"]
     assert (run["killed_at"], run["ends_at"] is None) == (killed_at, killed_at is not None)
+
+
+def test_explain_says_behind_what_a_connection_starts(busy: Place) -> None:
+    busy.command("small", "pass", schedule=DAILY, more="after: [other, big]\n")
+    busy.command("idle", "pass")
+    busy.command("other", "pass", schedule=DAILY, more="after: idle\n")
+    busy.command("last", "pass", schedule=DAILY, more="after: small\n")
+    at = ("--now", "2026-11-22T06:04:00Z")
+
+    def after(name: str) -> list[str]:
+        lines = typed(busy, "explain", name, *at)[1].splitlines()
+        first = next(number for number, line in enumerate(lines) if line.startswith("After "))
+        return [line.strip() for line in lines[first : first + 2]]
+
+    rule = "behind what of these is queued or runs, however it ends"
+    assert after("small") == [f"After  other and big: {rule}", "now other is queued and big #4 runs until about 07:10"]
+    assert after("last") == [f"After  small: {rule}", "now small is queued"]
+    assert after("other") == [f"After  idle: {rule}", "now none of them is queued or runs: it waits for nothing"]
+    found = json.loads(typed(busy, "explain", "small", *at, "--format", "json")[1])["after"]
+    assert [(one["connection"], one["state"], one["run"]) for one in found] == [
+        ("other", "waiting", None),
+        ("big", "running", 4),
+    ]
+    assert found[1]["ends_at"] == "2026-11-22T06:10:00Z"
+    assert "After" not in typed(busy, "explain", "big", *at)[1]

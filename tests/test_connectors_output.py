@@ -199,7 +199,7 @@ def test_much_output_keeps_the_first_and_the_last(piece: int, monkeypatch: pytes
     assert len(last) == pytest.approx(500_000 / (11 + ENVELOPE), abs=1)
     gone = lines[len(first) : -len(last)]
     size = len(b"\n".join(gone)) + 1
-    assert log.texts[gap].startswith(f"left out here: {len(gone)} lines, {size} bytes; the log holds the first ")
+    assert log.texts[gap].startswith(f"left out here: {len(gone):,} lines, {size:,} bytes; the log holds the first ")
     assert taken.counts.unchanged == 7  # reported where nothing is logged any more
     assert taken.last_complaint == ""
 

@@ -528,11 +528,11 @@ print("METRIC: " + json.dumps(point), file=sys.stderr)
     [
         ("sys.exit('disk full')", "program.py ended with exit status 1: disk full", "exit-status"),
         ("print(json.dumps(state)); sys.exit('oops')", "program.py ended with exit status 1: oops", "exit-status"),
-        ("pass", "ended without a word that the 2 rows arrived", "no-receipt"),
-        ("print(json.dumps({'run': 0}))", "ended without a word that the 2 rows arrived", "no-receipt"),
+        ("pass", "ended without a word that 2 rows arrived", "no-receipt"),
+        ("print(json.dumps({'run': 0}))", "ended without a word that 2 rows arrived", "no-receipt"),
         (
             COUNTED_ONE,
-            "program.py counted 1 rows, and 2 were sent to it",
+            "program.py counted 1 row of 2 that it was sent",
             "lost-rows",
         ),
     ],

@@ -803,7 +803,11 @@ CANNOT = [
         "missing-column",
         "table people of shop.db has no column 'emial'; did you mean 'email'",
     ),
-    ({"rows": [{"age": "x"}], "mode": "replace"}, "all-refused", "refused all 1 rows, so table people stays as it was"),
+    (
+        {"rows": [{"age": "x"}], "mode": "replace"},
+        "all-refused",
+        "refused the only row, so table people stays as it was",
+    ),
 ]
 
 

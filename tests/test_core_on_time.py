@@ -528,6 +528,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
         "missed": 2,
         "counts": {"read": 66, "checked": 66, "created": 66},
         "last_outcome": "stopped",
+        "last_message": "",
     }
     assert [one["run"] for one in trend] == list(range(9, 19))
     assert trend[-1] == {"run": 18, "outcome": "stopped", "seconds": 18, "read": 18}
@@ -535,7 +536,7 @@ def test_what_a_digest_tells_of_a_connection() -> None:
 
 def test_a_digest_of_nothing() -> None:
     assert summarize_runs([], start=NOON - DAY, end=NOON, late_after=60) == {
-        "runs": 0, "partial": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None,
+        "runs": 0, "partial": 0, "failed": 0, "late": 0, "missed": 0, "counts": {}, "trend": [], "last_outcome": None, "last_message": "",
     }  # fmt: skip
 
 

@@ -54,7 +54,9 @@ def test_a_schedule_that_is_shorter_than_its_run(
 
 def test_what_is_said_of_it() -> None:
     said = describe_tight_schedule(60, 66)
-    assert said == "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s: slots are merged; give it fewer"
+    assert (
+        said == "its slots come 1 min 00 s apart, and its runs take up to 1 min 06 s: slots are merged; give it fewer"
+    )
 
 
 def test_a_lane_with_more_work_than_a_day_has_hours() -> None:

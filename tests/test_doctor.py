@@ -176,15 +176,15 @@ def planned(before: str, end: str) -> dict[str, str]:
 TICKS = [
     # the last tick,                records,                                              level,     words
     (None,                          [],                                                   "failure", "no tick ever looked"),
-    (NOW - timedelta(minutes=40),   [],                                                   "failure", "40 minutes ago"),
-    (NOW - timedelta(seconds=20),   [],                                                   "ok",      "20 seconds ago, no gap"),
-    (NOW + timedelta(seconds=20),   [],                                                   "ok",      "0 seconds ago"),
+    (NOW - timedelta(minutes=40),   [],                                                   "failure", "40 min ago"),
+    (NOW - timedelta(seconds=20),   [],                                                   "ok",      "20 s ago, no gap"),
+    (NOW + timedelta(seconds=20),   [],                                                   "ok",      "0 s ago"),
     (NOW, [planned("22T06:00", "22T06:01"), planned("21T02:00", "21T05:00")],             "ok",      "no gap"),
     (NOW, [planned("22T02:10", "22T03:50"), {"type": "started"}, {"type": "planned"}],    "warning", "02:10 to 03:50"),
     (NOW, [planned("22T02:10", "22T03:00"), planned("22T02:10", "22T03:10")],             "warning", ": 02:10 to 03:10 UTC"),
     (NOW, [planned("22T02:10", "22T03:00"), planned("22T02:30", "22T02:50"), planned("22T03:00", "22T03:10")],
-                                                                                          "warning", "for 60 minutes: 02:10"),
-    (NOW, [planned("20T02:10", "22T03:00")],                                              "warning", "none came for 15 hours"),
+                                                                                          "warning", "for 60 min: 02:10"),
+    (NOW, [planned("20T02:10", "22T03:00")],                                              "warning", "none came for 15 h"),
 ]  # fmt: skip
 
 

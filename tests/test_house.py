@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,48 @@ def test_a_page_names_files_that_are_there(page: str) -> None:
         and not any((root / name).exists() for root in (ROOT, PACKAGE, PACKAGE / "profiles"))
     ]
     assert wrong == []
+
+
+# A number before one of these is worded by text.words, unless it is a constant, which is never one.
+COUNTED = "row file record profile byte column run slot line page connection package mail request value change".split()
+
+
+def counts_by_hand(tree: ast.AST) -> Iterator[str]:
+    """Yield each `{number} rows` of an f-string."""
+    for text in (node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)):
+        for value, after in itertools.pairwise(text.values):
+            if not (isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant)):
+                continue
+            written = ast.unparse(value.value)
+            found = re.match(r" ([a-z]+)s\b", str(after.value))
+            if found and found[1] in COUNTED and not re.search(r"\b[A-Z][A-Z_]+$", written) and value.format_spec:
+                yield f"{written} {found[1]}s"
+
+
+MANY = {
+    "limit",
+    "most",
+    "self._most",
+    "self._longest",
+    "unpacking.LARGEST",
+    "error",
+    "size",
+    "self._lacking",
+    "sent.rows",
+    "self._arrived()",
+    "free",
+    "len(journal_state.promises)",
+    "status.st_size",
+    "self.size",
+}  # fmt: skip - bounds, and numbers that another branch words when they are one
+
+
+def test_one_of_something_is_one_wherever_numbers_are_told() -> None:
+    found = {
+        f"{path.relative_to(PACKAGE)}: {words}"
+        for path in PACKAGE.rglob("*.py")
+        if "web" not in path.parts
+        for words in counts_by_hand(ast.parse(path.read_text()))
+        if words.rpartition(" ")[0] not in MANY
+    }
+    assert found == set()

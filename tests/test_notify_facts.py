@@ -79,11 +79,11 @@ WORDS = [
     (0.44, "0.4 s"),
     (9.9, "9.9 s"),
     (10, "10 s"),
-    (59.7, "1 min 0 s"),
+    (59.7, "1 min 00 s"),
     (73, "1 min 13 s"),
-    (3600, "1 h 0 min"),
-    (3720, "1 h 2 min"),
-    (90_000, "1 d 1 h"),
+    (3600, "1 h 00 min"),
+    (3720, "1 h 02 min"),
+    (90_000, "1 d 01 h"),
     (-1, "0.0 s"),
 ]
 
@@ -329,7 +329,7 @@ def test_numbers_and_times_are_written_in_the_readers_language() -> None:
 def test_a_digest_tells_of_a_schedule_that_is_shorter_than_its_runs() -> None:
     made = connected("crm", Notify(to=(), when="always"))
     minutely = replace(made, schedule=schedules.parse({"type": "cron", "expression": "* * * * *"}, "UTC"))
-    for seconds, words in ((66, "its slots come 1 min 0 s apart, and its runs take up to 1 min 6 s"), (50, "")):
+    for seconds, words in ((66, "its slots come 1 min 00 s apart, and its runs take up to 1 min 06 s"), (50, "")):
         runs = [changed_run(RUN, outcome=Outcome.SUCCEEDED, seconds=seconds, ended_at=START)]
         at = {"from": instant.text(START), "to": instant.text(START)}
         found = digest_facts(

@@ -156,14 +156,14 @@ EXPECTED = {
         rule("late", late_after=3600),
         None,
         [
-            "07 04:00 crm: late by 1 h 0 min, it is still running",
+            "07 04:00 crm: late by 1 h 00 min, it is still running",
             # the machine that was off on the 14th is told to the workspace's own people
         ],
     ),
     "defaults.notify (no tick for nine hours)": (
         (),
         None,
-        ["14 09:00 workspace: no tick for 9 h 5 min, 1 slot passed; it ran late"],
+        ["14 09:00 workspace: no tick for 9 h 05 min, 1 slot passed; it ran late"],
     ),
     "digest: {type: weekly, day: monday, time: 07:00}": (
         (),

@@ -105,7 +105,7 @@ def test_a_real_run_is_shown(crm: Place, arguments: list[str], subject: str, wor
 MADE_UP = [
     # event         subject
     ("partial", "CRM contacts: run 42 partial, 14 rows refused"),
-    ("late", "CRM contacts: late by 45 min 0 s, it waits in its queue"),
+    ("late", "CRM contacts: late by 45 min 00 s, it waits in its queue"),
     ("folded", "workspace: 5 notices in one"),
     ("broken", "workspace: 2 files cannot be used: crm"),
     ("fixed", "workspace: recovered, 1 file can be used again: crm"),

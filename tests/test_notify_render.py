@@ -397,7 +397,7 @@ def test_a_digest_counts_in_words_that_agree_and_names_what_did_not_run_in_a_lin
     trend = [{"run": number, "outcome": "succeeded", "seconds": 3, "read": 0} for number in range(1, runs + 1)]
     busy = {**QUIET, "name": "jobs", "title": "Jobs", "runs": runs, "missed": missed, "trend": trend}
     idle = [{**QUIET, "name": name, "title": name.title()} for name in ("alpha", "beta")]
-    facts = {**sample_facts("digest"), "connections": [busy, *idle]}
+    facts = {**sample_facts("digest"), "connections": [busy, *idle], "broken": ["shop", "crm"] if runs else []}
     sees = build_context(None, Background(workspace="crm"), event="digest", facts=facts)
     text, html = (answer["text"] for answer in here(tmp_path, sees, ("digest.txt.j2", "digest.html.j2")))
     assert text.splitlines()[0] == first
@@ -405,6 +405,8 @@ def test_a_digest_counts_in_words_that_agree_and_names_what_did_not_run_in_a_lin
     assert "\n\nWithout a run\n" in text
     assert text.count("\n  Alpha; next: none planned\n") == 1
     assert f"{runs} run{'' if runs == 1 else 's'}, 0 failed" in html
+    assert ("\n\nCannot be used, see `connrunner validate`\n  shop, crm\n" in text) == bool(runs)
+    assert ("Cannot be used: shop, crm" in html) == bool(runs)
 
 
 def test_a_digest_counts_partial_runs_beside_the_failed_ones(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def run_of(outcome: str = "succeeded", seconds: float = 60, number: int = 1, **c
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3599, "59 min"), (3600, "1 h 0 min"), (20760, "5 h 46 min"), (172799, "47 h 59 min"), (172800, "2 days"), (-50, "50 s")],
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3599, "59 min"), (3600, "1 h 00 min"), (20760, "5 h 46 min"), (172799, "47 h 59 min"), (172800, "2 days"), (-50, "50 s")],
 )  # fmt: skip
 def test_how_far_away(seconds: float, words: str) -> None:
     assert durations.at_a_glance(seconds) == words

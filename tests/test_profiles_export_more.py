@@ -275,7 +275,7 @@ def test_a_row_that_was_not_sent_cannot_be_refused(shop: Shop, row: int) -> None
     shop.put(person(1), person(2))
     shop.write()
 
-    with pytest.raises(RunError, match="but 2 rows were sent") as caught:
+    with pytest.raises(RunError, match="of 2 rows that it was sent") as caught:
         shop.confirm(row)
 
     assert caught.value.code == "unknown-row"

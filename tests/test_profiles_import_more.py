@@ -834,14 +834,14 @@ def test_the_texts_of_a_workbook_fit_in_memory(bench: Bench, monkeypatch: pytest
 STORED = "".join(f"{number},Name {number},30\n" for number in range(40))
 EXPECTED: list[tuple[Expect, str, str]] = [
     # expect                          rows that come                                 what the message says, if it fails
-    (Expect(min_rows=3),              "1,Ann,1\n2,Bob,2\n",                          "2 rows were read, at least 3 are expected"),
+    (Expect(min_rows=3),              "1,Ann,1\n2,Bob,2\n",                          "2 rows were read; expected are 3 or more"),
     (Expect(min_rows=2),              "1,Ann,1\n2,Bob,2\n",                          ""),
-    (Expect(max_rows=1),              "1,Ann,1\n2,Bob,2\n",                          "2 rows were read, at most 1 are expected"),
+    (Expect(max_rows=1),              "1,Ann,1\n2,Bob,2\n",                          "2 rows were read; expected are 1 at most"),
     (Expect(max_rows=2),              "1,Ann,1\n2,Bob,2\n",                          ""),
     (Expect(max_rows=0),              "",                                            ""),
     (Expect(max_invalid_pct=2),       "1,A,1\n2,B,x\n" + "3,C,1\n" * 38,             "2.5 % of 40 rows were refused, at most 2 % are expected"),
     (Expect(max_invalid_pct=2.5),     "1,A,1\n2,B,x\n" + "3,C,1\n" * 38,             ""),
-    (Expect(max_invalid_pct=0),       "1,A,x\n",                                     "100 % of 1 rows were refused, at most 0 % are expected"),
+    (Expect(max_invalid_pct=0),       "1,A,x\n",                                     "100 % of 1 row was refused, at most 0 % are expected"),
     (Expect(max_invalid_pct=33.3),    "1,A,x\n2,B,2\n3,C,3\n",                       "33.33 % of 3 rows were refused, at most 33.3 % are expected"),
     (Expect(max_change_pct=5),        "1,A,30\n2,B,30\n3,Name 3,30\n99,New,1\n",     "7.5 % of 40 profiles would change, at most 5 % are expected"),
     (Expect(max_change_pct=7.5),      "1,A,30\n2,B,30\n3,Name 3,30\n99,New,1\n",     ""),

@@ -11,6 +11,7 @@ from connrunner.errors import StateError
 from connrunner.state import owner
 from connrunner.state.folder import StateFolder
 from tests.conftest import Place
+from tests.test_cli import typed
 
 EVERY_MINUTE = '{type: cron, expression: "* * * * *", timezone: UTC}'
 WRITES = [
@@ -96,6 +97,16 @@ def test_doctor_and_status_show_the_owner(shared: tuple[Place, Place, Path], tmp
     third = workspace(tmp_path / "third", tmp_path / "empty")
     StateFolder(tmp_path / "empty").prepare()
     assert "is new: nothing is recorded in it" in third.run("doctor", check=None).out
+
+
+@pytest.mark.parametrize("arguments", [("reset", "a"), ("reset", "--profiles")])
+def test_nobody_is_asked_about_the_state_of_another_workspace(
+    shared: tuple[Place, Place, Path], arguments: tuple[str, ...]
+) -> None:
+    _, second, _ = shared
+    code, out, err = typed(second, *arguments)
+    assert (code, out) == (74, "")
+    assert "belongs to the workspace" in err
 
 
 def folder_of(path: Path) -> Path:

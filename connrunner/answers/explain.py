@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connrunner.answers import reasons, yaml_history
+from connrunner.answers import predecessors, reasons, yaml_history
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import list_slots, usual_durations
+from connrunner.answers.predecessors import Predecessor, list_predecessors
 from connrunner.answers.run_history import NextRun, find_next_run
 from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import find_last_tick
@@ -76,6 +77,7 @@ class ConnectionExplanation:
     zone: str  # for times that people read
     declared: DeclaredConnection | None  # None when its file is broken or gone
     problems: tuple[Problem, ...]  # of its file
+    after: tuple[Predecessor, ...]  # what it starts behind
     usual: RunDurations
     tight: TightSchedule | None  # its schedule is shorter than its runs
     active: ActiveRun | None
@@ -109,6 +111,7 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         zone=zone,
         declared=describe_declared(view, connection, count) if connection else None,
         problems=tuple(view.workspace.broken.get(name, ())),
+        after=list_predecessors(view, connection) if connection else (),
         usual=(usual := usual_durations(view, name)),
         tight=_tight(view, connection, usual) if connection else None,
         active=find_active_run(view, name),
@@ -278,6 +281,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
         "tight": _tight_as_dict(explanation.tight) if explanation.tight else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,
+        "after": [predecessors.as_dict(one) for one in explanation.after],
         "next": [{"due_at": instant.text(slot.due_at), "note": slot.note} for slot in declared.slots]
         if declared
         else [],

@@ -139,7 +139,7 @@ def _event_facts(view: WorkspaceView, event: str, target: str, runs: Sequence[Ru
     history = partial(run_files.read_any_history, view.state)
     connections, promises = view.workspace.connections, view.journal_state.promises
     found = digest_facts(target, connections, promises, history, start=start, end=end)
-    return {"from": instant.text(start), "to": instant.text(end), **found}
+    return {"from": instant.text(start), "to": instant.text(end), **found, "broken": sorted(view.workspace.broken)}
 
 
 def as_dict(preview: MailPreview, html: str | None) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Health:
     failing: tuple[FailingConnection, ...]
     late: tuple[LateSlot, ...]
     broken: tuple[str, ...]
-    unusable: tuple[UnusableHistory, ...]
+    unusable: tuple[UnusableHistory, ...] = ()
     trouble: str  # why the workspace is not used as it is; empty when it is
     standing: Standing = "last good"
 
@@ -449,9 +449,7 @@ def _until(due: datetime, now: datetime) -> str:
     seconds = (due - now).total_seconds()
     if seconds <= 0:
         return "now: the next tick starts it"
-    if seconds >= 48 * 3600:
-        return f"in {round(seconds / 86400)} days"
-    return f"in {durations.in_words(seconds)}"
+    return f"in {durations.at_a_glance(seconds)}"
 
 
 # --- JSON --------------------------------------------------------------------------------------------------------

@@ -52,6 +52,10 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    def refuse_other_state(self) -> None:
+        """StateError when the state folder is that of another workspace; before anybody is asked anything."""
+        owner.refuse_other(self.state, self.folder)
+
     @functools.cached_property
     def unusable_histories(self) -> Mapping[str, str]:
         """Why the histories of some declared connections cannot be used; looked at once, for each is opened."""
@@ -60,7 +64,7 @@ class WorkspaceView:
 
     def prepare_state(self) -> None:
         """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
-        owner.refuse_other(self.state, self.folder)
+        self.refuse_other_state()
         self.state.prepare()
 
     def clock(self) -> datetime:

@@ -18,6 +18,7 @@ from connrunner.answers.explain import (
     find_yaml_in_force,
     parse_instant,
 )
+from connrunner.answers.predecessors import describe_predecessors
 from connrunner.answers.run_summary import describe_result
 from connrunner.answers.yaml_history import YamlInForce
 from connrunner.cli import text
@@ -94,10 +95,12 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
     connection, zone = declared.connection, found.zone
     what = [connection.kind, f"lane {connection.lane}", *([f"owner {connection.owner}"] if connection.owner else [])]
     version = f"; {declared.version}" if declared.version else ""
+    behind, now = describe_predecessors(found.after, zone)
     rows = [
         ("What", "; ".join(what)),
         ("When", describe_schedule(declared, zone)),
         *([("", declared.blackouts)] if declared.blackouts else []),
+        *([("After", behind), ("", now)] if behind else []),
         ("File", f"{declared.path}, the schedule at line {declared.line}{version}"),
         ("Takes", describe_usual(found.usual)),
         *([("", describe_tight(found.tight))] if found.tight else []),

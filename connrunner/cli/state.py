@@ -69,6 +69,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
         return
     view = context.view
     connection = view.connection(name)
+    view.refuse_other_state()
     if not yes:
         ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
     view.prepare_state()
@@ -83,6 +84,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
 
 def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
+    view.refuse_other_state()
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
     view.prepare_state()

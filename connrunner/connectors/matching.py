@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from connrunner.errors import RunError
-from connrunner.text.words import similar
+from connrunner.text.words import plural, similar
 
 WILDCARD = re.compile(r"[*?\[]")
 UNFINISHED = (".part", ".filepart", ".tmp")  # how the names of files end that are still being written
@@ -87,7 +87,7 @@ def instead(wanted: str, names: Iterable[str], *, where: str = "it", nothing: st
     if near := similar(wanted, names, most=3, cutoff=0.5):
         return f"near it: {', '.join(near)}"
     if names:
-        return f"{where} has {len(names):,} others, like {', '.join(names[:3])}"
+        return f"{where} has {plural(len(names), 'other')}, like {', '.join(names[:3])}"
     return nothing
 
 

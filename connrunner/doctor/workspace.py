@@ -68,7 +68,7 @@ def check_run_times(
             words = describe_tight_schedule(tight.gap.total_seconds(), takes.p95)
             yield warning("schedules", f"{name}: {words}", "give it fewer slots, or its runs less to do")
     for lane in find_full_lanes(workspace.connections.values(), promises, usual, now=now):
-        hours = durations.in_two_units(lane.seconds)
+        hours = durations.in_words(lane.seconds)
         found = f"lane {lane.lane}: the slots of the next 24 hours are {hours} of work"
         yield warning("schedules", found, "give its connections fewer slots, or some of them another `lane`")
 

@@ -116,7 +116,7 @@ def _pending(
         history = partial(run_files.read_any_history, state)
         promises = journal_state.promises
         found = digest_facts(about.target, workspace.connections, promises, history, start=start, end=end)
-        about = replace(about, facts={**about.facts, **found})
+        about = replace(about, facts={**about.facts, **found, "broken": sorted(workspace.broken)})
     own = schedules.zone_of(connection.schedule) or workspace.timezone if connection else target.timezone
     return PendingNotice(
         notice=about,

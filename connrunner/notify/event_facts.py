@@ -72,6 +72,7 @@ class _EventFacts:
             "failures": int(facts["failures"]),
             "first_run": int(facts["first_run"]),
             "between": {clean_line(word): int(number) for word, number in facts["between"].items()},
+            "verb": "refused rows" if _are_about_rows(facts) else "failed",
             "before": clean_line(facts.get("before", "")),
             "row_since": self._wall(facts.get("row_since") or facts["since"]) if facts["since"] else None,
         }
@@ -94,6 +95,7 @@ class _EventFacts:
             "until": self._wall(facts["to"]),
             "connections": shown,
             "more": len(connections) - len(shown),
+            "broken": [clean_line(name) for name in facts.get("broken", ())],
             "total": {word: sum(one[word] for one in connections) for word in ("runs", *TROUBLE)},
         }
 
@@ -120,6 +122,7 @@ class _EventFacts:
                 for run in one["trend"]
             ],
             "last_outcome": clean_line(one.get("last_outcome") or ""),
+            "last_message": clean_line(one.get("last_message") or ""),
             "next_run": self._wall(due) if due else None,
             "warning": _warning(one.get("tight")),
         }
@@ -194,6 +197,12 @@ def describe_passed(numbers: Mapping[str, int]) -> str:
     if numbers["passed"] == 1:
         return f"{passed}; it {parts[0][1][0]}"
     return f"{passed}: {', '.join(f'{number:,} {many}' for number, (_, many) in parts)}"
+
+
+def _are_about_rows(facts: Facts) -> bool:
+    """Tell whether no run of a row of failures did worse than refuse rows."""
+    bad = {outcome for outcome in facts["between"] if _is_failure(outcome)}
+    return bad == {Outcome.PARTIAL} or (not bad and facts.get("severity") == "partial")
 
 
 def _is_failure(outcome: str) -> bool:

@@ -30,7 +30,7 @@ class Language(Protocol):
 
 
 class NeutralLanguage:
-    """What is read alike everywhere: `Mon 2026-11-23 01:30:00 +01:00`, `12,000`, `1 h 2 min`."""
+    """What is read alike everywhere: `Mon 2026-11-23 01:30:00 +01:00`, `12,000`, `1 h 02 min`."""
 
     def instant(self, instant: datetime, timezone: str) -> str:
         there = _there(instant, timezone)
@@ -44,7 +44,7 @@ class NeutralLanguage:
         return f"{number:,}"
 
     def duration(self, seconds: float) -> str:
-        return durations.in_two_units(seconds)
+        return durations.in_words(seconds)
 
 
 class CldrLanguage:

@@ -109,7 +109,7 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
         case "late":
             return {"due_at": at(DUE), "late_seconds": 2_700, "state": "waiting"}
         case "digest":
-            return {"from": at(DUE - DAY), "to": at(DUE), "connections": _digest(connection, title)}
+            return {"from": at(DUE - DAY), "to": at(DUE), "connections": _digest(connection, title), "broken": ["old"]}
         case "folded":
             return {"from": at(DUE), "to": at(DUE + timedelta(minutes=48)), "notices": _folded(connection)}
         case "outage":
@@ -147,6 +147,7 @@ def _digest(connection: str, title: str) -> list[dict[str, Any]]:
             ],
             "next_due": instant.text(DUE + DAY),
             "last_outcome": "partial",
+            "last_message": latest.result.message,
             "tight": {"gap": 3600, "p95": 4440},
         },
         {

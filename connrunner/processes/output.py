@@ -9,6 +9,7 @@ from itertools import islice
 from connrunner.core.counts import Counts
 from connrunner.core.report import Report
 from connrunner.processes import protocol
+from connrunner.text.words import plural
 
 LINE = 8 * 1024  # bytes of a line that the log keeps
 MARGIN = 256 * 1024  # bytes behind them that the mask sees as well: more than any form of a usual secret has
@@ -92,8 +93,9 @@ class Output:
         lines = self._over_lines - len(last_lines)
         if lines > 0:
             size = self._over_bytes - sum(len(line) + 1 for _, line in last_lines)
+            what = f"{plural(lines, 'line')}, {plural(max(size, 0), 'byte')}"
             self.report.message(
-                f"left out here: {lines} lines, {max(size, 0)} bytes; the log holds the first {HEAD // 1_000_000} MB "
+                f"left out here: {what}; the log holds the first {HEAD // 1_000_000} MB "
                 f"and the last {TAIL // 1_000_000} MB of what a program prints",
                 level="warning",
             )

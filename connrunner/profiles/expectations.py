@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from connrunner.core.model import Expect
 from connrunner.errors import RunError
 from connrunner.text.redaction import redact_partner_words
-from connrunner.text.words import nearest, plural
+from connrunner.text.words import agree, nearest, plural
 
 
 def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> None:
@@ -23,8 +23,9 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
     if expect.max_rows is not None and rows > expect.max_rows:
         broken.append(f"{plural(rows, 'row')} would be sent, more than {expect.max_rows:,} (max_rows)")
     if expect.max_change_pct is not None and before and changes * 100 > expect.max_change_pct * before:
+        sent = agree(before, "profile", "that was", "that were")
         broken.append(
-            f"{changes:,} changes of {before:,} profiles that were sent before are {changes * 100 / before:,.1f} %, "
+            f"{plural(changes, 'change')} among {sent} sent before: {changes * 100 / before:,.1f} %, "
             f"more than {expect.max_change_pct:g} % (max_change_pct)"
         )
     if broken:
@@ -56,17 +57,19 @@ def check_import(expect: Expect, measures: ImportMeasures) -> None:
     broken = []
     rows, refused, changes = measures.rows, measures.refused, measures.changes
     if expect.min_rows is not None and rows is not None and rows < expect.min_rows:
-        broken.append(f"{rows:,} rows were read, at least {expect.min_rows:,} are expected (min_rows)")
+        broken.append(f"{agree(rows, 'row', 'was', 'were')} read; expected are {expect.min_rows:,} or more (min_rows)")
     if expect.max_rows is not None and rows is not None and rows > expect.max_rows:
-        broken.append(f"{rows:,} rows were read, at most {expect.max_rows:,} are expected (max_rows)")
+        broken.append(f"{agree(rows, 'row', 'was', 'were')} read; expected are {expect.max_rows:,} at most (max_rows)")
     most = expect.max_invalid_pct
     if most is not None and refused * 100 > most * measures.checked:
         share = _share(refused, measures.checked, most)
-        broken.append(f"{share} of {measures.checked:,} rows were refused, at most {most:g} % are expected")
+        broken.append(
+            f"{share} of {agree(measures.checked, 'row', 'was', 'were')} refused, at most {most:g} % are expected"
+        )
     most = expect.max_change_pct
     if most is not None and measures.before and changes * 100 > most * measures.before:
         share = _share(changes, measures.before, most)
-        broken.append(f"{share} of {measures.before:,} profiles would change, at most {most:g} % are expected")
+        broken.append(f"{share} of {plural(measures.before, 'profile')} would change, at most {most:g} % are expected")
     if broken:
         raise RunError(
             "; ".join(broken),

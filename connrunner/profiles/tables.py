@@ -36,6 +36,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import values
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
+from connrunner.text.words import agree
 
 FORMAT = "2"
 FORMAT_ERASED = "3"  # a store with tombstones: a version that does not know them must not import into it
@@ -263,8 +264,9 @@ def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, own
     found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
     filled = found[0] if found else 0
     if filled:
+        hold = agree(filled, "profile", "holds", "hold")
         raise RunError(
-            f"property {owner.name!r} is {_describe_type(owner)} in profile.yaml, but {filled:,} profiles hold it as "
+            f"property {owner.name!r} is {_describe_type(owner)} in profile.yaml, but {hold} it as "
             f"{_describe_type(known.owner)}",
             hint=f"nothing is converted: set its type back, or declare a property with another name for "
             f"{_describe_type(owner)} values and import it again",

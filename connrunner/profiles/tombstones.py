@@ -20,6 +20,7 @@ from connrunner.profiles import values
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import replace_file
+from connrunner.text.words import plural
 
 KEY_FILE = "erasure.key"
 CHECK = "erasure_check"  # the row of `about`
@@ -43,7 +44,7 @@ def read_key(store: Path) -> bytes | None:
     except OSError as error:
         raise _key_error(f"{path} cannot be read: {error.strerror}") from error
     if len(key) != _LENGTH:
-        raise _key_error(f"{path} holds {len(key)} bytes and not {_LENGTH}")
+        raise _key_error(f"{path} holds {plural(len(key), 'byte')} and not {_LENGTH}")
     return key
 
 

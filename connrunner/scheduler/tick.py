@@ -514,7 +514,7 @@ class Tick:
                 message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
                 self.say({"event": "problem", "message": message})
                 continue
-            text = f"{damage.length:,} bytes at byte {damage.offset:,} that are no record"
+            text = f"{plural(damage.length, 'byte')} at byte {damage.offset:,} without a record"
             message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
             self.say({"event": "problem", "message": message})
         self.journal.damage.clear()

@@ -21,6 +21,7 @@ from connrunner.errors import StateError
 from connrunner.state.folder import RESERVE, StateFolder, recording
 from connrunner.state.run_files import RunLog, encode_event, end_event, read_events
 from connrunner.text.files import write_all
+from connrunner.text.words import plural
 
 SIZE = 128 * 1024  # bytes for the end in the log, in the history and in the journal with the mail it owes
 MAIL_SIZE = 32 * 1024  # bytes for the records of mail: less, since somebody has to be told of a full disk
@@ -91,7 +92,7 @@ def refuse_limited(path: Path) -> None:
         return
     with suppress(FileNotFoundError):
         if (size := path.stat().st_size) + RECORD > limit:
-            message = f"{path} has {size:,} bytes, and no file of this process may have more than {limit:,}"
+            message = f"{path} has {plural(size, 'byte')}, and no file of this process may have more than {limit:,}"
             raise StateError(message, hint="raise the limit (ulimit -f): nothing starts whose end cannot be recorded")
 
 

@@ -16,26 +16,22 @@ def parse(text: str, *, weeks: bool = False) -> int:
     return int(found[1]) * (7 * SECONDS["d"] if found[2] == "w" else SECONDS[found[2]])
 
 
+_UNITS = ((1, "s"), (60, "min"), (3600, "h"), (86_400, "d"))
+# The larger unit, the one below it, and their seconds.
+_PAIRS = (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1))
+
+
 def in_words(seconds: float) -> str:
-    """Return a run time as people say it: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    """Return a measured duration in its two largest units: 0.4 s, 12 s, 3 min 05 s, 1 h 02 min, 2 d 03 h.
 
-
-def in_two_units(seconds: float) -> str:
-    """Return a duration of any length in its two largest units: 0.4 s, 12 s, 3 min 5 s, 1 h 2 min, 2 d 3 h."""
+    The one form for tables, sentences, mails and pages. What is less than nothing, by a clock that went back, is none.
+    """
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     whole = round(seconds)
-    for large, small, size, part in (("d", "h", 86_400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+    for large, small, size, part in _PAIRS:
         if whole >= size:
-            return f"{whole // size} {large} {whole % size // part} {small}"
+            return f"{whole // size} {large} {whole % size // part:02} {small}"
     return f"{whole} s"
 
 
@@ -47,22 +43,20 @@ def at_a_glance(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min"
     if whole < 48 * 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
     return f"{whole // 86_400} days"
 
 
 def roughly(seconds: float) -> str:
-    """Return a duration in the largest unit of which it has two, rounded down: 90 seconds, 59 minutes, 3 days."""
-    whole = int(seconds)
-    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
-        if whole >= 2 * size:
-            return f"{whole // size:,} {unit}"
-    return f"{whole} seconds"
+    """Return how long ago, in the largest unit of which there are two, rounded down: 90 s, 59 min, 47 h, 3 days."""
+    whole = max(0, int(seconds))
+    size, unit = next((pair for pair in reversed(_UNITS) if whole >= 2 * pair[0]), _UNITS[0])
+    return f"{whole // size:,} {'days' if unit == 'd' else unit}"
 
 
 def exactly(seconds: int) -> str:
-    """Return a duration in the largest unit that leaves nothing over: 90 s, 15 min, 6 h, 2 d."""
-    size, unit = next(pair for pair in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % pair[0] == 0)
+    """Return a duration that somebody wrote, in the largest unit that leaves nothing over: 90 s, 15 min, 6 h, 2 d."""
+    size, unit = next(pair for pair in reversed(_UNITS) if seconds % pair[0] == 0)
     return f"{seconds // size} {unit}"
 
 

@@ -73,7 +73,7 @@ class PartialResult:
             # Rows that were read and are in no durable place yet.
             self.counts, self.words = Counts(read=done, not_attempted=done), "nothing of it was imported"
         else:
-            words = f"{done:,} of {self._rows:,} rows had been delivered to {self._target}"
+            words = f"{done:,} of {plural(self._rows, 'row')} had been delivered to {self._target}"
             again = self._afterwards.replace(DELIVERED_AGAIN, "the next run delivers all of them again")
             self.words = f"{words}; {again}"
 

@@ -30,6 +30,7 @@ from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import plural
 
 MARKER = "installed.json"  # written last: without it the environment is half made
 PIN = re.compile(r"(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
@@ -247,7 +248,7 @@ def _make(wanted: Package, place: Path, report: Report) -> None:
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
-    report.message(f"{wanted.pin}: installed in {place}, {len(found['packages'])} packages")
+    report.message(f"{wanted.pin}: installed in {place}, {plural(len(found['packages']), 'package')}")
 
 
 def _run(arguments: Sequence[str], folder: Path, report: Report, failure: str) -> str:

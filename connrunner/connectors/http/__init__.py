@@ -78,6 +78,7 @@ from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 if TYPE_CHECKING:
     from connrunner.connectors.http.client import Client, Response
@@ -216,7 +217,7 @@ def _file(client: Client, context: RunContext, quota: FetchQuota, known: Known, 
         stamp = stamp or f"sha256:{digest}"
         if known(name, size, stamp):
             return LocalFile(path="", name=name, size=size, modified=stamp, digest=digest)
-        context.report.message(f"fetched {name}: {size:,} bytes")
+        context.report.message(f"fetched {name}: {plural(size, 'byte')}")
         return LocalFile(path=str(path), name=name, size=size, modified=stamp, digest=digest)
 
     def take_with_mark(answer: Response) -> FetchResult:

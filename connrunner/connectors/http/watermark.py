@@ -60,8 +60,9 @@ class Watermark:
     def mark(self, report: Report) -> Any:
         """Return what the next run is given; RunError when no record had the field, for nothing would ever advance."""
         if self._lacking and not self._seen:
+            which = "the only record has no" if self._lacking == 1 else f"none of {self._lacking:,} records has a"
             raise RunError(
-                f"none of {self._lacking:,} records has a value under `{self._field}`",
+                f"{which} value under `{self._field}`",
                 hint="correct `field` of `watermark`",
                 code="bad-watermark",
             )

@@ -64,6 +64,7 @@ from connrunner.connectors.naming import fill
 from connrunner.connectors.quota import FetchQuota
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 if TYPE_CHECKING:
     from connrunner.connectors.s3.bucket import Bucket, S3Object
@@ -118,7 +119,7 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
         asyncio.run(write(key, local))
     except ObjectExistsError:
         raise _taken(bucket.address(key)) from None
-    context.report.message(f"wrote {bucket.address(key)} ({local.stat().st_size:,} bytes)")
+    context.report.message(f"wrote {bucket.address(key)} ({plural(local.stat().st_size, 'byte')})")
     return SendResult(where=bucket.address(key))
 
 
@@ -163,7 +164,7 @@ async def _fetch(settings: Settings, context: RunContext, known: Known) -> Fetch
         path = context.spool / f"{number:06}{_suffix(each.key)}"
         read = await _read(bucket, each, path, context, quota)
         if read is not None:
-            context.report.message(f"fetched {name} ({read.size:,} bytes)")
+            context.report.message(f"fetched {name} ({plural(read.size, 'byte')})")
             files.append(LocalFile(path=str(path), name=name, size=read.size, modified=read.stamp))
     if not files:
         raise await _nothing_there(bucket, pattern)
@@ -336,7 +337,7 @@ def _check_sizes(bucket: Bucket, found: Sequence[S3Object]) -> None:
     for each in found:
         if each.size > ONE_PIECE:
             raise RunError(
-                f"{bucket.address(each.key)} has {each.size:,} bytes, and S3 moves at most {ONE_PIECE:,}",
+                f"{bucket.address(each.key)} has {plural(each.size, 'byte')}, and S3 moves at most {ONE_PIECE:,}",
                 hint="set `after: leave` or `after: delete`",
                 code="too-large",
             )

@@ -24,6 +24,7 @@ from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -186,7 +187,7 @@ class Bucket:
                     written += file.write(piece)
         if written != found.size:
             raise RunError(
-                f"cannot read {self.address(seen.key)}: {written:,} of {found.size:,} bytes came",
+                f"cannot read {self.address(seen.key)}: {written:,} of {plural(found.size, 'byte')} came",
                 hint="try again",
                 code="cut-off",
                 waiting_helps=True,

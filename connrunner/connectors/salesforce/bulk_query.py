@@ -30,7 +30,7 @@ from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
 from connrunner.text import durations
-from connrunner.text.words import one_line
+from connrunner.text.words import one_line, plural
 
 PAGE = 100_000  # records
 MAX_PAGES = 10_000
@@ -216,7 +216,8 @@ def _fetch_page(org: SalesforceOrg, job: str, locator: str, size: int, page: Pat
                 file.write(chunk)
         said = answer.headers.get("Sforce-NumberOfRecords", "").strip()
         if said.isdigit() and (have := _count_records(page)) != int(said):
-            raise BrokenError(f"{answer.address} announces {int(said):,} records and sends {have:,}", code="incomplete")
+            announced = plural(int(said), "record")
+            raise BrokenError(f"{answer.address} announces {announced} and sends {have:,}", code="incomplete")
         following = answer.headers.get("Sforce-Locator", "").strip()
         return "" if following in ("", "null") else following
 

@@ -244,7 +244,7 @@ class RecordDelivery:
                 message = f"{self._plan.key} is empty, so nobody can say which record is to be deleted"
                 self._refuse(Refusal(row=row.number, code="missing-key", message=message))
             elif len(found) > 1:
-                message = f"{len(found):,} records have this {self._plan.key}, and none was deleted"
+                message = f"{agree(len(found), 'record', 'has', 'have')} this {self._plan.key}, and none was deleted"
                 self._refuse(Refusal(row=row.number, code="ambiguous-key", message=message))
             elif not found or found[0] in taken:
                 absent += 1

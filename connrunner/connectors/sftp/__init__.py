@@ -202,7 +202,7 @@ def _stands_still(server: RemoteFiles, entry: RemoteEntry, report: Report) -> bo
     again = server.look(entry.path, follow=True)
     if again == entry:
         return True
-    became = f"from {entry.size:,} to {again.size:,} bytes" if again else "and is gone"
+    became = f"from {entry.size:,} to {plural(again.size, 'byte')}" if again else "and is gone"
     report.message(f"left for later: {entry.path} changed, {became}", level="warning")
     return False
 
@@ -216,13 +216,15 @@ def _copied(server: RemoteFiles, entry: RemoteEntry, local: Path, report: Report
         return False
     if size != entry.size:
         raise RunError(
-            f"{server.address} gave {size:,} of the {entry.size:,} bytes of {entry.path}",
+            f"{server.address} gave {size:,} of {plural(entry.size, 'byte')} of {entry.path}",
             hint="try later, or ask the server's owner",
             code="incomplete",
             waiting_helps=True,
         )
     seconds = time.monotonic() - start
-    report.message(f"fetched {entry.path}: {size:,} bytes in {seconds:.1f} s", bytes=size, seconds=round(seconds, 3))
+    report.message(
+        f"fetched {entry.path}: {plural(size, 'byte')} in {seconds:.1f} s", bytes=size, seconds=round(seconds, 3)
+    )
     return True
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from connrunner.connectors.matching import NameBudget
 from connrunner.connectors.sftp.sftp_session import Alive, SftpSession
 from connrunner.errors import RunError
+from connrunner.text.words import plural
 
 if TYPE_CHECKING:
     import asyncssh
@@ -155,7 +156,7 @@ class RemoteFiles:
                 arrived = (await client.stat(part)).size
                 if arrived != size:
                     raise RunError(
-                        f"{self.address} has {arrived:,} of the {size:,} bytes of {path}",
+                        f"{self.address} has {arrived:,} of {plural(size, 'byte')} of {path}",
                         hint="see that its disk has room, and that no other run writes this file",
                         code="incomplete",
                         waiting_helps=True,

@@ -12,6 +12,7 @@ from connrunner.connectors import RunContext, Settings
 from connrunner.connectors.bridge import Dialogue, Program, programs
 from connrunner.errors import RunError
 from connrunner.text.nesting import parse_json
+from connrunner.text.words import plural
 
 METRIC = re.compile(rb"METRIC: (\{.*\})")
 # Numbers stay as they are written: a text says 10.50 where a number would say 10.5.
@@ -87,14 +88,14 @@ def send(
         raise ended.failure
     if not received:
         raise RunError(
-            f"{program.name} ended without a word that the {rows:,} rows arrived: it did not give back the STATE",
+            f"{program.name} ended without a word that {plural(rows, 'row')} arrived: it did not give back the STATE",
             hint="see its log; some may have arrived, and all are sent again",
             code="no-receipt",
         )
     # A target that drops rows by a map of its own counts fewer.
     if counted and sum(counted) != rows and "stream_maps" not in settings.get("config", {}):
         raise RunError(
-            f"{program.name} counted {sum(counted):,.0f} rows, and {rows:,} were sent to it",
+            f"{program.name} counted {plural(round(sum(counted)), 'row')} of {rows:,} that it was sent",
             hint="see its log; all are sent again",
             code="lost-rows",
         )

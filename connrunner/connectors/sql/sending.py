@@ -124,9 +124,9 @@ def check_key(load: TableLoad, there: Mapping[str, Any], keys: list[frozenset[st
 def check_replacement(load: TableLoad, sent: LoadProgress, where: str) -> None:
     """RunError for a replacement that would leave an empty table although there are rows."""
     if load.mode == "replace" and sent.rows and len(sent.refused) == sent.rows:
+        them = "the only row" if sent.rows == 1 else f"all {sent.rows:,} rows"
         raise RunError(
-            f"{where} refused all {sent.rows:,} rows, so table {load.table} stays as it was; "
-            f"the first one: {sent.refused[0].message}",
+            f"{where} refused {them}, so table {load.table} stays as it was; the first one: {sent.refused[0].message}",
             hint="correct `fields`, or the table",
             code="all-refused",
         )

@@ -11,6 +11,7 @@ from connrunner.core.model import Connection, Notify, Run
 from connrunner.core.outcome_counts import count_outcomes
 
 TREND = 10  # runs
+LONGEST = 300  # characters of a message
 
 
 def list_covered(target: str, connections: Mapping[str, Connection]) -> list[str]:
@@ -43,6 +44,7 @@ def summarize_runs(newest_first: Sequence[Run], *, start: datetime, end: datetim
             for run in known[:TREND][::-1]
         ],
         "last_outcome": known[0].outcome.value if known else None,
+        "last_message": known[0].result.message[:LONGEST] if known and known[0].outcome.is_failure else "",
     }
 
 

@@ -32,7 +32,7 @@ def find_tight_schedule(
 
 def describe_tight_schedule(gap: float, p95: float) -> str:
     """Return what a schedule does whose slots are *gap* seconds apart and whose runs take up to *p95* seconds."""
-    apart, takes = durations.in_two_units(gap), durations.in_two_units(p95)
+    apart, takes = durations.in_words(gap), durations.in_words(p95)
     return f"its slots come {apart} apart, and its runs take up to {takes}: slots are merged; give it fewer"
 
 

@@ -15,6 +15,7 @@ from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path, open_private
 from connrunner.text.redaction import redact_partner_words
+from connrunner.text.words import plural
 
 MOST = 100_000  # rows that the rejects name
 LONGEST = 1_000  # characters of what the partner said about one
@@ -37,7 +38,7 @@ def mark_refused(session: StoreSession, work: Export, refused: Sequence[RefusedR
     for one in refused:
         if not 0 <= one.row < rows:
             raise RunError(
-                f"the connector says that row {one.row + 1:,} was refused, but {rows:,} rows were sent",
+                f"the connector says that row {one.row + 1:,} was refused, of {plural(rows, 'row')} that it was sent",
                 hint="nothing was noted as sent, so the next run sends it again; please report this",
                 code="unknown-row",
             )

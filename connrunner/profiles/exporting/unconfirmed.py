@@ -20,6 +20,7 @@ from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPD
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import UnconfirmedRows
 from connrunner.profiles.session import StoreSession
+from connrunner.text.words import plural
 
 
 def note_rows(session: StoreSession, work: Export, stamp: RunStamp) -> None:
@@ -67,7 +68,7 @@ def settle_unconfirmed(
     for row in (*refused, *unknown):
         if not 0 <= row < rows.rows:
             raise RunError(
-                f"the connector speaks of row {row + 1:,} of run {rows.stamp.run}, which had {rows.rows:,} rows",
+                f"the connector speaks of row {row + 1:,} of run {rows.stamp.run}, of {plural(rows.rows, 'row')}",
                 hint="nothing was noted; please report this",
                 code="unknown-row",
             )

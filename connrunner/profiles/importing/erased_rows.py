@@ -15,6 +15,7 @@ from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+from connrunner.text.words import agree
 
 CODE = "erased"
 
@@ -57,7 +58,9 @@ def _blank(session: StoreSession, stage: Stage, plan: ImportPlan, found: str) ->
     )
     numbers = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
     if numbers != (stage.rows, 0, stage.rows - 1):
-        raise imbalance_error(f"{stage.rows:,} rows were to be numbered in their order, {numbers} are")
+        raise imbalance_error(
+            f"{agree(stage.rows, 'row', 'was', 'were')} to be numbered in order, and the numbers are {numbers}"
+        )
     session.execute(f"DROP TABLE {stage.table}")
     return replace(stage, table=table, erased=True)
 

@@ -11,6 +11,7 @@ from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of
+from connrunner.text.words import agree
 
 
 def count_verdicts(session: StoreSession, stage: Stage) -> Counts:
@@ -112,4 +113,6 @@ def _execute_exactly(session: StoreSession, statement: str, rows: int) -> None:
     """Execute *statement*. RunError when it changes another number of rows than the counters say."""
     found = session.execute(statement).fetchone()
     if found is None or found[0] != rows:
-        raise imbalance_error(f"{rows:,} profiles were to be written, {found and found[0]} were")
+        raise imbalance_error(
+            f"{agree(rows, 'profile', 'was', 'were')} to be written, and the store has {found and found[0]}"
+        )

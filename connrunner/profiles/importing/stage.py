@@ -13,6 +13,7 @@ from connrunner.profiles.mapping import NUMBERS, ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import all_of, any_of, quote_text
+from connrunner.text.words import plural
 
 # Types that a number fills by what it says, however it is written: a boolean may be 1 or 1.0.
 WITH_DIGITS = (*NUMBERS, PropertyType.BOOLEAN)
@@ -89,7 +90,7 @@ class InexactReadError(RunError):
 
     def __init__(self, name: str, count: int) -> None:
         super().__init__(
-            f"{name}: {count:,} records could be read, and it has another number of them",
+            f"{name}: {plural(count, 'record')} could be read, and it has another number of them",
             hint="nothing was imported; ask for the file again, or have it sent in parts",
             code="damaged-file",
         )
