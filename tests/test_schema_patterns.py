@@ -126,7 +126,7 @@ def test_each_pattern_is_linear_for_pairs(pattern: str) -> None:
 
 
 def test_one_that_is_not_is_found() -> None:
-    assert not is_linear("abcdefgh[^y]*z", "abcdefgh")
+    assert not is_linear("ab[^y]*z", "ab")
     assert not is_linear("://[^@]*:[^@]*@", ":", "://")
     assert len(ALL) > 20
 
