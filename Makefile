@@ -104,7 +104,9 @@ bench: $(READY) ## measure: what ticks, commands and imports cost beside peers a
 	$(BIN)/python -m benchmarks.schedules
 	$(BIN)/python -m benchmarks.import_rows
 	$(BIN)/python -m benchmarks.sources
+	$(BIN)/python -m benchmarks.salesforce
 	$(BIN)/python -m benchmarks.mask_secrets
+	$(BIN)/python -m benchmarks.meta
 
 floors: ## run every test on the oldest release of each dependency that pyproject.toml allows
 	$(PYTHON) -m venv build/floors

@@ -23,7 +23,7 @@ from typing import Any
 from benchmarks.laboratory import ROOT, ROUNDS, Figure, Laboratory, Measured, Row
 
 # Each has ROWS: add a module here, or a row there.
-MODULES = ("ticks", "commands", "histories")
+MODULES = ("ticks", "commands", "histories", "rows")
 RESULTS = ROOT / "benchmarks" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = """# Performance
@@ -88,7 +88,8 @@ def surroundings() -> str:
     git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     version = f"connrunner {__version__}" + (f" ({git.stdout.strip()})" if git.returncode == 0 else "")
     machine = f"{len(names)} x {names[0]}" if names else platform.machine()
-    return f"{version}, Python {platform.python_version()}, Linux {platform.release()}, {machine}, {memory >> 20} GiB"
+    kernel = platform.release().partition("-")[0]
+    return f"{version}, Python {platform.python_version()}, Linux {kernel}, {machine}, {memory >> 20} GiB"
 
 
 def _lines(path: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from benchmarks import workspaces
 from benchmarks.laboratory import Figure, Laboratory, Measured, Row
 
 SUBJECT = "Ticks"
+YACRON, APSCHEDULER = "yacron==0.19.0", "APScheduler==3.11.3"
+# What the peers do before they can say that nothing is due: yacron reads its file, APScheduler is given its jobs.
+YACRON_JOB = '  - name: c{number:05}\n    command: /bin/true\n    schedule: "{minute} {hour} * * 1,5"\n'
+GIVE_JOBS = """
+import sys
+from apscheduler.schedulers.background import BackgroundScheduler
+scheduler = BackgroundScheduler(timezone="Europe/Amsterdam")
+for number in range(int(sys.argv[1])):
+    scheduler.add_job(print, "cron", day_of_week="mon,fri", hour=number % 24, minute=number % 60, id=str(number))
+scheduler.start()
+scheduler.shutdown()
+"""
 FLOOR = "import os, sys\nos.chdir(sys.argv[1])\nfor name in open(sys.argv[2]).read().split():\n    os.stat(name)"
 
 
@@ -23,9 +36,25 @@ def quiet(count: int, laboratory: Laboratory, *, source: str = "folder") -> Meas
     names = laboratory.folder / f"names-{count}"
     names.write_text("\n".join(sorted(path.name for path in (folder / "connections").iterdir())))
     floor = [laboratory.python, "-I", "-S", "-c", FLOOR, str(folder / "connections"), str(names)]
+    peers = of_peers(count, laboratory) if count == 1000 else {}
     return Measured(
-        ours=ours, limits={"Python that looks at each file once": laboratory.ratios(floor, folder, rounds=9)}
+        ours=ours,
+        peers=peers,
+        limits={"Python that looks at each file once": laboratory.ratios(floor, folder, rounds=9)},
     )
+
+
+def of_peers(count: int, laboratory: Laboratory) -> dict[str, list[Figure]]:
+    """What peers take until they know that none of *count* jobs is due."""
+    python = laboratory.peer(YACRON, APSCHEDULER)
+    table = laboratory.folder / "yacron.yaml"
+    jobs = (YACRON_JOB.format(number=number, minute=number % 60, hour=number % 24) for number in range(count))
+    table.write_text("jobs:\n" + "".join(jobs))
+    yacron = [str(Path(python).with_name("yacron")), "-v", "-c", str(table)]
+    return {
+        YACRON.replace("==", " "): laboratory.ratios(yacron, rounds=3),
+        APSCHEDULER.replace("==", " "): laboratory.ratios([python, "-c", GIVE_JOBS, str(count)], rounds=9),
+    }
 
 
 def edited(count: int, laboratory: Laboratory) -> Measured:
@@ -73,9 +102,18 @@ def first(count: int, laboratory: Laboratory) -> Measured:
 
 def one_run(laboratory: Laboratory) -> Measured:
     """One connection that is due: the tick that records it, runs `true`, and records its end."""
-    folder, at = night(laboratory, 1)
-    command = [laboratory.connrunner, "tick", "--now", at]
-    return Measured(ours=laboratory.ratios(command, folder, before=partial(restore, folder)))
+    folder = laboratory.folder / "one-run"
+    (folder / "connections").mkdir(parents=True)
+    (folder / "connrunner.yaml").write_text(workspaces.SETTINGS)
+    every_minute = workspaces.connection(0, "{type: times_per_day, times: 1440}")
+    (folder / "connections" / "c00000.yaml").write_text(every_minute)
+    workspaces.settle()
+    ago = datetime.now(UTC) - timedelta(minutes=3)
+    laboratory.measure([laboratory.connrunner, "tick", "--now", f"{ago:%Y-%m-%dT%H:%M:%SZ}"], folder)
+    shutil.copytree(folder / ".connrunner", folder / "kept")
+    figures = laboratory.ratios([laboratory.connrunner, "tick"], folder, before=partial(restore, folder))
+    assert len((folder / ".connrunner" / "runs" / "c00000" / "history.jsonl").read_text().splitlines()) == 2
+    return Measured(ours=figures)
 
 
 def hundred(laboratory: Laboratory) -> Measured:

@@ -22,7 +22,7 @@ from connrunner.state.folder import StateFolder
 from tests.effort import examples
 
 if TYPE_CHECKING:
-    from tests.servers import http, mariadb, postgres, s3, sftp
+    from tests.servers import http, mariadb, postgres, s3, salesforce, sftp
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("connrunner", deadline=None, max_examples=examples(30, long=500))
@@ -205,6 +205,14 @@ def s3_server() -> Iterator[s3.Faulty]:
     from tests.servers import s3
 
     with s3.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def salesforce_server() -> Iterator[salesforce.Running]:
+    from tests.servers import salesforce
+
+    with salesforce.running() as server:
         yield server
 
 

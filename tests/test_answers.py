@@ -185,7 +185,7 @@ def test_each_event_in_words(event: dict[str, Any], words: str) -> None:
 
 
 def health(**more: Any) -> Health:
-    facts: dict[str, Any] = {"failing": (), "late": (), "broken": (), "trouble": "", "last_tick": NOW}
+    facts: dict[str, Any] = {"failing": (), "late": (), "broken": (), "unusable": (), "trouble": "", "last_tick": NOW}
     return Health(at=NOW, **{**facts, **more})
 
 

@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connrunner import cli
 from connrunner.answers.run_summary import describe_counts
+from connrunner.cli import command_line as cli
 from connrunner.cli import text
 from connrunner.core import instant
 from connrunner.core.counts import Counts
@@ -305,6 +305,15 @@ def test_help_lists_the_commands_by_what_people_want() -> None:
     assert [line for line in out.splitlines() if line in ("Begin:", "Run:", "Look:")] == ["Begin:", "Run:", "Look:"]
     for name in COMMANDS:
         assert f"\n  {name} " in out
+
+
+def test_the_list_says_the_first_sentence_of_each_command() -> None:
+    context = click.Context(cli.commands)
+    for sentences in cli.GROUPS.values():
+        for name, sentence in sentences.items():
+            command = cli.commands.get_command(context, name)
+            assert command is not None
+            assert command.get_short_help_str(1000) == sentence
 
 
 # --- how things look ------------------------------------------------------------------------------------------------

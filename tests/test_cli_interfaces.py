@@ -17,7 +17,7 @@ import duckdb
 import icalendar as reference
 import pytest
 
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome
@@ -277,7 +277,7 @@ def test_it_works_in_bash(named: Place, tmp_path: Path) -> None:
 def test_a_question_after_tab_imports_no_more_than_names_need(named: Place) -> None:
     heavy = "yaml,jsonschema,jinja2,duckdb,dateutil,filelock"
     code = (
-        f"import sys, connrunner.cli as c\ntry: c.main([])\nexcept SystemExit: pass\n"
+        f"import sys, connrunner.cli.command_line as c\ntry: c.main([])\nexcept SystemExit: pass\n"
         f"print([name for name in '{heavy}'.split(',') if name in sys.modules], file=sys.stderr)"
     )
     env = {**os.environ, "_CONNRUNNER_COMPLETE": "bash_complete", "COMP_WORDS": "connrunner st", "COMP_CWORD": "1"}

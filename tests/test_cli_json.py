@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.core import instant
 from connrunner.core.counts import NAMES
 from connrunner.core.model import Outcome

@@ -9,11 +9,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from connrunner import cli
 from connrunner.answers.dry_run import DryRun
 from connrunner.answers.profile_lookup import describe_profile
 from connrunner.answers.run_summary import describe_run
 from connrunner.answers.sync_state import SyncState
+from connrunner.cli import command_line as cli
 from connrunner.cli import dry_run, state
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, ProfileModel, Result

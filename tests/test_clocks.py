@@ -137,6 +137,74 @@ BASES: dict[str, dict[str, str]] = {
 }
 
 
+PAGE_BASES: dict[str, dict[str, str]] = {
+    "image": kubernetes.base("connrunner-crm", version="1.2.3", image="connrunner", with_page=True),
+    "git-sync": kubernetes.base(
+        "connrunner-crm",
+        version="1.2.3",
+        image="connrunner",
+        repository="https://git.example.com/crm.git",
+        folder="crm",
+        with_page=True,
+    ),
+}
+
+
+@pytest.mark.parametrize("texts", PAGE_BASES.values(), ids=PAGE_BASES)
+def test_kubernetes_accepts_what_serves_the_page(texts: Mapping[str, str]) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    newest = validator.latest_version()
+    deployment, service = yaml.safe_load_all(texts["web.yaml"])
+    for manifest in (deployment, service, yaml.safe_load(texts["cronjob.yaml"]), yaml.safe_load(texts["state.yaml"])):
+        validator.validate(manifest, newest, strict=True)
+    pod = deployment["spec"]["template"]["spec"]
+    page = pod["containers"][0]
+    assert page["args"][:2] == ["web", "--workspace"]
+    assert page["args"][-2:] == ["--listen", "0.0.0.0:8080"]
+    assert page["securityContext"]["readOnlyRootFilesystem"]
+    assert yaml.safe_load(texts["state.yaml"])["spec"]["accessModes"] == ["ReadWriteOnce"]
+    job = yaml.safe_load(texts["cronjob.yaml"])["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert job["affinity"] == pod["affinity"]
+    assert service["spec"]["selector"].items() >= deployment["spec"]["selector"]["matchLabels"].items()
+    once, always = (
+        [one["args"] for one in pod.get("initContainers", [])],
+        [one["args"] for one in pod["containers"][1:]],
+    )
+    assert [set(args) ^ set(others) for args, others in zip(once, always, strict=True)] == (
+        [{"--one-time", "--period=60s"}] if "git" in texts["web.yaml"] else []
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("texts", PAGE_BASES.values(), ids=PAGE_BASES)
+def test_kustomize_builds_the_base_with_the_page(texts: Mapping[str, str], tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("kubectl")
+    if not program.exists():
+        pytest.skip("kubectl is not installed")
+    _written(texts, tmp_path)
+    done = subprocess.run([program, "kustomize", tmp_path], capture_output=True, text=True, check=True)
+    built = {manifest["kind"]: manifest for manifest in yaml.safe_load_all(done.stdout)}
+    assert set(built) == {"CronJob", "Deployment", "PersistentVolumeClaim", "Service"}
+    labels = built["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert built["Service"]["spec"]["selector"] == labels
+    job = built["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    assert job["metadata"]["labels"] == {"app.kubernetes.io/name": "connrunner-crm"}
+
+
+@pytest.mark.slow
+@pytest.mark.real_clock  # systemd starts no library of others
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("name", ["crm", '50% of "it"'])
+def test_systemd_finds_nothing_wrong_with_the_unit_of_the_page(tmp_path: Path, name: str) -> None:
+    workspace = tmp_path / name
+    workspace.mkdir()
+    call = TickCall(program=Path(sys.executable), workspace=workspace)
+    texts = systemd.page_unit(call, state=workspace / ".connrunner", user="daemon")
+    paths = _written(texts, tmp_path / "units")
+    done = subprocess.run(["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if "connrunner" in line] == []
+
+
 @pytest.mark.parametrize("texts", BASES.values(), ids=BASES)
 def test_every_image_of_others_is_named_by_digest(texts: Mapping[str, str]) -> None:
     named = re.findall(r"^FROM (.+)$|image: (?!connrunner$)(.+)$", "\n".join(texts.values()), re.MULTILINE)

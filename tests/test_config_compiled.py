@@ -463,7 +463,8 @@ def test_a_warm_load_imports_little(folder: Path, cache: Path) -> None:
         assert connections == 5
         seen.append({module.partition(".")[0] for module in modules})
     heavy = {"yaml", "jsonschema", "referencing", "click", "jinja2", "dateutil", "duckdb", "filelock"}
-    assert {"yaml", "jsonschema"} <= seen[0]
+    assert "yaml" in seen[0]
+    assert "jsonschema" not in seen[0], "which is for the words about what is wrong"
     assert not seen[1] & heavy
 
 

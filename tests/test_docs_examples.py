@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.config import schema
 from connrunner.config.documents.document import parse
 from connrunner.config.load import load

@@ -338,3 +338,32 @@ def test_secrets_and_extras_of_those_who_are_told(place: Place, monkeypatch: pyt
     assert levels(machine.check_extras(workspace)) == {"extras": "ok"}
     monkeypatch.setattr(machine, "find_spec", lambda name: None)
     assert said(machine.check_extras(workspace))["extras"].fix.endswith("-m pip install 'connrunner[apprise]'")
+
+
+WEB = [
+    # web                                                                     level      words
+    ("", None, ""),
+    ('web: {listen: "127.0.0.1:8080"}', "ok", "on 127.0.0.1:8080, for the account that runs it"),
+    ('web: {tokens: {read: "env:A", act: "env:B"}}', "ok", "by tokens"),
+    ('web: {proxy: {user_header: X-User, from: ["::1"]}, tokens: {act: "env:B"}}', "ok", "by tokens and a proxy"),
+    ('web: {tokens: {read: "env:A", act: "env:A"}}', "warning", "one and the same"),
+    ('web: {listen: "0.0.0.0:8080"}', "failure", "nothing says who may see the page"),
+    ('web: {proxy: {user_header: Cookie, from: ["::1"]}}', "failure", "a header for something else"),
+]
+
+
+@pytest.mark.parametrize(("lines", "level", "words"), WEB)
+def test_the_settings_of_the_page(place: Place, lines: str, level: str | None, words: str) -> None:
+    place.write("connrunner.yaml", f"version: 1\n{lines}\n")
+    found = list(files.check_web(load.load(place.folder)))
+    assert (found[0].level if found else None) == level
+    assert all(words in check.found for check in found[:1])
+
+
+def test_the_tokens_of_the_page_are_secrets_that_have_to_be_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAGE_READ", "read-token-of-16-and-more")
+    place.write("connrunner.yaml", 'version: 1\nweb: {tokens: {read: "env:PAGE_READ", act: "env:PAGE_ACT"}}\n')
+    (missing,) = files.check_secret_references(load.load(place.folder))
+    assert (missing.level, "env:PAGE_ACT (web)" in missing.found) == ("failure", True)

@@ -101,7 +101,11 @@ def test_the_whole_story(story: Story) -> None:
     assert found["found"] == 1
     assert found["removed"] == [{"where": "profiles", "rows": 1}, {"where": "sent", "rows": 2}]
     places = [(one["connection"], one["what"]) for one in found["unreached"]]
-    assert {("post", "out/post-{run}.csv"), ("shop", "out/shop-{run}.csv"), ("people", "in/*.csv")} <= set(places)
+    until = ", until the next run of this export has it delete the person"
+    assert {
+        *((name, f"out/{name}-{{run}}.csv{until}") for name in ("post", "shop")),
+        ("people", "in/*.csv"),
+    } <= set(places)
     for word in ("mail", "logs", "archives", "backups"):
         assert any(connection is None and word in what for connection, what in places)
     (record,) = story.records()
@@ -109,7 +113,8 @@ def test_the_whole_story(story: Story) -> None:
     assert "@" in record["by"]
     for path in story.state.root.rglob("*"):
         if path.is_file():
-            assert b"ann@example.com" not in path.read_bytes(), path
+            waits = path.parent == story.state.withdrawals("shop").parent
+            assert (b"ann@example.com" in path.read_bytes()) == waits, path
             assert b"Canary" not in path.read_bytes(), path
             assert path.stat().st_mode & 0o777 == 0o600, path
 
@@ -124,6 +129,10 @@ def test_the_whole_story(story: Story) -> None:
     assert story.run("people") == {"read": 4, "unchanged": 2, "consent_blocked": 2}
     assert "ann@example.com" not in place.run("profiles", "2", "--format", "json").out
     for name in ("shop", "post"):
+        assert story.run(name) == {"read": 2, "unchanged": 1, "deleted": 1}
+        sent = (place.folder / f"out/{name}-{story.number}.csv").read_text()
+        assert sent.splitlines() == ["Id,Mail,deleted", "1,ann@example.com,true"]
+        assert not story.state.withdrawals(name).exists()
         assert story.run(name) == {"read": 1, "unchanged": 1}
 
     done = place.run("profiles", "erase", "1", "--forget-erasure").out
@@ -196,7 +205,7 @@ def test_two_erasures_at_a_time(story: Story, monkeypatch: pytest.MonkeyPatch) -
 KILLER = """
 import os, signal, sys
 sys.argv = ["connrunner", "profiles", "erase", "ann@example.com"]
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.profiles.stores import rewriting
 left = [int(os.environ["KILL_AT"])]
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree")
@@ -226,12 +235,18 @@ def judge(story: Story) -> str:
     tick.tick(story.place.folder, story.state, say=lambda _: None)
     left = {path.name for path in story.state.root.iterdir()} | {path.name for path in story.state.spool.iterdir()}
     assert not [name for name in left if "eras" in name and name != "erasure.key"], left
-    content = b"".join(path.read_bytes() for path in story.state.root.rglob("*") if path.is_file())
+    waits = story.state.withdrawals("shop").parent
+    kept = (path for path in story.state.root.rglob("*") if path.is_file() and path.parent != waits)
+    content = b"".join(path.read_bytes() for path in kept)
     is_there = b"ann@example.com" in content
     found = story.place.run("profiles", "1", check=None).code == 0
     assert is_there == found
     assert len(story.records()) == (0 if found else 1)
     assert "Bob" in story.place.run("profiles", "2").out
+    # Before: what a killed one noted already deletes nobody at the partner who is still here, and is gone after a run.
+    for name in ("shop", "post"):
+        assert story.run(name) == ({"read": 2, "unchanged": 2} if found else {"read": 2, "unchanged": 1, "deleted": 1})
+        assert not story.state.withdrawals(name).exists()
     return "before" if found else "after"
 
 

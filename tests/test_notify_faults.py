@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.core.alerts.notice import Notice
 from connrunner.messenger import mailer
 from connrunner.notify import outbox

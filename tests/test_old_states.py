@@ -20,7 +20,8 @@ from typing import Any
 
 import pytest
 
-from connrunner import cli, config
+from connrunner import config
+from connrunner.cli import command_line
 from connrunner.config import compiled
 from connrunner.config.schema import folder as schemas
 from connrunner.core.model import Keep
@@ -60,7 +61,7 @@ class Old:
         return found
 
     def type(self, *arguments: str, check: int = 0) -> str:
-        code = cli.main([*arguments, "--workspace", str(self.folder)])
+        code = command_line.main([*arguments, "--workspace", str(self.folder)])
         out, err = self.heard()
         assert code == check, out + err
         assert "Traceback" not in err, err

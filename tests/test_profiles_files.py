@@ -565,3 +565,32 @@ def test_fields_may_share_a_column(shelf: Shelf) -> None:
     assert fields("id", shared)[1] is shared
     shelf.take(import_of("id", shared), "id\n1\n")
     assert shelf.profiles("id", "name") == [("1", "1")]
+
+
+@pytest.mark.thorough
+@settings(max_examples=examples(8), deadline=None)
+@given(
+    lines=st.lists(
+        st.tuples(*[st.sampled_from(['"x"', '""', r'"a\u00e9\n"', r'"\ud800"', '"{[1.50]"', '": 1.50,"', "1", "-0", "1.5", "1.50",
+            "0.0001", "12345678901234567", "1e5", "999999999.99999", "true", "null", "[1]", '{"a":1}', "01", "7.3"])] * 3,
+            st.sampled_from(['{{"a":{},"b":{},"é.k":{}}}'] * 4 + [' {{ "a" : {} , "b" :{},\t"é.k":{} }} ', '{{"b":{},"a":{},"a":{}}}'])),
+        min_size=1, max_size=8,
+    )
+)  # fmt: skip
+def test_json_lines_that_look_plain_are_read_as_with_care(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str, str, str]]
+) -> None:
+    folder, names = tmp_path_factory.mktemp("lines"), ("a", "b", "é.k")
+    path = folder / "rows"
+    path.write_text("".join(f"{shape.format(*values)}\n" for *values, shape in [("1", "2", "3", lines[0][3]), *lines]))
+    opened = normalize_file(LocalFile(path=str(path), name="rows", size=1, modified=""), Format(type="jsonl"), folder)
+    with duckdb.connect() as connection:
+
+        def load(records: RecordSource) -> list[Any]:
+            cells = ", ".join([records.error, *map(records.cell, names), *map(records.present, names)])
+            return connection.execute(f"SELECT {cells} FROM {records.relation}").fetchall()
+
+        found = load(jsonlines.find_records(opened, names, about=1))
+        careful = load(jsonlines.copy_records(opened, names, folder))
+    assert len(found) == len(careful)
+    assert [(one, other) for one, other in zip(found, careful, strict=True) if one[0] is None and one != other] == []

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import pytest
 
-from connrunner import cli
+from connrunner.cli import command_line as cli
 from connrunner.cli.text import as_json
 from connrunner.config.documents.document import parse
 from connrunner.config.load import load

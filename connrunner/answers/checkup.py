@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,6 +16,8 @@ from connrunner.doctor import Check, failure, machine, partners, profile_store, 
 from connrunner.doctor import workspace as files
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.state import journal_segments
+
+LOOKED_BACK = timedelta(days=1)
 
 
 def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
@@ -54,9 +56,37 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)
     yield from files.check_secret_references(workspace)
+    yield from files.check_web(workspace)
     yield from partners.check_mail(workspace, view.state, login=names is not None)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
+
+
+def look_around(view: WorkspaceView) -> Iterator[Check]:
+    """Yield those of the checks that only look, and that cost little however many connections there are.
+
+    No lock is taken and no file written, the profile store is not opened, and nothing is asked of another machine or
+    program but git: whoever reads a page, and how often, no tick notices.
+    """
+    now, last, workspace = view.clock(), find_last_tick(view), view.workspace
+    yield from machine.check_python()
+    yield from machine.check_packages()
+    yield from machine.check_clock(now, seen=last)
+    yield from machine.check_extras(workspace)
+    used = {zone for one in workspace.connections.values() if (zone := schedules.zone_of(one.schedule))}
+    yield from machine.check_zone_data({workspace.timezone, *used}, now)
+    yield from state_folder.check_folder_and_room(view.state.root)
+    with suppress(StateError):  # told with the ticks
+        yield from files.check_schedules(workspace, view.journal_state.promises, now)
+    try:
+        recent = journal_segments.read_records_since(view.state, now - LOOKED_BACK)
+        yield from ticks.check_ticks(last, recent, now)
+    except StateError as error:
+        yield failure("ticks", error.message, error.hint)
+    yield from files.check_files(workspace)
+    yield from files.check_commit(workspace)
+    yield from files.check_secret_references(workspace)
+    yield from files.check_web(workspace)
 
 
 def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:

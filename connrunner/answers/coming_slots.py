@@ -40,9 +40,21 @@ class ComingSlots:
     blackouts: str = ""  # of the whole workspace, in words
 
 
+def read_soonest(view: WorkspaceView, limit: int) -> ComingSlots:
+    """Return the next slots of the *limit* connections that are due first: what is promised says which these are."""
+    due = {name: promise.next_due for name, promise in view.journal_state.promises.items() if promise.next_due}
+    sound = view.workspace.connections
+    slots = queue_order.sort_slots(((due[name], name) for name in due if name in sound), sound)
+    return _read_coming(view, [sound[name] for _, name in slots[:limit]], count=1)
+
+
 def read_coming(view: WorkspaceView, name: str | None = None, *, count: int = 1) -> ComingSlots:
     """Return the next *count* slots of the connection *name*; without a name those of every one."""
     chosen = [view.connection(name)] if name else list(view.workspace.connections.values())
+    return _read_coming(view, chosen, count=count)
+
+
+def _read_coming(view: WorkspaceView, chosen: list[Connection], *, count: int) -> ComingSlots:
     shared = find_shared_blackouts(view.workspace)
     slots = [slot for connection in chosen for slot in _slots(view, connection, shared, count)]
     found = {slot.connection for slot in slots}

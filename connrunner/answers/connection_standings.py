@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
@@ -20,6 +21,7 @@ from connrunner.core.model import Connection, Run
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import Problem
 from connrunner.state import run_files
+from connrunner.state.journal_state import JournalState
 
 RECENT = 30  # runs of a connection that are shown as a strip
 
@@ -29,7 +31,7 @@ WHICH: tuple[Which, ...] = ("all", "failing", "late", "broken", "running", "wait
 Order = Literal["trouble", "next", "name"]
 ORDERS: tuple[Order, ...] = ("trouble", "next", "name")
 GROUPS: tuple[Group, ...] = ("attention", "running", "waiting", "next", "without", "off")
-RANKS = {"broken": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "late": 3}  # of trouble
+RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "late": 3}  # of trouble
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -56,6 +58,8 @@ class ConnectionStanding:
     trouble: str  # broken, the failing outcome, late; empty when there is none
     since: datetime | None  # of the trouble
     is_late: bool
+    is_running: bool
+    is_waiting: bool
     last_outcome: str
     next_due: datetime | None
 
@@ -100,8 +104,8 @@ def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health
     *health* is that of the whole workspace, where somebody knows it already.
     """
     chosen = [one for one in _stand(view, health or check_health(view)) if _is_searched(view, one, query)]
-    counts: dict[Which, int] = {which: sum(_is_which(view, one, which) for one in chosen) for which in WHICH}
-    found = [one for one in chosen if _is_which(view, one, query.which)]
+    counts: dict[Which, int] = {which: sum(_is_which(one, which) for one in chosen) for which in WHICH}
+    found = [one for one in chosen if _is_which(one, query.which)]
     found = [one for one in found if query.outcome in ("", one.last_outcome)]
     _sort(found, query.order)
     pages = max(1, -(-len(found) // query.per_page))
@@ -124,7 +128,7 @@ def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health
 
 
 def find_troubles(view: WorkspaceView, health: Health) -> dict[str, tuple[str, datetime | None]]:
-    """Return the connections that need attention: what is wrong (broken, the failing outcome, late), and since when.
+    """Return the connections that need attention: what is wrong (broken, unusable, the outcome, late), and since when.
 
     One that fails and is switched off needs none.
     """
@@ -134,6 +138,7 @@ def find_troubles(view: WorkspaceView, health: Health) -> dict[str, tuple[str, d
         connection = connections.get(failing.connection)
         if connection is None or connection.enabled:
             found[failing.connection] = (failing.outcome, failing.since)
+    found |= {one.connection: ("unusable", None) for one in health.unusable}
     return found | dict.fromkeys(health.broken, ("broken", None))
 
 
@@ -151,7 +156,9 @@ def _stand(view: WorkspaceView, health: Health) -> list[ConnectionStanding]:
             ConnectionStanding(
                 name=name,
                 connection=connection,
-                group="attention" if trouble else _group(view, name, connection, next_due),
+                group="attention" if trouble else _group(journal_state, name, connection, next_due),
+                is_running=name in journal_state.started,
+                is_waiting=name in journal_state.waiting,
                 trouble=trouble,
                 since=since,
                 is_late=name in late,
@@ -162,10 +169,10 @@ def _stand(view: WorkspaceView, health: Health) -> list[ConnectionStanding]:
     return found
 
 
-def _group(view: WorkspaceView, name: str, connection: Connection | None, next_due: datetime | None) -> Group:
-    if name in view.journal_state.started:
+def _group(state: JournalState, name: str, connection: Connection | None, next_due: datetime | None) -> Group:
+    if name in state.started:
         return "running"
-    if name in view.journal_state.waiting:
+    if name in state.waiting:
         return "waiting"
     if connection is not None and not connection.enabled:
         return "off"
@@ -180,7 +187,7 @@ def _is_searched(view: WorkspaceView, one: ConnectionStanding, query: Connection
     return wanted in f"{one.name}\n{title}\nconnections/{one.name}.yaml".casefold()
 
 
-def _is_which(view: WorkspaceView, one: ConnectionStanding, which: Which) -> bool:
+def _is_which(one: ConnectionStanding, which: Which) -> bool:
     match which:
         case "failing":
             return one.last_outcome in FAILING
@@ -189,9 +196,9 @@ def _is_which(view: WorkspaceView, one: ConnectionStanding, which: Which) -> boo
         case "broken":
             return one.trouble == "broken"
         case "running":
-            return one.name in view.journal_state.started
+            return one.is_running
         case "waiting":
-            return one.name in view.journal_state.waiting
+            return one.is_waiting
         case "off":
             return one.connection is not None and not one.connection.enabled
         case _:
@@ -219,7 +226,7 @@ def _listed(view: WorkspaceView, one: ConnectionStanding, waiting: dict[str, Wai
     return ListedConnection(
         standing=one,
         problems=tuple(view.workspace.broken.get(one.name, ())),
-        recent=tuple(run_files.read_recent(view.state, one.name, RECENT)),
+        recent=tuple(islice(run_files.read_any_history(view.state, one.name), RECENT)),
         failures=streak["failures"] if streak else 0,
         usual=usual_durations(view, one.name),
         active=find_active_run(view, one.name),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.answers.workspace_view import WorkspaceView
@@ -56,6 +57,15 @@ def list_identifier_columns(view: WorkspaceView, model: ProfileModel) -> dict[st
     return found
 
 
+def list_withdrawal_files(view: WorkspaceView) -> dict[str, Path]:
+    """Return, for each sound export that has its partner delete people, the file of those whom it has to delete."""
+    return {
+        name: view.state.withdrawals(name)
+        for name, connection in view.workspace.connections.items()
+        if isinstance(connection.work, Export) and connection.work.deleted == "send"
+    }
+
+
 def report_erasure(view: WorkspaceView, done: Erasure, *, dry_run: bool) -> ErasureReport:
     """Return the report of an erasure, with every place that it did not reach."""
     return ErasureReport(erasure=done, dry_run=dry_run, unreached=tuple(_unreached(view, done)))
@@ -88,7 +98,10 @@ def _unreached(view: WorkspaceView, done: Erasure) -> Iterator[Unreached]:
     for name in done.recipients:
         work = connections[name].work if name in connections else None
         gone = "the partner of a connection that the workspace has no more"
-        yield Unreached(connection=name, what=describe_place(work.destination) if isinstance(work, Export) else gone)
+        place = describe_place(work.destination) if isinstance(work, Export) else gone
+        if name in done.withdrawn:
+            place += ", until the next run of this export has it delete the person"
+        yield Unreached(connection=name, what=place)
     for name, connection in connections.items():
         if isinstance(connection.work, Import) and "path" in connection.work.source:
             yield Unreached(connection=name, what=describe_place(connection.work.source))

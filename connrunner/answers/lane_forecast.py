@@ -11,7 +11,6 @@ from connrunner.answers.active_runs import ActiveRun
 from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.status import MINUTE, WaitingRun
 from connrunner.answers.workspace_view import WorkspaceView
-from connrunner.core.model import Connection
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.forecast import PredictedRun, RunDurations
 
@@ -36,7 +35,7 @@ def forecast_lanes(
     slots, until = _coming(view, until)
     queued = [(run.entry.connection, run.entry.due_at) for run in waiting]
     arrivals = [queue_order.predict_slot(name, due, connections) for name, due in (*queued, *slots)]
-    usual = {arrival.connection: usual_durations(view, arrival.connection) for arrival in arrivals}
+    usual = {name: usual_durations(view, name) for name in {arrival.connection for arrival in arrivals}}
     living = [run for run in active if run.lives]
     busy = {run.lane: (run.connection, run.ends_at or now + timedelta(seconds=MINUTE)) for run in living}
     visits = forecast.simulate(arrivals, {name: usual[name].median for name in usual}, now=now, busy=busy)
@@ -53,23 +52,33 @@ def forecast_lanes(
 
 
 def _coming(view: WorkspaceView, until: datetime) -> tuple[list[tuple[str, datetime]], datetime]:
-    """Return the slots up to *until*, soonest first, and until when all of them are among these."""
+    """Return the slots up to *until*, soonest first, and until when all of them are among these.
 
-    def slots_of(connection: Connection) -> Iterator[tuple[datetime, str]]:
-        for slot in list_slots(view, connection):
-            if slot > until:
-                return
-            yield slot, connection.name
-
-    promised = view.journal_state.promises
-    soon = (
-        one
-        for name, one in view.workspace.connections.items()
-        if (promise := promised.get(name)) is None or (promise.next_due is not None and promise.next_due <= until)
-    )
+    The first slot of a connection is its promise; what comes behind it is worked out when that one has its turn.
+    """
+    heap = [*_first_slots(view, until)]
+    heapq.heapify(heap)
+    further: dict[str, Iterator[datetime]] = {}
     found: list[tuple[str, datetime]] = []
-    for slot, name in heapq.merge(*map(slots_of, soon)):
+    while heap:
+        slot, name = heapq.heappop(heap)
         if len(found) == MOST:
             return found, slot - timedelta(minutes=1)
         found.append((name, slot))
+        if name not in further:
+            further[name] = list_slots(view, view.workspace.connections[name])
+        behind = next((one for one in further[name] if one > slot), None)
+        if behind is not None and behind <= until:
+            heapq.heappush(heap, (behind, name))
     return found, until
+
+
+def _first_slots(view: WorkspaceView, until: datetime) -> Iterator[tuple[datetime, str]]:
+    promises, now = view.journal_state.promises, view.clock()
+    for name, connection in view.workspace.connections.items():
+        promise = promises.get(name)
+        first = promise.next_due if promise is not None and connection.enabled else None
+        if promise is None or first is None or first <= now:
+            first = next(list_slots(view, connection), None)
+        if first is not None and first <= until:
+            yield first, name

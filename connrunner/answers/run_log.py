@@ -61,12 +61,17 @@ def read_refused(view: WorkspaceView, name: str, run: int, *, limit: int, code: 
     """Return the first *limit* rows that the run refused, only those with *code* where it is given."""
     total = 0
     rows: list[dict[str, Any]] = []
-    for row in run_files.read_events(view.state.rejects(name, run)):
-        if code is None or row.get("code") == code:
-            total += 1
-            if len(rows) < limit:
-                rows.append(row)
+    for row in iter_refused(view, name, run, code=code):
+        total += 1
+        if len(rows) < limit:
+            rows.append(row)
     return RefusedRows(run, tuple(rows), total)
+
+
+def iter_refused(view: WorkspaceView, name: str, run: int, *, code: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield each row that the run refused, only those with *code* where it is given."""
+    rows = run_files.read_events(view.state.rejects(name, run))
+    return (row for row in rows if code is None or row.get("code") == code)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +103,11 @@ def page_refused(view: WorkspaceView, name: str, run: int, *, code: str, first: 
         by_code=dict(by_code.most_common()),
         is_whole=next(events, None) is None,
     )
+
+
+def has_refused(view: WorkspaceView, name: str, run: int) -> bool:
+    """Tell whether rows are kept that the run did not accept."""
+    return view.state.rejects(name, run).is_file()
 
 
 def save_log(view: WorkspaceView, name: str, run: int, target: Path) -> None:

@@ -12,7 +12,7 @@ from connrunner.answers import active_runs
 from connrunner.answers.active_runs import ActiveRun, list_active_runs, time_of_day
 from connrunner.answers.coming_slots import list_ended_schedules
 from connrunner.answers.connection_filter import ALL, ConnectionFilter
-from connrunner.answers.run_history import count_last_day, explain_unusable
+from connrunner.answers.run_history import count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
@@ -154,9 +154,8 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
 
 
 def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[UnusableHistory]:
-    known = {*view.workspace.connections, *view.workspace.broken}
-    for name, reason in explain_unusable(view, choice.select(view, known)).items():
-        yield UnusableHistory(connection=name, reason=reason)
+    for name in choice.select(view, view.unusable_histories):
+        yield UnusableHistory(connection=name, reason=view.unusable_histories[name])
 
 
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
@@ -198,9 +197,12 @@ def _late(view: WorkspaceView, choice: ConnectionFilter) -> list[LateSlot]:
         for entry in _queue(view)
         if now - entry.due_at > STARTED_WITHIN and choice.includes(view, entry.connection)
     ]
-    for due, name in _promises(view):
-        if now - due <= SEEN_WITHIN:
-            break
+    unseen = [
+        (promise.next_due, name)
+        for name, promise in view.journal_state.promises.items()
+        if promise.next_due is not None and now - promise.next_due > SEEN_WITHIN
+    ]
+    for due, name in queue_order.sort_slots(unseen, view.workspace.connections):
         if choice.includes(view, name):
             found.append(LateSlot(connection=name, due_at=due, waits=False))
     return found
@@ -247,6 +249,16 @@ class OffConnection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """What works and what waits, at an instant."""
+
+    zone: str  # for times that people read
+    at: datetime
+    running: tuple[ActiveRun, ...]
+    waiting: tuple[WaitingRun, ...]  # in the order in which they are run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Status:
     """The chosen connections at an instant, and the workspace that they belong to."""
 
@@ -288,6 +300,17 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_owed=len(view.journal_state.owed),
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
+    )
+
+
+def read_queue(view: WorkspaceView, choice: ConnectionFilter = ALL) -> Queue:
+    """Return what works and what waits: the first part of the status, without the past, which takes longer to read."""
+    active = list_active_runs(view)
+    return Queue(
+        zone=view.zone(),
+        at=view.clock(),
+        running=tuple(run for run in active if choice.includes(view, run.connection)),
+        waiting=tuple(run for run in list_waiting(view, active) if choice.includes(view, run.entry.connection)),
     )
 
 
@@ -441,22 +464,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "at": instant.text(health.at),
         "last_tick": instant.text(health.last_tick) if health.last_tick else None,
         "running": [active_runs.as_dict(run) for run in status.running],
-        "waiting": [
-            {
-                "connection": run.entry.connection,
-                "due_at": instant.text(run.entry.due_at),
-                "queued_at": instant.text(run.entry.queued_at),
-                "trigger": run.entry.trigger,
-                "merged": run.entry.merged,
-                "missed": run.entry.missed,
-                "lane": run.lane,
-                "place": run.place,
-                "asked_by": run.entry.asked_by,
-                "queued": run.is_queued,
-                **_expected_as_dict(run.expected),
-            }
-            for run in status.waiting
-        ],
+        "waiting": [_waiting_as_dict(run) for run in status.waiting],
         "next": [
             {
                 "connection": slot.connection,
@@ -493,6 +501,31 @@ def as_dict(status: Status) -> dict[str, Any]:
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
         "last_24h": status.last_day.as_dict(),
+    }
+
+
+def queue_as_dict(queue: Queue) -> dict[str, Any]:
+    """Return what works and what waits, as the status shows them."""
+    return {
+        "at": instant.text(queue.at),
+        "running": [active_runs.as_dict(run) for run in queue.running],
+        "waiting": [_waiting_as_dict(run) for run in queue.waiting],
+    }
+
+
+def _waiting_as_dict(run: WaitingRun) -> dict[str, Any]:
+    return {
+        "connection": run.entry.connection,
+        "due_at": instant.text(run.entry.due_at),
+        "queued_at": instant.text(run.entry.queued_at),
+        "trigger": run.entry.trigger,
+        "merged": run.entry.merged,
+        "missed": run.entry.missed,
+        "lane": run.lane,
+        "place": run.place,
+        "asked_by": run.entry.asked_by,
+        "queued": run.is_queued,
+        **_expected_as_dict(run.expected),
     }
 
 

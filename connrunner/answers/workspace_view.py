@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from connrunner.config import load, place
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
-from connrunner.state import filesystem, owner
+from connrunner.state import filesystem, owner, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -51,6 +52,12 @@ class WorkspaceView:
     def journal_state(self) -> JournalState:
         return self.journal.read()
 
+    @functools.cached_property
+    def unusable_histories(self) -> Mapping[str, str]:
+        """Why the histories of some declared connections cannot be used; looked at once, for each is opened."""
+        names = {*self.workspace.connections, *self.workspace.broken}
+        return {name: str(error) for name, error in run_files.find_unusable(self.state, names).items()}
+
     def prepare_state(self) -> None:
         """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""
         owner.refuse_other(self.state, self.folder)
@@ -67,7 +74,7 @@ class WorkspaceView:
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
         kept = self.state.root / "runs"
-        recorded = {path.name for path in kept.iterdir()} if kept.is_dir() else set()
+        recorded = os.listdir(kept) if kept.is_dir() else []  # noqa: PTH208 - names are all that is asked for
         return sorted({*self.workspace.connections, *self.workspace.broken, *recorded})
 
     def require(self, name: str) -> str:
@@ -115,6 +122,22 @@ def open_anyway(view: WorkspaceView) -> WorkspaceView:
         )
         return blank
     return view
+
+
+def find_folder(wanted: Path | None) -> Path:
+    """Return the workspace's folder, absolute."""
+    if wanted is not None:
+        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
+            hint = f"make a workspace with `connrunner init {wanted}`"
+            raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
+        return wanted.absolute()
+    found = place.find_workspace(str(Path.cwd()))
+    if found is None:
+        raise ArgumentError(
+            f"there is no {place.FILE} here or in a folder above",
+            hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
+        )
+    return Path(found)
 
 
 def open_view(folder: Path, state: Path | None = None, *, now: datetime | None = None) -> WorkspaceView:

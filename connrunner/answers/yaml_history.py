@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -12,6 +13,8 @@ from connrunner.config.versions import revision
 from connrunner.config.versions.revision import CommitSummary
 from connrunner.core.model import Run
 from connrunner.errors import ConnrunnerError
+
+KEPT = 256  # files at commits that are remembered: git is asked once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,21 @@ class YamlInForce:
 
 def read_committed(folder: Path, name: str, commit: str | None) -> CommittedFile | None:
     """Return the file of connection *name* as *commit* has it; None when git does not have it."""
-    path = f"connections/{name}.yaml"
-    known = revision.describe_commit(folder, commit) if commit else None
-    if known is None:
+    try:
+        return _read_committed(folder, name, commit) if commit else None
+    except LookupError:
         return None
-    text = revision.read_file_at(folder, known.hash, path)
-    return None if text is None else CommittedFile(path, known, tuple(places.redact_lines(text, path)))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _read_committed(folder: Path, name: str, commit: str) -> CommittedFile:
+    """Return the file as *commit*, a hash, has it: that never changes. LookupError while git does not have it."""
+    path = f"connections/{name}.yaml"
+    known = revision.describe_commit(folder, commit)
+    text = revision.read_file_at(folder, known.hash, path) if known else None
+    if known is None or text is None:
+        raise LookupError(commit)
+    return CommittedFile(path, known, tuple(places.redact_lines(text, path)))
 
 
 def read_current(folder: Path, name: str) -> tuple[str, ...]:
@@ -82,10 +94,16 @@ def read_in_force(
 def is_as_committed(folder: Path, name: str, commit: str, config: str) -> bool:
     """Tell whether the fingerprint *config*, with which a run worked, is that of connection *name* at *commit*."""
     try:
-        connection = load.load_commit(folder, commit, only=name).connections.get(name)
+        return _fingerprint_at(folder, name, commit) == config
     except ConnrunnerError:
         return False
-    return connection is not None and connection.fingerprint == config
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _fingerprint_at(folder: Path, name: str, commit: str) -> str:
+    """Return the fingerprint of connection *name* at *commit*, a hash; empty when it has none."""
+    connection = load.load_commit(folder, commit, only=name).connections.get(name)
+    return connection.fingerprint if connection else ""
 
 
 def compare(before: CommittedFile, after: CommittedFile) -> list[str]:

@@ -17,6 +17,7 @@ from connrunner.cli import init, text
 from connrunner.cli.options import leave
 
 FOLDER = "connrunner-demo"
+SITE = "page"  # the folder, within the workspace, of the page as files
 MARK = ".connrunner-demo"  # says that the folder is ours to make anew
 
 
@@ -45,7 +46,9 @@ def demo_command(folder: Path) -> None:
     codes.append(_type(folder, "Nothing is left to do, so the next tick is quiet.", "tick"))
     codes.append(_type(folder, "What comes next.", "status"))
     _mail(folder)
-    click.echo(f"\nLook around: cd {folder}; connrunner --help")
+    codes.append(_type(folder, "All of it as a page.", "site", SITE))
+    click.echo(f"\nOpen it in a browser: {(folder / SITE / 'index.html').absolute().as_uri()}")
+    click.echo(f"Look around: cd {folder}; connrunner --help")
     leave(max(codes))
 
 

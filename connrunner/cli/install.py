@@ -21,6 +21,7 @@ ENVIRONMENT = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file of NAME=value lines: the secrets that `env:` names.",
 )
+WEB = click.option("--web", "with_page", is_flag=True, help="Also what serves the page.")
 WRITE = click.option("--write", is_flag=True, help="Write it to where it belongs instead of printing it.")
 
 
@@ -58,6 +59,7 @@ def cron_command(context: CommandContext, environment: Path | None, write: bool,
 @click.option("--user", "for_user", is_flag=True, help="Units of your own account, not of the system.")
 @click.option("--run-as", metavar="ACCOUNT", help="The account that a system's service runs as.")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Write to this folder.")
+@WEB
 @with_context()
 def systemd_command(
     context: CommandContext,
@@ -66,12 +68,15 @@ def systemd_command(
     for_user: bool,
     run_as: str | None,
     into: Path | None,
+    with_page: bool,
 ) -> None:
     """Print a service and a timer, or write them to where systemd looks."""
     if for_user and run_as:
         raise ArgumentError("--user and --run-as exclude each other", hint="units of an account run as that account")
     call = call_for(context, environment)
     texts = systemd.units(call, user=run_as)
+    if with_page:
+        texts |= systemd.page_unit(call, state=context.view.state.root, user=run_as, for_user=for_user)
     own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd/user"
     folder = into or (own if for_user else Path("/etc/systemd/system"))
     if not _shown_or_written(texts, folder, write=write or into is not None):
@@ -82,6 +87,8 @@ def systemd_command(
     click.echo(f"  systemctl{scope} daemon-reload && systemctl{scope} enable --now {timer}")
     click.echo(f"  systemctl{scope} list-timers {timer}      # when it ticks next")
     click.echo(f"  journalctl{scope} --unit {timer.replace('.timer', '.service')}")
+    if with_page:
+        click.echo(f"  systemctl{scope} enable --now {timer.replace('.timer', '-web.service')}")
     if for_user:
         click.echo("  loginctl enable-linger                # or it ticks only while you are logged in")
 
@@ -93,9 +100,17 @@ def systemd_command(
 @click.option("--git", "repository", metavar="URL", help="git-sync clones this repository before each tick.")
 @click.option("--ref", default="main", show_default=True, help="What git-sync checks out.")
 @click.option("--folder-in-git", default="", help="Where in the repository connrunner.yaml is.")
+@WEB
 @with_context()
 def kubernetes_command(
-    context: CommandContext, folder: Path, write: bool, image: str, repository: str | None, ref: str, folder_in_git: str
+    context: CommandContext,
+    folder: Path,
+    write: bool,
+    image: str,
+    repository: str | None,
+    ref: str,
+    folder_in_git: str,
+    with_page: bool,
 ) -> None:
     """Print a Kustomize base, or write it to FOLDER (default: kubernetes).
 
@@ -111,6 +126,7 @@ def kubernetes_command(
         ref=ref,
         folder=folder_in_git,
         grace=call.grace,
+        with_page=with_page,
     )
     if not _shown_or_written(texts, folder, write=write):
         return
@@ -119,6 +135,10 @@ def kubernetes_command(
     click.echo(f"  docker build --file {folder}/Dockerfile --tag {image} {build_context}")
     click.echo(f"  kubectl create secret generic {name}-secrets --from-env-file=secrets.env")
     click.echo(f"  kubectl apply --kustomize {folder}")
+    if with_page:
+        tokens = "--from-literal=PAGE_READ=... --from-literal=PAGE_ACT=..."
+        click.echo(f"  kubectl create secret generic {name}-web-secrets {tokens}      # as `web.tokens` names them")
+        click.echo(f"  kubectl port-forward service/{name}-web 8080:80")
 
 
 def call_for(context: CommandContext, environment: Path | None) -> TickCall:

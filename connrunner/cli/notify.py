@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import click
 
+from connrunner.answers.account import read_user_name
 from connrunner.answers.deliveries import Outbox, as_list, describe_folded, describe_next_try, read_outbox
 from connrunner.cli import text
-from connrunner.cli.account import read_user_name
 from connrunner.cli.notify_preview import preview_command
 from connrunner.cli.options import Callback, CommandContext, with_context
 from connrunner.core import instant

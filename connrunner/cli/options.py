@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -14,11 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from connrunner.answers.workspace_view import WorkspaceView, open_view
+from connrunner.answers.workspace_view import WorkspaceView, find_folder, open_view
 from connrunner.cli.text import as_json
-from connrunner.config import place
 from connrunner.core import instant
-from connrunner.errors import ArgumentError
 from connrunner.text import durations
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
@@ -131,22 +128,6 @@ def with_context(
         return click.option("--workspace", type=path, help=help_text)(command)  # type: ignore[no-any-return]
 
     return decorate
-
-
-def find_folder(wanted: Path | None) -> Path:
-    """Return the workspace's folder, absolute."""
-    if wanted is not None:
-        if not os.path.lexists(wanted / place.FILE):  # whatever it is: what is wrong with it is said when it is read
-            hint = f"make a workspace with `connrunner init {wanted}`"
-            raise ArgumentError(f"{wanted} has no {place.FILE}", hint=hint)
-        return wanted.absolute()
-    found = place.find_workspace(str(Path.cwd()))
-    if found is None:
-        raise ArgumentError(
-            f"there is no {place.FILE} here or in a folder above",
-            hint="go to a workspace, name one with --workspace, or make one with `connrunner init`",
-        )
-    return Path(found)
 
 
 def ask_first(question: str) -> None:

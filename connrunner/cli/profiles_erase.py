@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connrunner.answers.account import user_and_host
 from connrunner.answers.erasure_report import (
     ErasureReport,
     describe_removed,
     list_identifier_columns,
     list_moved_aside,
+    list_withdrawal_files,
     report_as_dict,
     report_erasure,
 )
 from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model, refuse_lost_store
 from connrunner.cli import text
-from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
 from connrunner.core.report import NullReport
@@ -50,6 +51,7 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
         forget=forget,
         dry_run=dry_run,
         columns=list_identifier_columns(context.view, context.view.workspace.profile),
+        withdrawals=list_withdrawal_files(context.view),
     )
     done = _erase(context, job)
     if not done.found:

@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from connrunner.answers import tick_events
+from connrunner.answers.account import read_user_name, user_and_host
 from connrunner.answers.connection_filter import ConnectionFilter, is_pattern, parse_label
 from connrunner.answers.run_choice import choose_runs
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
-from connrunner.cli.account import read_user_name, user_and_host
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.runs import HEAD, format_runs, run_row
 from connrunner.core import run_records

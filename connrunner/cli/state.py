@@ -77,6 +77,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
         open_profiles(view, view.workspace.profile, read_only=False) as store,
     ):
         store.forget_connection(name)
+        view.state.doubt_ledger(name)
     click.echo(f"{name} remembers nothing any more: its next run begins at the beginning")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from connrunner.answers import tick_events
+from connrunner.answers.account import user_and_host
 from connrunner.answers.stop_choice import choose_stop
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
-from connrunner.cli.account import user_and_host
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.core import run_records

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from connrunner.core.model import Outcome
-from connrunner.text.words import is_safe_in_terminal, replace_unsafe
+from connrunner.text.words import clean_for_terminal, is_safe_in_terminal
 
 GAP = "  "
 WIDE = 120  # columns of a terminal that does not say, a pipe or a file
@@ -32,9 +32,7 @@ COLOURS = {
 }
 
 
-def clean(text: str) -> str:
-    """Return *text* without anything that moves a terminal's cursor or changes its colours."""
-    return replace_unsafe(text, keep="\n\t", is_safe=is_safe_in_terminal)
+clean = clean_for_terminal  # by its short name: nearly every command prints with it
 
 
 def without_commands(text: str) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from connrunner.answers import tick_events
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
+from connrunner.cli.plain_tick import say_plainly
 from connrunner.scheduler import tick
 
 
@@ -22,15 +22,10 @@ def tick_command(context: CommandContext, moved: bool) -> None:
     work, says so and ends at once. Exit codes: 0 done, also when a run failed (that is told by mail and history);
     2 the workspace cannot be used; 74 the state cannot be written; 75 busy.
     """
-    say = say_json if context.json else say_text
+    say = say_json if context.json else say_plainly
     tick.tick(context.view.folder, context.view.state, now=context.view.now, say=say, moved=moved)
 
 
 def say_json(event: dict[str, Any]) -> None:
     """Print one event as a line of JSON."""
     click.echo(text.as_json(event))
-
-
-def say_text(event: dict[str, Any]) -> None:
-    """Print one event as a line for people."""
-    click.echo(text.clean(tick_events.describe(event)), err=event["event"] == "problem")

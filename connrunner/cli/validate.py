@@ -13,7 +13,8 @@ import click
 
 from connrunner import __version__
 from connrunner.answers.validation import as_list, describe_unobeyed, summarize_problems, validate_workspace
-from connrunner.cli.options import find_folder, leave
+from connrunner.answers.workspace_view import find_folder
+from connrunner.cli.options import leave
 from connrunner.cli.text import clean, display_width, json_without_commands, without_commands
 from connrunner.errors import Problem
 

@@ -30,8 +30,12 @@ class TickCall:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The command line, one word each."""
+        return self.words_of("tick")
+
+    def words_of(self, command: str) -> tuple[str, ...]:
+        """Return the command line of *command* for the same workspace."""
         state = ("--state", str(self.state)) if self.state else ()
-        return (str(self.program), "tick", "--workspace", str(self.workspace), *state)
+        return (str(self.program), command, "--workspace", str(self.workspace), *state)
 
     @property
     def name(self) -> str:

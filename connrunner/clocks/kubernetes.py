@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from connrunner.clocks import MARGIN, require_one_line
+from connrunner.clocks import MARGIN, page_units, require_one_line
 from connrunner.core.model import GRACE
 
 # By digest, so that nobody can move the tag under it. As registry.k8s.io promotes it, for every kind of machine:
@@ -26,8 +26,9 @@ kind: Kustomization
 resources:
   - cronjob.yaml
   - state.yaml
-labels:
+{page}labels:
   - pairs: {{app.kubernetes.io/name: {name}}}
+    includeTemplates: true
 images:
   - name: connrunner
     newName: {image}
@@ -41,7 +42,7 @@ kind: PersistentVolumeClaim
 metadata:
   name: {name}-state
 spec:
-  accessModes: [ReadWriteOncePod]
+  accessModes: [{access}]
   resources:
     requests:
       storage: 10Gi
@@ -68,7 +69,7 @@ spec:
           # A pod that is evicted ends its runs with their grace first.
           terminationGracePeriodSeconds: {grace}
           automountServiceAccountToken: false
-          securityContext:
+{affinity}          securityContext:
             runAsNonRoot: true
             runAsUser: 10001
             runAsGroup: 10001
@@ -143,31 +144,38 @@ def base(
     ref: str = "main",
     folder: str = "",
     grace: int = GRACE,
+    with_page: bool = False,
 ) -> dict[str, str]:
     """Return the files of a base by their names.
 
     With *repository*, git-sync clones its *ref* before each tick, and the workspace is its *folder*; without, the
     image holds the workspace. *grace* is the longest of a run, in seconds. *version* is that of the connrunner that the
-    image installs; *image* may have a tag or a digest. ArgumentError when one of them has control characters.
+    image installs; *image* may have a tag or a digest. *with_page* adds what serves the page; the claim then is one
+    that all pods of a node can mount. ArgumentError when one of them has control characters.
     """
     image_name, tag = _split_image(image, version)
+    sync = (
+        SYNC.format(git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}"))
+        if repository is not None
+        else ""
+    )
     synced = repository is not None
     workspace = "/git/workspace" + (f"/{folder.strip('/')}" if folder.strip("/") else "") if synced else "/workspace"
     return {
-        "kustomization.yaml": KUSTOMIZATION.format(name=name, image=_quoted(image_name), tag=tag),
+        "kustomization.yaml": KUSTOMIZATION.format(
+            name=name, image=_quoted(image_name), tag=tag, page="  - web.yaml\n" if with_page else ""
+        ),
         "cronjob.yaml": CRONJOB.format(
             name=name,
             grace=grace + MARGIN,
             workspace=_argument(workspace),
-            sync=SYNC.format(
-                git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}")
-            )
-            if synced
-            else "",
+            affinity=page_units.affinity(name, indent=10) if with_page else "",
+            sync=sync,
             mount="                - {name: git, mountPath: /git}\n" if synced else "",
             volume="            - name: git\n              emptyDir: {}\n" if synced else "",
         ),
-        "state.yaml": STATE.format(name=name),
+        "state.yaml": STATE.format(name=name, access="ReadWriteOnce" if with_page else "ReadWriteOncePod"),
+        **({"web.yaml": page_units.deployment(name, workspace=_argument(workspace), sync=sync)} if with_page else {}),
         "Dockerfile": DOCKERFILE.format(python=PYTHON, version=version, copy="" if synced else "COPY . /workspace\n"),
     }
 

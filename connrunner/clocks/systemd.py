@@ -8,8 +8,9 @@ looks at the clock every minute. Stopping the service ends the tick, and the tic
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from connrunner.clocks import MARGIN, TickCall
+from connrunner.clocks import MARGIN, TickCall, page_units
 from connrunner.errors import ArgumentError
 
 ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
@@ -69,6 +70,24 @@ def units(call: TickCall, *, user: str | None = None) -> dict[str, str]:
     }
     name = f"connrunner-{call.name}"
     return {f"{name}.service": SERVICE.format(**words), f"{name}.timer": TIMER.format(**words)}
+
+
+def page_unit(call: TickCall, *, state: Path, user: str | None = None, for_user: bool = False) -> dict[str, str]:
+    """Return the text of the unit that serves the page, by its file name; *state* is the folder that it writes into.
+
+    ArgumentError when a unit cannot say a path. `units` checks *user*.
+    """
+    folder = _whole_line(str(call.workspace))
+    words = {
+        "workspace": folder,
+        "folder": folder,
+        "state": _quoted(str(state)),
+        "command": " ".join(_quoted(word) for word in call.words_of("web")),
+        "environment": f"EnvironmentFile={_whole_line(str(call.environment))}\n" if call.environment else "",
+        "user": f"User={user}\n" if user else "",
+        "target": "default.target" if for_user else "multi-user.target",
+    }
+    return {f"connrunner-{call.name}-web.service": page_units.UNIT.format(**words)}
 
 
 def _whole_line(path: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.config import secret_words
+from connrunner.config.destination_rules import check_destination
 from connrunner.config.documents import literals
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
@@ -384,10 +385,7 @@ def _match(match: Iterable[Any], properties: Mapping[str, Data], fields: Collect
 
 
 def _export(work: Data, profile: Data | None) -> Iterator[Finding]:
-    to = work.get("to") or {}
-    if to.get("mode") == "replace" and work.get("rows", "changed") != "all":
-        message = "`mode: replace` puts the rows of each run in the place of all others, and only changed ones are sent"
-        yield Finding(("export", "to", "mode"), message, "write `rows: all` under `export`", "needs-all-rows")
+    yield from check_destination(work)
     if (work.get("format") or {}).get("type") == "excel":
         message = "Excel workbooks can be read, but not written"
         hint = "write {type: csv, for: spreadsheet}"

@@ -9,6 +9,7 @@ from pathlib import Path as Folder
 from typing import Any
 
 from connrunner.config import stamps
+from connrunner.config.destination_rules import find_deletion_doubt
 from connrunner.config.documents import workspace_file
 from connrunner.config.documents.document import parse
 from connrunner.config.file_names import whole_file
@@ -19,7 +20,7 @@ from connrunner.core.workspace_files import TEMPLATES
 from connrunner.errors import Problem
 from connrunner.text.words import escape
 
-_WORTH_READING = (b"timezone", b"expression")  # no file without one of these gives rise to a doubt
+_WORTH_READING = (b"timezone", b"expression", b"deleted")  # no file without one of these gives rise to a doubt
 
 
 def find_doubts(folder: Folder) -> Iterator[Problem]:
@@ -38,7 +39,9 @@ def find_doubts(folder: Folder) -> Iterator[Problem]:
         if not any(word in content for word in _WORTH_READING):
             continue
         document = parse(content, escape(path))
-        for finding in _in_part(document.data, ()):
+        export = document.data.get("export") if isinstance(document.data, dict) else None
+        deletions = find_deletion_doubt(export) if isinstance(export, dict) else ()
+        for finding in (*_in_part(document.data, ()), *deletions):
             yield replace(document.problem(finding), is_warning=True)
 
 

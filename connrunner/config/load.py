@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from connrunner.config import check, compiled, place, schema, zones
+from connrunner.config import check, compiled, place, schema, web_check, zones
 from connrunner.config.after import Placed, find_wrong_places, read_place
 from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.documents import workspace_file
@@ -250,7 +250,7 @@ class _SharedFiles:
     @cached_property
     def problems(self) -> list[Problem]:
         each = [problem for source in self.sources for problem in source.problems]
-        return [*each, *self.misnamed, *self.wrong_defaults, *self.wrong_state]
+        return [*each, *self.misnamed, *self.wrong_defaults, *self.wrong_state, *self.wrong_web]
 
     @cached_property
     def wrong_state(self) -> tuple[Problem, ...]:
@@ -272,6 +272,13 @@ class _SharedFiles:
         if isinstance(version, CommitVersion) and not is_named:
             message, hint = "`state` differs between the commit and the folder", "commit it, or take it back"
         return self.top.located([Finding(("state",), message, hint, "bad-state")])
+
+    @cached_property
+    def wrong_web(self) -> tuple[Problem, ...]:
+        """What keeps the page from being served: ticks go on."""
+        said = {} if self.top.problems else self.top.data.get("web") or {}
+        found = list(web_check.check_web_settings(said))
+        return self.top.located(found) if found else ()
 
     @cached_property
     def around(self) -> check.WorkspaceContext:

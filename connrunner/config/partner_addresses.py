@@ -22,8 +22,14 @@ def check_addresses(settings: Mapping[str, Any], path: Path) -> Iterator[Finding
             auth = settings.get("auth")
             if isinstance(auth, dict):
                 yield from check_request_url(auth.get("url"), (*path, "auth", "url"), allow_link_local=allows)
+        case "salesforce":
+            url = settings.get("login_url")
+            is_host = isinstance(url, str) and "://" not in url and not secret_words.is_reference(url)
+            yield from check_request_url(f"https://{url}" if is_host else url, (*path, "login_url"))
         case "s3":
             yield from check_request_url(settings.get("endpoint_url"), (*path, "endpoint_url"), allow_link_local=True)
+        case "meta":
+            yield from check_request_url(settings.get("graph_url"), (*path, "graph_url"))
         case "sql":
             yield from _of_database(settings.get("url"), (*path, "url"))
 

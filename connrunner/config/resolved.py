@@ -37,6 +37,7 @@ from connrunner.core.model import (
     Retry,
     Schedule,
     Target,
+    WebSettings,
     Work,
     Workspace,
     Write,
@@ -75,6 +76,7 @@ def workspace_from(
         problems=(),
         default_notify=notify_from(defaults.get("notify") or (), people),
         heartbeat=heartbeat_from(document.get("heartbeat")),
+        web=web_settings_from(document.get("web") or {}),
         default_keep=keep_from(defaults.get("keep") or {}),
         targets=people,
         document=document,
@@ -174,6 +176,21 @@ def heartbeat_from(data: Mapping[str, Any] | None) -> Heartbeat | None:
     if data is None:
         return None
     return Heartbeat(url=data["url"], **({"every": durations.parse(data["every"])} if "every" in data else {}))
+
+
+def web_settings_from(data: Mapping[str, Any]) -> WebSettings:
+    """Return what `web` says of the page."""
+    tokens, proxy = data.get("tokens") or {}, data.get("proxy") or {}
+    return WebSettings(
+        listen=data.get("listen", WebSettings().listen),
+        hosts=tuple(data.get("hosts", ())),
+        root=data.get("root", ""),
+        read_token=tokens.get("read", ""),
+        act_token=tokens.get("act", ""),
+        user_header=proxy.get("user_header", ""),
+        proxies=tuple(proxy.get("from", ())),
+        actors=tuple(proxy.get("act", ())),
+    )
 
 
 def target_from(name: str, data: Mapping[str, Any], *, timezone: str) -> Target:

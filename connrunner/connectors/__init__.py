@@ -34,6 +34,7 @@ SOURCES = {
     "s3": "connrunner.connectors.s3",
     "http": "connrunner.connectors.http",
     "sql": "connrunner.connectors.sql",
+    "salesforce": "connrunner.connectors.salesforce",
     "singer": "connrunner.connectors.singer",
     "airbyte": "connrunner.connectors.airbyte",
 }
@@ -43,7 +44,9 @@ DESTINATIONS = {
     "s3": "connrunner.connectors.s3",
     "http": "connrunner.connectors.http",
     "sql": "connrunner.connectors.sql",
+    "salesforce": "connrunner.connectors.salesforce",
     "singer": "connrunner.connectors.singer",
+    "meta": "connrunner.connectors.meta",
 }
 
 
@@ -176,6 +179,14 @@ def source(name: str) -> Source:
 def destination(name: str) -> Destination:
     """Return the connector that exports to `type:` *name*."""
     return cast("Destination", _module(name, DESTINATIONS))
+
+
+def keeps_ledger(module: Destination) -> bool:
+    """Return whether the connector remembers itself whom the partner has: it says `KEEPS_LEDGER = True`.
+
+    Each row that it gets has a `profile_key`, and one of a profile to delete nothing else but `deleted`.
+    """
+    return getattr(module, "KEEPS_LEDGER", False) is True
 
 
 def can_settle(destination: Destination) -> bool:

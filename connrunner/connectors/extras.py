@@ -10,7 +10,14 @@ from importlib.util import find_spec
 from connrunner.core.model import Command, Export, Work
 
 # By the connector: the module that has to be there, and the extra of ours that installs it.
-NEEDED = {"sftp": ("asyncssh", "sftp"), "s3": ("obstore", "s3"), "http": ("urllib3", "http")}
+NEEDED = {
+    "salesforce": ("urllib3", "salesforce"),
+    "sftp": ("asyncssh", "sftp"),
+    "s3": ("obstore", "s3"),
+    "http": ("urllib3", "http"),
+    "meta": ("phonenumbers", "meta"),
+}
+NEEDED_BY_KEY = {("salesforce", "private_key"): ("jwt", "salesforce")}  # by a setting of it, too
 DATABASES = {True: ("psycopg", "postgres"), False: ("sqlalchemy", "sql")}  # PostgreSQL, and any other
 
 
@@ -31,6 +38,9 @@ def find_needed_extras(work: Work) -> Iterator[MissingExtra]:
     settings = work.destination if isinstance(work, Export) else work.source
     name = settings["type"]
     needed = NEEDED.get(name)
+    for (kind_with_key, key), more in NEEDED_BY_KEY.items():
+        if name == kind_with_key and key in settings and find_spec(more[0]) is None:
+            needed = more
     if name == "sql" and (scheme := re.match(r"(\w+)(?:\+\w+)?://", settings["url"])):  # a reference does not tell
         needed = DATABASES[scheme[1].lower() in ("postgres", "postgresql")]
     if needed and find_spec(needed[0]) is None:

@@ -16,6 +16,7 @@ class Code(NamedTuple):
 _FILES = """
 alias                   YAML aliases (*name) are not used here.  Write the value out, or share a schedule or a target by its name.
 anchor                  YAML anchors (&name) are not used here.  Write the value out where it is needed.
+bad-address             An address, or its port, is none.  Write it like 127.0.0.1:8080, or 10.0.0.0/8 for a network.
 bad-domain              The domain of an address cannot be one.  Correct the part behind the @.
 bad-encoding            The file is not UTF-8.  Save it as UTF-8 without another encoding's bytes.
 bad-hello               `mail.hello` is neither one host name nor an address in brackets.  Write the name of this machine, like batch.example.com, or leave it out.
@@ -26,6 +27,8 @@ bad-pattern             A text does not have the form that its key asks for.  Th
 bad-reference           Text that begins like a reference to a secret is none.  Write env:NAME, or file:/ and an absolute path.
 bad-schedule            The schedule can never be, or says something that no schedule of its type has.  `connrunner explain schedule.TYPE` lists what each type takes.
 bad-state               `state` of connrunner.yaml cannot be read at a glance, or differs between commit and folder.  Write it on a line of its own: `state: .connrunner`.
+bad-user-header         A header is not one in which a proxy says who asks.  Have the proxy use one of its own, like X-Forwarded-User.
+cannot-delete           `deleted: send` stands where the partner cannot delete single people.  Leave it out, or choose a `mode` or `operation` that can.
 columns-and-header      `columns` names the columns of files without a header, and these have one.  Add `header: false`, or leave `columns` out.
 control-character       A character that no editor shows stands in a file or in data.  Take it out; often it came with a copied text.
 cycle                   Connections go behind each other in a circle, by `after`.  Take one `after` out.
@@ -55,6 +58,7 @@ not-a-file              What stands under the name is no regular file.  Put a fi
 not-allowed-value       The value is none of those that the key takes.  Use one of those in the message.
 not-an-identifier       `match` names a property that does not find profiles.  Add `identifier: true` to it in profile.yaml.
 not-configuration       A link leads to what is no file of the configuration.  Put the file itself there.
+open-page               `web.listen` can be reached from other machines, and nothing says who may see the page.  Name `web.tokens` or `web.proxy`, or listen on 127.0.0.1.
 out-of-range            A number or a time is smaller or larger than what is allowed.  Use one within the limits in the message.
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
@@ -161,9 +165,11 @@ _PARTNERS = """
 access-denied           The store of objects does not allow it for these keys.  Give the keys the right that the message names.
 all-refused             The partner refused every row, so nothing was changed there.  The first refusal says why.
 already-there           A file of this name is there, and `overwrite: never` keeps it.  Put {run} into the name.
+ambiguous-key           Several records have the key of a row.  Make the key unique at the partner, or correct the records.
 archived                The object is in an archive and has to be restored first.  Restore it, or exclude it by `path`.
 bad-answer              The partner answers with something that is not what the connector reads.  Look at the address and at the message; ask the partner.
 bad-batch               A Singer tap sent a batch that cannot be read.  Ask its author, or switch batches off in its `config`.
+bad-ca-file             `ca_file` is no file of certificates.  Name the PEM file of the authority, relative to the workspace.
 bad-catalog             The catalog of a Singer tap cannot be read.  Let `connrunner connectors` find it anew, or correct the file.
 bad-certificate         The server's certificate is refused: expired, of another name, or of an unknown authority.  Fix it at the server, or name the authority with `ca`.
 bad-duration            A duration is none.  Write 90s, 15m, 6h or 2d.
@@ -182,10 +188,12 @@ bad-table               `table` is no name of a table.  Write schema.table or ta
 bad-url                 `url` is no address that can be asked.  Write https://host/path without a password in it.
 bad-value               The database does not take a value.  Correct it at its source.
 bad-watermark           The values of the watermark cannot be compared.  Use a column of dates, times or numbers that only grow.
+blocked                 The partner has blocked the action for a while, for its policies.  See its support pages.
 broken-connector        The package of a connector cannot be loaded.  Fix its installation.
 broken-off              The connection broke off in the middle of an answer.  The next run tries again; if it stays, ask the partner.
 cannot-install          The program of a connector cannot be installed.  The message has the installer's last words.
 cannot-lock             What the program of a connector needs cannot be found out.  The message has the installer's last words.
+cannot-send             A value means something else to the partner.  Correct the value.
 changed-host-key        The server has another host key than the known one: it was set up anew, or somebody is in between.  Ask the owner by another way, then correct the known key.
 changing                The file changes each time it is read.  Let the sender write under another name and rename.
 check-failed            A rule of the database refuses the row.  Correct it at its source.
@@ -195,9 +203,14 @@ connection-lost         The server broke the connection.  The next run tries aga
 cut-off                 Less came, or arrived, than was announced.  The next run tries again.
 endless-pages           The pages lead in a circle.  Correct `paging`, or ask the partner.
 expired-credentials     The keys have expired.  Get new ones.
+flagged                 Meta has flagged the audience and takes no change of its members.  Resolve it in Meta's Ads Manager, under Audiences.
 forbidden               The partner does not allow it for this account.  Ask for the right.
+foreign-account         The audience belongs to another ad account.  Correct `audience_id` or `account`.
 foreign-host            The address leads to another host, which gets no credentials.  Write that host as the address, if it is right.
 incomplete              Not everything came.  The next run tries again; files that still grow are left for later.
+job-failed              The partner gave up a job.  Its words are in the message; what it did not process is offered again.
+ledger                  The file in which a connector remembers whom the partner has cannot be read.  Put it back from a backup.
+limit-exceeded          The partner's calls or jobs of the day are used up, or the share that the connection may use.  Let it run later; find out who uses them.
 link-local              The address is the one where clouds tell a machine its credentials; it is never asked.  Correct `url`.
 login-refused           The server refused the login.  Check user, key or password there.
 lost-rows               A Singer target counted fewer rows than it was sent.  Look at its log; the next run sends them again.
@@ -210,14 +223,19 @@ no-agent                There is no SSH agent.  Start one for the user that cron
 no-answer               Nothing was heard in time.  The next run tries again; look whether the server is up and a firewall in between.
 no-bucket               There is no such bucket.  Correct the name or the region.
 no-credentials          There are no keys to sign in with.  Give references to them in the connection, or in the environment of cron.
+no-external-id          There is no field by which records are found.  Make one at the partner, or name the right one.
 no-files                No file has a name that fits `path`.  Nothing was delivered, or `path` is wrong; `when_none` says whether that is a failure.
 no-folder               The folder of `path` is not there.  Correct it, or create it.
 no-host                 The name of the host is not known.  Correct it; ask whether the name service works on this machine.
 no-incremental          The stream can only be read whole.  Leave out `incremental`.
+no-key                  A row has no value by which the partner could find a person.  Fill one of the properties in `keys`.
 no-known-hosts          The file of known hosts cannot be read.  Correct `known_hosts`, or give `host_key`.
+no-ledger               A connector has no folder for what its next run has to know.  Report it as a bug.
 no-manifest             There is no such manifest.  Correct the path.
+no-object               The partner has no such object, or does not show it to this user.  Correct `object`, or give the user the right.
 no-program              The package brings no such program.  Correct `program`.
 no-receipt              A Singer target did not say that the rows arrived.  Look at its log; the next run sends them again.
+no-result               The partner said nothing about a row.  It is offered again; look there first if each row makes a new record.
 no-room                 What the run fetches would take more than half of the room that is free on the disk of the state folder.  Make room there, or ask for less at once.
 no-rows                 The answer has no list where `rows` says.  Correct `format.rows`.
 no-secure-connection    Client and server know no common safe way.  Update the server; weak ciphers are not used.
@@ -225,11 +243,15 @@ no-sftp                 The server lets the account in and gives no SFTP.  Ask i
 no-stream               The program has no such stream.  Correct `stream`.
 no-tls                  Everything would travel readable.  Write https:// or another way with TLS; without it only this machine is reached.
 no-unique-key           The columns of `unique` are not unique in the table.  Make a unique index over them, or name others.
+not-in-picklist         The list of allowed values lacks the value.  Add it to the list, or correct the value.
 not-installed           The program of the connector is not installed.  `connrunner connectors install`.
 not-locked              Other programs of the workspace are locked, and this one is not.  `connrunner connectors lock`, and commit what it writes.
 not-pinned              The package names no exact version.  Write name==version.
 not-sent                A row was not sent, because one before it failed.  The next run offers it again.
 not-ssh                 What answers there does not speak SSH.  Correct host and port.
+not-writable            A field cannot be written, or not by this user.  Leave it out, or give the user the right.
+old-version             The version of the partner's API has ended.  Set `version` to a newer one.
+other-audience          Earlier runs filled another audience.  Remove them there, then `connrunner reset NAME`.
 outside-folder          A link leads out of the folder of `path`.  Put the file itself there.
 password-in-url         `url` holds a password.  Write it as a reference under `password`.
 permission-denied       The server does not allow it for this account.  Ask its owner for the right.
@@ -240,12 +262,15 @@ refused-config          The program refused its `config`.  Its words are in the 
 refused-with-batch      A row was refused with all others of its batch.  Make `batch` smaller to find the one.
 server-busy             The server has too much to do.  The next run tries again; choose another hour if it stays.
 server-error            The server failed.  The next run tries again; ask its owner if it stays.
+session                 The partner did not take the session of an upload.  Let the connection run again.
 source-error            The program of a source says that it failed.  Its words are in the message.
 stalled                 Nothing was heard from it for too long.  Look at the partner; raise its timeout if it is only slow.
+terms                   Nobody has accepted the terms of custom audiences for the ad account.  Accept them at the address in the message.
 throttled               The partner takes no more requests for now.  Ask less often, or at another hour.
 too-large               It is larger than what can be taken, or than `max_bytes` allows.  Split it, or ask for less at once; raise `max_bytes` if so much is right.
 too-many-pages          There are more pages than `pages` allows.  Raise the limit if that is right.
 too-many-refused        So many rows were refused that the run was given up.  The last refusal says why.
+too-small               Meta keeps people in an audience that would become too small.  Remove the audience, or let it grow first.
 unauthorized            The partner does not accept the credentials.  Renew them.
 unclear                 The answer does not say which rows were taken.  Ask the partner; those rows are offered again.
 unconfirmed             Nobody knows whether the rows arrived.  Look there; they are offered again.
@@ -253,10 +278,12 @@ unfinished              No file is whole yet: all still grow.  They are read onc
 unknown-column          A setting names a column that the rows lack.  Correct it, or add it to `fields`.
 unknown-connector       There is no connector of this type.  Correct `type`, or install the package that brings it.
 unknown-database        There is no database of this kind.  Correct the beginning of `url`.
+unknown-field           The object has no such field, or does not show it to this user.  Correct the name, or give the user the right.
 unknown-host            The name of the host is not known.  Correct it; ask whether the name service works on this machine.
 unknown-host-key        The host key of the server is not known yet.  Ask its owner for the fingerprint, then put the key into `host_key`.
 unknown-outcome         The connection broke while changes were made final: nobody knows whether they were.  Look there before you run it again.
 unknown-placeholder     A name in braces is none that a path can have.  Use {run}, {date} or another of those in the message.
+unprocessed             The partner did not come to a row.  It is offered again.
 unreachable             The server cannot be reached.  Look whether it is up, and whether a firewall is in between.
 unverified              The certificate of the server would not be verified.  Use another driver, or name the authority.
 unwritable              A file or folder cannot be written.  Check space, owner and mode.

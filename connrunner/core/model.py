@@ -230,6 +230,7 @@ class Import:
     expect: Expect = Expect()
 
 
+LEDGER_RESET = "reset"  # the file that `connrunner reset` leaves in a ledger folder: what stands there is to be doubted
 DELETED_COLUMN = "deleted"  # of an export with `deleted: send`: it is true for profiles to delete
 
 
@@ -405,6 +406,20 @@ class Mail:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class WebSettings:
+    """The page and its interface: where they listen, and who may see and act."""
+
+    listen: str = "127.0.0.1:8080"
+    hosts: tuple[str, ...] = ()  # names under which browsers reach it, beside localhost and addresses
+    root: str = ""  # the path below which a proxy offers it
+    read_token: str = ""  # a reference
+    act_token: str = ""  # a reference
+    user_header: str = ""  # in which a proxy says who asks
+    proxies: tuple[str, ...] = ()  # addresses and networks that are believed
+    actors: tuple[str, ...] = ()  # who of those may act; `*` is everybody
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Workspace:
     """Every connection of one version of the workspace, checked."""
 
@@ -418,6 +433,7 @@ class Workspace:
     problems: tuple[Problem, ...]  # every problem of every file, the broken connections' among them
     default_notify: tuple[Notify, ...] = ()
     heartbeat: Heartbeat | None = None
+    web: WebSettings = WebSettings()
     default_keep: Keep = Keep()
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in

@@ -44,6 +44,15 @@ def check_state_folder(folder: StateFolder, workspace: Path | None = None) -> It
         yield from _histories(folder)
 
 
+def check_folder_and_room(root: Path) -> Iterator[Check]:
+    """Yield whose the folder *root* is and how much room its disk has: nothing is written, and no lock is taken."""
+    if root.is_dir():
+        yield from _ours(root)
+        yield from _room(root)
+    else:
+        yield warning("state folder", f"{root} is not there yet", "nothing: the first `connrunner tick` makes it")
+
+
 def _workspace(folder: StateFolder, workspace: Path | None) -> Iterator[Check]:
     """Yield whose state it is. A disk that is not mounted leaves a new folder in the place of the state."""
     if workspace is not None and (other := owner.find_other(folder, workspace)):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 from connrunner.config import secrets, zones
 from connrunner.config.versions.changed_files import find_changed_files
+from connrunner.config.web_check import check_web_settings
 from connrunner.core import instant
 from connrunner.core.model import Workspace
 from connrunner.core.planning import forecast
@@ -22,7 +24,7 @@ from connrunner.notify.check import check_templates
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.text import durations
-from connrunner.text.words import agree, plural
+from connrunner.text.words import agree, listed, plural
 
 VALIDATE = "`connrunner validate` shows each with its place"
 
@@ -104,6 +106,27 @@ def check_mail_templates(workspace: Workspace) -> Iterator[Check]:
         yield ok("templates", "all render" if (Path(workspace.folder) / "templates").is_dir() else "the built-in ones")
 
 
+def check_web(workspace: Workspace) -> Iterator[Check]:
+    """Yield whether the page can be served as connrunner.yaml says; nothing when it says nothing of it."""
+    if "web" not in workspace.document:
+        return
+    settings, problems = workspace.web, list(check_web_settings(workspace.document["web"]))
+    for problem in problems:
+        yield failure("web", problem.message, problem.hint)
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        yield failure("web", "the page needs the extra `web`, which is not installed", "pip install 'connrunner[web]'")
+    if problems:
+        return
+    ways = [
+        *(["tokens"] if settings.read_token or settings.act_token else []),
+        *(["a proxy"] if settings.proxies else []),
+    ]
+    who = f"by {listed(ways)}" if ways else "for the account that runs it"
+    if settings.read_token and settings.act_token and settings.read_token == settings.act_token:
+        yield warning("web", "the tokens for seeing and for acting are one and the same", "write another one for `act`")
+    yield ok("web", f"on {settings.listen}, {who}")
+
+
 def check_secret_references(workspace: Workspace) -> Iterator[Check]:
     """Yield whether each secret that is named exists and is private; what it is stays untold."""
     users: dict[str, list[str]] = {}
@@ -133,7 +156,8 @@ def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:
             for reference in secrets.references([connection.settings, beat]):
                 yield reference, connection.name
     mail, beat = workspace.mail, workspace.heartbeat.url if workspace.heartbeat else ""
-    for value, who in ((mail.username, "mail"), (mail.password, "mail"), (beat, "heartbeat")):
+    tokens = ((workspace.web.read_token, "web"), (workspace.web.act_token, "web"))
+    for value, who in ((mail.username, "mail"), (mail.password, "mail"), (beat, "heartbeat"), *tokens):
         if value and secrets.is_reference(value):
             yield value, who
     for name, target in workspace.targets.items():

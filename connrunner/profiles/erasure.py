@@ -23,10 +23,12 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from connrunner.core.model import Property, PropertyType
 from connrunner.profiles import domains, respelling, tables, tombstones, values
 from connrunner.profiles.exporting.identifiers import extract_text
+from connrunner.profiles.exporting.withdrawals import list_withdrawing
 from connrunner.profiles.readers.jsonlines import pointer_to
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text, quote_texts
@@ -42,6 +44,7 @@ class ErasureJob:
     forget: bool = False  # leave no tombstones, and take those of the person away
     dry_run: bool = False
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # import: property -> column
+    withdrawals: Mapping[str, Path] = field(default_factory=dict)  # export that sends deletions -> its file of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,7 @@ class Erasure:
     kept: int = 0
     forgotten: int = 0  # tombstones that were taken away
     recipients: tuple[str, ...] = ()  # exports that sent the person
+    withdrawn: tuple[str, ...] = ()  # those of them that will have the partner delete the person
     marks: tuple[str, ...] = ()  # imports whose mark holds an identifier of the person
     erased_before: bool = False  # there are tombstones of the person
 
@@ -124,6 +128,7 @@ def select_person(session: StoreSession, job: ErasureJob) -> Erasure:
         kept=kept,
         forgotten=forgotten,
         recipients=_find_recipients(session),
+        withdrawn=list_withdrawing(session, job.withdrawals),
         marks=_find_marks(session),
         erased_before=before,
     )

@@ -15,6 +15,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
                 in its file, and what `sent` is to say of each profile once it has arrived
     erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
                 number that those of one person share
+    withdrawn   of the erased people whom each export has to have deleted, those for whom that is done
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -23,6 +24,7 @@ The numbers of profiles and runs never repeat. A property that leaves `profile.y
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +34,7 @@ import duckdb
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import values
+from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
 
 FORMAT = "2"
@@ -59,6 +62,7 @@ _UNCONFIRMED = """
         connection VARCHAR, run BIGINT, started TIMESTAMPTZ, row BIGINT, profile BIGINT, verdict UTINYINT,
         digest UHUGEINT, identifiers VARCHAR, next INTEGER)"""
 _ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
+_WITHDRAWN = "CREATE TABLE IF NOT EXISTS store.withdrawn (connection VARCHAR, id VARCHAR)"
 _OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
 
 
@@ -111,6 +115,7 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_TABLES)
     connection.execute(_UNCONFIRMED)
     prepare_tombstones(connection, "store")
+    _prepare_withdrawals(connection)
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
         [FORMAT, str(SPELLING)],
@@ -126,6 +131,15 @@ def has_unconfirmed(connection: duckdb.DuckDBPyConnection) -> bool:
 def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
     """Make the table of tombstones in *database* unless it is there."""
     connection.execute(_ERASED.format(database))
+
+
+def _prepare_withdrawals(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what exports with deletions need, unless it is there: stores of earlier versions do not have it."""
+    connection.execute(_WITHDRAWN)
+    connection.execute(
+        "INSERT INTO store.about SELECT ?, ? WHERE NOT EXISTS (FROM store.about WHERE key = ?)",
+        [STORE_ID, secrets.token_hex(6), STORE_ID],
+    )
 
 
 def mark_format(connection: duckdb.DuckDBPyConnection, database: str) -> None:
@@ -161,6 +175,7 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
 def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
     """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
     prepare_tombstones(connection, "store")
+    _prepare_withdrawals(connection)
     connection.execute(_UNCONFIRMED)
     stored = read_stored_columns(connection)
     columns = {one.column for one in stored.values()}

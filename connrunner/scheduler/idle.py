@@ -30,18 +30,14 @@ def _last_tick(state: str) -> str:
 
 def nothing_to_do(arguments: list[str]) -> bool:
     """Tell whether `tick` with *arguments* would find nothing to do. False whenever that is not certain."""
-    options: dict[str, str | None] = {"--workspace": None, "--state": None}
-    rest = list(arguments)
-    while rest:
-        option = rest.pop(0)
-        name, equals, value = option.partition("=")
-        if name not in options or not (equals or rest):
-            return False
-        options[name] = value if equals else rest.pop(0)
-    folder = os.path.abspath(options["--workspace"]) if options["--workspace"] else place.find_workspace(".")
+    options = read_options(arguments)
+    if options is None:
+        return False
+    workspace, wanted = options
+    folder = os.path.abspath(workspace) if workspace else place.find_workspace(".")
     if folder is None:
         return False
-    state = place.state_folder(folder, options["--state"])
+    state = place.state_folder(folder, wanted)
     try:
         sealed = seal.read_seal(_compiled(state))
         if sealed is None:
@@ -68,6 +64,21 @@ def nothing_to_do(arguments: list[str]) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def read_options(arguments: list[str]) -> tuple[str | None, str | None] | None:
+    """Return what `--workspace` and `--state` name; None when there is more in *arguments*, or a mistake."""
+    options: dict[str, str | None] = {"--workspace": None, "--state": None}
+    rest = list(arguments)
+    while rest:
+        option = rest.pop(0)
+        name, equals, value = option.partition("=")
+        if name not in options or not (equals or rest):
+            return None
+        options[name] = value = value if equals else rest.pop(0)
+        if not value or value[0] == "-":
+            return None
+    return options["--workspace"], options["--state"]
 
 
 def write_note(

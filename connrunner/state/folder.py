@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from connrunner.core.model import LEDGER_RESET
 from connrunner.errors import StateError
 from connrunner.state import filesystem
 from connrunner.text.files import explain_no_file, open_own, replace_file
@@ -60,9 +61,19 @@ class StateFolder:
     def programs(self) -> Path:
         return self.root / "connectors"
 
+    def withdrawals(self, name: str) -> Path:
+        """Return the file of the erased people whom the partner of the export *name* still has to delete."""
+        return self.root / "withdrawals" / f"{name}.jsonl"
+
     def ledger(self, name: str) -> Path:
         """Return the folder in which the connector of the connection *name* keeps what its next run has to know."""
         return self.root / "ledgers" / name
+
+    def doubt_ledger(self, name: str) -> None:
+        """Let the next run of the connection *name* not believe what its ledger says of the partner."""
+        if self.ledger(name).exists():
+            with recording(self.ledger(name)):
+                (self.ledger(name) / LEDGER_RESET).touch(mode=0o600)
 
     @property
     def spool(self) -> Path:

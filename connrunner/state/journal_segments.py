@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -55,15 +55,17 @@ def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]
     """
     wanted = json.dumps(name).encode() if name else b""
     for lines in _parts(folder):
-        for line in lines:
-            if wanted not in line:
-                continue
-            try:
-                record = parse_json(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict) and record.get("type") != "snapshot":
-                yield record
+        yield from _records_of(line for line in lines if wanted in line)
+
+
+def _records_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            record = parse_json(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and record.get("type") != "snapshot":
+            yield record
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,12 @@ def list_parts_since(folder: StateFolder, since: datetime) -> Iterator[RecordedP
             return
 
 
+def read_records_since(folder: StateFolder, since: datetime) -> Iterator[dict[str, Any]]:
+    """Yield what was recorded from *since* on, and some of before, oldest first; snapshots are left out."""
+    for part in reversed(list(list_parts_since(folder, since))):
+        yield from _records_of(part.read_lines())
+
+
 @functools.lru_cache(maxsize=4096)
 def _begin_of_segment(path: str) -> datetime | None:
     return _find_begin(RecordedPart(Path(path)))
@@ -106,6 +114,8 @@ def _find_begin(part: RecordedPart) -> datetime | None:
 
 
 def _instant_of(line: bytes) -> datetime | None:
+    if b'"type":"snapshot"' in line[:100]:  # the longest line of all
+        return None
     try:
         record = parse_json(line)
         return None if record.get("type") == "snapshot" else instant.parse(record["at"])

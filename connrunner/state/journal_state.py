@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -106,6 +106,25 @@ class JournalState:
             return False
         entries = (*self.waiting.values(), *self.skipped.values(), *(one.entry for one in self.missed.values()))
         return any(key_of_slot(entry) == key_of_slot(run.entry) for entry in entries)
+
+
+def copy_state(state: JournalState) -> JournalState:
+    """Return *state* as it is now: what is applied to it later does not change the copy.
+
+    Values that are replaced as a whole are shared.
+    """
+    alerts = AlertState(**{key: _copy_containers(value) for key, value in state.alerts.as_dict().items()})
+    own = {each.name: _copy_container(getattr(state, each.name)) for each in fields(JournalState)}
+    return JournalState(**{**own, "alerts": alerts})
+
+
+def _copy_container(value: Any) -> Any:
+    return value.copy() if isinstance(value, dict | list) else value
+
+
+def _copy_containers(value: Any) -> Any:
+    """Copy a mapping and what it holds: alarms and windows are changed where they are."""
+    return {key: _copy_container(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:

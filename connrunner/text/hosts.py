@@ -37,6 +37,18 @@ def is_loopback(host: str) -> bool:
     return found is not None and found.is_loopback
 
 
+def split_listen(text: str) -> tuple[str, int]:
+    """Return host and port of `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`; port 0 is any that is free.
+
+    ValueError when it is none: a name but `localhost` may mean any address, so it is refused, too.
+    """
+    host, colon, port = text.rpartition(":")
+    is_port = colon and port.isascii() and port.isdecimal() and int(port) < 1 << 16
+    if not is_port or not (host == "localhost" or (_address(host) and (":" not in host or host.startswith("[")))):
+        raise ValueError(f"{text!r} is not an address with a port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 def is_greeting_name(name: str) -> bool:
     """Return whether *name* can stand after EHLO: one host name, or an address in brackets (RFC 5321, 4.1.3)."""
     if name.startswith("[") and name.endswith("]"):

@@ -48,6 +48,11 @@ def is_safe_in_terminal(char: str) -> bool:
     return unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+def clean_for_terminal(text: str) -> str:
+    """Return *text* without anything that moves a terminal's cursor or changes its colours."""
+    return replace_unsafe(text, keep="\n\t", is_safe=is_safe_in_terminal)
+
+
 def is_safe_in_mail(char: str) -> bool:
     """Return whether *char* may be in a mail: as in a terminal, and what joins letters in many languages too."""
     is_joining = unicodedata.category(char) == "Cf" and char not in _TURNING and char != "\ufeff"

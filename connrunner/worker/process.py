@@ -301,7 +301,16 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             _settle_earlier(destination, settings, context, store)
         most = SAMPLES if job.dry_run_folder else 0
         done = store.export(
-            ExportJob(work=work, stamp=_stamp(job), path=local, form=form, samples=most, can_settle=can_settle)
+            ExportJob(
+                work=work,
+                stamp=_stamp(job),
+                path=local,
+                form=form,
+                samples=most,
+                withdrawals=job.state.withdrawals(job.connection.name),
+                can_settle=can_settle,
+                has_keys=connectors.keeps_ledger(destination),
+            )
         )
         if job.dry_run_folder:
             samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]

@@ -65,6 +65,7 @@ class Entry:
     stand: str  # the module in this package; its class Here is a Stand, made from the workspace and the server
     type: str
     server: str = ""  # the fixture that runs the server
+    imports: bool = True
     exports: bool = True
     always: bool = True  # `make test` brings its rows there; else only `make thorough` does
     tries_again: tuple[Kind, ...] = ("cut", "silent", "error")  # what a run outlives when it happens once

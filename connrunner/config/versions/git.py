@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from connrunner.errors import WorkspaceError
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
-PATIENCE = 20.0  # seconds for all that one load asks of git
+PATIENCE = 20.0  # seconds for each thing that a load asks of git
 LARGEST_TREE = 64 * 1024 * 1024  # bytes of the list of one folder; some 700,000 files
 REGULAR = (b"100644", b"100755")
 FOLDER = b"40000"
@@ -252,6 +253,15 @@ class GitObjects:
         self.folder = repository.folder
         self._prefix = repository.place.prefix
         self._process = process
+        self._asked_at: float | None = None  # monotonic seconds; None while no answer is awaited
+
+    def lose_patience(self, is_over: threading.Event) -> None:
+        """End git once an answer has taken `PATIENCE`, however many were asked for and however busy the machine is."""
+        while not is_over.wait(PATIENCE / 4):
+            asked_at = self._asked_at
+            if asked_at is not None and time.monotonic() - asked_at > PATIENCE:
+                self._process.kill()
+                return
 
     def find(self, name: str, limit: int, kind: bytes = b"") -> tuple[str, bytes] | None:
         """Return the hash of the object that *name* means, and its first *limit* bytes; None when there is none.
@@ -262,6 +272,7 @@ class GitObjects:
         assert asked is not None
         assert answers is not None
         assert "\n" not in name, "one line is one question"
+        self._asked_at = time.monotonic()
         try:
             asked.write(os.fsencode(name) + b"\n")
             asked.flush()
@@ -278,6 +289,8 @@ class GitObjects:
                 raise self._broken()
         except (OSError, ValueError):
             raise self._broken() from None
+        finally:
+            self._asked_at = None
         if kind and found != kind:
             raise VersionError(
                 f"a commit of {escape(self.folder)} is damaged: {identity.decode()[:12]} should be a {kind.decode()}"
@@ -344,13 +357,14 @@ def opened(folder: str) -> Iterator[GitObjects]:
     """Yield the objects of the repository that *folder* is in. VersionError when git cannot be started."""
     with borrow(folder) as repository:
         process = repository.start("cat-file", "--batch")
-        watch = threading.Timer(PATIENCE, process.kill)
-        watch.daemon = True
+        objects, is_over = GitObjects(repository, process), threading.Event()
+        watch = threading.Thread(target=objects.lose_patience, args=(is_over,), daemon=True)
         watch.start()
         try:
-            yield GitObjects(repository, process)
+            yield objects
         finally:
-            watch.cancel()
+            is_over.set()
+            watch.join()
             process.kill()
             for pipe in (process.stdin, process.stdout, process.stderr):
                 assert pipe is not None

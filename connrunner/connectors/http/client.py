@@ -19,7 +19,7 @@ from urllib3 import BaseHTTPResponse, HTTPResponse
 
 import connrunner
 from connrunner.connectors import Settings
-from connrunner.connectors.http.auth import credentials, sound
+from connrunner.connectors.http.auth import Credentials, credentials, sound
 from connrunner.connectors.http.data import words
 from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, check_step, parse
@@ -152,6 +152,7 @@ class Client:
         *,
         secrets: Collection[str] = (),
         authorities: Path | None = None,
+        sign_in: Credentials | None = None,  # in place of what `auth` says
     ) -> None:
         self.address = address
         self._secrets = secrets  # that requests carry without the settings saying so
@@ -159,7 +160,7 @@ class Client:
         self._retries = int(settings.get("retries", RETRIES))
         self._listed = {str(host).lower() for host in settings.get("redirect_hosts", ())}
         self._headers = _headers(settings.get("headers", {}), authorized="auth" in settings)
-        self._credentials = credentials(settings["auth"], self._token) if "auth" in settings else None
+        self._credentials = sign_in or (credentials(settings["auth"], self._token) if "auth" in settings else None)
         self._wire = ConnectionPool(
             silence=float(durations.parse(str(settings.get("timeout", SILENCE)))),
             allow_link_local=settings.get("allow_link_local") is True,
@@ -173,6 +174,10 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
         self._wire.close()
 
     def ask(

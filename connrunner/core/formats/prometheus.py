@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -17,7 +17,12 @@ class Metric:
 
 def format_metrics(metrics: Iterable[Metric]) -> str:
     """Return *metrics*, all of them gauges, as the page that Prometheus reads; one without samples is left out."""
-    return "".join(line for metric in metrics if metric.samples for line in _lines(metric))
+    return "".join(iter_metric_lines(metrics))
+
+
+def iter_metric_lines(metrics: Iterable[Metric]) -> Iterator[str]:
+    """Yield the lines of that page."""
+    return (line for metric in metrics if metric.samples for line in _lines(metric))
 
 
 def _lines(metric: Metric) -> Iterable[str]:

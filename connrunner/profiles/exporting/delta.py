@@ -3,7 +3,7 @@ Which profiles go out now, and what each of them counts as: the temporary table 
 
 It has a row for each profile of the store, and for each one that is gone from it and that the partner should delete:
 
-    profile      its number
+    profile      its number; below 0 for an erased one, see `withdrawals`
     verdict      what it counts as, as a place in `VERDICTS`
     digest       of the values that it has now, when it is selected
     known        it was sent before
@@ -23,7 +23,8 @@ from collections.abc import Mapping, Sequence
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Export, Property
 from connrunner.profiles import consent, where
-from connrunner.profiles.exporting import identifiers
+from connrunner.profiles.exporting import identifiers, withdrawals
+from connrunner.profiles.jobs import ExportJob
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 
@@ -32,14 +33,15 @@ CREATED, UPDATED, UNCHANGED, FILTERED, BLOCKED, DELETED, REJECTED = range(len(VE
 IN_ORDER = f"s.verdict = {DELETED}, s.profile"
 
 
-def create_delta(
-    session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]], connection: str
-) -> Counts:
-    """Make the table for *connection* and return its counters."""
+def create_delta(session: StoreSession, job: ExportJob, columns: Mapping[str, tuple[Property, str]]) -> Counts:
+    """Make the table for the connection of *job* and return its counters."""
+    work, connection = job.work, job.stamp.connection
     total = int(session.one("SELECT count(*) FROM store.profiles"))
     condition = "true" if work.where is None else where.compile_condition(session, work.where)
     allowed = consent.is_allowed(work.objectives, session.model.objectives, session.layout.consent)
-    current = identifiers.compose_identifiers(columns.values()) if work.deleted == "send" else "NULL::VARCHAR"
+    # What the ledger of a destination knows a profile by is its key.
+    known_by = [] if job.has_keys else list(columns.values())
+    current = identifiers.compose_identifiers(known_by) if work.deleted == "send" else "NULL::VARCHAR"
     selected = f"{condition} AND {allowed}"
     with where.translate_errors(session, work.where):
         session.execute_watched(
@@ -63,11 +65,12 @@ def create_delta(
             lambda part: session.report.progress("checking", round(part * total), total),
         )
     if work.deleted == "send":
-        _mark_deleted(session, [owner for owner, _ in columns.values() if owner.identifier], connection)
+        withdrawals.load_withdrawals(session, job.withdrawals, connection)
+        _mark_deleted(session, [owner for owner, _ in known_by if owner.identifier], connection, job)
     return count_delta(session)
 
 
-def _mark_deleted(session: StoreSession, exported: Sequence[Property], connection: str) -> None:
+def _mark_deleted(session: StoreSession, exported: Sequence[Property], connection: str, job: ExportJob) -> None:
     """
     Let what the partner knows and should know no more count as deleted.
 
@@ -79,7 +82,10 @@ def _mark_deleted(session: StoreSession, exported: Sequence[Property], connectio
         SELECT profile, identifiers, true AS bare, true AS known, false AS refused,
             false AS unwritable FROM store.sent
         WHERE connection = {quote_text(connection)} AND identifiers IS NOT NULL
-            AND profile NOT IN (SELECT _id FROM store.profiles)""")
+            AND profile NOT IN (SELECT _id FROM store.profiles)
+        UNION ALL BY NAME
+        SELECT profile, identifiers, true AS bare, true AS known, false AS refused, false AS unwritable
+        FROM withdrawals""")
     lost = f"known AND (verdict IS NULL OR verdict IN ({FILTERED}, {BLOCKED}))"
     if not session.one(f"SELECT count(*) FROM delta WHERE {lost}"):
         return
@@ -89,8 +95,9 @@ def _mark_deleted(session: StoreSession, exported: Sequence[Property], connectio
             UPDATE delta SET identifiers = json_merge_patch(identifiers, {quote_text(json.dumps({owner.name: None}))})
             WHERE {lost} AND {value} IN (
                 SELECT {value} FROM delta WHERE verdict IN ({CREATED}, {UPDATED}, {UNCHANGED}))""")
+    is_known = "identifiers IS NOT NULL" if job.has_keys else f"coalesce({', '.join(found)}) IS NOT NULL"
     session.execute(f"""
-        UPDATE delta SET verdict = {DELETED} WHERE {lost} AND coalesce({", ".join(found)}) IS NOT NULL;
+        UPDATE delta SET verdict = {DELETED} WHERE {lost} AND {is_known};
         DELETE FROM delta WHERE verdict IS NULL""")
 
 

@@ -13,6 +13,8 @@ from connrunner.profiles.sql_fragments import quote_text
 def compose_identifiers(exported: Iterable[tuple[Property, str]]) -> str:
     """Return the expression of the identifiers among *exported* properties and their values, as one JSON object."""
     members = {owner.name: values.format_value(owner.type, value) for owner, value in exported if owner.identifier}
+    if not members:
+        return "'{}'"
     return f"to_json({{{', '.join(f'{quote_text(name)}: {value}' for name, value in members.items())}}})::VARCHAR"
 
 

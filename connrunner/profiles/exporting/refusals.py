@@ -71,7 +71,7 @@ def write_refusals(session: StoreSession, path: Path, work: Export, *, file: str
     session.execute(f"""
         INSERT INTO rejects BY NAME
         SELECT {quote_text(file)} AS file, 0 AS part, r.row + 1 AS line, {key} AS key, 'write' AS stage,
-            r.code, r.message, r.profile
+            r.code, r.message, CASE WHEN r.profile > 0 THEN r.profile END AS profile
         FROM (FROM refusals ORDER BY row LIMIT {MOST}) r JOIN delta s ON s.profile = r.profile
         LEFT JOIN store.profiles p ON p._id = r.profile""")
     _tell_unnamed(session, "refusals", int(session.one("SELECT count(*) FROM refusals")))

@@ -11,6 +11,9 @@ under the identifiers that it was sent with, for these say whom to delete, and w
 merely left `where`. When it lacks consent, or the store has it no longer, nothing else about that person leaves. The
 identifiers are kept for this purpose, as long as the partner knows the profile. Without it, or when nothing is left to
 say whom to delete, the partner receives nothing, and the profile counts as never sent.
+
+A person who was erased is in none of the tables; `withdrawals` remembers whom the partner still has to delete. A
+destination with a ledger of its own (`has_keys`) gets the key of each profile, and of a deleted one nothing else.
 """
 
 from __future__ import annotations
@@ -20,15 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import DELETED_COLUMN, Export, Property, PropertyType
+from connrunner.core.model import DELETED_COLUMN, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.profiles import expectations, recorded_runs, values
-from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, writers
+from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, withdrawals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
 from connrunner.profiles.jobs import ExportJob
+from connrunner.profiles.profile_keys import row_key
 from connrunner.profiles.results import ExportResult, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
+
+KEY_COLUMN = "profile_key"  # the column of the key by which a destination's ledger knows a profile
+_KEY = Property(name=KEY_COLUMN, personal=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +51,19 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     work, form = job.work, job.form or job.work.format
     writers.check_writable(form)
     columns = writers.resolve_columns(session, work.fields)
-    _check(session, work, columns)
-    counts = delta.create_delta(session, work, columns, job.stamp.connection)
+    _check(session, job, columns)
+    counts = delta.create_delta(session, job, columns)
     changes = counts.created + counts.updated + counts.deleted
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [job.stamp.connection]))
     expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
-    written = _with_deletions(columns) if work.deleted == "send" else columns
-    source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile WHERE {delta.is_written(work)}"""
+    written = _with_deletions(columns, job) if work.deleted == "send" else dict(columns)
+    if job.has_keys:
+        written[KEY_COLUMN] = (_KEY, f"coalesce(w.key, {row_key('s.profile')})")
+    withdrawn = "LEFT JOIN withdrawals w ON w.profile = s.profile" if work.deleted == "send" else ""
+    if job.has_keys and not withdrawn:
+        withdrawn = "CROSS JOIN (SELECT NULL::VARCHAR AS key) w"
+    source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile {withdrawn} WHERE {delta.is_written(work)}"""
     found = refusals.mark_unwritable(session, writers.find_unwritable(session, form, written, source), source)
     if found:
         counts, rows = delta.count_delta(session), rows - found
@@ -101,19 +113,29 @@ def confirm_export(
         recorded_runs.finish_record(session, number, counts, detail)
         if rejects and (counts.rejected or counts.consent_blocked):
             refusals.write_refusals(session, rejects, job.work, file=job.path.name)
+        if job.work.deleted == "send":
+            withdrawals.record_withdrawals(session, job.stamp.connection)
+    withdrawals.drop_withdrawn(session, job.withdrawals, job.stamp.connection)
     return counts
 
 
-def _check(session: StoreSession, work: Export, columns: Mapping[str, tuple[Property, str]]) -> None:
-    """RunError when *work* cannot mean anything for the store."""
+def _check(session: StoreSession, job: ExportJob, columns: Mapping[str, tuple[Property, str]]) -> None:
+    """RunError when *job* cannot mean anything for the store."""
+    work = job.work
     for name in work.objectives:
         if name not in session.model.objectives:
             raise RunError(
                 f"there is no objective {name!r} in profile.yaml", hint="declare it, or name another", code="mapping"
             )
+    if job.has_keys and KEY_COLUMN in map(str.lower, columns):
+        raise RunError(
+            f"the export's `fields` have a column {KEY_COLUMN!r}, which the destination's ledger needs for itself",
+            hint="rename that one",
+            code="mapping",
+        )
     if work.deleted == "skip":
         return
-    if not any(owner.identifier for owner, _ in columns.values()):
+    if not job.has_keys and not any(owner.identifier for owner, _ in columns.values()):
         raise RunError(
             "`deleted: send` needs an identifier among the export's `fields`",
             hint="add one, for without it nobody can tell whom to delete, or leave out `deleted`",
@@ -129,11 +151,13 @@ def _check(session: StoreSession, work: Export, columns: Mapping[str, tuple[Prop
             )
 
 
-def _with_deletions(columns: Mapping[str, tuple[Property, str]]) -> dict[str, tuple[Property, str]]:
+def _with_deletions(columns: Mapping[str, tuple[Property, str]], job: ExportJob) -> dict[str, tuple[Property, str]]:
     """Return *columns* with no more of a deleted profile than may leave, and the column that marks deleted ones."""
     found = {}
     for column, (owner, value) in columns.items():
-        if owner.identifier:
+        if job.has_keys:
+            allowed = f"CASE WHEN s.verdict <> {DELETED} THEN {value} END"
+        elif owner.identifier:
             known = identifiers.extract_value(owner, "s.identifiers")
             allowed = f"CASE WHEN s.verdict = {DELETED} THEN {known} ELSE {value} END"
         else:

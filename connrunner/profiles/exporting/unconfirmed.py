@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from connrunner.core import instant
 from connrunner.core.model import Export
 from connrunner.errors import RunError
-from connrunner.profiles.exporting import delta
+from connrunner.profiles.exporting import delta, withdrawals
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import UnconfirmedRows
@@ -55,7 +55,7 @@ def find_unconfirmed(session: StoreSession, connection: str) -> UnconfirmedRows 
     return UnconfirmedRows(stamp=RunStamp(connection=connection, run=found[0], at=at), rows=found[2])
 
 
-def settle_rows(
+def settle_unconfirmed(
     session: StoreSession, rows: UnconfirmedRows, refused: Collection[int], unknown: Collection[int]
 ) -> None:
     """
@@ -99,4 +99,5 @@ def settle_rows(
                 AND profile NOT IN (SELECT profile FROM store.sent WHERE connection = ?1)""",
             [connection],
         )
+        withdrawals.settle_withdrawals(session, connection)
         forget_rows(session, connection)

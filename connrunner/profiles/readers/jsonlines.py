@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -46,7 +47,7 @@ def find_records(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> 
     place = {name: f"texts[{position}]" for position, name in enumerate(names, 1)}
     pointer = {name: pointer_to(name) for name in names}
     objects = any_of(f"contains(coalesce({place[name]}, ''), '{{')" for name in names)
-    blank = r"[ \t\r]*"
+    blank, usual = r"[ \t\r]*", _read_usual_names(file.path)
     return RecordSource(
         relation=make_relation(file.path, pointer.values()),
         cell=place.__getitem__,
@@ -56,9 +57,10 @@ def find_records(file: NormalizedFile, wanted: Iterable[str], *, about: int) -> 
             WHEN 'VARCHAR' THEN string_split({place[name]}, {quote_text(separator)}) ELSE [{place[name]}] END"""
         ),
         present=lambda name: f"json_type(record, {quote_text(pointer[name])}) IS NOT NULL",
-        error=f"""CASE WHEN regexp_full_match(line, {quote_text(blank)}) THEN {quote_text(NO_RECORD)}
+        error=f"""CASE WHEN {_is_plain(usual)} THEN NULL
+            WHEN regexp_full_match(line, {quote_text(blank)}) THEN {quote_text(NO_RECORD)}
             WHEN record IS NULL OR json_type(record) <> 'OBJECT' THEN 'bad-json'
-            WHEN {_INEXACT} OR {_repeats_name(file.path)} OR ({_COUNT_BRACES} > 1 AND ({objects}))
+            WHEN {_INEXACT} OR {_repeats_name(usual)} OR ({_COUNT_BRACES} > 1 AND ({objects}))
                 THEN {quote_text(READ_AGAIN)} END""",
         record="coalesce(record::VARCHAR, to_json(line)::VARCHAR)",
         about=about,
@@ -83,19 +85,39 @@ _INEXACT = f"""(regexp_matches(line, {quote_text(_SUSPECT)})
 _COUNT_BRACES = "strlen(line) - strlen(replace(line, '{', ''))"
 
 
-def _repeats_name(path: Path) -> str:
-    """Return the condition that two members have one name; most records have those of the first one, in its order."""
+# What DuckDB reads as it is written, whatever the patterns above say of it: one look at a line instead of four.
+_SPACE = r"[ \t\r]*"
+_TEXT = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*"'
+_NUMBER = r"-?[1-9][0-9]{0,8}(?:\.[0-9]{0,4}[1-9])?|0"
+_MEMBER = rf"{_SPACE}:{_SPACE}(?:{_TEXT}|{_NUMBER}|true|false|null){_SPACE}"
+_PLAIN_NAME = re.compile(r'[^"\\\x00-\x1f]*')
+
+
+def _is_plain(usual: Sequence[str]) -> str:
+    """Return the condition that a line is an object of the *usual* members, in their order, with plain values."""
+    if not usual or not all(map(_PLAIN_NAME.fullmatch, usual)):
+        return "false"
+    members = f",{_SPACE}".join(f'"{re.escape(name)}"{_MEMBER}' for name in usual)
+    pattern = rf"{_SPACE}\{{{_SPACE}{members}\}}{_SPACE}"
+    # DuckDB knows best what is JSON: half a pair of UTF-16 is none.
+    return f"record IS NOT NULL AND regexp_full_match(line, {quote_text(pattern)})"
+
+
+def _read_usual_names(path: Path) -> list[str]:
+    """Return the names of the first record's members; most records have these, in its order."""
     with path.open("rb") as file:
         start = file.readline(LONGEST_LINE).removeprefix(codecs.BOM_UTF8)
     try:
         names = list(decode_exactly(start))
     except (TypeError, ValueError, RecursionError):
         names = []
-    usual = (
-        f"[{', '.join(map(quote_text, names))}]::VARCHAR[]" if all(isinstance(name, str) for name in names) else "[]"
-    )
+    return names if all(isinstance(name, str) for name in names) else []
+
+
+def _repeats_name(usual: Sequence[str]) -> str:
+    """Return the condition that two members have one name; the *usual* ones do not."""
     keys = "json_keys(record)"
-    return f"({keys} <> {usual} AND len({keys}) <> len(list_distinct({keys})))"
+    return f"({keys} <> {quote_texts(usual)} AND len({keys}) <> len(list_distinct({keys})))"
 
 
 def copy_records(file: NormalizedFile, wanted: Iterable[str], folder: Path) -> RecordSource:

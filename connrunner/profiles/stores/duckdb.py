@@ -149,7 +149,7 @@ class DuckDBStore:
 
     def settle_export(self, rows: UnconfirmedRows, *, refused: Collection[int], unknown: Collection[int]) -> None:
         with self._translation():
-            unconfirmed.settle_rows(self._session, rows, refused, unknown)
+            unconfirmed.settle_unconfirmed(self._session, rows, refused, unknown)
 
     def read_counts(self, *, connection: str, run: int) -> Counts | None:
         with self._translation():

@@ -20,6 +20,7 @@ from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones
 from connrunner.profiles.erasure import Erasure, ErasureJob
+from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
@@ -71,6 +72,7 @@ def erase_person(
         key = None if job.forget else tombstones.make_key(path)
         fresh = temp / path.name
         _copy(session, job, fresh, key)
+        withdrawals.add_withdrawals(session, job.withdrawals)
         sync_file(fresh)
         before(found, fresh.stat().st_ino)
         put_in_place(fresh, path)

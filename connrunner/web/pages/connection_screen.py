@@ -9,6 +9,7 @@ from typing import Any
 
 from connrunner.answers.connection_account import COUNTED, ConnectionAccount, read_account
 from connrunner.answers.explain import describe_schedule, explain_instant, parse_instant
+from connrunner.answers.run_log import has_refused
 from connrunner.answers.run_summary import describe_run
 from connrunner.answers.status import describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
@@ -32,7 +33,7 @@ class RunRow:
     waited: str  # empty when it did not wait
     bar: CounterBar | None  # of the run that comes open
     is_open: bool
-    not_accepted: int
+    has_rejects: bool
 
 
 def show_connection(
@@ -54,13 +55,14 @@ def show_connection(
         "times": draw_run_times(account.recent, account.usual, moments),
         "row_chart": draw_rows(account.recent) if any(run.result.counts.read for run in account.recent) else None,
         "shown_outcomes": [outcome for outcome in Outcome if any(run.outcome is outcome for run in account.recent)],
-        "rows": _rows(account),
+        "rows": _rows(view, account),
         "first_page": before is None and not unsuccessful,
         "unsuccessful": unsuccessful,
         "count_all": counts.total(),
         "count_bad": counts.total() - counts["succeeded"],
         "is_counted_whole": counts.total() < COUNTED,
         "older": account.page.older if pages_older else None,
+        "older_hidden": account.page.older is not None and not pages_older,
         "waits": describe_wait(account.waiting, account.zone) if account.waiting else "",
         "explained": _explain(view, name, asked.get("at", "")),
         "asked_at": asked.get("at", "")[:60],
@@ -91,13 +93,13 @@ def _trouble(account: ConnectionAccount) -> dict[str, Any] | None:
     }
 
 
-def _rows(account: ConnectionAccount) -> list[RunRow]:
+def _rows(view: WorkspaceView, account: ConnectionAccount) -> list[RunRow]:
     runs = account.page.runs
     opened = next((run.run for run in runs if run.outcome is not Outcome.SUCCEEDED), None)
-    return [_row(run, is_open=run.run == opened) for run in runs]
+    return [_row(view, run, is_open=run.run == opened) for run in runs]
 
 
-def _row(run: Run, *, is_open: bool) -> RunRow:
+def _row(view: WorkspaceView, run: Run, *, is_open: bool) -> RunRow:
     started = run.intent.started_at
     waited = started - run.entry.due_at if started else timedelta(0)
     counts = run.result.counts
@@ -107,7 +109,7 @@ def _row(run: Run, *, is_open: bool) -> RunRow:
         waited=run_time(waited.total_seconds()) if waited >= WORTH else "",
         bar=draw_counters(counts) if is_open and counts.read else None,
         is_open=is_open,
-        not_accepted=counts.refused + counts.duplicate + counts.not_found + counts.consent_blocked,
+        has_rejects=has_refused(view, run.connection, run.run),
     )
 
 

@@ -60,7 +60,7 @@ class ConnectionRow:
     schedule: str
     lane: str
     style: str  # bad, warn, off or empty
-    broken: bool
+    broken: str  # what of it cannot be used; empty when all can
     last: Run | None
     why: str
     strip: Strip
@@ -113,8 +113,10 @@ def read_number(text: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise
 
 
-def show_connections(view: WorkspaceView, asked: Mapping[str, str], health: Health, moments: Moments) -> dict[str, Any]:
-    """Return the values of the screen."""
+def show_connections(
+    view: WorkspaceView, asked: Mapping[str, str], health: Health, moments: Moments, *, combines: bool = True
+) -> dict[str, Any]:
+    """Return the values of the screen; *combines*: the tabs keep what else is chosen."""
     query = read_query(asked)
     page = page_connections(view, query, health)
     kept = {key: asked.get(key, "") for key in ("q", "owner", "label", "outcome", "order")}
@@ -122,7 +124,7 @@ def show_connections(view: WorkspaceView, asked: Mapping[str, str], health: Heal
     return {
         "lede": _lede(page),
         "today": _today(view),
-        "tabs": [_tab(which, page, query, kept) for which in TABS],
+        "tabs": [_tab(which, page, query, kept if combines else {}) for which in TABS],
         "choices": _choices(page, query, asked),
         "asked_query": {"q": query.search, "show": "" if query.which == "all" else query.which},
         "groups": _group(page, rows, query),
@@ -220,9 +222,9 @@ def show_row(view: WorkspaceView, one: ListedConnection, moments: Moments) -> Co
         schedule=words,
         lane=connection.lane if connection else "main",
         style=_style(one, is_off),
-        broken=standing.trouble == "broken",
+        broken={"broken": "file is broken", "unusable": "history cannot be used"}.get(standing.trouble, ""),
         last=one.last,
-        why=_why(one),
+        why=view.unusable_histories.get(name) or _why(one),
         strip=draw_strip(one.recent),
         usual=run_time(one.usual.median) if one.usual.runs else "",
         active=one.active,

@@ -86,7 +86,7 @@ def _banners(view: WorkspaceView, health: Health, moments: Moments) -> list[Bann
             else f"{COMPLAINTS[health.standing].capitalize()}."
         )
         found.append(Banner(style="warn" if good else "bad", icon="broken", bold=bold, words=health.trouble))
-    if view.uncommitted and view.workspace.source == "git":
+    if view.workspace.source == "git" and view.uncommitted:
         count = len(view.uncommitted)
         bold = f"{count:,} file{'' if count == 1 else 's'} differ from the commit that ticks obey."
         found.append(Banner(style="", icon="file", bold=bold, words=", ".join(view.uncommitted[:5])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from connrunner.answers.checkup import run_checks
+from connrunner.answers.checkup import look_around
 from connrunner.answers.status import Health
 from connrunner.answers.workspace_view import WorkspaceView
 
@@ -13,7 +13,7 @@ STYLES = {"ok": ("ok", "ok"), "warning": ("late", "late"), "failure": ("failed",
 
 def show_health(view: WorkspaceView, health: Health) -> dict[str, Any]:
     """Return the values of the screen."""
-    checks = list(run_checks(view))
+    checks = list(look_around(view))
     bad = [check for check in checks if check.level != "ok"]
     return {
         "checks": [*bad, *(check for check in checks if check.level == "ok")],

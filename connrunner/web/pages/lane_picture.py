@@ -21,7 +21,8 @@ from connrunner.web.pages.strip import sign_of, style_of
 NARROW = 0.34  # percent of the window: runs below it are drawn together
 COLUMNS = 1000  # of the picture in which they are drawn: however many there are, they are no more
 NAMED, LETTER = 14, 0.5  # names below blocks, and percent of the window that a letter takes in a close-up
-WAITS_SHOWN = 40
+WAITS_SHOWN = 15
+ALONE = 25  # blocks of a lane that are drawn by themselves, of those that succeed or are expected, and of the others
 SHORTEST_WAIT = timedelta(minutes=1)
 
 
@@ -64,7 +65,8 @@ class Block:
     style: str
     start: datetime
     end: datetime
-    title: str
+    run: int = 0  # 0 for one that is expected
+    outcome: str = "expected"
     sign: str = ""  # above it
     weight: int = 0  # of its name: the greatest are written first
 
@@ -92,11 +94,10 @@ class LanePicture:
 def draw_lane(content: LaneContent, window: Window, grid: Sequence[Shape], moments: Moments) -> LanePicture:
     """Return the picture of a lane; *grid* are the lines behind it, as high as the window says."""
     now = moments.now
-    blocks = [*_past(content, window, moments), *_expected(content, window, moments)]
-    wide = [one for one in blocks if _width(one, window) >= NARROW or one.sign]
-    narrow = [one for one in blocks if not (_width(one, window) >= NARROW or one.sign)]
+    blocks = [*_past(content, window), *_expected(content, window)]
+    wide, narrow = _divide(blocks, window)
     top, height = window.block
-    shapes = [shape for one in wide for shape in _block(one, window)]
+    shapes = [shape for one in wide for shape in _block(one, window, moments)]
     shapes += [shape for run in content.active for shape in _active(run, window, moments)]
     if window.waits:
         shapes += _waits(content, window)
@@ -115,25 +116,42 @@ def draw_lane(content: LaneContent, window: Window, grid: Sequence[Shape], momen
     )
 
 
+def _divide(blocks: Sequence[Block], window: Window) -> tuple[list[Block], list[Block]]:
+    """Return which blocks are drawn by themselves, and which together: however many there are, the picture has an end.
+
+    What did not succeed is drawn by itself unless there is some already at its place.
+    """
+    signed: dict[int, Block] = {}
+    for one in blocks:
+        if one.sign:
+            signed.setdefault(round(window.x(one.start) / NARROW), one)
+    alone = list(signed.values())[:ALONE]
+    large = [one for one in blocks if not one.sign and _width(one, window) >= NARROW]
+    large.sort(key=lambda one: _width(one, window), reverse=True)
+    alone += large[:ALONE]
+    chosen = {id(one) for one in alone}
+    return alone, [one for one in blocks if id(one) not in chosen]
+
+
 def _width(one: Block, window: Window) -> float:
     return window.x(one.end) - window.x(one.start)
 
 
-def _past(content: LaneContent, window: Window, moments: Moments) -> list[Block]:
+def _past(content: LaneContent, window: Window) -> list[Block]:
     found = []
     for run in content.past:
         start = run.started_at or run.ended_at
         if run.ended_at < window.start or start > window.end:
             continue
         is_good = run.outcome == Outcome.SUCCEEDED
-        between = f"{moments.minute(start)[:3]} {moments.minute(start)[15:20]} to {moments.minute(run.ended_at)[15:20]}"
         found.append(
             Block(
                 connection=run.connection,
                 style=f"f-{style_of(run.outcome)}",
                 start=start,
                 end=run.ended_at,
-                title=f"{run.connection} #{run.run}, {between}, {run.outcome}",
+                run=run.run,
+                outcome=run.outcome,
                 sign="" if is_good else sign_of(run.outcome),
                 weight=0 if is_good else 1,
             )
@@ -141,26 +159,30 @@ def _past(content: LaneContent, window: Window, moments: Moments) -> list[Block]
     return found
 
 
-def _expected(content: LaneContent, window: Window, moments: Moments) -> list[Block]:
+def _expected(content: LaneContent, window: Window) -> list[Block]:
     return [
         Block(
             connection=run.connection,
             style="hatch",
             start=run.starts_at,
             end=run.ends_at,
-            title=f"{run.connection}, {moments.minute(run.starts_at)[:3]} {moments.minute(run.starts_at)[15:20]} "
-            f"to {moments.minute(run.ends_at)[15:20]}, expected",
         )
         for run in content.expected
         if run.ends_at >= window.start and run.starts_at <= window.end
     ]
 
 
-def _block(one: Block, window: Window) -> list[Shape]:
+def _title(one: Block, moments: Moments) -> str:
+    start, end = moments.minute(one.start), moments.minute(one.end)
+    number_of_run = f" #{one.run}" if one.run else ""
+    return f"{one.connection}{number_of_run}, {start[:3]} {start[15:20]} to {end[15:20]}, {one.outcome}"
+
+
+def _block(one: Block, window: Window, moments: Moments) -> list[Shape]:
     top, height = window.block
     x, width = window.x(one.start), max(_width(one, window), 0.12)
     inset = 0.5 if one.style.startswith("hatch") else 0.0
-    shapes = [rectangle(one.style, x, top + inset, width, height - 2 * inset, title=one.title, round_by=2)]
+    shapes = [rectangle(one.style, x, top + inset, width, height - 2 * inset, title=_title(one, moments), round_by=2)]
     if one.sign:
         shapes.append(label(one.sign, x + width / 2, top - 2, style="ink", anchor="middle"))
     return shapes

@@ -1,4 +1,4 @@
-"""Where a page leads: addresses of a server."""
+"""Where a page leads: how addresses are written, and those of a server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ class Links(Protocol):
     def file(self, name: str) -> str:
         """Return the address of the static file *name*."""
 
+    def holds(self, path: str) -> bool:
+        """Tell whether there is a page *path*, of those that could be."""
+
 
 class ServerLinks:
     """Addresses on a server that has the pages below *root*."""
@@ -30,3 +33,7 @@ class ServerLinks:
     def file(self, name: str) -> str:
         """Return the address of a static file, which has a hash in its name."""
         return f"{self.root}/static/{name}"
+
+    def holds(self, path: str) -> bool:
+        """Return true: whatever there is has a page."""
+        return bool(path)

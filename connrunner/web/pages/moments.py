@@ -45,6 +45,11 @@ class Moments:
         return shown[11:19], f".{thousandths:03}"
 
     @property
+    def exact_utc(self) -> str:
+        """Now as RFC 3339 in UTC: what a reader's own clock is compared with."""
+        return instant.text(self.now)
+
+    @property
     def offset(self) -> str:
         """The offset of the zone now, `+02:00`."""
         return self.minute(self.now)[-6:]

@@ -94,4 +94,5 @@ def render_template(name: str, links: Links, **values: Any) -> str:
         return ""
 
     template = _environment().get_template(name)
-    return template.render(link=links.page, files=files, use_icon=use_icon, used_icons=used, **values)
+    here = {"link": links.page, "has_page": links.holds, "files": files, "use_icon": use_icon, "used_icons": used}
+    return template.render(**here, **values)

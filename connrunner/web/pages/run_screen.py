@@ -21,6 +21,7 @@ from connrunner.web.pages.counter_bar import draw_counters
 from connrunner.web.pages.moments import Moments, run_time
 
 PER_PAGE = 25
+PER_FILE = 500  # refused rows on a page without a server
 MESSAGES = 20
 DIFFERENCE = 400  # lines of a difference that are shown
 LEVELS = {"all": "everything", "info": "info", "warn": "warnings", "err": "errors"}
@@ -41,7 +42,9 @@ class DiffLine:
         return {"+": "add", "-": "del", "@": "at"}.get(self.sign, "")
 
 
-def show_run(view: WorkspaceView, name: str, number: int, asked: Mapping[str, str], moments: Moments) -> dict[str, Any]:
+def show_run(
+    view: WorkspaceView, name: str, number: int, asked: Mapping[str, str], moments: Moments, *, per_page: int = PER_PAGE
+) -> dict[str, Any]:
     """Return the values of the screen; ArgumentError when there is no such run."""
     account = read_run_account(view, name, number)
     run = account.run
@@ -50,7 +53,7 @@ def show_run(view: WorkspaceView, name: str, number: int, asked: Mapping[str, st
     search = asked.get("q", "")[:200]
     after = asked.get("after", "")
     log = read_log_page(view, name, number, after=read_number(after, 0) if after else None, search=search)
-    refused = _refused(view, account, asked)
+    refused = _refused(view, account, asked, per_page)
     return {
         "one": account,
         "lede": describe_ending(result, kind=account.intent.kind) if result else "",
@@ -59,7 +62,7 @@ def show_run(view: WorkspaceView, name: str, number: int, asked: Mapping[str, st
         "several_files": refused is not None and len({row.get("file") for row in refused.rows}) > 1,
         "refused_code": asked.get("code", "")[:60],
         "first_code": int(refused.first) if refused else 0,
-        "per_page": PER_PAGE,
+        "per_page": per_page,
         "log": log,
         "log_search": search,
         "log_times": {line.number: _clock(line.at, moments) for line in log.lines},
@@ -82,12 +85,12 @@ def _clock(at: str, moments: Moments) -> tuple[str, str]:
     return moments.clock(instant.parse(at)) if at else ("", "")
 
 
-def _refused(view: WorkspaceView, account: RunAccount, asked: Mapping[str, str]) -> RefusedPage | None:
+def _refused(view: WorkspaceView, account: RunAccount, asked: Mapping[str, str], per_page: int) -> RefusedPage | None:
     if not account.has_files:
         return None
     first = read_number(asked.get("row", ""), 0)
     found = page_refused(
-        view, account.connection, account.number, code=asked.get("code", "")[:60], first=first, limit=PER_PAGE
+        view, account.connection, account.number, code=asked.get("code", "")[:60], first=first, limit=per_page
     )
     return found if found.by_code else None
 

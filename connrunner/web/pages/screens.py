@@ -23,10 +23,14 @@ from connrunner.web.pages.notifications_screen import show_notifications
 from connrunner.web.pages.queue_screen import say_start, show_queue
 from connrunner.web.pages.rendering import render_template
 from connrunner.web.pages.request import PageRequest, RenderedPage
-from connrunner.web.pages.run_screen import show_run
+from connrunner.web.pages.run_screen import PER_FILE, PER_PAGE, show_run
 from connrunner.web.pages.timeline_screen import show_timeline
 from connrunner.web.pages.today_screen import show_today
 
+ASKED = {
+    "run": "The next tick puts the run into its queue; until then it stands among what waits.",
+    "stop": "A run that works is asked to end, one that waits is taken out of the queue; it is seen within a minute.",
+}
 EXAMPLE = """\
 # connections/members.yaml
 title: Members
@@ -65,22 +69,21 @@ def render_page(view: WorkspaceView, request: PageRequest) -> RenderedPage:
     *view* may be used again for other requests while the workspace and its journal are the same. A state folder that
     cannot be read is a page with status 503 that says why.
     """
-    return render_screen(view, request, ServerLinks(request.root))
-
-
-def render_screen(view: WorkspaceView, request: PageRequest, links: Links) -> RenderedPage:
-    """Return the page of `request.path` with addresses as *links* write them."""
+    links = ServerLinks(request.root)
     try:
-        looked = at_instant(open_anyway(view), request.now)
-        look = Look(
-            view=looked, request=request, health=check_health(looked), moments=Moments(looked.zone(), request.now)
-        )
-        screen = choose_screen(look)
-        return RenderedPage(screen.status, _render(look, screen, links))
+        return render_screen(view, request, links)
     except ConnrunnerError as error:
         remedy = error.hint[:1].upper() + error.hint[1:] if error.hint else ""
         values = {"status": 503, "title": "The page cannot be shown", "what": str(error.message), "remedy": remedy}
         return RenderedPage(503, render_template("refusal.html.j2", links, **values))
+
+
+def render_screen(view: WorkspaceView, request: PageRequest, links: Links) -> RenderedPage:
+    """Return the page of `request.path` with addresses as *links* write them. ConnrunnerError as when it is read."""
+    looked = at_instant(open_anyway(view), request.now)
+    look = Look(view=looked, request=request, health=check_health(looked), moments=Moments(looked.zone(), request.now))
+    screen = choose_screen(look)
+    return RenderedPage(screen.status, _render(look, screen, links))
 
 
 def choose_screen(look: Look) -> Screen:
@@ -91,7 +94,7 @@ def choose_screen(look: Look) -> Screen:
             first = {"folder": str(view.folder), "example": EXAMPLE.splitlines()}
             return Screen(template="empty", title="Connections", section="/", values=first)
         case [""]:
-            values = show_connections(view, asked, look.health, moments)
+            values = show_connections(view, asked, look.health, moments, combines=look.request.live)
             return Screen(template="connections", title="Connections", section="/", values=values)
         case ["queue"]:
             queue = {**show_queue(view, moments), "say_start": say_start}
@@ -115,20 +118,29 @@ def choose_screen(look: Look) -> Screen:
 
 def _connection(look: Look, name: str) -> Screen:
     zone = look.view.zone(name)
-    values = show_connection(look.view, name, look.request.query, Moments(zone, look.request.now))
+    values = show_connection(
+        look.view, name, look.request.query, Moments(zone, look.request.now), pages_older=look.request.live
+    )
     return Screen(
         template="connection",
         title=name,
         section="/",
         zone=zone,
-        values={**values, "moments_of": instant.parse, "describe_progress": describe_progress},
+        values={**values, "describe_progress": describe_progress},
     )
 
 
 def _run(look: Look, name: str, number: int) -> Screen:
     try:
         zone = look.view.zone(name)
-        values = show_run(look.view, name, number, look.request.query, Moments(zone, look.request.now))
+        values = show_run(
+            look.view,
+            name,
+            number,
+            look.request.query,
+            Moments(zone, look.request.now),
+            per_page=PER_PAGE if look.request.live else PER_FILE,
+        )
     except ArgumentError:
         return _missing(look)
     return Screen(template="run", title=f"{name} #{number}", section="/", zone=zone, values=values)
@@ -153,16 +165,25 @@ def _render(look: Look, screen: Screen, links: Links) -> str:
         "forms": request.draws_forms,
         "form_token": request.form_token,
         "here": links.page(request.path, **request.query),
-        "asked": request.asked,
+        "asked": describe_request(request.asked),
+        "moment_of": instant.parse,
     }
     return render_template(f"{screen.template}.html.j2", links, **common, **screen.values)
+
+
+def describe_request(identity: str) -> str:
+    """Return what becomes of the request *identity* that was just made; empty without one."""
+    kind = identity.partition("-")[0]
+    return ASKED.get(kind, "The mail goes out with the next tick.") if identity else ""
 
 
 def at_instant(view: WorkspaceView, now: datetime) -> WorkspaceView:
     """Return *view* at the instant *now*; what was read of it already is shared."""
     moved = replace(view, now=now)
-    view.workspace, view.journal  # noqa: B018 - read once for all requests
-    for part in ("workspace", "journal", "uncommitted"):
+    view.workspace, view.journal, view.unusable_histories  # noqa: B018 - read once for all requests
+    if view.workspace.source == "git":
+        view.uncommitted  # noqa: B018 - asked of git
+    for part in ("workspace", "journal", "uncommitted", "unusable_histories"):
         if part in view.__dict__:
             moved.__dict__[part] = view.__dict__[part]
     return moved

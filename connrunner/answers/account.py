@@ -1,4 +1,4 @@
-"""Who typed a command: the name in the record of a request."""
+"""Who asks: the name in the record of a request."""
 
 from __future__ import annotations
 
