@@ -47,7 +47,7 @@ VICTIMS = [
     *((name, victim) for name in ("command", "import", "export") for victim in ("tick", "worker")),
 ]
 DONE = ("succeeded", "partial")
-PATIENCE = 60.0  # seconds until a run has come to where it waits, on a busy machine
+PATIENCE = 300.0  # seconds until a run has come to where it waits, on a busy machine
 
 
 # --- runs that wait to be stopped ----------------------------------------------------------------------------------

@@ -127,8 +127,8 @@ def with_slot(recorded: Stretches, slot: datetime, kind: Kind, since: datetime) 
     behind = recorded[len(before) :]
     if before and before[-1][1] >= since and first_free(kind, before[-1][1], since, ()) == slot:
         return (*before[:-1], (before[-1][0], slot), *behind)
-    every = (*before, (slot, slot), *behind)
-    return every if len(every) <= 8 else ((every[0][0], every[1][1]), *every[2:])
+    past = (*before, (slot, slot))
+    return (*past, *behind) if len(past) <= 8 else ((past[0][0], past[1][1]), *past[2:], *behind)
 
 
 # --- what the rules say --------------------------------------------------------------------------------------------

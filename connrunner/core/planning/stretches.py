@@ -14,7 +14,7 @@ from connrunner.core import schedules
 from connrunner.core.model import Schedule
 
 MINUTE = timedelta(minutes=1)
-MOST = 8  # a time without ticks begins another one; the two oldest become one then
+MOST = 8  # of those that are past: a time without ticks begins another one, and the two oldest become one then
 
 
 class Stretch(NamedTuple):
@@ -63,10 +63,11 @@ def add_slot(
         first, last = before[-1]
         if schedules.next_after(schedule, last, on_since=on_since) == slot:
             return (*before[:-1], Stretch(first, slot), *behind)
-    return _bounded((*before, Stretch(slot, slot), *behind))
+    return (*_bounded((*before, Stretch(slot, slot))), *behind)
 
 
 def _bounded(stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
+    """Return at most `MOST` of what is past. What lies ahead stays: between two of those are slots that are to come."""
     if len(stretches) <= MOST:
         return stretches
     oldest, second, *others = stretches
