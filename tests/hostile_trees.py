@@ -44,6 +44,7 @@ LOOKING: tuple[tuple[str, ...], ...] = (
     ("replay", "--now", NOW),
     ("metrics",),
     ("calendar",),
+    ("site", "site"),
 )
 # What commands do that do something; they obey the workspace, which is what they are for.
 ACTING = frozenset({"init", "new", "demo", "tick", "run", "stop", "reset", "install", "history", "web"})

@@ -52,7 +52,7 @@ WHY = [
     # asked               what the answer says
     ("2026-11-16 06:00",  "It waited and was taken out of the queue at Thu 2026-11-19 06:30 +01:00: switched off while it waited."),
     ("2026-11-17 06:00",  "It had no run of its own: the slot was merged, for it waits already."),
-    ("2026-11-17 06:00",  "It was seen 27 h 00 min late. No tick between Mon 2026-11-16 06:00 +01:00 and Wed 2026-11-18 09:00 +01:00."),
+    ("2026-11-17 06:00",  "It was seen 1 d 03 h late. No tick between Mon 2026-11-16 06:00 +01:00 and Wed 2026-11-18 09:00 +01:00."),
     ("2026-11-18T05:00:00Z", "It did not run then: nobody looked. No tick between Mon 2026-11-16 06:00 +01:00"),
     ("2026-11-18 12:00",  "It had no slot then. Its schedule was every day at 07:00 (Europe/Amsterdam)."),
     ("2026-11-18 12:00",  "the slot before: Wed 2026-11-18 07:00 +01:00; the one after: Thu 2026-11-19 07:00 +01:00"),

@@ -228,7 +228,7 @@ def test_a_half_made_one_is_made_anew(fake: str, tmp_path: Path) -> None:
         f"tap==1.0: making an environment with {fake}",
         "Successfully installed",
         '{"python": "3.11.0", "programs": ["tap"], "packages": ["tap==1"]}',
-        f"tap==1.0: installed in {place}, 1 packages",
+        f"tap==1.0: installed in {place}, 1 package",
     ]
     made = json.loads((place / "installed.json").read_text())
     assert (made["package"], made["interpreter"], made["programs"]) == ("tap==1.0", fake, ["tap"])

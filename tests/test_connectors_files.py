@@ -127,7 +127,7 @@ ERRORS: list[tuple[str, str, str]] = [
         "no file 'in/member-*.csv' in WS/in; near it: members-folder.csv, members-2026-11-22.csv, members-2026-11-2",
     ),
     ("in/*.parquet", "no-files", "no file 'in/*.parquet' in WS/in; "),
-    ("in/2025/deep/zzz", "no-files", "in WS/in/2025/deep; it has 1 others, like members-older.csv"),
+    ("in/2025/deep/zzz", "no-files", "in WS/in/2025/deep; it has 1 other, like members-older.csv"),
     ("empty/*.csv", "no-files", "no file 'empty/*.csv' in WS/empty; the folder is empty"),
     ("nowhere/*.csv", "no-folder", "no file 'nowhere/*.csv': there is no folder WS/nowhere; make it, mount it"),
     ("nowhere/one.csv", "no-folder", "there is no folder WS/nowhere"),

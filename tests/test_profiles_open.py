@@ -347,7 +347,7 @@ def test_a_type_with_values_does_not_change(shelf: Shelf, kind: str) -> None:
     error = error_of(shelf, model=ProfileModel(properties=properties(id="text!", name=kind)))
     assert error.code == "type-changed"
     assert "'name'" in error.message
-    assert "1 profiles hold it as text" in error.message
+    assert "1 profile holds it as text" in error.message
     assert shelf.profiles("id", "name") == [("1", "Ann"), ("2", None)]
 
 

@@ -75,6 +75,7 @@ class StopWatcher:
         self.tick: tick.Tick | None = None
         try:
             self.tick = tick.Tick(view.folder, view.state, say=self._say)
+            self.tick.withhold()
         except WorkspaceError as error:
             click.echo(
                 f"the workspace cannot be used, so the next sound tick does it: {text.clean(str(error))}", err=True

@@ -52,6 +52,7 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
     """
     this = Tick(folder, state, now=now, say=say, moved=moved)
     try:
+        this.withhold()
         this.lanes.record_dead()
         this.take_in()
         try:
@@ -93,7 +94,6 @@ class Tick:
         self.pings = PingSender(folder)
         self.lanes = Lanes(folder, self._refresh, recorder, say, self.pings)
         self._mail: subprocess.Popen[bytes] | None = None
-        self._withhold()
 
     @property
     def workspace(self) -> Workspace:
@@ -120,7 +120,7 @@ class Tick:
                 return workspace
             self._repository = workspace.repository
 
-    def _withhold(self) -> None:
+    def withhold(self) -> None:
         """See whose history cannot be used: nothing of these connections is decided, started or recorded until it can.
 
         The others go on, and what is due meanwhile is due then.
@@ -142,7 +142,7 @@ class Tick:
         with locks.hold_state_lock(self.state):
             journal_state = self.journal.open()
             self._tell_damage()
-            self._withhold()
+            self.withhold()
             self._record_skipped(journal_state)  # of a tick that was killed
             run_requests = [
                 one for one in requests.read_run_requests(self.state) if one.connection not in self.lanes.withheld
