@@ -90,7 +90,7 @@ docs-check: $(READY)
 
 site: $(READY) ## build the pages as a site with search, build/site/index.html; a warning or a dead link fails
 	rm -rf build/pages build/site && mkdir -p build/pages
-	cp --parents *.md LICENSE docs/*.md docs/json/*.json docs/assets/*/* examples/README.md build/pages
+	cp --parents *.md LICENSE docs/*.md docs/json/*.json docs/assets/*/* docs/pictures/*.png examples/README.md build/pages
 	$(BIN)/zensical build --clean --strict
 	$(BIN)/python docs/links.py build/site
 
