@@ -261,6 +261,23 @@ def test_rows_that_come_once_are_not_kept_of_an_erased_person(shelf: Shelf) -> N
     assert b"ann@example.com" not in bytes_of(shelf)
 
 
+@pytest.mark.parametrize(
+    ("form", "text", "line"),
+    [
+        ("csv", "id,name\n \n2,Bob\n \n \n3,Cas\n1,Ann\n", 7),
+        ("csv", "id,name\n ,\n2,Bob\n,\n ,\n3,Cas\n1,Ann\n", 7),
+        ("csv", "id\n \n2\n \n \n3\n1\n", 7),
+        ("jsonl", ' \n{"id": "2"}\n \n \n{"id": "3"}\n{"id": "1"}\n', 6),
+    ],
+)
+def test_lines_without_a_record_stand_in_nobodys_way(shelf: Shelf, form: str, text: str, line: int) -> None:
+    shelf.take(WORK, HEADER + ANN)
+    erase(shelf, "1")
+    work = replace(import_of(*(("id", "name") if "name" in text else ("id",))), format=Format(type=form))
+    assert counted(shelf.take(work, text)) == {"created": 2, "consent_blocked": 1}
+    assert [row["line"] for row in shelf.told()] == [line]
+
+
 def test_many_rows_keep_their_order_and_lines(shelf: Shelf) -> None:
     shelf.take(WORK, HEADER + "7777,x@example.com,X,1\n")
     erase(shelf, "7777")

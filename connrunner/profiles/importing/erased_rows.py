@@ -13,6 +13,7 @@ from connrunner.core.counts import imbalance_error
 from connrunner.profiles import tombstones
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
+from connrunner.profiles.readers.record_source import NO_RECORD
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.words import agree
@@ -39,28 +40,36 @@ def blank_erased(session: StoreSession, stage: Stage, plan: ImportPlan) -> Stage
             AND e.digest = {tombstones.digest_value(mapped.field.property, mapped.owner.type, f"s.v{mapped.number}")}"""
         for mapped in fields
     )
-    found = session.one(f"SELECT bitstring_agg(rn, 0, {stage.rows - 1})::VARCHAR FROM ({hits})")
-    return stage if found is None else _blank(session, stage, plan, str(found))
+    last = int(session.one(f"SELECT max(rowid) FROM {stage.table}"))
+    found = session.one(f"SELECT bitstring_agg(rn, 0, {last})::VARCHAR FROM ({hits})")
+    return stage if found is None else _blank(session, stage, plan, str(found), last)
 
 
-def _blank(session: StoreSession, stage: Stage, plan: ImportPlan, found: str) -> Stage:
-    """Return the stage without the values of the rows whose bit in *found* is set."""
+def _blank(session: StoreSession, stage: Stage, plan: ImportPlan, found: str, last: int) -> Stage:
+    """Return the stage without the values of the rows, numbered up to *last*, whose bit in *found* is set."""
     table = f"{stage.table}_blanked"
+    source = f"SELECT *, rowid AS rn FROM {stage.table}"
+    if last >= stage.rows:  # lines without a record have left gaps in the numbers
+        bad = f"CASE WHEN s.rowid IS NULL THEN [{quote_text(NO_RECORD)}] ELSE s.bad END AS bad"
+        source = f"""SELECT s.* REPLACE ({bad}), n.range AS rn
+            FROM range({last + 1}) n LEFT JOIN {stage.table} s ON s.rowid = n.range ORDER BY rn"""
     columns = [f"v{mapped.number}" for mapped in plan.fields] + [f"o{at}" for at in range(len(plan.consents))]
-    # One bit for each row, and no join: a join loses the order of the file.
+    # One bit for each row, and no join where it can be helped: a join loses the order of the file.
     session.execute(
         f"""CREATE OR REPLACE TEMP TABLE {table} AS
-        SELECT * EXCLUDE hit REPLACE (
+        SELECT * EXCLUDE (hit, rn) REPLACE (
             {", ".join(f"CASE WHEN NOT hit THEN {column} END AS {column}" for column in columns)},
             CASE WHEN hit THEN [{quote_text(CODE)}] ELSE bad END AS bad)
-        FROM (SELECT *, get_bit(?::BIT, rowid::INTEGER) = 1 AS hit FROM {stage.table})""",
+        FROM (SELECT *, get_bit(?::BIT, rn::INTEGER) = 1 AS hit FROM ({source}))""",
         [found],
     )
     numbers = session.execute(f"SELECT count(*), min(rowid), max(rowid) FROM {table}").fetchall()[0]
-    if numbers != (stage.rows, 0, stage.rows - 1):
+    if numbers != (last + 1, 0, last):
         raise imbalance_error(
-            f"{agree(stage.rows, 'row', 'was', 'were')} to be numbered in order, and the numbers are {numbers}"
+            f"{agree(last + 1, 'row', 'was', 'were')} to be numbered in order, and the numbers are {numbers}"
         )
+    if last >= stage.rows:
+        session.execute(f"DELETE FROM {table} WHERE bad[1] = {quote_text(NO_RECORD)}")
     session.execute(f"DROP TABLE {stage.table}")
     return replace(stage, table=table, erased=True)
 
