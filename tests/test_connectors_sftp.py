@@ -268,7 +268,7 @@ def test_the_suffix_is_kept_and_nothing_else_of_a_name(fetch: Any, server: Runni
 ERRORS: list[tuple[str, str, str]] = [
     ("in/poeple.csv", "no-files", "no file 'in/poeple.csv' in in on 127.0.0.1:PORT; near it: people.csv"),
     ("in/member-*.csv", "no-files", "near it: members-folder.csv, members-2026-11-22.csv, members-2026-11-2"),
-    ("in/2025/deep/zzz", "no-files", "it has 1 others, like members-older.csv"),
+    ("in/2025/deep/zzz", "no-files", "it has 1 other, like members-older.csv"),
     ("out/*.csv", "no-files", "no file 'out/*.csv' in out on 127.0.0.1:PORT; the folder is empty"),
     ("nowhere/*.csv", "no-folder", "no file 'nowhere/*.csv': there is no folder nowhere on 127.0.0.1:PORT"),
     ("nowhere/one.csv", "no-folder", "there is no folder nowhere"),
@@ -455,7 +455,7 @@ def test_a_server_that_gives_less_than_it_says(fetch: Any, server: Running, monk
         return b"id\n"[offset:]
 
     monkeypatch.setattr(Files, "read", read)
-    with pytest.raises(RunError, match=r"gave 3 of the 17 bytes of in/people.csv") as caught:
+    with pytest.raises(RunError, match=r"gave 3 of 17 bytes of in/people.csv") as caught:
         fetch("in/people.csv")
     assert caught.value.code == "incomplete"
 
@@ -743,7 +743,7 @@ def test_the_size_is_checked_before_the_rename(deliver: Any, server: Running, mo
         return len(data)
 
     monkeypatch.setattr(Files, "write", write)
-    with pytest.raises(RunError, match=r"has 0 of the 5 bytes of out/a.csv") as caught:
+    with pytest.raises(RunError, match=r"has 0 of 5 bytes of out/a.csv") as caught:
         deliver()
     assert caught.value.code == "incomplete"
     assert tree(root_of(server) / "out") == {"a.csv": b"old"}

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pytest
@@ -270,7 +270,9 @@ def test_rows_that_come_once_are_not_kept_of_an_erased_person(shelf: Shelf) -> N
         ("jsonl", ' \n{"id": "2"}\n \n \n{"id": "3"}\n{"id": "1"}\n', 6),
     ],
 )
-def test_lines_without_a_record_stand_in_nobodys_way(shelf: Shelf, form: str, text: str, line: int) -> None:
+def test_lines_without_a_record_stand_in_nobodys_way(
+    shelf: Shelf, form: Literal["csv", "jsonl"], text: str, line: int
+) -> None:
     shelf.take(WORK, HEADER + ANN)
     erase(shelf, "1")
     work = replace(import_of(*(("id", "name") if "name" in text else ("id",))), format=Format(type=form))

@@ -40,6 +40,7 @@ from connrunner.text.words import agree
 
 FORMAT = "2"
 FORMAT_ERASED = "3"  # a store with tombstones: a version that does not know them must not import into it
+NUMBERING = 2  # counts up when the numbers of older stores have to be looked at, see `numbering`
 SPELLING = 2  # counts up when rows spell a value otherwise than the stores before, see `respelling`
 
 _TABLES = """
@@ -118,8 +119,9 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     prepare_tombstones(connection, "store")
     _prepare_withdrawals(connection)
     connection.execute(
-        "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('next_profile', '1'), ('next_run', '1')",
-        [FORMAT, str(SPELLING)],
+        "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('numbering', ?), ('next_profile', '1'),"
+        " ('next_run', '1')",
+        [FORMAT, str(SPELLING), str(NUMBERING)],
     )
 
 

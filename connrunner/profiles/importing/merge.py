@@ -59,7 +59,8 @@ def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Co
         )
     if counts.created:
         columns = ", ".join(["_id", "_created", "_changed", *(one.column for one in changes)])
-        first = _take_numbers(session, stage.rows)
+        # By the places of the rows, which have gaps where lines without a record were left out.
+        first = _take_numbers(session, int(session.one(f"SELECT max(rowid) + 1 FROM {stage.table}")))
         _execute_exactly(
             session,
             f"""INSERT INTO store.profiles ({columns})

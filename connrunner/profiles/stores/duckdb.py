@@ -23,6 +23,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import (
     ProfileStore,
     connection_state,
+    numbering,
     recorded_runs,
     respelling,
     selection,
@@ -255,6 +256,7 @@ def open_store(
             _warn_of_lost_tombstones(session)
             if not read_only:
                 respelling.respell_store(session)
+                numbering.renumber_profiles(session)
         yield DuckDBStore(session)
         _detach(connection, path, report)
     finally:
