@@ -834,9 +834,9 @@ EXPECTATIONS: list[tuple[Expect, bool, str]] = [
     (Expect(max_rows=3),                                              True,       ""),
     (Expect(max_rows=2),                                              True,       "3 rows would be sent, more than 2"),
     (Expect(max_change_pct=100),                                      True,       ""),
-    (Expect(max_change_pct=99.9),                                     True,       r"3 changes of 3 .* are 100.0 %, more than 99.9 %"),
+    (Expect(max_change_pct=99.9),                                     True,       r"3 changes among 3 .*: 100.0 %, more than 99.9 %"),
     (Expect(max_change_pct=0),                                        False,      ""),
-    (Expect(min_rows=4, max_change_pct=1),                            True,       r"fewer than 4 \(min_rows\); 3 changes of 3"),
+    (Expect(min_rows=4, max_change_pct=1),                            True,       r"fewer than 4 \(min_rows\); 3 changes among 3"),
     (Expect(min_rows=9),                                              False,      "3 rows would be sent, fewer than 9"),
 ]  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.model import Field, Format, LocalFile
@@ -397,6 +397,8 @@ PIECES = st.sampled_from(
 
 @settings(max_examples=examples(8), deadline=None)
 @given(pieces=st.lists(PIECES, max_size=14))
+@example(pieces=["\r", ",", "\n"])
+@example(pieces=['"', "\r", '"'])
 def test_where_duckdb_reads_a_file_it_reads_it_as_the_csv_module_does(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str]
 ) -> None:

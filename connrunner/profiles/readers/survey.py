@@ -69,6 +69,7 @@ class _CellPatterns:
     def __init__(self, quote: bytes, delimiter: bytes) -> None:
         blanks = [blank for blank in (b" ", b"\t", b"\x0b", b"\x0c") if blank != delimiter]
         blank = rb"[" + b"".join(map(re.escape, blanks)) + rb"]"
+        inside = blank[:-1] + rb"\r\n]"  # of quotes
         cell_end, cell_begin = (
             rb"(?:" + re.escape(delimiter) + rb"|[\r\n]|\Z)",
             rb"(?:" + re.escape(delimiter) + rb"|[\r\n]|\A)",
@@ -76,7 +77,7 @@ class _CellPatterns:
         mark = re.escape(quote)
         nothing = (
             rb"(?:"
-            + (mark + blank + rb"*+" + mark + rb"|" if quote else b"")
+            + (mark + inside + rb"*+" + mark + rb"|" if quote else b"")
             + re.escape(delimiter)
             + rb"|"
             + blank
@@ -87,7 +88,7 @@ class _CellPatterns:
             cell_begin + blank + rb"++" + mark + rb"|" + mark + blank + rb"++(?:" + mark + rb"|" + cell_end + rb")"
         )
         start = rb"(?:" + re.escape(delimiter) + rb"|" + blank
-        start += (rb"|" + mark + rb"(?:" + mark + rb"|" + blank + rb"))") if quote else rb")"
+        start += (rb"|" + mark + rb"(?:" + mark + rb"|" + inside + rb"))") if quote else rb")"
         self._begins, self._begins_after_lf, self._begins_after_cr = (
             re.compile(end + start) for end in (rb"", rb"\n", rb"\r")
         )
@@ -105,9 +106,9 @@ class _CellPatterns:
         return any(near) and bool(self._spaced.search(block))
 
     def has_empty_record(self, block: bytes) -> bool:
-        # Where both LF and CR end lines, DuckDB does not read the file.
-        begins = self._begins_after_lf if b"\n" in block else self._begins_after_cr
-        return (self._begins.match(block) or begins.search(block)) is not None and bool(self._empty.search(block))
+        ends = ((b"\n", self._begins_after_lf), (b"\r", self._begins_after_cr))
+        begins = bool(self._begins.match(block)) or any(end in block and after.search(block) for end, after in ends)
+        return begins and bool(self._empty.search(block))
 
 
 _compile_patterns = lru_cache(maxsize=8)(_CellPatterns)
