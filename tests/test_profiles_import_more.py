@@ -847,7 +847,7 @@ EXPECTED: list[tuple[Expect, str, str]] = [
     (Expect(max_change_pct=7.5),      "1,A,30\n2,B,30\n3,Name 3,30\n99,New,1\n",     ""),
     (Expect(columns=("age", "id")),   "1,A,30\n",                                    ""),
     (Expect(columns=("age", "nam")),  "1,A,30\n",                                    "has no column 'nam', which the import expects; nothing was imported; did you mean 'name'?"),
-    (Expect(min_rows=9, max_invalid_pct=1), "1,A,x\n",                               "(min_rows); 100 % of 1 rows"),
+    (Expect(min_rows=9, max_invalid_pct=1), "1,A,x\n",                               "(min_rows); 100 % of 1 row"),
 ]  # fmt: skip
 
 
