@@ -18,7 +18,7 @@ from connrunner.config import schema
 from connrunner.connectors import quota
 from connrunner.core.model import Outcome
 from connrunner.doctor import Check, partners
-from connrunner.worker import process
+from connrunner.worker import signal_orders
 from tests.runs import Ran, Runs
 from tests.stands import EVER, SECRET, VARIABLE, Entry, Kind, Person, Stand, to_csv
 
@@ -369,7 +369,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
     partner.stand.trouble("silent", EVER)
 
     def stop(*_: object) -> None:
-        raise process.Terminated
+        raise signal_orders.Terminated
 
     def when_reached() -> None:
         if partner.stand.reached.wait(120):
@@ -379,7 +379,7 @@ def test_a_run_that_is_stopped_in_the_middle(partner: Partner, way: str) -> None
     watch = threading.Thread(target=when_reached)
     watch.start()
     try:
-        with pytest.raises(process.Terminated):
+        with pytest.raises(signal_orders.Terminated):
             partner.run(way)
     finally:
         watch.join()

@@ -60,10 +60,10 @@ def test_numbers_that_an_older_version_gave_twice_are_given_anew_once(shelf: She
             DELETE FROM store.about WHERE key = 'numbering'""")
 
     assert export(shelf) == ["2", "5", "4"]
-    (told,) = [text for _, text in shelf.said.messages if "the number of another one" in text]
-    assert told.startswith("1 profile had the number of another one")
+    (told,) = [text for _, text in shelf.said.messages if "the number of another profile" in text]
+    assert "to 1 profile, which" in told
     assert shelf.sql(NUMBERS) == [("1", 1), ("2", 2), ("3", 3), ("4", 6), ("5", 5)]
     shelf.take(import_of("id"), "id\n6\n")
     assert shelf.sql(NUMBERS)[-1] == ("6", 7)
     assert export(shelf) == ["6"]
-    assert len([text for _, text in shelf.said.messages if "the number of another one" in text]) == 1
+    assert len([text for _, text in shelf.said.messages if "the number of another profile" in text]) == 1

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from connrunner.processes.tree import ProcessTree
-from connrunner.worker import process
+from connrunner.worker import signal_orders
 from tests.conftest import Place
 from tests.test_tick import HELLO, Waiter, eventually
 
@@ -253,7 +253,7 @@ def test_a_stopped_import_leaves_the_store_as_before(place: Place, tmp_path: Pat
     assert not list(place.state.spool.iterdir())
 
 
-@pytest.mark.parametrize("order", [process.Terminated, process.TimeIsOver])
+@pytest.mark.parametrize("order", [signal_orders.Terminated, signal_orders.TimeIsOver])
 def test_no_event_loop_swallows_an_order(order: type[BaseException]) -> None:
     """Whatever a signal's handler raises in a callback of asyncio is logged and forgotten, but for two kinds."""
 

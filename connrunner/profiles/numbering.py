@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from connrunner.profiles import tables
 from connrunner.profiles.session import StoreSession
-from connrunner.text.words import agree
+from connrunner.text.words import plural
 
 _TWICE = "SELECT _id FROM store.profiles GROUP BY _id HAVING count(*) > 1"
 
@@ -37,8 +37,7 @@ def renumber_profiles(session: StoreSession) -> None:
         session.execute("INSERT INTO store.about VALUES ('numbering', ?)", [str(tables.NUMBERING)])
     if count:
         session.report.message(
-            f"{agree(count, 'profile', 'had', 'had')} the number of another one, which an older version gave twice, and"
-            f" got {'a number' if count == 1 else 'numbers'} of {'its' if count == 1 else 'their'} own; exports offer"
-            " these profiles again, and one that has left a selection meanwhile is not withdrawn by itself",
+            f"an older version gave the number of another profile to {plural(count, 'profile')}, which now have their"
+            " own; exports offer all of these again, and one that has left a selection meanwhile is not withdrawn",
             level="warning",
         )

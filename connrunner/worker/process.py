@@ -13,10 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
-from types import FrameType
 from typing import Any, cast
 
 from connrunner import connectors
@@ -39,7 +37,7 @@ from connrunner.core.model import (
     Result,
 )
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.report import Level, Report
+from connrunner.core.report import Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.processes.limits import forbid_core_dumps
@@ -57,27 +55,16 @@ from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.text.spellings import encode_loosely
 from connrunner.text.words import listed, plural
+from connrunner.worker.masked_report import MaskedReport
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
 from connrunner.worker.retries import Attempts
+from connrunner.worker.signal_orders import SignalOrders, Terminated
 
-KNOWN_FACTS = 64  # texts beside a message that are masked once: the names of streams and the like
 SAMPLES = 20  # rows that a dry run of an export shows
 SHORT_WAIT = 5  # seconds for it at the end of a run that failed
 SETTLED_LATER = "the next run asks which of them did"
 STORE_WAIT = 3600  # seconds that a run waits for the profile store while a run of another lane holds it
-
-
-class Terminated(SystemExit):
-    """The worker was asked to end.
-
-    Not an Exception, for no connector may swallow it; and of this kind, for asyncio swallows every other that a
-    signal's handler raises in one of its callbacks (`asyncio.Handle`).
-    """
-
-
-class TimeIsOver(SystemExit):
-    """The run has taken longer than its timeout; of this kind for the same reasons."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -451,21 +438,6 @@ def _secrets(job: Job) -> dict[str, str]:
     return {name: secrets.resolve_secret(name, folder=job.workspace) for name in secrets.references(settings)}
 
 
-class MaskedReport:
-    """A report that no secret reaches."""
-
-    def __init__(self, report: Report, mask: Callable[[str], str]) -> None:
-        self._report, self._mask = report, mask
-        self._mask_fact = lru_cache(KNOWN_FACTS)(mask)  # few words come again and again
-
-    def message(self, text: str, *, level: Level = "info", **facts: Any) -> None:
-        masked = {key: self._mask_fact(value) if isinstance(value, str) else value for key, value in facts.items()}
-        self._report.message(self._mask(text), level=level, **masked)
-
-    def progress(self, stage: str, done: int, of: int | None = None) -> None:
-        self._report.progress(stage, done, of)
-
-
 def describe_signal(number: int) -> str:
     """Return SIGKILL for 9, and the number itself for signals without a name."""
     try:
@@ -596,33 +568,6 @@ def _describe_end(job: Job, error: BaseException) -> str:
         stop = _find_stop(job)
         return stop.description if stop else "it was told to end (SIGTERM)"
     return str(error) if isinstance(error, RunError) else describe_exception(error)
-
-
-class SignalOrders:
-    """What signals asked of this process: to end, or that its time is over.
-
-    The handlers raise it, and keep it: DuckDB stops its query at once, but raises an exception of its own.
-    """
-
-    def __init__(self) -> None:
-        self.given: BaseException | None = None
-        signal.signal(signal.SIGTERM, self._end)
-        signal.signal(signal.SIGALRM, self._time_is_over)
-
-    def close(self) -> None:
-        """Take no more orders: what is left is to tell how it went."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-    def _end(self, _number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the cleaning up
-        self.given = Terminated()
-        raise self.given
-
-    def _time_is_over(self, _number: int, _frame: FrameType | None) -> None:
-        hint = "raise `timeout` or give it less to do"
-        self.given = RunError("it took longer than its `timeout`", hint=hint, code="timeout")
-        raise TimeIsOver
 
 
 if __name__ == "__main__":
