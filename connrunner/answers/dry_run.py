@@ -22,7 +22,7 @@ class DryRun:
     """How the work would end, and the rows that it would refuse."""
 
     connection: str
-    kind: str  # import or export
+    kind: str  # import, export or undo
     result: Result
     refused: tuple[dict[str, Any], ...]
 
@@ -31,8 +31,13 @@ class DryRun:
         return self.result.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)
 
 
-def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryRun:
-    """Read and check for real, change nothing; ArgumentError for a connection that runs a program."""
+def try_run(
+    view: WorkspaceView, connection: Connection, report: Report, *, undo: int | None = None
+) -> DryRun:
+    """Read and check for real, change nothing; ArgumentError for a connection that runs a program.
+
+    With *undo* that run is undone, instead of the connection's work being done.
+    """
     if isinstance(connection.work, Command):
         raise ArgumentError(f"{connection.name} runs a program, and only the program knows what it would do")
     with temporary_folder() as folder:
@@ -45,11 +50,12 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
                 view.state, connection.name, after=view.journal_state.numbers.get(connection.name, 0)
             ),
             started_at=datetime.now(UTC),
+            undo=undo,
             dry_run_folder=Path(folder),
         )
         result = process.perform(job, report)
         refused = tuple(run_files.read_events(job.rejects))
-    return DryRun(connection=connection.name, kind=connection.kind, result=result, refused=refused)
+    return DryRun(connection=connection.name, kind="undo" if undo else connection.kind, result=result, refused=refused)
 
 
 def as_dict(found: DryRun) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def _slot_line(decision: Decision, zone: str) -> str:
     if decision.kind == "left_out":
         until = f" (and {decision.missed:,} more)" if decision.missed else ""
         return f"no slot at {_at(decision.due_at, zone)}{until}: {decision.reason}"
-    slot = "the request" if decision.trigger == "manual" else f"the slot of {_at(decision.due_at, zone)}"
+    slot = "the request" if decision.trigger != "schedule" else f"the slot of {_at(decision.due_at, zone)}"
     return "; ".join([f"{slot} was {decision.kind}: {decision.reason}", *_lateness(decision, zone)])
 
 
@@ -106,7 +106,7 @@ def explain_decision(answer: Explanation, known: Circumstances) -> list[str]:
 def _ran(answer: Explanation, known: Circumstances) -> Iterator[str]:
     started, ended, zone = answer.started, answer.ended, known.zone
     assert started is not None
-    why = f"asked for by {started.asked_by}" if started.trigger == "manual" else f"due for {_at(started.due_at, zone)}"
+    why = f"asked for by {started.asked_by}" if started.trigger != "schedule" else f"due for {_at(started.due_at, zone)}"
     yield f"It ran: run {started.run}, {why}, started at {instant.local(started.at, zone)}."
     if ended is None:
         yield "Its end is not recorded: it works, or was cut off (see `connrunner status`)."
@@ -241,7 +241,7 @@ def _waited(answer: Explanation, known: Circumstances) -> Iterator[str]:
 
 
 def _cause(decision: Decision, zone: str) -> str:
-    if decision.trigger == "manual":
+    if decision.trigger != "schedule":
         return f"asked for by {decision.asked_by}"
     return f"due for {_at(decision.due_at, zone)}"
 

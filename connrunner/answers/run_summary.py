@@ -28,7 +28,7 @@ def describe_ending(result: Result, *, kind: str) -> str:
 def describe_run(run: Run) -> str:
     """Return its result, who asked for it, and the slots that it stands for."""
     parts = [describe_result(run)]
-    if run.entry.trigger == "manual":
+    if run.entry.trigger != "schedule":
         parts.append(f"asked for by {run.entry.asked_by}")
     if run.entry.missed:
         parts.append(f"{agree(run.entry.missed, 'later slot', 'was', 'were')} missed")

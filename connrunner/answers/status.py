@@ -363,6 +363,9 @@ def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
     for request in requests.read_run_requests(view.state):
         if request.id not in known and request.connection not in view.journal_state.waiting:
             yield request.as_queued(request.asked_at)
+    for undoing in requests.read_undo_requests(view.state):
+        if undoing.id not in known:
+            yield undoing.as_entry()
 
 
 def _find_off(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[OffConnection]:

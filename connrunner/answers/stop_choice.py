@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
-from connrunner.core.model import Run
+from connrunner.core.model import QueuedRun, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError
-from connrunner.state import run_files
+from connrunner.state import requests, run_files
 
 
 def choose_stop(view: WorkspaceView, name: str, number: int | None, *, asked_by: str, reason: str) -> StopRequest:
@@ -16,7 +16,7 @@ def choose_stop(view: WorkspaceView, name: str, number: int | None, *, asked_by:
     ArgumentError when there is none.
     """
     journal_state, at = view.journal_state, view.clock()
-    started, waiting = journal_state.started.get(name), journal_state.waiting.get(name)
+    started, waiting = journal_state.started.get(name), _find_waiting(view, name)
     if started is not None and number in (None, started.run):
         return StopRequest(connection=name, asked_at=at, asked_by=asked_by, reason=reason, run=started.run)
     if number is not None:
@@ -33,11 +33,19 @@ def choose_stop(view: WorkspaceView, name: str, number: int | None, *, asked_by:
 
 def choose_removal(view: WorkspaceView, name: str, *, asked_by: str, reason: str) -> StopRequest:
     """Return the request to take the waiting run of *name* out of its queue; ArgumentError without one."""
-    waiting = view.journal_state.waiting.get(name)
+    waiting = _find_waiting(view, name)
     if waiting is None:
         raise ArgumentError(f"no run of {name} waits", hint="see `connrunner status`")
     due_at = waiting.due_at
     return StopRequest(connection=name, asked_at=view.clock(), asked_by=asked_by, reason=reason, due_at=due_at)
+
+
+def _find_waiting(view: WorkspaceView, name: str) -> QueuedRun | None:
+    """Return what waits of *name*: an undoing goes before what stands in the queue."""
+    for undoing in requests.read_undo_requests(view.state):
+        if undoing.connection == name and undoing.id not in view.journal_state.answered:
+            return undoing.as_entry()
+    return view.journal_state.waiting.get(name)
 
 
 def _outcome(view: WorkspaceView, run: Run) -> str:

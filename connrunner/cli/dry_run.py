@@ -28,14 +28,14 @@ class StderrReport:
         """Leave the numbers out: a dry run shows its counters at the end."""
 
 
-def run_dry(context: CommandContext, connections: Sequence[Connection], *, is_one: bool) -> int:
+def run_dry(context: CommandContext, connections: Sequence[Connection], *, is_one: bool, undo: int | None = None) -> int:
     """Show the counters and the first rejects of runs that change nothing, one by one; return the exit code."""
     code = 0
     found = []
     for connection in connections:
         if not (is_one or context.json):
             click.echo(connection.name)
-        tried = try_run(context.view, connection, StderrReport())
+        tried = try_run(context.view, connection, StderrReport(), undo=undo)
         code = max(code, 0 if tried.is_good else 1)
         if context.json:
             found.append(as_dict(tried))
@@ -57,7 +57,7 @@ def _lines(found: DryRun) -> Iterator[str]:
         values = ", ".join(f"{column}: {value}" for column, value in sample["values"].items() if value is not None)
         yield f"  {sample['counted_as']}: {values}"
     for row in found.refused[:SHOWN]:
-        place = f"{row.get('file', '')}:{row.get('line', '')}"
+        place = row["key"] if row.get("stage") == "undo" else f"{row.get('file', '')}:{row.get('line', '')}"
         yield f"  {place}: {row.get('field') or 'row'}: {row.get('message', '')}"
     if len(found.refused) > SHOWN:
         yield f"  and {len(found.refused) - SHOWN:,} more"

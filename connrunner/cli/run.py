@@ -20,8 +20,8 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.runs import HEAD, format_runs, run_row
 from connrunner.core import run_records
-from connrunner.core.model import Outcome, Run
-from connrunner.core.planning.due import StopRequest
+from connrunner.core.model import Outcome, QueuedRun, Run
+from connrunner.core.planning.due import StopRequest, UndoRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
@@ -103,8 +103,16 @@ def _print(context: CommandContext, runs: Sequence[Run], *, is_one: bool) -> Non
 class RunsWatcher:
     """Asked-for runs, from their places in the queue to their ends."""
 
-    def __init__(self, view: WorkspaceView, names: Sequence[str], *, with_progress: bool = False) -> None:
-        self.view, self.names = view, tuple(names)
+    def __init__(
+        self,
+        view: WorkspaceView,
+        names: Sequence[str],
+        *,
+        with_progress: bool = False,
+        undoing: UndoRequest | None = None,
+        command: str = "run",
+    ) -> None:
+        self.view, self.names, self.undoing, self.command = view, tuple(names), undoing, command
         self._printed: set[str] = set()
         self.line = ProgressLine(view) if with_progress else None
         self.tick = tick.Tick(view.folder, view.state, say=self._say)  # which may have something to say at once
@@ -127,7 +135,7 @@ class RunsWatcher:
                 connection=name,
                 asked_at=self.view.clock(),
                 asked_by=user_and_host(),
-                reason="Ctrl-C in `connrunner run`",
+                reason=f"Ctrl-C in `connrunner {self.command}`",
             )
             for name in self.names
         }
@@ -165,21 +173,34 @@ class RunsWatcher:
         before = self._before[name]
         if name not in self._numbers and journal_state.numbers.get(name, 0) > before:
             newer = itertools.takewhile(lambda run: run.run > before, run_files.read_history(self.view.state, name))
-            numbers = [run.run for run in newer]
+            numbers = [run.run for run in newer if self._is_ours(run.entry)]
             started = journal_state.started.get(name)
-            if started is not None and started.run > before:
+            if started is not None and started.run > before and self._is_ours(started.entry):
                 numbers.append(started.run)
             if numbers:  # there can be gaps: a number is taken before its run is recorded
                 self._numbers[name] = min(numbers)
         return self._numbers.get(name)
 
+    def _is_ours(self, entry: QueuedRun) -> bool:
+        """Tell apart the undoing that was asked for and the runs of the connection's own work."""
+        if self.undoing is None:
+            return entry.trigger != "undo"
+        return entry.trigger == "undo" and entry.due_at == self.undoing.asked_at
+
+    def _waits(self, name: str, journal_state: JournalState, undoings: Sequence[UndoRequest]) -> bool:
+        if self.undoing is None:
+            return name in journal_state.waiting
+        return any(one.id == self.undoing.id for one in undoings)
+
     def _have_ended(self) -> bool:
+        # Before the journal: what is answered meanwhile is found there.
+        undoings = requests.read_undo_requests(self.view.state) if self.undoing else []
         journal_state = self.tick.journal.read()
         for name in list(self._open):
             if (error := self.tick.lanes.withheld.get(name)) is not None:
                 raise error
             number, started = self._number(name, journal_state), journal_state.started.get(name)
-            if number is None and name not in journal_state.waiting:
+            if number is None and not self._waits(name, journal_state, undoings):
                 self.taken_out.append(name)
                 self._open.remove(name)
             elif number is not None and (started is None or started.run != number):

@@ -35,6 +35,7 @@ class WorkspaceContext:
     retry: Data | None = None
     keep: Data | None = None
     stop: Data | None = None
+    undo: Data | None = None
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
     blackout: tuple[Data, ...] = ()  # of the workspace
@@ -222,6 +223,9 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
 
             yield from literals.of_connector(settings, (kind, connector))
             yield from partner_addresses.check_addresses(settings, (kind, connector))
+    if "undo" in data and "import" not in data:
+        message = "`undo` has no meaning here: only an import can be undone"
+        yield Finding(("undo",), message, "leave it out", "does-not-fit", at_key=True)
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
 

@@ -292,6 +292,7 @@ class _SharedFiles:
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
+            undo=defaults.get("undo"),
             notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),

@@ -100,6 +100,7 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "retry": around.retry,
         "keep": around.keep,
         "stop": around.stop,
+        "undo": around.undo if "import" in data else None,
     }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     return dict(sorted(filled.items()))
@@ -256,13 +257,13 @@ def fingerprint(document: Mapping[str, Any]) -> str:
 
 def _work(document: Mapping[str, Any]) -> Work:
     if "import" in document:
-        return _import(document["import"])
+        return _import(document["import"], document.get("undo"))
     if "export" in document:
         return _export(document["export"])
     return _command(document["command"])
 
 
-def _import(data: Mapping[str, Any]) -> Import:
+def _import(data: Mapping[str, Any], undo: Mapping[str, Any] | None) -> Import:
     return Import(
         source=data["from"],
         format=_format(data.get("format", {})),
@@ -272,7 +273,12 @@ def _import(data: Mapping[str, Any]) -> Import:
         objectives=tuple(data.get("objectives", ())),
         consent=data.get("consent", {}),
         expect=_expect(data),
+        **({"undo_keep": _undo_keep(undo)} if undo else {}),
     )
+
+
+def _undo_keep(undo: Mapping[str, Any]) -> int | None:
+    return None if undo["keep"] == "off" else durations.parse(undo["keep"])
 
 
 def _expect(data: Mapping[str, Any]) -> Expect:

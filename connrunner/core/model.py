@@ -228,6 +228,7 @@ class Import:
     objectives: tuple[str, ...] = ()
     consent: Mapping[str, str] = field(default_factory=dict)  # objective -> column that says yes or no
     expect: Expect = Expect()
+    undo_keep: int | None = 14 * 24 * 3600  # seconds for which a run of it can be undone; None: it never can
 
 
 LEDGER_RESET = "reset"  # the file that `connrunner reset` leaves in a ledger folder: what stands there is to be doubted
@@ -496,7 +497,7 @@ class Outcome(StrEnum):
         return self in (Outcome.PARTIAL, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.SKIPPED)
 
 
-Trigger = Literal["schedule", "manual"]
+Trigger = Literal["schedule", "manual", "undo"]
 ConnectionUse = Literal["on", "off", "broken", "gone"]  # how a workspace has it; the last two cannot be run
 
 
@@ -510,15 +511,17 @@ class QueuedRun:
     trigger: Trigger = "schedule"
     missed: int = 0  # slots that passed before this one was seen, and have no run of their own
     merged: int = 0  # slots that became due while this run waited or worked
-    asked_by: str = ""  # who asked for a manual run
+    asked_by: str = ""  # who asked for it, unless its schedule did
     request: str = ""  # the request that asked for it; history does not keep it
     force: bool = False  # it runs even if its connection is switched off; history does not keep it
     notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
+    undo: int | None = None  # the run that it undoes; history has it in the result
+    reason: str = ""  # why somebody asked for it; the same
 
     @property
     def was_asked_for(self) -> bool:
         """True when a person asked for it, also while it waited by its schedule."""
-        return self.trigger == "manual" or self.notify is not None
+        return self.trigger != "schedule" or self.notify is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -529,7 +532,7 @@ class RunIntent:
     started_at: datetime | None  # None: it ended without a start
     commit: str | None = None
     config: str = ""  # fingerprint of the connection's document
-    kind: str = ""  # import, export or command
+    kind: str = ""  # import, export, command or undo
     title: str = ""
 
 

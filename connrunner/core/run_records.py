@@ -153,6 +153,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         "request": entry.request,
         **({"force": True} if entry.force else {}),
         **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
+        **({} if entry.undo is None else {"undo": entry.undo, "reason": entry.reason}),
     }
 
 
@@ -169,6 +170,8 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         request=data.get("request", ""),
         force=bool(data.get("force")),
         notify=rules.from_list(data["notify"]) if "notify" in data else None,
+        undo=int(data["undo"]) if data.get("undo") is not None else None,
+        reason=str(data.get("reason", "")) if data.get("undo") is not None else "",
     )
 
 

@@ -43,7 +43,7 @@ VARIABLES: Mapping[str, str] = {
     "run.outcome": "how it ended: `succeeded`, `partial`, `failed`, `stopped`, `interrupted` or `skipped`",
     "run.is_failure": "whether `when: failure` tells about it",
     "run.meaning": "what the outcome means, in a sentence",
-    "run.trigger": "`schedule` or `manual`",
+    "run.trigger": "`schedule`, `manual` or `undo`",
     "run.asked_by": "who asked for a manual run",
     "run.due_at": "the slot",
     "run.started_at": "when it started; none when it never did",

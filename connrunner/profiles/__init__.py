@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from connrunner.core.counts import Counts
 from connrunner.core.model import Format, Import
 from connrunner.core.retention_policy import RetainedRows
-from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
-from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp, UndoJob
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows, UndoResult
 
 
 class ProfileStore(Protocol):
@@ -21,6 +21,13 @@ class ProfileStore(Protocol):
         Make profiles of the rows of the files, and return what became of each row.
 
         All or nothing: RunError leaves the store as it was.
+        """
+
+    def undo(self, job: UndoJob) -> UndoResult:
+        """
+        Make what an import changed as it was before, but for what a later run has changed since.
+
+        All or nothing. RunError `no-undo` when there is no such import, or what it overwrote is not kept any more.
         """
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:

@@ -33,6 +33,17 @@ class ImportJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class UndoJob:
+    """What import number *run* of the connection of *stamp* changed is to be as it was."""
+
+    run: int
+    stamp: RunStamp  # of the run that undoes it
+    reason: str = ""  # why, for its record
+    rejects: Path  # names what does not come back, as JSON lines; written only when there is any
+    dry_run: bool = False  # keep no change, and return the first differences
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportJob:
     """The selected profiles are to be written to the new file *path*."""
 

@@ -41,7 +41,7 @@ def list_told_files(files: Sequence[FileResult]) -> dict[str, Any]:
 class RecordedRun:
     """A run whose changes are in the store, as their transaction recorded it."""
 
-    kind: str  # import or export
+    kind: str  # import, export or undo
     counts: Counts
     detail: Mapping[str, Any]  # what is told of the run beside its counters, as plain JSON; a store of 0.1 has none
 
@@ -65,6 +65,21 @@ class ImportResult:
 
     counts: Counts
     files: tuple[FileResult, ...]
+    differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UndoResult:
+    """
+    What the undoing of an import did.
+
+    read = the profiles that the import had created or changed and that are still there; deleted = those that it had
+    created, and that nobody changed since; updated = those in which anything came back; unchanged = the others.
+    """
+
+    counts: Counts
+    detail: Mapping[str, Any]  # as the store recorded it: `undone`, `superseded` and the reason
+    superseded: int  # values, and profiles that the import had created, which stay as they are
     differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
 
 

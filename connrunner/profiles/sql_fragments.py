@@ -10,6 +10,11 @@ def quote_name(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
+def unquote_name(quoted: str) -> str:
+    """Return the identifier that `quote_name` made *quoted* of."""
+    return quoted[1:-1].replace('""', '"')
+
+
 def quote_text(value: str) -> str:
     """Return *value* as an SQL text constant, whatever it contains."""
     quoted = "'" + value.replace("'", "''") + "'"

@@ -16,6 +16,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
                 number that those of one person share
     withdrawn   of the erased people whom each export has to have deleted, those for whom that is done
+    undo_runs, before   what imports have overwritten, see `undoing.before`
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -36,6 +37,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import values
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
+from connrunner.profiles.undoing import before
 from connrunner.text.words import agree
 
 FORMAT = "2"
@@ -210,6 +212,7 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
             columns.add(column)
             _add_column(connection, column, "BOOLEAN")
             connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
+    before.prepare_tables(connection, read_profile_columns(connection))
     return read_layout(connection, model)
 
 
@@ -246,6 +249,15 @@ def read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, Stor
     }
 
 
+def read_profile_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return the type of each column of `profiles` that keeps values, by its plain name."""
+    found = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE database_name = 'store' AND table_name = 'profiles' ORDER BY column_index"
+    ).fetchall()
+    return {name: kind for name, kind in found if name not in _OWN_COLUMNS}
+
+
 def _add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:
     connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {quote_name(column)} {kind}")
 
@@ -275,6 +287,7 @@ def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, own
             code="type-changed",
         )
     connection.execute(f"ALTER TABLE store.profiles DROP COLUMN {column}")
+    before.drop_column(connection, known.column)
     _add_column(connection, known.column, values.column_type(owner.type, many=owner.many))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.core.model import Connection, Outcome, QueuedRun, Result, Run, Workspace
 from connrunner.core.planning import due, queue_order
-from connrunner.core.planning.due import StopRequest
+from connrunner.core.planning.due import StopRequest, UndoRequest
 from connrunner.errors import ConnrunnerError, HistoryError
 from connrunner.executors import local
 from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
@@ -130,10 +130,11 @@ class Lanes:
     def _fill(self, *, start: bool) -> None:
         """Start a run in every lane that has work and is free; adopt runs whose connrunner died."""
         journal_state = self.recorder.journal.read()
-        if not journal_state.waiting and not journal_state.started:
+        undoings = self._open_undoings(journal_state) if start else []
+        if not journal_state.waiting and not journal_state.started and not undoings:
             return
         self.workspace = self.refresh()
-        waiting = journal_state.waiting.keys() - self.withheld.keys()
+        waiting = {*journal_state.waiting, *(one.connection for one in undoings)} - self.withheld.keys()
         lanes = {self.lane_of(name) for name in waiting} | {run.lane for run in self._list_started()}
         for name in sorted(lanes - set(self._working) - self._busy):
             working = self._fill_lane(name, start=start)
@@ -201,23 +202,14 @@ class Lanes:
         while True:
             with locks.hold_state_lock(recorder.state):
                 journal_state = recorder.journal.open()
-                # A connection that was moved to this lane may still run in its old one.
-                queue = self._sort_queue(journal_state)
-                fits = (
-                    entry
-                    for entry in queue
-                    if self.lane_of(entry.connection) == name
-                    and entry.connection not in journal_state.started
-                    and entry.connection not in self.withheld
-                )
-                entry = next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
+                entry = self._next_undoing(name, journal_state) or self._next_waiting(name, journal_state)
                 if entry is None:
                     return None
                 if entry.connection not in self.workspace.connections:
                     self.workspace = self.refresh()  # a tick with a newer version may have queued it just now
                 connection = self.workspace.connections.get(entry.connection)
                 if connection is None:
-                    skipped = recorder.skip(entry, self.workspace, dequeued=True)
+                    skipped = recorder.skip(entry, self.workspace, dequeued=entry.trigger != "undo")
                     self.say({"event": "ended", **run_records.as_dict(skipped)})
                     continue
                 if due.is_too_late(entry, connection, recorder.clock()):
@@ -225,6 +217,7 @@ class Lanes:
                     self.say({"event": "ended", **run_records.as_dict(missed)})
                     continue
                 started = recorder.start(entry, connection, commit=self.workspace.commit)
+                self._open_undoings(recorder.journal.state)  # this one is answered
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             self._ping(connection, "start", started, f"run {started.run} has started")
             try:
@@ -245,6 +238,39 @@ class Lanes:
                 errors=self._errors(started),
                 ask_store=partial(self._ask_store, started),
             )
+
+    def _next_waiting(self, name: str, journal_state: JournalState) -> QueuedRun | None:
+        """Return the first waiting run of a lane that may start. Hold the state lock."""
+        # A connection that was moved to this lane may still run in its old one.
+        fits = (
+            entry
+            for entry in self._sort_queue(journal_state)
+            if self.lane_of(entry.connection) == name
+            and entry.connection not in journal_state.started
+            and entry.connection not in self.withheld
+        )
+        return next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
+
+    def _next_undoing(self, name: str, journal_state: JournalState) -> QueuedRun | None:
+        """Return the first undoing that was asked for in a lane: it goes before what waits. Hold the state lock."""
+        for request in self._open_undoings(journal_state):
+            if (
+                self.lane_of(request.connection) == name
+                and request.connection not in journal_state.started
+                and request.connection not in self.withheld
+            ):
+                return request.as_entry()
+        return None
+
+    def _open_undoings(self, journal_state: JournalState) -> list[UndoRequest]:
+        """Return the requests to undo a run that nothing has answered; those that were are removed."""
+        found = []
+        for request in requests.read_undo_requests(self.recorder.state):
+            if request.id in journal_state.answered:
+                requests.remove_request(self.recorder.state, request)
+            else:
+                found.append(request)
+        return found
 
     def _sort_queue(self, journal_state: JournalState) -> list[QueuedRun]:
         return queue_order.sort_queue(journal_state.waiting.values(), self.workspace.connections)
@@ -278,6 +304,7 @@ class Lanes:
             "profile": self.workspace.profile_document,
             "run": started.run,
             "started_at": instant.text(started.started_at),
+            **({} if started.entry.undo is None else {"undo": started.entry.undo, "reason": started.entry.reason}),
             "lane_descriptor": lane.descriptor,
         }
 
@@ -316,8 +343,9 @@ class Lanes:
                     {"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.description}
                 )
                 working.ask_to_end(stop=stop)
+        undoings = self._open_undoings(journal_state)
         for stop in stops:
-            entry = journal_state.waiting.get(stop.connection)
+            entry = _find_waiting(stop, journal_state, undoings)
             if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
             elif (started := journal_state.started.get(stop.connection)) is None or not due.find_stop_of_run(
@@ -327,10 +355,12 @@ class Lanes:
 
     def _take_out(self, stop: StopRequest) -> None:
         with locks.hold_state_lock(self.recorder.state):
-            entry = self.recorder.journal.open().waiting.get(stop.connection)
+            journal_state = self.recorder.journal.open()
+            entry = _find_waiting(stop, journal_state, self._open_undoings(journal_state))
             if entry is None or not due.find_stop_of_entry([stop], entry):
                 return  # another process was faster
             run = self.recorder.take_out(entry, stop, self.workspace)
+            self._open_undoings(self.recorder.journal.state)  # this one may be answered
             requests.remove_request(self.recorder.state, stop)
         self.say({"event": "ended", **run_records.as_dict(run)})
 
@@ -453,3 +483,11 @@ class Lanes:
                 "waiting": [name for name in waits if self.lane_of(name) == lane],
             }
         )
+
+
+def _find_waiting(stop: StopRequest, journal_state: JournalState, undoings: list[UndoRequest]) -> QueuedRun | None:
+    """Return what waits of the connection of *stop*: the undoing that it names, else what stands in the queue."""
+    for entry in (request.as_entry() for request in undoings):
+        if due.find_stop_of_entry([stop], entry):
+            return entry
+    return journal_state.waiting.get(stop.connection)

@@ -45,7 +45,7 @@ class RunRecorder:
                 started_at=instant.parse(started_at),  # no finer than its record: memory and journal agree
                 commit=commit,
                 config=connection.fingerprint,
-                kind=connection.kind,
+                kind="undo" if entry.trigger == "undo" else connection.kind,
                 title=connection.title,
             ),
             lane=connection.lane,
@@ -135,7 +135,7 @@ class RunRecorder:
         """Record a waiting run that was stopped before it started. Hold the state lock."""
         result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
-        self._end(run, _rules_of(entry, workspace), dequeued=True)
+        self._end(run, _rules_of(entry, workspace), dequeued=entry.trigger != "undo")
         return run
 
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
@@ -182,6 +182,8 @@ class RunRecorder:
                 **owing.as_record(),
                 "broken": broken,
                 "dequeued": dequeued,
+                # One that started was answered then.
+                **({"answers": run.entry.request} if run.entry.trigger == "undo" and not run.intent.started_at else {}),
             }
         )
 

@@ -259,7 +259,8 @@ class Tick:
         facts = TickFacts(
             promises=_without(journal_state.promises, withheld),
             waiting=_without(journal_state.waiting, withheld),
-            running=journal_state.started,
+            # No slot is merged into an undo: it is no import of what is due.
+            running={name for name, one in journal_state.started.items() if one.entry.trigger != "undo"},
             connections=_without(workspace.connections, withheld),
             broken=_without(workspace.broken, withheld),
             at=self.clock(),

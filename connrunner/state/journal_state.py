@@ -135,7 +135,10 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
         case "started":
             started = _started_from(record)
             state.started[started.connection] = started
-            state.waiting.pop(started.connection, None)
+            if started.entry.trigger == "undo":  # it never stood in the queue
+                _answer(state, started.entry.request)
+            else:
+                state.waiting.pop(started.connection, None)
             state.numbers[started.connection] = max(started.run, state.numbers.get(started.connection, 0))
         case "ended":
             _ended(state, record)
@@ -151,6 +154,12 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
             _forget_dead(state, record)
         case "snapshot":
             _restore(state, record)
+
+
+def _answer(state: JournalState, request: str) -> None:
+    if request not in state.answered[-1:]:  # one may ask for many connections
+        state.answered.append(request)
+        del state.answered[:-KEPT_ANSWERS]
 
 
 def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -179,9 +188,8 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
     _owes(state, record)
     for slot in record.get("slots", ()):
         name = slot["connection"]
-        if slot.get("request") and slot["request"] not in state.answered[-1:]:  # one may ask for many connections
-            state.answered.append(slot["request"])
-            del state.answered[:-KEPT_ANSWERS]
+        if slot.get("request"):
+            _answer(state, slot["request"])
         match slot["result"]:
             case "queued":
                 state.waiting[name] = run_records.entry_from(slot)
@@ -237,8 +245,11 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
         state.missed.pop(run.connection, None)
     else:
         state.skipped.pop(key_of_slot(run.entry), None)
+    if "answers" in record:  # a request of which nothing has started
+        _answer(state, record["answers"])
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
-    state.last_outcome[run.connection] = str(run.outcome)
+    if run.entry.trigger != "undo":
+        state.last_outcome[run.connection] = str(run.outcome)
     if record.get("broken"):  # an older release told of it so
         state.broken_mailed[run.connection] = record["broken"]
     _owes(state, record, run)

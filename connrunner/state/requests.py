@@ -1,10 +1,10 @@
-"""Requests of people, one file each: run these connections now, stop that run."""
+"""Requests of people, one file each: run these connections now, stop that run, undo that one."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.core.alerts import rules
 from connrunner.core.model import Notify
-from connrunner.core.planning.due import RunRequest, StopRequest
+from connrunner.core.planning.due import RunRequest, StopRequest, UndoRequest
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
@@ -61,6 +61,20 @@ def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
     return _stop_from(_leave(folder, request), request)
 
 
+def request_undo(folder: StateFolder, undo: UndoRequest) -> UndoRequest:
+    """Leave the request to undo one run, durably; return it with its id."""
+    request = {
+        "wish": "undo",
+        "connection": undo.connection,
+        "run": undo.run,
+        "asked_at": instant.text(undo.asked_at),
+        "asked_by": undo.asked_by[:LONGEST],
+        "reason": undo.reason[:LONGEST],
+        "notify": rules.as_list(undo.notify),
+    }
+    return _undo_from(_leave(folder, request), request)
+
+
 def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
     name = f"{request['wish']}-{uuid.uuid4().hex}"
     path = folder.requests / f"{name}.json"
@@ -72,7 +86,7 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
     """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
     read = _read(folder)
-    found = (one for name, data in read if data.get("wish") != "stop" for one in _run_requests_from(name, data))
+    found = (one for name, data in read if _reader_of(data) is _run_requests_from for one in _run_requests_from(name, data))
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 
@@ -80,6 +94,12 @@ def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     """Return the requests to stop a run that are not fulfilled yet, oldest first. Cheap when there are none."""
     found = (_stop_from(name, data) for name, data in _read(folder, "stop-*.json") if data.get("wish") == "stop")
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
+
+
+def read_undo_requests(folder: StateFolder) -> list[UndoRequest]:
+    """Return the requests to undo a run that are not answered yet, oldest first. Cheap when there are none."""
+    found = (_undo_from(name, data) for name, data in _read(folder, "undo-*.json") if data.get("wish") == "undo")
+    return sorted(found, key=lambda undo: (undo.asked_at, undo.id))
 
 
 def set_aside_unreadable(folder: StateFolder) -> list[tuple[Path, Path]]:
@@ -116,7 +136,11 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 def _check(name: str, data: Mapping[str, Any]) -> None:
     """Raise whatever is raised when *data* is no request."""
-    (_stop_from if data.get("wish") == "stop" else _run_requests_from)(name, data)
+    _reader_of(data)(name, data)
+
+
+def _reader_of(data: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Any]:
+    return {"stop": _stop_from, "undo": _undo_from}.get(data.get("wish", ""), _run_requests_from)
 
 
 def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
@@ -149,7 +173,19 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
     )
 
 
-def remove_request(folder: StateFolder, request: RunRequest | StopRequest) -> None:
+def _undo_from(name: str, data: Mapping[str, Any]) -> UndoRequest:
+    return UndoRequest(
+        id=name,
+        connection=str(data["connection"]),
+        run=int(data["run"]),
+        asked_at=instant.parse(data["asked_at"]),
+        asked_by=str(data["asked_by"])[:LONGEST],
+        reason=str(data.get("reason", ""))[:LONGEST],
+        notify=rules.from_list(data.get("notify", ())),
+    )
+
+
+def remove_request(folder: StateFolder, request: RunRequest | StopRequest | UndoRequest) -> None:
     """Remove a request that the journal has taken in."""
     path = folder.requests / f"{request.id}.json"
     with recording(path):

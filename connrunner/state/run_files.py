@@ -196,6 +196,8 @@ def _durations_of(folder: StateFolder, connection: str, looks: tuple[int, int, i
     """Return the run times of a history as long as its file *looks* so: who shows many connections asks often."""
     ended, failed = array("d"), array("d")
     for run in islice(read_any_history(folder, connection), LOOKED_AT):
+        if run.intent.kind == "undo":  # another kind of work
+            continue
         if run.intent.started_at and run.outcome in CAME_TO_ITS_END:
             ended.append(run.seconds)
             if len(ended) == MEASURED:

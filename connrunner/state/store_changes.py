@@ -19,7 +19,7 @@ LOOKED_AT = 1000  # runs of each connection: a store that is older than that has
 
 def list_store_changes(folder: StateFolder) -> dict[str, Iterator[Run]]:
     """
-    Return, by connection, the imports and exports that came to their end and had rows, newest first, as they are read.
+    Return, by connection, the imports, exports and undoings that came to their end and had rows, newest first, as they are read.
 
     From the histories; when they know of none, from the journal. Runs without a row need not be in the store.
     """
@@ -45,7 +45,7 @@ def _resume(first: Run, others: Iterator[Run]) -> Iterator[Run]:
 
 def _changed_the_store(run: Run) -> bool:
     came_to_its_end = run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)
-    return came_to_its_end and run.intent.kind in ("import", "export") and run.result.counts.read > 0
+    return came_to_its_end and run.intent.kind in ("import", "export", "undo") and run.result.counts.read > 0
 
 
 def _read_journal(folder: StateFolder) -> dict[str, Iterator[Run]]:

@@ -44,7 +44,7 @@ from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
-from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp, UndoJob
 from connrunner.profiles.results import RecordedRun, list_told_files
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
@@ -79,6 +79,8 @@ class Job:
     started_at: datetime
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is in it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
+    undo: int | None = None  # the run that is to be undone, instead of the connection's work
+    reason: str = ""  # why
     dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
 
     @property
@@ -109,6 +111,8 @@ def job_from(data: Mapping[str, Any]) -> Job:
         model=load.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
+        undo=data.get("undo"),
+        reason=data.get("reason", ""),
         processes=ProcessTree(
             mark=os.environ[RUN_ID_VARIABLE],
             inherit=(data["lane_descriptor"],),
@@ -132,6 +136,8 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
         mask = secrets.Masker(plain.values()).mask
         report = so_far.observe(MaskedReport(report, mask))
         match job.connection.work:
+            case _ if job.undo is not None:
+                result = _undo(job, job.undo, report, so_far)
             case Import() as work:
                 result = _import(job, work, plain, report, so_far)
             case Export() as work:
@@ -259,6 +265,18 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         code = error.code if isinstance(error, RunError) else "operating-system"
         return replace(result, outcome=Outcome.PARTIAL, message=message, code=code)
     return result
+
+
+def _undo(job: Job, run: int, report: Report, so_far: PartialResult) -> Result:
+    """Put back what an import overwrote."""
+    is_dry = job.dry_run_folder is not None
+    with _private(), _store(job, report) as store, _noting(job, store, so_far):
+        done = store.undo(UndoJob(run=run, reason=job.reason, stamp=_stamp(job), rejects=job.rejects, dry_run=is_dry))
+    result = _checked(make_result(RecordedRun(kind="undo", counts=done.counts, detail=done.detail)))
+    if not is_dry:
+        return result
+    differences = [asdict(difference) for difference in done.differences]
+    return replace(result, detail={**result.detail, "differences": differences})
 
 
 def _without_files(job: Job, work: Import, error: connectors.NoFilesError, report: Report, *, has_read: bool) -> Result:

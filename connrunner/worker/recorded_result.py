@@ -25,7 +25,7 @@ from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
-from connrunner.text.words import plural
+from connrunner.text.words import agree, plural
 
 WAIT = 3600  # seconds for the store while a run of another lane has it
 
@@ -35,6 +35,8 @@ def make_result(recorded: RecordedRun) -> Result:
     counts, detail = recorded.counts, recorded.detail
     if recorded.kind == "import":
         message = _describe_import(counts)
+    elif recorded.kind == "undo":
+        message = _describe_undo(counts, detail)
     elif "output" in detail:
         message = f"{plural(detail['rows'], 'row')} written to {detail['output']}"
     else:
@@ -57,6 +59,15 @@ def _describe_import(counts: Counts) -> str:
     said = [f"{getattr(counts, name):,} {name}" for name in shown if getattr(counts, name)]
     refused = f"{counts.refused:,} refused" if counts.refused else ""
     return ", ".join([*said, *([refused] if refused else [])]) or "nothing to read"
+
+
+def _describe_undo(counts: Counts, detail: Mapping[str, Any]) -> str:
+    updated, deleted, superseded = counts.updated, counts.deleted, detail["superseded"]
+    why = f" ({detail['reason']})" if "reason" in detail else ""
+    done = f"run {detail['undone']} is undone{why}: {agree(updated, 'profile', 'is', 'are')} as before, {deleted:,} removed"
+    if not superseded:
+        return done
+    return f"{done}; {agree(superseded, 'value', 'stays', 'stay')}, changed since (superseded)"
 
 
 def ask_store(state: StateFolder, stamp: RunStamp, *, wait: float) -> RecordedRun | None:

@@ -207,7 +207,9 @@ def _count_outcome(counted: Mapping[str, int], word: str) -> dict[str, int]:
 
 
 def record_run(alerts: AlertState, run: Run) -> None:
-    """Note that *run* has ended."""
+    """Note that *run* has ended; how an undoing went says nothing of its connection."""
+    if run.entry.trigger == "undo":
+        return
     streaks = {
         _word(sense): after
         for sense in SENSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from connrunner.core.alerts import alert_state
 from connrunner.core.alerts.alert_state import USUAL, Alarm, AlertState, Phase, Sense, Severity
@@ -29,6 +29,8 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
     """
     rules = tuple(rules)
+    if run.entry.trigger == "undo":
+        return group_notices(_of_undo(rules, run), connection=run.connection, run=run.run, token=token)
     choices: dict[str, RecipientChoice] = {}
     watching: set[str] = set()
     still_failing = _failing_to(rules, run)
@@ -48,6 +50,17 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
             if name not in watching:
                 choices[name] = _recovery(alarm, run.connection, alerts, USUAL)
     return group_notices(choices.values(), connection=run.connection, run=run.run, token=token)
+
+
+def _of_undo(rules: Iterable[Notify], run: Run) -> Iterator[RecipientChoice]:
+    """Yield what is told of an undoing: to those who hear of each run, and, when it failed, of failures."""
+    seen: set[str] = set()
+    for rule, target, recipient in iter_recipients(rules):
+        says = alert_state.judge_outcome(run.outcome, alert_state.sense_of(rule))
+        is_told = rule.when == "always" or (rule.when != "late" and says == "bad")
+        if is_told and mailbox(recipient) not in seen:
+            seen.add(mailbox(recipient))
+            yield choose_recipient(run.outcome.value, recipient, target, {})
 
 
 def _weight(choice: RecipientChoice) -> int:

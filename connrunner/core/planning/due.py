@@ -230,6 +230,34 @@ class RunRequest:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UndoRequest:
+    """A person asked for the undoing of an import. It goes before what waits, and takes no place in the queue."""
+
+    connection: str
+    run: int
+    asked_at: datetime
+    asked_by: str
+    reason: str = ""
+    notify: tuple[Notify, ...] = ()  # who is told if it cannot be started
+    id: str = ""  # once it is left in the state folder
+
+    def as_entry(self) -> QueuedRun:
+        """Return the run that it asks for."""
+        return QueuedRun(
+            connection=self.connection,
+            due_at=self.asked_at,
+            queued_at=self.asked_at,
+            trigger="undo",
+            asked_by=self.asked_by,
+            request=self.id,
+            force=True,
+            notify=self.notify,
+            undo=self.run,
+            reason=self.reason,
+        )
+
+
 SlotResult = Literal[
     "queued",
     "merged",  # into the run that waits or works

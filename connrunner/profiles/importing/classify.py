@@ -14,6 +14,7 @@ from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
+from connrunner.profiles.undoing import before
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
 VERDICTS = (
@@ -29,7 +30,6 @@ VERDICTS = (
 )
 NUMBER = {name: number for number, name in enumerate(VERDICTS)}
 REFUSED = (NUMBER["ambiguous"], NUMBER["invalid"])
-FLAGS = 60  # in one column
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ def list_changes(plan: ImportPlan, layout: Layout) -> tuple[ColumnChange, ...]:
     """Return every column that *plan* may change, and how."""
     found = []
     for position, (column, new, updated, differs) in enumerate(_effects(plan, layout)):
-        flag, bit = divmod(position, FLAGS)
+        flag, bit = divmod(position, before.FLAGS)
         found.append(ColumnChange(column=column, new=new, updated=updated, changes=differs, flag=f"m{flag}", bit=bit))
     return tuple(found)
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.profiles.importing import classify
-from connrunner.profiles.importing.classify import NUMBER, VERDICTS
+from connrunner.profiles.importing.classify import NUMBER, VERDICTS, ColumnChange
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import any_of
+from connrunner.profiles.sql_fragments import any_of, unquote_name
+from connrunner.profiles.undoing import before
 from connrunner.text.words import agree
 
 
@@ -38,9 +39,13 @@ def _sum_up(found: Mapping[int, int], rows: int) -> Counts:
     return counts
 
 
-def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts, *, run: int) -> None:
+def merge_rows(
+    session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts, *, run: int, part: int
+) -> None:
     """
-    Write what the verdicts say, stamped with the number *run* of this run in `runs`.
+    Write what the verdicts say, stamped with the number *run* of this run in `runs`, and keep what stood there.
+
+    *part* is higher for each further call of one run.
 
     Updates go through the profiles in their order: in the order of a file, which is another one, they take DuckDB four
     times as long.
@@ -48,6 +53,7 @@ def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Co
     changes = classify.list_changes(plan, session.layout)
     if counts.updated:
         written = _select_written(session, changes)
+        _keep_updated(session, plan, written, run=run, part=2 * part)
         assignments = ", ".join([f"_changed = {run}", *(f"{one.column} = {one.updated}" for one in written)])
         _execute_exactly(
             session,
@@ -69,10 +75,24 @@ def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Co
             counts.created,
         )
     if counts.consent_blocked and plan.consents:
-        _record_objections(session, stage, plan, run)
+        _record_objections(session, stage, plan, run, part=2 * part + 1)
 
 
-def _select_written(session: StoreSession, changes: tuple[classify.ColumnChange, ...]) -> list[classify.ColumnChange]:
+def _keep_updated(
+    session: StoreSession, plan: ImportPlan, written: Sequence[ColumnChange], *, run: int, part: int
+) -> None:
+    before.keep_former(
+        session.connection,
+        run=run,
+        part=part,
+        rows=f"""FROM verdicts v JOIN store.profiles p ON p.rowid = v.pid WHERE v.verdict = {NUMBER["updated"]}""",
+        flags=[f"v.{flag}" for flag in classify.list_flags(classify.list_changes(plan, session.layout))],
+        changed={unquote_name(one.column): f"v.{one.flag} >> {one.bit} & 1 = 1" for one in written},
+        keep=plan.work.undo_keep is not None,
+    )
+
+
+def _select_written(session: StoreSession, changes: tuple[ColumnChange, ...]) -> list[ColumnChange]:
     """Return the columns that change for at least one profile: a column that is not touched costs nothing."""
     flags = classify.list_flags(changes)
     found = session.execute(
@@ -91,7 +111,7 @@ def _take_numbers(session: StoreSession, count: int) -> int:
     return int(found[0])
 
 
-def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, run: int) -> None:
+def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, run: int, *, part: int) -> None:
     """
     Record what blocked rows refuse for the profiles they found.
 
@@ -103,11 +123,24 @@ def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, ru
     assignments = [
         f"{column} = CASE WHEN {no} THEN false ELSE p.{column} END" for no, column in zip(refuses, columns, strict=True)
     ]
+    rows = f"""(SELECT v.pid, s.* FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
+            WHERE v.verdict = {NUMBER["consent_blocked"]} AND v.pid IS NOT NULL ORDER BY v.pid) s"""
+    changes = classify.list_changes(plan, session.layout)
+    places = {one.column: position for position, one in enumerate(changes)}
+    before.keep_former(
+        session.connection,
+        run=run,
+        part=part,
+        rows=f"FROM {rows} JOIN store.profiles p ON p.rowid = s.pid WHERE {any_of(news)}",
+        flags=before.combine_flags(
+            {places[column]: new for column, new in zip(columns, news, strict=True)}, columns=len(changes)
+        ),
+        changed={unquote_name(column): new for column, new in zip(columns, news, strict=True)},
+        keep=plan.work.undo_keep is not None,
+    )
     session.execute(f"""
         UPDATE store.profiles p SET _changed = {run}, {", ".join(assignments)}
-        FROM (SELECT v.pid, s.* FROM verdicts v JOIN {stage.table} s ON s.rowid = v.rn
-            WHERE v.verdict = {NUMBER["consent_blocked"]} AND v.pid IS NOT NULL ORDER BY v.pid) s
-        WHERE p.rowid = s.pid AND ({any_of(news)})""")
+        FROM {rows} WHERE p.rowid = s.pid AND ({any_of(news)})""")
 
 
 def _execute_exactly(session: StoreSession, statement: str, rows: int) -> None:

@@ -9,7 +9,7 @@ from operator import itemgetter
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.profiles import connection_state, expectations, recorded_runs, rejects, respelling
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows, small_files
-from connrunner.profiles.importing.classify import classify_rows
+from connrunner.profiles.importing.classify import classify_rows, list_changes
 from connrunner.profiles.importing.file_tasks import FileDigests, FileTask, ImportContext, stage_files
 from connrunner.profiles.importing.match import match_rows
 from connrunner.profiles.importing.stage import Stage
@@ -17,6 +17,8 @@ from connrunner.profiles.jobs import ImportJob
 from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
 from connrunner.profiles.session import StoreSession
+from connrunner.profiles.sql_fragments import unquote_name
+from connrunner.profiles.undoing import before
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
@@ -44,8 +46,9 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         stored = int(session.one("SELECT count(*) FROM store.profiles"))
         staged, checked = sum(task.rows for task in tasks), 0
         session.report.progress("checking", 0, staged)
-        for task in tasks:
-            results.append(_merge(context, tasks, task, run=run, found=found))
+        _start_keeping(context, run)
+        for position, task in enumerate(tasks):
+            results.append(_merge(context, tasks, task, run=run, part=position, found=found))
             checked += task.rows
             session.report.progress("checking", checked, staged)
         files = _list_in_order(tasks, results)
@@ -61,6 +64,14 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
     return ImportResult(counts=total, files=tuple(files), differences=tuple(found))
+
+
+def _start_keeping(context: ImportContext, run: int) -> None:
+    """Let the store keep what this run will overwrite, and no longer keep what is too old."""
+    session, job = context.session, context.job
+    before.drop_expired(session.connection, job.stamp.at)
+    columns = [unquote_name(one.column) for one in list_changes(context.plan, session.layout)]
+    before.start_keeping(session.connection, run, columns, at=job.stamp.at, keep=job.work.undo_keep)
 
 
 def _list_in_order(tasks: Sequence[FileTask], results: Sequence[Sequence[FileResult]]) -> list[FileResult]:
@@ -86,11 +97,17 @@ def _measure(
 
 
 def _merge(
-    context: ImportContext, tasks: Sequence[FileTask], task: FileTask, *, run: int, found: list[Difference]
+    context: ImportContext,
+    tasks: Sequence[FileTask],
+    task: FileTask,
+    *,
+    run: int,
+    part: int,
+    found: list[Difference],
 ) -> list[FileResult]:
     """Bring the rows of one of the *tasks* into the profiles; a dry run adds the first differences to *found*."""
     session, plan = context.session, context.plan
-    file, known, stage, part = task.file, task.known, task.stage, task.parts[0]
+    file, known, stage, first = task.file, task.known, task.stage, task.parts[0]
     if stage is None:
         counts = Counts(read=known.rows, skipped=known.rows)
         return [FileResult(name=file.name, status="skipped", counts=counts)]
@@ -104,12 +121,12 @@ def _merge(
         retained_rows.mark_superseded(session, stage, [later.new_stage for later in tasks if later.new_stage], plan)
     counts = merge.count_verdicts(session, stage)
     if counts.checked > counts.created + counts.updated + counts.unchanged:
-        reject_reasons.collect_rejects(session, stage, plan, counts, file=file.name, part=part)
+        reject_reasons.collect_rejects(session, stage, plan, counts, file=file.name, part=first)
     if task.is_retained:
-        retained_rows.reject_superseded(session, stage, plan, part=part)
+        retained_rows.reject_superseded(session, stage, plan, part=first)
     if context.job.dry_run:
         found += differences.select_differences(session, stage, plan, differences.MOST - len(found))
-    merge.merge_rows(session, stage, plan, counts, run=run)
+    merge.merge_rows(session, stage, plan, counts, run=run, part=part)
     _record(context, task, stage, run=run)
     if stage.files:
         each = merge.count_by_file(session, stage, task.parts)

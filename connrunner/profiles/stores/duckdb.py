@@ -38,14 +38,15 @@ from connrunner.profiles.exporting import unconfirmed
 from connrunner.profiles.exporting.run import PendingExport
 from connrunner.profiles.importing import ledger, retained_rows
 from connrunner.profiles.importing import run as importing
-from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
+from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp, UndoJob
 from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.memory_limit import choose_memory_limit
-from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
+from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows, UndoResult
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
+from connrunner.profiles.undoing.undo import undo_run
 from connrunner.profiles.whole_store import Expected
 
 SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
@@ -93,6 +94,10 @@ class DuckDBStore:
             if not self._confine(file.path for file in job.files if file.path):
                 job = replace(job, files=[self._bring_in(file) for file in job.files])
             return importing.import_files(self._session, job)
+
+    def undo(self, job: UndoJob) -> UndoResult:
+        with self._translation():
+            return undo_run(self._session, job)
 
     def load_known_files(self, work: Import, *, connection: str) -> Callable[[str, int, str], bool]:
         with self._translation():

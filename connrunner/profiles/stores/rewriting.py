@@ -18,12 +18,12 @@ import duckdb
 from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
-from connrunner.profiles import erasure, tables, tombstones
+from connrunner.profiles import erasure, tables, tombstones, values
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.sql_fragments import quote_name, quote_text
+from connrunner.profiles.sql_fragments import quote_name, quote_text, unquote_name
 from connrunner.profiles.stores.beginning import STORAGE
 from connrunner.profiles.stores.duckdb import (
     SETTINGS,
@@ -31,6 +31,7 @@ from connrunner.profiles.stores.duckdb import (
     make_busy_error,
     translate_store_errors,
 )
+from connrunner.profiles.undoing.before import name_former
 from connrunner.text.files import put_in_place, sync_file
 
 TRIES = 3  # how often a run may slip in between the log's end and our hold on the file
@@ -39,6 +40,7 @@ _STAYS = {
     "sent": "profile NOT IN (FROM leaving)",
     "unconfirmed": "profile NOT IN (FROM leaving)",
     "kept": "number NOT IN (FROM unkept)",
+    "before": "profile NOT IN (FROM leaving)",
 }
 
 
@@ -106,6 +108,13 @@ def _attach_whole(connection: duckdb.DuckDBPyConnection, path: Path, *, wait: fl
     raise make_busy_error(path)
 
 
+def _list_former_identifiers(session: StoreSession) -> Iterator[str]:
+    """Yield the conditions that a row of `before` would give an identifier of the person back to another profile."""
+    for name, (owner, column) in tables.list_identifiers(session.connection, session.model).items():
+        text = values.format_value(owner.type, name_former(unquote_name(column)))
+        yield f"coalesce({text} IN (SELECT value FROM owned WHERE property = {quote_text(name)}), false)"
+
+
 def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
@@ -117,6 +126,8 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     names = session.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' ORDER BY table_oid")
     for (name,) in names.fetchall():
         condition = _STAYS.get(name, "true")
+        if name == "before":
+            condition += "".join(f" AND NOT {one}" for one in _list_former_identifiers(session))
         session.execute(f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}")
     tables.prepare_tombstones(session.connection, "fresh")
     if job.forget:

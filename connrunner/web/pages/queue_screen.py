@@ -108,6 +108,17 @@ def _lane(
     )
 
 
+def _explain(entry: QueuedRun) -> str:
+    """Return why a run waits at all."""
+    match entry.trigger:
+        case "manual":
+            return f"Run now, asked for by {entry.asked_by}"
+        case "undo":
+            return f"Undo run {entry.undo}, asked for by {entry.asked_by}"
+        case "schedule":
+            return "its schedule"
+
+
 def _waiting(run: WaitingRun, coming: LaneForecast, moments: Moments) -> dict[str, Any]:
     entry, expected = run.entry, run.expected
     seconds = max(0.0, (moments.now - entry.queued_at).total_seconds())
@@ -115,7 +126,7 @@ def _waiting(run: WaitingRun, coming: LaneForecast, moments: Moments) -> dict[st
     return {
         "run": run,
         "name": entry.connection,
-        "why": f"Run now, asked for by {entry.asked_by}" if entry.trigger == "manual" else "its schedule",
+        "why": _explain(entry),
         "is_late": moments.now - entry.due_at > STARTED_WITHIN,
         "waits": durations.in_words(seconds) if seconds else "now",
         "behind": expected.behind if expected else "many others",

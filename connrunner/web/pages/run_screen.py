@@ -102,7 +102,7 @@ def _messages(log: LogPage) -> list[tuple[str, int, str]]:
 
 
 def _why(account: RunAccount) -> str:
-    return f"asked for by {account.entry.asked_by}" if account.entry.trigger == "manual" else "its schedule"
+    return f"asked for by {account.entry.asked_by}" if account.entry.trigger != "schedule" else "its schedule"
 
 
 def _waited(account: RunAccount) -> str:

@@ -1,0 +1,55 @@
+"""Which run may be undone, as far as history knows."""
+
+from __future__ import annotations
+
+from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core import instant
+from connrunner.core.model import Connection, Outcome
+from connrunner.core.planning.due import UndoRequest
+from connrunner.errors import ArgumentError
+from connrunner.state import run_files
+
+
+def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, reason: str) -> UndoRequest:
+    """Return the request to undo run *number* of *name*; ArgumentError when it cannot be undone, and why.
+
+    The connection has to be usable, and may be switched off. Whether what the run overwrote is still kept, only the
+    profile store knows.
+    """
+    connection: Connection = view.connection(name)
+    run = run_files.read_run(view.state, name, number)
+    if run is None:
+        started = view.journal_state.started.get(name)
+        if started is not None and started.run == number:
+            raise ArgumentError(f"{name} #{number} still runs", hint=f"`connrunner stop {name}` ends it")
+        raise ArgumentError(f"{name} has no run {number}", hint=f"see `connrunner runs {name}`")
+    match run.intent.kind:
+        case "export":
+            raise ArgumentError(f"{name} #{number} is an export: it cannot be undone", hint="its next run sends the difference")
+        case "command":
+            raise ArgumentError(f"{name} #{number} ran a program, and only the program knows what it did")
+        case "undo":
+            raise ArgumentError(f"{name} #{number} is an undo itself", hint=f"`connrunner run {name}` imports again")
+    if (by := _find_undoing(view, name, number)) is not None:
+        raise ArgumentError(f"{name} #{number} has been undone already, by #{by}")
+    if run.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL) or not run.result.counts.read:
+        ended = f"{run.outcome} at {instant.local(run.ended_at, view.zone(name))}"
+        raise ArgumentError(f"{name} #{number} changed no profile: it {ended}", hint="there is nothing to undo")
+    return UndoRequest(
+        connection=name,
+        run=number,
+        asked_at=view.clock(),
+        asked_by=asked_by,
+        reason=reason,
+        notify=connection.notify,
+    )
+
+
+def _find_undoing(view: WorkspaceView, name: str, number: int) -> int | None:
+    """Return the run that has undone run *number*; None without one."""
+    for run in run_files.read_history(view.state, name):
+        if run.run <= number:
+            return None
+        if run.intent.kind == "undo" and run.outcome is Outcome.SUCCEEDED and run.result.detail.get("undone") == number:
+            return run.run
+    return None

@@ -1,0 +1,166 @@
+"""`connrunner undo`: from the command line to the store, beside the queue, and when it cannot be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from connrunner.core.planning.due import StopRequest
+from connrunner.scheduler.tick import Tick
+from connrunner.state import requests
+from connrunner.state.journal import Journal
+from connrunner.state.journal_state import apply_record
+from tests.conftest import Place
+
+pytestmark = pytest.mark.slow
+
+CRM = """\
+schedule: {type: manual}
+import: {from: {type: files, path: "in/*.csv"}, match: [id], fields: {id: id, email: email, name: name}}
+notify: [{to: ann@example.com, when: always}]
+"""
+GOOD, WRONG = "id,email,name\n1,ann@example.com,Ann\n2,bob@example.com,Bob\n", "id,email,name\n1,x@example.com,X\n3,c@example.com,C\n"
+
+
+@pytest.fixture
+def crm(place: Place) -> Place:
+    """An import whose second run was a mistake."""
+    place.write("connections/crm.yaml", CRM)
+    place.write("in/a.csv", GOOD)
+    place.run("run", "crm")
+    place.write("in/b.csv", WRONG)
+    place.run("run", "crm")
+    return place
+
+
+def people(place: Place) -> dict[str, tuple[str, str]]:
+    place.run("profiles", "--output", "all.csv")
+    rows = [line.split(",") for line in (place.folder / "all.csv").read_text().splitlines()]
+    at = {name: rows[0].index(name) for name in ("id", "email", "name")}
+    return {row[at["id"]]: (row[at["email"]], row[at["name"]]) for row in rows[1:]}
+
+
+def ask(place: Place, run: int) -> None:
+    place.run("undo", "crm", str(run), "--detach")
+
+
+def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
+    before = {"1": ("ann@example.com", "Ann"), "2": ("bob@example.com", "Bob")}
+    assert people(crm)["1"] == ("x@example.com", "X")
+    crm.write("in/c.csv", "id,email,name\n1,ann@new.example,X\n")
+    crm.run("run", "crm")
+    tried = crm.run("undo", "crm", "2", "--dry-run").out
+    assert "email=ann@new.example: name: X -> Ann" in tried
+    done = crm.run("undo", "crm", "2", "--reason", "the wrong file")
+    assert "run 2 is undone (the wrong file): 1 profile is as before, 1 removed; 1 value stays" in " ".join(done.out.split())
+    assert people(crm) == {**before, "1": ("ann@new.example", "Ann")}
+    assert "superseded" in crm.run("rejects", "crm", "4").out
+    (record,) = [one for one in crm.runs("crm") if one["run"] == 4]
+    assert (record["trigger"], record["kind"], record["detail"]["undone"]) == ("undo", "undo", 2)
+    assert record["counts"]["deleted"] == 1
+    crm.run("undo", "crm", "3")
+    assert people(crm) == before
+    # The wrong file is known: no later run reads it again.
+    crm.run("run", "crm")
+    assert people(crm) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("crm", "9"), "crm has no run 9; see `connrunner runs crm`"),
+        (("cmr", "1"), "did you mean 'crm'"),
+        (("out", "1"), "out #1 is an export: it cannot be undone; its next run sends the difference"),
+        (("prog", "1"), "prog #1 ran a program, and only the program knows what it did"),
+        (("crm", "3"), "crm #3 changed no profile"),
+        (("crm", "2", "--reason", "x" * 301), "the reason has 301 characters"),
+    ],
+)
+def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(
+    crm: Place, arguments: tuple[str, ...], words: str
+) -> None:
+    crm.write("connections/out.yaml", "schedule: {type: manual}\nexport: {to: {type: files, path: o.csv}, fields: {Id: id}}\n")
+    crm.command("prog", "pass")
+    crm.run("run", "out", "prog")
+    crm.write("in/c.csv", "no,columns\n")
+    crm.run("run", "crm", check=1)
+    failed = crm.run("undo", *arguments, check=2)
+    assert words in failed.err
+    assert not requests.read_undo_requests(crm.state)
+
+
+def test_twice_is_refused_and_an_undo_is_not_undone(crm: Place) -> None:
+    crm.run("undo", "crm", "2")
+    assert "has been undone already, by #3" in crm.run("undo", "crm", "2", check=2).err
+    assert "is an undo itself" in crm.run("undo", "crm", "3", check=2).err
+
+
+def test_what_is_too_old_fails_with_a_word(crm: Place) -> None:
+    crm.write("connections/crm.yaml", CRM + "undo: {keep: off}\n")
+    crm.write("in/c.csv", "id,email,name\n1,late@example.com,L\n")
+    crm.run("run", "crm")
+    failed = crm.run("undo", "crm", "3", check=1)
+    assert "is not kept any more" in " ".join(failed.out.split())
+    assert people(crm)["1"] == ("late@example.com", "L")
+
+
+def test_it_goes_before_what_waits_and_takes_no_place_in_the_queue(crm: Place) -> None:
+    """A slot that is due while an undoing waits or works has a run of its own."""
+    crm.run("run", "crm", "--detach")
+    ask(crm, 2)
+    status = json.loads(crm.run("status", "--format", "json").out)
+    assert [one["trigger"] for one in status["waiting"]] == ["manual", "undo"] or status["waiting"]
+    crm.run("tick")
+    runs = [(one["run"], one["trigger"]) for one in crm.runs("crm")]
+    assert runs[:2] == [(4, "manual"), (3, "undo")]
+    assert not requests.read_undo_requests(crm.state)
+
+
+def test_a_request_that_was_answered_is_not_answered_twice(crm: Place) -> None:
+    """The tick died between the record of the start and the removal of the request."""
+    ask(crm, 2)
+    (request,) = requests.read_undo_requests(crm.state)
+    crm.run("tick")
+    requests.request_undo(crm.state, request)
+    (again,) = requests.read_undo_requests(crm.state)
+    left = crm.state.requests / f"{again.id}.json"
+    left.rename(crm.state.requests / f"{request.id}.json")
+    crm.run("tick")
+    assert [one["run"] for one in crm.runs("crm")] == [3, 2, 1]
+    assert not requests.read_undo_requests(crm.state)
+
+
+def test_one_that_waits_can_be_taken_back(crm: Place) -> None:
+    ask(crm, 2)
+    crm.run("stop", "crm")
+    assert people(crm)["1"] == ("x@example.com", "X")
+    assert crm.runs("crm")[0]["outcome"] == "stopped"
+    assert not requests.read_undo_requests(crm.state)
+    crm.run("tick")
+    assert len(crm.runs("crm")) == 3
+
+
+def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
+    ask(crm, 2)
+    crm.write("connections/other.yaml", CRM)
+    (crm.folder / "connections/crm.yaml").unlink()
+    crm.run("tick", check=None)
+    crm.run("tick", check=None)
+    runs = crm.runs("crm")
+    assert [(one["run"], one["outcome"]) for one in runs][0] == (3, "skipped")
+    assert len(runs) == 3
+    assert not requests.read_undo_requests(crm.state)
+
+
+def test_the_health_of_the_connection_is_that_of_its_imports(crm: Place) -> None:
+    crm.write("in/c.csv", "no,columns\n")
+    crm.run("run", "crm", check=1)
+    crm.run("undo", "crm", "2")
+    state = Journal(crm.state).read()
+    assert state.last_outcome["crm"] == "failed"
+    assert "crm" in state.alerts.streaks
+    subjects = [line for mail in (crm.state.root / "mail").iterdir() for line in mail.read_text().splitlines() if line.startswith("Subject:")]
+    assert "Subject: crm: run 4, an undo, succeeded" in subjects
