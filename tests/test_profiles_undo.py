@@ -15,7 +15,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connrunner.core.counts import Counts
-from connrunner.core.model import Field, Format, Import, LocalFile, Objective, ProfileModel, Property, PropertyType, Write
+from connrunner.core.model import (
+    Field,
+    Format,
+    Import,
+    LocalFile,
+    Objective,
+    ProfileModel,
+    Property,
+    PropertyType,
+    Write,
+)
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp, UndoJob

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from connrunner.core.planning.due import StopRequest
-from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
 from connrunner.state.journal import Journal
-from connrunner.state.journal_state import apply_record
 from tests.conftest import Place
 
 pytestmark = pytest.mark.slow
@@ -22,7 +17,10 @@ schedule: {type: manual}
 import: {from: {type: files, path: "in/*.csv"}, match: [id], fields: {id: id, email: email, name: name}}
 notify: [{to: ann@example.com, when: always}]
 """
-GOOD, WRONG = "id,email,name\n1,ann@example.com,Ann\n2,bob@example.com,Bob\n", "id,email,name\n1,x@example.com,X\n3,c@example.com,C\n"
+GOOD, WRONG = (
+    "id,email,name\n1,ann@example.com,Ann\n2,bob@example.com,Bob\n",
+    "id,email,name\n1,x@example.com,X\n3,c@example.com,C\n",
+)
 
 
 @pytest.fixture
@@ -55,7 +53,9 @@ def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
     tried = crm.run("undo", "crm", "2", "--dry-run").out
     assert "email=ann@new.example: name: X -> Ann" in tried
     done = crm.run("undo", "crm", "2", "--reason", "the wrong file")
-    assert "run 2 is undone (the wrong file): 1 profile is as before, 1 removed; 1 value stays" in " ".join(done.out.split())
+    assert "run 2 is undone (the wrong file): 1 profile is as before, 1 removed; 1 value stays" in " ".join(
+        done.out.split()
+    )
     assert people(crm) == {**before, "1": ("ann@new.example", "Ann")}
     assert "superseded" in crm.run("rejects", "crm", "4").out
     (record,) = [one for one in crm.runs("crm") if one["run"] == 4]
@@ -82,7 +82,9 @@ def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
 def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(
     crm: Place, arguments: tuple[str, ...], words: str
 ) -> None:
-    crm.write("connections/out.yaml", "schedule: {type: manual}\nexport: {to: {type: files, path: o.csv}, fields: {Id: id}}\n")
+    crm.write(
+        "connections/out.yaml", "schedule: {type: manual}\nexport: {to: {type: files, path: o.csv}, fields: {Id: id}}\n"
+    )
     crm.command("prog", "pass")
     crm.run("run", "out", "prog")
     crm.write("in/c.csv", "no,columns\n")
@@ -150,7 +152,7 @@ def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
     crm.run("tick", check=None)
     crm.run("tick", check=None)
     runs = crm.runs("crm")
-    assert [(one["run"], one["outcome"]) for one in runs][0] == (3, "skipped")
+    assert (runs[0]["run"], runs[0]["outcome"]) == (3, "skipped")
     assert len(runs) == 3
     assert not requests.read_undo_requests(crm.state)
 
@@ -162,5 +164,10 @@ def test_the_health_of_the_connection_is_that_of_its_imports(crm: Place) -> None
     state = Journal(crm.state).read()
     assert state.last_outcome["crm"] == "failed"
     assert "crm" in state.alerts.streaks
-    subjects = [line for mail in (crm.state.root / "mail").iterdir() for line in mail.read_text().splitlines() if line.startswith("Subject:")]
+    subjects = [
+        line
+        for mail in (crm.state.root / "mail").iterdir()
+        for line in mail.read_text().splitlines()
+        if line.startswith("Subject:")
+    ]
     assert "Subject: crm: run 4, an undo, succeeded" in subjects

@@ -31,9 +31,7 @@ class DryRun:
         return self.result.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)
 
 
-def try_run(
-    view: WorkspaceView, connection: Connection, report: Report, *, undo: int | None = None
-) -> DryRun:
+def try_run(view: WorkspaceView, connection: Connection, report: Report, *, undo: int | None = None) -> DryRun:
     """Read and check for real, change nothing; ArgumentError for a connection that runs a program.
 
     With *undo* that run is undone, instead of the connection's work being done.

@@ -106,7 +106,9 @@ def explain_decision(answer: Explanation, known: Circumstances) -> list[str]:
 def _ran(answer: Explanation, known: Circumstances) -> Iterator[str]:
     started, ended, zone = answer.started, answer.ended, known.zone
     assert started is not None
-    why = f"asked for by {started.asked_by}" if started.trigger != "schedule" else f"due for {_at(started.due_at, zone)}"
+    why = (
+        f"asked for by {started.asked_by}" if started.trigger != "schedule" else f"due for {_at(started.due_at, zone)}"
+    )
     yield f"It ran: run {started.run}, {why}, started at {instant.local(started.at, zone)}."
     if ended is None:
         yield "Its end is not recorded: it works, or was cut off (see `connrunner status`)."

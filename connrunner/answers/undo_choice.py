@@ -25,7 +25,9 @@ def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, r
         raise ArgumentError(f"{name} has no run {number}", hint=f"see `connrunner runs {name}`")
     match run.intent.kind:
         case "export":
-            raise ArgumentError(f"{name} #{number} is an export: it cannot be undone", hint="its next run sends the difference")
+            raise ArgumentError(
+                f"{name} #{number} is an export: it cannot be undone", hint="its next run sends the difference"
+            )
         case "command":
             raise ArgumentError(f"{name} #{number} ran a program, and only the program knows what it did")
         case "undo":

@@ -28,7 +28,9 @@ class StderrReport:
         """Leave the numbers out: a dry run shows its counters at the end."""
 
 
-def run_dry(context: CommandContext, connections: Sequence[Connection], *, is_one: bool, undo: int | None = None) -> int:
+def run_dry(
+    context: CommandContext, connections: Sequence[Connection], *, is_one: bool, undo: int | None = None
+) -> int:
     """Show the counters and the first rejects of runs that change nothing, one by one; return the exit code."""
     code = 0
     found = []

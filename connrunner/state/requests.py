@@ -86,7 +86,9 @@ def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
 def read_run_requests(folder: StateFolder) -> list[RunRequest]:
     """Return the requests to run that are not answered yet, oldest first. What is no request is passed over."""
     read = _read(folder)
-    found = (one for name, data in read if _reader_of(data) is _run_requests_from for one in _run_requests_from(name, data))
+    found = (
+        one for name, data in read if _reader_of(data) is _run_requests_from for one in _run_requests_from(name, data)
+    )
     return sorted(found, key=lambda request: (request.asked_at, request.id))
 
 

@@ -19,7 +19,7 @@ LOOKED_AT = 1000  # runs of each connection: a store that is older than that has
 
 def list_store_changes(folder: StateFolder) -> dict[str, Iterator[Run]]:
     """
-    Return, by connection, the imports, exports and undoings that came to their end and had rows, newest first, as they are read.
+    Return, by connection, the runs that came to their end and had rows for the store, newest first, as they are read.
 
     From the histories; when they know of none, from the journal. Runs without a row need not be in the store.
     """

@@ -64,7 +64,8 @@ def _describe_import(counts: Counts) -> str:
 def _describe_undo(counts: Counts, detail: Mapping[str, Any]) -> str:
     updated, deleted, superseded = counts.updated, counts.deleted, detail["superseded"]
     why = f" ({detail['reason']})" if "reason" in detail else ""
-    done = f"run {detail['undone']} is undone{why}: {agree(updated, 'profile', 'is', 'are')} as before, {deleted:,} removed"
+    what = f"{agree(updated, 'profile', 'is', 'are')} as before, {deleted:,} removed"
+    done = f"run {detail['undone']} is undone{why}: {what}"
     if not superseded:
         return done
     return f"{done}; {agree(superseded, 'value', 'stays', 'stay')}, changed since (superseded)"

@@ -39,9 +39,7 @@ def _sum_up(found: Mapping[int, int], rows: int) -> Counts:
     return counts
 
 
-def merge_rows(
-    session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts, *, run: int, part: int
-) -> None:
+def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Counts, *, run: int, part: int) -> None:
     """
     Write what the verdicts say, stamped with the number *run* of this run in `runs`, and keep what stood there.
 

@@ -47,7 +47,7 @@ def flag_of(position: int, alias: str) -> str:
 
 
 def combine_flags(conditions: Mapping[int, str], *, columns: int) -> list[str]:
-    """Return the expressions of m0, m1... that say which of the *conditions* hold, by the positions of the *columns*."""
+    """Return the expressions of m0, m1... that say which of the *conditions*, by their positions, hold."""
     found = []
     for number in range(-(-columns // FLAGS)):
         mine = (f"(({one})::BIGINT << {at % FLAGS})" for at, one in conditions.items() if at // FLAGS == number)
@@ -142,7 +142,9 @@ def keep_former(
     columns = {"run": str(run), "part": str(part), "profile": "p._id"}
     columns |= {f"m{number}": flag for number, flag in enumerate(flags)}
     if keep:
-        columns |= {f"was {name}": f"CASE WHEN {is_so} THEN p.{quote_name(name)} END" for name, is_so in changed.items()}
+        columns |= {
+            f"was {name}": f"CASE WHEN {is_so} THEN p.{quote_name(name)} END" for name, is_so in changed.items()
+        }
     connection.execute(
         f"INSERT INTO store.before ({', '.join(map(quote_name, columns))}) SELECT {', '.join(columns.values())} {rows}"
     )

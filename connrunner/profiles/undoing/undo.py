@@ -35,7 +35,7 @@ KEPT_AWAY = {
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A column of `profiles` that the run changed: columns tN (changed), rN (comes back), wN (its value) of `undoing`."""
+    """A column that the run changed; in `undoing`: tN (changed), rN (comes back), wN (what stood there)."""
 
     number: int
     column: str  # its plain name
@@ -199,12 +199,13 @@ def _select_taken(one: _Column) -> str:
     """Return the query of the profiles that would get what another profile has when all is done."""
     return f"""
         WITH final AS (
-            SELECT p._id AS profile, CASE WHEN u.t{one.number} AND u.r{one.number} THEN u.w{one.number} ELSE p.{one.name} END
-                AS value
+            SELECT p._id AS profile,
+                CASE WHEN u.t{one.number} AND u.r{one.number} THEN u.w{one.number} ELSE p.{one.name} END AS value
             FROM store.profiles p LEFT JOIN undoing u ON u.profile = p._id LEFT JOIN created c ON c.profile = p._id
             WHERE NOT coalesce(c.goes, false)
         ), taken AS (
-            SELECT value FROM final WHERE value IN (SELECT w{one.number} FROM undoing WHERE t{one.number} AND r{one.number})
+            SELECT value FROM final
+            WHERE value IN (SELECT w{one.number} FROM undoing WHERE t{one.number} AND r{one.number})
             GROUP BY value HAVING count(*) > 1
         )
         SELECT profile FROM undoing WHERE w{one.number} IN (SELECT value FROM taken)"""
@@ -232,14 +233,16 @@ def _comes_back(one: _Column) -> str:
 
 
 def _count(session: StoreSession, columns: Sequence[_Column]) -> tuple[Counts, int]:
-    """Return the counters, and how much stays superseded: each profile that the run changed or created is updated, deleted or unchanged."""
+    """Return the counters, by which each profile is updated, deleted or unchanged, and how much does not come back."""
     updated, others = session.execute(f"""
         SELECT count(*) FILTER ({_differs(columns)}), count(*) FILTER (NOT ({_differs(columns)}))
         FROM undoing u JOIN store.profiles p ON p._id = u.profile""").fetchall()[0]
     deleted, staying = session.execute(
         "SELECT count(*) FILTER (goes), count(*) FILTER (NOT goes) FROM created"
     ).fetchall()[0]
-    superseded = int(session.one("SELECT (SELECT count(*) FROM reasons) + (SELECT count(*) FROM created WHERE NOT goes)"))
+    superseded = int(
+        session.one("SELECT (SELECT count(*) FROM reasons) + (SELECT count(*) FROM created WHERE NOT goes)")
+    )
     total = updated + others + deleted + staying
     counts = Counts(read=total, checked=total, updated=updated, deleted=deleted, unchanged=others + staying)
     if problem := counts.imbalance():
@@ -277,7 +280,9 @@ def _select_differences(session: StoreSession, columns: Sequence[_Column]) -> li
     gone = session.execute(f"""
         SELECT {key} FROM created c JOIN store.profiles p ON p._id = c.profile
         WHERE c.goes ORDER BY p._id LIMIT {MOST - len(differences)}""").fetchall()
-    return differences + [Difference(profile=row[0], property="the profile", old="it is there", new=None) for row in gone]
+    return differences + [
+        Difference(profile=row[0], property="the profile", old="it is there", new=None) for row in gone
+    ]
 
 
 def _list_superseded(session: StoreSession, columns: Sequence[_Column]) -> None:
@@ -347,6 +352,4 @@ def _forget(session: StoreSession, job: UndoJob, target: UndoableRun, number: in
         "DELETE FROM store.before WHERE run = ? OR profile IN (SELECT profile FROM created WHERE goes)", [target.run]
     )
     session.execute("UPDATE store.files SET refused = [] WHERE run = ?", [target.run])
-    session.execute(
-        "DELETE FROM store.kept WHERE connection = ? AND run = ?", [job.stamp.connection, target.run]
-    )
+    session.execute("DELETE FROM store.kept WHERE connection = ? AND run = ?", [job.stamp.connection, target.run])
