@@ -118,6 +118,7 @@ erased                  A person with an identifier of the row was erased.  Noth
 erasure-key             The key of the erasures is gone, so nobody can tell who was erased.  Put erasure.key back from a backup of the state folder.
 foreign-store           The file is no profile store of this version.  Name another `state`, or use the version that wrote it.
 identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Fix the values first.
+superseded              A run was undone, and a later run has changed this value since, so it stays.  Undo the later run, too, or leave it.
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.
 mapping                 The fields, objectives or consent of the connection do not fit profile.yaml.  `connrunner validate`, then correct the one in the message.
 no-consent              The profile has not consented to any objective of the connection.  Nothing, unless the consent is wrong: import it.

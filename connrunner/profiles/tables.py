@@ -16,7 +16,7 @@ The tables of the store, brought up to date with what `profile.yaml` declares.
     erased      the tombstones of erased people: for each of their identifiers its property, a keyed digest, and a
                 number that those of one person share
     withdrawn   of the erased people whom each export has to have deleted, those for whom that is done
-    undo_runs, before   what imports have overwritten, see `undoing.before`
+    undo_runs, before   what imports have overwritten, see `before`
     about       facts about the store itself
 
 The numbers of profiles and runs never repeat. A property that leaves `profile.yaml` keeps its column.
@@ -37,7 +37,7 @@ from connrunner.errors import RunError
 from connrunner.profiles import values
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
-from connrunner.profiles.undoing import before
+from connrunner.profiles import before
 from connrunner.text.words import agree
 
 FORMAT = "2"

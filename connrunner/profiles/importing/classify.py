@@ -14,7 +14,7 @@ from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
-from connrunner.profiles.undoing import before
+from connrunner.profiles import before
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
 VERDICTS = (

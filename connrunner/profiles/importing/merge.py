@@ -11,7 +11,7 @@ from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of, unquote_name
-from connrunner.profiles.undoing import before
+from connrunner.profiles import before
 from connrunner.text.words import agree
 
 

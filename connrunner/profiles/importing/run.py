@@ -18,7 +18,7 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import unquote_name
-from connrunner.profiles.undoing import before
+from connrunner.profiles import before
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:

@@ -46,7 +46,7 @@ from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
-from connrunner.profiles.undoing.undo import undo_run
+from connrunner.profiles.undoing import undo_run
 from connrunner.profiles.whole_store import Expected
 
 SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word

@@ -31,7 +31,7 @@ from connrunner.profiles.stores.duckdb import (
     make_busy_error,
     translate_store_errors,
 )
-from connrunner.profiles.undoing.before import name_former
+from connrunner.profiles.before import name_former
 from connrunner.text.files import put_in_place, sync_file
 
 TRIES = 3  # how often a run may slip in between the log's end and our hold on the file

@@ -20,8 +20,8 @@ from connrunner.profiles.results import Difference, UndoResult
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of, quote_name, quote_text
 from connrunner.profiles.tables import read_stored_columns
-from connrunner.profiles.undoing import before
-from connrunner.profiles.undoing.before import UndoableRun
+from connrunner.profiles import before
+from connrunner.profiles.before import UndoableRun
 from connrunner.text.words import agree
 
 MOST = 20  # differences
