@@ -118,7 +118,6 @@ erased                  A person with an identifier of the row was erased.  Noth
 erasure-key             The key of the erasures is gone, so nobody can tell who was erased.  Put erasure.key back from a backup of the state folder.
 foreign-store           The file is no profile store of this version.  Name another `state`, or use the version that wrote it.
 identifier-not-unique   A property cannot become an identifier, since several profiles share values.  Fix the values first.
-superseded              A run was undone, and a later run has changed this value since, so it stays.  Undo the later run, too, or leave it.
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.
 mapping                 The fields, objectives or consent of the connection do not fit profile.yaml.  `connrunner validate`, then correct the one in the message.
 no-consent              The profile has not consented to any objective of the connection.  Nothing, unless the consent is wrong: import it.
@@ -130,6 +129,7 @@ not-found               No profile, or no page at the partner, is found by what 
 store-busy              Another process has the profile store open.  Try again when it is done; runs of connrunner wait for each other.
 store-path              The profile store cannot be at this path.  Put the state folder on a local disk.
 store-unusable          The profile store is lost, damaged, or cannot be read or written.  `connrunner doctor` says which; put it back from a backup, or begin anew without its profiles: `connrunner reset --profiles`.
+superseded              A run was undone, and a later run has changed this value since, so it stays.  Undo the later run, too, or leave it.
 type-changed            A property has another type in profile.yaml than the stored values.  Change it back, or give the property a new name.
 unknown-row             A connector speaks of a row that was not sent.  Report it to the connector's author.
 where                   `where` of the export is no expression over the properties.  Correct it as the message says; `connrunner run NAME --dry-run` tries it.

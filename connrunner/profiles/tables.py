@@ -34,10 +34,9 @@ import duckdb
 
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import values
+from connrunner.profiles import before, values
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
-from connrunner.profiles import before
 from connrunner.text.words import agree
 
 FORMAT = "2"

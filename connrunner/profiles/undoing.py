@@ -14,14 +14,13 @@ from connrunner.core import instant
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Property
 from connrunner.errors import RunError
-from connrunner.profiles import recorded_runs, rejects, tombstones, values
+from connrunner.profiles import before, recorded_runs, rejects, tombstones, values
+from connrunner.profiles.before import UndoableRun
 from connrunner.profiles.jobs import UndoJob
 from connrunner.profiles.results import Difference, UndoResult
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of, quote_name, quote_text
 from connrunner.profiles.tables import read_stored_columns
-from connrunner.profiles import before
-from connrunner.profiles.before import UndoableRun
 from connrunner.text.words import agree
 
 MOST = 20  # differences

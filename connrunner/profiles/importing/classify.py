@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from connrunner.core.model import Write
-from connrunner.profiles import consent
+from connrunner.profiles import before, consent
 from connrunner.profiles.importing import erased_rows, match
 from connrunner.profiles.importing.match import Matches
 from connrunner.profiles.importing.stage import Stage
@@ -14,7 +14,6 @@ from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of
 from connrunner.profiles.tables import Layout
-from connrunner.profiles import before
 
 # The place of a counter in this tuple is the verdict's number in the table `verdicts`.
 VERDICTS = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from connrunner.core.counts import Counts, imbalance_error
+from connrunner.profiles import before
 from connrunner.profiles.importing import classify
 from connrunner.profiles.importing.classify import NUMBER, VERDICTS, ColumnChange
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import any_of, unquote_name
-from connrunner.profiles import before
 from connrunner.text.words import agree
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 
 from connrunner.core.counts import Counts, imbalance_error
-from connrunner.profiles import connection_state, expectations, recorded_runs, rejects, respelling
+from connrunner.profiles import before, connection_state, expectations, recorded_runs, rejects, respelling
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows, small_files
 from connrunner.profiles.importing.classify import classify_rows, list_changes
 from connrunner.profiles.importing.file_tasks import FileDigests, FileTask, ImportContext, stage_files
@@ -18,7 +18,6 @@ from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import unquote_name
-from connrunner.profiles import before
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:

@@ -19,6 +19,7 @@ from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones, values
+from connrunner.profiles.before import name_former
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
@@ -31,7 +32,6 @@ from connrunner.profiles.stores.duckdb import (
     make_busy_error,
     translate_store_errors,
 )
-from connrunner.profiles.before import name_former
 from connrunner.text.files import put_in_place, sync_file
 
 TRIES = 3  # how often a run may slip in between the log's end and our hold on the file
