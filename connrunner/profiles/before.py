@@ -13,12 +13,12 @@ so that an earlier run that is undone does not overwrite what came after it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import duckdb
 
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.sql_fragments import quote_name
 
 FLAGS = 60  # in one column

@@ -8,12 +8,12 @@ the value again, what that run would put back is now what stood there before the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Property
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import before, recorded_runs, rejects, tombstones, values
 from connrunner.profiles.before import UndoableRun
 from connrunner.profiles.jobs import UndoJob
