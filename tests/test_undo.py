@@ -9,6 +9,7 @@ import pytest
 from connrunner.state import requests
 from connrunner.state.journal import Journal
 from tests.conftest import Place
+from tests.test_cli_json import complaints
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,8 @@ def people(place: Place) -> dict[str, tuple[str, str]]:
 
 
 def ask(place: Place, run: int) -> None:
-    place.run("undo", "crm", str(run), "--detach")
+    said = json.loads(place.run("undo", "crm", str(run), "--detach", "--format", "json").out)
+    assert complaints("stop", said) == []
 
 
 def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
@@ -58,9 +60,11 @@ def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
     )
     assert people(crm) == {**before, "1": ("ann@new.example", "Ann")}
     assert "superseded" in crm.run("rejects", "crm", "4").out
+    assert complaints("rejects", json.loads(crm.run("rejects", "crm", "4", "--format", "json").out)) == []
     (record,) = [one for one in crm.runs("crm") if one["run"] == 4]
     assert (record["trigger"], record["kind"], record["detail"]["undone"]) == ("undo", "undo", 2)
     assert record["counts"]["deleted"] == 1
+    assert complaints("run", record) == []
     crm.run("undo", "crm", "3")
     assert people(crm) == before
     # The wrong file is known: no later run reads it again.
@@ -114,7 +118,8 @@ def test_it_goes_before_what_waits_and_takes_no_place_in_the_queue(crm: Place) -
     crm.run("run", "crm", "--detach")
     ask(crm, 2)
     status = json.loads(crm.run("status", "--format", "json").out)
-    assert [one["trigger"] for one in status["waiting"]] == ["manual", "undo"] or status["waiting"]
+    assert complaints("status", status) == []
+    assert {one["trigger"] for one in status["waiting"]} == {"manual", "undo"}
     crm.run("tick")
     runs = [(one["run"], one["trigger"]) for one in crm.runs("crm")]
     assert runs[:2] == [(4, "manual"), (3, "undo")]

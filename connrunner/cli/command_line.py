@@ -28,7 +28,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "tick": "Run everything that is due; for cron, every minute.",
         "run": "Run connections now, each in its place in the queue, and wait until they end.",
         "stop": "Stop the run of connection NAME: the running one, or else the one that waits, and wait until it has ended.",
-        "undo": "Put back what import run RUN of connection NAME overwrote, but for what has been changed since.",
+        "undo": "Put back what import run RUN of connection NAME overwrote, in a run of its own that goes before what waits.",
     },
     "Look": {
         "status": "Show what runs, what waits and until when, what comes next, and what is late or failing.",

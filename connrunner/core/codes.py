@@ -121,8 +121,8 @@ identifier-not-unique   A property cannot become an identifier, since several pr
 identifier-taken        A row would give a profile an identifier that another profile has.  Find out which of both is right.
 mapping                 The fields, objectives or consent of the connection do not fit profile.yaml.  `connrunner validate`, then correct the one in the message.
 no-consent              The profile has not consented to any objective of the connection.  Nothing, unless the consent is wrong: import it.
-no-undo                 The run cannot be undone: it was no import, has been undone, or what it overwrote is not kept any more.  The message says which; import a corrected file instead.
 no-store                There are no profiles yet.  Run an import first.
+no-undo                 The run cannot be undone: it was no import, has been undone, or what it overwrote is not kept any more.  The message says which; import a corrected file instead.
 not-exported            The run has exported nothing that could be acknowledged.  Report it as a bug.
 not-fetched             A file was not fetched though its rows are needed.  `connrunner reset NAME`, and run again.
 not-found               No profile, or no page at the partner, is found by what the row or the address says.  Correct it, or set `create: true`.
