@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from connrunner.answers.status import lane_of
@@ -17,7 +18,11 @@ from connrunner.state import journal_segments
 from connrunner.state.journal_segments import RecordedPart
 from connrunner.text.nesting import parse_json
 
+NO_TICK = "no tick came"
 KEPT_PARTS = 64  # whose ended runs are remembered: a complete part never changes
+
+
+_MISSED = re.compile(rb'"missed": ?[1-9]|"result": ?"missed"')
 
 
 class PastRun(NamedTuple):
@@ -31,13 +36,35 @@ class PastRun(NamedTuple):
     outcome: str
 
 
+class MissedSlots(NamedTuple):
+    """Slots that no run stands for: no tick came while they were due, or it came too late to start."""
+
+    connection: str
+    first: datetime
+    last: datetime
+    number: int
+    reason: str
+
+
+Event = TypeVar("Event", PastRun, MissedSlots)
+
+
+def list_missed_slots(view: WorkspaceView, since: datetime, until: datetime) -> dict[str, list[MissedSlots]]:
+    """Return the slots that were missed after *since* and before *until*, by lane, in the order of their times."""
+    found: dict[str, list[MissedSlots]] = {}
+    for one in sorted(_read_past(view, since, MissedSlots), key=lambda one: one.first):
+        if one.last > since and one.first < until:
+            found.setdefault(lane_of(view, one.connection), []).append(one)
+    return found
+
+
 def list_past_runs(view: WorkspaceView, since: datetime, until: datetime) -> dict[str, list[PastRun]]:
     """Return the runs that ended after *since* and began before *until*, by lane, in the order of their ends.
 
     The lane is that of the connection now.
     """
     found: dict[str, list[PastRun]] = {}
-    for run in _read_ended(view, since):
+    for run in _read_past(view, since, PastRun):
         began = run.started_at or run.ended_at
         if run.ended_at > since and began < until:
             found.setdefault(lane_of(view, run.connection), []).append(run)
@@ -50,7 +77,7 @@ def list_ended_today(view: WorkspaceView) -> list[PastRun]:
     """Return the runs of the workspace that ended since midnight in its zone, newest first."""
     now = view.clock()
     midnight = now.astimezone(ZoneInfo(view.zone())).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = [run for run in _read_ended(view, midnight) if midnight <= run.ended_at <= now]
+    found = [run for run in _read_past(view, midnight, PastRun) if midnight <= run.ended_at <= now]
     return sorted(found, key=lambda run: run.ended_at, reverse=True)
 
 
@@ -59,26 +86,48 @@ def count_ended_today(view: WorkspaceView) -> Counter[str]:
     return Counter(run.outcome for run in list_ended_today(view))
 
 
-def _read_ended(view: WorkspaceView, since: datetime) -> Iterator[PastRun]:
+def _read_past(view: WorkspaceView, since: datetime, kind: type[Event]) -> Iterator[Event]:
     for part in journal_segments.list_parts_since(view.state, since):
-        yield from _ended_of_kept(part) if part.is_complete else _parse(part.read_lines())
+        events = _events_of_kept(part) if part.is_complete else _parse(part.read_lines())
+        yield from (event for event in events if isinstance(event, kind))
 
 
 @functools.lru_cache(maxsize=KEPT_PARTS)
-def _ended_of_kept(part: RecordedPart) -> tuple[PastRun, ...]:
+def _events_of_kept(part: RecordedPart) -> tuple[PastRun | MissedSlots, ...]:
     return tuple(_parse(part.read_lines()))
 
 
-def _parse(lines: Iterable[bytes]) -> Iterator[PastRun]:
+def _parse(lines: Iterable[bytes]) -> Iterator[PastRun | MissedSlots]:
     for line in lines:
-        if b'"ended"' not in line:
+        is_end = b'"ended"' in line
+        if not is_end and not _MISSED.search(line):
             continue
         try:
             record = parse_json(line)
             if record.get("type") == "ended":
                 yield _past_run(record["run"])
+            elif record.get("type") == "planned":
+                yield from (_missed_slots(slot) for slot in record["slots"] if _is_missed(slot))
         except run_records.MALFORMED:
             continue
+
+
+def _is_missed(slot: Mapping[str, Any]) -> bool:
+    return bool(slot.get("missed")) or slot["result"] == "missed"
+
+
+def _missed_slots(slot: Mapping[str, Any]) -> MissedSlots:
+    """Return what a slot of a plan says of those behind it; of one without a run also of itself."""
+    due, later = instant.parse(slot["due_at"]), int(slot.get("missed") or 0)
+    is_itself = slot["result"] == "missed"
+    last = instant.parse(slot["missed_until"]) if slot.get("missed_until") else due
+    return MissedSlots(
+        connection=intern(str(slot["connection"])),
+        first=due,
+        last=last,
+        number=later + is_itself,
+        reason=str(slot.get("reason") or "") if is_itself else NO_TICK,
+    )
 
 
 def _past_run(run: Mapping[str, Any]) -> PastRun:

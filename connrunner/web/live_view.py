@@ -75,7 +75,7 @@ class SharedView(WorkspaceView):
 
     @functools.cached_property
     def unusable_histories(self) -> Mapping[str, str]:
-        """Why the histories of some declared connections cannot be used: some of them as a question before this saw them."""
+        """Why the histories of some connections cannot be used; of some as an earlier question saw them."""
         return self.version.histories.find_unusable(self.workspace)
 
     def known_names(self) -> list[str]:
@@ -112,7 +112,7 @@ class UncommittedFiles:
 class HistoryWatch:
     """Which histories cannot be used: each has to be opened to see that, so a question opens some, in turn.
 
-    A workspace with no more than `OPENED` connections is looked at whole each time; ten thousand once in a few questions.
+    Of a workspace with up to `OPENED` connections all each time; of ten thousand once in a few questions.
     """
 
     def __init__(self, state: StateFolder) -> None:

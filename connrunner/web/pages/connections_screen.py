@@ -48,7 +48,7 @@ TABS: Mapping[Which, tuple[str, str]] = {  # colour and icon
     "waiting": ("", ""),
     "off": ("", ""),
 }
-ORDER_WORDS: Mapping[Order, str] = {"trouble": "Trouble first", "next": "Next run", "name": "Name"}
+ORDER_WORDS: Mapping[Order, str] = {"trouble": "Trouble first", "next": "Next run", "time": "Run time", "name": "Name"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

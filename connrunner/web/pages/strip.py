@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connrunner.core.model import Outcome, Run
+from connrunner.state.run_files import RunMark
 from connrunner.text import durations
 from connrunner.text.words import plural
 
@@ -41,7 +42,7 @@ class Strip:
     trouble: str  # `2 partial, 1 failed`; empty when all succeeded
 
 
-def draw_strip(runs: Sequence[Run]) -> Strip:
+def draw_strip(runs: Sequence[RunMark | Run]) -> Strip:
     """Return the strip of *runs*, newest first, SLOTS at most: the newest stands at the right."""
     shown = list(reversed(runs[:SLOTS]))
     longest = max((run.seconds for run in shown), default=0)
@@ -61,13 +62,13 @@ def draw_strip(runs: Sequence[Run]) -> Strip:
     return Strip(tuple(paths), _words(shown, longest), describe_unsuccessful(runs[:SLOTS]))
 
 
-def describe_unsuccessful(runs: Sequence[Run]) -> str:
+def describe_unsuccessful(runs: Sequence[RunMark | Run]) -> str:
     """Return how many of *runs* ended how, those that succeeded left out."""
     counts = Counter(run.outcome for run in runs if run.outcome is not Outcome.SUCCEEDED)
     return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
 
 
-def _words(shown: Sequence[Run], longest: float) -> str:
+def _words(shown: Sequence[RunMark | Run], longest: float) -> str:
     if not shown:
         return "No run has ended yet"
     counts = Counter(run.outcome for run in shown)
