@@ -19,7 +19,7 @@ from connrunner.answers.connection_standings import (
     page_connections,
 )
 from connrunner.answers.past_runs import count_ended_today
-from connrunner.answers.run_summary import describe_result
+from connrunner.answers.run_summary import describe_briefly
 from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.status import Health, describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
@@ -212,7 +212,9 @@ def _group(page: StandingsPage, rows: list[ConnectionRow], query: ConnectionQuer
 def show_row(view: WorkspaceView, one: ListedConnection, moments: Moments) -> ConnectionRow:
     """Return the row of one connection."""
     standing, connection = one.standing, one.standing.connection
-    parts = (connection.title, connection.kind, connection.owner) if connection else ()
+    known = one.last.intent if one.last else None  # of one whose file cannot be read, what its last run was
+    former = (known.title, known.kind) if known else ()
+    parts = (connection.title, connection.kind, connection.owner) if connection else former
     waiting, name = one.waiting, standing.name
     is_off = connection is not None and not connection.enabled
     words = describe_schedule_here(view, connection, moments.zone) if connection else ""
@@ -261,7 +263,7 @@ def _why(one: ListedConnection) -> str:
     if one.last is None:
         return ""
     row = f"failed {one.failures} times in a row; " if one.failures > 1 and one.last.outcome.is_failure else ""
-    return f"{row}{describe_result(one.last)}"
+    return f"{row}{describe_briefly(one.last)}"
 
 
 def _waits(one: ListedConnection, moments: Moments) -> str:
