@@ -8,7 +8,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Literal, NamedTuple
@@ -23,6 +22,7 @@ from connrunner.core.alerts import alert_state
 from connrunner.core.model import Connection, Run
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state import run_files
 from connrunner.state.run_files import RunMark
 

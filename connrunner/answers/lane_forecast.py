@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.answers.active_runs import ActiveRun
@@ -14,6 +13,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Manual
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.forecast import PredictedRun, RunDurations
+from connrunner.lazy_dataclasses import dataclass
 
 MOST = 1000  # slots that are played through
 

@@ -6,7 +6,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from connrunner.answers.workspace_view import (
 from connrunner.config import stamps
 from connrunner.core.model import WebSettings, Workspace
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal

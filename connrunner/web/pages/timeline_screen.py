@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from connrunner.core import instant
 from connrunner.core.model import Blackout
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.core.schedules.blackout import list_spans
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
 from connrunner.web.pages.axis import (
