@@ -381,7 +381,9 @@ class Answering:
         """A path that is there for another method, and the like."""
         words = {405: "this path is there for another method", 404: "there is no such path"}
         what = words.get(error.status_code, "the request cannot be answered")
-        return _refusal(request.scope, RefusedError(error.status_code, what), self._site)
+        response = _refusal(request.scope, RefusedError(error.status_code, what), self._site)
+        response.headers.update(error.headers or {})
+        return response
 
     def _go_back(self, back: str, **query: str) -> Response:
         """Return the way back to a page of ours, and to no other site."""

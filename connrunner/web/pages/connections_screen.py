@@ -122,7 +122,7 @@ def show_connections(
     kept = {key: asked.get(key, "") for key in ("q", "owner", "label", "outcome", "order")}
     rows = [show_row(view, one, moments) for one in page.rows]
     return {
-        "lede": _lede(page),
+        "lede": _lede(page, health),
         "today": _today(view),
         "tabs": [_tab(which, page, query, kept if combines else {}) for which in TABS],
         "choices": _choices(page, query, asked),
@@ -138,10 +138,11 @@ def show_connections(
     }
 
 
-def _lede(page: StandingsPage) -> str:
+def _lede(page: StandingsPage, health: Health) -> str:
     attention, total = page.groups["attention"], page.found
     if not attention:
-        return "All is well." if total else ""
+        words = "No connection needs attention." if health.complaints else "All is well."  # the banner says of what
+        return words if total else ""
     return f"{attention:,} of {total:,} {'needs' if attention == 1 else 'need'} attention."
 
 
