@@ -18,7 +18,7 @@ from connrunner.answers.connection_account import describe_rules, page_runs, rea
 from connrunner.answers.connection_filter import ConnectionFilter
 from connrunner.answers.connection_standings import ConnectionQuery, page_connections
 from connrunner.answers.lane_forecast import MOST, forecast_lanes
-from connrunner.answers.past_runs import list_ended_today, list_missed_slots, list_past_runs
+from connrunner.answers.past_runs import list_ended_on, list_ended_today, list_missed_slots, list_past_runs
 from connrunner.answers.run_account import find_newest_run, read_run_account
 from connrunner.answers.run_log import page_refused
 from connrunner.answers.run_mail import list_mail_of_run, list_sent_mail
@@ -117,6 +117,14 @@ def test_what_the_journal_says_of_today_is_what_histories_say(view: WorkspaceVie
         if run.ended_at >= midnight
     }
     assert {(run.connection, run.run) for run in list_ended_today(view)} == kept
+
+
+def test_days_hold_every_run_once(view: WorkspaceView) -> None:
+    days = [list_ended_on(view, NOW.date() - place * DAY) for place in (0, 1)]
+    assert days[0] == list_ended_today(view)
+    assert days[1]
+    assert days[0][-1].ended_at >= instant.parse("2026-10-23T22:00:00Z") > days[1][0].ended_at
+    assert list_ended_on(view, NOW.date() + DAY) == []
 
 
 MISSED = [  # a slot of a plan, and what is missed: how many, since, until

@@ -322,6 +322,8 @@ PAGES = [
     ("/notifications?show=dead",                         200, 60_000, 1500),
     ("/health",                                          200, 60_000, 1500),
     ("/runs",                                            200, 60_000, 1500),
+    ("/runs?day=2026-10-23&outcome=failed",              200, 60_000, 1500),
+    ("/runs?day=0001-01-01",                             200, 60_000, 1500),
     ("/runs?outcome=failed",                             200, 60_000, 1500),
     ("/connections/crm-contacts",                        200, 60_000, 1500),
     ("/connections/crm-contacts?at=08:18",               200, 60_000, 1500),

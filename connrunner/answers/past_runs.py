@@ -6,7 +6,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from sys import intern
 from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from connrunner.state.journal_segments import RecordedPart
 from connrunner.text.nesting import parse_json
 
 NO_TICK = "no tick came"
+DAY = timedelta(days=1)
 KEPT_PARTS = 64  # whose ended runs are remembered: a complete part never changes
 
 
@@ -75,9 +76,15 @@ def list_past_runs(view: WorkspaceView, since: datetime, until: datetime) -> dic
 
 def list_ended_today(view: WorkspaceView) -> list[PastRun]:
     """Return the runs of the workspace that ended since midnight in its zone, newest first."""
+    return list_ended_on(view, view.clock().astimezone(ZoneInfo(view.zone())).date())
+
+
+def list_ended_on(view: WorkspaceView, day: date) -> list[PastRun]:
+    """Return the runs of the workspace that ended on *day* in its zone, newest first, as far as the journal is kept."""
+    zone = ZoneInfo(view.zone())
+    begin, end = (datetime.combine(one, time.min, tzinfo=zone).astimezone(UTC) for one in (day, day + DAY))
     now = view.clock()
-    midnight = now.astimezone(ZoneInfo(view.zone())).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = [run for run in _read_past(view, midnight, PastRun) if midnight <= run.ended_at <= now]
+    found = [run for run in _read_past(view, begin, PastRun) if begin <= run.ended_at < end and run.ended_at <= now]
     return sorted(found, key=lambda run: run.ended_at, reverse=True)
 
 
