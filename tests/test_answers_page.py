@@ -18,7 +18,7 @@ from connrunner.answers.connection_account import describe_rules, page_runs, rea
 from connrunner.answers.connection_filter import ConnectionFilter
 from connrunner.answers.connection_standings import ConnectionQuery, page_connections
 from connrunner.answers.lane_forecast import MOST, forecast_lanes
-from connrunner.answers.past_runs import list_ended_on, list_ended_today, list_missed_slots, list_past_runs
+from connrunner.answers.past_runs import list_ended_on, list_ended_today, list_past, list_past_runs
 from connrunner.answers.run_account import find_newest_run, read_run_account
 from connrunner.answers.run_log import page_refused
 from connrunner.answers.run_mail import list_mail_of_run, list_sent_mail
@@ -145,10 +145,10 @@ def test_slots_that_no_run_stands_for(
     record = {"v": 1, "type": "planned", "at": "2026-10-24T04:00:00Z", "slots": [{**due, **slot}]}
     state.journal.write_bytes(run_files.encode_event(record))
     moved = replace(view, state=state)
-    found = list_missed_slots(moved, NOW - 2 * DAY, NOW)
+    found = list_past(moved, NOW - 2 * DAY, NOW)[1]
     rows = [(one.number, f"{one.first:%H:%M}", f"{one.last:%H:%M}", one.reason) for one in found.get("exports", [])]
     assert rows == ([expected] if expected else [])
-    assert list_missed_slots(moved, NOW - 2 * HOUR, NOW) == {}, "another time"
+    assert list_past(moved, NOW - 2 * HOUR, NOW)[1] == {}, "another time"
 
 
 def test_parts_of_the_journal_before_a_day_are_left_alone(view: WorkspaceView, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from sys import intern
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from connrunner.answers.status import lane_of
@@ -47,16 +47,23 @@ class MissedSlots(NamedTuple):
     reason: str
 
 
-Event = TypeVar("Event", PastRun, MissedSlots)
-
-
-def list_missed_slots(view: WorkspaceView, since: datetime, until: datetime) -> dict[str, list[MissedSlots]]:
-    """Return the slots that were missed after *since* and before *until*, by lane, in the order of their times."""
-    found: dict[str, list[MissedSlots]] = {}
-    for one in sorted(_read_past(view, since, MissedSlots), key=lambda one: one.first):
-        if one.last > since and one.first < until:
-            found.setdefault(lane_of(view, one.connection), []).append(one)
-    return found
+def list_past(
+    view: WorkspaceView, since: datetime, until: datetime
+) -> tuple[dict[str, list[PastRun]], dict[str, list[MissedSlots]]]:
+    """Return the runs and the missed slots between two instants by lane: what is recorded is read once for both."""
+    runs: dict[str, list[PastRun]] = {}
+    missed: dict[str, list[MissedSlots]] = {}
+    for event in _read_past(view, since):
+        if isinstance(event, PastRun):
+            if event.ended_at > since and (event.started_at or event.ended_at) < until:
+                runs.setdefault(lane_of(view, event.connection), []).append(event)
+        elif event.last > since and event.first < until:
+            missed.setdefault(lane_of(view, event.connection), []).append(event)
+    for ended in runs.values():
+        ended.sort(key=lambda one: one.ended_at)
+    for slots in missed.values():
+        slots.sort(key=lambda one: one.first)
+    return runs, missed
 
 
 def list_past_runs(view: WorkspaceView, since: datetime, until: datetime) -> dict[str, list[PastRun]]:
@@ -64,14 +71,7 @@ def list_past_runs(view: WorkspaceView, since: datetime, until: datetime) -> dic
 
     The lane is that of the connection now.
     """
-    found: dict[str, list[PastRun]] = {}
-    for run in _read_past(view, since, PastRun):
-        began = run.started_at or run.ended_at
-        if run.ended_at > since and began < until:
-            found.setdefault(lane_of(view, run.connection), []).append(run)
-    for runs in found.values():
-        runs.sort(key=lambda one: one.ended_at)
-    return found
+    return list_past(view, since, until)[0]
 
 
 def list_ended_today(view: WorkspaceView) -> list[PastRun]:
@@ -84,7 +84,8 @@ def list_ended_on(view: WorkspaceView, day: date) -> list[PastRun]:
     zone = ZoneInfo(view.zone())
     begin, end = (datetime.combine(one, time.min, tzinfo=zone).astimezone(UTC) for one in (day, day + DAY))
     now = view.clock()
-    found = [run for run in _read_past(view, begin, PastRun) if begin <= run.ended_at < end and run.ended_at <= now]
+    runs = (one for one in _read_past(view, begin) if isinstance(one, PastRun))
+    found = [run for run in runs if begin <= run.ended_at < end and run.ended_at <= now]
     return sorted(found, key=lambda run: run.ended_at, reverse=True)
 
 
@@ -93,10 +94,9 @@ def count_ended_today(view: WorkspaceView) -> Counter[str]:
     return Counter(run.outcome for run in list_ended_today(view))
 
 
-def _read_past(view: WorkspaceView, since: datetime, kind: type[Event]) -> Iterator[Event]:
+def _read_past(view: WorkspaceView, since: datetime) -> Iterator[PastRun | MissedSlots]:
     for part in journal_segments.list_parts_since(view.state, since):
-        events = _events_of_kept(part) if part.is_complete else _parse(part.read_lines())
-        yield from (event for event in events if isinstance(event, kind))
+        yield from _events_of_kept(part) if part.is_complete else _parse(part.read_lines())
 
 
 @functools.lru_cache(maxsize=KEPT_PARTS)

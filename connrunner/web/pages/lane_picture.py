@@ -22,7 +22,6 @@ from connrunner.web.pages.strip import sign_of, style_of
 NARROW = 0.34  # percent of the window: runs below it are drawn together
 COLUMNS = 800  # of the picture in which they are drawn: however many there are, they are no more
 NAMED, LETTER = 14, 0.5  # names below blocks, and percent of the window that a letter takes in a close-up
-WAITS_SHOWN, MISSED_SHOWN = 15, 15  # of a lane
 ALONE = 25  # blocks of a lane that are drawn by themselves
 SHORTEST_WAIT = timedelta(minutes=1)
 
@@ -98,19 +97,19 @@ def draw_lane(
 ) -> LanePicture:
     """Return the picture of a lane; *grid* is what lies behind it, as high as the window says.
 
-    *alone*: how many blocks are drawn by themselves, of those that succeed or are expected, and of the others.
+    *alone*: how many blocks are drawn by themselves, and how many waits, missed slots and names beside them.
     """
     now = moments.now
     blocks = [*_past(content, window), *_expected(content, window)]
     wide, narrow = _divide(blocks, window, most=alone)
     top, height = window.block
-    shapes = _missed(content, window, moments)
+    shapes = _missed(content, window, moments, most=alone)
     shapes += [shape for one in wide for shape in _block(one, window, moments)]
     shapes += [shape for run in content.active for shape in _active(run, window, moments)]
     if window.waits:
-        shapes += _waits(content, window)
+        shapes += _waits(content, window, most=alone)
     if window.named:
-        shapes += _names(blocks, content.active, window)
+        shapes += _names(blocks, content.active, window, most=alone)
     if window.holds(now):
         shapes.append(vertical("s-now", window.x(now), 0, window.height))
     behind = [rectangle("f-past", 0, 0, window.x(now), window.height)] if now > window.start else []
@@ -136,7 +135,7 @@ def _divide(blocks: Sequence[Block], window: Window, *, most: int) -> tuple[list
     alone = list(signed.values())[:most]
     large = [one for one in blocks if not one.sign and _width(one, window) >= NARROW]
     large.sort(key=lambda one: _width(one, window), reverse=True)
-    alone += large[:most]
+    alone += large[: max(most - len(alone), most // 2)]
     chosen = {id(one) for one in alone}
     return alone, [one for one in blocks if id(one) not in chosen]
 
@@ -214,11 +213,11 @@ def _active(run: ActiveRun, window: Window, moments: Moments) -> list[Shape]:
     return found
 
 
-def _missed(content: LaneContent, window: Window, moments: Moments) -> list[Shape]:
+def _missed(content: LaneContent, window: Window, moments: Moments, *, most: int) -> list[Shape]:
     """Return an empty block for slots that no run stands for; the first ones of the window when there are many."""
     top, height = window.block
     found = []
-    for one in content.missed[:MISSED_SHOWN]:
+    for one in content.missed[:most]:
         if one.last >= window.start and one.first <= window.end:
             x = window.x(one.first)
             title = (
@@ -228,7 +227,7 @@ def _missed(content: LaneContent, window: Window, moments: Moments) -> list[Shap
     return found
 
 
-def _waits(content: LaneContent, window: Window) -> list[Shape]:
+def _waits(content: LaneContent, window: Window, *, most: int) -> list[Shape]:
     """Return a line from the slot to the start for the longest waits: of runs that ended, and of those to come."""
     top = window.block[0] + window.block[1] + (19 if window.named else 5)
     past = [
@@ -243,7 +242,7 @@ def _waits(content: LaneContent, window: Window) -> list[Shape]:
     found = []
     for waits in (past, coming):
         shown = [one for one in waits if one[0] >= SHORTEST_WAIT and one[1] <= window.end and one[2] >= window.start]
-        longest = heapq.nlargest(WAITS_SHOWN, shown, key=lambda one: one[0])
+        longest = heapq.nlargest(max(2, most // 2), shown, key=lambda one: one[0])
         for place, (wait, due, start, words, behind) in enumerate(sorted(longest, key=lambda one: one[1])):
             title = f"{words} {durations.in_words(wait.total_seconds())}{behind}"
             y = top + 4 * (place % 3)
@@ -251,7 +250,7 @@ def _waits(content: LaneContent, window: Window) -> list[Shape]:
     return found
 
 
-def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window) -> list[Shape]:
+def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window, *, most: int) -> list[Shape]:
     """Return names below blocks where they fit: what works, then what was not well, then the longest."""
     wanted = [(run.started_at, run.connection, 2, 0.0) for run in active if window.holds(run.started_at)]
     wanted += [
@@ -262,7 +261,11 @@ def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window)
     found: list[Shape] = []
     for at, name, _, _ in wanted:
         x, width = window.x(at), LETTER * len(name) + 1
-        if len(found) < NAMED and x + width <= 101 and all(x >= end or x + width <= begin for begin, end in taken):
+        if (
+            len(found) < min(NAMED, most)
+            and x + width <= 101
+            and all(x >= end or x + width <= begin for begin, end in taken)
+        ):
             taken.append((x, x + width))
             found.append(label(name, x, window.block[0] + window.block[1] + 14, style="ink halo"))
     return found

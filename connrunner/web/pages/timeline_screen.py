@@ -8,7 +8,7 @@ from typing import Any
 
 from connrunner.answers.active_runs import ActiveRun, list_active_runs
 from connrunner.answers.lane_forecast import LaneForecast, forecast_lanes
-from connrunner.answers.past_runs import MissedSlots, PastRun, list_missed_slots, list_past_runs
+from connrunner.answers.past_runs import MissedSlots, PastRun, list_past
 from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import WaitingRun, list_waiting
 from connrunner.answers.workspace_view import WorkspaceView
@@ -35,10 +35,8 @@ NEAR = timedelta(hours=6)
 STEP_OF_NEAR = timedelta(hours=3)  # Earlier and Later
 SLOW = timedelta(minutes=5)  # a wait that is worth a row
 ROWS = 25
-MOST_ALONE, LEAST_ALONE = (
-    160,
-    5,
-)  # blocks that are drawn by themselves: of all lanes, and of each however many there are
+MOST_ALONE = 64  # blocks that are drawn by themselves, in all lanes together, and half as many waits
+LEAST_ALONE = 4  # of each lane, however many there are
 MOST_BLACKOUTS = 50  # in one picture
 VIEWS = ("6h", "24h", "3d", "7d")
 VIEW_WORDS = {"6h": "6 h", "24h": "24 h", "3d": "3 days", "7d": "7 days"}
@@ -49,6 +47,7 @@ class TimelinePicture:
     """All lanes in one window."""
 
     lanes: tuple[tuple[LanePicture, str], ...]  # each with how many connections it has
+    grid: tuple[Shape, ...]  # behind every lane: drawn once, and used by each
     axis: tuple[Shape, ...]
     axis_height: int
 
@@ -132,8 +131,7 @@ def _read(view: WorkspaceView, start: datetime, end: datetime, moments: Moments)
     lanes: dict[str, int] = {}
     for connection in view.workspace.connections.values():
         lanes[connection.lane] = lanes.get(connection.lane, 0) + 1
-    past = list_past_runs(view, start, moments.now)
-    missed = list_missed_slots(view, start, moments.now)
+    past, missed = list_past(view, start, moments.now)
     for lane in (*past, *missed, *(run.lane for run in active)):
         lanes.setdefault(lane, 0)
     return LaneData(
@@ -160,9 +158,9 @@ def _picture(data: LaneData, window: Window, moments: Moments, *, days: bool) ->
             active=[run for run in data.active if run.lane == lane],
             expected=data.coming.runs.get(lane, ()),
         )
-        lanes.append((draw_lane(content, window, grid, moments, alone=alone), plural(count, "connection")))
+        lanes.append((draw_lane(content, window, (), moments, alone=alone), plural(count, "connection")))
     axis = draw_axis(window, moments, step=step, days=days)
-    return TimelinePicture(lanes=tuple(lanes), axis=tuple(axis), axis_height=40 if days else 24)
+    return TimelinePicture(lanes=tuple(lanes), grid=tuple(grid), axis=tuple(axis), axis_height=40 if days else 24)
 
 
 def _draw_blackouts(blackouts: Sequence[Blackout], window: Window) -> list[Shape]:
