@@ -117,7 +117,10 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     names = session.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' ORDER BY table_oid")
     for (name,) in names.fetchall():
         condition = _STAYS.get(name, "true")
-        session.execute(f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}")
+        ordered = " ORDER BY _id" if name == "profiles" else ""  # see `scan_order`
+        session.execute(
+            f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}{ordered}"
+        )
     tables.prepare_tombstones(session.connection, "fresh")
     if job.forget:
         session.execute("DELETE FROM fresh.erased WHERE person IN (FROM pardoned)")
