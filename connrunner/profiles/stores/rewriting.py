@@ -25,6 +25,7 @@ from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
 from connrunner.profiles.stores.beginning import STORAGE
+from connrunner.profiles.stores.checkpoints import find_log
 from connrunner.profiles.stores.duckdb import (
     SETTINGS,
     attach_store,
@@ -97,17 +98,13 @@ def _hold(path: Path, model: ProfileModel, *, temp: Path, report: Report, wait: 
 def _attach_whole(connection: duckdb.DuckDBPyConnection, path: Path, *, wait: float) -> None:
     for _ in range(TRIES):
         attach_store(connection, path, read_only=True, wait=wait)
-        if not _log_of(path).exists():
+        if not find_log(path).exists():
             return
         connection.execute("DETACH store")
         attach_store(connection, path, read_only=False, wait=wait)
         connection.execute("CHECKPOINT store")
         connection.execute("DETACH store")
     raise make_busy_error(path)
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
 
 
 def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None) -> None:
@@ -132,5 +129,5 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     tables.mark_format(session.connection, "fresh")
     session.execute("CHECKPOINT fresh")
     session.execute("DETACH fresh")
-    if _log_of(fresh).exists():  # a store without its log would lack what the log holds
+    if find_log(fresh).exists():  # a store without its log would lack what the log holds
         raise OSError(f"{fresh}: the write-ahead log of the new store did not end")
