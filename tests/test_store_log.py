@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from connrunner.core.model import Format
-from connrunner.profiles.stores import checkpoints
+from connrunner.profiles import checkpoints
 from tests.test_profiles_open import Shelf, import_of, shelf
 
 __all__ = ["shelf"]

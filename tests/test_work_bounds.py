@@ -15,7 +15,7 @@ import pytest
 
 from connrunner.config.versions import version
 from connrunner.core.model import ProfileModel
-from connrunner.profiles.stores import checkpoints
+from connrunner.profiles import checkpoints
 from connrunner.scheduler import idle
 from connrunner.state import run_files
 from tests.conftest import Place

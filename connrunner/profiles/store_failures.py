@@ -15,8 +15,8 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import RunError
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.duckdb_words import describe_error, find_reason
-from connrunner.profiles.stores.checkpoints import find_log
 from connrunner.profiles.whole_store import BEGIN_ANEW
 
 _FULL = re.compile(r"No space left|Disk quota exceeded|File too large")

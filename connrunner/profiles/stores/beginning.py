@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from connrunner.profiles import tables, whole_store
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.sql_fragments import quote_text
-from connrunner.profiles.stores.checkpoints import find_log
 from connrunner.text.files import put_in_place
 
 STORAGE = "v1.5.0"  # read and written by every DuckDB that we support

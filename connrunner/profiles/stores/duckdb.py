@@ -22,6 +22,7 @@ from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.profiles import (
     ProfileStore,
+    checkpoints,
     connection_state,
     numbering,
     recorded_runs,
@@ -44,7 +45,6 @@ from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
-from connrunner.profiles.stores import checkpoints
 from connrunner.profiles.stores.beginning import make_missing_store
 from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected

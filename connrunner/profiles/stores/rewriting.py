@@ -19,13 +19,13 @@ from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name, quote_text
 from connrunner.profiles.stores.beginning import STORAGE
-from connrunner.profiles.stores.checkpoints import find_log
 from connrunner.profiles.stores.duckdb import (
     SETTINGS,
     attach_store,
