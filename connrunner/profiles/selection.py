@@ -98,14 +98,14 @@ def write_profiles(
     form = replace(form, compression=writers.choose_compression(form, path))
     # DuckDB writes nowhere but into our own folder.
     new = choose_path(session.temp)
-    source = f"store.profiles p WHERE {_compile(session, condition)}"
+    selected = f"store.profiles p WHERE {_compile(session, condition)}"
     with where.translate_errors(session, condition):
         writers.write_rows(
             session,
             new,
             form,
             writers.resolve_columns(session, {name: name for name in names}),
-            source + scan_order.order_by_number(session, f"SELECT p._id FROM {source}"),
+            selected + scan_order.order_by_number(session, f"SELECT p._id FROM {selected}"),
             lambda part: session.report.progress("writing", round(part * about), about),
         )
     if is_written_in_place(path):
