@@ -177,6 +177,14 @@ def test_each_value_arrives_as_it_is(shop: Shop) -> None:
     assert ("Phone" in kept, kept["Title"], kept["LastName"]) == (False, "  x ", "Ann")
 
 
+def test_a_parent_that_may_be_of_several_objects(shop: Shop) -> None:
+    user = shop.org.add("User", Name="Ann", Staff_Id__c="s-1")
+    shop.put({"id": "k1", "name": "Bob", "company": "s-1"}, {"id": "k2", "name": "Cas", "company": "s-2"})
+    counts(shop.send({**FIELDS, "User:Owner.Staff_Id__c": "company"}), created=1, rejected=1)
+    assert {key: one["OwnerId"] for key, one in shop.contacts().items()} == {"k1": user}
+    assert shop.refused() == Counter({"invalid-field": 1})
+
+
 EIGHT = {
     "required-field-missing": {"name": ""},
     "duplicate-value": {"badge": "taken"},
@@ -372,7 +380,10 @@ MISTAKES = [
     ({**FIELDS, "Id": "record"}, {"operation": "insert", "external_id": None},          "not-writable", "no Id yet"),
     ({**FIELDS, "Acount.Ext__c": "company"}, {},                                        "unknown-field", "did you mean 'Account'"),
     ({**FIELDS, "Account.Name": "company"}, {},                                         "no-external-id", "which is no external id"),
-    ({**FIELDS, "Owner.Name": "company"}, {},                                           "unknown-field", "several objects"),
+    ({**FIELDS, "Owner.Name": "company"}, {},                                           "unknown-field", "write which one: User:Owner.Name"),
+    ({**FIELDS, "Usr:Owner.Name": "company"}, {},                                       "unknown-field", "write which one: User:Owner.Name"),
+    ({**FIELDS, "User:Owner.Name": "company"}, {},                                      "no-external-id", "which is no external id"),
+    ({**FIELDS, "Account:Account.Ext__c": "company"}, {},                               "unknown-field", "write Account.Ext__c"),
     (FIELDS, {"clear": ["LastNam"]},                                                    "unknown-column", "did you mean 'LastName'"),
     (FIELDS, {"clear": ["LastName"]},                                                   "not-writable", "may not be empty"),
     (FIELDS, {"operation": "insert", "deleted": "send", "external_id": None},           "bad-setting", "nobody can say which record"),
