@@ -377,6 +377,7 @@ MISTAKES = [
     ({"Who__c": "id"}, {"object": "Visit__c", "external_id": None},                     "no-external-id", "has none"),
     ({"Who__c": "id"}, {"object": "Visit__c", "external_id": "Who__c"},                 "no-external-id", "has none"),
     (FIELDS, {"operation": "update", "external_id": None},                              "unknown-column", "Id: PROPERTY"),
+    (FIELDS, {"operation": "update"},                                                   "unknown-column", "`operation: upsert` to find"),
     ({**FIELDS, "Id": "record"}, {"operation": "insert", "external_id": None},          "not-writable", "no Id yet"),
     ({**FIELDS, "Acount.Ext__c": "company"}, {},                                        "unknown-field", "did you mean 'Account'"),
     ({**FIELDS, "Account.Name": "company"}, {},                                         "no-external-id", "which is no external id"),

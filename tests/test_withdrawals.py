@@ -127,7 +127,6 @@ CANNOT: dict[str, dict[str, Any]] = {
     "rows that are only added": {"to": {"type": "sql", "mode": "insert"}},
     "a replaced audience": {"to": {"type": "meta", "operation": "replace", "keys": {}}, "rows": "all"},
     "an audience that people are taken out of": {"to": {"type": "meta", "operation": "remove", "keys": {}}},
-    "records that are only added": {"to": {"type": "salesforce", "operation": "insert"}},
 }
 
 

@@ -22,6 +22,10 @@ def check_destination(export: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding((*_TO, key), message, "write `rows: all` under `export`", "needs-all-rows")
     if to.get("type") == "meta":
         yield from _audience(export, to)
+    if to.get("type") == "salesforce":
+        from connrunner.config import salesforce_rules  # for the few that need it
+
+        yield from salesforce_rules.check_destination(export, to)
 
 
 def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:
@@ -34,8 +38,6 @@ def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:
         message = f"with `{key}: replace` nobody is deleted one by one: who is not among the rows is gone"
     elif to.get("operation") == "remove":
         message = "with `operation: remove` there is nothing to delete: the partner gets only those who are to leave"
-    elif to.get("type") == "salesforce" and to.get("operation") in ("insert", "delete"):
-        message = f"with `operation: {to['operation']}` nobody can say which record is to be deleted"
     elif to.get("type") == "sql" and to.get("mode") == "insert":
         message = "with `mode: insert` nothing that stands in the table is ever changed, so nobody is deleted there"
     else:

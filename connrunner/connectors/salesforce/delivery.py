@@ -93,6 +93,12 @@ def plan_export(org: SalesforceOrg, settings: Settings, context: RunContext) -> 
 
 def _choose_key(found: ObjectDescription, operation: str, external_id: str, columns: Mapping[str, Any]) -> str:
     """Return the column that records and results are found by; empty for new records without one."""
+    if operation == "update" and "Id" not in columns:
+        raise RunError(
+            "`operation: update` finds records by their Id, and no column of `fields` is",
+            hint="add `Id: PROPERTY`, or write `operation: upsert` to find them by an external id",
+            code="unknown-column",
+        )
     if external_id:
         if operation != "insert" or external_id in columns:
             description.check_external_id(found, external_id, columns)
