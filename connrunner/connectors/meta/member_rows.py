@@ -93,7 +93,8 @@ def compose_body(members: Sequence[Member], session: Mapping[str, Any]) -> bytes
     rows = [member.row for member in members]
     names = set().union(*rows)
     schema = [key for key in normalization.KEYS if key in names]
-    data = [[row.get(key, "") for key in schema] for row in rows]
+    # Most rows have all keys, in their order; those out of the ledger have them in another one.
+    data = [list(row.values()) if list(row) == schema else [row.get(key, "") for key in schema] for row in rows]
     body = {"payload": {"schema": schema, "data": data}, "session": session}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
