@@ -1,4 +1,4 @@
-"""What the settings of the connector `salesforce` say together: rules that no schema can tell, and no org is needed for."""
+"""What the settings of the connector `salesforce` say together: rules beyond the schema that need no org."""
 
 from __future__ import annotations
 
@@ -74,4 +74,5 @@ def _check_sign_in(settings: Mapping[str, Any], path: Path) -> Iterator[Finding]
         if host.rstrip("/").lower() in COMMON_HOSTS:
             message = f"`client_secret` signs in at the My Domain of an org, and not at {host.rstrip('/')}"
             where = (*path, "login_url") if "login_url" in settings else path
-            yield Finding(where, message, "write it into `login_url`, like https://acme.my.salesforce.com", "does-not-fit")
+            hint = "write it into `login_url`, like https://acme.my.salesforce.com"
+            yield Finding(where, message, hint, "does-not-fit")

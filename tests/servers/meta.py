@@ -67,6 +67,7 @@ class MetaDouble:
     def __init__(self, token: str, *, seconds_per_row: float = 0.0) -> None:
         self.token = token
         self.audiences: dict[str, Held] = {}
+        self.made = 0  # audiences; a number is not given twice
         self.uploads: dict[str, Upload] = {}
         self.taken: list[tuple[str, str, Row]] = []  # edge, audience, row
         self.requests: list[tuple[str, str, int]] = []  # method, edge, rows
@@ -82,7 +83,8 @@ class MetaDouble:
         self._lock = threading.Lock()
 
     def hold(self, name: str, number: str = "", **more: Any) -> str:
-        number = number or str(23850000000000000 + len(self.audiences))
+        self.made += 1
+        number = number or str(23850000000000000 + self.made)
         self.audiences[number] = Held(name=name, **more)
         return number
 

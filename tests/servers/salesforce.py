@@ -789,8 +789,25 @@ class Org:
         columns, rows, problem = self.select(soql, deleted=False)
         if problem:
             return problem
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        name = re.search(r" FROM (\w+)", soql)
+        assert name is not None
+        records = [self._record(name[1], dict(zip(columns, row, strict=True))) for row in rows]
         return data({"totalSize": len(records), "done": True, "records": records})
+
+    def _record(self, name: str, cells: Mapping[str, str]) -> dict[str, Any]:
+        """[REST] Values have their types in JSON, what is empty is null, and a parent is a record in the record."""
+        made: dict[str, Any] = {}
+        for column, cell in cells.items():
+            relationship, dot, target = column.partition(".")
+            if dot:
+                made.setdefault(relationship, {target: cell} if cell else None)
+                continue
+            kind = self.fields(name)[column]["type"]
+            if kind == "datetime" and cell:
+                made[column] = cell.replace("Z", ".000+0000" if "." not in cell else "+0000")
+            else:
+                made[column] = {"double": float, "boolean": "true".__eq__}.get(kind, str)(cell) if cell else None
+        return made
 
 
 # --- words ---------------------------------------------------------------------------------------------------------

@@ -50,10 +50,11 @@ make an audience of your own, send ten colleagues who agreed, and look at Meta's
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connrunner.connectors import RunContext, SendResult, Settings
+from connrunner.connectors import Rehearsal, RunContext, SendResult, Settings
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
@@ -82,6 +83,16 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
 
     with _open_graph(settings, context) as graph:
         return export.send_rows(graph, settings, context, local)
+
+
+def rehearse(
+    settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
+) -> Rehearsal:
+    """Return which rows nobody could be found by, and what of *samples* is not what the audience was given."""
+    _open_graph(settings, context).__exit__(None, None, None)  # for what it needs
+    from connrunner.connectors.meta import rehearsal
+
+    return rehearsal.rehearse_rows(settings, context, local, samples)
 
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001

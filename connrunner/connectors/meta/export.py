@@ -24,8 +24,8 @@ from connrunner.text.words import plural
 def look(graph: Graph, settings: Settings, context: RunContext) -> Audience:
     """Return the audience that the rows would go to; RunError when they cannot. Nothing is changed anywhere."""
     check_account(graph, context.report)
-    known, filled = _read_known(context)
-    audience = look_up_audience(graph, settings, known)
+    known, filled, anew = _read_known(context)
+    audience = look_up_audience(graph, settings, known, anew=anew)
     _check_same(audience, filled, context)
     return audience
 
@@ -39,12 +39,13 @@ def send_rows(graph: Graph, settings: Settings, context: RunContext, local: Path
 
 def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledger: MemberLedger) -> Audience:
     """Return the audience, made if need be, and note which one it is."""
-    audience = look_up_audience(graph, settings, ledger.read("made"))
+    reset = context.open_ledger() / LEDGER_RESET
+    anew = "" if reset.exists() else _name_reset(context)
+    audience = look_up_audience(graph, settings, ledger.read("made"), anew=anew)
     if not audience.id:
         audience = make_audience(graph, settings)
         ledger.write("made", audience.id)
         context.report.message(f"made the {audience}")
-    reset = context.open_ledger() / LEDGER_RESET
     if reset.exists():
         with ledger.transaction():
             ledger.write("held", None)
@@ -59,21 +60,26 @@ def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledg
     return audience
 
 
-def _read_known(context: RunContext) -> tuple[str | None, str | None]:
-    """Return the audience that an earlier run made, and the one that it filled."""
+def _read_known(context: RunContext) -> tuple[str | None, str | None, str]:
+    """Return the audience that an earlier run made, the one that it filled, and what to type to begin anew."""
     folder = context.ledger
     if folder is None or not (folder / NAME).exists():
-        return None, None
+        return None, None, ""
+    is_reset = (folder / LEDGER_RESET).exists()
     with closing(MemberLedger(folder)) as ledger:
-        filled = ledger.read("audience") if ledger.count() and not (folder / LEDGER_RESET).exists() else None
-        return ledger.read("made"), filled
+        filled = ledger.read("audience") if ledger.count() and not is_reset else None
+        return ledger.read("made"), filled, "" if is_reset else _name_reset(context)
+
+
+def _name_reset(context: RunContext) -> str:
+    return f"connrunner reset {context.connection}"
 
 
 def _check_same(audience: Audience, filled: str | None, context: RunContext) -> None:
     if filled and audience.id != filled:
         raise RunError(
             f"earlier runs filled the audience {filled}, and this is the {audience}",
-            hint=f"remove whom it holds there in Meta's Ads Manager; `connrunner reset {context.connection}` sends all",
+            hint=f"remove whom it holds there in Meta's Ads Manager; `{_name_reset(context)}` sends all",
             code="other-audience",
         )
 
