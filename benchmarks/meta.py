@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--service-time", type=float, default=1.0, help="seconds that the double takes for 10,000 rows")
     arguments = parser.parse_args()
-    print(f"{'rows':>10} {'what':10} {'seconds':>8} {'CPU':>6} {'double':>8} {'part':>6} {'its CPU':>8} {'of CPU':>6} {'memory MB':>10}")
+    print(
+        f"{'rows':>10} {'what':10} {'seconds':>8} {'CPU':>6} {'double':>8} {'part':>6} {'its CPU':>8} {'of CPU':>6} {'memory MB':>10}"
+    )
     for rows in arguments.rows or [100_000]:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "rows.jsonl"

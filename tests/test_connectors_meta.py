@@ -323,6 +323,35 @@ def test_after_a_reset_all_are_sent_again_and_others_removed(ads: Ads) -> None:
     assert len(ads.ledger()) == 1
 
 
+TOKENS: list[tuple[dict[str, Any] | None, str, str]] = [
+    # what Meta says of the token, what a probe says, what it warns of
+    ({"is_valid": True, "expires_at": 0, "scopes": ["ads_management"]}, "accepted; the token does not expire", ""),
+    ({"is_valid": True, "expires_at": 1795564800}, "accepted; the token is good until 2026-11-25T", "make a new one"),
+    ({"is_valid": True, "expires_at": 1999999999}, "accepted; the token is good until 2033-05-18T", ""),
+    ({"is_valid": True, "expires_at": 0, "scopes": ["email"]}, "not expire", "lacks the permission `ads_management`"),
+    ({"is_valid": True, "expires_at": "soon"}, "the terms are accepted", ""),
+    (None, "the terms are accepted", ""),
+]
+
+
+@pytest.mark.parametrize(("said", "found", "warned"), TOKENS)
+def test_the_end_of_a_token_is_told_before_it_comes(
+    ads: Ads, said: dict[str, Any] | None, found: str, warned: str
+) -> None:
+    from connrunner.doctor import partners
+
+    ads.meta.token_says = said
+    ads.meta.hold("Readers")
+    job = ads.runs.job(ads.work(), "audience")
+    check = partners.check_partner(job.connection, ads.runs.folder, ads.runs.state, job.started_at)
+    assert (check.level, found in check.found) == ("ok", True), check
+    ads.put(ANN)
+    ads.run()
+    warnings = [text for text in ads.runs.log.texts if text.startswith("warning: the token")]
+    assert [warned in text for text in warnings] == ([True] if warned else [])
+    assert TOKEN not in "".join(ads.runs.log.texts)
+
+
 # --- what Meta refuses -------------------------------------------------------------------------------------------
 
 PROBLEMS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.meta import member_rows
+from connrunner.connectors.meta.access_token import check_token
 from connrunner.connectors.meta.audience import Audience, check_account, look_up_audience, make_audience
 from connrunner.connectors.meta.graph import Graph
 from connrunner.connectors.meta.graph_errors import GraphError
@@ -21,13 +22,18 @@ from connrunner.errors import RunError
 from connrunner.text.words import plural
 
 
-def look(graph: Graph, settings: Settings, context: RunContext) -> Audience:
-    """Return the audience that the rows would go to; RunError when they cannot. Nothing is changed anywhere."""
+def look(graph: Graph, settings: Settings, context: RunContext) -> tuple[Audience, str]:
+    """
+    Return the audience that the rows would go to, and what is known of the token's end; RunError when they cannot.
+
+    Nothing is changed anywhere.
+    """
+    token = check_token(graph, context.report, context.at)
     check_account(graph, context.report)
     known, filled, anew = _read_known(context)
     audience = look_up_audience(graph, settings, known, anew=anew)
     _check_same(audience, filled, context)
-    return audience
+    return audience, token
 
 
 def send_rows(graph: Graph, settings: Settings, context: RunContext, local: Path) -> SendResult:
