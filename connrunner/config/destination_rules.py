@@ -66,6 +66,9 @@ def _audience(export: Mapping[str, Any], to: Mapping[str, Any]) -> Iterator[Find
                 message = f"{one} is made of {seen[one]!r} already"
                 yield Finding((*_TO, "keys", column), message, "leave one of them out", "does-not-fit")
             seen[one] = column
+    if seen and seen.keys() <= {"EXTERN_ID", "COUNTRY"}:
+        message = f"nobody can be found by {' and '.join(sorted(seen))} alone, so every row would be refused"
+        yield Finding((*_TO, "keys"), message, "add EMAIL, PHONE or another key", "does-not-fit")
     for place, column in enumerate(to.get("hashed") or ()):
         if column not in keys:
             message = f"`keys` has no column {column!r}"
