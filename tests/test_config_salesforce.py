@@ -66,7 +66,7 @@ IMPORTS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 @pytest.mark.parametrize(("said", "expected"), IMPORTS)
 def test_an_import(said: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     settings = {key: value for key, value in {**HERE, **said}.items() if value is not None}
-    assert places(list(salesforce_rules.check_source(settings))) == expected
+    assert places(list(salesforce_rules.check_salesforce_import(settings))) == expected
     assert [one for one in check._import({"from": settings}, None) if one.path[:2] == ("import", "from")] == list(
-        salesforce_rules.check_source(settings)
+        salesforce_rules.check_salesforce_import(settings)
     )

@@ -13,7 +13,7 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core import instant
-from connrunner.doctor import Check, machine, partners, state_folder, ticks, withdrawals
+from connrunner.doctor import Check, erased_people, machine, partners, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.scheduler import idle
 from connrunner.state import filesystem as state_ground
@@ -392,7 +392,7 @@ def test_an_erased_person_who_waits_for_a_run_that_does_not_come(place: Place) -
         folder.withdrawals(name).write_text('{"id": "x"}\n' * 2)
     folder.withdrawals("empty").write_text("")
     workspace = load.load(place.folder)
-    found = list(withdrawals.check_withdrawals(workspace, folder))
+    found = list(erased_people.check_withdrawals(workspace, folder))
     expected = {name: why for name, (_, why) in WAITS.items() if why}
     assert [(one.level, one.found) for one in found] == [
         ("warning", f"2 erased people wait to be deleted at the partner of {name}, {expected[name]}")

@@ -25,7 +25,7 @@ def check_destination(export: Mapping[str, Any]) -> Iterator[Finding]:
     if to.get("type") == "salesforce":
         from connrunner.config import salesforce_rules  # for the few that need it
 
-        yield from salesforce_rules.check_destination(export, to)
+        yield from salesforce_rules.check_salesforce_export(export, to)
 
 
 def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:

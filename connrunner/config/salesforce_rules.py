@@ -12,7 +12,7 @@ COMMON_HOSTS = ("login.salesforce.com", "test.salesforce.com")
 _FROM, _TO = ("import", "from"), ("export", "to")
 
 
-def check_source(settings: Mapping[str, Any]) -> Iterator[Finding]:
+def check_salesforce_import(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what does not fit in `from` of an import."""
     yield from _check_sign_in(settings, _FROM)
     if "soql" not in settings and "object" not in settings:
@@ -25,7 +25,7 @@ def check_source(settings: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding((*_FROM, key), message, "leave one of them out", "does-not-fit")
 
 
-def check_destination(export: Mapping[str, Any], to: Mapping[str, Any]) -> Iterator[Finding]:
+def check_salesforce_export(export: Mapping[str, Any], to: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield what does not fit between `to` of *export* and its other keys."""
     yield from _check_sign_in(to, _TO)
     fields = export.get("fields") or {}

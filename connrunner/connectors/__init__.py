@@ -115,7 +115,7 @@ class SendResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rehearsal:
+class ComparedRows:
     """What a destination can tell of rows that it does not send."""
 
     refused: tuple[Refusal, ...] = ()  # those that it would not even send
@@ -158,12 +158,12 @@ class Destination(Protocol):
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
 
 
-class RehearsingDestination(Protocol):
+class ComparingDestination(Protocol):
     """A destination that can say what a run would change at its partner; it may do without."""
 
-    def rehearse(
+    def compare_rows(
         self, settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
-    ) -> Rehearsal:
+    ) -> ComparedRows:
         """Return it for the rows of the file *local*, and for some of them, the *samples*: texts by column.
 
         Nothing is sent or changed, and nothing kept for later runs. Only a dry run asks.
@@ -215,17 +215,17 @@ def can_settle(destination: Destination) -> bool:
     return hasattr(destination, "settle_rows")
 
 
-def rehearse(
+def compare_rows(
     destination: Destination,
     settings: Settings,
     context: RunContext,
     local: Path,
     samples: Sequence[Mapping[str, str | None]],
-) -> Rehearsal | None:
-    """Return what *destination* tells, see `RehearsingDestination`; None when it cannot say."""
-    if not hasattr(destination, "rehearse"):
+) -> ComparedRows | None:
+    """Return what *destination* tells, see `ComparingDestination`; None when it cannot say."""
+    if not hasattr(destination, "compare_rows"):
         return None
-    return cast("RehearsingDestination", destination).rehearse(settings, context, local, samples)
+    return cast("ComparingDestination", destination).compare_rows(settings, context, local, samples)
 
 
 def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -> str | None:

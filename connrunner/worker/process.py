@@ -300,9 +300,9 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             )
         )
         if job.dry_run_folder:
-            from connrunner.worker import rehearsal
+            from connrunner.worker import partner_comparison
 
-            samples, doubt = rehearsal.rehearse(destination, settings, context, done, local)
+            samples, doubt = partner_comparison.compare_samples(destination, settings, context, done, local)
             message = f"{plural(done.rows_written, 'row')} would go to {target}{doubt}"
             return _counted(done.counts, message, samples=samples)
         if not done.written:

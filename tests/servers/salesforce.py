@@ -803,10 +803,12 @@ class Org:
                 made.setdefault(relationship, {target: cell} if cell else None)
                 continue
             kind = self.fields(name)[column]["type"]
-            if kind == "datetime" and cell:
-                made[column] = cell.replace("Z", ".000+0000" if "." not in cell else "+0000")
+            if not cell:
+                made[column] = None
+            elif kind == "datetime":
+                made[column] = cell.replace("Z", "+0000" if "." in cell else ".000+0000")
             else:
-                made[column] = {"double": float, "boolean": "true".__eq__}.get(kind, str)(cell) if cell else None
+                made[column] = float(cell) if kind == "double" else cell == "true" if kind == "boolean" else cell
         return made
 
 

@@ -54,7 +54,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connrunner.connectors import Rehearsal, RunContext, SendResult, Settings
+from connrunner.connectors import ComparedRows, RunContext, SendResult, Settings
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
@@ -83,14 +83,14 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
         return export.send_rows(graph, settings, context, local)
 
 
-def rehearse(
+def compare_rows(
     settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
-) -> Rehearsal:
+) -> ComparedRows:
     """Return which rows nobody could be found by, and what of *samples* is not what the audience was given."""
     _open_graph(settings, context).__exit__(None, None, None)  # for what it needs
-    from connrunner.connectors.meta import rehearsal
+    from connrunner.connectors.meta import member_comparison
 
-    return rehearsal.rehearse_rows(settings, context, local, samples)
+    return member_comparison.compare_members(settings, context, local, samples)
 
 
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001

@@ -53,7 +53,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import FetchResult, Known, Refusal, Rehearsal, RunContext, SendResult, Settings
+from connrunner.connectors import ComparedRows, FetchResult, Known, Refusal, RunContext, SendResult, Settings
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
@@ -101,9 +101,9 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
             raise _disk(context, error) from error
 
 
-def rehearse(
+def compare_rows(
     settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
-) -> Rehearsal:
+) -> ComparedRows:
     """Return which rows would not be sent, and what the records of *samples* hold now; nothing is changed there."""
     with _open(settings, context) as org:
         from connrunner.connectors.salesforce import record_lookup
@@ -116,7 +116,7 @@ def rehearse(
             pass
         has_records = plan.key and plan.operation != "insert"
         held = record_lookup.read_values(org, plan, samples) if has_records else []
-        return Rehearsal(refused=tuple(refused), held=tuple(held))
+        return ComparedRows(refused=tuple(refused), held=tuple(held))
 
 
 def settle_rows(settings: Settings, context: RunContext, rows: int) -> SendResult:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from connrunner.connectors import Refusal, Rehearsal, RunContext, Settings
+from connrunner.connectors import ComparedRows, Refusal, RunContext, Settings
 from connrunner.connectors.meta import member_rows
 from connrunner.connectors.meta.member_rows import KeyMapping
 from connrunner.connectors.meta.members import NAME, Member, MemberLedger
@@ -15,9 +15,9 @@ PROFILE_KEY = "profile_key"
 OTHER = "another value"  # only its hash is known
 
 
-def rehearse_rows(
+def compare_members(
     settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
-) -> Rehearsal:
+) -> ComparedRows:
     """Prepare the rows of *local* as a run would, and compare those of *samples* with the ledger; nothing is asked."""
     mapping = KeyMapping.from_settings(settings)
     keys = [str(one.get(PROFILE_KEY)) for one in samples]
@@ -28,7 +28,7 @@ def rehearse_rows(
         wanted |= {key: some.wanted[key] for key in keys if key in some.wanted}
     known = _find_known(context, keys) if settings.get("operation", "add") != "remove" else {}
     held = [_compare(mapping, known[key], wanted.get(key, ())) if key in known else None for key in keys]
-    return Rehearsal(refused=tuple(refused), held=tuple(held))
+    return ComparedRows(refused=tuple(refused), held=tuple(held))
 
 
 def _find_known(context: RunContext, keys: Iterable[str]) -> Mapping[str, list[Member]]:

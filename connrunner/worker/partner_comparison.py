@@ -14,7 +14,7 @@ from connrunner.profiles.results import ExportResult
 from connrunner.text.words import plural
 
 
-def rehearse(
+def compare_samples(
     destination: connectors.Destination,
     settings: connectors.Settings,
     context: RunContext,
@@ -32,7 +32,7 @@ def rehearse(
     if not done.written:
         return samples, ""
     try:
-        found = connectors.rehearse(destination, settings, context, local, [one["values"] for one in asked])
+        found = connectors.compare_rows(destination, settings, context, local, [one["values"] for one in asked])
     except RunError as error:
         context.report.message(f"what the partner holds now cannot be told: {error}", level="warning")
         return samples, ""
