@@ -20,6 +20,7 @@ from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones, values
 from connrunner.profiles.before import name_former
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
@@ -99,7 +100,7 @@ def _hold(path: Path, model: ProfileModel, *, temp: Path, report: Report, wait: 
 def _attach_whole(connection: duckdb.DuckDBPyConnection, path: Path, *, wait: float) -> None:
     for _ in range(TRIES):
         attach_store(connection, path, read_only=True, wait=wait)
-        if not _log_of(path).exists():
+        if not find_log(path).exists():
             return
         connection.execute("DETACH store")
         attach_store(connection, path, read_only=False, wait=wait)
@@ -115,10 +116,6 @@ def _list_former_identifiers(session: StoreSession) -> Iterator[str]:
         yield f"coalesce({text} IN (SELECT value FROM owned WHERE property = {quote_text(name)}), false)"
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
-
-
 def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None) -> None:
     """Write to the new file *fresh* what stays of the store, and the tombstones; a *key* is for new ones."""
     session.execute(f"ATTACH {quote_text(str(fresh))} AS fresh (STORAGE_VERSION '{STORAGE}')")
@@ -128,7 +125,10 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
         condition = _STAYS.get(name, "true")
         if name == "before":
             condition += "".join(f" AND NOT {one}" for one in _list_former_identifiers(session))
-        session.execute(f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}")
+        ordered = " ORDER BY _id" if name == "profiles" else ""  # see `scan_order`
+        session.execute(
+            f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}{ordered}"
+        )
     tables.prepare_tombstones(session.connection, "fresh")
     if job.forget:
         session.execute("DELETE FROM fresh.erased WHERE person IN (FROM pardoned)")
@@ -140,5 +140,5 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     tables.mark_format(session.connection, "fresh")
     session.execute("CHECKPOINT fresh")
     session.execute("DETACH fresh")
-    if _log_of(fresh).exists():  # a store without its log would lack what the log holds
+    if find_log(fresh).exists():  # a store without its log would lack what the log holds
         raise OSError(f"{fresh}: the write-ahead log of the new store did not end")
