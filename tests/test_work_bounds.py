@@ -238,7 +238,7 @@ def a_link(path: Path) -> None:
 
 def another_version(path: Path) -> None:
     data = path.read_bytes()
-    path.write_bytes(data.replace(b"connrunner compiled 2", b"connrunner compiled 1").replace(b"5 0.", b"4 0."))
+    path.write_bytes(data.replace(b"connrunner compiled 3", b"connrunner compiled 2").replace(b"5 0.", b"4 0."))
 
 
 DAMAGES: tuple[Callable[[Path], None], ...] = (
@@ -246,7 +246,7 @@ DAMAGES: tuple[Callable[[Path], None], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["quiet", "workspace", "version", "seal"])
+@pytest.mark.parametrize("name", ["quiet", "workspace", "seal"])
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
 def test_a_damaged_cache_changes_no_answer(settled: Place, name: str, damage: Callable[[Path], None]) -> None:
     """Neither what is known nor what is due: the tick after it sees the edit that was made meanwhile."""
