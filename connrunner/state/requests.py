@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -76,7 +76,7 @@ def request_undo(folder: StateFolder, undo: UndoRequest) -> UndoRequest:
 
 
 def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
-    name = f"{request['wish']}-{uuid.uuid4().hex}"
+    name = f"{request['wish']}-{os.urandom(16).hex()}"
     path = folder.requests / f"{name}.json"
     with recording(path):
         replace_file(path, json.dumps(request).encode() + b"\n")
