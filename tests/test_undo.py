@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from connrunner.state import requests
 from connrunner.state.journal import Journal
-from tests.conftest import Place
+from tests.conftest import PROFILE, SETTINGS, Place
 from tests.test_cli_json import complaints
 
 pytestmark = pytest.mark.slow
@@ -24,15 +26,23 @@ GOOD, WRONG = (
 )
 
 
-@pytest.fixture
-def crm(place: Place) -> Place:
-    """An import whose second run was a mistake."""
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An import whose second run was a mistake; each test has a copy."""
+    place = Place(tmp_path_factory.mktemp("undo"))
+    place.write("connrunner.yaml", SETTINGS)
+    place.write("profile.yaml", PROFILE)
     place.write("connections/crm.yaml", CRM)
     place.write("in/a.csv", GOOD)
     place.run("run", "crm")
     place.write("in/b.csv", WRONG)
     place.run("run", "crm")
-    return place
+    return place.folder
+
+
+@pytest.fixture
+def crm(template: Path, tmp_path: Path) -> Place:
+    return Place(Path(shutil.copytree(template, tmp_path / "workspace")))
 
 
 def people(place: Place) -> dict[str, tuple[str, str]]:
@@ -72,36 +82,29 @@ def test_a_night_that_went_wrong_is_put_right(crm: Place) -> None:
     assert people(crm) == before
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("crm", "9"), "crm has no run 9; see `connrunner runs crm`"),
-        (("cmr", "1"), "did you mean 'crm'"),
-        (("out", "1"), "out #1 is an export: it cannot be undone; its next run sends the difference"),
-        (("prog", "1"), "prog #1 ran a program, and only the program knows what it did"),
-        (("crm", "3"), "crm #3 changed no profile"),
-        (("crm", "2", "--reason", "x" * 301), "the reason has 301 characters"),
-    ],
-)
-def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(
-    crm: Place, arguments: tuple[str, ...], words: str
-) -> None:
-    crm.write(
-        "connections/out.yaml", "schedule: {type: manual}\nexport: {to: {type: files, path: o.csv}, fields: {Id: id}}\n"
-    )
+REFUSED = [
+    ("crm 9", "crm has no run 9; see `connrunner runs crm`"),
+    ("cmr 1", "did you mean 'crm'"),
+    ("out 1", "out #1 is an export: it cannot be undone; its next run sends the difference"),
+    ("prog 1", "prog #1 ran a program, and only the program knows what it did"),
+    ("crm 3", "crm #3 changed no profile"),
+    (f"crm 2 --reason {'x' * 301}", "the reason has 301 characters"),
+]
+
+
+def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(crm: Place) -> None:
+    out = "schedule: {type: manual}\nexport: {to: {type: files, path: o.csv}, fields: {Id: id}}\n"
+    crm.write("connections/out.yaml", out)
     crm.command("prog", "pass")
-    crm.run("run", "out", "prog")
     crm.write("in/c.csv", "no,columns\n")
-    crm.run("run", "crm", check=1)
-    failed = crm.run("undo", *arguments, check=2)
-    assert words in failed.err
+    crm.run("run", "out", "prog", "crm", check=1)
+    for arguments, words in REFUSED:
+        failed = crm.run("undo", *arguments.split(), check=2)
+        assert words in failed.err, arguments
     assert not requests.read_undo_requests(crm.state)
-
-
-def test_twice_is_refused_and_an_undo_is_not_undone(crm: Place) -> None:
     crm.run("undo", "crm", "2")
-    assert "has been undone already, by #3" in crm.run("undo", "crm", "2", check=2).err
-    assert "is an undo itself" in crm.run("undo", "crm", "3", check=2).err
+    assert "has been undone already, by #4" in crm.run("undo", "crm", "2", check=2).err
+    assert "is an undo itself" in crm.run("undo", "crm", "4", check=2).err
 
 
 def test_what_is_too_old_fails_with_a_word(crm: Place) -> None:
