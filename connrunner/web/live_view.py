@@ -135,7 +135,8 @@ class HistoryWatch:
             if self._next >= len(self._names):
                 self._next = 0
             now = {name: str(error) for name, error in run_files.find_unusable(self._state, looked).items()}
-            kept = {name: why for name, why in self._found.items() if name not in set(looked)} if self._found else {}
+            again = set(looked)
+            kept = {name: why for name, why in self._found.items() if name not in again}
             self._found = dict(sorted({**kept, **now}.items()))
             return self._found
 
