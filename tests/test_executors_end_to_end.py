@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from connrunner.core.model import QueuedRun, RunIntent
 from connrunner.executors import engine_executor
+from connrunner.scheduler.executor_table import ExecutorTable
+from connrunner.state.journal_state import StartedRun
+from connrunner.state.locks import LaneLock
 from tests.conftest import SETTINGS, Place
 from tests.servers import slurm as slurm_server
 from tests.servers.kubernetes import Kubernetes
 from tests.test_executors import OBEYS, wait_for
+
+AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +82,40 @@ def test_it_is_seen_and_stopped_from_another_process(elsewhere_place: Place) -> 
     (run,) = place.runs("job")
     assert (run["outcome"], run["detail"]["reason"]) == ("stopped", "wrong list")
     assert "cleaned up" in place.run("log", "job").out
+
+
+def test_without_a_way_there_a_run_fails_and_one_at_work_holds_its_lane(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(place.folder / "none"))
+    place.write("connrunner.yaml", f"{SETTINGS}executor: {{type: kubernetes, image: w}}\n")
+    place.command("job", "pass")
+    place.run("run", "job", check=1)
+    (run,) = place.runs("job")
+    assert (run["outcome"], run["code"]) == ("failed", "cannot-start")
+    assert "there is no way to Kubernetes" in run["message"]
+    assert "set KUBECONFIG" in run["message"]
+    assert not list(place.state.handovers.glob("job-*")) if place.state.handovers.exists() else True
+    # One that another tick handed over, and that one without the kubeconfig finds.
+    started = StartedRun(
+        entry=QueuedRun(connection="job", due_at=AT, queued_at=AT),
+        intent=RunIntent(run=2, started_at=AT),
+        lane="main",
+        mark="m" * 32,
+        executor={"type": "kubernetes", "image": "w"},
+    )
+    place.state.run("job", 2).mkdir()
+    table, lane = ExecutorTable(place.state), LaneLock(place.state, "main")
+    task = table.make_task(started, lane, timeout=60, job={"connection": "job", "run": 2})
+    task.handover.note_submitted()
+    worker = table.find_again(started).adopt(task)
+    assert worker.is_alive
+    worker.tell(signal.SIGKILL)
+    assert worker.is_alive
+    worker.give_up()
+    assert worker.verdict is not None
+    assert worker.verdict.code == "lost"
+    worker.close()
 
 
 def test_doctor_asks_where_runs_live(elsewhere_place: Place) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NoReturn
 
 from connrunner.core.model import Outcome, Result
 from connrunner.executors.contract import Task
@@ -336,3 +337,31 @@ def _judge_end(observed: Observed, engine: str) -> Result:
     how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
     text = f"its process in {engine} ended {how} before it said how it went{where}{said}"
     return Result(outcome=Outcome.FAILED, message=text, code="crashed")
+
+
+class UnreachableEngine:
+    """An engine that cannot be asked from here: what lives there may live on, and nobody can know it."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name, self._reason = name, reason
+
+    def submit(self, task: Task) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def poll(self, ids: Collection[str]) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def cancel(self, task_id: str, *, kill: bool) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def read_log(self, task_id: str, after: int) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def withdraw(self, task_id: str) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def forget(self, task_id: str) -> NoReturn:  # noqa: ARG002
+        raise TransientError(self._reason)
+
+    def close(self) -> None:
+        """There is no connection."""

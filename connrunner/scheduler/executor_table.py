@@ -33,6 +33,15 @@ class ExecutorTable:
             self._elsewhere[key] = engines.make_executor(started.executor, self._state)
         return self._elsewhere[key]
 
+    def find_again(self, started: StartedRun) -> Executor:
+        """Return what `find` does; where that cannot be used from here, what says so of the run, which may live."""
+        try:
+            return self.find(started)
+        except OSError as error:
+            from connrunner.executors.engine_executor import EngineExecutor, UnreachableEngine
+
+            return EngineExecutor(UnreachableEngine(str((started.executor or {}).get("type")), str(error)))
+
     def make_task(
         self, started: StartedRun, lane: LaneLock, *, timeout: int, job: Mapping[str, Any] | None = None
     ) -> Task:

@@ -194,7 +194,7 @@ class Lanes:
             lane=lane,
             supervisor=supervisor,
             started=started,
-            worker=self.executors.find(started).adopt(task),
+            worker=self.executors.find_again(started).adopt(task),
             timeout=timeout,
             errors=self._errors(started),
             ask_store=partial(self._ask_store, started),
@@ -263,8 +263,8 @@ class Lanes:
         return connection is not None and not queued.isdisjoint(connection.after)
 
     def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> Worker:
-        task = self.executors.make_task(started, lane, timeout=connection.timeout, job=self._job(started, connection))
-        return self.executors.find(started).start(task)
+        executor, job = self.executors.find(started), self._job(started, connection)
+        return executor.start(self.executors.make_task(started, lane, timeout=connection.timeout, job=job))
 
     def _job(self, started: StartedRun, connection: Connection) -> dict[str, Any]:
         return {
