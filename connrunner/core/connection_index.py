@@ -6,14 +6,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from connrunner.core import schedules
-from connrunner.core.model import Connection, Keep
+from connrunner.core.model import Connection, Keep, Manual
 
-OFF, LIMITED, BEHIND = "o", "k", "a"  # switched off; says `keep`; goes `after` others
+# Switched off; says `keep`; goes `after` others; is due only when somebody asks.
+OFF, LIMITED, BEHIND, MANUAL = "o", "k", "a", "m"
 
 
 def traits_of(connection: Connection) -> str:
     """Return what can be asked of all connections without building them: a letter for each."""
     found = {OFF: not connection.enabled, LIMITED: connection.keep != Keep(), BEHIND: bool(connection.after)}
+    found[MANUAL] = isinstance(connection.schedule, Manual)
     return "".join(letter for letter, holds in found.items() if holds)
 
 
@@ -53,6 +55,10 @@ class ConnectionIndex(Mapping[str, Connection]):
         known = self._built.get(name)
         return self._read_schedule(name) if known is None else schedules.as_document(known.schedule)
 
+    def has(self, name: str, trait: str) -> bool:
+        """Tell whether there is *name*, and has *trait*."""
+        return trait in self._traits.get(name, "")
+
     def find(self, trait: str) -> list[str]:
         """Return the names of those that have *trait*."""
         return [name for name, letters in self._traits.items() if trait in letters]
@@ -63,3 +69,10 @@ def find_with(connections: Mapping[str, Connection], trait: str) -> Collection[s
     if isinstance(connections, ConnectionIndex):
         return connections.find(trait)
     return [name for name, one in connections.items() if trait in traits_of(one)]
+
+
+def has_trait(connections: Mapping[str, Connection], name: str, trait: str) -> bool:
+    """Tell whether there is *name* among *connections*, and has *trait*, one of this module."""
+    if isinstance(connections, ConnectionIndex):
+        return connections.has(name, trait)
+    return name in connections and trait in traits_of(connections[name])
