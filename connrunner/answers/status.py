@@ -24,6 +24,7 @@ from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
 from connrunner.state import owner, requests, run_files
+from connrunner.state.damage import KnownDamage
 from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
 
@@ -274,6 +275,7 @@ class Status:
     mail_owed: int
     mail_dead: int
     last_day: OutcomeCounts
+    damage: tuple[KnownDamage, ...] = ()  # of the state folder
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
@@ -300,6 +302,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_owed=len(view.journal_state.owed),
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
+        damage=view.damage,
     )
 
 
@@ -496,6 +499,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "broken": list(health.broken),
         "unusable": [{"connection": one.connection, "reason": one.reason} for one in health.unusable],
         "trouble": health.trouble,
+        "damaged": [{"name": one.name, "reason": one.words} for one in status.damage],
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
         "last_24h": status.last_day.as_dict(),

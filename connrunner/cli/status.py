@@ -120,6 +120,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
     lines += [f"{one.connection} does not run: {one.reason}" for one in health.unusable[:limit]]
     lines += _more(len(health.unusable) - limit)
+    lines += [f"damaged: {one.name}: {one.words}; see `connrunner doctor`" for one in status.damage[:limit]]
+    lines += _more(len(status.damage) - limit)
     if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
     elif health.trouble:

@@ -18,6 +18,7 @@ Facts = Mapping[str, Any]
 
 SUMMARIES = 30  # connections that a digest lists, those with trouble first: some mail services cut at 102 kB
 LISTED = 100  # lines of other lists
+LONG = 1000  # characters of a text with paths in it
 TROUBLE = ("partial", "failed", "late", "missed")  # what a digest counts beside the runs; older releases: no partial
 STATES = {
     "not-started": "it has not started",
@@ -34,7 +35,7 @@ PASSED = {
     "merged": ("was merged into another run", "merged into another run"),
     "skipped": ("could not start", "could not start"),
 }
-PARTS = ("failing", "late", "digest", "folded", "outage", "files")
+PARTS = ("failing", "late", "digest", "folded", "outage", "files", "attention")
 PART_OF = {"reminder": "failing", "recovered": "failing", "broken": "files", "fixed": "files"}
 
 
@@ -169,11 +170,24 @@ class _EventFacts:
                 "same_as": clean_line(one.get("same_as", "")),
                 "gone": bool(one.get("gone", False)),
                 "of_state": bool(one.get("of_state", False)),
+                "refused": bool(one.get("refused", False)),
             }
             for one in facts["files"]
         ]
         count, gone = int(facts["count"]), int(facts.get("gone", 0))
-        return {"listed": listed, "count": count, "gone": gone, "more": max(0, count - len(listed))}
+        refused = any(one["refused"] for one in listed)
+        return {"listed": listed, "count": count, "gone": gone, "refused": refused, "more": max(0, count - len(listed))}
+
+    def attention(self, facts: Facts) -> dict[str, Any]:
+        keys = ("about", "found", "remedy")
+        listed = [{key: clean_line(one.get(key, ""), LONG) for key in keys} for one in facts["findings"]]
+        count = int(facts["count"])
+        return {
+            "kind": clean_line(facts["kind"]),
+            "listed": listed,
+            "count": count,
+            "more": max(0, count - len(listed)),
+        }
 
 
 def _warning(tight: Facts | None) -> str:

@@ -17,7 +17,15 @@ from connrunner.state.folder import StateFolder
 from connrunner.text.files import set_aside
 from connrunner.text.regular_files import NotAFileError, refuse_irregular
 
-NOTES = ("last-tick", "heartbeat", "retention.json", "erasing.json", "journal.snapshot", "journal.damaged")
+NOTES = (
+    "last-tick",
+    "heartbeat",
+    "retention.json",
+    "records.checked",
+    "erasing.json",
+    "journal.snapshot",
+    "journal.damaged",
+)
 
 
 def set_aside_misplaced(folder: StateFolder) -> list[tuple[Path, Path]]:

@@ -44,16 +44,23 @@ def recovered(cache: Path) -> None:
 
 def fall_back(cache: Path | None, signature: bytes, error: VersionError) -> Workspace:
     """Return the last good version, which says why it is not the newest; raise *error* when there is none."""
-    payload = None if cache is None else compiled.read_file(cache / VERSION, signature)
-    if cache is None or payload is None:
+    if cache is None or not is_kept(cache, signature) or time.time() - _since(cache) >= HOLDS:
         raise error
-    if time.time() - _since(cache) >= HOLDS:
+    workspace = read(cache, signature)
+    if workspace is None:
         raise error
-    try:
-        workspace = _workspace(parse_json(payload))
-    except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
-        raise error from None
     return replace(workspace, trouble=str(error))
+
+
+def read(cache: Path, signature: bytes) -> Workspace | None:
+    """Return the last good version, however old; None when there is none that can be read back."""
+    payload = compiled.read_file(cache / VERSION, signature)
+    if payload is None:
+        return None
+    try:
+        return _workspace(parse_json(payload))
+    except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
+        return None
 
 
 def _as_document(workspace: Workspace) -> dict[str, Any]:
