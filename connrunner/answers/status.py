@@ -23,7 +23,7 @@ from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.scheduler import idle
-from connrunner.state import owner, requests, run_files
+from connrunner.state import misplaced, owner, requests, run_files
 from connrunner.state.damage import KnownDamage
 from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
@@ -72,12 +72,15 @@ class UnusableHistory:
     reason: str  # with its path, and what to do
 
 
-Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
+Standing = Literal[
+    "last good", "refused", "blocked", "no state"
+]  # what ticks make of a workspace that they cannot use as it is
 
 COMPLAINTS: Mapping[Standing, str] = {
     "last good": "the newest version of the workspace cannot be used",
     "refused": "ticks refuse the workspace",
     "blocked": "profile.yaml cannot be used",
+    "no state": "the state folder cannot be used",
 }
 
 
@@ -140,7 +143,7 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
     standing, trouble = judge_workspace(view)
     failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
     if standing != "refused":  # else a connection without a file may be one whose file could not be read
-        failed = (name for name in failed if view.workspace.find_use(name) != "gone")
+        failed = (name for name in failed if view.workspace.find_use(name) not in ("gone", "off"))
     chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
@@ -162,6 +165,8 @@ def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[Unusabl
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     """Return what ticks make of the workspace, and why when they do not use it as it is."""
     workspace, promises = view.workspace, view.journal_state.promises
+    for path in misplaced.list_irregular(view.state.locks):
+        return "no state", f"{path} is no file, and every tick or run that needs it fails"
     if stranger := owner.describe_other(view.state, view.folder):
         return "refused", stranger
     if workspace.trouble:
@@ -169,7 +174,7 @@ def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     if refusal := planning.explain_refusal(promises, workspace.connections, workspace.broken):
         return "refused", f"{view.folder} {refusal}"
     of_profile = [problem for problem in workspace.problems if problem.path == "profile.yaml"]
-    if of_profile and workspace.broken:
+    if of_profile:
         return "blocked", str(of_profile[0])
     return "last good", ""
 

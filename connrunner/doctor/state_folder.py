@@ -57,10 +57,15 @@ def check_folder_and_room(root: Path) -> Iterator[Check]:
 
 def _workspace(folder: StateFolder, workspace: Path | None) -> Iterator[Check]:
     """Yield whose state it is. A disk that is not mounted leaves a new folder in the place of the state."""
-    if workspace is not None and (other := owner.find_other(folder, workspace)):
+    try:
+        other, known = workspace and owner.find_other(folder, workspace), owner.read_owner(folder)
+    except StateError as error:
+        yield failure("owner", error.message, error.hint)
+        return
+    if other:
         fix = "give each workspace a `state` of its own; if this is the same one, moved: `connrunner tick --moved`"
         yield failure("owner", f"{folder.root} is the state of the workspace {other}: nothing of this one runs", fix)
-    elif (known := owner.read_owner(folder)) is not None:
+    elif known is not None:
         yield ok("owner", f"the workspace {known.workspace}")
     elif not folder.journal.exists():
         found = f"{folder.root} is new: nothing is recorded in it"

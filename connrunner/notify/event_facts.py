@@ -101,7 +101,8 @@ class _EventFacts:
         }
 
     def _summary(self, one: Facts) -> dict[str, Any]:
-        due = one.get("next_due")
+        due, warning = one.get("next_due"), _warning(one.get("tight"))
+        last, troubles = clean_line(one.get("last_outcome") or ""), sum(int(one.get(word, 0)) for word in TROUBLE)
         most = max((run["read"] for run in one["trend"]), default=0)
         longest = max((run["seconds"] for run in one["trend"]), default=0)
         return {
@@ -122,10 +123,11 @@ class _EventFacts:
                 }
                 for run in one["trend"]
             ],
-            "last_outcome": clean_line(one.get("last_outcome") or ""),
+            "is_well": bool(one["runs"]) and not troubles and not warning and last in ("", Outcome.SUCCEEDED),
+            "last_outcome": last,
             "last_message": clean_line(one.get("last_message") or ""),
             "next_run": self._wall(due) if due else None,
-            "warning": _warning(one.get("tight")),
+            "warning": warning,
         }
 
     def folded(self, facts: Facts) -> dict[str, Any]:
@@ -159,6 +161,7 @@ class _EventFacts:
             "total": totals["passed"],
             "totals": totals,
             "meaning": describe_passed(totals),
+            "consequence": _describe_consequence(totals),
         }
 
     def files(self, facts: Facts) -> dict[str, Any]:
@@ -211,6 +214,17 @@ def describe_passed(numbers: Mapping[str, int]) -> str:
     if numbers["passed"] == 1:
         return f"{passed}; it {parts[0][1][0]}"
     return f"{passed}: {', '.join(f'{number:,} {many}' for number, (_, many) in parts)}"
+
+
+def _describe_consequence(numbers: Mapping[str, int]) -> str:
+    """Return whether what was due while no tick came runs now; an older release did not say what became of it."""
+    if not numbers["skipped"] and (numbers["late"] or not numbers["merged"]):
+        return "What was due meanwhile runs once now."
+    if numbers["late"]:
+        return "What was due meanwhile runs once now, where it could still start."
+    if numbers["merged"]:
+        return "What was due meanwhile is part of runs that waited or worked already."
+    return "Nothing of what was due meanwhile runs now: it could not start any more."
 
 
 def _are_about_rows(facts: Facts) -> bool:

@@ -298,6 +298,22 @@ def attach_store(
                 is_said = True
                 patience.say()
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
+    if read_only:
+        _refuse_short(connection, path)
+
+
+def _refuse_short(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """RunError when the file ends before its last block: nothing of that may have been read for the opening.
+
+    A log beside it may know of blocks that are not in the file yet.
+    """
+    if path.with_name(f"{path.name}.wal").exists():
+        return
+    sizes = connection.execute(
+        "SELECT block_size, total_blocks FROM pragma_database_size() WHERE database_name = 'store'"
+    ).fetchone()
+    if sizes is not None and path.stat().st_size < sizes[0] * sizes[1]:
+        raise store_failures.make_damaged_error(path, store_failures.TOO_SHORT)
 
 
 def _refuse_odd_path(path: Path) -> None:
