@@ -10,7 +10,7 @@ from email.policy import default
 import pytest
 
 from connrunner.core import instant
-from connrunner.core.alerts.on_attention import FINDINGS, Finding, decide_attention_notices
+from connrunner.core.alerts.on_attention import FINDINGS, AttentionFinding, decide_attention_notices
 from connrunner.core.model import Notify, Target
 from connrunner.errors import WorkspaceError
 from connrunner.scheduler.tick import tick
@@ -29,7 +29,7 @@ def mails(place: Place, minute: int, *, refused: bool = False) -> list[EmailMess
     with pytest.raises(WorkspaceError) if refused else nullcontext():
         tick(place.folder, place.state, now=instant.parse(f"2026-11-20T09:{minute:02}:00Z"), say=lambda _: None)
     new = sorted({*box.glob("*.eml")} - before)
-    return [message_from_bytes(path.read_bytes(), policy=default) for path in new]  # type: ignore[arg-type]
+    return [message_from_bytes(path.read_bytes(), policy=default) for path in new]
 
 
 def subjects(place: Place, minute: int, *, refused: bool = False) -> list[str]:
@@ -55,9 +55,11 @@ def test_damage_of_logs_and_histories_is_told_once_and_status_and_doctor_have_it
     assert f"{log} has 1 line without a record, the first at byte 0" in text_of(mail)
     assert subjects(ticking, 3) == []
     _, out, _ = typed(ticking, "status")
-    assert out.count("damaged: ") == 2 and str(log) in out
-    code, out, _ = typed(ticking, "doctor")
-    assert out.count("warning  records: ") == 1 and str(log) in out
+    assert out.count("damaged: ") == 2
+    assert str(log) in out
+    _, out, _ = typed(ticking, "doctor")
+    assert out.count("warning  records: ") == 1
+    assert str(log) in out
     log.unlink()
     state.history("a").with_name("history.damaged").unlink()
     assert "damaged: " not in typed(ticking, "status")[1]
@@ -130,7 +132,7 @@ def test_a_notice_names_each_mailbox_once_and_a_bounded_number_of_findings() -> 
         Notify(to=(Target(to=("ANN@EXAMPLE.com", "eve@example.com")),), when="failure"),
         Notify(to=(Target(to=("late@example.com",)),), when="late"),
     )
-    findings = [Finding(about=str(number), found="x" * 5000) for number in range(FINDINGS + 7)]
+    findings = [AttentionFinding(about=str(number), found="x" * 5000) for number in range(FINDINGS + 7)]
     notices = decide_attention_notices(rules, "damage", findings, token="t")
     told = [recipient for notice in notices for recipient in notice.recipients]
     assert told == ["ann@example.com", "bob@example.com", "eve@example.com"]
@@ -146,4 +148,5 @@ def test_a_failed_connection_that_is_switched_off_fails_no_more(place: Place) ->
     assert "FAILING" in typed(place, "status")[1]
     place.command("a", "raise SystemExit(3)", schedule=EACH_MINUTE, more="enabled: false\n")
     out = typed(place, "status")[1]
-    assert "FAILING" not in out and "OFF" in out
+    assert "FAILING" not in out
+    assert "OFF" in out

@@ -119,11 +119,10 @@ def test_a_pass_goes_on_where_time_was_up_and_looks_at_every_file_once(folder: S
 def test_what_has_not_changed_is_not_read_again(folder: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_check, "SLACK", -(10**9))  # or what was written a moment ago would count as changed
     check(folder)
-    opened: list[Path] = []
-    real = record_check.open_own
-    monkeypatch.setattr(record_check, "open_own", lambda path: opened.append(path) or real(path))
+    read: list[bytes] = []
+    monkeypatch.setattr("connrunner.state.record_check._is_record", read.append)
     check(folder)
-    assert opened == []
+    assert read == []
 
 
 def test_a_note_that_is_damaged_costs_a_pass(folder: StateFolder) -> None:

@@ -48,6 +48,7 @@ class FailingConnection:
     outcome: str
     since: datetime | None  # when the first failure in a row ended
     failures: int  # in a row
+    others: tuple[tuple[str, int], ...] = ()  # how many of these ended otherwise than the newest, by outcome
     last: Run | None = None  # the newest ended run, where it was asked for
 
 
@@ -192,6 +193,11 @@ def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_l
         outcome=journal_state.last_outcome[name],
         since=instant.parse(streak["since"]) if streak else None,
         failures=streak["failures"] if streak else 1,
+        others=tuple(
+            (outcome, number)
+            for outcome, number in (streak["between"] if streak else {}).items()
+            if outcome != journal_state.last_outcome[name] and outcome in FAILING
+        ),
         last=next(run_files.read_any_history(view.state, name), None) if with_last_run else None,
     )
 

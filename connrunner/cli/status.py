@@ -231,7 +231,8 @@ def _failing(status: Status, limit: int) -> list[str]:
 def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
     last = failing.last
     since = instant.local_minute(failing.since, zone) if failing.since else ""
-    row = f"{failing.failures} in a row; " if failing.failures > 1 else ""
+    others = "".join(f", {number:,} of them {outcome}" for outcome, number in failing.others)
+    row = f"{failing.failures} in a row{others}; " if failing.failures > 1 else ""
     if last is None:
         return [failing.connection, since, f"{row}{failing.outcome}"]
     result = describe_result(last)

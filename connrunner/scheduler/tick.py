@@ -16,7 +16,7 @@ from connrunner.config import load, stamps, zones
 from connrunner.core import instant, schedules
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.notice import Notice
-from connrunner.core.alerts.on_attention import Finding, decide_attention_notices
+from connrunner.core.alerts.on_attention import AttentionFinding, decide_attention_notices
 from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Manual, Run, Workspace
@@ -335,7 +335,7 @@ class Tick:
             for found in find_ended_schedules([one], {name: promise}, now=self.clock(), zones=zones.version()):
                 names.append(name)
                 last = instant.local_minute(found.last, schedules.zone_of(one.schedule) or self.workspace.timezone)
-                finding = Finding(
+                finding = AttentionFinding(
                     about=name,
                     found=f"its last slot was {last}: {schedules.describe(one.schedule)}",
                     remedy="give it a later end, or write `enabled: false`",
@@ -416,11 +416,15 @@ class Tick:
         try:
             for damage in history_check.check_histories(self.state, names, ended):
                 self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
-                remedy = "see what it was" if damage.lines else "put back a copy of it"
-                findings.append(Finding(about=f"the history of {damage.connection}", found=damage.words, remedy=remedy))
+                aside = history_check.damaged_file(damage.path)
+                kept = f"see what it was; `status` names it until you move {aside.name} away"
+                remedy = kept if damage.lines else "put back a copy of it"
+                findings.append(
+                    AttentionFinding(about=f"the history of {damage.connection}", found=damage.words, remedy=remedy)
+                )
             for spoilt in record_check.check_records(self.state, working):
                 self.say({"event": "problem", "message": spoilt.words})
-                findings.append(Finding(about=spoilt.name, found=spoilt.words, remedy=spoilt.remedy))
+                findings.append(AttentionFinding(about=spoilt.name, found=spoilt.words, remedy=spoilt.remedy))
         except BusyError:
             pass
         except StateError as error:
@@ -506,7 +510,7 @@ class Tick:
                 message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
                 remedy = "see what they were; move them away once you know why"
             self.say({"event": "problem", "message": message})
-            findings.append(Finding(about="journal.jsonl", found=message, remedy=remedy))
+            findings.append(AttentionFinding(about="journal.jsonl", found=message, remedy=remedy))
         self.journal.damage.clear()
         self._owe_attention(findings)
         with recording(self.state.root):
@@ -515,7 +519,7 @@ class Tick:
             message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
             self.say({"event": "problem", "message": message})
 
-    def _owe_attention(self, findings: Sequence[Finding]) -> None:
+    def _owe_attention(self, findings: Sequence[AttentionFinding]) -> None:
         """Record that the workspace's people are told of damage; hold the state lock."""
         notices = decide_attention_notices(self.workspace.default_notify, "damage", findings, token=make_token())
         if notices:

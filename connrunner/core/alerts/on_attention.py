@@ -16,7 +16,7 @@ LONGEST = 1000  # characters of one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
+class AttentionFinding:
     """Something that a person should look at: what it is about, what was found, and what to do."""
 
     about: str  # a connection, or a file of the state folder
@@ -28,7 +28,7 @@ class Finding:
 
 
 def decide_attention_notices(
-    rules: Iterable[Notify], kind: Kind, findings: Sequence[Finding], *, token: str
+    rules: Iterable[Notify], kind: Kind, findings: Sequence[AttentionFinding], *, token: str
 ) -> tuple[Notice, ...]:
     """Return what the people of *rules* are told of *findings*, all in one; rules about late slots only tell nothing.
 
