@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import duckdb
 
 from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.tables import Layout
 
 POLL = 0.5  # seconds after which we look again how far a statement is

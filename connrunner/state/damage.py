@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import history_check, record_check
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal_state import JournalState

@@ -11,12 +11,12 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.run_records import MALFORMED
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import asdict, dataclass, field
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.text.files import open_own, replace_file

@@ -6,11 +6,11 @@ import random
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.redaction import redact_library_words, redact_partner_words
 from connrunner.text.words import one_line
 

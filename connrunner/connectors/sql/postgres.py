@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -21,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from connrunner.connectors.sql import database_url, failure
 from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.database_urls import DatabaseUrl, find_flaw, is_database_here
 
 Query = LiteralString | sql.SQL | sql.Composed

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import RecipientChoice, choose_recipient, group_notices, iter_recipients
 from connrunner.core.model import Notify, mailbox
+from connrunner.lazy_dataclasses import dataclass
 
 Kind = Literal["damage", "ended"]
 FINDINGS = 100  # that a notice names; the journal keeps it
