@@ -9,7 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from connrunner.errors import RunError
 from connrunner.profiles import store_failures
+from connrunner.profiles.stores.duckdb import _refuse_short
 from tests.test_profiles_open import Shelf, shelf  # noqa: F401
 
 STORE = Path("/srv/state/profiles.duckdb")
@@ -19,6 +21,21 @@ DETACH = (
 )
 FULL = ["No space left on device", "Disk quota exceeded", "File too large"]
 ADVICE = "reset --profiles"
+
+
+def test_a_store_that_lacks_blocks_at_its_end_is_damaged_unless_its_log_has_them(tmp_path: Path) -> None:
+    """Opening reads no more than where the tables are: what is gone behind that would be missed."""
+    whole, short = tmp_path / "whole.duckdb", tmp_path / "short.duckdb"
+    with duckdb.connect(whole) as connection:
+        connection.execute("CREATE TABLE t AS SELECT i FROM range(200000) r(i)")
+    short.write_bytes(whole.read_bytes()[:-1])
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{whole}' AS store (READ_ONLY)")
+        _refuse_short(connection, whole)
+        with pytest.raises(RunError, match=r"is damaged: it is too short"):
+            _refuse_short(connection, short)
+        (tmp_path / "short.duckdb.wal").write_bytes(b"x")
+        _refuse_short(connection, short)
 
 
 @pytest.mark.parametrize("words", FULL)

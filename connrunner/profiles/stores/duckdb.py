@@ -49,6 +49,7 @@ from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
+HEADERS = 3 * 4096  # bytes before the first block of a file of DuckDB
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -312,7 +313,7 @@ def _refuse_short(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     sizes = connection.execute(
         "SELECT block_size, total_blocks FROM pragma_database_size() WHERE database_name = 'store'"
     ).fetchone()
-    if sizes is not None and path.stat().st_size < sizes[0] * sizes[1]:
+    if sizes is not None and path.stat().st_size < HEADERS + sizes[0] * sizes[1]:
         raise store_failures.make_damaged_error(path, store_failures.TOO_SHORT)
 
 
