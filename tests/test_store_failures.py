@@ -11,7 +11,7 @@ import pytest
 
 from connrunner.errors import RunError
 from connrunner.profiles import store_failures
-from connrunner.profiles.stores.duckdb import _refuse_short
+from connrunner.profiles.blocks import find_end_of_blocks
 from tests.test_profiles_open import Shelf, shelf  # noqa: F401
 
 STORE = Path("/srv/state/profiles.duckdb")
@@ -23,19 +23,27 @@ FULL = ["No space left on device", "Disk quota exceeded", "File too large"]
 ADVICE = "reset --profiles"
 
 
-def test_a_store_that_lacks_blocks_at_its_end_is_damaged_unless_its_log_has_them(tmp_path: Path) -> None:
-    """Opening reads no more than where the tables are: what is gone behind that would be missed."""
-    whole, short = tmp_path / "whole.duckdb", tmp_path / "short.duckdb"
-    with duckdb.connect(whole) as connection:
-        connection.execute("CREATE TABLE t AS SELECT i FROM range(200000) r(i)")
-    short.write_bytes(whole.read_bytes()[:-1])
+def test_a_store_has_to_reach_to_the_last_block_that_a_table_uses(tmp_path: Path) -> None:
+    """Blocks that DuckDB counts and never wrote are not missed: they are free."""
+    path = tmp_path / "store.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute('CREATE TABLE "odd ""name" AS SELECT i, repeat(i::TEXT, 20) AS t FROM range(200000) r(i)')
+        connection.execute("CREATE TABLE small AS SELECT 1 AS i")
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{whole}' AS store (READ_ONLY)")
-        _refuse_short(connection, whole)
-        with pytest.raises(RunError, match=r"is damaged: it is too short"):
-            _refuse_short(connection, short)
-        (tmp_path / "short.duckdb.wal").write_bytes(b"x")
-        _refuse_short(connection, short)
+        connection.execute(f"ATTACH '{path}' AS store (READ_ONLY)")
+        end = find_end_of_blocks(connection)
+    assert 1 << 18 < end <= path.stat().st_size
+
+
+def test_doctor_and_the_store_know_a_file_that_ends_too_early(
+    shelf: Shelf,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with shelf.open() as store:
+        store.refuse_short()
+        monkeypatch.setattr("connrunner.profiles.blocks.HEADERS", 1 << 30)
+        with pytest.raises(RunError, match="is damaged: it is too short"):
+            store.refuse_short()
 
 
 @pytest.mark.parametrize("words", FULL)

@@ -21,7 +21,6 @@ from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notic
 from connrunner.core.alerts.on_time import PromisedSlot
 from connrunner.core.model import Manual, Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
-from connrunner.core.planning.ended import find_ended_schedules
 from connrunner.errors import BusyError, Problem, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
@@ -332,6 +331,8 @@ class Tick:
             if name in known:
                 names.append(name)
                 continue
+            from connrunner.core.planning.ended import find_ended_schedules  # for most ticks there is none
+
             for found in find_ended_schedules([one], {name: promise}, now=self.clock(), zones=zones.version()):
                 names.append(name)
                 last = instant.local_minute(found.last, schedules.zone_of(one.schedule) or self.workspace.timezone)

@@ -16,7 +16,7 @@ from typing import Any
 
 from connrunner.core.run_records import MALFORMED
 from connrunner.errors import StateError
-from connrunner.lazy_dataclasses import asdict, dataclass, field
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.text.files import open_own, replace_file
@@ -228,6 +228,14 @@ def _read_note(folder: StateFolder) -> _Pass:
 
 
 def _write_note(folder: StateFolder, known: _Pass) -> None:
-    said = {**asdict(known), "damaged": [asdict(one) for one in known.damaged.values()]}
+    said = {
+        "since": known.since,
+        "begun": known.begun,
+        "done": known.done,
+        "offset": known.offset,
+        "lines": known.lines,
+        "spoilt": known.spoilt,
+        "damaged": [{"name": one.name, "words": one.words, "stamp": one.stamp} for one in known.damaged.values()],
+    }
     with suppress(OSError):  # what is read, is read once more then
         replace_file(_note(folder), json.dumps(said).encode() + b"\n", durable=False, suffix="new")

@@ -22,6 +22,7 @@ from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.profiles import (
     ProfileStore,
+    blocks,
     connection_state,
     numbering,
     recorded_runs,
@@ -49,7 +50,6 @@ from connrunner.profiles.temporary_files import choose_path
 from connrunner.profiles.whole_store import Expected
 
 SAID_AFTER = 1.0  # seconds of waiting for a store that are not worth a word
-HEADERS = 3 * 4096  # bytes before the first block of a file of DuckDB
 PAUSE = 0.2  # seconds between two attempts to open a store that is in use
 
 # Nothing is fetched from the network, whatever a statement would like to use; progress is asked for, never printed.
@@ -114,6 +114,13 @@ class DuckDBStore:
     def forget_connection(self, connection: str) -> None:
         with self._translation():
             connection_state.forget_connection(self._session, connection)
+
+    def refuse_short(self) -> None:
+        """RunError when the file ends before a block that a table has: opening it reads no more than where they are."""
+        with self._translation():
+            needed = blocks.find_end_of_blocks(self._session.connection)
+        if self._session.path.stat().st_size < needed:
+            raise store_failures.make_damaged_error(self._session.path, store_failures.TOO_SHORT)
 
     def list_retained(self) -> list[RetainedRows]:
         with self._translation():
@@ -299,22 +306,6 @@ def attach_store(
                 is_said = True
                 patience.say()
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
-    if read_only:
-        _refuse_short(connection, path)
-
-
-def _refuse_short(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """RunError when the file ends before its last block: nothing of that may have been read for the opening.
-
-    A log beside it may know of blocks that are not in the file yet.
-    """
-    if path.with_name(f"{path.name}.wal").exists():
-        return
-    sizes = connection.execute(
-        "SELECT block_size, total_blocks FROM pragma_database_size() WHERE database_name = 'store'"
-    ).fetchone()
-    if sizes is not None and path.stat().st_size < HEADERS + sizes[0] * sizes[1]:
-        raise store_failures.make_damaged_error(path, store_failures.TOO_SHORT)
 
 
 def _refuse_odd_path(path: Path) -> None:
