@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connrunner.config import zones
 from connrunner.config.after import read_place
-from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
     GRACE,
@@ -45,6 +44,9 @@ from connrunner.core.model import (
 from connrunner.core.schedules import blackout
 from connrunner.core.schedules.fields import WEEKDAYS
 from connrunner.text import durations, sizes
+
+if TYPE_CHECKING:
+    from connrunner.config.check import WorkspaceContext
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
@@ -102,6 +104,11 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "stop": around.stop,
     }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
+    filled.pop("executor", None)  # this machine is not mentioned
+    from connrunner.config.check import executor_of  # the file was checked, so it is imported already
+
+    if executor := executor_of(data, around):
+        filled["executor"] = executor
     return dict(sorted(filled.items()))
 
 
@@ -151,6 +158,7 @@ def built(
         retry=_retry(document["retry"]) if "retry" in document else None,
         keep=keep_from(document.get("keep", {})),
         grace=durations.parse(document["stop"]["grace"]) if "stop" in document else GRACE,
+        executor=document.get("executor"),
         document=document,
         fingerprint=fingerprint,
     )

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 
+from connrunner.core.connection_index import LIMITED, find_with
 from connrunner.core.model import Keep, Workspace
 from connrunner.core.report import NullReport
 from connrunner.core.retention_policy import is_expired
@@ -19,7 +20,7 @@ from connrunner.text.words import plural
 
 def limits_the_past(workspace: Workspace) -> bool:
     """Tell whether anything of the past is to go at all."""
-    return workspace.default_keep != Keep() or any(one.keep != Keep() for one in workspace.connections.values())
+    return workspace.default_keep != Keep() or bool(find_with(workspace.connections, LIMITED))
 
 
 def keep_the_past_short(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
@@ -49,9 +49,10 @@ class RunRecorder:
                 title=connection.title,
             ),
             lane=connection.lane,
-            mark=uuid.uuid4().hex,
+            mark=os.urandom(16).hex(),
             grace=connection.grace,
             notify=connection.notify,
+            executor=connection.executor,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
@@ -138,6 +139,21 @@ class RunRecorder:
         self._end(run, _rules_of(entry, workspace), dequeued=True)
         return run
 
+    def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
+        """Record the end that history has of the waiting *entry*, and return it; None when there is none.
+
+        A crash came between history and journal while it could not start; what people saw there is not run after all,
+        whatever has been mended since [P1]. Hold the state lock.
+        """
+        number = self.journal.state.numbers.get(entry.connection, 0) + 1
+        if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
+            return None
+        known = self._adopted(entry)
+        if known is None or not self.journal.state.awaits_end_of(known):
+            return None
+        self._end(known, _rules_of(entry, workspace), dequeued=True)
+        return known
+
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
         """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
         connection = workspace.connections.get(entry.connection)
@@ -206,7 +222,7 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
 
 def make_token() -> str:
     """Return a unique text for the Message-IDs of what is owed together."""
-    return uuid.uuid4().hex[:12]
+    return os.urandom(6).hex()
 
 
 def _unknown(story: LogSummary) -> Result:

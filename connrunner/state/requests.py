@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -57,12 +57,13 @@ def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
         "asked_at": instant.text(stop.asked_at),
         "asked_by": stop.asked_by[:LONGEST],
         "reason": stop.reason[:LONGEST],
+        **({"gone": True} if stop.is_gone else {}),
     }
     return _stop_from(_leave(folder, request), request)
 
 
 def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
-    name = f"{request['wish']}-{uuid.uuid4().hex}"
+    name = f"{request['wish']}-{os.urandom(16).hex()}"
     path = folder.requests / f"{name}.json"
     with recording(path):
         replace_file(path, json.dumps(request).encode() + b"\n")
@@ -146,6 +147,7 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
         asked_at=instant.parse(data["asked_at"]),
         asked_by=str(data["asked_by"])[:LONGEST],
         reason=str(data.get("reason", ""))[:LONGEST],
+        is_gone=bool(data.get("gone")),
     )
 
 

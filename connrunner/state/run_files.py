@@ -32,7 +32,6 @@ BLOCK = 1 << 16
 LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
 WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
-FEW = 1000  # histories that are opened whether they are there or not
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 # What the system says of one file, and not of the disk.
@@ -94,15 +93,21 @@ def opening_history(folder: StateFolder, connection: str) -> Iterator[None]:
         raise HistoryError(message, hint=hint, connection=connection) from error
 
 
+def choose_with_past(folder: StateFolder, names: Iterable[str]) -> set[str]:
+    """Return *names*, without some of those that have no past: nothing need be opened to find that out of each."""
+    there = set(names)
+    with suppress(OSError):
+        # One list instead of a look at each, unless it is the longer one: a folder has a link for each folder in it.
+        if len(there) >= folder.runs.stat().st_nlink:
+            there.intersection_update(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
+    return there
+
+
 def find_unusable(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
     """Return those of *names* whose history cannot be read and written, and why; one that has none yet can."""
-    there = set(names)
-    if len(there) > FEW:  # one list instead of a look at each: of most connections of a new workspace there is nothing
-        with suppress(OSError):
-            there.intersection_update(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
     found = {}
     runs = str(folder.runs)
-    for name in there:
+    for name in choose_with_past(folder, names):
         # By text: a page asks this of ten thousand at once, and paths as values cost several times what opening does.
         try:
             os.close(open_regular(f"{runs}/{name}/history.jsonl", os.O_RDWR))
@@ -373,6 +378,13 @@ class RunLog:
     def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})
 
+    def copy(self, event: Mapping[str, Any]) -> None:
+        """Add *event*, which a run that lives elsewhere logged there; it says itself when."""
+        try:
+            self._write(event)
+        except OSError as error:
+            self._lose(1, error)
+
     def write_end(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended.
 
@@ -409,7 +421,7 @@ class RunLog:
         data = encode_event(event)
         if self._lost:
             text = f"{self._lost:,} events could not be written: {self._why}"
-            data = encode_event({"at": event["at"], "level": "warning", "message": text}) + data
+            data = encode_event({"at": event.get("at"), "level": "warning", "message": text}) + data
         if self._is_torn:  # a process that was killed left part of a line
             data = b"\n" + data
         append_whole(self._descriptor, data, self._size)
@@ -466,6 +478,20 @@ def read_log_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             if line.endswith(b"\n"):
                 number += 1
                 yield number, line
+
+
+def read_last_copied(path: Path) -> int:
+    """Return the highest `line` of the events that were copied into a log; 0 when there is none.
+
+    They stand in the order of their numbers, so the last one is looked for from the end.
+    """
+    with suppress(OSError), os.fdopen(open_regular(path), "rb") as file:
+        for line in _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size):
+            with suppress(ValueError):
+                event = parse_json(line)
+                if isinstance(event, dict) and isinstance(event.get("line"), int):
+                    return int(event["line"])
+    return 0
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:

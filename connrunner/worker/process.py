@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, cast
 
 from connrunner import connectors
-from connrunner.config import load, secrets
+from connrunner.config import resolved, secrets
 from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
@@ -48,7 +45,6 @@ from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import RecordedRun, list_told_files
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
-from connrunner.state.journal import Journal
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text.files import NO_ROOM
@@ -101,12 +97,12 @@ class Job:
 
 def job_from(data: Mapping[str, Any]) -> Job:
     """Return the job that plain data holds."""
-    connection = load.connection_from(data["connection"], data["document"], timezone="UTC")
+    connection = resolved.connection_from(data["connection"], data["document"], timezone="UTC")
     return Job(
         workspace=Path(data["workspace"]),
         state=StateFolder(Path(data["state"])),
         connection=connection,
-        model=load.profile_model_from(data["profile"]),
+        model=resolved.profile_model_from(data["profile"]),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
         processes=ProcessTree(
@@ -149,7 +145,10 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
         failure = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
         result = _settled(job, so_far, failure, report)
     finally:
-        shutil.rmtree(job.spool, ignore_errors=True)
+        if os.path.lexists(job.spool):
+            import shutil
+
+            shutil.rmtree(job.spool, ignore_errors=True)
     return replace(result, message=mask(result.message))
 
 
@@ -199,6 +198,8 @@ def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
 
 def _name_others(job: Job) -> str:
     """Return the runs at work that may have the profile store open, in words."""
+    from connrunner.state.journal import Journal
+
     own = (job.connection.name, job.run)
     found: list[str] = []
     with suppress(ConnrunnerError):
@@ -452,7 +453,7 @@ def describe_signal(number: int) -> str:
 def _begin_trace() -> trace.Trace:
     """Give the run its place in a trace, for every program that it starts."""
     said = os.environ.get("TRACEPARENT", "")
-    found = trace.continue_trace(said, trace=token_hex(16), span=token_hex(8))
+    found = trace.continue_trace(said, trace=os.urandom(16).hex(), span=os.urandom(8).hex())
     os.environ["TRACEPARENT"] = found.parent
     if not found.continues:
         os.environ.pop("TRACESTATE", None)  # it belongs to another trace
@@ -549,6 +550,8 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=str(error), code="operating-system")
         case _:
             # What a library says may quote a value of somebody; where it was said is what helps.
+            import traceback
+
             said = describe_exception(error)
             report = "".join([*traceback.format_tb(error.__traceback__), said])
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)

@@ -21,7 +21,6 @@ from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import replace
-from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
@@ -63,6 +62,7 @@ def ask_store(state: StateFolder, stamp: RunStamp, *, wait: float) -> RecordedRu
     """Return a run as the store has it, None when it has not; RunError when it cannot be opened within *wait* s."""
     if not state.profiles.exists():
         return None
+    from connrunner.processes.temporary_folders import temporary_folder
     from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
 
     model = ProfileModel(properties={}, objectives={})
