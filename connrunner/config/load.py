@@ -80,6 +80,14 @@ def load(
     return workspace
 
 
+def load_last_good(cache: Path) -> Workspace | None:
+    """Return the last version of a workspace that could be used, from *cache*: whom it names, and how they are told.
+
+    None when there was none yet.
+    """
+    return last_good.read(compiled.read_cache(cache, compiled.signature(schema.folder())))
+
+
 def load_commit(folder: Path, commit: str, *, only: str = "") -> Workspace:
     """Return the workspace in *folder* as *commit*, a hash, has it; of all connections only that of the name *only*.
 
@@ -298,6 +306,8 @@ class _SharedFiles:
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
             undo=defaults.get("undo"),
+            executor=None if self.top.problems else self.top.data.get("executor"),
+            lanes={} if self.top.problems else self.top.data.get("lanes") or {},
             notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),

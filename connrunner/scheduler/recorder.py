@@ -52,6 +52,7 @@ class RunRecorder:
             mark=os.urandom(16).hex(),
             grace=connection.grace,
             notify=connection.notify,
+            executor=connection.executor,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started
@@ -118,7 +119,7 @@ class RunRecorder:
         content = hash_problems(problems) if problems else ""
         is_known = bool(content) and self.journal.state.broken_mailed.get(name) == content
         is_told = entry.was_asked_for or not is_known
-        self._end(run, _rules_of(entry, workspace) if is_told else (), broken=content, dequeued=dequeued)
+        self._end(run, _rules_of(entry, workspace) if is_told else (), of=entry, broken=content, dequeued=dequeued)
         return run
 
     def miss(self, entry: QueuedRun, reason: str, workspace: Workspace, *, dequeued: bool) -> Run:
@@ -135,8 +136,23 @@ class RunRecorder:
         """Record a waiting run that was stopped before it started. Hold the state lock."""
         result = run_records.mark_stopped(stop, Result(outcome=Outcome.STOPPED, message="it had not started"))
         run = self._not_started(entry, result, workspace)
-        self._end(run, _rules_of(entry, workspace), dequeued=entry.trigger != "undo")
+        self._end(run, _rules_of(entry, workspace), of=entry, dequeued=True)
         return run
+
+    def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
+        """Record the end that history has of the waiting *entry*, and return it; None when there is none.
+
+        A crash came between history and journal while it could not start; what people saw there is not run after all,
+        whatever has been mended since [P1]. Hold the state lock.
+        """
+        number = self.journal.state.numbers.get(entry.connection, 0) + 1
+        if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
+            return None
+        known = self._adopted(entry)
+        if known is None or not (entry.trigger == "undo" or self.journal.state.awaits_end_of(known)):
+            return None
+        self._end(known, _rules_of(entry, workspace), of=entry, dequeued=True)
+        return known
 
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
         """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
@@ -163,13 +179,22 @@ class RunRecorder:
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.state.numbers.get(name, 0))
 
-    def _end(self, run: Run, notify: tuple[Notify, ...], *, broken: str = "", dequeued: bool = False) -> None:
-        """Make the end of *run* durable, with the mail it owes.
+    def _end(
+        self,
+        run: Run,
+        notify: tuple[Notify, ...],
+        *,
+        of: QueuedRun | None = None,
+        broken: str = "",
+        dequeued: bool = False,
+    ) -> None:
+        """Make the end of *run* durable, with the mail it owes; *of* is what waited, when it never started.
 
         History comes first: a crash in between finds the record there and adopts it, so both always agree.
         """
         with history_check.following(self.state, run.connection):
             run_files.append_history(self.state, run)
+        undoing = of.request if of is not None and of.trigger == "undo" else ""  # it stood in no queue
         alerts = self.journal.state.alerts
         notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
         limits = {target.name: target.limit for rule in notify for target in rule.to}
@@ -181,9 +206,8 @@ class RunRecorder:
                 "run": run_records.as_dict(run),
                 **owing.as_record(),
                 "broken": broken,
-                "dequeued": dequeued,
-                # One that started was answered then.
-                **({"answers": run.entry.request} if run.entry.trigger == "undo" and not run.intent.started_at else {}),
+                "dequeued": dequeued and not undoing,
+                **({"answers": undoing} if undoing else {}),
             }
         )
 
