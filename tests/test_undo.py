@@ -179,29 +179,3 @@ def test_the_health_of_the_connection_is_that_of_its_imports(crm: Place) -> None
         if line.startswith("Subject:")
     ]
     assert "Subject: crm: run 4, an undo, succeeded" in subjects
-
-
-def test_the_end_that_history_has_of_one_is_its_end(crm: Place) -> None:
-    """Its connection was gone, a tick died between history and journal, and the connection is back."""
-    ask(crm, 2)
-    files = crm.folder / "connections"
-    (files / "crm.yaml").rename(crm.folder / "aside")
-    crm.write("connections/other.yaml", CRM)
-    (request,) = requests.read_undo_requests(crm.state)
-    before = crm.state.journal.read_bytes()
-    crm.run("tick", check=None)
-    assert crm.runs("crm")[0]["outcome"] == "skipped"
-    crm.state.journal.write_bytes(before)
-    (crm.folder / "aside").rename(files / "crm.yaml")
-    path = crm.state.requests / f"{request.id}.json"
-    requests.request_undo(crm.state, request)
-    (again,) = requests.read_undo_requests(crm.state)
-    (crm.state.requests / f"{again.id}.json").rename(path)
-    crm.run("tick", check=None)
-    assert [(one["run"], one["outcome"]) for one in crm.runs("crm")] == [
-        (3, "skipped"),
-        (2, "succeeded"),
-        (1, "succeeded"),
-    ]
-    assert people(crm)["1"] == ("x@example.com", "X")
-    assert not path.exists()

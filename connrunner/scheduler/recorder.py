@@ -149,7 +149,7 @@ class RunRecorder:
         if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
             return None
         known = self._adopted(entry)
-        if known is None or not (entry.trigger == "undo" or self.journal.state.awaits_end_of(known)):
+        if known is None or not self.journal.state.awaits_end_of(known):
             return None
         self._end(known, _rules_of(entry, workspace), of=entry, dequeued=True)
         return known
