@@ -1,4 +1,4 @@
-"""What libpq is given to reach a PostgreSQL database: every host but this machine shows a certificate that is verified."""
+"""What libpq is given to reach a PostgreSQL database: a host that is not this machine shows its certificate."""
 
 from __future__ import annotations
 

@@ -121,11 +121,17 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_UNCONFIRMED)
     prepare_tombstones(connection, "store")
     _prepare_withdrawals(connection)
+    describe_new_store(connection)
+
+
+def describe_new_store(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write down what holds for a store that has nothing yet."""
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('numbering', ?), ('next_profile', '1'),"
         " ('next_run', '1')",
         [FORMAT, str(SPELLING), str(NUMBERING)],
     )
+    _name_store(connection)
 
 
 def has_unconfirmed(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -142,6 +148,10 @@ def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> 
 def _prepare_withdrawals(connection: duckdb.DuckDBPyConnection) -> None:
     """Make what exports with deletions need, unless it is there: stores of earlier versions do not have it."""
     connection.execute(_WITHDRAWN)
+    _name_store(connection)
+
+
+def _name_store(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "INSERT INTO store.about SELECT ?, ? WHERE NOT EXISTS (FROM store.about WHERE key = ?)",
         [STORE_ID, secrets.token_hex(6), STORE_ID],

@@ -1,4 +1,4 @@
-"""What a database's refusal means for one row, and work that is done again; for the whole run see `databases.failures`."""
+"""What a database's refusal means for one row, and work that is done again; of whole runs speaks `databases`."""
 
 from __future__ import annotations
 
