@@ -17,7 +17,14 @@ from connrunner.answers.erasure_report import (
     report_as_dict,
     report_erasure,
 )
-from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model, refuse_lost_store
+from connrunner.answers.profile_lookup import (
+    WAIT,
+    busy_when_open,
+    identifiers,
+    read_model,
+    refuse_database,
+    refuse_lost_store,
+)
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
@@ -46,6 +53,9 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
     """
     from connrunner.profiles.erasure import ErasureJob  # with DuckDB, which is slow to import
 
+    refuse_database(
+        context.view, "profiles erase", "move the profiles to the state folder first: `connrunner profiles move`"
+    )
     job = ErasureJob(
         value=value,
         forget=forget,

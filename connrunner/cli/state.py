@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import click
 
 from connrunner.answers.fresh_store import begin_anew, list_lanes
-from connrunner.answers.profile_lookup import open_profiles
+from connrunner.answers.profile_lookup import open_profiles, refuse_database
 from connrunner.answers.sync_state import as_dict, read_sync_state
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
@@ -85,6 +85,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
 def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
     view.refuse_other_state()
+    refuse_database(view, "reset --profiles", "name another `schema` under `store`, or drop the one that there is")
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
     view.prepare_state()

@@ -26,6 +26,7 @@ from connrunner.config.resolved import (
     connection_from,
     profile_model_from,
     resolve_connection,
+    store_settings_from,
     target_from,
     workspace_from,
 )
@@ -42,7 +43,7 @@ from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
-__all__ = ["connection_from", "load", "profile_model_from"]
+__all__ = ["connection_from", "load", "profile_model_from", "store_settings_from"]
 
 FOLDERS = ("connections", "schedules", "notifications")
 TRIES = (0, 0.1, 0.3, 0.6)  # seconds to wait before each reading of a folder whose files change meanwhile

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -403,15 +404,22 @@ class Tick:
 
     def _drop_retained(self, keep: retention.Keeps) -> None:
         """Drop the refused rows that the store retains beyond `keep`; while a run has it open, a day later."""
-        if not self.state.profiles.exists():
-            return
-        from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+        from connrunner.config.secrets import resolve_secret
+        from connrunner.profiles.store_place import StorePlace, open_profile_store
 
+        place = StorePlace(
+            settings=self.workspace.store,
+            path=self.state.profiles,
+            folder=self.folder,
+            resolve=partial(resolve_secret, folder=self.folder),
+        )
+        if not place.may_exist:
+            return
         temp = self.state.spool / "keep-0"  # the next tick removes it after a crash, as that of a run that is no more
         try:
             expected = list_store_changes(self.state)
-            with open_store(
-                self.state.profiles, self.workspace.profile, temp=temp, report=NullReport(), expected=expected
+            with open_profile_store(
+                place, self.workspace.profile, temp=temp, report=NullReport(), expected=expected
             ) as store:
                 expired = [
                     one

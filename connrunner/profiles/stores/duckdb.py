@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,6 +41,7 @@ from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.memory_limit import choose_memory_limit
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -71,14 +72,6 @@ _CONFINED = """
     SET enable_external_access = false;
     SET lock_configuration = true;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a store is waited for, and what is called once when that takes longer than a second."""
-
-    seconds: float
-    say: Callable[[], None] = lambda: None
 
 
 class DuckDBStore:
@@ -296,7 +289,7 @@ def attach_store(
                 raise make_busy_error(path) from None
             if not is_said and time.monotonic() >= began + SAID_AFTER:
                 is_said = True
-                patience.say()
+                patience.say("")
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from connrunner.databases.failures import explain_database_error, unreachable
 from connrunner.databases.postgres import compose_parameters, describe_database
 from connrunner.errors import RunError
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.sql_fragments import quote_name
 from connrunner.profiles.temporary_files import choose_path, open_private
 
@@ -47,14 +48,6 @@ class DatabasePlace:
     schema: str
     folder: Path  # what relative paths in the URL start from
     beside: Path  # where the embedded store of the state folder would be: the key of the erased lies beside it
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a store is waited for, and what is called once when that takes longer than a second."""
-
-    seconds: float
-    say: Callable[[str], None] = lambda _: None
 
 
 class PostgresDatabase:

@@ -28,12 +28,13 @@ from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore, selection, tables, where, whole_store
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.memory_limit import choose_memory_limit
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import ProfileNeed, StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.stores import postgres_tables
 from connrunner.profiles.stores.duckdb import SETTINGS, DuckDBStore, translate_store_errors
-from connrunner.profiles.stores.postgres_database import DatabasePlace, Patience, PostgresDatabase
+from connrunner.profiles.stores.postgres_database import DatabasePlace, PostgresDatabase
 from connrunner.profiles.stores.work_set import WorkSet, translate_type
 from connrunner.profiles.whole_store import Expected
 
