@@ -74,7 +74,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
         ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
     view.prepare_state()
     with (
-        _hold_lanes(view, {connection.lane}),
+        hold_lanes(view, {connection.lane}),
         open_profiles(view, view.workspace.profile, read_only=False) as store,
     ):
         store.forget_connection(name)
@@ -89,7 +89,7 @@ def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
     view.prepare_state()
-    with _hold_lanes(view, list_lanes(view)):
+    with hold_lanes(view, list_lanes(view)):
         moved = begin_anew(view)
     for path in moved:
         click.echo(f"the earlier store is {path} now; it holds personal data, and nothing removes it")
@@ -97,7 +97,7 @@ def _begin_anew(context: CommandContext, *, yes: bool) -> None:
 
 
 @contextmanager
-def _hold_lanes(view: WorkspaceView, lanes: Iterable[str]) -> Iterator[None]:
+def hold_lanes(view: WorkspaceView, lanes: Iterable[str]) -> Iterator[None]:
     """Keep runs of *lanes* from starting; BusyError when one is at work."""
     with ExitStack() as held:
         for lane in sorted(lanes):

@@ -97,7 +97,7 @@ def _store(data: Data) -> Iterator[Finding]:
             if store.get(key) is not None:
                 message = f"`{key}` has no meaning for the store in the state folder"
                 hint = "leave it out, or write `type: postgresql`"
-                yield Finding(("store", key), message, hint, "unused-key", at_key=True)
+                yield Finding(("store", key), message, hint, "does-not-fit", at_key=True)
 
 
 def _heartbeat(data: Data) -> Iterator[Finding]:

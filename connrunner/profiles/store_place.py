@@ -11,12 +11,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from connrunner.core.model import ProfileModel, Run, StoreSettings
-from connrunner.core.report import Report
+from connrunner.core.report import NullReport, Report
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.patience import Patience
 
 if TYPE_CHECKING:
+    from connrunner.profiles.erasure import Erasure, ErasureJob
     from connrunner.profiles.stores.postgres_database import DatabasePlace
     from connrunner.profiles.stores.postgres_inspection import DatabaseFinding
 
@@ -84,6 +85,14 @@ def find_database(place: StorePlace) -> DatabasePlace:
     return DatabasePlace(
         url=place.resolve(settings.url), schema=settings.schema, folder=place.folder, beside=place.path
     )
+
+
+def erase_from_place(place: StorePlace, job: ErasureJob, model: ProfileModel, *, temp: Path, wait: float) -> Erasure:
+    """Remove a person from the database of *place*: see `postgres_erasing.erase_from_database`."""
+    database = find_database(place)
+    from connrunner.profiles.stores.postgres_erasing import erase_from_database
+
+    return erase_from_database(database, job, model, temp=temp, report=NullReport(), wait=wait)
 
 
 def inspect_place(place: StorePlace) -> list[DatabaseFinding]:

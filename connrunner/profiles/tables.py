@@ -235,7 +235,7 @@ def adapt_tables(
     for name, owner in model.properties.items():
         known = stored.get(name)
         if known is None:
-            column = _choose_column(name, columns)
+            column = choose_column(name, columns)
             columns.add(column)
             _add_column(connection, column, values.column_type(owner.type, many=owner.many))
             connection.execute(
@@ -254,7 +254,7 @@ def adapt_tables(
             )
     for name in model.objectives:
         if name not in objectives:
-            column = _choose_column(f"consent_{name}", columns)
+            column = choose_column(f"consent_{name}", columns)
             columns.add(column)
             _add_column(connection, column, "BOOLEAN")
             connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
@@ -298,7 +298,7 @@ def _add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -
     connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {quote_name(column)} {kind}")
 
 
-def _choose_column(wanted: str, taken: Iterable[str]) -> str:
+def choose_column(wanted: str, taken: Iterable[str]) -> str:
     """Return a column name like *wanted* that DuckDB, which ignores case, does not confuse with *taken* ones."""
     base = _shorten_column(re.sub(r"[\x00-\x1f\x7f]", "_", wanted), LONGEST_COLUMN) or "property"
     used = {column.lower() for column in taken} | set(_OWN_COLUMNS)

@@ -112,15 +112,25 @@ def prepare_tables(work: WorkSet, model: ProfileModel, *, adapts: bool) -> table
     bring_description(work)
     if not adapts:
         return tables.read_layout(work.connection, model)
-    work.declare_profiles(read_stored_types(work))
+    declare_stored_profiles(work)
     before = work.describe_properties()
     layout = tables.adapt_tables(work.connection, model, DatabaseValues(database))
     _change_columns(work, before)
-    for known in tables.read_stored_columns(work.connection).values():
-        if known.owner.identifier and not known.owner.many:
-            _index_identifier(database, known.column, is_text=known.owner.type.value in ("text", "email"))
+    index_identifiers(work)
     work.apply()
     return layout
+
+
+def declare_stored_profiles(work: WorkSet) -> None:
+    """Have no profile at hand, and every column that properties and objectives at hand say."""
+    work.declare_profiles(read_stored_types(work))
+
+
+def index_identifiers(work: WorkSet) -> None:
+    """Have an index of each identifier that the description at hand knows."""
+    for known in tables.read_stored_columns(work.connection).values():
+        if known.owner.identifier and not known.owner.many:
+            _index_identifier(work.database, known.column, is_text=known.owner.type.value in ("text", "email"))
 
 
 def read_stored_types(work: WorkSet) -> dict[str, str]:
@@ -216,10 +226,14 @@ def _change_columns(work: WorkSet, before: dict[str, str]) -> None:
     profiles, after = work.database.name("profiles"), work.describe_properties()
     for name in [name for name, kind in before.items() if after.get(name) != kind]:  # empty: it was looked at
         work.database.execute(f"ALTER TABLE {profiles} DROP COLUMN {quote_name(name)}")
-    added = [name for name, kind in after.items() if before.get(name) != kind]
-    if added:
-        parts = ", ".join(f"ADD COLUMN {quote_name(name)} {translate_type(after[name])}" for name in added)
-        work.database.execute(f"ALTER TABLE {profiles} {parts}")
+    add_columns(work, {name: kind for name, kind in after.items() if before.get(name) != kind})
+
+
+def add_columns(work: WorkSet, columns: dict[str, str]) -> None:
+    """Give the database's profiles *columns*, by their names and types, which they do not have."""
+    if columns:
+        parts = ", ".join(f"ADD COLUMN {quote_name(name)} {translate_type(kind)}" for name, kind in columns.items())
+        work.database.execute(f"ALTER TABLE {work.database.name('profiles')} {parts}")
 
 
 def _index_identifier(database: PostgresDatabase, column: str, *, is_text: bool) -> None:

@@ -88,6 +88,12 @@ class DatabaseBacking:
         newest = self.database.one(f"SELECT max(id) FROM {runs} WHERE connection = %s", [connection])
         return newest, self.database.one(f"SELECT value FROM {about} WHERE key = %s", [_REVISION])
 
+    def count_revision(self, session: StoreSession) -> None:
+        """Let `read_state` return something else from now on."""
+        found = session.one("SELECT value::BIGINT FROM store.about WHERE key = ?", [_REVISION]) or 0
+        session.execute("DELETE FROM store.about WHERE key = ?", [_REVISION])
+        session.execute("INSERT INTO store.about VALUES (?, ?)", [_REVISION, str(found + 1)])
+
     def _refuse_stale(self, connection: str, state: tuple[Any, ...]) -> None:
         if self.read_state(connection) != state:
             raise RunError(
@@ -107,9 +113,7 @@ class DatabaseBacking:
 
     def _take_back(self, session: StoreSession, run: int, need: ProfileNeed | None) -> None:
         if self.revises:
-            found = session.one("SELECT value::BIGINT FROM store.about WHERE key = ?", [_REVISION]) or 0
-            session.execute("DELETE FROM store.about WHERE key = ?", [_REVISION])
-            session.execute("INSERT INTO store.about VALUES (?, ?)", [_REVISION, str(found + 1)])
+            self.count_revision(session)
             self.revises = False
         if need is not None:
             self.work.apply_profiles(run, self.kinds)
@@ -127,6 +131,15 @@ class PostgreSQLStore(DuckDBStore):
     def __init__(self, session: StoreSession, backing: DatabaseBacking) -> None:
         super().__init__(session)
         self._backing, self._work, self._database = backing, backing.work, backing.database
+
+    @property
+    def parts(self) -> tuple[StoreSession, WorkSet, PostgresDatabase]:
+        """What it consists of, for what is done to a store as a whole."""
+        return self._session, self._work, self._database
+
+    def count_revision(self) -> None:
+        """Have runs that have looked at the store before notice that it is another one after this change."""
+        self._backing.count_revision(self._session)
 
     def import_files(self, job: ImportJob) -> ImportResult:
         connection = job.stamp.connection
@@ -406,8 +419,9 @@ def _prepare(
                 f"there is no profile store yet: {database.where}", hint="the first import makes it", code="no-store"
             )
         if is_there and (read_only or not postgres_tables.needs_change(work, model)):
+            layout = postgres_tables.prepare_tables(work, model, adapts=False)
             _refuse_older_rules(work)
-            return postgres_tables.prepare_tables(work, model, adapts=False)
+            return layout
     with database.changing("prepares the profile store", patience):
         return postgres_tables.prepare_tables(work, model, adapts=True)
 
