@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
+
+from connrunner.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -23,6 +23,7 @@ from typing import Any
 
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder
+from tests import forks
 
 # What changes a file, a lock, a process or a partner. Of openat only what may create counts.
 CALLS = (
@@ -30,6 +31,7 @@ CALLS = (
     "flock clone clone3 vfork execve sendto connect kill pidfd_send_signal utimensat openat"
 ).split()
 MINUTE = timedelta(minutes=1)
+PATIENCE = 300.0  # seconds: who takes longer hangs, also on a busy machine
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
 # A tracer for one module of connrunner: the interpreter that starts processes is replaced by this script. The tracer is no
@@ -83,13 +85,15 @@ class Scene:
     server: str = ""  # a mail server; a folder when empty
     said: list[dict[str, Any]] = field(default_factory=list)
     world: list[Path] = field(default_factory=list)  # more of what is around it: files and folders of partners
+    forks: bool = False  # connrunner's processes are forks of this one, which takes a fourth of the time
 
     def __post_init__(self) -> None:
         self.workspace, self.diary = self.folder / "workspace", self.folder / "diary"
         self.state = StateFolder(self.folder / "state")
         self.base, self.mailbox = self.folder / "base", self.folder / "mail"
         self.log, self.site, self.temporary = self.folder / "strace.log", self.folder / "site", self.folder / "tmp"
-        for path in (self.workspace / "connections", self.site, self.temporary):
+        self.forked = self.folder / "forks"
+        for path in (self.workspace / "connections", self.site, self.temporary, self.forked):
             path.mkdir(parents=True, exist_ok=True)
         self.patch("")
         shim = self.folder / "python"
@@ -100,7 +104,7 @@ class Scene:
         self.write("connrunner.yaml", f"version: 1\ntimezone: UTC\nmail: {mail}\n")
 
     def patch(self, program: str) -> None:
-        """Have every process of the command that is killed run *program*, a Python text, first."""
+        """Have every process of the command that is killed run *program*, a Python text, first; forks do not."""
         (self.site / "sitecustomize.py").write_text(SITE + program)
 
     def write(self, path: str, text: str) -> None:
@@ -119,6 +123,8 @@ class Scene:
     def environment(self, **more: str) -> dict[str, str]:
         # TMPDIR reaches every program that a run starts: it marks the processes of this scene.
         known = {**os.environ, "PYTHONPATH": str(self.site), "TMPDIR": str(self.temporary), **more}
+        if self.forks:
+            known[forks.FOLDER] = str(self.forked)
         return {**known, "CRASH_SHIM": sys.executable, **more}
 
     def start(self, *arguments: str, victim: str, trace: str) -> subprocess.Popen[bytes]:
@@ -126,11 +132,20 @@ class Scene:
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", "connrunner", *arguments]
         more: dict[str, str] = {}
+        if self.forks:
+            followed = ["-f"] if victim in MODULES else []  # else the processes that it starts are no victims
+            options = [*followed, "-qq", "-A", "-o", str(self.log), *trace.split()]
+            traced = MODULES.get(victim, "connrunner")
+            with forks.forking(before=lambda module: forks.trace_me(options) if module == traced else None):
+                return self._start(command)
         if victim in MODULES:
             shim, module = str(self.folder / "python"), MODULES[victim]
             more = {"CRASH_SHIM": shim, "CRASH_MODULE": module, "CRASH_LOG": str(self.log), "CRASH_TRACE": trace}
         else:
             command = ["strace", "-qq", "-o", str(self.log), *trace.split(), *command]
+        return self._start(command, **more)
+
+    def _start(self, command: Sequence[str], **more: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             command,
             cwd=self.workspace,
@@ -156,12 +171,12 @@ class Scene:
         with self.start(*arguments, victim=point.victim, trace=trace) as process:
             meanwhile()
             if point.victim not in MODULES:
-                process.communicate(timeout=120)
+                process.communicate(timeout=PATIENCE)
             elif point.everybody:
                 while process.poll() is None and not self.has_struck():
                     time.sleep(0.01)
                 process.kill()
-            process.communicate(timeout=120)
+            process.communicate(timeout=PATIENCE)
         if point.everybody and self.has_struck():
             self.kill_everybody()
         after()
@@ -173,14 +188,15 @@ class Scene:
 
     def launch(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a command that nothing traces."""
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "connrunner", *arguments],
-            cwd=self.workspace,
-            env=self.environment(CONNRUNNER_STATE=str(self.state.root)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with forks.forking() if self.forks else nullcontext():
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", "connrunner", *arguments],
+                cwd=self.workspace,
+                env=self.environment(CONNRUNNER_STATE=str(self.state.root)),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
 
     def processes(self) -> Iterator[int]:
         """Yield every other process that works for this scene."""
@@ -189,6 +205,14 @@ class Scene:
             with suppress(OSError):
                 if mark in (path / "environ").read_bytes().split(b"\0"):
                     yield int(path.name)
+        yield from forks.list_forks(self.forked)
+
+    def command_lines(self) -> Iterator[str]:
+        """Yield what the processes are that work for this scene."""
+        for process in self.processes():
+            with suppress(OSError):
+                line = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ")
+                yield f"{process} {line.decode(errors='replace').strip()[:200]}"
 
     def kill_everybody(self) -> None:
         """SIGKILL to everything, until nothing is left that could start something."""
@@ -199,16 +223,17 @@ class Scene:
             time.sleep(0.01)
 
     def wait_until_alone(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while list(self.processes()):
-            assert time.monotonic() < deadline, "a process does not end"
+            assert time.monotonic() < deadline, f"a process does not end: {'; '.join(self.command_lines())}"
             time.sleep(0.02)
 
     # --- time --------------------------------------------------------------------------------------------------
 
     def tick(self, at: datetime | None) -> None:
         """Do one whole tick at *at*, without the cost of starting Python for it. No trouble is expected."""
-        tick.tick(self.workspace, self.state, now=at, say=self.said.append)
+        with forks.forking() if self.forks else nullcontext():
+            tick.tick(self.workspace, self.state, now=at, say=self.said.append)
 
     def keep(self) -> None:
         """Make what is there now the beginning of every try."""
@@ -252,7 +277,7 @@ class Scene:
         before()
         with self.start(*arguments, victim=victim, trace=f"-ttt -e trace={','.join(CALLS)}") as process:
             since = meanwhile()
-            process.communicate(timeout=120)
+            process.communicate(timeout=PATIENCE)
         self.wait_until_alone()
         seen: Counter[tuple[str, str]] = Counter()  # strace counts the calls of each process for itself
         calls: dict[tuple[str, int], None] = {}
@@ -263,6 +288,44 @@ class Scene:
                 if float(at) >= since and (call != "openat" or "O_CREAT" in line):
                     calls[call, seen[process_id, call]] = None
         return list(calls)
+
+
+# --- one try for each point ----------------------------------------------------------------------------------------
+
+
+def try_points(
+    scene: Scene, points: Sequence[Point], attempt: Callable[[Point], tuple[bool, list[str]]]
+) -> tuple[int, list[str]]:
+    """Crash at each of *points*; return how many crashes there were, and what they broke.
+
+    A try that comes to no end, or ends with an error, is one that broke something: the others are tried all the same.
+    `CONNRUNNER_CRASH_POINTS` chooses some: `65:` from that number on, `65:70`, or one by its name. What became of each
+    is printed (`pytest -s`), and the state behind what is wrong is kept in a folder beside the scene.
+    """
+    struck, wrong = 0, []
+    for number, point in _chosen(points):
+        began = time.monotonic()
+        try:
+            has_struck, broken = attempt(point)
+        except (AssertionError, subprocess.TimeoutExpired, ValueError, OSError, KeyError) as error:
+            has_struck, broken = scene.has_struck(), [f"no verdict: {type(error).__name__}: {error}"]
+            scene.kill_everybody()
+        struck += has_struck
+        wrong += [f"{point}: {what}" for what in broken]
+        if broken and scene.state.root.exists():
+            shutil.copytree(scene.state.root, scene.folder.with_name(f"wrong-{number}"), dirs_exist_ok=True)
+        words = "; ".join(broken) or ("sound" if has_struck else "sound, never came there")
+        print(f"{number} of {len(points)}: {point}: {words} ({time.monotonic() - began:.1f} s)", flush=True)  # noqa: T201 - for `pytest -s`
+    return struck, wrong
+
+
+def _chosen(points: Sequence[Point]) -> list[tuple[int, Point]]:
+    numbered = list(enumerate(points, 1))
+    wanted = os.environ.get("CONNRUNNER_CRASH_POINTS", ":")
+    if match := re.fullmatch(r"(\d*):(\d*)", wanted):
+        first, last = match.groups()
+        return numbered[int(first or 1) - 1 : int(last or len(points))]
+    return [(number, point) for number, point in numbered if str(point) == wanted]
 
 
 # --- what must hold ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pytest
 
 from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
-from tests.crashes import MINUTE, START, Point, Scene, list_strangers, minutes, story, violations, why_not
+from tests.crashes import MINUTE, START, Point, Scene, list_strangers, minutes, story, try_points, violations, why_not
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,18 +119,13 @@ def attempt(plot: Plot, scene: Scene, point: Point) -> tuple[bool, list[str]]:
 
 def every_point(plot: Plot, scene: Scene, victim: str, part: int = 0, parts: int = 1) -> tuple[int, list[str]]:
     """Crash before each call, one try for each; return how many crashes there were, and what they broke."""
-    tried, wrong = 0, []
     points = [
         Point(victim, call, nth, everybody)
         for everybody in (False, True)
         for call, nth in scene.calls(plot.command, victim)
         if (call, nth) != ("execve", 1)  # the start itself
     ]
-    for point in points[part::parts]:
-        struck, broken = attempt(plot, scene, point)
-        tried += struck
-        wrong += [f"{point}: {what}" for what in broken]
-    return tried, wrong
+    return try_points(scene, points[part::parts], lambda point: attempt(plot, scene, point))
 
 
 # Taken out by Python that every process runs first, in the order of what has to be found.

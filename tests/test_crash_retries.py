@@ -17,7 +17,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tests.crashes import MINUTE, START, Point, Scene, minutes, story, violations, why_not
+from tests.crashes import MINUTE, START, Point, Scene, minutes, story, try_points, violations, why_not
 from tests.servers.http import Asked, Reply, Server
 from tests.servers.sftp import Files
 from tests.stands import SECRET, VARIABLE
@@ -204,11 +204,8 @@ def test_an_attempt_that_is_not_in_the_log_is_missed(plot: Plot) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("plot", PLOTS, indirect=True)
 def test_a_crash_of_an_attempt_at_every_point(plot: Plot, record_property: Callable[[str, object], None]) -> None:
-    tried, wrong = 0, []
-    for point in points(plot):
-        struck, broken = attempt(plot, point)
-        tried += struck
-        wrong += [f"{point}: {what}" for what in broken]
+    plot.scene.forks = True
+    tried, wrong = try_points(plot.scene, points(plot), lambda point: attempt(plot, point))
     record_property("points", tried)
     assert wrong == []
     assert tried > 0

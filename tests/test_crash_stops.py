@@ -20,7 +20,19 @@ from typing import Any
 
 import pytest
 
-from tests.crashes import MINUTE, START, Point, Scene, list_strangers, minutes, story, violations, why_not
+from tests.crashes import (
+    MINUTE,
+    PATIENCE,
+    START,
+    Point,
+    Scene,
+    list_strangers,
+    minutes,
+    story,
+    try_points,
+    violations,
+    why_not,
+)
 from tests.servers.http import Asked, Reply, Server
 from tests.test_crash_partners import (
     PEOPLE,
@@ -47,7 +59,6 @@ VICTIMS = [
     *((name, victim) for name in ("command", "import", "export") for victim in ("tick", "worker")),
 ]
 DONE = ("succeeded", "partial")
-PATIENCE = 300.0  # seconds until a run has come to where it waits, on a busy machine
 
 
 # --- runs that wait to be stopped ----------------------------------------------------------------------------------
@@ -247,7 +258,7 @@ class Stopping:
         self.plot.hold.let_go()
         for process in (self.tick, self.command):
             if process is not None:
-                process.wait(timeout=120)
+                process.wait(timeout=PATIENCE)
 
     def _is_ended(self) -> bool:
         return bool(story(self.plot.scene).history.get(self.plot.name))
@@ -304,6 +315,7 @@ def plot(request: pytest.FixtureRequest, tmp_path: Path) -> Plot:
 def points(plot: Plot, victim: str) -> list[Point]:
     plot.hold.forget()
     calls = [each for each in Stopping(plot).calls(victim) if each[0] != "clone3" and each != ("execve", 1)]
+    assert [run["outcome"] for run in story(plot.scene).history[plot.name]] == ["stopped"]
     return [Point(victim, call, nth, everybody) for everybody in (False, True) for call, nth in calls]
 
 
@@ -359,11 +371,8 @@ def test_some_crashes_of_a_stop(plot: Plot, victim: str) -> None:
 def test_a_crash_of_a_stop_at_every_point(
     plot: Plot, victim: str, record_property: Callable[[str, object], None]
 ) -> None:
-    tried, wrong = 0, []
-    for point in points(plot, victim):
-        struck, broken = attempt(plot, point)
-        tried += struck
-        wrong += [f"{point}: {what}" for what in broken]
+    plot.scene.forks = True
+    tried, wrong = try_points(plot.scene, points(plot, victim), lambda point: attempt(plot, point))
     record_property("points", tried)
     assert wrong == []
     assert tried > 0

@@ -83,7 +83,8 @@ def test_a_quiet_tick_opens_the_settings_and_the_note(settled: Place) -> None:
     assert len(opened) <= 4  # and the folders of the caches and of where it is
 
 
-HEAVY = {"jsonschema", "jinja2", "duckdb", "click", "filelock", "logging", "importlib.metadata", "dateutil", "asyncio"}
+HEAVY = {"jsonschema", "jinja2", "duckdb", "click", "filelock", "logging", "importlib.metadata", "dateutil", "asyncio",
+         "dataclasses", "inspect"}  # fmt: skip
 
 
 def test_a_tick_after_an_edit_reads_the_edited_file(settled: Place) -> None:
@@ -99,7 +100,7 @@ def test_help_imports_no_command(place: Place) -> None:
     modules, opened = watched(place.folder, "--help")
     ours = {name for name in modules if name.startswith("connrunner.")}
     assert ours <= {"connrunner.__main__", "connrunner.cli", "connrunner.cli.command_line", "connrunner.errors",
-                    "connrunner.text", "connrunner.text.words"}  # fmt: skip
+                    "connrunner.lazy_dataclasses", "connrunner.text", "connrunner.text.words"}  # fmt: skip
     assert yaml_files(opened) == []
 
 

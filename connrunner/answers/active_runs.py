@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from connrunner.core.planning import forecast
 from connrunner.core.planning.due import find_stop_of_run
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.core.run_records import Progress
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import locks, requests, run_files
 from connrunner.state.journal_state import StartedRun
 from connrunner.text import durations

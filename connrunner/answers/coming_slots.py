@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -17,6 +16,7 @@ from connrunner.core.model import Blackout, Connection
 from connrunner.core.planning import forecast, outlook, queue_order
 from connrunner.core.planning.ended import EndedSchedule, find_ended_schedules
 from connrunner.core.planning.forecast import RunDurations
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
@@ -23,6 +22,7 @@ from connrunner.core.model import Connection, Notify, Outcome, Run, Target
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.core.planning.tight import find_tight_schedule
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 from connrunner.text import durations
 from connrunner.text.words import listed

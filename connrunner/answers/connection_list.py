@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from connrunner.answers.status import FAILING
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection, Run
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
 

@@ -5,7 +5,6 @@ What is known of all of them comes from the journal; histories are read for the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Literal
@@ -20,6 +19,7 @@ from connrunner.core.alerts import alert_state
 from connrunner.core.model import Connection, Run
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state import run_files
 from connrunner.state.journal_state import JournalState
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from connrunner.answers.active_runs import time_of_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import deliveries
 from connrunner.state.deliveries import Delivery, FoldedNotices
 from connrunner.text.words import plural

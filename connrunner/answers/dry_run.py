@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from connrunner.core import run_records
 from connrunner.core.model import Command, Connection, Outcome, Result
 from connrunner.core.report import Report
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state import run_files
 from connrunner.worker import process

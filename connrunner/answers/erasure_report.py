@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Export, Import, ProfileModel
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import words
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -29,6 +28,7 @@ from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder
 from connrunner.core.planning.forecast import RunDurations, TightSchedule
 from connrunner.core.planning.tight import describe_tight_schedule, find_tight_schedule
 from connrunner.errors import ArgumentError, Problem
+from connrunner.lazy_dataclasses import asdict, dataclass
 from connrunner.state import journal_segments, run_files
 from connrunner.text import durations
 from connrunner.text.words import plural

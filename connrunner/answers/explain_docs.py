@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.config import reference
@@ -11,6 +10,7 @@ from connrunner.config.reference import KeyDescription
 from connrunner.core import codes
 from connrunner.core.codes import Code
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import similar
 
 NEAR = 3  # names that an unknown one may have meant

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.answers.active_runs import ActiveRun
@@ -13,6 +12,7 @@ from connrunner.answers.status import MINUTE, WaitingRun
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.forecast import PredictedRun, RunDurations
+from connrunner.lazy_dataclasses import dataclass
 
 MOST = 1000  # slots that are played through
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,6 +11,7 @@ from connrunner.answers.log_lines import describe_event
 from connrunner.answers.run_summary import describe_counts
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import counts, instant, run_records
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 from connrunner.text import words
 from connrunner.text.nesting import parse_json

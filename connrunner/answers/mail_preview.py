@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from connrunner.config.versions.author import author
 from connrunner.core import instant
 from connrunner.core.model import Run, Target
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.notify import facts, failure_streak, samples
 from connrunner.notify.channel import is_channel
 from connrunner.notify.digest_facts import digest_facts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 
@@ -16,6 +15,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
 LOOKED_AT = 100  # runs, for the last one that succeeded

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from connrunner.core.planning.forecast import LaneDay, PredictedRun, RunDuration
 from connrunner.core.planning.preview import Preview, WorkspacePreview, preview_change
 from connrunner.core.schedules import notation
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 from connrunner.text.durations import parse
 from connrunner.text.nesting import parse_json

@@ -6,13 +6,13 @@ What runs is decided by programs, templates, manifests, catalogs, locks, host ke
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Literal
 
 from connrunner.answers.used_files import find_used_files
 from connrunner.config.versions import git
 from connrunner.config.versions.trail import CommitFiles, FolderFiles, WorkspaceFiles, trace
 from connrunner.core.model import Workspace
+from connrunner.lazy_dataclasses import dataclass
 
 TEMPLATES = "templates"
 LOCKS = "locks"  # of third-party programs

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.core import instant
 from connrunner.core.model import Workspace
 from connrunner.core.planning.forecast import LaneDay, TightSchedule
 from connrunner.core.planning.preview import Preview
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.durations import in_minutes
 from connrunner.text.words import plural

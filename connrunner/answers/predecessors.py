@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run, time_of_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.model import Connection
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import listed
 
 

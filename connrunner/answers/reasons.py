@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from connrunner.answers.active_runs import time_of_day
@@ -11,6 +10,7 @@ from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
 from connrunner.core.planning.decisions import Decision, Explanation, LaneHolder, Verdict
 from connrunner.core.schedules import notation
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from connrunner.answers import tick_events
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.scheduler import tick
 from connrunner.state.folder import StateFolder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import takewhile
 
 from connrunner.answers import yaml_history
@@ -19,6 +18,7 @@ from connrunner.core.model import QueuedRun, Run, RunIntent
 from connrunner.core.planning.decisions import LaneHolder
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
 NEAR = 16  # numbers beyond a run's own among which the next run is looked for

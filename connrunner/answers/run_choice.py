@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from connrunner.answers.connection_filter import ConnectionFilter, is_pattern
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Command, Connection
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text import words
 
 LeftOut = Literal[

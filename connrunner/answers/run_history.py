@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain, islice, takewhile
 from typing import Literal
@@ -15,6 +14,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Run
 from connrunner.core.outcome_counts import OutcomeCounts, count_outcomes
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
 DAY = timedelta(days=1)

@@ -6,13 +6,13 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 from connrunner.text.files import open_own, saving
 

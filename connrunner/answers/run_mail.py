@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from connrunner.core import instant, run_records
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Run
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import journal_segments
 from connrunner.text.nesting import parse_json
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from connrunner.core.planning import due as planning
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.scheduler import idle
 from connrunner.state import owner, requests, run_files
 from connrunner.state.journal_state import JournalState

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.answers.profile_lookup import open_profiles
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from connrunner.core import instant
 from connrunner.core.model import Connection
 from connrunner.core.planning.ended import find_ended_schedules
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.lazy_dataclasses import replace
 from connrunner.notify.check import check_templates
 from connrunner.text.words import plural
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from connrunner.config.versions import revision
 from connrunner.config.versions.revision import CommitSummary
 from connrunner.core.model import Run
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass
 
 KEPT = 256  # files at commits that are remembered: git is asked once
 

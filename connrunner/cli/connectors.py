@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import click
@@ -15,6 +14,7 @@ from connrunner.connectors.bridge import environments
 from connrunner.connectors.bridge.environments import Package
 from connrunner.core.report import Level
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.words import plural
 
 

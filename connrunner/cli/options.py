@@ -6,7 +6,6 @@ import functools
 import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -16,6 +15,7 @@ import click
 from connrunner.answers.workspace_view import WorkspaceView, find_folder, open_view
 from connrunner.cli.text import as_json
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])

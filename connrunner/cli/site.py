@@ -6,7 +6,6 @@ import os
 import shutil
 import uuid
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ import click
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.files import put_in_place
 from connrunner.text.words import plural
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import click
 
@@ -27,6 +26,7 @@ from connrunner.cli import text
 from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.core import instant
 from connrunner.core.outcome_counts import OutcomeCounts
+from connrunner.lazy_dataclasses import replace
 from connrunner.text import durations
 from connrunner.text.words import plural
 

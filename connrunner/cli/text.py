@@ -8,12 +8,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from connrunner.core.model import Outcome
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import clean_for_terminal, is_safe_in_terminal
 
 GAP = "  "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.model import GRACE
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import words
 
 MARGIN = 50  # seconds that a tick has to end beyond the longest grace of a run: it ends its runs first, and mail

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.config import secret_words
@@ -17,6 +16,7 @@ from connrunner.config.destination_rules import check_destination
 from connrunner.config.documents import literals
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
+from connrunner.lazy_dataclasses import dataclass, field
 
 Data = Mapping[str, Any]
 

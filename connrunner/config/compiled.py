@@ -8,12 +8,12 @@ import json
 import sys
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import connrunner
 from connrunner.config import seal
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path as Folder
 from typing import Any
 
@@ -18,6 +17,7 @@ from connrunner.config.wording import show
 from connrunner.core.schedules import cron, zone
 from connrunner.core.workspace_files import TEMPLATES
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.words import escape
 
 _WORTH_READING = (b"timezone", b"expression", b"deleted")  # no file without one of these gives rise to a doubt

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from connrunner.lazy_dataclasses import dataclass
 
 Path: TypeAlias = tuple[str | int, ...]  # the keys and positions that lead to a part of the data
 

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from connrunner.config.versions.version import CommitVersion, FolderVersion, Mov
 from connrunner.core import workspace_files
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 

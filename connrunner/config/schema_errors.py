@@ -6,12 +6,12 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol
 
 from connrunner.config import secret_words
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, did_you_mean, show
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.words import listed, nearest
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from connrunner.config.file_names import whole_file
 from connrunner.config.finding import Finding
 from connrunner.config.versions.version import Version
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import escape
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from connrunner.core.model import Format, LocalFile, Property
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.words import nearest
 

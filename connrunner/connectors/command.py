@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Command
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import POLL_INTERVAL, Pipes, end_leftovers, terminate, wait_for_exit
 from connrunner.processes.spawn import find_executable, start

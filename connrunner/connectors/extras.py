@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 
 from connrunner.core.model import Command, Export, Work
+from connrunner.lazy_dataclasses import dataclass
 
 # By the connector: the module that has to be there, and the extra of ours that installs it.
 NEEDED = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, fields, replace
 
 CHECKED = (
     "created",

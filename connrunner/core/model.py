@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, Literal
 
 from connrunner.core.counts import Counts
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass, field
 
 # --- schedules ---------------------------------------------------------------------------------------------------
 

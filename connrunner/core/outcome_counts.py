@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from connrunner.core.model import Outcome
+from connrunner.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

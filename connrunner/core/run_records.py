@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connrunner.core import counts, instant
@@ -12,6 +11,7 @@ from connrunner.core.alerts import rules
 from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, Run, RunIntent
 from connrunner.core.planning.due import StopRequest
+from connrunner.lazy_dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

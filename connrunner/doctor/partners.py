@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from connrunner.core.model import Command, Connection, Export, Workspace
 from connrunner.core.report import Level
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import ConnrunnerError, RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.notify import mail_folder, mailbox, outbox, smtp_connection
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.state.folder import StateFolder

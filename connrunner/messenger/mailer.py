@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from connrunner.core.alerts import notice
 from connrunner.core.alerts.notice import DeliveryRecord
 from connrunner.core.model import Target, Workspace
 from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
+from connrunner.lazy_dataclasses import replace
 from connrunner.notify import facts, outbox
 from connrunner.notify.digest_facts import digest_facts
 from connrunner.notify.facts import Background

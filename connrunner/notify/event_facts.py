@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.core import counts, instant
 from connrunner.core.model import Outcome
 from connrunner.core.planning.tight import describe_tight_schedule
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.notify.language import Language
 from connrunner.notify.sanitize import clean_line
 from connrunner.text.words import plural

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, ConnectionUse, Outcome, Run
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.notify import event_facts
 from connrunner.notify.language import Language, language_of
 from connrunner.notify.rejects_excerpt import read_excerpt as read_rejects

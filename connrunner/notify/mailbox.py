@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import idna
 
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.notify.encoded_words import encode_words
 from connrunner.notify.sanitize import clean_line
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from connrunner.core import instant
 from connrunner.core.alerts.notice import DeliveryRecord, Notice
 from connrunner.core.model import Mail, Run
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.notify import channel, mail_folder, message, smtp_connection
 from connrunner.notify import mailbox as address
 from connrunner.notify.facts import Background, build_context
@@ -36,7 +36,7 @@ class PendingNotice:
     recipients: tuple[str, ...]  # `core.alerts.notice.fold_deliveries(...).due`
     at: datetime  # when it became owed
     run: Run | None  # the run that it is about, if any
-    background: Background = Background()  # noqa: RUF009 - frozen
+    background: Background = Background()
     reply_to: str = ""
 
 

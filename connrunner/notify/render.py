@@ -16,11 +16,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import Outcome
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.notify import clean_environment
 from connrunner.notify.sanitize import clean_line
 from connrunner.text.nesting import parse_json

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts
 from connrunner.core.model import Commit, Outcome, QueuedRun, Result, Run, RunIntent
+from connrunner.lazy_dataclasses import replace
 from connrunner.notify.facts import Background, build_context
 from connrunner.notify.render import EVENTS, RUN_EVENTS
 

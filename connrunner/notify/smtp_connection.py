@@ -10,11 +10,11 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.notify.sanitize import clean_line
 from connrunner.notify.transport import ServerError
 from connrunner.text.hosts import is_loopback

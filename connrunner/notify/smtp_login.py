@@ -8,10 +8,10 @@ import json
 import smtplib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Literal
 
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.words import listed, one_line
 
 LoginKind = Literal["password", "oauth2"]

@@ -9,10 +9,10 @@ is given up.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from connrunner.core.alerts.notice import DeliveryStatus
+from connrunner.lazy_dataclasses import dataclass
 
 Step = Literal["sender", "recipient", "mail"]  # MAIL, RCPT, DATA
 Subject = Literal["encryption", "login", "greeting", "relay", "sender", "machine", ""]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from connrunner.core.alerts.notice import DeliveryStatus, Notice
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass
 
 
 class ServerError(ConnrunnerError):

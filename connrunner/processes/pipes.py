@@ -9,11 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.processes.tree import KILL_WAIT, ProcessTree, Termination, describe_process, reap_adopted
 
 CHUNK = 1 << 20  # bytes; what a pipe holds, where the system lets us make it so large

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, cast, get_args
 
 from connrunner.core.counts import CHECKED, NAMES, Counts
 from connrunner.core.report import Level
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.nesting import parse_json
 from connrunner.text.words import nearest
 

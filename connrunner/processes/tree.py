@@ -8,12 +8,12 @@ import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
 from connrunner.core.model import GRACE
+from connrunner.lazy_dataclasses import dataclass
 
 RUN_ID_VARIABLE = "CONNRUNNER_RUN_ID"  # the variable that every process of a run inherits
 KILL_WAIT = 5.0  # seconds that the kernel gets to end what was killed

@@ -22,10 +22,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core.model import Property, PropertyType
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles import domains, respelling, tables, tombstones, values
 from connrunner.profiles.exporting.identifiers import extract_text
 from connrunner.profiles.exporting.withdrawals import list_withdrawing

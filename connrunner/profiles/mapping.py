@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from connrunner.core.model import (
@@ -21,6 +20,7 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules.zone import load_zone
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import asdict, dataclass
 from connrunner.profiles import values
 
 # Counts up when values of a format are read in another way, so that its files are read again: they may hold others.

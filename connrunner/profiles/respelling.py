@@ -12,10 +12,10 @@ stay as they are, a no of one becomes a no of both, and every import warns of th
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from connrunner.core.model import Property, PropertyType
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import domains, tables, values
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_name

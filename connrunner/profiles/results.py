@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from connrunner.core.counts import Counts
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.jobs import RunStamp
 
 

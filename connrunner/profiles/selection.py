@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import domains, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import duckdb
 
 from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.tables import Layout
 
 POLL = 0.5  # seconds after which we look again how far a statement is

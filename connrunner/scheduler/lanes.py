@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,6 +17,7 @@ from connrunner.core.planning import due, queue_order
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ConnrunnerError, HistoryError
 from connrunner.executors import local
+from connrunner.lazy_dataclasses import dataclass, field, replace
 from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
 from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
 from connrunner.scheduler import leftovers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
@@ -14,6 +13,7 @@ from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import end_reserve, filesystem, history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal

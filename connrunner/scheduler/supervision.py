@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from connrunner.core import run_records
@@ -15,6 +14,7 @@ from connrunner.core.model import Outcome, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.executors import local
+from connrunner.lazy_dataclasses import dataclass, field, replace
 from connrunner.processes.tree import ProcessTree, Termination
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.journal_state import StartedRun

@@ -11,13 +11,13 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
 from connrunner.core.model import Keep
 from connrunner.errors import ArgumentError, StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import locks, retention
 from connrunner.state.folder import StateFolder
 from connrunner.state.retention import CutOff

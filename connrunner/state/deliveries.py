@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -11,6 +10,7 @@ from connrunner.core import instant
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import WINDOW
 from connrunner.core.alerts.notice import Notice
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.journal_state import JournalState
 
 

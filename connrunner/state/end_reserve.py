@@ -12,12 +12,12 @@ import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from connrunner.core.model import Result
 from connrunner.core.run_records import fold_log
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import replace
 from connrunner.state.folder import RESERVE, StateFolder, recording
 from connrunner.state.run_files import RunLog, encode_event, end_event, read_events
 from connrunner.text.files import write_all

@@ -6,11 +6,11 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.model import LEDGER_RESET
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import filesystem
 from connrunner.text.files import explain_no_file, open_own, replace_file
 from connrunner.text.regular_files import NotAFileError

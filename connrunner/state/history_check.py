@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from connrunner.core.run_records import MALFORMED
+from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import open_own, replace_file, write_all

@@ -8,13 +8,13 @@ import os
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connrunner.core import run_records
 from connrunner.core.planning.due import recorded_by
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from connrunner.text.files import append_whole, open_own, replace_file, sync_folder, write_all

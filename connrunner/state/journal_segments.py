@@ -11,13 +11,13 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant, run_records
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.folder import StateFolder
 from connrunner.text.files import open_own, replace_file
 from connrunner.text.nesting import parse_json

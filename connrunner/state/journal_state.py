@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import GRACE, Notify, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
 from connrunner.core.planning.stretches import Stretch
+from connrunner.lazy_dataclasses import dataclass, field, fields, replace
 
 KEPT_DEAD_LETTERS = 100
 KEPT_ANSWERS = 200

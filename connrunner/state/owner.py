@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core import run_records
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import open_own, replace_file
 from connrunner.text.nesting import parse_json

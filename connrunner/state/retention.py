@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 from connrunner.core import instant, retention_policy
 from connrunner.core.model import Keep
 from connrunner.errors import StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import open_own, put_in_place, replace_file, write_all

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import listed, one_line
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from html.entities import html5
+
+from connrunner.lazy_dataclasses import dataclass
 
 LEVELS = 3  # escapes of an escape's own sign that are looked through: %252526 is & in a URL in a URL in a URL
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.answers.connection_filter import ConnectionFilter
 from connrunner.answers.run_choice import choose_runs
 from connrunner.answers.stop_choice import choose_removal, choose_stop
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import requests
 from connrunner.state.deliveries import list_deliveries
 from connrunner.state.delivery_decisions import decide_deliveries

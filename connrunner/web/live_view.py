@@ -6,7 +6,6 @@ import functools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from connrunner.answers.workspace_view import WorkspaceView, open_anyway, open_v
 from connrunner.config import stamps
 from connrunner.core.model import WebSettings, Workspace
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, copy_state

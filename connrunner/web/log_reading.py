@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.answers.log_lines import describe_event
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.run_files import LONGEST
 from connrunner.text.files import open_own
 from connrunner.text.nesting import parse_json

@@ -7,9 +7,9 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import is_safe_in_terminal
 

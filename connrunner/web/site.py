@@ -7,7 +7,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.secrets import resolve_secret
 from connrunner.core.model import WebSettings
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.hosts import is_loopback, split_listen
 from connrunner.web.live_view import LiveView
 from connrunner.web.peer_account import own_account

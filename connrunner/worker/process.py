@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,7 @@ from connrunner.core.planning.due import StopRequest
 from connrunner.core.report import Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
+from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
 from connrunner.processes.limits import forbid_core_dumps
 from connrunner.processes.output import Output
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper

@@ -12,7 +12,6 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from connrunner.core.model import ProfileModel, Result
 from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from connrunner.core import retry as retries
 from connrunner.core.model import Result, Retry
 from connrunner.core.report import Report
+from connrunner.lazy_dataclasses import dataclass, replace
 
 
 @dataclass(kw_only=True)

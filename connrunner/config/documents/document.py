@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn, Protocol, TypeAlias
 
@@ -29,6 +28,7 @@ from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import describe, show
 from connrunner.core import merge_conflict
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.words import escape
 
 MAX_BYTES = workspace_file.LIMIT

@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.config.documents import workspace_file
 from connrunner.config.versions import commit as commits
 from connrunner.config.versions.commit import RepositoryPlace
 from connrunner.errors import WorkspaceError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 

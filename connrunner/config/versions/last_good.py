@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from connrunner.config.resolved import built, workspace_from
 from connrunner.config.versions.git import VersionError
 from connrunner.core.model import Workspace
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import asdict, replace
 from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.config.documents import workspace_file
 from connrunner.config.versions import git
 from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
+from connrunner.lazy_dataclasses import dataclass
 
 MOST_FILES = 2_000
 MOST_BYTES = 64 * 1024 * 1024

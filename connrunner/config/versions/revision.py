@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.config.versions import git
 from connrunner.config.versions.git import BorrowedRepository, VersionError
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import nearest
 
 PATIENCE = 60.0  # seconds for one call of git

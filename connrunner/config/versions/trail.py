@@ -10,13 +10,13 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from connrunner.config import stamps
 from connrunner.config.documents import workspace_file
 from connrunner.config.versions import git
 from connrunner.config.versions.git import GitObjects, TreeEntry, VersionError
+from connrunner.lazy_dataclasses import dataclass
 
 MOST_LINKS = 10
 MOST_FILES = 20_000  # below one folder

@@ -9,13 +9,13 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from connrunner.core.model import Command
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.processes.output import Output
 from connrunner.processes.pipes import DRAIN_TIME, Pipes, end_leftovers, reap_ended, terminate
 from connrunner.processes.spawn import start

@@ -15,7 +15,6 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from connrunner.connectors.bridge.lock_file import Release
 from connrunner.core import instant
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.processes.tree import ProcessTree
 from connrunner.text.files import replace_file

@@ -11,11 +11,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.files import replace_file
 
 FOLDER = "locks"

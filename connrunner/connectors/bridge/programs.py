@@ -6,13 +6,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from connrunner.connectors import RunContext, Settings, bridge
 from connrunner.connectors.bridge import Dialogue, Program, ProgramExit, environments
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.processes import spawn
 from connrunner.text import durations
 from connrunner.text.nesting import parse_json

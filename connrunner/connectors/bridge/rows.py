@@ -8,7 +8,6 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -17,6 +16,7 @@ from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.exact_json import decode_exactly, encode_exactly
 from connrunner.text.nesting import MAX_VALUES, parse_json
 from connrunner.text.words import plural

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.http.client import LARGEST_SMALL_JSON, Client, Response
 from connrunner.connectors.http.data import ABSENT, look_up, outline, words
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.nesting import MAX_VALUES, parse_json
 from connrunner.text.words import agree
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import one_line
 

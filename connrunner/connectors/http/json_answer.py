@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from connrunner.connectors.http.data import ABSENT, ListOutline
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.json_stream import LONGEST_VALUE, JsonStream, JsonStreamError
 from connrunner.text.nesting import MAX_DEPTH
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from connrunner.connectors.quota import FetchQuota
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.json_stream import JsonStreamError
 
 MAX_PAGES = 10_000

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_plus, urlencode, urljoin, urlsplit
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import one_line
 

@@ -6,7 +6,6 @@ https://developers.facebook.com/docs/marketing-api/reference/custom-audience
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.connectors import Settings
@@ -14,6 +13,7 @@ from connrunner.connectors.meta.graph import Graph, is_unknown
 from connrunner.connectors.meta.graph_errors import TERMS, GraphError
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 
 FLAGGED = 471  # operation_status
 FIELDS = "id,name,operation_status,account_id"

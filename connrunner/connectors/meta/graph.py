@@ -7,7 +7,6 @@ import hmac
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from connrunner.connectors.http.wire import BrokenError
 from connrunner.connectors.meta.graph_errors import GraphError, explain
 from connrunner.connectors.meta.usage import LimitUsage
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.nesting import MAX_VALUES, parse_json
 
 URL = "https://graph.facebook.com"

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from connrunner.connectors import Refusal, Settings
 from connrunner.connectors.meta import normalization
 from connrunner.connectors.meta.members import Member
+from connrunner.lazy_dataclasses import dataclass, field
 
 DELETED = b'"deleted":true'
 NO_PERSON = ("EXTERN_ID", "COUNTRY")  # keys by which nobody can be found

@@ -11,13 +11,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import asdict, dataclass, field
 
 NAME = "members.sqlite"
 ADD, REMOVE, REPLACE = "add", "remove", "replace"  # what a batch does

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from connrunner.connectors.meta import graph as graph_module
@@ -19,6 +18,7 @@ from connrunner.connectors.meta.member_rows import compose_body
 from connrunner.connectors.meta.members import ADD, REMOVE, REPLACE, Member, MemberLedger, OpenBatch
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.words import agree
 
 LARGEST = 10_000  # rows of a request, by Meta's rules

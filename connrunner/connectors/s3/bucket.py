@@ -10,7 +10,6 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from connrunner.connectors.s3.errors import ErrorFacts, S3Operation, explain_s3_
 from connrunner.connectors.s3.role import Provider
 from connrunner.core import instant
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.words import plural
 
 if TYPE_CHECKING:

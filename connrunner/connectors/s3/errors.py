@@ -6,9 +6,9 @@ import html
 import re
 import socket
 import ssl
-from dataclasses import dataclass
 
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import one_line
 
 LONGEST = 300  # characters of a server's own words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from connrunner.connectors.s3.role import Provider, Role, Service
 from connrunner.connectors.s3.sdk_keys import SETTINGS, SdkKeys
 from connrunner.connectors.s3.signature import SigningKeys
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.hosts import is_loopback
 from connrunner.text.words import nearest
 

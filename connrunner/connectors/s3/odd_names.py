@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
 
 from connrunner.connectors.s3 import errors, signature
 from connrunner.connectors.s3.signature import RequestScope, SigningKeys
+from connrunner.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
@@ -13,6 +12,7 @@ from connrunner.connectors.s3 import errors, signature
 from connrunner.connectors.s3.signature import RequestScope, SigningKeys
 from connrunner.core import instant
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 
 TRIES = 4
 PAUSE = 2.0  # seconds; before the second try at most, doubled for each further one

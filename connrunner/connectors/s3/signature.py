@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
 from connrunner.connectors.s3 import errors
+from connrunner.lazy_dataclasses import dataclass, field
 
 TIMEOUT = 10.0  # seconds without an answer
 LARGEST = 16 << 20  # bytes of an answer

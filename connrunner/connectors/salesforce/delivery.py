@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from connrunner.connectors.salesforce.upload_csv import (
 )
 from connrunner.core.model import DELETED_COLUMN, PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.text.words import agree
 
 BATCH = 100_000  # rows of a job

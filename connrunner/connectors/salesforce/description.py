@@ -7,13 +7,13 @@ see is absent, as if it did not exist.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from connrunner.connectors.salesforce.org import SalesforceOrg, list_some
 from connrunner.core.model import Property, PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import nearest
 
 MAKE_ONE = "make one in the org, marked External ID and Unique"

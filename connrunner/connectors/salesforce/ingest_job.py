@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from connrunner.connectors import Refusal, RunContext
@@ -26,6 +25,7 @@ from connrunner.connectors.salesforce.org import SalesforceOrg
 from connrunner.connectors.salesforce.refusal_words import LOCKED, row_code, row_words, split_row_error
 from connrunner.connectors.salesforce.upload_csv import Cells, Upload, digest_key
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import agree, one_line, plural
 

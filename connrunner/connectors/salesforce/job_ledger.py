@@ -15,12 +15,12 @@ import shutil
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.connectors import RunContext
 from connrunner.connectors.salesforce.upload_csv import Upload
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.files import replace_file, sync_folder
 
 _ENTRY = struct.Struct(">I16s")

@@ -6,9 +6,9 @@ and of "StatusCode" of the SOAP API Developer Guide; those of Bulk API 2.0, with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import one_line
 
 LOCKED = "UNABLE_TO_LOCK_ROW"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from connrunner.connectors.salesforce.description import ObjectField
 from connrunner.core.model import DELETED_COLUMN
+from connrunner.lazy_dataclasses import dataclass, field
 
 CLEARED = "#N/A"
 LONGEST_CELL = 32_000  # characters

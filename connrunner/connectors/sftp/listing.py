@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from connrunner.connectors import NoFilesError
 from connrunner.connectors.matching import UNFINISHED, WILDCARD, instead, only_left_out, split, walk
 from connrunner.connectors.sftp.server import RemoteEntry, RemoteFiles
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 
 LONGEST = 4096  # characters of a path; a server may pretend to have folders without end
 

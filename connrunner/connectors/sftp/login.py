@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connrunner.connectors import Settings
 from connrunner.connectors.sftp.trust import ALL_KINDS, HostKey, TrustedHostKeys, address, trust
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.words import one_line
 
 if TYPE_CHECKING:

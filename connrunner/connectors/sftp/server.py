@@ -8,13 +8,13 @@ import posixpath
 import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from connrunner.connectors.matching import NameBudget
 from connrunner.connectors.sftp.sftp_session import Alive, SftpSession
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import plural
 
 if TYPE_CHECKING:

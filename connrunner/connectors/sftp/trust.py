@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connrunner.connectors import Settings
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 
 if TYPE_CHECKING:
     import asyncssh

@@ -69,7 +69,6 @@ in between must keep one session for one client.
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -85,6 +84,7 @@ from connrunner.connectors.sql.sending import TableLoad
 from connrunner.core import instant
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.words import plural
 
 BATCH = 10_000  # rows

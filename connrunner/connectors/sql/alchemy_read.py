@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as wall
 from decimal import Decimal
@@ -23,6 +22,7 @@ from connrunner.connectors.sql.names import near
 from connrunner.connectors.sql.reading import Mark, ReadQuery, RowsFile
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 
 AT_A_TIME = 1000  # rows that the driver holds

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote_plus
 
 from connrunner.connectors import Settings
 from connrunner.databases import CONNECT, SILENCE
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text import durations
 from connrunner.text.database_urls import find_flaw, parse_database_url
 

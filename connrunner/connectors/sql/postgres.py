@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
@@ -18,6 +17,7 @@ from connrunner.connectors.sql import database_url, failure
 from connrunner.connectors.sql.database_url import DatabaseAddress
 from connrunner.databases.postgres import compose_parameters, describe_database
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 
 Query = LiteralString | sql.SQL | sql.Composed
 Cursor = psycopg.Cursor[Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
@@ -12,6 +11,7 @@ from psycopg import sql
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.connectors.sql.postgres import PostgresSession
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 
 # Under a domain is a type, sometimes by way of other domains; that type decides how values look.
 _UNDER = """

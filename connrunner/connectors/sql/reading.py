@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from connrunner.connectors.quota import FetchQuota
@@ -12,6 +11,7 @@ from connrunner.connectors.sql.names import TableName
 from connrunner.core.model import Format
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import asdict, dataclass
 
 # Rows become visible when their transaction ends, which is later than the instant or the number that they carry.
 LATE_TIME = 15 * 60  # seconds before the mark that are read again

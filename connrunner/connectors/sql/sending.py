@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from connrunner.connectors import Refusal
 from connrunner.connectors.sql.failure import LONGEST, MOST_REFUSED, refusal_code
 from connrunner.connectors.sql.names import TableName, near
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import one_line
 

@@ -7,13 +7,13 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 from connrunner.core import instant
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.model import Notify, Outcome, Run, mailbox
+from connrunner.lazy_dataclasses import dataclass, field, fields
 
 WINDOW = timedelta(hours=1)  # in which mails to one target are counted
 

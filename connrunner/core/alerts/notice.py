@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict, cast
 
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass, field
 
 DeliveryStatus = Literal["sent", "deferred", "refused", "retried", "dropped"]
 Event = Literal[

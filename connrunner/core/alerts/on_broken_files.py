@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.alerts.recipients import RecipientChoice, choose_recipient, group_notices, iter_recipients
 from connrunner.core.model import Notify, mailbox
+from connrunner.lazy_dataclasses import dataclass
 
 FILES = 100  # that a notice names; the journal keeps it
 PROBLEMS = 10  # of one file

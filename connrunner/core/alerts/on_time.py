@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connrunner.core import instant, schedules
@@ -21,6 +20,7 @@ from connrunner.core.alerts.recipients import (
 )
 from connrunner.core.model import Connection, DaysOfWeek, Notify, QueuedRun, Target, Workspace, mailbox
 from connrunner.core.planning.due import Slot
+from connrunner.lazy_dataclasses import dataclass, replace
 
 OUTAGE = timedelta(minutes=10)  # between two ticks: cron was down, or the machine
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from connrunner.core.alerts.alert_state import WINDOW, AlertState
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.recipients import make_notice_id
 from connrunner.core.model import Target
+from connrunner.lazy_dataclasses import dataclass
 
 LIMIT = Target().limit
 SUMMARY = 200  # characters of a message in a list of notices

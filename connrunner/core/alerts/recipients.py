@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from connrunner.core.alerts.alert_state import Alarm, Severity, Streak
 from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.model import Notify, Target
+from connrunner.lazy_dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

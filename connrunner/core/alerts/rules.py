@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
 from typing import Any
 
 from connrunner.core.model import Notify, Target
+from connrunner.lazy_dataclasses import MISSING, fields
 
 OF_TARGET = ("name", "to", "cc", "limit")  # what the end of a run asks of a target; the rest is asked when mail leaves
 OF_RULE = tuple(each.name for each in fields(Notify) if each.name != "to")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
+
+from connrunner.lazy_dataclasses import dataclass
 
 LONGEST_LINE = 75  # bytes of UTF-8, the line end left out (section 3.1)
 

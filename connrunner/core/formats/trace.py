@@ -6,7 +6,8 @@ https://www.w3.org/TR/trace-context/, section 3.2; the environment variables are
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from connrunner.lazy_dataclasses import dataclass
 
 _FORM = re.compile(
     r"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})(-.*)?"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.core.schedules import zone
+from connrunner.lazy_dataclasses import dataclass
 
 ChangeKind = Literal["added", "removed", "changed", "switched-on", "switched-off", "broken", "mended"]
 

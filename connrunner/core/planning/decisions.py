@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connrunner.core import instant, schedules
 from connrunner.core.instant import minute
 from connrunner.core.planning import due
+from connrunner.lazy_dataclasses import dataclass, field
 
 DecisionKind = Literal[
     "on",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Notify, QueuedRun, Run, Schedule
 from connrunner.core.planning.stretches import Stretch, add_slot, iter_free_spans, next_free
 from connrunner.core.workspace_files import is_name
+from connrunner.lazy_dataclasses import dataclass, field, replace
 from connrunner.text import durations
 
 MINUTE = timedelta(minutes=1)

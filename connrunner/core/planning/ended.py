@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Schedule
 from connrunner.core.planning import outlook
 from connrunner.core.planning.due import Promise
+from connrunner.lazy_dataclasses import dataclass
 
 NEAR = timedelta(hours=1)  # in which slots are listed; before that they are only asked for
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby, pairwise
 
 from connrunner.core.schedules import zone
+from connrunner.lazy_dataclasses import dataclass, replace
 
 TELLING = 20  # runs
 GUESS = 300.0  # seconds that a run is taken to last when none has been seen

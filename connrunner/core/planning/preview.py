@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.core.model import Connection, Workspace
@@ -14,6 +13,7 @@ from connrunner.core.planning.changes import ConnectionChange, KeyDifference, Sl
 from connrunner.core.planning.due import Promise
 from connrunner.core.planning.forecast import LaneDay, PredictedRun, RunDurations, TightSchedule
 from connrunner.errors import Problem
+from connrunner.lazy_dataclasses import dataclass
 
 MOST = 200_000  # slots of one version that are looked at; a workspace with more is looked at for fewer days
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -13,6 +12,7 @@ from connrunner.core.model import Connection
 from connrunner.core.planning import forecast, outlook
 from connrunner.core.planning.due import Promise
 from connrunner.core.planning.forecast import RunDurations, TightSchedule
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 
 LOOKED_AT = 30  # slots to come, whose gaps are compared

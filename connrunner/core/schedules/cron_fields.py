@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from connrunner.core.schedules.fields import DAYS, MONTHS
+from connrunner.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ A rule repeats days, weeks, months or years; dateutil finds the dates, on naive 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from connrunner.core.schedules import zone
 from connrunner.core.schedules.cron_words import describe_times
 from connrunner.core.schedules.fields import DAYS, MONTHS
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.words import listed, nearest, ordinal
 
 DAY = timedelta(days=1)

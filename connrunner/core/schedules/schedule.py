@@ -7,7 +7,6 @@ years 2 to 9998, so that a day or an offset can be added to any of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from heapq import heappop, heappush, merge
 from itertools import count, takewhile
@@ -30,6 +29,7 @@ from connrunner.core.model import (
 from connrunner.core.schedules import blackout, cron, day_counts, zone
 from connrunner.core.schedules.fields import ScheduleError, locate_errors
 from connrunner.core.schedules.local_times import local_times_since
+from connrunner.lazy_dataclasses import replace
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)

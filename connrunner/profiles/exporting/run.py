@@ -19,12 +19,12 @@ destination with a ledger of its own (`has_keys`) gets the key of each profile, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from connrunner.core.counts import Counts
 from connrunner.core.model import DELETED_COLUMN, Property, PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import expectations, recorded_runs, values
 from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, withdrawals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from connrunner.core.model import Write
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import consent
 from connrunner.profiles.importing import erased_rows, match
 from connrunner.profiles.importing.match import Matches

@@ -7,9 +7,8 @@ no profile, links no rows and replaces none; its `bad` begins with the code `era
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from connrunner.core.counts import imbalance_error
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import tombstones
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan

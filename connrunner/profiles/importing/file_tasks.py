@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,7 @@ import duckdb
 
 from connrunner.core.model import LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.importing import erased_rows, ledger, retained_rows, small_files
 from connrunner.profiles.importing.ledger import LedgerEntry
 from connrunner.profiles.importing.read import OTHER_ERRORS, stage_file

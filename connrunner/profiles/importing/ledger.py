@@ -10,10 +10,10 @@ once are not noted here: see `retained_rows`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from connrunner.core.model import LocalFile
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.importing.classify import REFUSED
 from connrunner.profiles.mapping import ImportPlan
 from connrunner.profiles.session import StoreSession

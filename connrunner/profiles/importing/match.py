@@ -12,8 +12,8 @@ Rows that are refused for what they hold take no part: a sound row stands althou
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.mapping import ImportPlan, MappedField
 from connrunner.profiles.session import StoreSession

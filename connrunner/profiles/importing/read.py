@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import duckdb
 
 from connrunner.core.model import LocalFile, PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import expectations
 from connrunner.profiles.duckdb_words import unreadable_file_error
 from connrunner.profiles.importing.stage import InexactReadError, Stage, create_stage

@@ -16,12 +16,12 @@ the past, rows go with the run that refused them first, too, for a tick drops th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from connrunner.core.counts import imbalance_error
 from connrunner.core.model import Format, LocalFile
 from connrunner.core.retention_policy import RetainedRows
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles.importing.classify import NUMBER, REFUSED
 from connrunner.profiles.importing.match import meets_profile
 from connrunner.profiles.importing.row_keys import describe_key

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.profiles import expectations
 from connrunner.profiles.importing.stage import InexactReadError, Stage, StagedFile, create_stage
 from connrunner.profiles.mapping import ImportPlan

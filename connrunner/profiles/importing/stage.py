@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import domains, values
 from connrunner.profiles.mapping import NUMBERS, ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource

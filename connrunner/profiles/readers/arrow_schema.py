@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from dataclasses import dataclass
+
+from connrunner.lazy_dataclasses import dataclass
 
 KEY = b"ARROW:schema"
 MOST_FIELDS = 100_000

@@ -18,12 +18,12 @@ import csv
 import json
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from connrunner.core.model import Format
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import expectations
 from connrunner.profiles.readers import jsonlines
 from connrunner.profiles.readers.normalize import NormalizedFile, find_decoding_error

@@ -8,11 +8,11 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from connrunner.core.model import Format, LocalFile
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.readers import compression
 from connrunner.profiles.readers.survey import Survey, survey_text
 from connrunner.profiles.temporary_files import choose_path, open_private

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.readers.arrow_schema import KEY, ArrowField, parse_fields
 from connrunner.profiles.readers.normalize import NormalizedFile

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.profiles.sql_fragments import quote_text
 
 NO_RECORD = "no-record"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from connrunner.core.model import Format
+from connrunner.lazy_dataclasses import dataclass
 
 CHUNK = 1 << 18
 LONGEST_BLOCK = 128  # chunks that are looked at together when no line ends in sight: more than any record may have

@@ -13,11 +13,12 @@ import posixpath
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import IO
 from xml.parsers import expat
+
+from connrunner.lazy_dataclasses import dataclass
 
 CHUNK = 1 << 16
 MOST_COLUMNS = 16_384  # of a sheet, as Excel has it

@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +19,7 @@ from connrunner.core.model import Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import (
     ProfileStore,
     connection_state,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -17,6 +16,7 @@ import duckdb
 from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import tables
 from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.patience import Patience

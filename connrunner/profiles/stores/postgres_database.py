@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from connrunner.databases.failures import explain_database_error, unreachable
 from connrunner.databases.postgres import compose_parameters, describe_database
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.patience import Patience
 from connrunner.profiles.sql_fragments import quote_name
 from connrunner.profiles.temporary_files import choose_path, open_private

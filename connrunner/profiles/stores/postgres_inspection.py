@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.stores import postgres_tables
 from connrunner.profiles.stores.postgres_database import DatabasePlace, PostgresDatabase
 

@@ -8,12 +8,12 @@ tables or columns that the database does not have yet. Properties and objectives
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import duckdb
 
 from connrunner.core.model import ProfileModel
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import tables, values
 from connrunner.profiles.sql_fragments import quote_name
 from connrunner.profiles.stores.postgres_database import PostgresDatabase

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +24,7 @@ from connrunner.core.model import Format, Import, ProfileModel, Run
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles import ProfileStore, selection, tables, where, whole_store
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.memory_limit import choose_memory_limit

@@ -9,13 +9,13 @@ for and no others, so that a statement that wants another one fails instead of r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from connrunner.core.counts import imbalance_error
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.session import KeyQuery
 from connrunner.profiles.sql_fragments import quote_name, quote_text
 from connrunner.profiles.stores.postgres_database import PostgresDatabase

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.web.pages.lane_picture import Window
 from connrunner.web.pages.moments import Moments
 from connrunner.web.pages.shapes import Shape, label, vertical

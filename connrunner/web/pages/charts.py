@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.forecast import RunDurations
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.web.pages.moments import Moments
 from connrunner.web.pages.shapes import Shape, label, level, rectangle

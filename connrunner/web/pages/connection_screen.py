@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from connrunner.answers.status import describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Outcome, Run
 from connrunner.errors import ArgumentError, StateError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.web.pages.charts import draw_rows, draw_run_times
 from connrunner.web.pages.connections_screen import read_number
 from connrunner.web.pages.counter_bar import CounterBar, draw_counters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast, get_args
 
@@ -26,6 +25,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Outcome, Run
 from connrunner.errors import ArgumentError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.web.pages.moments import Moments, run_time
 from connrunner.web.pages.strip import Strip, draw_strip
 

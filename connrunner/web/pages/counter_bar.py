@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from connrunner.core.counts import Counts
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import listed
 from connrunner.web.pages.shapes import Shape, label, rectangle, vertical
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from connrunner import __version__
 from connrunner.answers.connection_standings import find_troubles
 from connrunner.answers.status import COMPLAINTS, Health
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.web.pages.moments import Moments
 
 STILL = timedelta(minutes=3)  # without a tick: the pulse turns into words

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from connrunner.answers.active_runs import ActiveRun
@@ -12,6 +11,7 @@ from connrunner.answers.past_runs import PastRun
 from connrunner.answers.status import WaitingRun
 from connrunner.core.model import Outcome
 from connrunner.core.planning.forecast import PredictedRun
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
 from connrunner.web.pages.moments import Moments

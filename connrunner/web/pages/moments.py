@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 
 

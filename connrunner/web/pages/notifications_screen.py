@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from connrunner.answers.deliveries import describe_folded, describe_next_try, re
 from connrunner.answers.run_mail import list_sent_mail
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import agree
 from connrunner.web.pages.connections_screen import read_number
 from connrunner.web.pages.moments import Moments

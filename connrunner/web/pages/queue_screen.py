@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from connrunner.answers.status import STARTED_WITHIN, WaitingRun, list_waiting
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import QueuedRun
 from connrunner.core.planning.forecast import PredictedRun
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import agree
 from connrunner.web.pages.axis import draw_axis, draw_grid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from connrunner.answers.run_summary import describe_ending
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.model import Outcome
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import agree, plural
 from connrunner.web.pages.connections_screen import read_number
 from connrunner.web.pages.counter_bar import draw_counters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from connrunner.answers.status import Health, check_health
 from connrunner.answers.workspace_view import WorkspaceView, open_anyway
 from connrunner.core import instant
 from connrunner.errors import ArgumentError, ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.web.pages.connection_screen import show_connection
 from connrunner.web.pages.connections_screen import show_connections
 from connrunner.web.pages.frame import make_frame

@@ -10,12 +10,12 @@ import hashlib
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from connrunner.answers.run_history import list_ended
 from connrunner.answers.run_log import find_running
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.web.pages.rendering import static_files
 from connrunner.web.pages.request import PageRequest
 from connrunner.web.pages.screens import render_screen

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from connrunner.core.model import Outcome, Run
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from connrunner.answers.status import WaitingRun, list_waiting
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.planning.forecast import PredictedRun
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
 from connrunner.web.pages.axis import (
