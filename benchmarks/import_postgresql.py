@@ -85,18 +85,6 @@ def run_import(store: str, file: Path, run: int, folder: Path) -> dict[str, int]
     return {name: count for name, count in done.counts.as_dict().items() if count}
 
 
-def run_copy(url: str, file: Path) -> dict[str, int]:
-    """COPY *file* into a new table of texts."""
-    with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor, file.open("rb") as source:
-        columns = ", ".join(f"{one.name} text" for one in PROPERTIES)
-        cursor.execute(f"DROP TABLE IF EXISTS texts; CREATE TABLE texts ({columns}, more text)".encode())
-        names = ", ".join(one.name for one in PROPERTIES)
-        with cursor.copy(f"COPY texts ({names}) FROM STDIN (FORMAT csv, HEADER)".encode()) as copy:
-            while chunk := source.read(1 << 18):
-                copy.write(chunk)
-        return {"read": cursor.rowcount}
-
-
 def read_server_cpu(postmaster: int) -> float:
     """Return the seconds that the server's processes, those that ended among them, have worked."""
     total = 0.0
@@ -117,7 +105,7 @@ def read_server_cpu(postmaster: int) -> float:
 def measure(postmaster: int, *arguments: str) -> tuple[Cost, dict[str, int]]:
     """Run this module anew with *arguments*; return what that took and the counters."""
     before, started = read_server_cpu(postmaster), time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.import_postgresql", *arguments]
+    command = [sys.executable, "-m", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = process.stdout.read()
@@ -195,10 +183,12 @@ def _compare_one(
     found: dict[str, list[Cost]] = {"COPY": [], "PostgreSQL": [], "DuckDB": []}
     for _ in range(repeat):
         begin_anew()
-        found["COPY"].append(measure(postmaster, "--copy", trial, str(file))[0])
+        found["COPY"].append(measure(postmaster, "benchmarks.copy_rows", trial, str(file))[0])
         counters = []
         for name, store in (("PostgreSQL", trial), ("DuckDB", str(folder / "trial" / "profiles.duckdb"))):
-            cost, counts = measure(postmaster, "--import", store, str(file), str(folder))
+            cost, counts = measure(
+                postmaster, "benchmarks.import_postgresql", "--import", store, str(file), str(folder)
+            )
             found[name].append(cost)
             counters.append(counts)
         if counters[0] != counters[1] or (truth is not None and counters[0] != truth):
@@ -232,12 +222,9 @@ def main() -> None:
     parser.add_argument("url", nargs="?")
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
     parser.add_argument("--repeat", type=int, default=3, help="how often each side is measured; the median counts")
-    parser.add_argument("--copy", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
     parser.add_argument("--import", nargs=3, metavar=("STORE", "FILE", "FOLDER"), dest="job", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.copy:
-        print(json.dumps(run_copy(arguments.copy[0], Path(arguments.copy[1]))))
-    elif arguments.job:
+    if arguments.job:
         store, file, folder = arguments.job
         print(json.dumps(run_import(store, Path(file), 2, Path(folder))))
     else:

@@ -54,8 +54,8 @@ def execute(store: ProfileStore, statement: str, values: Sequence[Any] = ()) -> 
 
 
 @pytest.fixture
-def kind(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kind of store that `open_store` opens; in a module of tests: `usefixtures` with `parametrize(..., BOTH)`."""
+def store_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of store that `open_store` opens; in a module of tests: `usefixtures`, and `parametrize` with BOTH."""
     if request.param == "postgresql":
         _server.append(request.getfixturevalue("postgres_server"))
     yield request.param

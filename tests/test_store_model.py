@@ -53,7 +53,7 @@ ROWS = st.tuples(
     st.sampled_from(["yes", "no", ""]),
 )
 
-pytestmark = [pytest.mark.usefixtures("kind"), pytest.mark.parametrize("kind", BOTH, indirect=True)]
+pytestmark = [pytest.mark.usefixtures("store_kind"), pytest.mark.parametrize("store_kind", BOTH, indirect=True)]
 FILES = st.lists(st.lists(ROWS, max_size=8), min_size=1, max_size=3)
 
 

@@ -15,7 +15,7 @@ from connrunner.core.report import Level
 from connrunner.profiles.jobs import ImportJob, RunStamp
 from tests.stores import BOTH, open_store
 
-pytestmark = [pytest.mark.usefixtures("kind"), pytest.mark.parametrize("kind", BOTH, indirect=True)]
+pytestmark = [pytest.mark.usefixtures("store_kind"), pytest.mark.parametrize("store_kind", BOTH, indirect=True)]
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 
