@@ -42,8 +42,8 @@ from tests.stores import BOTH, execute, open_store
 
 pytestmark = [
     pytest.mark.thorough,
-    pytest.mark.usefixtures("kind"),
-    pytest.mark.parametrize("kind", BOTH, indirect=True),
+    pytest.mark.usefixtures("store_kind"),
+    pytest.mark.parametrize("store_kind", BOTH, indirect=True),
 ]
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)

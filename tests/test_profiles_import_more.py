@@ -40,8 +40,8 @@ from tests.stores import open_store
 
 pytestmark = [
     pytest.mark.thorough,
-    pytest.mark.usefixtures("kind"),
-    pytest.mark.parametrize("kind", BOTH_STORES, indirect=True),
+    pytest.mark.usefixtures("store_kind"),
+    pytest.mark.parametrize("store_kind", BOTH_STORES, indirect=True),
 ]
 
 TYPES = {

@@ -95,6 +95,24 @@ class PostgresDatabase:
             finally:
                 self._roll_back()
 
+    @contextmanager
+    def reading_after_changes(self, seconds: float) -> Iterator[None]:
+        """Let the block see the database when no change is under way; as it is when that takes over *seconds*."""
+        with self.translating():
+            self._begin("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", "looks for a run")
+            try:
+                self.execute(f"SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
+                self.execute("SAVEPOINT waiting")
+                try:
+                    self.execute(f"SELECT pg_advisory_xact_lock_shared({self._key})")
+                except psycopg.Error as error:
+                    if error.sqlstate != _BUSY:
+                        raise
+                    self.execute("ROLLBACK TO SAVEPOINT waiting")
+                yield
+            finally:
+                self._roll_back()
+
     def close(self) -> None:
         """Give the connection back."""
         if self._connection is not None:
@@ -116,8 +134,10 @@ class PostgresDatabase:
         self._in_transaction = False
         if self._connection is not None:
             with suppress(psycopg.Error):
-                self._connection.execute("ROLLBACK" if self._is_open() else "SELECT 1")
-            if self._connection.closed:
+                if self._is_open():
+                    self._connection.execute("ROLLBACK")
+            if self._connection.closed or self._is_open():  # lost, or cut off in a statement, by a signal say
+                self._connection.close()
                 self._connection = None
 
     def _is_open(self) -> bool:
@@ -140,10 +160,13 @@ class PostgresDatabase:
             )
         return self._connection
 
+    @property
+    def _key(self) -> str:
+        return f"hashtextextended('connrunner/' || current_database() || '/' || {_constant(self.schema)}, 0)"
+
     def _lock(self, patience: Patience) -> None:
         """Take the lock of the store until the end of the transaction."""
-        key = f"hashtextextended('connrunner/' || current_database() || {_constant(self.schema)}, 0)"
-        began = time.monotonic()
+        key, began = self._key, time.monotonic()
         if self.one(f"SELECT pg_try_advisory_xact_lock({key})"):
             return
         holder, is_said = self._find_holder(key), False

@@ -39,6 +39,7 @@ from connrunner.profiles.stores.work_set import WorkSet, translate_type
 from connrunner.profiles.whole_store import Expected
 
 MOVE = "connrunner profiles move --to postgresql"
+SETTLED = 60.0  # seconds in which a change that was sent to the server has come to its end
 LEDGERS = ("files", "kept", "marks")
 _REVISION = "revision"  # the row of `about` that counts changes which runs must not overlook, of earlier files say
 
@@ -227,9 +228,16 @@ class PostgreSQLStore(DuckDBStore):
             return super().read_counts(connection=connection, run=run)
 
     def read_recorded(self, stamp: RunStamp) -> RecordedRun | None:
-        with self._translation(), self._database.reading():
-            self._bring_runs([(stamp.connection, stamp.run)])
-            return super().read_recorded(stamp)
+        wanted = [(stamp.connection, stamp.run)]
+        with self._translation():
+            with self._database.reading():
+                self._bring_runs(wanted)
+            found = super().read_recorded(stamp)
+            if found is None:  # its process may be gone, and its COMMIT still under way
+                with self._database.reading_after_changes(min(self._backing.patience.seconds, SETTLED)):
+                    self._bring_runs(wanted)
+                found = super().read_recorded(stamp)
+            return found
 
     def count(self, where: str | None = None) -> int:
         with self._translation():
