@@ -202,7 +202,7 @@ def _compare_one(
 
     def ratio(what: str, other: str) -> float:
         pairs = zip(found["PostgreSQL"], found[other], strict=True)
-        return statistics.median(getattr(one, what) / getattr(two, what) for one, two in pairs)
+        return float(statistics.median(getattr(one, what) / getattr(two, what) for one, two in pairs))
 
     wall, cpu, beside = ratio("seconds", "COPY"), ratio("cpu", "COPY"), ratio("cpu", "DuckDB")
     print(

@@ -521,7 +521,7 @@ with open_store(Path({str(tmp_path)!r}) / "store", MODEL, temp=Path({str(tmp_pat
             holder.stdin.close()
 
         with open_store(
-            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, say)
+            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, lambda _: say())
         ) as store:
             assert store.count() == 0
     assert said == ["waiting"]

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +86,7 @@ ROWS = st.tuples(
 FILES = st.lists(st.lists(ROWS, max_size=8), min_size=1, max_size=3)
 
 
-def write_file(path: Path, rows: list[tuple[str, ...]]) -> LocalFile:
+def write_file(path: Path, rows: Sequence[tuple[str, ...]]) -> LocalFile:
     with path.open("w", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows([COLUMNS, *rows])
     return LocalFile(path=str(path), name=path.name, size=path.stat().st_size, modified="1")
@@ -348,7 +348,7 @@ def test_who_changes_the_store_waits_and_is_told_for_whom(place: DatabasePlace, 
     with opened(place) as store:
         take(store, file, 1)
     with opened(place) as one, opened(place) as other:
-        database = one._database  # type: ignore[attr-defined]
+        database = one._database
         with database.changing("shop #7", postgres_database.Patience(0)):
             assert other.count() == 2, "a question waits for nobody"
             with pytest.raises(RunError, match=r"is being changed by shop #7; wait") as caught:
@@ -361,13 +361,13 @@ def test_ledgers_that_changed_while_files_were_read_are_noticed(
 ) -> None:
     file = write_file(tmp_path / "1.csv", ONE)
     with opened(place) as late, opened(place) as quick:
-        changing = late._database.changing  # type: ignore[attr-defined]
+        changing = late._database.changing
 
         def overtaken(*arguments: Any, **more: Any) -> Any:
             take(quick, file, 1)
             return changing(*arguments, **more)
 
-        monkeypatch.setattr(late._database, "changing", overtaken)  # type: ignore[attr-defined]
+        monkeypatch.setattr(late._database, "changing", overtaken)
         with pytest.raises(RunError, match="was changed while the files of people were read") as caught:
             take(late, file, 2)
         assert caught.value.waiting_helps
@@ -494,7 +494,7 @@ def test_errors_hold_no_values(place: DatabasePlace, postgres_server: Server, tm
 def test_a_pooler_between_finds_nothing_left_in_a_session(place: DatabasePlace, tmp_path: Path) -> None:
     with opened(place) as store:
         take(store, write_file(tmp_path / "1.csv", ONE), 1)
-        connection: psycopg.Connection[Any] = store._database._connection  # type: ignore[attr-defined]
+        connection: psycopg.Connection[Any] = store._database._connection
         left = connection.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
         )

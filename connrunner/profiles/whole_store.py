@@ -58,7 +58,7 @@ def check_contents(connection: duckdb.DuckDBPyConnection, expected: Expected, re
         return max(missing, key=_ended_at)
     first = min(missing, key=_ended_at)
     report.message(
-        f"the profile store is older than history: it does not have {describe_run(first)}"
+        f"the profile store is older than history: it does not have {name_run(first)}"
         + (f", nor {plural(len(missing) - 1, 'later run')}" if len(missing) > 1 else "")
         + "; was it put back from a backup? What those runs did is gone from it",
         level="warning",
@@ -114,14 +114,14 @@ def _ended_at(run: Run) -> datetime:
     return run.ended_at
 
 
-def describe_run(run: Run) -> str:
+def name_run(run: Run) -> str:
     """Return *run* in words: which, what for, and when it ended."""
     return f"run {run.run} of {run.connection} ({run.intent.kind}, {run.ended_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _lost_store(path: Path, what: str, run: Run) -> RunError:
     return RunError(
-        f"the profile store {path} {what}, and history has runs that filled it, the last of them {describe_run(run)}: "
+        f"the profile store {path} {what}, and history has runs that filled it, the last of them {name_run(run)}: "
         "all profiles, their consents and what was sent are missing",
         hint=f"put the file back from a backup; to begin anew without them: `{BEGIN_ANEW}`",
         code="store-unusable",

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from connrunner.connectors.sql import database_url, failure
 from connrunner.connectors.sql.database_url import DatabaseAddress
-from connrunner.databases.postgres import compose_parameters, describe_database
+from connrunner.databases.libpq import compose_parameters, describe_database
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass
 

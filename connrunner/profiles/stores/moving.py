@@ -22,13 +22,14 @@ from connrunner.profiles.memory_limit import choose_memory_limit
 from connrunner.profiles.patience import Patience
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name, quote_text
-from connrunner.profiles.stores import postgres_tables
+from connrunner.profiles.stores import database_tables
 from connrunner.profiles.stores.beginning import STORAGE, move_aside
 from connrunner.profiles.stores.duckdb import SETTINGS, open_store, translate_store_errors
 from connrunner.profiles.stores.postgres_database import DatabasePlace, PostgresDatabase
 from connrunner.profiles.stores.postgresql import open_database_store
 from connrunner.profiles.stores.work_set import OWN_COLUMNS, WorkSet
 from connrunner.text.files import put_in_place, sync_file
+from connrunner.text.words import agree
 
 _OF_DATABASE = ("postgresql", "revision")  # facts about a store that mean nothing in a file
 NOTHING = ProfileModel(properties={}, objectives={})
@@ -60,7 +61,7 @@ def move_to_database(
     with _working(place, temp) as work, translate_store_errors(path):
         work.connection.execute(f"ATTACH {quote_text(str(path))} AS earlier (READ_ONLY)")
         with work.database.changing("moves the profile store", Patience(wait)):
-            postgres_tables.bring_description(work)
+            database_tables.bring_description(work)
             earlier = dict(work.connection.execute("SELECT key, value FROM earlier.about").fetchall())
             there = dict(work.connection.execute("SELECT key, value FROM store.about").fetchall())
             was_done = there[STORE_ID] == earlier.get(STORE_ID)
@@ -85,7 +86,7 @@ def move_to_file(path: Path, place: DatabasePlace, *, temp: Path, report: Report
         fresh.chmod(0o600)
         with work.database.reading():
             _bring_all(work)
-            for table in postgres_tables.list_tables(work):
+            for table in database_tables.list_tables(work):
                 work.connection.execute(f"CREATE TABLE earlier.{table} AS FROM store.{table}")
             rows = _compare(work)
         marks = ", ".join(map(quote_text, _OF_DATABASE))
@@ -105,7 +106,7 @@ def _working(place: DatabasePlace, temp: Path) -> Iterator[WorkSet]:
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(temp / 'spill'))}")
         connection.execute("ATTACH ':memory:' AS store")
-        postgres_tables.create_work_tables(connection)
+        database_tables.create_work_tables(connection)
         yield WorkSet(connection, database, temp)
     finally:
         connection.close()
@@ -132,12 +133,12 @@ def _send_all(work: WorkSet) -> None:
         for old, new in names.items():
             if old != new:
                 connection.execute(f'UPDATE store.{table} SET "column" = ? WHERE "column" = ?', [new, old])
-    postgres_tables.declare_stored_profiles(work)
+    database_tables.declare_stored_profiles(work)
     columns = work.describe_properties()
     listed = ", ".join([*OWN_COLUMNS, *(f"{quote_name(old)} AS {quote_name(names[old])}" for old in names)])
     connection.execute(f"INSERT INTO store.profiles BY NAME SELECT {listed} FROM earlier.profiles")
-    postgres_tables.add_columns(work, columns)
-    for table in postgres_tables.list_tables(work):
+    database_tables.add_columns(work, columns)
+    for table in database_tables.list_tables(work):
         if table == "about":
             connection.execute("DELETE FROM store.about WHERE key <> 'postgresql'")
             connection.execute("INSERT INTO store.about FROM earlier.about WHERE key <> 'postgresql'")
@@ -145,15 +146,15 @@ def _send_all(work: WorkSet) -> None:
             connection.execute(f"INSERT INTO store.{table} BY NAME FROM earlier.{table}")
         database.execute(f"DELETE FROM {database.name(table)}")
         work.send_table(table)
-    postgres_tables.index_identifiers(work)
+    database_tables.index_identifiers(work)
     database.execute(f"ANALYZE {database.name('profiles')}")
 
 
 def _bring_all(work: WorkSet) -> None:
-    for table in postgres_tables.list_tables(work):
+    for table in database_tables.list_tables(work):
         if table != "profiles":
             work.bring(table)
-    work.bring_profiles(postgres_tables.read_stored_types(work))
+    work.bring_profiles(database_tables.read_stored_types(work))
 
 
 def _choose_names(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
@@ -173,7 +174,7 @@ def _compare(work: WorkSet) -> dict[str, int]:
     names = _choose_names(connection)
     _bring_all(work)
     rows = {}
-    for table in postgres_tables.list_tables(work):
+    for table in database_tables.list_tables(work):
         here = ", ".join(map(quote_name, work.describe(table)))
         there = here
         if table == "profiles":
@@ -188,7 +189,7 @@ def _compare(work: WorkSet) -> dict[str, int]:
             SELECT count(*) FROM (({one} EXCEPT ALL {other}) UNION ALL ({other} EXCEPT ALL {one}))""").fetchall()[0][0]
         if different:
             raise RunError(
-                f"{different:,} rows of {table} are not the same in both stores",
+                f"{agree(different, 'row', 'is', 'are')} not the same in both stores, of {table}",
                 hint="nothing was moved; was a run at work meanwhile? Else please report this",
                 code="store-unusable",
             )

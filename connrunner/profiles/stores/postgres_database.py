@@ -12,7 +12,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from connrunner.databases.failures import explain_database_error, unreachable
-from connrunner.databases.postgres import compose_parameters, describe_database
+from connrunner.databases.libpq import compose_parameters, describe_database
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.profiles.patience import Patience

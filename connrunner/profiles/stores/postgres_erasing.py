@@ -18,7 +18,7 @@ from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.patience import Patience
 from connrunner.profiles.session import StoreSession
-from connrunner.profiles.stores import postgres_tables
+from connrunner.profiles.stores import database_tables
 from connrunner.profiles.stores.postgres_database import DatabasePlace
 from connrunner.profiles.stores.postgresql import PostgreSQLStore, open_database_store
 
@@ -49,7 +49,7 @@ def _erase(store: PostgreSQLStore, job: ErasureJob, patience: Patience) -> Erasu
     with database.changing("erases a person", patience, keep=not job.dry_run):
         for table in ("about", *_BROUGHT):
             work.bring(table)
-        work.bring_profiles(postgres_tables.read_stored_types(work))
+        work.bring_profiles(database_tables.read_stored_types(work))
         found = erasure.select_person(session, job)
         if job.dry_run or not found.found:
             return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connrunner.lazy_dataclasses import dataclass
-from connrunner.profiles.stores import postgres_tables
+from connrunner.profiles.stores import database_tables
 from connrunner.profiles.stores.postgres_database import DatabasePlace, PostgresDatabase
 
 _DOCS = "see docs/postgresql.md"
@@ -45,7 +45,7 @@ def _inspect(database: PostgresDatabase) -> Iterator[DatabaseFinding]:
             message=f"the role {role} may make no temporary tables in {name}",
             hint=f"GRANT TEMPORARY ON DATABASE {name} TO {role}",
         )
-    there = postgres_tables.read_columns(database)
+    there = database_tables.find_columns(database)
     is_made = database.one("SELECT 1 FROM pg_namespace WHERE nspname = %s", [database.schema])
     if not is_made:
         if not database.one("SELECT has_database_privilege(current_database(), 'CREATE')"):

@@ -32,7 +32,7 @@ from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import ProfileNeed, StoreSession
 from connrunner.profiles.sql_fragments import quote_text
-from connrunner.profiles.stores import postgres_tables
+from connrunner.profiles.stores import database_tables
 from connrunner.profiles.stores.duckdb import SETTINGS, DuckDBStore, translate_store_errors
 from connrunner.profiles.stores.postgres_database import DatabasePlace, PostgresDatabase
 from connrunner.profiles.stores.work_set import WorkSet, translate_type
@@ -106,7 +106,7 @@ class DatabaseBacking:
             )
 
     def _bring_needed(self, session: StoreSession, need: ProfileNeed) -> None:
-        layout, stored = session.layout, postgres_tables.read_stored_types(self.work)
+        layout, stored = session.layout, database_tables.read_stored_types(self.work)
         columns = {name: plain_name(layout.columns[name]) for name in need.properties}
         consents = [plain_name(layout.consents[name]) for name in need.objectives if name in layout.consents]
         self.kinds = {column: stored[column] for column in (*columns.values(), *consents)}
@@ -310,7 +310,7 @@ class PostgreSQLStore(DuckDBStore):
         self._work.bring_profiles({}, f"WHERE p._id IN ({listed})" if listed else "WHERE false")
 
     def _bring_profiles(self, properties: Iterable[str], objectives: Iterable[str] = ()) -> None:
-        layout, stored = self._session.layout, postgres_tables.read_stored_types(self._work)
+        layout, stored = self._session.layout, database_tables.read_stored_types(self._work)
         columns = [layout.columns[name] for name in properties if name in layout.columns]
         columns += [layout.consents[name] for name in objectives if name in layout.consents]
         plain = dict.fromkeys(map(plain_name, columns))
@@ -338,7 +338,7 @@ class PostgreSQLStore(DuckDBStore):
         self._work.declare_profiles(self._all_kinds())
 
     def _all_kinds(self) -> dict[str, str]:
-        layout, stored = self._session.layout, postgres_tables.read_stored_types(self._work)
+        layout, stored = self._session.layout, database_tables.read_stored_types(self._work)
         return {name: stored[name] for name in map(plain_name, (*layout.columns.values(), *layout.consents.values()))}
 
     def _write_settled(self) -> None:
@@ -393,7 +393,7 @@ def open_database_store(
     try:
         connection.execute(SETTINGS + f"SET temp_directory = {quote_text(str(folder / 'spill'))}")
         connection.execute("ATTACH ':memory:' AS store")
-        postgres_tables.create_work_tables(connection)
+        database_tables.create_work_tables(connection)
         work = WorkSet(connection, database, folder)
         patience = wait if isinstance(wait, Patience) else Patience(wait)
         backing = DatabaseBacking(work, database, patience)
@@ -420,18 +420,18 @@ def _prepare(
 ) -> tables.Layout:
     database = work.database
     with database.reading():
-        is_there = bool(postgres_tables.read_columns(database))
+        is_there = bool(database_tables.find_columns(database))
         _check_runs(work, expected, report, is_there=is_there)
         if not is_there and read_only:
             raise RunError(
                 f"there is no profile store yet: {database.where}", hint="the first import makes it", code="no-store"
             )
-        if is_there and (read_only or not postgres_tables.needs_change(work, model)):
-            layout = postgres_tables.prepare_tables(work, model, adapts=False)
+        if is_there and (read_only or not database_tables.needs_change(work, model)):
+            layout = database_tables.prepare_tables(work, model, adapts=False)
             _refuse_older_rules(work)
             return layout
     with database.changing("prepares the profile store", patience):
-        return postgres_tables.prepare_tables(work, model, adapts=True)
+        return database_tables.prepare_tables(work, model, adapts=True)
 
 
 def _refuse_older_rules(work: WorkSet) -> None:
@@ -469,7 +469,7 @@ def _check_runs(work: WorkSet, expected: Expected, report: Report, *, is_there: 
     if lost is not None:
         raise RunError(
             f"the profile store ({work.database.where}) does not hold what was imported: history has runs that filled "
-            f"it, the last of them {whole_store.describe_run(lost)}",
+            f"it, the last of them {whole_store.name_run(lost)}",
             hint=f"bring the profiles of the state folder there: `{MOVE}`; or restore the database, if it was lost",
             code="store-unusable",
         )

@@ -68,7 +68,7 @@ def list_tables(work: WorkSet) -> list[str]:
     return names
 
 
-def read_columns(database: PostgresDatabase) -> dict[str, set[str]]:
+def find_columns(database: PostgresDatabase) -> dict[str, set[str]]:
     """Return, by table, the columns that the database has; nothing of a schema that is not there."""
     rows = database.execute(
         """SELECT c.relname::text, a.attname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -104,7 +104,7 @@ def prepare_tables(work: WorkSet, model: ProfileModel, *, adapts: bool) -> table
     """
     database = work.database
     if adapts:
-        there = read_columns(database)
+        there = find_columns(database)
         if not there:
             _create_schema(database)
         _check_encoding(database)
@@ -145,7 +145,7 @@ def read_stored_types(work: WorkSet) -> dict[str, str]:
 
 def needs_change(work: WorkSet, model: ProfileModel) -> bool:
     """Return whether the database lacks a table or a column of this version, or of *model*; nothing is changed."""
-    there = read_columns(work.database)
+    there = find_columns(work.database)
     if any(not set(work.describe(table)) <= there.get(table, set()) for table in list_tables(work)):
         return True
     bring_description(work)
