@@ -23,6 +23,7 @@ from connrunner.doctor.profile_store import check_profile_store
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.store_place import StorePlace
 from connrunner.profiles.stores import duckdb as embedded
 from connrunner.profiles.stores import postgres_database
@@ -349,7 +350,7 @@ def test_who_changes_the_store_waits_and_is_told_for_whom(place: DatabasePlace, 
         take(store, file, 1)
     with opened(place) as one, opened(place) as other:
         database = one._database
-        with database.changing("shop #7", postgres_database.Patience(0)):
+        with database.changing("shop #7", Patience(0)):
             assert other.count() == 2, "a question waits for nobody"
             with pytest.raises(RunError, match=r"is being changed by shop #7; wait") as caught:
                 take(other, write_file(tmp_path / "2.csv", ONE), 2)
