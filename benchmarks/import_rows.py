@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import statistics
 import subprocess
@@ -23,9 +22,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks import people
 from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel, Property, PropertyType
 from connrunner.core.report import Level
 from connrunner.profiles.jobs import ImportJob, RunStamp
@@ -33,7 +33,6 @@ from connrunner.profiles.stores.duckdb import open_store
 
 MOST_TIMES = 3.0
 MOST_MIB = 700
-SEED = 20261122
 
 PROPERTIES = (
     Property(name="customer_id", identifier=True, personal=False),
@@ -49,12 +48,6 @@ PROPERTIES = (
     Property(name="orders", type=PropertyType.INTEGER),
     Property(name="active", type=PropertyType.BOOLEAN),
 )
-FIRST = "Anna Bob Carla Dirk Eva Fred Gina Hugo Iris Jan Karin Luca Mila Noor Otto Pia Quinten Rosa Sam Tess".split()
-LAST = "Jansen Smith Müller García Rossi Novák Silva Kim Chen Brown De_Vries O'Neil Yılmaz Kowalski Dubois".split()
-CITIES = "Amsterdam,Rotterdam,Utrecht,Den Haag,Eindhoven,Groningen,Tilburg,Almere,Breda,Nijmegen".split(",")
-COUNTRIES = ("NL", "NL", "NL", "BE", "DE", "FR")
-DAY = date(1940, 1, 1)
-SINCE = datetime(2015, 1, 1)  # noqa: DTZ001 - printed with its Z
 
 
 class Silent:
@@ -76,86 +69,11 @@ class Cost:
     mib: float
 
 
-def person(number: int, dice: random.Random) -> list[str]:
-    """Return the row of one person."""
-    signed = SINCE + timedelta(seconds=dice.randrange(350_000_000))
-    return [
-        f"C{number:09d}",
-        f"person.{number}@example{number % 97}.com",
-        FIRST[dice.randrange(len(FIRST))],
-        LAST[dice.randrange(len(LAST))].replace("_", " "),
-        f"+316{dice.randrange(10**8):08d}",
-        CITIES[dice.randrange(len(CITIES))],
-        COUNTRIES[dice.randrange(len(COUNTRIES))],
-        (DAY + timedelta(days=dice.randrange(24_000))).isoformat(),
-        f"{signed.isoformat()}Z",
-        f"{dice.randrange(1_000_000) / 100:.2f}",
-        str(dice.randrange(60)),
-        "true" if dice.randrange(3) else "false",
-    ]
-
-
-def changed(row: list[str], dice: random.Random) -> list[str]:
-    """Return *row* with one value changed."""
-    row = list(row)
-    match dice.randrange(5):
-        case 0:
-            row[9] = f"{float(row[9]) + 12.5:.2f}"
-        case 1:
-            row[10] = str(int(row[10]) + 1)
-        case 2:
-            row[4] = f"+317{dice.randrange(10**8):08d}"
-        case 3:
-            row[5] += " Noord"
-        case _:
-            row[11] = "false" if row[11] == "true" else "true"
-    return row
-
-
-def flawed(row: list[str], dice: random.Random) -> list[str]:
-    """Return *row* with something in it that refuses it."""
-    row = list(row)
-    match dice.randrange(5):
-        case 0:
-            row[9] = "twelve euro"
-        case 1:
-            row[7] = "1985-02-30"
-        case 2:
-            row[10] = "12.7"
-        case 3:
-            row[1] = "no address"
-        case _:
-            del row[-1]
-    return row
-
-
 def generate(rows: int, folder: Path, *, ordered: bool) -> dict[str, int]:
     """Write `stored.csv` and `import.csv` of *rows* rows to *folder*; return the counters that the import must have."""
-    dice = random.Random(SEED)
-    truth = dict.fromkeys(("unchanged", "updated", "created", "invalid"), 0)
-    header = ",".join(one.name for one in PROPERTIES) + "\n"
-    with (folder / "stored.csv").open("w") as stored, (folder / "import.csv").open("w") as new:
-        stored.write(header)
-        new.write(header)
-        lines = []
-        for number in range(rows):
-            row, kind = person(number, dice), number * 37 % 100
-            if kind < 70:
-                what, now = "unchanged", row
-            elif kind < 90:
-                what, now = "updated", changed(row, dice)
-            elif kind < 98:
-                what, now = "created", row
-            else:
-                what, now = "invalid", flawed(row, dice)
-            truth[what] += 1
-            if what != "created":
-                stored.write(",".join(row) + "\n")
-            lines.append(",".join(now) + "\n")
-        if not ordered:
-            dice.shuffle(lines)
-        new.writelines(lines)
-    return {"read": rows, "checked": rows, **truth}
+    people.write_stored(folder / "stored.csv", rows)
+    people.write_import(folder / "import.csv", rows, ordered=ordered)
+    return {"read": rows, "checked": rows, **people.count_kinds(rows)}
 
 
 def run_import(store: Path, file: Path, run: int, *, unique_email: bool) -> dict[str, int]:

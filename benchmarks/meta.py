@@ -5,8 +5,9 @@
 The partner is the double of tests/servers/meta.py in a process of its own, over TLS on this machine. Of Meta nobody knows
 how long a request of 10,000 rows takes; the double takes --service-time seconds for it, beside the work of reading it.
 The plain loop posts bodies that are ready: no rows are read, hashed or remembered there. Each figure is from a process of
-its own; `part` is how much of the time was the double's own, and `CPU` what the process used meanwhile: on a machine that others
-use, too, only that one says something.
+its own; `part` is how much of the time was the double's own. On a machine that others use, too, waiting for a processor counts
+as well, so `CPU` says what the process used, `its CPU` what the double used (and what it made believe to), and `of CPU` how much
+of both together was the double's: as if nothing were done at the same time, though rows are made ready while a batch is away.
 """
 
 from __future__ import annotations
@@ -51,16 +52,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--service-time", type=float, default=1.0, help="seconds that the double takes for 10,000 rows")
     arguments = parser.parse_args()
-    print(f"{'rows':>10} {'what':10} {'seconds':>8} {'CPU':>6} {'double':>8} {'part':>6} {'memory MB':>10}")
+    print(
+        f"{'rows':>10} {'what':10} {'seconds':>8} {'CPU':>6} {'double':>8} {'part':>6} {'its CPU':>8} {'of CPU':>6} {'memory MB':>10}"
+    )
     for rows in arguments.rows or [100_000]:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "rows.jsonl"
             _make_rows(local, rows)
             for what in ("plain loop", "meta"):
-                seconds, cpu, busy, memory = _measure(what, Path(folder), local, arguments.service_time)
-                part = f"{busy / seconds:.0%}"
+                seconds, cpu, (busy, worked), memory = _measure(what, Path(folder), local, arguments.service_time)
+                worked += arguments.service_time * rows / BATCH
+                part, share = f"{busy / seconds:.0%}", f"{worked / (worked + cpu):.0%}"
                 print(
-                    f"{rows:>10,} {what:10} {seconds:>8.2f} {cpu:>6.2f} {busy:>8.2f} {part:>6} {memory:>10.0f}",
+                    f"{rows:>10,} {what:10} {seconds:>8.2f} {cpu:>6.2f} {busy:>8.2f} {part:>6} {worked:>8.2f} {share:>6} {memory:>10.0f}",
                     flush=True,
                 )
 
@@ -81,8 +85,10 @@ def _make_rows(path: Path, rows: int) -> None:
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
-def _measure(what: str, folder: Path, local: Path, service_time: float) -> tuple[float, float, float, float]:
-    """Return the seconds that it took, of the CPU too, those of them that were the double's own, and the megabytes of memory."""
+def _measure(
+    what: str, folder: Path, local: Path, service_time: float
+) -> tuple[float, float, tuple[float, float], float]:
+    """Return the seconds that it took, of the CPU too, both of the double, and the megabytes of memory."""
     with _double(folder, service_time) as (url, busy):
         ours, theirs = multiprocessing.Pipe()
         work = multiprocessing.get_context("spawn").Process(target=_work, args=(what, folder, local, url, theirs))
@@ -146,7 +152,7 @@ def _post(url: str, folder: Path, bodies: list[bytes]) -> None:
 
 @contextmanager
 def _double(folder: Path, service_time: float) -> Iterator[tuple[str, Any]]:
-    """Run the double in a process of its own; yield its address, and what returns how long it worked."""
+    """Run the double in a process of its own; yield its address, and what returns for how long it worked, by CPU too."""
     ours, theirs = multiprocessing.Pipe()
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -157,9 +163,9 @@ def _double(folder: Path, service_time: float) -> Iterator[tuple[str, Any]]:
     process.start()
     url = ours.recv()
 
-    def busy() -> float:
+    def busy() -> tuple[float, float]:
         ours.send("busy")
-        found: float = ours.recv()
+        found: tuple[float, float] = ours.recv()
         return found
 
     yield url, busy
@@ -178,7 +184,7 @@ def _serve(folder: Path, service_time: float, out: Connection) -> None:
         server.asked = _Forgetful()
         out.send(server.url(""))
         while out.recv() == "busy":
-            out.send(double.busy)
+            out.send((double.busy, time.process_time()))
 
 
 class _Forgetful(list[Any]):

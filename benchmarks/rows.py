@@ -8,20 +8,19 @@ from __future__ import annotations
 import csv
 import functools
 import json
-import random
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.import_rows import PROPERTIES, SEED, changed, generate
+from benchmarks import people
 from benchmarks.laboratory import ROOT, Cost, Figure, Laboratory, Measured, Row
 
 PEOPLE = 1_000_000
 FEWER = 100_000  # for peers, which take minutes for a million
 ROUNDS = 5
 TIMES = "x DuckDB"
-NAMES = [one.name for one in PROPERTIES]
+NAMES = people.NAMES
 WORK = str(Path(__file__).with_name("row_work.py"))
 DLT = ("dlt[duckdb]==1.31.0", "duckdb==1.5.5", "pyarrow==21.0.0")
 SINGER = ("target-duckdb==0.8.0", "duckdb==1.5.5", "setuptools==80.9.0")
@@ -59,33 +58,18 @@ class Bench:
 
 
 @functools.cache
-def bench(laboratory: Laboratory, people: int) -> Bench:
-    folder = laboratory.folder / f"people-{people}"
+def bench(laboratory: Laboratory, count: int) -> Bench:
+    folder = laboratory.folder / f"people-{count}"
     folder.mkdir()
-    generate(people, folder, ordered=True)
-    (folder / "import.csv").rename(folder / "ordered.csv")
-    header, *lines = (folder / "ordered.csv").read_text().splitlines(keepends=True)
-    random.Random(SEED).shuffle(lines)
-    (folder / "import.csv").write_text(header + "".join(lines))
+    people.write_stored(folder / "stored.csv", count)
+    people.write_import(folder / "ordered.csv", count, ordered=True)
+    people.write_import(folder / "import.csv", count, ordered=False)
     return Bench(laboratory, folder)
 
 
 def read_lines(path: Path) -> tuple[str, list[str]]:
     header, *lines = path.read_text().splitlines(keepends=True)
     return header, lines
-
-
-def write_daily(stored: Path, path: Path, *, part: float, seed: int = SEED, most: int = 0) -> None:
-    """Write the rows of *stored* with that *part* of them changed, in another order; with *most* only changed ones."""
-    dice = random.Random(seed)
-    header, lines = read_lines(stored)
-    if most:
-        lines = dice.sample(lines, most)
-    rows = [line.rstrip("\n").split(",") for line in lines]
-    dice.shuffle(rows)
-    path.write_text(
-        header + "".join(",".join(changed(row, dice) if dice.random() < part else row) + "\n" for row in rows)
-    )
 
 
 def write_json_lines(source: Path, path: Path) -> None:
@@ -130,11 +114,11 @@ def beside(
     )
 
 
-def measure_import(laboratory: Laboratory, name: str, people: int = 0) -> Measured:
-    here = bench(laboratory, people or PEOPLE)
+def measure_import(laboratory: Laboratory, name: str, count: int = PEOPLE) -> Measured:
+    here = bench(laboratory, count)
     file = here.folder / name
     if name == "daily.csv":
-        here.made(name, lambda path: write_daily(here.folder / "stored.csv", path, part=0.05))
+        here.made(name, lambda path: people.write_changed(here.folder / "stored.csv", path, part=0.05))
     return beside(here, lambda: here.work("import", here.store(), file, 2), lambda: here.work("read", file), TIMES)
 
 
@@ -163,10 +147,10 @@ def measure_files(laboratory: Laboratory, rows: int) -> Measured:
     return Measured(ours=[Figure("CPU s", tuple(cost.cpu for cost in costs))])
 
 
-def measure_delta(laboratory: Laboratory, people: int) -> Measured:
-    here = bench(laboratory, people)
+def measure_delta(laboratory: Laboratory, count: int) -> Measured:
+    here = bench(laboratory, count)
     stored = here.folder / "stored.csv"
-    file = here.made("delta.csv", lambda path: write_daily(stored, path, part=1, most=1000))
+    file = here.made("delta.csv", lambda path: people.write_changed(stored, path, part=1, most=1000))
     costs = [here.work("import", here.store(), file, 2) for _ in range(ROUNDS)]
     return Measured(
         ours=[Figure("s", tuple(cost.wall for cost in costs)), Figure("CPU s", tuple(cost.cpu for cost in costs))]
@@ -179,7 +163,7 @@ def measure_growth(laboratory: Laboratory) -> Measured:
     once = store.stat().st_size
     for day in range(30):
         file = here.folder / "day.csv"
-        write_daily(source, file, part=0.05, seed=day)
+        people.write_changed(source, file, part=0.05, seed=day + 1)
         here.work("import", store, file, day + 2)
         file.replace(source := here.folder / "yesterday.csv")
     return Measured(

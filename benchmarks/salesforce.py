@@ -69,7 +69,13 @@ def export(url: str, path: Path, batch: int) -> float:
             connection="bench", run=1, at=datetime.now(UTC), workspace=spool, spool=spool, programs=spool, report=NullReport(),
             columns=columns, ledger=spool / "ledgers" / "bench",
         )  # fmt: skip
-        settings = {**settings_of(url), "object": "Contact", "external_id": "Crm_Id__c", "batch": batch}
+        settings = {
+            **settings_of(url),
+            "object": "Contact",
+            "external_id": "Crm_Id__c",
+            "batch": batch,
+            "timeout": "30m",
+        }
         began = time.perf_counter()
         done = salesforce.deliver(settings, context, path)
         seconds = time.perf_counter() - began

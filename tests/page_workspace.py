@@ -206,6 +206,12 @@ def counts_of(part: Part, outcome: Outcome, chance: random.Random) -> Counts:
     )  # fmt: skip
 
 
+def words_of(counts: Counts) -> str:
+    """Return what an import says of itself."""
+    refused = f", {counts.invalid:,} refused" if counts.invalid else ""
+    return f"{counts.created:,} created, {counts.updated:,} updated, {counts.unchanged:,} unchanged{refused}"
+
+
 def result_of(name: str, part: Part, outcome: Outcome, chance: random.Random) -> Result:
     counts = counts_of(part, outcome, chance)
     detail: dict[str, Any] = {}
@@ -220,8 +226,10 @@ def result_of(name: str, part: Part, outcome: Outcome, chance: random.Random) ->
             words = "stopped by ann: the warehouse is being moved"
             return Result(outcome=outcome, counts=counts, message=words, code="stopped", detail={"stopped_by": "ann"})
         case Outcome.PARTIAL:
-            return Result(outcome=outcome, counts=counts, message=f"{counts.invalid} rows were refused", detail=detail)
-    return Result(outcome=outcome, counts=counts, detail=detail)
+            return Result(outcome=outcome, counts=counts, message=words_of(counts), detail=detail)
+    return Result(
+        outcome=outcome, counts=counts, message=words_of(counts) if part.kind == "import" else "", detail=detail
+    )
 
 
 @dataclass(kw_only=True)

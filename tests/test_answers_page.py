@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ from connrunner.answers.connection_account import describe_rules, page_runs, rea
 from connrunner.answers.connection_filter import ConnectionFilter
 from connrunner.answers.connection_standings import ConnectionQuery, page_connections
 from connrunner.answers.lane_forecast import MOST, forecast_lanes
-from connrunner.answers.past_runs import list_ended_today, list_past_runs
+from connrunner.answers.past_runs import list_ended_on, list_ended_today, list_past, list_past_runs
 from connrunner.answers.run_account import find_newest_run, read_run_account
 from connrunner.answers.run_log import page_refused
 from connrunner.answers.run_mail import list_mail_of_run, list_sent_mail
@@ -28,6 +30,7 @@ from connrunner.core.model import Notify, Outcome, Target
 from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import ArgumentError
 from connrunner.state import journal_segments, run_files
+from connrunner.state.folder import StateFolder
 from tests.conftest import Place
 from tests.page_workspace import NOW, make_workspace, running_lanes
 
@@ -58,6 +61,7 @@ QUERIES = [
     (ConnectionQuery(choice=ConnectionFilter(owner="finance")), ["erp-customers"], 1),
     (ConnectionQuery(outcome="partial", order="name"), ["crm-contacts", "survey-answers"], 2),
     (ConnectionQuery(order="next"), ["product-interest", "unsubscribes", "email-bounces", "warehouse-changes"], 15),
+    (ConnectionQuery(order="time", per_page=3), ["crm-contacts", "newsletter-audience", "erp-customers"], 15),
     (ConnectionQuery(order="name", per_page=4, page=4), ["unsubscribes", "warehouse-changes"][-3:], 15),
     (ConnectionQuery(order="name", per_page=4, page=99), ["survey-answers", "unsubscribes", "warehouse-changes"], 15),
     (ConnectionQuery(search="no such thing"), [], 0),
@@ -113,6 +117,38 @@ def test_what_the_journal_says_of_today_is_what_histories_say(view: WorkspaceVie
         if run.ended_at >= midnight
     }
     assert {(run.connection, run.run) for run in list_ended_today(view)} == kept
+
+
+def test_days_hold_every_run_once(view: WorkspaceView) -> None:
+    days = [list_ended_on(view, NOW.date() - place * DAY) for place in (0, 1)]
+    assert days[0] == list_ended_today(view)
+    assert days[1]
+    assert days[0][-1].ended_at >= instant.parse("2026-10-23T22:00:00Z") > days[1][0].ended_at
+    assert list_ended_on(view, NOW.date() + DAY) == []
+
+
+MISSED = [  # a slot of a plan, and what is missed: how many, since, until
+    ({"result": "queued", "missed": 0}, None),
+    ({"result": "queued", "missed": 3, "missed_until": "2026-10-24T03:00:00Z"}, (3, "00:00", "03:00", "no tick came")),
+    ({"result": "missed", "missed": 0, "reason": "too late"}, (1, "00:00", "00:00", "too late")),
+    ({"result": "missed", "missed": 2, "missed_until": "2026-10-24T02:00:00Z", "reason": "too late"}, (3, "00:00", "02:00", "too late")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("slot", "expected"), MISSED)
+def test_slots_that_no_run_stands_for(
+    tmp_path: Path, view: WorkspaceView, slot: dict[str, Any], expected: tuple[int, str, str, str] | None
+) -> None:
+    state = StateFolder(tmp_path / "state")
+    state.prepare()
+    due = {"connection": "push-audience", "due_at": "2026-10-24T00:00:00Z", "missed_until": None, "reason": ""}
+    record = {"v": 1, "type": "planned", "at": "2026-10-24T04:00:00Z", "slots": [{**due, **slot}]}
+    state.journal.write_bytes(run_files.encode_event(record))
+    moved = replace(view, state=state)
+    found = list_past(moved, NOW - 2 * DAY, NOW)[1]
+    rows = [(one.number, f"{one.first:%H:%M}", f"{one.last:%H:%M}", one.reason) for one in found.get("exports", [])]
+    assert rows == ([expected] if expected else [])
+    assert list_past(moved, NOW - 2 * HOUR, NOW)[1] == {}, "another time"
 
 
 def test_parts_of_the_journal_before_a_day_are_left_alone(view: WorkspaceView, tmp_path: Path) -> None:

@@ -883,7 +883,7 @@ def test_a_client_that_the_token_server_does_not_know(place: str, server: Server
 
 def test_no_token(server: Server, run: Run) -> None:
     tokens = TokenServer(server)
-    bodies: list[Any] = [{"token": "x"}, [], {"access_token": 5}, {"access_token": "a\r\nb"}]
+    bodies: list[Any] = [{"token": "x"}, [], {"access_token": 5}, {"access_token": ""}, {"access_token": "a\r\nb"}]
     for body in bodies:
         server.act = always(data(body))
         fails("bad-answer", "answers without an `access_token`", lambda: run.fetch(server.url(), auth=tokens.auth))

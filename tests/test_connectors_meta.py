@@ -297,26 +297,59 @@ def test_names_and_numbers(ads: Ads) -> None:
     assert second in other.message
 
 
+def reset(ads: Ads) -> None:
+    """Do what `connrunner reset` does."""
+    from connrunner.config import load
+    from connrunner.profiles.stores.duckdb import open_store
+
+    store = ads.runs.state
+    (store.ledger("audience") / "reset").touch()
+    temp = ads.runs.folder / "temp"
+    temp.mkdir()
+    with open_store(store.profiles, load.profile_model_from(PROFILE), temp=temp, report=ads.runs.log) as opened:
+        opened.forget_connection("audience")
+
+
 def test_after_a_reset_all_are_sent_again_and_others_removed(ads: Ads) -> None:
     number = ads.meta.hold("Readers")
     ads.put(ANN, BOB)
     ads.run()
     ads.meta.audiences[number].members.clear()
     ads.put("1,ann@example.com,06-12345678,Ann,30,no")
-    store = ads.runs.state
-    (store.ledger("audience") / "reset").touch()
-    with closing(sqlite3.connect(":memory:")):
-        from connrunner.config import load
-        from connrunner.profiles.stores.duckdb import open_store
-
-        temp = ads.runs.folder / "temp"
-        temp.mkdir()
-        with open_store(store.profiles, load.profile_model_from(PROFILE), temp=temp, report=ads.runs.log) as opened:
-            opened.forget_connection("audience")
+    reset(ads)
     assert ads.run().counts == {"read": 2, "checked": 2, "created": 1, "consent_blocked": 1}
     assert ads.ids() == ["2"]
     assert [edge for edge, _, _ in ads.meta.taken][-1] == "DELETE users"
     assert len(ads.ledger()) == 1
+
+
+TOKENS: list[tuple[dict[str, Any] | None, str, str]] = [
+    # what Meta says of the token, what a probe says, what it warns of
+    ({"is_valid": True, "expires_at": 0, "scopes": ["ads_management"]}, "accepted; the token does not expire", ""),
+    ({"is_valid": True, "expires_at": 1795564800}, "accepted; the token is good until 2026-11-25T", "make a new one"),
+    ({"is_valid": True, "expires_at": 1999999999}, "accepted; the token is good until 2033-05-18T", ""),
+    ({"is_valid": True, "expires_at": 0, "scopes": ["email"]}, "not expire", "lacks the permission `ads_management`"),
+    ({"is_valid": True, "expires_at": "soon"}, "the terms are accepted", ""),
+    (None, "the terms are accepted", ""),
+]
+
+
+@pytest.mark.parametrize(("said", "found", "warned"), TOKENS)
+def test_the_end_of_a_token_is_told_before_it_comes(
+    ads: Ads, said: dict[str, Any] | None, found: str, warned: str
+) -> None:
+    from connrunner.doctor import partners
+
+    ads.meta.token_says = said
+    ads.meta.hold("Readers")
+    job = ads.runs.job(ads.work(), "audience")
+    check = partners.check_partner(job.connection, ads.runs.folder, ads.runs.state, job.started_at)
+    assert (check.level, found in check.found) == ("ok", True), check
+    ads.put(ANN)
+    ads.run()
+    warnings = [text for text in ads.runs.log.texts if text.startswith("warning: the token")]
+    assert [warned in text for text in warnings] == ([True] if warned else [])
+    assert TOKEN not in "".join(ads.runs.log.texts)
 
 
 # --- what Meta refuses -------------------------------------------------------------------------------------------
@@ -375,6 +408,21 @@ def test_terms_and_a_flagged_audience_are_found_before_a_row_is_written(ads: Ads
     ads.meta.terms = True
     ads.meta.token = "another"
     assert ads.run().code == "unauthorized"
+
+
+def test_an_audience_that_was_made_and_deleted_there_is_made_anew_after_a_reset(ads: Ads) -> None:
+    ads.put(ANN, BOB)
+    assert ads.run(to={"create": True}).outcome is Outcome.SUCCEEDED
+    (first,) = ads.meta.audiences
+    ads.meta.audiences.clear()
+    ads.put(CAS)
+    done = ads.run(to={"create": True})
+    assert (done.code, "`connrunner reset audience` has the next run" in done.message) == ("not-found", True)
+    assert ads.meta.audiences == {}
+    reset(ads)
+    assert ads.run(to={"create": True}).counts["created"] == 3
+    (second,) = ads.meta.audiences
+    assert (second != first, ads.ids()) == (True, ["1", "2", "3", "3"])
 
 
 # --- throttles and what fails for a while ------------------------------------------------------------------------
@@ -460,6 +508,25 @@ def test_a_dry_run_and_a_probe_write_nothing(ads: Ads) -> None:
     assert check.level == "ok", check
     assert ads.meta.writes() == []
     assert not ads.runs.state.ledger("audience").exists()
+
+
+def test_a_dry_run_tells_what_the_audience_was_not_given(ads: Ads) -> None:
+    from dataclasses import replace
+
+    from connrunner.worker import process
+
+    ads.meta.hold("Readers")
+    ads.put(ANN, CAS)
+    ads.run()
+    before = ads.ledger(), ads.meta.writes()
+    ads.put(ANN.replace("12345678,Ann", "87654321,"), BOB, "4,,,,30,yes")
+    folder = ads.runs.folder / "dry"
+    folder.mkdir()
+    result = process.perform(replace(ads.runs.job(ads.work(), "audience"), dry_run_folder=folder), ads.runs.log)
+    assert result.message.endswith("; 1 row of them would be refused and not sent: no-key 1")
+    held = {one["values"]["id"]: one["held"] for one in result.detail["samples"]}
+    assert held == {"1": {"phone": "another value", "first": "another value"}, "2": None, "4": None}
+    assert (ads.ledger(), ads.meta.writes()) == before
 
 
 # --- killed ------------------------------------------------------------------------------------------------------

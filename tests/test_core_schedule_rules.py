@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from connrunner.core.schedules import (
     ScheduleError,
     as_document,
     between,
+    blackout,
     check_fires,
     count_between,
     describe,
@@ -397,3 +398,25 @@ def test_dates_far_apart_are_found_and_the_search_for_them_ends(text: str) -> No
     wanted = [each.date() for each in islice(rrulestr(f"RRULE:{rule}", dtstart=datetime.combine(start, time())), 3)]
     for since in (start, *(each + timedelta(days=1) for each in wanted[:2])):
         assert next(rrule.dates_since(rule, start, since), None) == next((one for one in wanted if one >= since), None)
+
+
+BLACKOUTS = [
+    {"dates": ["2026-10-25"]},
+    {"from": "22:00", "to": "06:00"},
+    {"from": "02:15", "to": "02:45"},  # comes twice on the night on which the clock goes back
+    {"from": "01:00", "to": "02:30", "days": ["sunday"], "reason": "backup"},
+    {"days": ["saturday"], "timezone": "America/New_York"},
+    {"from": "2026-10-24T20:10", "to": "2026-10-25T02:40"},
+    {"dates": ["12-25"]},
+]
+
+
+@pytest.mark.parametrize("entry", BLACKOUTS)
+def test_spans_of_a_blackout_hold_the_instants_that_are_in_it(entry: dict[str, Any]) -> None:
+    start, minute = datetime(2026, 10, 23, 22, 7, tzinfo=UTC), timedelta(minutes=1)
+    (found,) = blackout.parse([entry], "Europe/Amsterdam")
+    spans = blackout.list_spans([found], start, start + timedelta(days=3))
+    assert all(begin < end for begin, end, _ in spans)
+    assert all(one[1] <= two[0] for one, two in pairwise(spans))
+    for at in (start + count * minute for count in range(3 * 24 * 60)):
+        assert any(begin <= at < end for begin, end, _ in spans) == (blackout.find_end(found, at) is not None), at

@@ -13,7 +13,7 @@ import pytest
 
 from connrunner.config import load
 from connrunner.core import instant
-from connrunner.doctor import Check, machine, partners, state_folder, ticks
+from connrunner.doctor import Check, erased_people, machine, partners, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.scheduler import idle
 from connrunner.state import filesystem as state_ground
@@ -367,3 +367,35 @@ def test_the_tokens_of_the_page_are_secrets_that_have_to_be_there(
     place.write("connrunner.yaml", 'version: 1\nweb: {tokens: {read: "env:PAGE_READ", act: "env:PAGE_ACT"}}\n')
     (missing,) = files.check_secret_references(load.load(place.folder))
     assert (missing.level, "env:PAGE_ACT (web)" in missing.found) == ("failure", True)
+
+
+WAITS = {  # the export, and what is said of an erased person whom its partner still has to delete
+    "on": ("deleted: send", None),
+    "off": ("deleted: send\nenabled: false", "which is switched off"),
+    "keeps": ("deleted: skip", "which sends no deletions any more"),
+    "broken": ("deleted: maybe", None),
+    "gone": (None, "which the workspace has no more"),
+}
+
+
+def test_an_erased_person_who_waits_for_a_run_that_does_not_come(place: Place) -> None:
+    place.write("profile.yaml", "properties: {id: {type: text, identifier: true}}\n")
+    folder = StateFolder(place.folder / "state")
+    for name, (ending, _) in WAITS.items():
+        if ending is not None:
+            place.write(
+                f"connections/{name}.yaml",
+                "schedule: {type: manual}\nexport:\n  to: {type: files, path: out.csv}\n"
+                f"  fields: {{id: id}}\n  {ending}\n",
+            )
+        folder.withdrawals(name).parent.mkdir(parents=True, exist_ok=True)
+        folder.withdrawals(name).write_text('{"id": "x"}\n' * 2)
+    folder.withdrawals("empty").write_text("")
+    workspace = load.load(place.folder)
+    found = list(erased_people.check_withdrawals(workspace, folder))
+    expected = {name: why for name, (_, why) in WAITS.items() if why}
+    assert [(one.level, one.found) for one in found] == [
+        ("warning", f"2 erased people wait to be deleted at the partner of {name}, {expected[name]}")
+        for name in sorted(expected)
+    ]
+    assert all(str(folder.withdrawals(name)) in one.fix for name, one in zip(sorted(expected), found, strict=True))

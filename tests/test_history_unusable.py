@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from connrunner.errors import HistoryError
 from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.web import live_view
+from connrunner.web.live_view import LiveView
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_notify_end_to_end import ticked
@@ -163,3 +165,32 @@ def test_what_the_system_says_of_one_file_is_said_with_its_path(tmp_path: Path, 
 def test_a_full_disk_is_the_trouble_of_all(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space"), run_files.opening_history(StateFolder(tmp_path), "a"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_page_opens_some_histories_with_each_question_and_all_of_them_in_turn(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_view, "OPENED", 2)
+    place.write("connrunner.yaml", "version: 1\n")
+    for name in "abcde":
+        place.command(name, "pass")
+    state = StateFolder(place.folder / ".connrunner")
+    state.prepare()
+    live = LiveView(place.folder, state.root)
+    opened: list[list[str]] = []
+    real = run_files.find_unusable
+
+    def noted(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
+        opened.append(sorted(names))
+        return real(folder, opened[-1])
+
+    monkeypatch.setattr(run_files, "find_unusable", noted)
+    assert live.look().unusable_histories == {}
+    history = state.history("c")
+    history.mkdir(parents=True)
+    found = ["c" in live.look().unusable_histories for _ in range(4)]
+    history.rmdir()
+    found += ["c" in live.look().unusable_histories for _ in range(3)]
+    assert opened[:4] == [["a", "b", "c", "d", "e"], ["a", "b"], ["c", "d"], ["e"]]
+    assert all(len(names) <= 2 for names in opened[1:])
+    assert found == [False, True, True, True, False, False, False]

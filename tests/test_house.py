@@ -144,6 +144,7 @@ SHARED_FUNCTIONS = {
     "main": "a process begins",
     **dict.fromkeys(("fetch", "settle"), "a source"),
     **dict.fromkeys(("target", "form", "deliver"), "a destination"),
+    "compare_rows": "a destination that can say what a run would change at its partner",
     "probe": "a connector that can say whether its partner is there",
     **dict.fromkeys(
         ("read", "write", "check"), "a kind of database: how rows leave it, how they enter it, what is wrong before"

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from connrunner.answers.past_runs import MissedSlots, PastRun
 from connrunner.answers.workspace_view import WorkspaceView, open_view
 from connrunner.core import instant
 from connrunner.core.counts import CHECKED, Counts
@@ -23,12 +24,13 @@ from connrunner.web.pages.axis import describe_long_days, find_clock_changes, mi
 from connrunner.web.pages.charts import UNITS, make_axis
 from connrunner.web.pages.connections_screen import read_number, read_query
 from connrunner.web.pages.counter_bar import draw_counters, share_out
-from connrunner.web.pages.lane_picture import COLUMNS, LaneContent, Window, draw_lane
+from connrunner.web.pages.lane_picture import ALONE, COLUMNS, LaneContent, Window, draw_lane
 from connrunner.web.pages.moments import Moments
 from connrunner.web.pages.rendering import split_yaml
 from connrunner.web.pages.run_screen import split_difference
 from connrunner.web.pages.static_site import name_file
 from connrunner.web.pages.strip import draw_strip
+from connrunner.web.pages.timeline_screen import LEAST_ALONE, MOST_ALONE
 from tests.page_workspace import NOW, make_workspace, running_lanes
 
 ZONE = "Europe/Amsterdam"
@@ -161,6 +163,45 @@ def test_many_narrow_runs_are_one_path_of_bounded_length() -> None:
     assert len(picture.shapes) < 50
 
 
+def past_run(number: int, due: timedelta, start: timedelta, seconds: int = 60, outcome: str = "succeeded") -> PastRun:
+    began = AT + start
+    return PastRun("crm", number, AT + due, began, began + timedelta(seconds=seconds), outcome)
+
+
+def test_a_lane_shows_what_waited_and_what_was_missed() -> None:
+    hour = timedelta(hours=1)
+    window = Window(start=AT - 12 * hour, end=AT + 12 * hour, height=58, block=(16, 22))
+    content = LaneContent(
+        lane="main",
+        past=[
+            past_run(1, -6 * hour, -5 * hour),
+            past_run(2, -4 * hour, -4 * hour),
+            past_run(3, -40 * hour, -39 * hour),
+        ],
+        missed=[
+            MissedSlots("crm", AT - 3 * hour, AT - hour, 5, "no tick came"),
+            MissedSlots("crm", AT - 40 * hour, AT - 30 * hour, 5, "of another day"),
+        ],
+    )
+    picture = draw_lane(content, window, [], Moments("UTC", AT))
+    shown = {one.attributes["class"]: one for one in picture.shapes if one.title}
+    assert shown["s-wait"].title == "crm #1 waited 1 h 00 min"
+    assert (shown["s-wait"].attributes["x1"], shown["s-wait"].attributes["x2"]) == ("25%", "29.17%")
+    assert shown["f-missed"].title == "crm: 5 slots missed from Sat 2026-10-24 07:00 +00:00: no tick came"
+    assert (shown["f-missed"].attributes["x"], shown["f-missed"].attributes["width"]) == ("37.5%", "8.33%")
+    assert sum(one.attributes["class"] in ("s-wait", "f-missed") for one in picture.shapes) == 2
+
+
+@pytest.mark.parametrize("lanes", [1, 12, 60])
+def test_pictures_of_many_lanes_are_together_as_long_as_those_of_few(lanes: int) -> None:
+    window = Window(start=AT, end=AT + timedelta(days=3), height=58, block=(16, 22))
+    hour = timedelta(hours=1)
+    past = [past_run(place, place * hour, place * hour, seconds=2400) for place in range(72)]
+    alone = max(LEAST_ALONE, min(ALONE, MOST_ALONE // lanes))
+    picture = draw_lane(LaneContent(lane="main", past=past), window, [], Moments("UTC", AT), alone=alone)
+    assert lanes * len([one for one in picture.shapes if one.tag == "rect"]) <= max(MOST_ALONE, LEAST_ALONE * lanes)
+
+
 @pytest.mark.parametrize(
     ("line", "parts"),
     [("title: A b", ("", "title", ": A b", False)), ("  - {to: x}", ("", "", "  - {to: x}", False)), ("# no: key", ("", "", "# no: key", True)), ("", ("", "", "", False))],
@@ -281,6 +322,8 @@ PAGES = [
     ("/notifications?show=dead",                         200, 60_000, 1500),
     ("/health",                                          200, 60_000, 1500),
     ("/runs",                                            200, 60_000, 1500),
+    ("/runs?day=2026-10-23&outcome=failed",              200, 60_000, 1500),
+    ("/runs?day=0001-01-01",                             200, 60_000, 1500),
     ("/runs?outcome=failed",                             200, 60_000, 1500),
     ("/connections/crm-contacts",                        200, 60_000, 1500),
     ("/connections/crm-contacts?at=08:18",               200, 60_000, 1500),

@@ -41,7 +41,9 @@ VALUES: dict[PropertyType, dict[str, Any]] = {
     T.DECIMAL: {
         "12.5": SAME, "-12.5": SAME, "12.50": "12.5", ".5": "0.5", "-.5": "-0.5", "100": SAME, "0.0": "0", "-0": "0", " 1.5 ": "1.5",
         "0.1234567894": "0.123456789", "0.1234567895": "0.12345679", "999999999.9999999999": "1000000000",
-        "1234567890.5": SAME, "0001.5": "1.5", "9" * 29: SAME, "9" * 30: None, "9" * 29 + ".9999999999": None, "": None,
+        "1234567890.5": SAME, "0001.5": "1.5", "0.01": SAME, "-0.05": SAME, "0.95": SAME, "9.995": SAME, "-0.001": SAME,
+        "999999999": SAME, "999999999.99": SAME, "999999999.000000001": SAME, "-999999999": SAME, "-999999999.5": SAME,
+        "1000000000": SAME, "-1000000000.25": SAME, "1000.50": "1000.5", "-0.000000001": SAME, "1200": SAME, "0.1": SAME, "9" * 29: SAME, "9" * 30: None, "9" * 29 + ".9999999999": None, "": None,
         "5.": None, ".": None, "-": None, "+1": None, "inf": None, "-inf": None, "Infinity": None, "NaN": None, "1e400": None,
         "1e3": None, "1E-3": None, "1_0.5": None, "1,5": None, "1.000,5": None, "1.2.3": None, "$1": None, "1 000": None, "0x1": None,
     },
@@ -63,6 +65,7 @@ VALUES: dict[PropertyType, dict[str, Any]] = {
         "2026-01-01t10:00:00z": "2026-01-01T10:00:00Z", " 2026-01-01 10:00:00Z ": "2026-01-01T10:00:00Z",
         "2026-01-01T10:00:00-00:00": "2026-01-01T10:00:00Z", "2026-01-01T10:00:00.5Z": SAME, "2026-01-01T10:00:00.000Z": "2026-01-01T10:00:00Z",
         "2026-01-01T10:00:00.123456789Z": "2026-01-01T10:00:00.123456Z", "2026-01-01T10:00:00+15:30": "2025-12-31T18:30:00Z",
+        "0800-01-01T00:00:00.000001Z": SAME, "1969-12-31T23:59:59.999999Z": SAME, "1970-01-01T00:00:00.1Z": SAME,
         "2026-01-01T10:00:00-23:59": "2026-01-02T09:59:00Z", "0001-01-01T00:00:00Z": SAME, "9999-12-31T23:59:59.999999Z": SAME,
         "0001-01-01T00:00:00+14:00": None, "9999-12-31T23:59:59-12:00": None, "0000-12-31T23:59:59-12:00": None, "": None,
         "2026-01-01T10:00:00": None, "2026-01-01": None, "2026-01-01T10:00Z": None, "2026-01-01T24:00:00Z": None,
@@ -112,6 +115,16 @@ def test_all_texts_of_a_type_at_once(ask: duckdb.DuckDBPyConnection, kind: Prope
         f"SELECT DISTINCT r, {values.format_value(kind, 'v')} FROM (SELECT r, {value} AS v FROM texts)"
     ).fetchall()
     assert dict(found) == {text: text if value is SAME else value for text, value in table.items()}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_the_text_of_a_cast_is_that_of_duckdb(ask: duckdb.DuckDBPyConnection, kind: PropertyType) -> None:
+    """What exports remember of a value is made of it: another text would send everything again."""
+    ask.execute("CREATE OR REPLACE TEMP TABLE texts AS SELECT unnest(?::VARCHAR[]) AS r", [list(VALUES[kind])])
+    value = values.parse_value(kind, "r")
+    found = ask.execute(f"SELECT {values.cast_text(kind, 'v')}, v::VARCHAR FROM (SELECT {value} AS v FROM texts)")
+    mine, theirs = zip(*found.fetchall(), strict=True)
+    assert mine == theirs
 
 
 def test_a_text_that_is_no_identifier_keeps_its_blanks(ask: duckdb.DuckDBPyConnection) -> None:

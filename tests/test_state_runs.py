@@ -376,3 +376,32 @@ def test_an_append_that_fails_half_way_leaves_nothing(state: StateFolder) -> Non
         with pytest.raises(StateError, match="File too large"):
             run_files.append_history(state, replace(ended(2), result=result_with(3)))
     assert (state.journal.read_bytes(), state.history("a").read_bytes()) == before
+
+
+# --- what pictures of many runs need -----------------------------------------------------------------------------
+
+
+def test_what_a_picture_needs_of_each_run_is_what_the_whole_record_says(state: StateFolder) -> None:
+    kinds = [
+        ended(1),
+        ended(2, outcome=Outcome.PARTIAL, seconds=0.125),
+        ended(3, outcome=Outcome.FAILED, code="source-failed", message='"outcome":"succeeded","seconds":9,}'),
+        ended(4, outcome=Outcome.FAILED, code="timeout"),
+        ended(5, outcome=Outcome.SKIPPED, started_at=None, seconds=0.0),
+        ended(6, outcome=Outcome.SUCCEEDED, started_at=None),
+        ended(7, message="}"),
+    ]
+    for run in kinds:
+        run_files.append_history(state, run)
+    lines = state.history("a").read_bytes().splitlines()
+    other = json.dumps(dict(reversed(json.loads(lines[0]).items()))).encode()  # of another program: in another order
+    torn = lines[1][: lines[1].index(b'"counts"') + 9]
+    state.history("a").write_bytes(b"\n".join([*lines, other, torn, b"", b"no record", b""]))
+
+    marks = list(run_files.read_marks(state, "a", 30))
+    assert [(mark.outcome, mark.seconds) for mark in marks] == [
+        (run.outcome, run.seconds) for run in run_files.read_history(state, "a")
+    ]
+    assert [mark.is_whole for mark in marks] == [True, True, False, False, False, True, True, True]
+    assert len(list(run_files.read_marks(state, "a", 2))) == 2
+    assert list(run_files.read_marks(state, "nobody", 2)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import fcntl
 import io
@@ -427,6 +428,26 @@ def test_every_answer_has_the_headers(looking: WebClient, path: str) -> None:
         answered = looking.ask(method, path)
         assert {name.lower() for name in SECURITY_HEADERS} <= set(answered.headers), (method, path)
         assert answered.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("DELETE", "/", {"GET", "HEAD", "POST"}), ("POST", "/queue", {"GET", "HEAD"})],
+)  # fmt: skip
+def test_a_refused_method_comes_with_those_that_are_not(
+    looking: WebClient, method: str, path: str, allowed: set[str]
+) -> None:
+    answered = looking.ask(method, path)
+    assert (answered.status, set(answered.headers["allow"].split(", "))) == (405, allowed)
+
+
+def test_a_calendar_signs_in_with_a_token_as_its_password(guarded: WebClient) -> None:
+    stranger = guarded.get("/runs/calendar.ics")
+    assert (stranger.status, stranger.headers["www-authenticate"][:5]) == (401, "Basic")
+    assert guarded.get("/runs/api/v1/status").headers["www-authenticate"].startswith("Bearer")
+    password = {"authorization": f"Basic {base64.b64encode(f'ann:{READ}'.encode()).decode()}"}
+    assert guarded.get("/runs/calendar.ics", headers=password).text.startswith("BEGIN:VCALENDAR")
+    assert guarded.get("/runs/", headers=password).status == 401, "for the calendar alone"
 
 
 def test_static_files_are_kept_for_good(looking: WebClient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from dataclasses import replace
 
@@ -37,6 +38,10 @@ BOTH = replace(TOKENS, user_header="X-User", proxies=("10.0.0.0/8",))
 CLOSED = replace(TOKENS, closed="the tokens cannot be read")
 
 
+def basic(credentials: str) -> str:
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
+
+
 def bearer(token: str) -> str:
     return f"Bearer {token}"
 
@@ -61,6 +66,14 @@ CASES = [
     (TOKENS, {"peer": "10.0.0.1", "authorization": bearer("ü\udcff")}, None),
     (TOKENS, {"peer": "10.0.0.1", "authorization": f"Basic {ACT}"}, None),
     (TOKENS, {"peer": "10.0.0.1", "users": ("anna",)}, None),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": basic(f"ann:{READ}"), "is_feed": True}, ("the read token", False)),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": basic(f":{ACT}"), "is_feed": True}, ("the act token", False)),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": basic(f"ann:{READ}")}, None),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": basic(READ), "is_feed": True}, None),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": basic("ann:"), "is_feed": True}, None),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": "Basic =", "is_feed": True}, None),
+    (TOKENS, {"peer": "10.0.0.1", "authorization": "Basic /w==", "is_feed": True}, None),
+    (NOTHING, {"peer": HERE, "account": 1000, "authorization": basic("ann:"), "is_feed": True}, None),
     (ONLY_ACT, {"peer": "10.0.0.1", "authorization": bearer(READ)}, None),
     (ONLY_ACT, {"peer": "10.0.0.1", "authorization": bearer(ACT)}, ("the act token", True)),
     (PROXY, {"peer": HERE, "users": ("anna",)}, ("anna", True)),

@@ -127,7 +127,6 @@ CANNOT: dict[str, dict[str, Any]] = {
     "rows that are only added": {"to": {"type": "sql", "mode": "insert"}},
     "a replaced audience": {"to": {"type": "meta", "operation": "replace", "keys": {}}, "rows": "all"},
     "an audience that people are taken out of": {"to": {"type": "meta", "operation": "remove", "keys": {}}},
-    "records that are only added": {"to": {"type": "salesforce", "operation": "insert"}},
 }
 
 
@@ -158,6 +157,12 @@ def test_validate_warns_of_it(place: Place) -> None:
         ({"keys": {"a": "EMAIL", "b": ["FN", "EMAIL"]}}, {"a": "x", "b": "y"}, "does-not-fit", "EMAIL is made of 'a'"),
         ({"keys": {"a": "EMAIL"}, "hashed": ["b"]}, {"a": "x"}, "missing-column", "no column 'b'"),
         ({"keys": {"a": "EMAIL"}, "audience_id": "1", "create": True}, {"a": "x"}, "does-not-fit", "`create` makes"),
+        (
+            {"keys": {"a": "EXTERN_ID", "b": "COUNTRY"}},
+            {"a": "x", "b": "y"},
+            "does-not-fit",
+            "COUNTRY and EXTERN_ID alone",
+        ),
         ({"keys": {"a": "EMAIL"}, "operation": "replace"}, {"a": "x"}, "needs-all-rows", "`operation: replace`"),
     ],
 )

@@ -8,15 +8,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from connrunner.config.versions import version
+from connrunner.core.model import ProfileModel
+from connrunner.profiles import checkpoints
 from connrunner.scheduler import idle
 from connrunner.state import run_files
 from tests.conftest import Place
+from tests.test_profiles_open import Shelf, import_of, properties
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +169,32 @@ def test_the_newest_runs_are_read_from_the_end(place: Place, monkeypatch: pytest
     assert found is not None
     assert found.run == 25_000
     assert sum(taken) <= 4 << 20
+
+
+def write_numbers(numbers: Iterable[int], city: str) -> str:
+    return "id,name,city\n" + "".join(f"{number},somebody {number},{city}\n" for number in numbers)
+
+
+def test_what_a_delta_writes_does_not_grow_with_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither into its file nor into its log: a tick for each minute must not write a third of it each time."""
+    counters = Path("/proc/self/io")
+    if not counters.exists():
+        pytest.skip("the kernel does not count what a process writes")
+    monkeypatch.setattr(checkpoints, "LARGE", 1 << 16)
+    model = ProfileModel(properties=properties(id="text!", name="text", city="text"))
+    work = import_of("id", "name", "city")
+    written = []
+    for count in (4_000, 40_000):
+        (folder := tmp_path / str(count)).mkdir()
+        shelf = Shelf(folder, model=model)
+        shelf.take(work, write_numbers(range(count), "Utrecht"))
+        delta = shelf.file(write_numbers(range(0, count, count // 40), "Delft"))
+        before = counters.read_text()
+        assert shelf.take(work, delta).counts.updated == 40
+        after = counters.read_text()
+        written.append(int(after.split()[3]) - int(before.split()[3]))
+    assert written[1] <= 2 * written[0]
+    assert max(written) < 50_000
 
 
 # --- caches: whatever happened to them, the answer is the same --------------------------------------------------------

@@ -13,7 +13,7 @@ from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.doctor import Check, failure, machine, partners, profile_store, state_folder, ticks
+from connrunner.doctor import Check, erased_people, failure, machine, partners, profile_store, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.state import journal_segments
@@ -58,6 +58,7 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_mail_templates(workspace)
     yield from files.check_secret_references(workspace)
     yield from files.check_web(workspace)
+    yield from erased_people.check_withdrawals(workspace, view.state)
     yield from partners.check_mail(workspace, view.state, login=names is not None)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
@@ -88,6 +89,7 @@ def look_around(view: WorkspaceView) -> Iterator[Check]:
     yield from files.check_commit(workspace)
     yield from files.check_secret_references(workspace)
     yield from files.check_web(workspace)
+    yield from erased_people.check_withdrawals(workspace, view.state)
 
 
 def _chosen(view: WorkspaceView, names: tuple[str, ...]) -> list[Connection]:

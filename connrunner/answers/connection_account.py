@@ -12,6 +12,7 @@ from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import usual_durations
 from connrunner.answers.explain import DeclaredConnection, describe_declared, describe_tight
 from connrunner.answers.run_history import NextRun, find_next_run
+from connrunner.answers.run_mail import SentMail, list_mail_of_run
 from connrunner.answers.status import WaitingRun, list_waiting
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
@@ -71,6 +72,7 @@ class ConnectionAccount:
     tight: str  # that its slots come closer than its runs take; empty when they do not
     file: FileInForce
     tells: tuple[str, ...]  # who is told, and when
+    told: tuple[SentMail, ...]  # the mail that its last run caused
 
 
 def read_account(
@@ -105,6 +107,7 @@ def read_account(
         tight=describe_tight(tight) if tight else "",
         file=read_file_in_force(view, name),
         tells=tuple(describe_rules(connection.notify)) if connection else (),
+        told=list_mail_of_run(view, newest[0]) if newest else (),
     )
 
 

@@ -5,9 +5,12 @@ What is known of all of them comes from the journal; histories are read for the 
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Literal
+from itertools import chain
+from typing import Any, Literal, NamedTuple
 
 from connrunner.answers.active_runs import ActiveRun, find_active_run
 from connrunner.answers.coming_slots import usual_durations
@@ -21,16 +24,18 @@ from connrunner.core.planning.forecast import RunDurations
 from connrunner.errors import Problem
 from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.state import run_files
-from connrunner.state.journal_state import JournalState
+from connrunner.state.run_files import RunMark
 
 RECENT = 30  # runs of a connection that are shown as a strip
 
 Group = Literal["attention", "running", "waiting", "next", "without", "off"]
 Which = Literal["all", "failing", "late", "broken", "running", "waiting", "off"]
 WHICH: tuple[Which, ...] = ("all", "failing", "late", "broken", "running", "waiting", "off")
-Order = Literal["trouble", "next", "name"]
-ORDERS: tuple[Order, ...] = ("trouble", "next", "name")
+Order = Literal["trouble", "next", "time", "name"]
+ORDERS: tuple[Order, ...] = ("trouble", "next", "time", "name")
 GROUPS: tuple[Group, ...] = ("attention", "running", "waiting", "next", "without", "off")
+PLACES = {group: place for place, group in enumerate(GROUPS)}
+SORTED_IN_PART = 500  # rows before a page: behind more, all are sorted
 RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "late": 3}  # of trouble
 FAR = datetime.max.replace(tzinfo=UTC)
 
@@ -48,9 +53,8 @@ class ConnectionQuery:
     per_page: int = 25
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectionStanding:
-    """What the journal knows of one connection."""
+class ConnectionStanding(NamedTuple):
+    """What the journal knows of one connection; ten thousand of these are made for a page."""
 
     name: str
     connection: Connection | None  # None when its file is broken or gone
@@ -70,16 +74,13 @@ class ListedConnection:
 
     standing: ConnectionStanding
     problems: tuple[Problem, ...]
-    recent: tuple[Run, ...]  # newest first, RECENT at most
+    last: Run | None
+    recent: tuple[RunMark, ...]  # newest first, RECENT at most
     failures: int  # in a row
     usual: RunDurations
     active: ActiveRun | None
     waiting: WaitingRun | None
     next: NextRun
-
-    @property
-    def last(self) -> Run | None:
-        return self.recent[0] if self.recent else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,24 +104,27 @@ def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health
 
     *health* is that of the whole workspace, where somebody knows it already.
     """
-    chosen = [one for one in _stand(view, health or check_health(view)) if _is_searched(view, one, query)]
-    counts: dict[Which, int] = {which: sum(_is_which(one, which) for one in chosen) for which in WHICH}
-    found = [one for one in chosen if _is_which(one, query.which)]
-    found = [one for one in found if query.outcome in ("", one.last_outcome)]
-    _sort(found, query.order)
+    chosen = _stand(view, health or check_health(view))
+    if query.search.strip() or query.choice:
+        chosen = [one for one in chosen if _is_searched(view, one, query)]
+    counts = _count(chosen)
+    found = chosen if query.which == "all" else [one for one in chosen if query.which in _kinds(one)]
+    if query.outcome:
+        found = [one for one in found if one.last_outcome == query.outcome]
     pages = max(1, -(-len(found) // query.per_page))
     page = min(max(1, query.page), pages)
     first = (page - 1) * query.per_page
+    groups = Counter(one.group for one in found)
     waiting = {run.entry.connection: run for run in list_waiting(view)}
     sound = view.workspace.connections.values()
     return StandingsPage(
         at=view.clock(),
-        rows=tuple(_listed(view, one, waiting) for one in found[first : first + query.per_page]),
+        rows=tuple(_listed(view, one, waiting) for one in _cut(view, found, query.order, first, query.per_page)),
         found=len(found),
         page=page,
         pages=pages,
         counts=counts,
-        groups={group: sum(one.group == group for one in found) for group in GROUPS},
+        groups={group: groups[group] for group in GROUPS},
         owners=tuple(sorted({one.owner for one in sound if one.owner})),
         labels=tuple(sorted({f"{key}={value}" for one in sound for key, value in one.labels.items()})),
         first=first,
@@ -146,37 +150,44 @@ def _stand(view: WorkspaceView, health: Health) -> list[ConnectionStanding]:
     """Return where every connection stands, by name."""
     workspace, journal_state = view.workspace, view.journal_state
     troubles, late = find_troubles(view, health), {one.connection for one in health.late}
+    connections, promises, outcomes = workspace.connections, journal_state.promises, journal_state.last_outcome
+    started, queued = journal_state.started, journal_state.waiting
+    none = ("", None)
     found = []
     for name in view.known_names():
-        connection = workspace.connections.get(name)
-        trouble, since = troubles.get(name, ("", None))
-        promise = journal_state.promises.get(name)
-        next_due = promise.next_due if promise else None
+        connection, promise = connections.get(name), promises.get(name)
+        trouble, since = troubles.get(name, none)
+        next_due = promise.next_due if promise is not None else None
+        is_running, is_waiting = name in started, name in queued
+        group: Group = (
+            "attention"
+            if trouble
+            else "running"
+            if is_running
+            else "waiting"
+            if is_waiting
+            else "off"
+            if connection is not None and not connection.enabled
+            else "without"
+            if connection is None or next_due is None
+            else "next"
+        )
+        # By place: names cost half as much again.
         found.append(
             ConnectionStanding(
-                name=name,
-                connection=connection,
-                group="attention" if trouble else _group(journal_state, name, connection, next_due),
-                is_running=name in journal_state.started,
-                is_waiting=name in journal_state.waiting,
-                trouble=trouble,
-                since=since,
-                is_late=name in late,
-                last_outcome=journal_state.last_outcome.get(name, ""),
-                next_due=next_due,
+                name,
+                connection,
+                group,
+                trouble,
+                since,
+                name in late,
+                is_running,
+                is_waiting,
+                outcomes.get(name, ""),
+                next_due,
             )
         )
     return found
-
-
-def _group(state: JournalState, name: str, connection: Connection | None, next_due: datetime | None) -> Group:
-    if name in state.started:
-        return "running"
-    if name in state.waiting:
-        return "waiting"
-    if connection is not None and not connection.enabled:
-        return "off"
-    return "next" if next_due is not None and connection is not None else "without"
 
 
 def _is_searched(view: WorkspaceView, one: ConnectionStanding, query: ConnectionQuery) -> bool:
@@ -187,38 +198,53 @@ def _is_searched(view: WorkspaceView, one: ConnectionStanding, query: Connection
     return wanted in f"{one.name}\n{title}\nconnections/{one.name}.yaml".casefold()
 
 
-def _is_which(one: ConnectionStanding, which: Which) -> bool:
-    match which:
-        case "failing":
-            return one.last_outcome in FAILING
-        case "late":
-            return one.is_late
-        case "broken":
-            return one.trouble == "broken"
-        case "running":
-            return one.is_running
-        case "waiting":
-            return one.is_waiting
-        case "off":
-            return one.connection is not None and not one.connection.enabled
-        case _:
-            return True
+def _kinds(one: ConnectionStanding) -> list[Which]:
+    """Return which of the tabs list it, beside the one of all."""
+    found: list[Which] = []
+    if one.last_outcome in FAILING:
+        found.append("failing")
+    if one.is_late:
+        found.append("late")
+    if one.trouble == "broken":
+        found.append("broken")
+    if one.group == "running" or one.is_running:
+        found.append("running")
+    if one.is_waiting:
+        found.append("waiting")
+    if one.connection is not None and not one.connection.enabled:
+        found.append("off")
+    return found
 
 
-def _sort(found: list[ConnectionStanding], order: Order) -> None:
-    match order:
-        case "name":
-            found.sort(key=lambda one: one.name)
-        case "next":
-            found.sort(key=lambda one: (one.next_due or FAR, one.name))
-        case _:
-            found.sort(key=_urgency)
+def _count(chosen: list[ConnectionStanding]) -> dict[Which, int]:
+    counts = Counter(chain.from_iterable(map(_kinds, chosen)))
+    return {which: len(chosen) if which == "all" else counts[which] for which in WHICH}
+
+
+def _cut(
+    view: WorkspaceView, found: list[ConnectionStanding], order: Order, first: int, count: int
+) -> list[ConnectionStanding]:
+    """Return *count* of *found* behind the *first* ones of that order, without sorting all for the first pages."""
+    key: Callable[[ConnectionStanding], tuple[Any, ...]] = _urgency
+    if order == "name":
+        return found[first : first + count]  # they come by name
+    if order == "next":
+        key = _next
+    if order == "time":
+        usual = {one.name: usual_durations(view, one.name).median for one in found}
+        key = lambda one: (-usual[one.name], one.name)  # noqa: E731
+    ordered = heapq.nsmallest(first + count, found, key) if first < SORTED_IN_PART else sorted(found, key=key)
+    return ordered[first : first + count]
+
+
+def _next(one: ConnectionStanding) -> tuple[datetime, str]:
+    return one.next_due or FAR, one.name
 
 
 def _urgency(one: ConnectionStanding) -> tuple[int, int, datetime, str]:
     """Trouble by its kind, the oldest first; then what works, waits, comes next; of one time by name."""
     when = one.since if one.trouble else one.next_due
-    return GROUPS.index(one.group), RANKS.get(one.trouble, 0), when or FAR, one.name
+    return PLACES[one.group], RANKS.get(one.trouble, 0), when or FAR, one.name
 
 
 def _listed(view: WorkspaceView, one: ConnectionStanding, waiting: dict[str, WaitingRun]) -> ListedConnection:
@@ -226,7 +252,8 @@ def _listed(view: WorkspaceView, one: ConnectionStanding, waiting: dict[str, Wai
     return ListedConnection(
         standing=one,
         problems=tuple(view.workspace.broken.get(one.name, ())),
-        recent=tuple(islice(run_files.read_any_history(view.state, one.name), RECENT)),
+        last=next(run_files.read_any_history(view.state, one.name), None),
+        recent=tuple(run_files.read_marks(view.state, one.name, RECENT)),
         failures=streak["failures"] if streak else 0,
         usual=usual_durations(view, one.name),
         active=find_active_run(view, one.name),

@@ -10,6 +10,7 @@ from connrunner.answers.active_runs import ActiveRun
 from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.status import MINUTE, WaitingRun
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core.model import Manual
 from connrunner.core.planning import forecast, queue_order
 from connrunner.core.planning.forecast import PredictedRun, RunDurations
 from connrunner.lazy_dataclasses import dataclass
@@ -76,6 +77,8 @@ def _coming(view: WorkspaceView, until: datetime) -> tuple[list[tuple[str, datet
 def _first_slots(view: WorkspaceView, until: datetime) -> Iterator[tuple[datetime, str]]:
     promises, now = view.journal_state.promises, view.clock()
     for name, connection in view.workspace.connections.items():
+        if isinstance(connection.schedule, Manual):
+            continue
         promise = promises.get(name)
         first = promise.next_due if promise is not None and connection.enabled else None
         if promise is None or first is None or first <= now:

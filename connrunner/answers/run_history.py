@@ -106,7 +106,11 @@ def find_next_run(view: WorkspaceView, name: str) -> NextRun:
     promise = view.journal_state.promises.get(name)
     if connection is None:
         is_broken = name in view.workspace.broken
-        why = "its file has problems: `connrunner validate`" if is_broken else "it has no file any more"
+        why = (
+            "skipped until it is fixed: its file has problems (`connrunner validate`)"
+            if is_broken
+            else "it has no file any more"
+        )
         return NextRun(state="promised", due_at=promise.next_due if promise and is_broken else None, words=why)
     if not connection.enabled:
         return NextRun(state="promised", due_at=None, words="switched off")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import journal_segments
 from connrunner.text.nesting import parse_json
 
+BEFORE_END = timedelta(minutes=1)
+RECORDED_WITHIN = timedelta(days=1)  # of the end of a run, that it ended, and what that owes
 RETRIED_FOR = timedelta(days=14)  # after the end of a run; who retries later finds it among the notifications
 WORDS = (b'"owes":[{', b'"delivered"', b'"retried"', b'"dropped"')  # of the records that tell of mail
 
@@ -36,8 +38,23 @@ class SentMail:
 
 def list_mail_of_run(view: WorkspaceView, run: Run) -> tuple[SentMail, ...]:
     """Return the mail that the end of *run* caused, by recipient."""
-    found = _fold(_records(view, run.ended_at - timedelta(minutes=1), run.ended_at + RETRIED_FOR), view.clock())
-    return tuple(mail for mail in found if (mail.notice.connection, mail.notice.run) == (run.connection, run.run))
+    since, until = run.ended_at - BEFORE_END, run.ended_at + RETRIED_FOR
+    records: list[Mapping[str, Any]] = []
+    found: tuple[SentMail, ...] = ()
+    # Part by part, and no further than needed: what is known of a run of long ago stands near its end.
+    for part in reversed(list(journal_segments.list_parts_since(view.state, since))):
+        lines = part.read_lines()
+        records += _pick(lines, since, until)
+        found = tuple(mail for mail in _fold(records, view.clock()) if _is_of(mail, run))
+        newest = journal_segments.find_newest(lines)
+        is_known = newest is not None and newest > run.ended_at + RECORDED_WITHIN
+        if is_known and all(mail.state == "delivered" for mail in found):
+            break
+    return found
+
+
+def _is_of(mail: SentMail, run: Run) -> bool:
+    return (mail.notice.connection, mail.notice.run) == (run.connection, run.run)
 
 
 def list_sent_mail(view: WorkspaceView, since: datetime) -> tuple[SentMail, ...]:
@@ -50,18 +67,22 @@ def list_sent_mail(view: WorkspaceView, since: datetime) -> tuple[SentMail, ...]
 def _records(view: WorkspaceView, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
     """Yield the records about mail in the order in which they were written."""
     for part in reversed(list(journal_segments.list_parts_since(view.state, since))):
-        for line in part.read_lines():
-            if not any(word in line for word in WORDS):
-                continue
-            try:
-                record = parse_json(line)
-                if since <= instant.parse(record["at"]) <= until:
-                    yield record
-            except run_records.MALFORMED:
-                continue
+        yield from _pick(part.read_lines(), since, until)
 
 
-def _fold(records: Iterator[Mapping[str, Any]], now: datetime) -> Iterator[SentMail]:
+def _pick(lines: Iterable[bytes], since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        if not any(word in line for word in WORDS):
+            continue
+        try:
+            record = parse_json(line)
+            if since <= instant.parse(record["at"]) <= until:
+                yield record
+        except run_records.MALFORMED:
+            continue
+
+
+def _fold(records: Iterable[Mapping[str, Any]], now: datetime) -> Iterator[SentMail]:
     owed: dict[str, tuple[Notice, datetime]] = {}
     tries: dict[str, list[dict[str, Any]]] = {}
     for record in records:

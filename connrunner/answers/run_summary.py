@@ -25,9 +25,26 @@ def describe_ending(result: Result, *, kind: str) -> str:
     return "; ".join(part for part in (describe_counts(result.counts), message) if part)
 
 
+def describe_briefly(run: Run) -> str:
+    """Return what a run says of itself, as its mail begins; without a message its counters.
+
+    For lists, whose rows have no room for every counter.
+    """
+    return run.result.message or describe_counts(run.result.counts)
+
+
 def describe_run(run: Run) -> str:
     """Return its result, who asked for it, and the slots that it stands for."""
-    parts = [describe_result(run)]
+    return _add_entry(describe_result(run), run)
+
+
+def describe_run_briefly(run: Run) -> str:
+    """Return what `describe_run` does, with its own words in place of all counters."""
+    return _add_entry(describe_briefly(run), run)
+
+
+def _add_entry(result: str, run: Run) -> str:
+    parts = [result]
     if run.entry.trigger == "manual":
         parts.append(f"asked for by {run.entry.asked_by}")
     if run.entry.missed:

@@ -77,9 +77,7 @@ class WorkspaceView:
 
     def known_names(self) -> list[str]:
         """Return every connection that is declared or that history knows."""
-        kept = self.state.root / "runs"
-        recorded = os.listdir(kept) if kept.is_dir() else []  # noqa: PTH208 - names are all that is asked for
-        return sorted({*self.workspace.connections, *self.workspace.broken, *recorded})
+        return list_known_names(self.workspace, self.state)
 
     def require(self, name: str) -> str:
         """Return *name* when it is a connection, declared or remembered; ArgumentError with the nearest one else."""
@@ -102,6 +100,12 @@ class WorkspaceView:
         """Return the zone in which times of the connection *name* are shown."""
         connection = self.workspace.connections.get(name) if name else None
         return (connection and schedules.zone_of(connection.schedule)) or self.workspace.timezone
+
+
+def list_known_names(workspace: Workspace, state: StateFolder) -> list[str]:
+    """Return every connection that *workspace* declares or that has a past in *state*, sorted."""
+    recorded = os.listdir(state.runs) if state.runs.is_dir() else []  # noqa: PTH208 - names are all that is asked for
+    return sorted({*workspace.connections, *workspace.broken, *recorded})
 
 
 def open_anyway(view: WorkspaceView) -> WorkspaceView:

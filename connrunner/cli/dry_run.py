@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -54,11 +54,24 @@ def _lines(found: DryRun) -> Iterator[str]:
         old, new = (difference[side] if difference[side] is not None else "(none)" for side in ("old", "new"))
         yield f"  {difference['profile']}: {difference['property']}: {old} -> {new}"
     for sample in detail.get("samples", ()):
-        values = ", ".join(f"{column}: {value}" for column, value in sample["values"].items() if value is not None)
-        yield f"  {sample['counted_as']}: {values}"
+        yield f"  {sample['counted_as']}: {_describe_sample(sample)}"
     for row in found.refused[:SHOWN]:
         place = f"{row.get('file', '')}:{row.get('line', '')}"
         yield f"  {place}: {row.get('field') or 'row'}: {row.get('message', '')}"
     if len(found.refused) > SHOWN:
         yield f"  and {len(found.refused) - SHOWN:,} more"
     yield "nothing was written"
+
+
+def _describe_sample(sample: Mapping[str, Any]) -> str:
+    """Return the values of a row; one that would change at the partner stands after the one that is there."""
+    held = sample.get("held") or {}
+    parts = []
+    for column, value in sample["values"].items():
+        if column in held:
+            old, new = (one if one is not None else "(none)" for one in (held[column], value))
+            parts.append(f"{column}: {old} -> {new}")
+        elif value is not None:
+            parts.append(f"{column}: {value}")
+    there = " (the partner has none)" if "held" in sample and sample["held"] is None else ""
+    return ", ".join(parts) + there

@@ -333,6 +333,10 @@ def _import(work: Data, profile: Data | None) -> Iterator[Finding]:
         for name, one in fields.items()
     ]
     columns += [(("import", "consent", name), column) for name, column in (work.get("consent") or {}).items()]
+    if (source := work.get("from") or {}).get("type") == "salesforce":
+        from connrunner.config import salesforce_rules  # for the few that need it
+
+        yield from salesforce_rules.check_salesforce_import(source)
     yield from _columns(work.get("format") or {}, columns)
     yield from _timezone(work.get("format") or {}, ("import", "format"))
     for name, one in fields.items():

@@ -22,6 +22,10 @@ def check_destination(export: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding((*_TO, key), message, "write `rows: all` under `export`", "needs-all-rows")
     if to.get("type") == "meta":
         yield from _audience(export, to)
+    if to.get("type") == "salesforce":
+        from connrunner.config import salesforce_rules  # for the few that need it
+
+        yield from salesforce_rules.check_salesforce_export(export, to)
 
 
 def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:
@@ -34,8 +38,6 @@ def find_deletion_doubt(export: Mapping[str, Any]) -> Iterator[Finding]:
         message = f"with `{key}: replace` nobody is deleted one by one: who is not among the rows is gone"
     elif to.get("operation") == "remove":
         message = "with `operation: remove` there is nothing to delete: the partner gets only those who are to leave"
-    elif to.get("type") == "salesforce" and to.get("operation") in ("insert", "delete"):
-        message = f"with `operation: {to['operation']}` nobody can say which record is to be deleted"
     elif to.get("type") == "sql" and to.get("mode") == "insert":
         message = "with `mode: insert` nothing that stands in the table is ever changed, so nobody is deleted there"
     else:
@@ -64,6 +66,9 @@ def _audience(export: Mapping[str, Any], to: Mapping[str, Any]) -> Iterator[Find
                 message = f"{one} is made of {seen[one]!r} already"
                 yield Finding((*_TO, "keys", column), message, "leave one of them out", "does-not-fit")
             seen[one] = column
+    if seen and seen.keys() <= {"EXTERN_ID", "COUNTRY"}:
+        message = f"nobody can be found by {' and '.join(sorted(seen))} alone, so every row would be refused"
+        yield Finding((*_TO, "keys"), message, "add EMAIL, PHONE or another key", "does-not-fit")
     for place, column in enumerate(to.get("hashed") or ()):
         if column not in keys:
             message = f"`keys` has no column {column!r}"

@@ -8,7 +8,7 @@ own, so it is not a row of these tables.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -114,6 +114,15 @@ class SendResult:
     refused: tuple[Refusal, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComparedRows:
+    """What a destination can tell of rows that it does not send."""
+
+    refused: tuple[Refusal, ...] = ()  # those that it would not even send
+    held: tuple[Mapping[str, str | None] | None, ...] = ()
+    """For each sample what its partner holds in those columns that would change; None where it has no such row."""
+
+
 class Source(Protocol):
     """A module that brings files of rows to this machine."""
 
@@ -147,6 +156,18 @@ class Destination(Protocol):
 
     def deliver(self, settings: Settings, context: RunContext, local: Path) -> SendResult:
         """Bring the rows of the file *local* to their target: a file whole or not at all, rows one batch at a time."""
+
+
+class ComparingDestination(Protocol):
+    """A destination that can say what a run would change at its partner; it may do without."""
+
+    def compare_rows(
+        self, settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
+    ) -> ComparedRows:
+        """Return it for the rows of the file *local*, and for some of them, the *samples*: texts by column.
+
+        Nothing is sent or changed, and nothing kept for later runs. Only a dry run asks.
+        """
 
 
 class SettlingDestination(Protocol):
@@ -192,6 +213,19 @@ def keeps_ledger(module: Destination) -> bool:
 def can_settle(destination: Destination) -> bool:
     """Return whether *destination* is a `SettlingDestination`."""
     return hasattr(destination, "settle_rows")
+
+
+def compare_rows(
+    destination: Destination,
+    settings: Settings,
+    context: RunContext,
+    local: Path,
+    samples: Sequence[Mapping[str, str | None]],
+) -> ComparedRows | None:
+    """Return what *destination* tells, see `ComparingDestination`; None when it cannot say."""
+    if not hasattr(destination, "compare_rows"):
+        return None
+    return cast("ComparingDestination", destination).compare_rows(settings, context, local, samples)
 
 
 def probe(kind: str, settings: Settings, context: RunContext, *, writes: bool) -> str | None:

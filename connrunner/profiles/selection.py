@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +11,12 @@ from typing import Any
 from connrunner.core.model import Format, Property, PropertyType
 from connrunner.errors import ArgumentError
 from connrunner.lazy_dataclasses import replace
-from connrunner.profiles import domains, values, where
+from connrunner.profiles import domains, scan_order, values, where
 from connrunner.profiles.exporting import writers
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.profiles.temporary_files import choose_path
-from connrunner.text.files import is_written_in_place, replacing
+from connrunner.text.files import is_written_in_place, put_in_place, replacing
 from connrunner.text.words import nearest
 
 BATCH = 1000  # profiles that are fetched at a time
@@ -105,23 +106,34 @@ def write_profiles(
     form = replace(form, compression=writers.choose_compression(form, path))
     # DuckDB writes nowhere but into our own folder.
     new = choose_path(session.temp)
+    selected = f"store.profiles p WHERE {_compile(session, condition)}"
     with where.translate_errors(session, condition):
         writers.write_rows(
             session,
             new,
             form,
             writers.resolve_columns(session, {name: name for name in names}),
-            f"store.profiles p WHERE {_compile(session, condition)} ORDER BY p._id",
+            selected + scan_order.order_by_number(session, f"SELECT p._id FROM {selected}"),
             lambda part: session.report.progress("writing", round(part * about), about),
         )
     if is_written_in_place(path):
         with new.open("rb") as source, path.open("wb") as target:
             shutil.copyfileobj(source, target)
     else:
+        _put_in_place(new, path)
+    new.unlink(missing_ok=True)
+    return about
+
+
+def _put_in_place(new: Path, path: Path) -> None:
+    """Give the private file *new* the name *path*; to copy it costs a fifth of what it takes to write it."""
+    try:
+        put_in_place(new, path, durable=False)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
         with replacing(path, durable=False) as place:
             shutil.copyfile(new, place.path)
-    new.unlink()
-    return about
 
 
 def _compile(session: StoreSession, condition: str | None) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.errors import RunError
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.duckdb_words import describe_error, find_reason
 from connrunner.profiles.whole_store import BEGIN_ANEW
 
@@ -95,7 +96,7 @@ def explain_failure(error: duckdb.Error, path: Path) -> RunError | None:
 
 def describe_checkpoint(error: duckdb.Error, path: Path) -> str:
     """Return what is to be said when the log of the store could not be brought into its file: nothing is lost."""
-    log = path.with_name(f"{path.name}.wal")
+    log = find_log(path)
     why = _full_disk(error, path).message if _FULL.search(str(error)) else describe_error(error)
     return f"all changes are durable in {log}, but could not be brought into the profile store yet: {why}"
 
@@ -111,7 +112,7 @@ def _full_disk(error: duckdb.Error, path: Path) -> RunError:
     else:
         free = f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free" if folder.is_dir() else "nothing is free"
         what, fix = f"the disk is full in {folder}: {free}", "make room there"
-    log = path.with_name(f"{path.name}.wal")
+    log = find_log(path)
     needed = log.stat().st_size if log.exists() else 0
     room = f"the profile store needs about {max(1, round(needed / 2**20)):,} MiB more" if needed else ""
     return RunError("; ".join(filter(None, (what, room))), hint=f"{fix}; the profile store is sound", code="disk-full")

@@ -167,15 +167,48 @@ def format_value(kind: PropertyType, value: str) -> str:
     """Return the expression of the one text form of *value*, a value of *kind*."""
     match kind:
         case PropertyType.DECIMAL:
-            # The scale is fixed, so there always is a point to stop at.
-            return f"rtrim(rtrim(({value})::VARCHAR, '0'), '.')"
+            return _format_decimal(f"({value})")
         case PropertyType.DATETIME:
-            whole = f"strftime({value} AT TIME ZONE 'UTC', '%Y-%m-%dT%H:%M:%S')"
-            part = f"epoch_us({value}) % 1000000"
-            fraction = f"rtrim(strftime({value} AT TIME ZONE 'UTC', '.%f'), '0')"
-            return f"CASE WHEN {part} = 0 THEN {whole} ELSE {whole} || {fraction} END || 'Z'"
+            return f"replace({_instant_text(value)}, ' ', 'T') || 'Z'"
         case _:
             return f"({value})::VARCHAR"
+
+
+def cast_text(kind: PropertyType, value: str) -> str:
+    """Return the expression of what `value::VARCHAR` is where the zone is UTC, and faster."""
+    match kind:
+        case PropertyType.DECIMAL:
+            narrow = f"({value})::{_NARROW}::VARCHAR"
+            return f"CASE WHEN {_is_narrow(f'({value})')} THEN {narrow} ELSE ({value})::VARCHAR END"
+        case PropertyType.DATETIME:
+            return f"{_instant_text(value)} || '+00'"
+        case _:
+            return f"({value})::VARCHAR"
+
+
+# DuckDB calculates with at most 18 digits many times faster than with more of them, and most numbers have fewer.
+_NARROW = "DECIMAL(18,9)"
+
+
+def _is_narrow(value: str) -> str:
+    return f"{value} BETWEEN -999999999 AND 999999999"
+
+
+def _format_decimal(value: str) -> str:
+    narrow = f"{value}::{_NARROW}"
+    cents = f"{narrow}::DECIMAL(18,2)"
+    tenths = f"{cents}::DECIMAL(18,1)"
+    # The scale is fixed, so there always is a point to stop at; to trim takes longer than all of the comparisons.
+    return f"""CASE WHEN NOT {_is_narrow(value)} THEN rtrim(rtrim({value}::VARCHAR, '0'), '.')
+        WHEN {cents}::{_NARROW} <> {narrow} THEN rtrim(rtrim({narrow}::VARCHAR, '0'), '.')
+        WHEN {tenths}::DECIMAL(18,2) <> {cents} THEN {cents}::VARCHAR
+        WHEN {tenths}::BIGINT::DECIMAL(18,1) <> {tenths} THEN {tenths}::VARCHAR
+        ELSE {tenths}::BIGINT::VARCHAR END"""
+
+
+def _instant_text(value: str) -> str:
+    """Return the expression of the instant *value* in UTC, without its zone: that takes a third of the time."""
+    return f"make_timestamp(epoch_us({value}))::VARCHAR"
 
 
 def format_each(owner: Property, value: str) -> str:

@@ -65,6 +65,10 @@ class StateFolder:
         """Return the file of the erased people whom the partner of the export *name* still has to delete."""
         return self.root / "withdrawals" / f"{name}.jsonl"
 
+    def list_withdrawals(self) -> list[Path]:
+        """Return the files of `withdrawals` that are there, by the names of their exports."""
+        return sorted((self.root / "withdrawals").glob("*.jsonl"))
+
     def ledger(self, name: str) -> Path:
         """Return the folder in which the connector of the connection *name* keeps what its next run has to know."""
         return self.root / "ledgers" / name

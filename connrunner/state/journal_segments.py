@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,11 @@ class RecordedPart:
     def read_lines(self) -> list[bytes]:
         """Return a line for each record; none when it was removed a moment ago."""
         return _lines_of(self.path)
+
+
+def find_newest(lines: Sequence[bytes]) -> datetime | None:
+    """Return when the last of *lines*, records of a part, was written; None when there is none."""
+    return next(filter(None, map(_instant_of, reversed(lines))), None)
 
 
 def list_parts_since(folder: StateFolder, since: datetime) -> Iterator[RecordedPart]:

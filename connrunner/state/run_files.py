@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import chain, islice, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
@@ -32,11 +32,20 @@ BLOCK = 1 << 16
 LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
 WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
+FEW = 1000  # histories that are opened whether they are there or not
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 # What the system says of one file, and not of the disk.
 OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EIO)
 CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
+# The head of a record as `run_records.as_dict` orders it: everything in it is ours.
+_HEAD = re.compile(
+    rb'\{"connection": ?"[^"\\]*", ?"run": ?\d+, ?"outcome": ?"([a-z]+)", ?"trigger": ?"[a-z-]*", '
+    rb'?"due_at": ?"[^"\\]*", ?"queued_at": ?"[^"\\]*", ?"started_at": ?(null|"[^"\\]*"), '
+    rb'?"ended_at": ?"[^"\\]*", ?"seconds": ?(\d+(?:\.\d+)?),'
+)
+# Of the other outcomes the code says whether somebody ended the run.
+_PLAIN_OUTCOMES = {str(outcome).encode(): outcome for outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)}
 _OUTCOME = re.compile(rb'"outcome":"([a-z]+)"')  # of a record: before whatever text of others it holds
 CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
@@ -87,13 +96,13 @@ def opening_history(folder: StateFolder, connection: str) -> Iterator[None]:
 
 def find_unusable(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
     """Return those of *names* whose history cannot be read and written, and why; one that has none yet can."""
-    try:  # one list instead of a look at each: of most connections of a new workspace there is nothing
-        there = set(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
-    except OSError:
-        there = set(names := list(names))
+    there = set(names)
+    if len(there) > FEW:  # one list instead of a look at each: of most connections of a new workspace there is nothing
+        with suppress(OSError):
+            there.intersection_update(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
     found = {}
     runs = str(folder.runs)
-    for name in there.intersection(names):
+    for name in there:
         # By text: a page asks this of ten thousand at once, and paths as values cost several times what opening does.
         try:
             os.close(open_regular(f"{runs}/{name}/history.jsonl", os.O_RDWR))
@@ -195,14 +204,51 @@ def read_durations(folder: StateFolder, connection: str) -> list[float]:
 def _durations_of(folder: StateFolder, connection: str, looks: tuple[int, int, int]) -> array[float]:  # noqa: ARG001
     """Return the run times of a history as long as its file *looks* so: who shows many connections asks often."""
     ended, failed = array("d"), array("d")
-    for run in islice(read_any_history(folder, connection), LOOKED_AT):
-        if run.intent.started_at and run.outcome in CAME_TO_ITS_END:
-            ended.append(run.seconds)
+    for mark in read_marks(folder, connection, LOOKED_AT):
+        if not mark.is_whole:
+            continue
+        if mark.outcome in CAME_TO_ITS_END:
+            ended.append(mark.seconds)
             if len(ended) == MEASURED:
                 break
-        elif run.intent.started_at and run.outcome is Outcome.FAILED and run.result.code not in CUT_OFF:
-            failed.append(run.seconds)
+        elif mark.outcome is Outcome.FAILED:
+            failed.append(mark.seconds)
     return (ended or failed)[:MEASURED]
+
+
+class RunMark(NamedTuple):
+    """What a picture of many runs needs of each."""
+
+    outcome: Outcome
+    seconds: float
+    is_whole: bool  # it was started, and nobody ended it: the seconds are its own
+
+
+def read_marks(folder: StateFolder, connection: str, count: int) -> Iterator[RunMark]:
+    """Yield what a picture needs of the last *count* ended runs of *connection*, newest first.
+
+    Of a history that cannot be read nothing, as `read_any_history` does.
+    """
+    with (
+        suppress(FileNotFoundError, HistoryError),
+        opening_history(folder, connection),
+        os.fdopen(open_regular(folder.history(connection)), "rb") as file,
+    ):
+        lines = _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size)
+        yield from islice(filter(None, map(_mark_of, lines)), count)
+
+
+def _mark_of(line: bytes) -> RunMark | None:
+    """Return what *line* says of a run; the lines that we write need not be taken apart for it."""
+    known = _HEAD.match(line)
+    if known is not None and line.endswith(b"}") and (outcome := _PLAIN_OUTCOMES.get(known[1])) is not None:
+        return RunMark(outcome, float(known[3]), is_whole=known[2] != b"null")
+    run = parse_run(line)
+    if run is None:
+        return None
+    return RunMark(
+        run.outcome, run.seconds, is_whole=run.intent.started_at is not None and run.result.code not in CUT_OFF
+    )
 
 
 def read_recent(folder: StateFolder, connection: str, count: int, *, until: int = 0) -> list[Run]:

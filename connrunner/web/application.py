@@ -44,6 +44,7 @@ from connrunner.web.rights import (
 )
 from connrunner.web.site import Call, Site
 
+CALENDAR = "/calendar.ics"
 COOKIE = "connrunner_session"
 SIGN_IN = "sign-in"  # what the form of somebody is bound to who has not signed in
 LARGEST_BODY = 16 * 1024  # bytes
@@ -101,7 +102,7 @@ def make_application(site: Site) -> ASGIApp:
         f"{run}/log.jsonl": downloads.download_log,
         f"{run}/rejects.csv": downloads.download_rejects,
         "/metrics": downloads.answer_metrics,
-        "/calendar.ics": downloads.answer_calendar,
+        CALENDAR: downloads.answer_calendar,
     }
     act: dict[str, Action] = {
         "/connections/{name}/run": actions.act_run,
@@ -380,7 +381,9 @@ class Answering:
         """A path that is there for another method, and the like."""
         words = {405: "this path is there for another method", 404: "there is no such path"}
         what = words.get(error.status_code, "the request cannot be answered")
-        return _refusal(request.scope, RefusedError(error.status_code, what), self._site)
+        response = _refusal(request.scope, RefusedError(error.status_code, what), self._site)
+        response.headers.update(error.headers or {})
+        return response
 
     def _go_back(self, back: str, **query: str) -> Response:
         """Return the way back to a page of ours, and to no other site."""
@@ -401,7 +404,10 @@ def _refusal(scope: Scope, refused: RefusedError, site: Site) -> Response:
     """Return what was refused as a program, or a person, reads it."""
     request = Request(scope)
     if _is_for_programs(scope["path"]) or scope["method"] not in METHODS:
-        return as_problem(refused)
+        problem = as_problem(refused)
+        if refused.status == 401 and scope["path"] == CALENDAR:  # calendars know passwords, and no other token
+            problem.headers["WWW-Authenticate"] = 'Basic realm="connrunner", charset="UTF-8"'
+        return problem
     if "text/html" not in request.headers.get("accept", "text/html") and JSON in request.headers.get("accept", ""):
         return as_problem(refused)
     root = site.live.known_settings.root
@@ -425,6 +431,7 @@ def _knock(request: Request, rules: AccessRules) -> Knock:
         authorization=headers.get("authorization", ""),
         session=request.cookies.get(COOKIE, ""),
         users=tuple(headers.getlist(rules.user_header)) if rules.user_header else (),
+        is_feed=request.scope["path"] == CALENDAR,
         is_forwarded=any(name in headers for name in ("forwarded", "x-forwarded-for", "x-forwarded-host", "via")),
     )
 

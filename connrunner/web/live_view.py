@@ -5,21 +5,29 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connrunner.answers.workspace_view import WorkspaceView, open_anyway, open_view, read_uncommitted
+from connrunner.answers.workspace_view import (
+    WorkspaceView,
+    list_known_names,
+    open_anyway,
+    open_view,
+    read_uncommitted,
+)
 from connrunner.config import stamps
 from connrunner.core.model import WebSettings, Workspace
 from connrunner.errors import ConnrunnerError
 from connrunner.lazy_dataclasses import dataclass, field
+from connrunner.state import run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, copy_state
 
 STALE = 10.0  # seconds for which git, or a workspace that cannot be used, is not asked again
 REST = 2.0  # seconds between two looks at the files of the workspace
+OPENED = 1000  # histories that a question opens to see whether they can be used
 RACY = 2.0  # seconds: a file changed this recently may change again without a new time stamp
 
 
@@ -44,6 +52,8 @@ class LiveVersion:
     workspace: Workspace
     journal: FrozenJournal | ConnrunnerError
     uncommitted: UncommittedFiles
+    histories: HistoryWatch
+    names: KnownNames
 
     def at(self, now: datetime) -> WorkspaceView:
         """Return the view of a question asked at *now*; ConnrunnerError when the state cannot be read."""
@@ -62,6 +72,15 @@ class SharedView(WorkspaceView):
     def workspace(self) -> Workspace:
         """The workspace of the version."""
         return self.version.workspace
+
+    @functools.cached_property
+    def unusable_histories(self) -> Mapping[str, str]:
+        """Why the histories of some connections cannot be used; of some as an earlier question saw them."""
+        return self.version.histories.find_unusable(self.workspace)
+
+    def known_names(self) -> list[str]:
+        """Return every connection that is declared or that history knows, sorted."""
+        return self.version.names.list_names(self.workspace)
 
     @functools.cached_property
     def uncommitted(self) -> list[str]:
@@ -88,6 +107,53 @@ class UncommittedFiles:
         if time.monotonic() - self._asked_at >= STALE:
             self._found, self._asked_at = read_uncommitted(self._workspace), time.monotonic()
         return self._found
+
+
+class HistoryWatch:
+    """Which histories cannot be used: each has to be opened to see that, so a question opens some, in turn.
+
+    Of a workspace with up to `OPENED` connections all each time; of ten thousand once in a few questions.
+    """
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._workspace: Workspace | None = None
+        self._names: list[str] = []
+        self._next = 0
+        self._found: dict[str, str] = {}
+
+    def find_unusable(self, workspace: Workspace) -> Mapping[str, str]:
+        """Return those of the declared connections whose history cannot be used, and why."""
+        with self._lock:
+            if workspace is not self._workspace:  # all at once: nothing is known of those that are new
+                self._workspace, self._names, self._next = workspace, [*workspace.connections, *workspace.broken], 0
+                self._found, looked = {}, self._names
+            else:
+                looked = self._names[self._next : self._next + OPENED]
+            self._next += len(looked)
+            if self._next >= len(self._names):
+                self._next = 0
+            now = {name: str(error) for name, error in run_files.find_unusable(self._state, looked).items()}
+            again = set(looked)
+            kept = {name: why for name, why in self._found.items() if name not in again}
+            self._found = dict(sorted({**kept, **now}.items()))
+            return self._found
+
+
+class KnownNames:
+    """Every name that is declared or has a past, sorted once for as long as neither changes."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        self._known: tuple[Workspace, tuple[int, ...], list[str]] | None = None
+
+    def list_names(self, workspace: Workspace) -> list[str]:
+        """Return them; a folder of runs that is made or removed changes the time stamp of the one that they are in."""
+        look, known = _look_at(self._state.runs), self._known
+        if known is None or known[0] is not workspace or known[1] != look or _is_young(look):
+            known = self._known = (workspace, look, list_known_names(workspace, self._state))
+        return known[2]
 
 
 class LiveView:
@@ -148,7 +214,10 @@ class LiveView:
         if before is None or before.workspace is not workspace or before.journal is not journal:
             same = before is not None and before.workspace is workspace
             uncommitted = before.uncommitted if before and same else UncommittedFiles(workspace)
-            self._version = LiveVersion(self.folder, state, workspace, journal, uncommitted)
+            known = before is not None and before.state == state
+            histories = before.histories if before and known else HistoryWatch(state)
+            names = before.names if before and known else KnownNames(state)
+            self._version = LiveVersion(self.folder, state, workspace, journal, uncommitted, histories, names)
 
     def _has_changed(self, workspace: Workspace, now: float) -> bool:
         """Tell whether the files look different, or were too young at the last load to be believed."""
@@ -190,6 +259,11 @@ def _look_at(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _is_young(look: tuple[int, ...]) -> bool:
+    """Tell whether what looks like *look* may change once more without looking different."""
+    return not look or time.time() - look[2] / 1e9 < RACY
 
 
 def _is_blank(workspace: Workspace) -> bool:

@@ -63,6 +63,8 @@ def _headers(refused: RefusedError) -> dict[str, str]:
     match refused.status:
         case 401:
             return {"WWW-Authenticate": 'Bearer realm="connrunner"'}
+        case 405:
+            return {"Allow": "GET, HEAD, POST"}
         case 503:
             return {"Retry-After": "5"}
         case 408 | 413:  # what was not read of the body is not read any more

@@ -54,6 +54,7 @@ class Knock:
     session: str = field(default="", repr=False)  # the cookie
     users: tuple[str, ...] = ()  # every value of the header in which the proxy says who asks
     is_forwarded: bool = False  # it says itself that a proxy passed it on
+    is_feed: bool = False  # it asks for what programs subscribe to that know no token but a password
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,7 @@ def identify(rules: AccessRules, knock: Knock, now: float) -> Visitor | Stranger
     if rules.closed:
         return Stranger(what=rules.closed, remedy="correct connrunner.yaml; `connrunner validate` shows what is wrong")
     if knock.authorization:
-        return _bearer(rules, knock.authorization)
+        return _authorized(rules, knock)
     if knock.session and (reader := read_session(rules, knock.session, now)):
         return reader
     if rules.user_header and _is_among(knock.peer, rules.proxies):
@@ -104,12 +105,31 @@ def find_right(rules: AccessRules, token: str) -> Right | None:
     return found
 
 
-def _bearer(rules: AccessRules, authorization: str) -> Visitor | Stranger:
-    scheme, _, token = authorization.partition(" ")
-    right = find_right(rules, token.strip()) if scheme.lower() == "bearer" else None
+def _authorized(rules: AccessRules, knock: Knock) -> Visitor | Stranger:
+    scheme, _, words = knock.authorization.partition(" ")
+    if scheme.lower() == "basic" and knock.is_feed:
+        # Browsers send a password along by themselves, so nobody acts with one.
+        token, may_act = _password_of(words), False
+    else:
+        token, may_act = words.strip() if scheme.lower() == "bearer" else "", True
+    right = find_right(rules, token)
     if right is None:
-        return Stranger(what="the token is not one of this page", remedy="send `Authorization: Bearer TOKEN`")
-    return Visitor(name=f"the {right} token", may_act=right == "act", binding=f"bearer {right}", is_program=True)
+        remedy = (
+            "give a token as the password, with any user name"
+            if knock.is_feed
+            else "send `Authorization: Bearer TOKEN`"
+        )
+        return Stranger(what="the token is not one of this page", remedy=remedy)
+    acts = may_act and right == "act"
+    return Visitor(name=f"the {right} token", may_act=acts, binding=f"bearer {right}", is_program=True)
+
+
+def _password_of(credentials: str) -> str:
+    """Return the password of RFC 7617; empty when there is none."""
+    try:
+        return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _proxied(rules: AccessRules, knock: Knock) -> Visitor | Stranger:

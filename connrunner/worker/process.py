@@ -321,8 +321,11 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             )
         )
         if job.dry_run_folder:
-            samples = [{**asdict(sample), "values": dict(sample.values)} for sample in done.samples]
-            return _counted(done.counts, f"{plural(done.rows_written, 'row')} would go to {target}", samples=samples)
+            from connrunner.worker import partner_comparison
+
+            samples, doubt = partner_comparison.compare_samples(destination, settings, context, done, local)
+            message = f"{plural(done.rows_written, 'row')} would go to {target}{doubt}"
+            return _counted(done.counts, message, samples=samples)
         if not done.written:
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)

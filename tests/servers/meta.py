@@ -7,6 +7,8 @@ Each behaviour names where it is from:
 - paging by cursors, whose `next` holds the token: developers.facebook.com/docs/graph-api/results
 - errors in HTTP 400 with code and subcode: developers.facebook.com/docs/graph-api/guides/error-handling and
   developers.facebook.com/docs/marketing-api/error-reference
+- a token's end and permissions, asked within a batch request: developers.facebook.com/docs/graph-api/reference/debug_token and
+  developers.facebook.com/docs/graph-api/making-multiple-requests
 - usage headers: developers.facebook.com/docs/graph-api/overview/rate-limiting
 - 1870147 for a batch that is not the next one, operation_status 300 during a replacement: reports of users
 
@@ -67,10 +69,12 @@ class MetaDouble:
     def __init__(self, token: str, *, seconds_per_row: float = 0.0) -> None:
         self.token = token
         self.audiences: dict[str, Held] = {}
+        self.made = 0  # audiences; a number is not given twice
         self.uploads: dict[str, Upload] = {}
         self.taken: list[tuple[str, str, Row]] = []  # edge, audience, row
         self.requests: list[tuple[str, str, int]] = []  # method, edge, rows
         self.terms = True
+        self.token_says: dict[str, Any] | None = {"is_valid": True, "expires_at": 0, "scopes": ["ads_management"]}
         self.largest = LARGEST
         self.usage: dict[str, str] = {}  # headers
         self.before: Callable[[str, str], Reply | None] = lambda method, edge: None  # instead of doing it
@@ -82,12 +86,15 @@ class MetaDouble:
         self._lock = threading.Lock()
 
     def hold(self, name: str, number: str = "", **more: Any) -> str:
-        number = number or str(23850000000000000 + len(self.audiences))
+        self.made += 1
+        number = number or str(23850000000000000 + self.made)
         self.audiences[number] = Held(name=name, **more)
         return number
 
     def writes(self) -> list[tuple[str, str, int]]:
-        return [one for one in self.requests if one[0] != "GET"]
+        return [
+            one for one in self.requests if one[0] != "GET" and one[1] != "me"
+        ]  # a batch of questions writes nothing
 
     def act(self, asked: Asked) -> Reply:
         start = time.monotonic()
@@ -118,6 +125,8 @@ class MetaDouble:
             case "GET", [account] if account == f"act_{ACCOUNT}":
                 terms = {"custom_audience_tos": 1} if self.terms else {"custom_audience_tos": 0}
                 return data({"id": account, "account_status": 1, "tos_accepted": terms})
+            case "POST", ["me"]:
+                return data([self._inspect(one) for one in body["batch"]])
             case "GET", [account, "customaudiences"] if account == f"act_{ACCOUNT}":
                 return self._list(asked)
             case "POST", [account, "customaudiences"] if account == f"act_{ACCOUNT}":
@@ -129,6 +138,12 @@ class MetaDouble:
             case _, [number, *edge] if number in self.audiences:
                 return self._of_audience(method, number, edge, asked, body)
         return error(100, 33, f"Unsupported get request. Object with ID '{parts[0]}' does not exist")
+
+    def _inspect(self, question: dict[str, str]) -> dict[str, Any]:
+        assert question == {"method": "GET", "relative_url": f"debug_token?input_token={self.token}"}
+        if self.token_says is None:
+            return {"code": 400, "body": json.dumps({"error": {"code": 100, "message": "(#100) developers only"}})}
+        return {"code": 200, "body": json.dumps({"data": self.token_says})}
 
     def _list(self, asked: Asked) -> Reply:
         numbers = sorted(number for number, held in self.audiences.items() if held.account == ACCOUNT)

@@ -102,6 +102,8 @@ OBJECTS: dict[str, list[dict[str, Any]]] = {
         _field("MailingAddress", "address", createable=False, updateable=False),
         _field("MailingCity", length=40, compoundFieldName="MailingAddress"),
     ],
+    "User": [*_SYSTEM, _field("Name"), _field("Staff_Id__c", length=40, **_EXTERNAL)],
+    "Group": [*_SYSTEM, _field("Name")],
     "Visit__c": [*_SYSTEM, _field("Who__c", length=80), _field("Note__c", "textarea", 32000)],
 }  # fmt: skip
 
@@ -474,9 +476,8 @@ class Org:
         known = {one.lower(): spec for one, spec in self.fields(name).items()}
         for column in job.columns:
             if "." in column:
-                relationship, _, target = column.partition(".")
-                parent = next((one for one in known.values() if one["relationshipName"] == relationship), None)
-                if parent is None or target not in self.fields(parent["referenceTo"][0]):
+                parent, owner, target = self._parent(name, column)
+                if parent is None or target not in self.fields(owner):
                     return f"InvalidBatch : Field name not found : {column}"
             elif (
                 column.lower() not in known
@@ -491,6 +492,16 @@ class Org:
         if operation == "upsert" and job.header["externalIdFieldName"] not in job.columns:
             return f"InvalidBatch : Field name not found : {job.header['externalIdFieldName']}"
         return ""
+
+    def _parent(self, name: str, column: str) -> tuple[dict[str, Any] | None, str, str]:
+        """[CSV] Relationship Fields in a Header Row: the object stands before a parent of several kinds, and only there."""
+        path, _, target = column.partition(".")
+        kind, colon, relationship = path.rpartition(":")
+        spec = next((one for one in self.fields(name).values() if one["relationshipName"] == relationship), None)
+        if spec is None or bool(colon) != (len(spec["referenceTo"]) > 1):
+            return None, "", target
+        owner = kind or spec["referenceTo"][0]
+        return (spec if owner in spec["referenceTo"] else None), owner, target
 
     def _write(self, job: Job, rows: list[list[str]]) -> None:
         name, operation = job.header["object"], job.header["operation"]
@@ -588,15 +599,15 @@ class Org:
             if column == "Id" or not cell:
                 continue
             if "." in column:
-                relationship, _, target = column.partition(".")
-                spec = next(one for one in fields.values() if one["relationshipName"] == relationship)
-                parents = self.find(spec["referenceTo"][0], target, cell)
-                if len(parents) != 1:  # [SOAP]
+                parent, owner, target = self._parent(name, column)
+                assert parent is not None
+                found = self.find(owner, target, cell)
+                if len(found) != 1:  # [SOAP]
                     return (
                         {},
-                        f"INVALID_FIELD:Foreign key external ID: {cell} not found for field {target} in entity {spec['referenceTo'][0]}:--",
+                        f"INVALID_FIELD:Foreign key external ID: {cell} not found for field {target} in entity {owner}:--",
                     )
-                values[spec["name"]] = parents[0]
+                values[parent["name"]] = found[0]
                 continue
             spec = fields[column]
             if cell == "#N/A":
@@ -778,8 +789,27 @@ class Org:
         columns, rows, problem = self.select(soql, deleted=False)
         if problem:
             return problem
-        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        name = re.search(r" FROM (\w+)", soql)
+        assert name is not None
+        records = [self._record(name[1], dict(zip(columns, row, strict=True))) for row in rows]
         return data({"totalSize": len(records), "done": True, "records": records})
+
+    def _record(self, name: str, cells: Mapping[str, str]) -> dict[str, Any]:
+        """[REST] Values have their types in JSON, what is empty is null, and a parent is a record in the record."""
+        made: dict[str, Any] = {}
+        for column, cell in cells.items():
+            relationship, dot, target = column.partition(".")
+            if dot:
+                made.setdefault(relationship, {target: cell} if cell else None)
+                continue
+            kind = self.fields(name)[column]["type"]
+            if not cell:
+                made[column] = None
+            elif kind == "datetime":
+                made[column] = cell.replace("Z", "+0000" if "." in cell else ".000+0000")
+            else:
+                made[column] = float(cell) if kind == "double" else cell == "true" if kind == "boolean" else cell
+        return made
 
 
 # --- words ---------------------------------------------------------------------------------------------------------

@@ -72,28 +72,54 @@ class _FixedCredentials:
         return {self._secret, self._header.partition(" ")[2]}
 
 
-class _ClientCredentials:
-    """A token by the client credentials grant (RFC 6749, 4.4): fetched once for a run, and again when it ran out."""
+class FetchedToken:
+    """A token that is fetched when it is first needed, and again when it has ended; who derives says how."""
 
-    def __init__(self, auth: Mapping[str, Any], ask: AskForToken) -> None:
-        self._auth, self._ask = auth, ask
+    def __init__(self, *secrets: str) -> None:
         self._token = ""
-        self._until = 0.0
-        self._seen = {str(auth["client_secret"])}
+        self._until = float("inf")
+        self._seen = set(secrets)
 
     def header(self) -> str:
+        """Return the value of `Authorization`; RunError when the server gives no token."""
         if not self._token or time.monotonic() >= self._until:
-            self._fetch()
+            self.fetch()
         return f"Bearer {self._token}"
 
     def renew(self) -> bool:
+        """Forget the token: the next request fetches a new one."""
         self._token = ""
         return True
 
     def secrets(self) -> set[str]:
+        """Return what no message may hold: every token of the run is among it."""
         return self._seen
 
-    def _fetch(self) -> None:
+    def fetch(self) -> None:
+        """Ask for a token, and `keep` it."""
+        raise NotImplementedError
+
+    def keep(self, token: str, *, life: float = float("inf")) -> None:
+        """Use *token* for *life* seconds."""
+        self._token = token
+        self._seen.add(token)
+        self._until = time.monotonic() + life
+
+
+def read_token(data: Any) -> str:
+    """Return the token in the *data* of an answer (RFC 6749, 5.1); empty when there is none that a header can hold."""
+    token = data.get("access_token") if isinstance(data, dict) else None
+    return token if isinstance(token, str) and token.isascii() and token.isprintable() else ""
+
+
+class _ClientCredentials(FetchedToken):
+    """A token by the client credentials grant (RFC 6749, 4.4): fetched once for a run, and again when it ran out."""
+
+    def __init__(self, auth: Mapping[str, Any], ask: AskForToken) -> None:
+        super().__init__(str(auth["client_secret"]))
+        self._auth, self._ask = auth, ask
+
+    def fetch(self) -> None:
         client_id, secret = str(self._auth["client_id"]), str(self._auth["client_secret"])
         form = {"grant_type": "client_credentials"}
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
@@ -113,13 +139,11 @@ class _ClientCredentials:
                 raise
             hint = "check `client_id`, `client_secret` and `scope`; some servers need `client_in: body`"
             raise RunError(error.message, hint=hint, code="unauthorized") from error
-        token, life = (data.get("access_token"), data.get("expires_in")) if isinstance(data, dict) else (None, None)
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        life = data.get("expires_in") if isinstance(data, dict) else None
+        if not (token := read_token(data)):
             message = f"{self._auth['url'].partition('?')[0]} answers without an `access_token`"
             raise RunError(message, hint="see that `url` of `auth` is that of the tokens", code="bad-answer")
-        self._token = token
-        self._seen.add(token)
-        self._until = time.monotonic() + max(_seconds(life) - EARLY, 1.0)
+        self.keep(token, life=max(_seconds(life) - EARLY, 1.0))
 
 
 def _seconds(life: object) -> float:

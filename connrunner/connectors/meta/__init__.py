@@ -50,14 +50,16 @@ make an audience of your own, send ten colleagues who agreed, and look at Meta's
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from connrunner.connectors import RunContext, SendResult, Settings
+from connrunner.connectors import ComparedRows, RunContext, SendResult, Settings
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
+    from connrunner.connectors.meta.audience import Audience
     from connrunner.connectors.meta.graph import Graph
 
 KEEPS_LEDGER = True
@@ -70,10 +72,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
 
 def target(settings: Settings, context: RunContext) -> str:
     """Return how people call the audience, after a look at it; RunError when rows cannot arrive there."""
-    from connrunner.connectors.meta import export
-
-    with _open_graph(settings, context) as graph:
-        return str(export.look(graph, settings, context))
+    return str(_look(settings, context)[0])
 
 
 def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
@@ -84,9 +83,27 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
         return export.send_rows(graph, settings, context, local)
 
 
+def compare_rows(
+    settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
+) -> ComparedRows:
+    """Return which rows nobody could be found by, and what of *samples* is not what the audience was given."""
+    _open_graph(settings, context).__exit__(None, None, None)  # for what it needs
+    from connrunner.connectors.meta import member_comparison
+
+    return member_comparison.compare_members(settings, context, local, samples)
+
+
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:  # noqa: ARG001
     """Return the audience that would take the rows."""
-    return f"{target(settings, context)}: Meta takes the token, and the terms are accepted"
+    audience, token = _look(settings, context)
+    return f"{audience}: Meta takes the token, and the terms are accepted{'; ' if token else ''}{token}"
+
+
+def _look(settings: Settings, context: RunContext) -> tuple[Audience, str]:
+    from connrunner.connectors.meta import export
+
+    with _open_graph(settings, context) as graph:
+        return export.look(graph, settings, context)
 
 
 def _open_graph(settings: Settings, context: RunContext) -> Graph:

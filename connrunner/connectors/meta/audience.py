@@ -45,12 +45,13 @@ def check_account(graph: Graph, report: Report) -> None:
         report.message(f"the ad account {graph.account} is not active: see Meta's Ads Manager", level="warning")
 
 
-def look_up_audience(graph: Graph, settings: Settings, known: str | None) -> Audience:
+def look_up_audience(graph: Graph, settings: Settings, known: str | None, *, anew: str) -> Audience:
     """
     Return the audience of the *settings*; one without `id` when it is missing and `create` is on.
 
-    *known* is the id of one that an earlier run made: a list may not show it yet. RunError when there is none, or
-    several of that name, or when it is of another ad account or takes no changes.
+    *known* is the id of one that an earlier run made: a list may not show it yet. Should it be gone, *anew* is the
+    command that has all rows sent to a new one, and empty when it was typed. RunError when there is none, or several of
+    that name, or when it is of another ad account or takes no changes.
     """
     if "audience_id" in settings:
         return _read(graph, str(settings["audience_id"]))
@@ -67,7 +68,17 @@ def look_up_audience(graph: Graph, settings: Settings, known: str | None) -> Aud
         _check_status(found[0])
         return Audience(id=str(found[0]["id"]), name=name)
     if known:
-        return _read(graph, known)
+        try:
+            return _read(graph, known)
+        except GraphError as error:
+            if error.code != "not-found":
+                raise
+            if anew:
+                raise RunError(
+                    f"the audience {name!r} ({known}), which an earlier run made, is not there any more",
+                    hint=f"`{anew}` has the next run make a new one, and send all",
+                    code="not-found",
+                ) from error
     if settings.get("create") is not True:
         raise RunError(
             f"the ad account {graph.account} has no audience called {name!r}",

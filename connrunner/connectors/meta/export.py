@@ -10,6 +10,7 @@ from pathlib import Path
 
 from connrunner.connectors import Refusal, RunContext, SendResult, Settings
 from connrunner.connectors.meta import member_rows
+from connrunner.connectors.meta.access_token import check_token
 from connrunner.connectors.meta.audience import Audience, check_account, look_up_audience, make_audience
 from connrunner.connectors.meta.graph import Graph
 from connrunner.connectors.meta.graph_errors import GraphError
@@ -21,13 +22,18 @@ from connrunner.errors import RunError
 from connrunner.text.words import plural
 
 
-def look(graph: Graph, settings: Settings, context: RunContext) -> Audience:
-    """Return the audience that the rows would go to; RunError when they cannot. Nothing is changed anywhere."""
+def look(graph: Graph, settings: Settings, context: RunContext) -> tuple[Audience, str]:
+    """
+    Return the audience that the rows would go to, and what is known of the token's end; RunError when they cannot.
+
+    Nothing is changed anywhere.
+    """
+    token = check_token(graph, context.report, context.at)
     check_account(graph, context.report)
-    known, filled = _read_known(context)
-    audience = look_up_audience(graph, settings, known)
+    known, filled, anew = _read_known(context)
+    audience = look_up_audience(graph, settings, known, anew=anew)
     _check_same(audience, filled, context)
-    return audience
+    return audience, token
 
 
 def send_rows(graph: Graph, settings: Settings, context: RunContext, local: Path) -> SendResult:
@@ -39,12 +45,13 @@ def send_rows(graph: Graph, settings: Settings, context: RunContext, local: Path
 
 def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledger: MemberLedger) -> Audience:
     """Return the audience, made if need be, and note which one it is."""
-    audience = look_up_audience(graph, settings, ledger.read("made"))
+    reset = context.open_ledger() / LEDGER_RESET
+    anew = "" if reset.exists() else _name_reset(context)
+    audience = look_up_audience(graph, settings, ledger.read("made"), anew=anew)
     if not audience.id:
         audience = make_audience(graph, settings)
         ledger.write("made", audience.id)
         context.report.message(f"made the {audience}")
-    reset = context.open_ledger() / LEDGER_RESET
     if reset.exists():
         with ledger.transaction():
             ledger.write("held", None)
@@ -59,21 +66,26 @@ def _settle_audience(graph: Graph, settings: Settings, context: RunContext, ledg
     return audience
 
 
-def _read_known(context: RunContext) -> tuple[str | None, str | None]:
-    """Return the audience that an earlier run made, and the one that it filled."""
+def _read_known(context: RunContext) -> tuple[str | None, str | None, str]:
+    """Return the audience that an earlier run made, the one that it filled, and what to type to begin anew."""
     folder = context.ledger
     if folder is None or not (folder / NAME).exists():
-        return None, None
+        return None, None, ""
+    is_reset = (folder / LEDGER_RESET).exists()
     with closing(MemberLedger(folder)) as ledger:
-        filled = ledger.read("audience") if ledger.count() and not (folder / LEDGER_RESET).exists() else None
-        return ledger.read("made"), filled
+        filled = ledger.read("audience") if ledger.count() and not is_reset else None
+        return ledger.read("made"), filled, "" if is_reset else _name_reset(context)
+
+
+def _name_reset(context: RunContext) -> str:
+    return f"connrunner reset {context.connection}"
 
 
 def _check_same(audience: Audience, filled: str | None, context: RunContext) -> None:
     if filled and audience.id != filled:
         raise RunError(
             f"earlier runs filled the audience {filled}, and this is the {audience}",
-            hint=f"remove whom it holds there in Meta's Ads Manager; `connrunner reset {context.connection}` sends all",
+            hint=f"remove whom it holds there in Meta's Ads Manager; `{_name_reset(context)}` sends all",
             code="other-audience",
         )
 

@@ -8,7 +8,8 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
+from urllib.parse import quote
 
 from connrunner.connectors import RunContext, Settings
 from connrunner.connectors.http import find_authorities
@@ -45,7 +46,7 @@ class Graph:
         self._report = context.report
         self._base = parse(f"{str(settings.get('graph_url', URL)).rstrip('/')}/{settings.get('version', VERSION)}")
         self._proof = {}
-        token = str(settings["token"])
+        self._token = token = str(settings["token"])
         if "app_secret" in settings:
             proof = hmac.new(str(settings["app_secret"]).encode(), token.encode(), hashlib.sha256).hexdigest()
             self._proof = {"appsecret_proof": proof}
@@ -88,6 +89,11 @@ class Graph:
             code="too-large",
         )
 
+    def inspect_token(self) -> Any:
+        """Return Meta's answer to a batch request of one question: what the token is. It is asked once."""
+        question = {"method": "GET", "relative_url": f"debug_token?input_token={quote(self._token, safe='')}"}
+        return self._ask_once("POST", "me", {}, {"batch": [question], "include_headers": False}, (), expected=list)
+
     def ask(
         self,
         method: str,
@@ -108,7 +114,7 @@ class Graph:
         while True:
             self._slow_down()
             try:
-                return self._ask_once(method, path, query or {}, data, rows)
+                return cast("dict[str, Any]", self._ask_once(method, path, query or {}, data, rows))
             except GraphError as error:
                 if error.is_throttled and throttles < MOST_THROTTLES:
                     throttles += 1
@@ -125,8 +131,15 @@ class Graph:
             self._wait(problem, FIRST_WAIT * 2 ** (failures - 1))
 
     def _ask_once(
-        self, method: str, path: str, query: Mapping[str, str], data: Any, rows: Sequence[bytes]
-    ) -> dict[str, Any]:
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        data: Any,
+        rows: Sequence[bytes],
+        *,
+        expected: type = dict,
+    ) -> Any:
         address = replace(self._base, path=f"{self._base.path.rstrip('/')}/{path}").asking({**query, **self._proof})
         headers = {"Accept": "application/json"}
         body = None
@@ -134,13 +147,13 @@ class Graph:
             headers["Content-Type"] = "application/json"
             body = data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode()
 
-        def take(answer: Response) -> dict[str, Any]:
+        def take(answer: Response) -> Any:
             self.usage.note(answer.headers)
             if 200 <= answer.status < 300:
                 found = answer.json()
-                if isinstance(found, dict):
+                if isinstance(found, expected):
                     return found
-                raise answer.not_json("it is not one object")
+                raise answer.not_json(f"it is not one {'object' if expected is dict else 'list'}")
             raise self._problem(answer, rows)
 
         return self._client.ask(method, address, take, headers=headers, body=body, accept=lambda _status: True)

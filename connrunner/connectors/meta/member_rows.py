@@ -93,7 +93,8 @@ def compose_body(members: Sequence[Member], session: Mapping[str, Any]) -> bytes
     rows = [member.row for member in members]
     names = set().union(*rows)
     schema = [key for key in normalization.KEYS if key in names]
-    data = [[row.get(key, "") for key in schema] for row in rows]
+    # Most rows have all keys, in their order; those out of the ledger have them in another one.
+    data = [list(row.values()) if list(row) == schema else [row.get(key, "") for key in schema] for row in rows]
     body = {"payload": {"schema": schema, "data": data}, "session": session}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -120,17 +121,30 @@ def _make_rows(record: Mapping[str, Any], mapping: KeyMapping, unusable: Counter
     column = mapping.keys.get("COUNTRY", "")
     country = normalization.read_country(next(iter(_texts(record.get(column))), "")) or mapping.country
     values: dict[str, list[str]] = {}
+    most = 0
+    finds = False
     for key, column in mapping.keys.items():
         given = _texts(record.get(column))
-        if key == "COUNTRY" and not given and country:
+        if not given:
+            if key != "COUNTRY" or not country:
+                continue
             given = [country]
         used = [normalization.encode(key, text, country, hashed=column in mapping.hashed) for text in given]
-        values[key] = list(dict.fromkeys(filter(None, used)))
-        if len(values[key]) < len(given) and not all(used):
+        if not all(used):
+            used = list(filter(None, used))
             unusable[key] += 1
-    if not any(values[key] for key in values if key not in NO_PERSON):
+        if len(used) > 1:
+            used = list(dict.fromkeys(used))
+        if used:
+            values[key] = used
+            most = max(most, len(used))
+            finds = finds or key not in NO_PERSON
+    if not finds:
         return
-    for place in range(max(map(len, values.values()))):
+    if most == 1:
+        yield {key: texts[0] for key, texts in values.items()}
+        return
+    for place in range(most):
         row = {}
         for key, texts in values.items():
             if place < len(texts):
@@ -143,6 +157,8 @@ def _make_rows(record: Mapping[str, Any], mapping: KeyMapping, unusable: Counter
 def _texts(value: Any) -> list[str]:
     if value is None:
         return []
+    if isinstance(value, str):
+        return [value] if value.strip() else []
     if isinstance(value, list):
         return [text for one in value for text in _texts(one)]
     return [str(value)] if str(value).strip() else []

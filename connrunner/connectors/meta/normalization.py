@@ -17,6 +17,7 @@ import phonenumbers
 HASHED = ("EMAIL", "PHONE", "GEN", "DOBY", "DOBM", "DOBD", "LN", "FN", "FI", "CT", "ST", "ZIP", "COUNTRY")
 PLAIN = ("EXTERN_ID", "MADID")
 KEYS = (*PLAIN, *HASHED)
+UNIQUE = ("EMAIL", "PHONE")  # keys whose values hardly ever come again
 
 _DATE = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})(?:[T ].*)?", re.DOTALL)
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -28,7 +29,7 @@ _FIRST_YEAR = 1900
 
 def normalize(key: str, value: str, country: str) -> str:
     """Return the text of *value* that stands for it under *key*; *country* is the profile's, in two small letters."""
-    return _RULES[key](unicodedata.normalize("NFC", value), country)
+    return _RULES[key](value if value.isascii() else unicodedata.normalize("NFC", value), country)
 
 
 def encode(key: str, value: str, country: str, *, hashed: bool = False) -> str:
@@ -39,11 +40,19 @@ def encode(key: str, value: str, country: str, *, hashed: bool = False) -> str:
     if hashed:
         given = value.strip().lower()
         return given if _HASH.fullmatch(given) else ""
+    if key in PLAIN:
+        return normalize(key, value, country)
+    return _hash_value(key, value, country) if key in UNIQUE else _hash_frequent(key, value, country)
+
+
+def _hash_value(key: str, value: str, country: str) -> str:
     text = normalize(key, value, country)
-    return text if key in PLAIN or not text else hash_text(text)
+    return hash_text(text) if text else ""
 
 
-@lru_cache(maxsize=4096)  # countries, cities and first names come again and again
+_hash_frequent = lru_cache(maxsize=1 << 14)(_hash_value)  # names, places and dates come again and again
+
+
 def hash_text(text: str) -> str:
     """Return the SHA-256 of *text* in UTF-8, as 64 hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -63,7 +72,9 @@ def _email(value: str, _country: str) -> str:
 @lru_cache(maxsize=4096)
 def _phone(value: str, country: str) -> str:
     """Return the digits of a number with the code of its country; a national number without a country is none."""
-    text = "".join(str(unicodedata.digit(one, one)) for one in value.strip())
+    text = value.strip()
+    if not text.isascii():  # digits of any script are digits
+        text = "".join(str(unicodedata.digit(one, one)) for one in text)
     if _E164.fullmatch(text):
         return text[1:]
     if usual := _domestic(text, country):

@@ -166,7 +166,10 @@ def find_member_changes(
     gone: list[Member] = []
     new: list[Member] = []
     for profile, rows in wanted.items():
-        before = {one.digest: one for one in known.get(profile, ())}
+        if profile not in known:
+            new += rows
+            continue
+        before = {one.digest: one for one in known[profile]}
         now = {one.digest for one in rows}
         new += [one for one in rows if one.digest not in before or not before[one.digest].is_sure]
         if removes:

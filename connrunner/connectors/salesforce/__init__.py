@@ -49,14 +49,16 @@ beyond which a run begins nothing new; what is under way is brought to its end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connrunner.connectors import FetchResult, Known, RunContext, SendResult, Settings
+from connrunner.connectors import ComparedRows, FetchResult, Known, Refusal, RunContext, SendResult, Settings
 from connrunner.core.model import Format
 from connrunner.errors import RunError
 
 if TYPE_CHECKING:
+    from connrunner.connectors.salesforce.export_plan import ExportPlan
     from connrunner.connectors.salesforce.org import SalesforceOrg
 
 
@@ -83,9 +85,7 @@ def form(settings: Settings, wanted: Format) -> Format:  # noqa: ARG001
 def target(settings: Settings, context: RunContext) -> str:
     """Sign in, describe the object and check the columns; RunError for a mistake. Return where the rows will go."""
     with _open(settings, context) as org:
-        from connrunner.connectors.salesforce import delivery
-
-        plan = delivery.plan_export(org, settings, context)
+        plan = _plan(org, settings, context)
         return f"{plan.found.name} of {org.address.place} ({plan.operation})"
 
 
@@ -94,11 +94,29 @@ def deliver(settings: Settings, context: RunContext, local: Path) -> SendResult:
     with _open(settings, context) as org:
         from connrunner.connectors.salesforce import delivery
 
-        plan = delivery.plan_export(org, settings, context)
+        plan = _plan(org, settings, context)
         try:
             return delivery.RecordDelivery(org, plan, context, local).send()
         except OSError as error:
             raise _disk(context, error) from error
+
+
+def compare_rows(
+    settings: Settings, context: RunContext, local: Path, samples: Sequence[Mapping[str, str | None]]
+) -> ComparedRows:
+    """Return which rows would not be sent, and what the records of *samples* hold now; nothing is changed there."""
+    with _open(settings, context) as org:
+        from connrunner.connectors.salesforce import record_lookup
+        from connrunner.connectors.salesforce.row_sieve import RowSieve
+        from connrunner.connectors.salesforce.upload_csv import RowFile
+
+        plan = _plan(org, settings, context)
+        refused: list[Refusal] = []
+        for _ in RowSieve(plan, context, RowFile(local)).sift(refused.append):
+            pass
+        has_records = plan.key and plan.operation != "insert"
+        held = record_lookup.read_values(org, plan, samples) if has_records else []
+        return ComparedRows(refused=tuple(refused), held=tuple(held))
 
 
 def settle_rows(settings: Settings, context: RunContext, rows: int) -> SendResult:
@@ -112,20 +130,25 @@ def settle_rows(settings: Settings, context: RunContext, rows: int) -> SendResul
 def probe(settings: Settings, context: RunContext, *, writes: bool) -> str:
     """Sign in and describe the object; nothing is changed."""
     with _open(settings, context, retries=0) as org:
-        from connrunner.connectors.salesforce import delivery, description
+        from connrunner.connectors.salesforce import description
 
         if "soql" in settings:
             org.get("limits")
             found = ""
         elif writes:
-            plan = delivery.plan_export(org, settings, context)
-            found = f", and shows {plan.found.name}"
+            found = f", and shows {_plan(org, settings, context).found.name}"
         else:
             seen = description.describe_object(org, str(settings["object"]))
             description.check_selected_fields(org, seen, list(map(str, settings["fields"])))
             found = f", and shows {seen.name}"
         usage = org.usage.describe().partition("; ")[2]
         return f"{org.address.place} lets us in{found}{'; ' if usage else ''}{usage}"
+
+
+def _plan(org: SalesforceOrg, settings: Settings, context: RunContext) -> ExportPlan:
+    from connrunner.connectors.salesforce import export_plan
+
+    return export_plan.plan_export(org, settings, context)
 
 
 def _open(settings: Settings, context: RunContext, *, retries: int | None = None) -> SalesforceOrg:

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from connrunner.connectors import Refusal, RunContext, SendResult, Settings
+from connrunner.connectors import Refusal, RunContext, SendResult
 from connrunner.connectors.http.wire import BrokenError
-from connrunner.connectors.salesforce import description
-from connrunner.connectors.salesforce.description import ObjectDescription, ObjectField
+from connrunner.connectors.salesforce.export_plan import ExportPlan, describe_job
 from connrunner.connectors.salesforce.ingest_job import IngestJobs, JobHeader
 from connrunner.connectors.salesforce.job_ledger import JobLedger
-from connrunner.connectors.salesforce.org import SalesforceOrg, list_some
-from connrunner.connectors.salesforce.soql import quote_soql
-from connrunner.connectors.salesforce.upload_csv import (
-    NumberedRow,
-    RowFile,
-    Upload,
-    UploadWriter,
-    find_doubles,
-    find_row_flaw,
-    have_one_case,
-    make_checks,
-)
-from connrunner.core.model import DELETED_COLUMN, PropertyType
+from connrunner.connectors.salesforce.org import SalesforceOrg
+from connrunner.connectors.salesforce.record_lookup import fold_key, look_up_records
+from connrunner.connectors.salesforce.row_sieve import RowSieve
+from connrunner.connectors.salesforce.upload_csv import NumberedRow, RowFile, Upload, UploadWriter
 from connrunner.errors import RunError
-from connrunner.lazy_dataclasses import dataclass, replace
+from connrunner.lazy_dataclasses import replace
 from connrunner.text.words import agree
 
 BATCH = 100_000  # rows of a job
@@ -36,85 +25,6 @@ BATCH = 100_000  # rows of a job
 LOCK_ROUNDS = (10_000, 2_000, 200)
 LOCK_JOBS = 50  # of a round at most: each costs calls
 LOCK_PAUSE = 2.0  # seconds before each
-ASKED_AT_ONCE = 200  # external ids in a query for records
-LONGEST_QUERY = 8_000  # characters of them
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportPlan:
-    """What an export does to which object, checked against the org."""
-
-    operation: str
-    found: ObjectDescription
-    fields: Mapping[str, ObjectField]  # by column
-    key: str  # the column that results are found by; empty when that is the whole row
-    settings: Settings
-
-    @property
-    def header(self) -> dict[str, str]:
-        """What a job says of itself."""
-        more = {"externalIdFieldName": self.key} if self.operation == "upsert" else {}
-        return {**describe_job(self.found.name, self.operation), **more}
-
-
-def describe_job(name: str, operation: str) -> dict[str, str]:
-    """Return what a job for the object *name* says of itself."""
-    return {
-        "object": name,
-        "operation": operation,
-        "contentType": "CSV",
-        "lineEnding": "CRLF",
-        "columnDelimiter": "COMMA",
-    }
-
-
-def plan_export(org: SalesforceOrg, settings: Settings, context: RunContext) -> ExportPlan:
-    """Describe the object and check all that can be checked before a row is written; RunError for a mistake."""
-    operation = str(settings.get("operation", "upsert"))
-    columns = {name: owner for name, owner in context.columns.items() if name != DELETED_COLUMN}
-    deletes = DELETED_COLUMN in context.columns
-    external_id = str(settings.get("external_id", ""))
-    if deletes and operation in ("insert", "delete"):
-        raise RunError(
-            f"`deleted: send` and `operation: {operation}`: nobody can say which record is to be deleted",
-            hint="leave out `deleted`, or write `operation: upsert` or `update`",
-            code="bad-setting",
-        )
-    found = description.describe_object(org, str(settings["object"]))
-    description.check_operation(found, operation, deletes=deletes)
-    if not columns:  # of a probe, which knows no columns
-        return ExportPlan(operation=operation, found=found, fields={}, key=external_id, settings=settings)
-    fields = description.check_written_fields(org, found, operation, columns, settings.get("clear", ()))
-    key = _choose_key(found, operation, external_id, columns)
-    if key and columns[key].many:
-        raise RunError(f"{key} is to find records, and {columns[key].name} has many values", code="wrong-type")
-    return ExportPlan(operation=operation, found=found, fields=fields, key=key, settings=settings)
-
-
-def _choose_key(found: ObjectDescription, operation: str, external_id: str, columns: Mapping[str, Any]) -> str:
-    """Return the column that records and results are found by; empty for new records without one."""
-    if external_id:
-        if operation != "insert" or external_id in columns:
-            description.check_external_id(found, external_id, columns)
-        return external_id
-    if operation == "upsert":
-        usable = [one.name for one in found.fields.values() if one.external_id]
-        raise RunError(
-            "`operation: upsert` needs `external_id`",
-            hint=f"{found.name} has {list_some(usable)}"
-            if usable
-            else f"{found.name} has none: {description.MAKE_ONE}",
-            code="no-external-id",
-        )
-    if operation == "insert":
-        return ""
-    if "Id" not in columns:
-        raise RunError(
-            f"`operation: {operation}` finds records by their Id, and no column of `fields` is",
-            hint="add `Id: PROPERTY`, or write `external_id`",
-            code="unknown-column",
-        )
-    return "Id"
 
 
 class RecordDelivery:
@@ -123,6 +33,7 @@ class RecordDelivery:
     def __init__(self, org: SalesforceOrg, plan: ExportPlan, context: RunContext, local: Path) -> None:
         self._org, self._plan, self._context = org, plan, context
         self._rows = RowFile(local)
+        self._sieve = RowSieve(plan, context, self._rows)
         self._ledger = JobLedger(context)
         self._ledger.forget_others()
         self._jobs = IngestJobs(org, self._ledger, context)
@@ -186,8 +97,8 @@ class RecordDelivery:
         """Yield uploads of all rows that can be sent. Rows to delete stand behind the others in the file."""
         writer = UploadWriter(self._rows.columns, key_at=self._key_at, most_rows=self._most, cleared=self._cleared)
         deleting: list[NumberedRow] = []
-        for row in self._sound_rows():
-            if self._deletes(row):
+        for row in self._sieve.sift(self._refuse):
+            if self._sieve.deletes(row):
                 deleting.append(row)
                 if len(deleting) >= self._most:
                     yield from self._deletions(deleting, self._most)
@@ -198,36 +109,6 @@ class RecordDelivery:
             yield rest
         yield from self._deletions(deleting, self._most)
 
-    def _deletes(self, row: NumberedRow) -> bool:
-        return row.is_deleted or self._plan.operation == "delete"
-
-    def _sound_rows(self) -> Iterator[NumberedRow]:
-        """Yield the rows that can be sent; the others are refused."""
-        checks = make_checks(self._rows.columns, self._plan.fields, key=self._plan.key)
-        doubles = self._find_doubles()
-        for row in self._rows.rows():
-            flaw = None if self._deletes(row) else find_row_flaw(row.cells, checks)
-            if flaw is None and row.number in doubles:
-                flaw = ("duplicate-key", doubles[row.number])
-            if flaw is None:
-                yield row
-            else:
-                self._refuse(Refusal(row=row.number, code=flaw[0], message=flaw[1]))
-
-    def _find_doubles(self) -> dict[int, str]:
-        """Return the rows whose keys are one to Salesforce. Identifiers differ, but maybe in capitals only."""
-        plan = self._plan
-        if self._key_at is None or plan.operation == "insert" or plan.key == "Id":
-            return {}
-        owner = self._context.columns[plan.key]
-        if owner.identifier and (
-            owner.type is not PropertyType.TEXT
-            or plan.fields[plan.key].case_sensitive
-            or have_one_case(self._rows, self._key_at)
-        ):
-            return {}
-        return find_doubles(self._rows, self._key_at)
-
     def _deletions(self, rows: Sequence[NumberedRow], size: int) -> Iterator[Upload]:
         """Yield uploads of the ids of the records to delete; one that is not there needs nothing."""
         if not rows:
@@ -235,11 +116,11 @@ class RecordDelivery:
         at = self._key_at
         assert at is not None  # who deletes has a key, see `plan_export`
         writer = UploadWriter(["Id"], key_at=0, most_rows=size, cleared=())
-        ids = self._find_records([row.cells[at] for row in rows if row.cells[at]])
+        ids = self._find_ids([row.cells[at] for row in rows if row.cells[at]])
         taken: set[str] = set()
         absent = 0
         for row in rows:
-            found = ids.get(_same_key(row.cells[at]), [])
+            found = ids.get(fold_key(row.cells[at]), [])
             if not row.cells[at]:
                 message = f"{self._plan.key} is empty, so nobody can say which record is to be deleted"
                 self._refuse(Refusal(row=row.number, code="missing-key", message=message))
@@ -258,18 +139,12 @@ class RecordDelivery:
         if rest := writer.finish():
             yield replace(rest, deletes=True)
 
-    def _find_records(self, keys: Sequence[str]) -> dict[str, list[str]]:
+    def _find_ids(self, keys: Sequence[str]) -> dict[str, list[str]]:
         """Return the ids of the records that have each of *keys*."""
-        name, key = self._plan.found.name, self._plan.key
-        if key == "Id":
-            return {_same_key(one): [one] for one in keys}
-        is_number = self._plan.fields[key].type in ("double", "int")
-        found: dict[str, list[str]] = {}
-        for part in _in_parts([one if is_number else quote_soql(one) for one in keys]):
-            self._org.usage.refuse_beyond_share()
-            for record in self._org.query(f"SELECT Id, {key} FROM {name} WHERE {key} IN ({','.join(part)})"):  # noqa: S608
-                found.setdefault(_same_key(str(record.get(key))), []).append(str(record.get("Id")))
-        return found
+        if self._plan.key == "Id":
+            return {fold_key(one): [one] for one in keys}
+        found = look_up_records(self._org, self._plan, keys)
+        return {key: [str(record.get("Id")) for record in records] for key, records in found.items()}
 
     # --- jobs ----------------------------------------------------------------------------------------------------
 
@@ -316,11 +191,11 @@ class RecordDelivery:
     def _pack(self, rows: Sequence[NumberedRow], size: int) -> Iterator[Upload]:
         writer = UploadWriter(self._rows.columns, key_at=self._key_at, most_rows=size, cleared=self._cleared)
         for row in rows:
-            if not self._deletes(row) and (full := writer.add(row.number, row.cells)):
+            if not self._sieve.deletes(row) and (full := writer.add(row.number, row.cells)):
                 yield full
         if rest := writer.finish():
             yield rest
-        deleting = [row for row in rows if self._deletes(row)]
+        deleting = [row for row in rows if self._sieve.deletes(row)]
         yield from self._deletions(deleting, size)
         for row in deleting:
             if self._has_ended(row.number):
@@ -336,21 +211,3 @@ class RecordDelivery:
             for place, column in enumerate(self._rows.columns)
             if "." in column or (column in fields and fields[column].type == "reference")
         ]
-
-
-def _same_key(key: str) -> str:
-    """Return the form in which Salesforce compares *key*; a number has no `.0` there."""
-    return key.casefold().removesuffix(".0")
-
-
-def _in_parts(texts: Sequence[str]) -> Iterable[list[str]]:
-    part: list[str] = []
-    size = 0
-    for text in texts:
-        if part and (len(part) >= ASKED_AT_ONCE or size + len(text) > LONGEST_QUERY):
-            yield part
-            part, size = [], 0
-        part.append(text)
-        size += len(text) + 1
-    if part:
-        yield part

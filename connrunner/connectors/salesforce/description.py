@@ -217,10 +217,15 @@ def check_written_fields(
 def _find_column(
     org: SalesforceOrg, found: ObjectDescription, column: str, parents: dict[str, ObjectDescription]
 ) -> ObjectField:
-    """Return the field that *column* fills: one of the object, or the external id of a parent (`Account.Ext__c`)."""
-    relationship, dot, name = column.partition(".")
+    """Return the field that *column* fills: one of the object, or the external id of a parent.
+
+    `Account.Ext__c` names a parent, and `User:Owner.Ext__c` one that may be of several objects ("Relationship Fields in
+    a Header Row" of the Bulk API 2.0 guide, which wants the object there, and nowhere else).
+    """
+    path, dot, name = column.partition(".")
     if not dot:
         return found.require(column, key="`fields`")
+    kind, colon, relationship = path.rpartition(":")
     field = found.follow(relationship)
     if field is None:
         near = nearest(relationship, found.relationships)
@@ -229,13 +234,7 @@ def _find_column(
             hint=f"did you mean {near!r}?" if near else f"there is {list_some(found.relationships)}",
             code="unknown-field",
         )
-    if len(field.refers_to) != 1:
-        raise RunError(
-            f"`fields`: {relationship} of {found.name} leads to several objects: {list_some(field.refers_to)}",
-            hint=f"send the id of the parent in {field.name}",
-            code="unknown-field",
-        )
-    parent = field.refers_to[0]
+    parent = _choose_parent(found, field, kind, f"{relationship}.{name}", is_said=bool(colon))
     if parent not in parents:
         parents[parent] = describe_object(org, parent)
     target = parents[parent].require(name, key="`fields`")
@@ -246,6 +245,27 @@ def _find_column(
             code="no-external-id",
         )
     return target
+
+
+def _choose_parent(found: ObjectDescription, field: ObjectField, kind: str, path: str, *, is_said: bool) -> str:
+    """Return the object that *field* refers to, in a column that says the object *kind* before its *path*."""
+    if len(field.refers_to) == 1:
+        if is_said:
+            raise RunError(
+                f"`fields`: {field.relationship} of {found.name} leads to {field.refers_to[0]} only, "
+                f"and a column says the object where there are several",
+                hint=f"write {path}",
+                code="unknown-field",
+            )
+        return field.refers_to[0]
+    if kind in field.refers_to:
+        return kind
+    near = nearest(kind, field.refers_to) if is_said else None
+    raise RunError(
+        f"`fields`: {field.relationship} of {found.name} leads to several objects: {list_some(field.refers_to)}",
+        hint=f"write which one: {near or field.refers_to[-1]}:{path}",
+        code="unknown-field",
+    )
 
 
 def _check_writable(found: ObjectDescription, field: ObjectField, operation: str) -> None:
@@ -286,7 +306,7 @@ def _check_type(column: str, field: ObjectField, owner: Property) -> None:
 
 def _missing(found: ObjectDescription, columns: Collection[str]) -> Iterator[str]:
     """Yield the fields that a new record cannot do without and that no column fills."""
-    by_relationship = {column.partition(".")[0] for column in columns if "." in column}
+    by_relationship = {column.partition(".")[0].rpartition(":")[2] for column in columns if "." in column}
     for one in found.fields.values():
         needed = not one.nillable and not one.defaulted and one.createable and one.type != "boolean"
         if needed and one.name not in columns and one.relationship not in by_relationship - {""}:

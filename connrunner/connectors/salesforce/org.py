@@ -122,13 +122,15 @@ class SalesforceOrg:
         headers = (
             {"Accept": "application/json"} if body is None else {"Accept": "application/json", "Content-Type": kind}
         )
-        try:
-            return client.ask(method, address, judge, headers=headers, body=body, accept=lambda status: status != 401)
-        except RunError as error:
-            if error.code == "unauthorized" and "`auth`" in error.hint:  # a new token did not help either
-                hint = "see that the app and its user are active, and may use the API"
-                raise RunError(error.message, hint=hint, code="unauthorized") from None
-            raise
+        refusals = 0
+
+        def accept(status: int) -> bool:
+            """Let `judge` have each answer but the first that the token had ended: a new one may help against that."""
+            nonlocal refusals
+            refusals += status == 401
+            return status != 401 or refusals > 1
+
+        return client.ask(method, address, judge, headers=headers, body=body, accept=accept)
 
     def get(self, path: str) -> Any:
         """Return the data of the answer to a GET."""

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from connrunner.connectors import Settings
+from connrunner.connectors.http.auth import FetchedToken, read_token
 from connrunner.connectors.http.client import Client, Response
 from connrunner.connectors.http.http_date import parse_http_date
 from connrunner.connectors.http.url import HttpAddress, parse
@@ -44,32 +45,16 @@ def parse_login_url(settings: Settings) -> HttpAddress:
     return address
 
 
-class OrgSignIn:
-    """The credentials for one org: a token that is fetched when it is needed, and again when it has ended."""
+class OrgSignIn(FetchedToken):
+    """The credentials for one org."""
 
     def __init__(self, settings: Settings, report: Report, authorities: Path | None) -> None:
+        super().__init__(*(str(settings[key]) for key in ("client_secret", "private_key") if key in settings))
         self._settings, self._report, self._authorities = settings, report, authorities
         self._login = parse_login_url(settings)
-        self._token = ""
         self._times = 0
-        self._seen = {str(settings[key]) for key in ("client_secret", "private_key") if key in settings}
         self.instance: HttpAddress | None = None  # where all other requests go, once signed in
         _check_way(settings, self._login)
-
-    def header(self) -> str:
-        """Return the value of `Authorization`; RunError when the org does not let us in."""
-        if not self._token:
-            self._fetch()
-        return f"Bearer {self._token}"
-
-    def renew(self) -> bool:
-        """Forget the token: the next request signs in once more."""
-        self._token = ""
-        return True
-
-    def secrets(self) -> set[str]:
-        """Return what no message may hold."""
-        return self._seen
 
     def reach(self) -> HttpAddress:
         """Sign in unless that is done, and return the address of the org."""
@@ -77,7 +62,8 @@ class OrgSignIn:
         assert self.instance is not None
         return self.instance
 
-    def _fetch(self) -> None:
+    def fetch(self) -> None:
+        """Sign in; RunError with the org's words and what helps when it does not let us in."""
         form = self._form()
         self._seen |= {form[key] for key in ("assertion", "client_secret") if key in form}
         own = {name: self._settings[name] for name in ("retries", "timeout") if name in self._settings}
@@ -143,8 +129,8 @@ class OrgSignIn:
         raise RunError(f"{answer.address} does not let us in: {said}", hint=hint, code="unauthorized")
 
     def _accept(self, data: Any) -> None:
-        token, url = (data.get("access_token"), data.get("instance_url")) if isinstance(data, dict) else (None, None)
-        if not isinstance(token, str) or not token.isascii() or not token.isprintable() or not isinstance(url, str):
+        token, url = read_token(data), data.get("instance_url") if isinstance(data, dict) else None
+        if not token or not isinstance(url, str):
             raise RunError(
                 f"{self._login} answers without an `access_token` and an `instance_url`",
                 hint="see that `login_url` is a host of Salesforce",
@@ -167,8 +153,7 @@ class OrgSignIn:
         self._times += 1
         if self._times > 1:
             self._report.message(f"the token had ended, so {self._login.place} gave a new one")
-        self._token = token
-        self._seen.add(token)
+        self.keep(token)
         self.instance = instance
 
 

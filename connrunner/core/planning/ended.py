@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from connrunner.core import schedules
-from connrunner.core.model import Connection, Schedule
+from connrunner.core.model import Connection, Manual, Schedule
 from connrunner.core.planning import outlook
 from connrunner.core.planning.due import Promise
 from connrunner.lazy_dataclasses import dataclass
@@ -28,7 +28,9 @@ def find_ended_schedules(
     """Yield those of *connections* whose schedule has ended at *now*; one that waits for its last slot has not."""
     for connection in connections:
         promise = promises.get(connection.name)
-        if not connection.enabled or (promise is not None and promise.next_due is not None):
+        if not connection.enabled or isinstance(connection.schedule, Manual):
+            continue
+        if promise is not None and promise.next_due is not None:
             continue
         if next(outlook.iter_upcoming_slots(connection, promise, now=now, zones=zones), None) is not None:
             continue

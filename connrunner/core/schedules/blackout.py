@@ -16,7 +16,7 @@ from connrunner.core.schedules import fields, zone
 from connrunner.core.schedules.fields import DAYS, WEEKDAYS, ScheduleError, abbreviate, locate_errors
 from connrunner.text.words import listed
 
-DAY = timedelta(days=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 KEYS = ("reason", "dates", "days", "from", "to", "timezone")
 MOST = 100  # of one schedule, and dates of one blackout ten times as many
 
@@ -150,6 +150,39 @@ def find_end(blackout: Blackout, instant: datetime) -> datetime | None:
             over = end.replace(tzinfo=tz)
             return max(instant, min(over.astimezone(UTC), over.replace(fold=1).astimezone(UTC)))
     return None
+
+
+def list_spans(blackouts: Sequence[Blackout], start: datetime, end: datetime) -> list[tuple[datetime, datetime, str]]:
+    """Return when some of *blackouts* are between two instants, in UTC, each with its words, by their begin."""
+    found = []
+    for each in blackouts:
+        over = start
+        for begin in (start, *_begins(each, start, end)):
+            if not over <= begin < end or find_end(each, begin) is None:
+                continue
+            over = begin
+            while over < end and (later := find_end(each, over)) is not None:
+                over = later if later > over else over + MINUTE  # around a change of the clock it says too little
+            found.append((begin, min(over, end), describe(each)))
+    return sorted(found)
+
+
+def _begins(blackout: Blackout, start: datetime, end: datetime) -> list[datetime]:
+    """Return the instants between at which *blackout* may begin, ascending: also whole hours, for clocks that jump."""
+    tz = zone.load_zone(blackout.timezone)
+    if blackout.span is not None:
+        return [blackout.span[0].replace(tzinfo=tz).astimezone(UTC)]
+    found = set()
+    hour = start.replace(minute=0, second=0, microsecond=0) + HOUR
+    while hour < end:
+        found.add(hour)
+        hour += HOUR
+    day, last = start.astimezone(tz).date(), end.astimezone(tz).date()
+    while day <= last:
+        begin = datetime.combine(day, blackout.begin, tzinfo=tz)
+        found |= {begin.astimezone(UTC), begin.replace(fold=1).astimezone(UTC)}
+        day += DAY
+    return sorted(found)
 
 
 def is_on(blackout: Blackout, day: datetime) -> bool:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 
 from connrunner.core.counts import Counts, imbalance_error
 from connrunner.core.model import Export, Property
-from connrunner.profiles import consent, where
+from connrunner.profiles import consent, scan_order, values, where
 from connrunner.profiles.exporting import identifiers, withdrawals
 from connrunner.profiles.jobs import ExportJob
 from connrunner.profiles.session import StoreSession
@@ -122,9 +122,25 @@ def is_written(work: Export) -> str:
     return f"s.verdict IN ({', '.join(map(str, verdicts))}) AND NOT s.unwritable"
 
 
+def find_written(session: StoreSession, work: Export, rows: int) -> str:
+    """
+    Return what follows `FROM` for the profiles `p` of the *rows* of the file, in its order; when none is deleted.
+
+    To meet the table and to sort costs as much as all the rest, so neither is done where all profiles go out.
+    """
+    source = "store.profiles p"
+    if rows < int(session.one("SELECT count(*) FROM store.profiles")):
+        source += f" WHERE p._id IN (SELECT s.profile FROM delta s WHERE {is_written(work)})"
+    return source + scan_order.order_by_number(session, f"SELECT p._id FROM {source}")
+
+
 def _digest(columns: Mapping[str, tuple[Property, str]]) -> str:
     # No text contains NUL, and none is empty. The columns' names are part of what is sent: a new column is a change of
     # every row.
-    cells = [f"to_json({value})::VARCHAR" if owner.many else f"{value}::VARCHAR" for owner, value in columns.values()]
-    texts = [quote_text(json.dumps(list(columns))), *(f"coalesce({cell}, '')" for cell in cells)]
-    return f"md5_number(concat_ws(chr(0), {', '.join(texts)}))"
+    cells = [
+        f"to_json({value})::VARCHAR" if owner.many else values.cast_text(owner.type, value)
+        for owner, value in columns.values()
+    ]
+    # Takes NULL for an empty text, and three quarters of the time of `concat_ws`.
+    parts = [quote_text(json.dumps(list(columns))), *cells]
+    return f"md5_number(concat({', chr(0), '.join(parts)}))"

@@ -57,12 +57,12 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [job.stamp.connection]))
     expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
-    written = _with_deletions(columns, job) if work.deleted == "send" else dict(columns)
+    some = counts.deleted > 0  # without deletions every value is one of a profile as it is now
+    written = _with_deletions(columns, job, some=some) if work.deleted == "send" else dict(columns)
     if job.has_keys:
-        written[KEY_COLUMN] = (_KEY, f"coalesce(w.key, {row_key('s.profile')})")
+        key = f"coalesce(w.key, {row_key('s.profile')})" if some else row_key("p._id")
+        written[KEY_COLUMN] = (_KEY, key)
     withdrawn = "LEFT JOIN withdrawals w ON w.profile = s.profile" if work.deleted == "send" else ""
-    if job.has_keys and not withdrawn:
-        withdrawn = "CROSS JOIN (SELECT NULL::VARCHAR AS key) w"
     source = f"""delta s LEFT JOIN store.profiles p ON p._id = s.profile {withdrawn} WHERE {delta.is_written(work)}"""
     found = refusals.mark_unwritable(session, writers.find_unwritable(session, form, written, source), source)
     if found:
@@ -70,12 +70,13 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     samples = _read_samples(session, written, source, job.samples) if job.samples else ()
     has_file = rows > 0 or work.when_empty == "write"
     if has_file:
+        ordered = f"{source} ORDER BY {delta.IN_ORDER}" if some else delta.find_written(session, work, rows)
         writers.write_rows(
             session,
             job.path,
             form,
             written,
-            f"{source} ORDER BY {delta.IN_ORDER}",
+            ordered,
             lambda part: session.report.progress("writing", round(part * rows), rows),
         )
     if has_file and job.can_settle:
@@ -151,8 +152,17 @@ def _check(session: StoreSession, job: ExportJob, columns: Mapping[str, tuple[Pr
             )
 
 
-def _with_deletions(columns: Mapping[str, tuple[Property, str]], job: ExportJob) -> dict[str, tuple[Property, str]]:
-    """Return *columns* with no more of a deleted profile than may leave, and the column that marks deleted ones."""
+def _with_deletions(
+    columns: Mapping[str, tuple[Property, str]], job: ExportJob, *, some: bool
+) -> dict[str, tuple[Property, str]]:
+    """
+    Return *columns* with no more of a deleted profile than may leave, and the column that marks deleted ones.
+
+    *some* says that there are any.
+    """
+    mark = Property(name=DELETED_COLUMN, type=PropertyType.BOOLEAN, personal=False)
+    if not some:
+        return {**columns, DELETED_COLUMN: (mark, "false")}
     found = {}
     for column, (owner, value) in columns.items():
         if job.has_keys:
@@ -163,7 +173,6 @@ def _with_deletions(columns: Mapping[str, tuple[Property, str]], job: ExportJob)
         else:
             allowed = f"CASE WHEN NOT (s.bare AND s.verdict = {DELETED}) THEN {value} END"
         found[column] = (owner, allowed)
-    mark = Property(name=DELETED_COLUMN, type=PropertyType.BOOLEAN, personal=False)
     found[DELETED_COLUMN] = (mark, f"(s.verdict = {DELETED})")
     return found
 

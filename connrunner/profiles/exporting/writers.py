@@ -173,8 +173,9 @@ def _json_value(owner: Property, cell: str) -> str:
 
 def _options(form: Format, *, compression: _Compression, as_lines: bool) -> str:
     """Return the options of COPY; *as_lines* says that its rows are lines of JSON already."""
-    if form.type == "parquet":  # which compresses its columns itself
-        return f"FORMAT parquet, USE_TMP_FILE false, COMPRESSION {'gzip' if form.compression == 'gzip' else 'zstd'}"
+    if form.type == "parquet":  # which compresses its columns itself; level 1 is as small as the usual 3, and faster
+        inside = "gzip" if form.compression == "gzip" else "zstd, COMPRESSION_LEVEL 1"
+        return f"FORMAT parquet, USE_TMP_FILE false, COMPRESSION {inside}"
     common = f"USE_TMP_FILE false, COMPRESSION {compression}"
     if as_lines:
         around = r"PREFIX E'[\n\t', SUFFIX E'\n]\n', NEW_LINE E',\n\t', " if form.type == "json" else ""

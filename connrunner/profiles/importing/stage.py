@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from connrunner.core.model import PropertyType
@@ -11,6 +10,7 @@ from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import domains, values
 from connrunner.profiles.mapping import NUMBERS, ImportPlan, MappedField
 from connrunner.profiles.readers.record_source import NO_RECORD, READ_AGAIN, RecordSource
+from connrunner.profiles.scan_order import find_detour
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import all_of, any_of, quote_text
 from connrunner.text.words import plural
@@ -67,7 +67,8 @@ def create_stage(
     InexactReadError when the records are not all that the file has, or have values that this way of reading changes.
     """
     query = _select(records, plan)
-    _check_straight(session, query, name)
+    if detour := find_detour(session, query):
+        raise _order_error(name, f"DuckDB would read it with a {detour}")
     session.execute_watched(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}", on_progress)
     emails = {f"v{one.number}": one.owner.many for one in plan.fields if one.owner.type is PropertyType.EMAIL}
     domains.normalize_table(session, table, emails)
@@ -94,21 +95,6 @@ class InexactReadError(RunError):
             hint="nothing was imported; ask for the file again, or have it sent in parts",
             code="damaged-file",
         )
-
-
-def _check_straight(session: StoreSession, query: str, name: str) -> None:
-    """
-    RunError unless DuckDB executes *query* in one line from the file to the table.
-
-    DuckDB keeps the order of a scan through anything but a join, a union or a sort, and an optimizer may make a join of
-    what looks like none: a list of constants after IN is enough.
-    """
-    found = session.execute(f"EXPLAIN (FORMAT json) {query}").fetchall()
-    node = json.loads(found[0][1])[0]
-    while node["children"]:
-        if len(node["children"]) > 1:
-            raise _order_error(name, f"DuckDB would read it with a {node['name'].strip()}")
-        node = node["children"][0]
 
 
 def _order_error(name: str, reason: str) -> RunError:

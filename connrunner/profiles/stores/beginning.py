@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from connrunner.profiles import tables, whole_store
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import put_in_place
 
@@ -86,7 +87,7 @@ def begin_store(path: Path, *, temp: Path, numbers: Mapping[str, int]) -> list[P
 def move_aside(path: Path) -> list[Path]:
     """Rename the store in the file *path*, if any, and its write-ahead log; return what they are called now."""
     # The store first, for one without its log would look sound.
-    files = [file for file in (path, path.with_name(f"{path.name}.wal")) if file.exists() or file.is_symlink()]
+    files = [file for file in (path, find_log(path)) if file.exists() or file.is_symlink()]
     number = 1
     while any(_aside(file, number).exists() for file in files):
         number += 1

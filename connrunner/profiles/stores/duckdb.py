@@ -22,6 +22,7 @@ from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import (
     ProfileStore,
+    checkpoints,
     connection_state,
     numbering,
     recorded_runs,
@@ -236,6 +237,7 @@ def open_store(
             if not read_only:
                 _refuse_odd_path(path)
                 make_missing_store(path, temp=folder)
+                checkpoints.choose_moments(connection, path)
             attach_store(connection, path, read_only=read_only, wait=wait)
             whole_store.check_runs(connection, path, expected, report)
             session = StoreSession(
@@ -251,7 +253,7 @@ def open_store(
                 respelling.respell_store(session)
                 numbering.renumber_profiles(session)
         yield DuckDBStore(session)
-        _detach(connection, path, report)
+        _detach(connection, path, report, read_only=read_only)
     finally:
         connection.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -351,9 +353,11 @@ def _prepare_tables(
     return layout
 
 
-def _detach(connection: duckdb.DuckDBPyConnection, path: Path, report: Report) -> None:
+def _detach(connection: duckdb.DuckDBPyConnection, path: Path, report: Report, *, read_only: bool) -> None:
     """Close the store. What was committed stays, also when its log cannot be brought into the file now."""
     try:
+        if not read_only:
+            checkpoints.bring_log_in(connection, path)
         connection.execute("DETACH store")
     except duckdb.Error as error:
         report.message(store_failures.describe_checkpoint(error, path), level="warning")

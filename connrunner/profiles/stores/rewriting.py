@@ -19,6 +19,7 @@ from connrunner.core.model import ProfileModel
 from connrunner.core.report import Report
 from connrunner.errors import RunError
 from connrunner.profiles import erasure, tables, tombstones
+from connrunner.profiles.checkpoints import find_log
 from connrunner.profiles.erasure import Erasure, ErasureJob
 from connrunner.profiles.exporting import withdrawals
 from connrunner.profiles.memory_limit import choose_memory_limit
@@ -97,17 +98,13 @@ def _hold(path: Path, model: ProfileModel, *, temp: Path, report: Report, wait: 
 def _attach_whole(connection: duckdb.DuckDBPyConnection, path: Path, *, wait: float) -> None:
     for _ in range(TRIES):
         attach_store(connection, path, read_only=True, wait=wait)
-        if not _log_of(path).exists():
+        if not find_log(path).exists():
             return
         connection.execute("DETACH store")
         attach_store(connection, path, read_only=False, wait=wait)
         connection.execute("CHECKPOINT store")
         connection.execute("DETACH store")
     raise make_busy_error(path)
-
-
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.wal")
 
 
 def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None) -> None:
@@ -117,7 +114,10 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     names = session.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = 'store' ORDER BY table_oid")
     for (name,) in names.fetchall():
         condition = _STAYS.get(name, "true")
-        session.execute(f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}")
+        ordered = " ORDER BY _id" if name == "profiles" else ""  # see `scan_order`
+        session.execute(
+            f"CREATE TABLE fresh.{quote_name(name)} AS FROM store.{quote_name(name)} WHERE {condition}{ordered}"
+        )
     tables.prepare_tombstones(session.connection, "fresh")
     if job.forget:
         session.execute("DELETE FROM fresh.erased WHERE person IN (FROM pardoned)")
@@ -129,5 +129,5 @@ def _copy(session: StoreSession, job: ErasureJob, fresh: Path, key: bytes | None
     tables.mark_format(session.connection, "fresh")
     session.execute("CHECKPOINT fresh")
     session.execute("DETACH fresh")
-    if _log_of(fresh).exists():  # a store without its log would lack what the log holds
+    if find_log(fresh).exists():  # a store without its log would lack what the log holds
         raise OSError(f"{fresh}: the write-ahead log of the new store did not end")

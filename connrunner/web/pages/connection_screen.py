@@ -9,7 +9,7 @@ from typing import Any
 from connrunner.answers.connection_account import COUNTED, ConnectionAccount, read_account
 from connrunner.answers.explain import describe_schedule, explain_instant, parse_instant
 from connrunner.answers.run_log import has_refused
-from connrunner.answers.run_summary import describe_run
+from connrunner.answers.run_summary import describe_run_briefly
 from connrunner.answers.status import describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core.model import Outcome, Run
@@ -87,7 +87,7 @@ def _trouble(account: ConnectionAccount) -> dict[str, Any] | None:
         return None
     return {
         "run": last,
-        "words": describe_run(last),
+        "words": describe_run_briefly(last),
         "failures": streak["failures"] if streak else 0,
         "style": "warn" if last.outcome in (Outcome.PARTIAL, Outcome.STOPPED) else "bad",
     }
@@ -105,7 +105,7 @@ def _row(view: WorkspaceView, run: Run, *, is_open: bool) -> RunRow:
     counts = run.result.counts
     return RunRow(
         run=run,
-        details=describe_run(run),
+        details=describe_run_briefly(run),
         waited=run_time(waited.total_seconds()) if waited >= WORTH else "",
         bar=draw_counters(counts) if is_open and counts.read else None,
         is_open=is_open,

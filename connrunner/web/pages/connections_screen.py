@@ -18,7 +18,7 @@ from connrunner.answers.connection_standings import (
     page_connections,
 )
 from connrunner.answers.past_runs import count_ended_today
-from connrunner.answers.run_summary import describe_result
+from connrunner.answers.run_summary import describe_briefly
 from connrunner.answers.shared_blackouts import find_shared_blackouts
 from connrunner.answers.status import Health, describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
@@ -48,7 +48,7 @@ TABS: Mapping[Which, tuple[str, str]] = {  # colour and icon
     "waiting": ("", ""),
     "off": ("", ""),
 }
-ORDER_WORDS: Mapping[Order, str] = {"trouble": "Trouble first", "next": "Next run", "name": "Name"}
+ORDER_WORDS: Mapping[Order, str] = {"trouble": "Trouble first", "next": "Next run", "time": "Run time", "name": "Name"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +122,7 @@ def show_connections(
     kept = {key: asked.get(key, "") for key in ("q", "owner", "label", "outcome", "order")}
     rows = [show_row(view, one, moments) for one in page.rows]
     return {
-        "lede": _lede(page),
+        "lede": _lede(page, health),
         "today": _today(view),
         "tabs": [_tab(which, page, query, kept if combines else {}) for which in TABS],
         "choices": _choices(page, query, asked),
@@ -138,10 +138,11 @@ def show_connections(
     }
 
 
-def _lede(page: StandingsPage) -> str:
+def _lede(page: StandingsPage, health: Health) -> str:
     attention, total = page.groups["attention"], page.found
     if not attention:
-        return "All is well." if total else ""
+        words = "No connection needs attention." if health.complaints else "All is well."  # the banner says of what
+        return words if total else ""
     return f"{attention:,} of {total:,} {'needs' if attention == 1 else 'need'} attention."
 
 
@@ -212,7 +213,9 @@ def _group(page: StandingsPage, rows: list[ConnectionRow], query: ConnectionQuer
 def show_row(view: WorkspaceView, one: ListedConnection, moments: Moments) -> ConnectionRow:
     """Return the row of one connection."""
     standing, connection = one.standing, one.standing.connection
-    parts = (connection.title, connection.kind, connection.owner) if connection else ()
+    known = one.last.intent if one.last else None  # of one whose file cannot be read, what its last run was
+    former = (known.title, known.kind) if known else ()
+    parts = (connection.title, connection.kind, connection.owner) if connection else former
     waiting, name = one.waiting, standing.name
     is_off = connection is not None and not connection.enabled
     words = describe_schedule_here(view, connection, moments.zone) if connection else ""
@@ -261,7 +264,7 @@ def _why(one: ListedConnection) -> str:
     if one.last is None:
         return ""
     row = f"failed {one.failures} times in a row; " if one.failures > 1 and one.last.outcome.is_failure else ""
-    return f"{row}{describe_result(one.last)}"
+    return f"{row}{describe_briefly(one.last)}"
 
 
 def _waits(one: ListedConnection, moments: Moments) -> str:

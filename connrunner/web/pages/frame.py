@@ -74,6 +74,11 @@ def make_frame(view: WorkspaceView, health: Health, moments: Moments) -> Frame:
 
 def _banners(view: WorkspaceView, health: Health, moments: Moments) -> list[Banner]:
     found = []
+    if health.last_tick is None and view.workspace.connections:
+        words = "Nothing starts until one does; have it called every minute with `connrunner install`, or type"
+        found.append(
+            Banner(style="warn", icon="late", bold="No tick has come yet.", words=words, code="connrunner tick")
+        )
     if health.lacks_ticks and health.last_tick:
         bold = f"No tick since {moments.hour(health.last_tick)}, {moments.away(health.last_tick)}."
         words = "Nothing starts until one comes. Is cron, or a timer, calling it?"

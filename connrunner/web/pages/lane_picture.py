@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from connrunner.answers.active_runs import ActiveRun
-from connrunner.answers.past_runs import PastRun
+from connrunner.answers.past_runs import MissedSlots, PastRun
 from connrunner.answers.status import WaitingRun
 from connrunner.core.model import Outcome
 from connrunner.core.planning.forecast import PredictedRun
@@ -19,10 +20,9 @@ from connrunner.web.pages.shapes import Shape, label, level, number, rectangle, 
 from connrunner.web.pages.strip import sign_of, style_of
 
 NARROW = 0.34  # percent of the window: runs below it are drawn together
-COLUMNS = 1000  # of the picture in which they are drawn: however many there are, they are no more
+COLUMNS = 800  # of the picture in which they are drawn: however many there are, they are no more
 NAMED, LETTER = 14, 0.5  # names below blocks, and percent of the window that a letter takes in a close-up
-WAITS_SHOWN = 15
-ALONE = 25  # blocks of a lane that are drawn by themselves, of those that succeed or are expected, and of the others
+ALONE = 25  # blocks of a lane that are drawn by themselves
 SHORTEST_WAIT = timedelta(minutes=1)
 
 
@@ -32,6 +32,7 @@ class LaneContent:
 
     lane: str
     past: Sequence[PastRun] = ()
+    missed: Sequence[MissedSlots] = ()
     active: Sequence[ActiveRun] = ()
     waiting: Sequence[WaitingRun] = ()
     expected: Sequence[PredictedRun] = ()
@@ -91,18 +92,24 @@ class LanePicture:
     shapes: tuple[Shape, ...]
 
 
-def draw_lane(content: LaneContent, window: Window, grid: Sequence[Shape], moments: Moments) -> LanePicture:
-    """Return the picture of a lane; *grid* are the lines behind it, as high as the window says."""
+def draw_lane(
+    content: LaneContent, window: Window, grid: Sequence[Shape], moments: Moments, *, alone: int = ALONE
+) -> LanePicture:
+    """Return the picture of a lane; *grid* is what lies behind it, as high as the window says.
+
+    *alone*: how many blocks are drawn by themselves, and how many waits, missed slots and names beside them.
+    """
     now = moments.now
     blocks = [*_past(content, window), *_expected(content, window)]
-    wide, narrow = _divide(blocks, window)
+    wide, narrow = _divide(blocks, window, most=alone)
     top, height = window.block
-    shapes = [shape for one in wide for shape in _block(one, window, moments)]
+    shapes = _missed(content, window, moments, most=alone)
+    shapes += [shape for one in wide for shape in _block(one, window, moments)]
     shapes += [shape for run in content.active for shape in _active(run, window, moments)]
     if window.waits:
-        shapes += _waits(content, window)
+        shapes += _waits(content, window, most=alone)
     if window.named:
-        shapes += _names(blocks, content.active, window)
+        shapes += _names(blocks, content.active, window, most=alone)
     if window.holds(now):
         shapes.append(vertical("s-now", window.x(now), 0, window.height))
     behind = [rectangle("f-past", 0, 0, window.x(now), window.height)] if now > window.start else []
@@ -116,7 +123,7 @@ def draw_lane(content: LaneContent, window: Window, grid: Sequence[Shape], momen
     )
 
 
-def _divide(blocks: Sequence[Block], window: Window) -> tuple[list[Block], list[Block]]:
+def _divide(blocks: Sequence[Block], window: Window, *, most: int) -> tuple[list[Block], list[Block]]:
     """Return which blocks are drawn by themselves, and which together: however many there are, the picture has an end.
 
     What did not succeed is drawn by itself unless there is some already at its place.
@@ -125,10 +132,10 @@ def _divide(blocks: Sequence[Block], window: Window) -> tuple[list[Block], list[
     for one in blocks:
         if one.sign:
             signed.setdefault(round(window.x(one.start) / NARROW), one)
-    alone = list(signed.values())[:ALONE]
+    alone = list(signed.values())[:most]
     large = [one for one in blocks if not one.sign and _width(one, window) >= NARROW]
     large.sort(key=lambda one: _width(one, window), reverse=True)
-    alone += large[:ALONE]
+    alone += large[: max(most - len(alone), most // 2)]
     chosen = {id(one) for one in alone}
     return alone, [one for one in blocks if id(one) not in chosen]
 
@@ -206,24 +213,44 @@ def _active(run: ActiveRun, window: Window, moments: Moments) -> list[Shape]:
     return found
 
 
-def _waits(content: LaneContent, window: Window) -> list[Shape]:
-    top = window.block[0] + window.block[1] + (19 if window.named else 5)
-    waits = [
-        run
-        for run in content.expected
-        if run.wait >= SHORTEST_WAIT and run.due_at <= window.end and run.starts_at >= window.start
-    ]
+def _missed(content: LaneContent, window: Window, moments: Moments, *, most: int) -> list[Shape]:
+    """Return an empty block for slots that no run stands for; the first ones of the window when there are many."""
+    top, height = window.block
     found = []
-    for place, run in enumerate(waits[:WAITS_SHOWN]):
-        behind = f" behind {run.behind}" if run.behind else ""
-        title = f"{run.connection} waits {durations.in_words(run.wait.total_seconds())}{behind}"
-        found.append(
-            level("s-wait", top + 4 * (place % 3), start=window.x(run.due_at), end=window.x(run.starts_at), title=title)
-        )
+    for one in content.missed[:most]:
+        if one.last >= window.start and one.first <= window.end:
+            x = window.x(one.first)
+            title = (
+                f"{one.connection}: {plural(one.number, 'slot')} missed from {moments.minute(one.first)}: {one.reason}"
+            )
+            found.append(rectangle("f-missed", x, top, max(window.x(one.last) - x, 0.3), height, title=title))
     return found
 
 
-def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window) -> list[Shape]:
+def _waits(content: LaneContent, window: Window, *, most: int) -> list[Shape]:
+    """Return a line from the slot to the start for the longest waits: of runs that ended, and of those to come."""
+    top = window.block[0] + window.block[1] + (19 if window.named else 5)
+    past = [
+        (run.started_at - run.due_at, run.due_at, run.started_at, f"{run.connection} #{run.run} waited", "")
+        for run in content.past
+        if run.started_at is not None
+    ]
+    coming = [
+        (run.wait, run.due_at, run.starts_at, f"{run.connection} waits", f" behind {run.behind}" if run.behind else "")
+        for run in content.expected
+    ]
+    found = []
+    for waits in (past, coming):
+        shown = [one for one in waits if one[0] >= SHORTEST_WAIT and one[1] <= window.end and one[2] >= window.start]
+        longest = heapq.nlargest(max(2, most // 2), shown, key=lambda one: one[0])
+        for place, (wait, due, start, words, behind) in enumerate(sorted(longest, key=lambda one: one[1])):
+            title = f"{words} {durations.in_words(wait.total_seconds())}{behind}"
+            y = top + 4 * (place % 3)
+            found.append(level("s-wait", y, start=window.x(due), end=window.x(start), title=title))
+    return found
+
+
+def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window, *, most: int) -> list[Shape]:
     """Return names below blocks where they fit: what works, then what was not well, then the longest."""
     wanted = [(run.started_at, run.connection, 2, 0.0) for run in active if window.holds(run.started_at)]
     wanted += [
@@ -234,7 +261,11 @@ def _names(blocks: Sequence[Block], active: Sequence[ActiveRun], window: Window)
     found: list[Shape] = []
     for at, name, _, _ in wanted:
         x, width = window.x(at), LETTER * len(name) + 1
-        if len(found) < NAMED and x + width <= 101 and all(x >= end or x + width <= begin for begin, end in taken):
+        if (
+            len(found) < min(NAMED, most)
+            and x + width <= 101
+            and all(x >= end or x + width <= begin for begin, end in taken)
+        ):
             taken.append((x, x + width))
             found.append(label(name, x, window.block[0] + window.block[1] + 14, style="ink halo"))
     return found
@@ -254,12 +285,15 @@ def _together(blocks: Sequence[Block], window: Window, top: float, height: float
 
 
 def _spans(columns: set[int], top: float, height: float) -> list[str]:
-    found, begin, before = [], None, -2
+    found: list[str] = []
+    begin, before, drawn = None, -2, 0
     for column in [*sorted(columns), -1]:
         if column != before + 1 or column < 0:
             if begin is not None:
                 width = before + 1 - begin
-                found.append(f"M{begin} {number(top)}h{width}v{number(height)}h-{width}z")
+                move = f"m{begin - drawn} 0" if found else f"M{begin} {number(top)}"  # `z` goes back to where one began
+                found.append(f"{move}h{width}v{number(height)}h-{width}z")
+                drawn = begin
             begin = column
         before = column
     return found
@@ -273,6 +307,8 @@ def _words(content: LaneContent, window: Window) -> str:
     coming = [run for run in content.expected if run.starts_at <= window.end]
     words = f"Lane {content.lane}: {plural(len(ended), 'run')} ended, {bad:,} of them not succeeded"
     words += f"; {len(content.active):,} at work; {len(coming):,} expected"
+    if missed := sum(one.number for one in content.missed):
+        words += f"; {plural(missed, 'slot')} missed"
     longest = max(coming, key=lambda run: run.wait, default=None)
     if longest is not None and longest.wait >= SHORTEST_WAIT:
         words += f"; longest wait {durations.in_words(longest.wait.total_seconds())}, {longest.connection}"

@@ -17,7 +17,7 @@ from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import agree
 from connrunner.web.pages.axis import draw_axis, draw_grid
-from connrunner.web.pages.lane_picture import LaneContent, LanePicture, Window, draw_lane
+from connrunner.web.pages.lane_picture import COLUMNS, LaneContent, LanePicture, Window, draw_lane
 from connrunner.web.pages.moments import Moments
 
 AGO, AHEAD = timedelta(minutes=30), timedelta(hours=3)
@@ -62,6 +62,7 @@ def show_queue(view: WorkspaceView, moments: Moments) -> dict[str, Any]:
     whole = [one for one in made if not one.is_idle or len(made) <= WHOLE_LANES]
     late = sum(now - run.entry.due_at > STARTED_WITHIN for run in waiting)
     return {
+        "columns": COLUMNS,
         "lanes": whole,
         "idle_lanes": [one for one in made if one not in whole],
         "counts": (len(active), len(waiting), late),

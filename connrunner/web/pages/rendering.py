@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from connrunner.answers.explain import describe_usual
 from connrunner.core.planning.forecast import RunDurations
@@ -59,6 +60,16 @@ def split_yaml(line: str) -> YamlParts:
     )
 
 
+def mark_code(text: str) -> Markup:
+    """Return *text* with what stands between backticks set as code, as commands, keys and paths are to be copied."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one without a partner is a character like any other
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
 def say_usual(usual: RunDurations) -> str:
     """Return how long runs usually take, behind the word `Usually`."""
     return describe_usual(usual).removeprefix("usually ")
@@ -79,6 +90,7 @@ def _environment() -> Environment:
         "style_of": style_of,
         "run_time": run_time,
         "usual": say_usual,
+        "coded": mark_code,
         "yaml_parts": split_yaml,
     }
     return environment

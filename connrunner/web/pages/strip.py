@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
-from connrunner.core.model import Outcome, Run
+from connrunner.core.model import Outcome
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
@@ -22,6 +23,16 @@ def style_of(outcome: str) -> str:
 def sign_of(outcome: str) -> str:
     """Return what is written above a run that did not succeed, in pictures with room for it."""
     return "\u00d7" if outcome in SERIOUS else "!"
+
+
+class EndedRun(Protocol):
+    """What a strip needs of a run."""
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+    @property
+    def seconds(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Strip:
     trouble: str  # `2 partial, 1 failed`; empty when all succeeded
 
 
-def draw_strip(runs: Sequence[Run]) -> Strip:
+def draw_strip(runs: Sequence[EndedRun]) -> Strip:
     """Return the strip of *runs*, newest first, SLOTS at most: the newest stands at the right."""
     shown = list(reversed(runs[:SLOTS]))
     longest = max((run.seconds for run in shown), default=0)
@@ -61,13 +72,13 @@ def draw_strip(runs: Sequence[Run]) -> Strip:
     return Strip(tuple(paths), _words(shown, longest), describe_unsuccessful(runs[:SLOTS]))
 
 
-def describe_unsuccessful(runs: Sequence[Run]) -> str:
+def describe_unsuccessful(runs: Sequence[EndedRun]) -> str:
     """Return how many of *runs* ended how, those that succeeded left out."""
     counts = Counter(run.outcome for run in runs if run.outcome is not Outcome.SUCCEEDED)
     return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.most_common())
 
 
-def _words(shown: Sequence[Run], longest: float) -> str:
+def _words(shown: Sequence[EndedRun], longest: float) -> str:
     if not shown:
         return "No run has ended yet"
     counts = Counter(run.outcome for run in shown)

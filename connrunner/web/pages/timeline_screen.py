@@ -8,12 +8,14 @@ from typing import Any
 
 from connrunner.answers.active_runs import ActiveRun, list_active_runs
 from connrunner.answers.lane_forecast import LaneForecast, forecast_lanes
-from connrunner.answers.past_runs import PastRun, list_past_runs
+from connrunner.answers.past_runs import MissedSlots, PastRun, list_past
 from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
 from connrunner.answers.status import WaitingRun, list_waiting
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
+from connrunner.core.model import Blackout
 from connrunner.core.planning.forecast import PredictedRun
+from connrunner.core.schedules.blackout import list_spans
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.text import durations
 from connrunner.text.words import plural
@@ -25,14 +27,17 @@ from connrunner.web.pages.axis import (
     find_clock_changes,
     midnight,
 )
-from connrunner.web.pages.lane_picture import LaneContent, LanePicture, Window, draw_lane
+from connrunner.web.pages.lane_picture import ALONE, COLUMNS, LaneContent, LanePicture, Window, draw_lane
 from connrunner.web.pages.moments import Moments
-from connrunner.web.pages.shapes import Shape
+from connrunner.web.pages.shapes import Shape, rectangle
 
 NEAR = timedelta(hours=6)
 STEP_OF_NEAR = timedelta(hours=3)  # Earlier and Later
 SLOW = timedelta(minutes=5)  # a wait that is worth a row
 ROWS = 25
+MOST_ALONE = 64  # blocks that are drawn by themselves, in all lanes together, and half as many waits
+LEAST_ALONE = 4  # of each lane, however many there are
+MOST_BLACKOUTS = 50  # in one picture
 VIEWS = ("6h", "24h", "3d", "7d")
 VIEW_WORDS = {"6h": "6 h", "24h": "24 h", "3d": "3 days", "7d": "7 days"}
 
@@ -42,6 +47,7 @@ class TimelinePicture:
     """All lanes in one window."""
 
     lanes: tuple[tuple[LanePicture, str], ...]  # each with how many connections it has
+    grid: tuple[Shape, ...]  # behind every lane: drawn once, and used by each
     axis: tuple[Shape, ...]
     axis_height: int
 
@@ -54,6 +60,8 @@ class LaneData:
     active: tuple[ActiveRun, ...]
     waiting: tuple[WaitingRun, ...]
     past: Mapping[str, Sequence[PastRun]]
+    missed: Mapping[str, Sequence[MissedSlots]]
+    blackouts: Sequence[Blackout]  # of the whole workspace
     coming: LaneForecast
 
 
@@ -80,6 +88,7 @@ def show_timeline(view: WorkspaceView, asked: Mapping[str, str], moments: Moment
     far_window = Window(start=start, end=end, height=58, block=(16, 22))
     near_window = Window(start=near, end=near + NEAR, height=72, block=(11, 22), named=True)
     slow = _slow(data, moments.now, end)
+    missed = sorted((one for lane in data.missed.values() for one in lane), key=lambda one: one.first, reverse=True)
     return {
         "views": [(one, VIEW_WORDS[one], one == chosen) for one in VIEWS],
         "chosen": chosen,
@@ -90,7 +99,11 @@ def show_timeline(view: WorkspaceView, asked: Mapping[str, str], moments: Moment
         "earlier": instant.text(near - STEP_OF_NEAR),
         "later": instant.text(near + STEP_OF_NEAR),
         "lede": _lede(start, end, moments),
-        "blackouts": describe_shared_blackouts(find_shared_blackouts(view.workspace)),
+        "blackouts": describe_shared_blackouts(data.blackouts),
+        "has_blackout": bool(list_spans(data.blackouts, min(start, near), max(end, near + NEAR))),
+        "missed": missed[:ROWS],
+        "more_missed": max(0, len(missed) - ROWS),
+        "columns": COLUMNS,
         "slow": slow[:ROWS],
         "more_slow": max(0, len(slow) - ROWS),
         "slow_words": durations.exactly(int(SLOW.total_seconds())),
@@ -118,32 +131,43 @@ def _read(view: WorkspaceView, start: datetime, end: datetime, moments: Moments)
     lanes: dict[str, int] = {}
     for connection in view.workspace.connections.values():
         lanes[connection.lane] = lanes.get(connection.lane, 0) + 1
-    past = list_past_runs(view, start, moments.now)
-    for lane in (*past, *(run.lane for run in active)):
+    past, missed = list_past(view, start, moments.now)
+    for lane in (*past, *missed, *(run.lane for run in active)):
         lanes.setdefault(lane, 0)
     return LaneData(
         lanes=dict(sorted(lanes.items(), key=lambda one: (one[0] != "main", one[0]))),
         active=active,
         waiting=waiting,
         past=past,
+        missed=missed,
+        blackouts=find_shared_blackouts(view.workspace),
         coming=forecast_lanes(view, end, active=active, waiting=waiting),
     )
 
 
 def _picture(data: LaneData, window: Window, moments: Moments, *, days: bool) -> TimelinePicture:
     step = choose_step(window)
-    grid = draw_grid(window, moments.zone, step=step)
+    grid = [*_draw_blackouts(data.blackouts, window), *draw_grid(window, moments.zone, step=step)]
+    alone = max(LEAST_ALONE, min(ALONE, MOST_ALONE // max(1, len(data.lanes))))
     lanes = []
     for lane, count in data.lanes.items():
         content = LaneContent(
             lane=lane,
             past=data.past.get(lane, ()),
+            missed=data.missed.get(lane, ()),
             active=[run for run in data.active if run.lane == lane],
             expected=data.coming.runs.get(lane, ()),
         )
-        lanes.append((draw_lane(content, window, grid, moments), plural(count, "connection")))
+        lanes.append((draw_lane(content, window, (), moments, alone=alone), plural(count, "connection")))
     axis = draw_axis(window, moments, step=step, days=days)
-    return TimelinePicture(lanes=tuple(lanes), axis=tuple(axis), axis_height=40 if days else 24)
+    return TimelinePicture(lanes=tuple(lanes), grid=tuple(grid), axis=tuple(axis), axis_height=40 if days else 24)
+
+
+def _draw_blackouts(blackouts: Sequence[Blackout], window: Window) -> list[Shape]:
+    return [
+        rectangle("f-blackout", window.x(begin), 0, window.x(end) - window.x(begin), window.height, title=words)
+        for begin, end, words in list_spans(blackouts, window.start, window.end)[:MOST_BLACKOUTS]
+    ]
 
 
 def _slow(data: LaneData, now: datetime, end: datetime) -> list[PredictedRun]:
