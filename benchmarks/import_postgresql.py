@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import statistics
 import subprocess
@@ -29,7 +28,8 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.import_rows import PROPERTIES, SEED, Silent, changed, generate
+from benchmarks import people
+from benchmarks.import_rows import PROPERTIES, Silent, generate
 from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel
 from connrunner.profiles.jobs import ImportJob, RunStamp
 from connrunner.profiles.stores.duckdb import open_store
@@ -119,27 +119,20 @@ def measure(postmaster: int, *arguments: str) -> tuple[Cost, dict[str, int]]:
     return cost, json.loads(said)
 
 
-def write_flawless(folder: Path, rows: int) -> dict[str, int]:
-    """COPY takes no row that lacks a value; so such rows of `import.csv` get one that is as wrong. Return the truth."""
-    path, dice = folder / "import.csv", random.Random(SEED)
+def write_others(folder: Path, rows: int) -> None:
+    """Write the other files. COPY takes no row that lacks a value, so such rows get one that is as wrong."""
+    path = folder / "import.csv"
     lines = [line if line.count(",") == len(PROPERTIES) - 1 else line.rstrip("\n") + ",maybe\n" for line in path.open()]
     path.write_text("".join(lines))
-    with (folder / "stored.csv").open() as stored, (folder / "daily.csv").open("w") as daily:
-        daily.write(next(stored))
-        updated = 0
-        for number, line in enumerate(stored):
-            row, differs = line.rstrip("\n").split(","), number % 20 == 7
-            daily.write(",".join(changed(row, dice) if differs else row) + "\n")
-            updated += differs
+    people.write_changed(folder / "stored.csv", folder / "daily.csv", part=0.05)
     with path.open() as source:
         (folder / "delta.csv").write_text("".join(islice(source, min(DELTA, rows) + 1)))
-    return {"updated": updated}
 
 
 def compare(url: str, rows: int, repeat: int, folder: Path) -> bool:
     """Measure each case in turns with COPY and the embedded store, print, and return whether the goals are met."""
     truth = generate(rows, folder, ordered=False)
-    write_flawless(folder, rows)
+    write_others(folder, rows)
     with psycopg.connect(url, autocommit=True) as admin:
         row = admin.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
