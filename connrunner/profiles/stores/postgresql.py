@@ -66,7 +66,6 @@ class DatabaseBacking:
                 code="store-unusable",
                 waiting_helps=True,
             )
-        self.is_astray = keep
         with self.database.changing(self.who, self.patience, keep=keep):
             if self.seen is not None:
                 self._refuse_stale(*self.seen)
@@ -75,6 +74,7 @@ class DatabaseBacking:
             if need is not None:
                 self._bring_needed(session, need)
             yield
+            self.is_astray = keep
             if keep:
                 self._take_back(session, run, need)
         self.is_astray, self.seen = False, None
