@@ -367,7 +367,7 @@ def branch_target(folder: Path) -> Target:
         """Put files into the checkout that git, or we ourselves, might take for more than files."""
         for name, seeds in (
             ("config", [hostile]), ("HEAD", [b"ref: refs/heads/evil\n", head_of_main]), (".gitattributes", [b"* filter=evil diff=evil\n"]),
-            (".connrunner/compiled/workspace", caches), (".connrunner/compiled/version", caches), (".connrunner/compiled/quiet", caches),
+            (".connrunner/compiled/workspace", caches), (".connrunner/compiled/quiet", caches),
             ("connections/more.yaml", [SOUND.encode()]),
         ):  # fmt: skip
             path = home / name

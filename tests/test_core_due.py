@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.core import instant, schedules
+from connrunner.core.connection_index import ConnectionIndex, traits_of
 from connrunner.core.model import Command, Connection, QueuedRun, Schedule
 from connrunner.core.planning.due import (
     Promise,
@@ -737,3 +738,80 @@ def test_who_stopped_it_and_why() -> None:
     stop = StopRequest(connection="a", run=1, asked_at=at("22T08:00"), asked_by="ann@here")
     assert stop.description == "stopped by ann@here"
     assert replace(stop, reason="wrong list").description == "stopped by ann@here: wrong list"
+
+
+# --- an index of connections ---------------------------------------------------------------------------------------
+
+
+def as_index(connections: dict[str, Connection], asked: list[str]) -> ConnectionIndex:
+    def build(name: str) -> Connection:
+        asked.append(name)
+        return connections[name]
+
+    return ConnectionIndex(
+        {name: traits_of(one) for name, one in connections.items()},
+        build,
+        lambda name: schedules.as_document(connections[name].schedule),
+        {},
+    )
+
+
+OF_THREE = st.fixed_dictionaries(
+    {name: st.sampled_from([DAILY, HOURLY, MONDAY_FRIDAY, MANUAL, None, "off", "broken"]) for name in "abc"}
+)
+
+
+@given(st.lists(st.tuples(st.integers(-90, 2000), OF_THREE, st.sampled_from(["", "2026b"])), min_size=1, max_size=6))
+def test_an_index_of_connections_leads_to_the_same_decisions(steps: list[tuple[int, dict[str, Any], str]]) -> None:
+    """However the files change, the clock goes, and the time-zone database with it."""
+    promises: dict[str, Promise] = {}
+    former: dict[str, Promise] = {}
+    now, seen = at("20T00:00"), None
+    queued: dict[str, QueuedRun] = {}
+    for minutes, kinds, zones in steps:
+        now += timedelta(minutes=minutes)
+        known = {
+            name: connection(name, DAILY if kind == "off" else kind, enabled=kind != "off")
+            for name, kind in kinds.items()
+            if kind not in (None, "broken")
+        }
+        broken = [name for name, kind in kinds.items() if kind == "broken"]
+        asked: list[str] = []
+        decided = [
+            plan_tick(
+                TickFacts(
+                    promises=promises, waiting=queued, running=(), connections=connections, broken=broken, at=now,
+                    zones=zones, former=former, seen=seen,
+                ),
+                [],
+            )
+            for connections in (known, as_index(known, asked))
+        ]  # fmt: skip
+        assert decided[0] == decided[1]
+        former |= {name: promises[name] for name, one in decided[0].promises.items() if one is None}
+        promises = {name: one for name, one in {**promises, **decided[0].promises}.items() if one is not None}
+        queued = {slot.connection: slot.entry for slot in decided[0].slots if slot.result == "queued"}
+        seen = max(now, seen or now)
+
+
+def test_connections_about_which_nothing_is_to_be_decided_are_not_built() -> None:
+    kinds = {"a": DAILY, "b": HOURLY, "c": MANUAL}
+    known = {name: connection(name, kind) for name, kind in kinds.items()} | {
+        "off": connection("off", DAILY, enabled=False)
+    }
+    before = {name: promise(kind, "23T06:00" if kind != MANUAL else None) for name, kind in kinds.items()}
+    asked: list[str] = []
+
+    def plan(**more: Any) -> set[str]:
+        asked.clear()
+        decide(promises=before, connections=as_index(known, asked), seen=at("22T05:00"), **more)
+        return set(asked)
+
+    assert plan() == set()
+    assert plan(now="23T06:00") == {"a", "b"}, "due"
+    assert plan(zones="2027a") == {"a", "b", "c"}, "another time-zone database"
+    assert plan(waiting={"c": waiting("c")}) == {"c"}
+    known["a"] = connection("a", MONDAY_FRIDAY)
+    assert plan() == {"a"}, "edited"
+    del before["b"]
+    assert plan() == {"a", "b"}, "new"

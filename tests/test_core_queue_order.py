@@ -120,7 +120,7 @@ PLACES = [
 def test_what_cannot_be_obeyed(places: dict[str, tuple[str, tuple[str, ...]]], expected: list[tuple[str, str]]) -> None:
     known = {name: Placed(lane=lane, after=after, is_list=True) for name, (lane, after) in places.items()}
 
-    found = [(name, finding.message) for name, finding in find_wrong_places(known)]
+    found = [(name, finding.message) for name, finding in find_wrong_places(known, known)]
 
     assert [name for name, _ in found] == [name for name, _ in expected]
     for (_, message), (_, words) in zip(found, expected, strict=True):

@@ -116,7 +116,7 @@ def files(place: Place) -> list[str]:
 def filled(place: Place, name: str, payload: bytes) -> None:
     """Put *payload* into the file *name* of the state, with header, seal and sum where such a file has them."""
     path = place.state.root / name
-    if path.parent == place.state.compiled and path.name in (compiled.NAME, "version"):
+    if path.parent == place.state.compiled and path.name == compiled.NAME:
         compiled.write_file(path, compiled.signature(schema.folder()), payload)
         assert compiled.read_file(path, compiled.signature(schema.folder())) == payload
     elif path.parent == place.state.compiled and path.name == "quiet":
@@ -147,7 +147,7 @@ def test_no_file_of_a_state_is_run_and_none_is_a_bug(lived: Place, tmp_path: Pat
     """All files at once, so that each command meets all that it reads."""
     mark = tmp_path / "mark"
     names = files(lived)
-    for wanted in ("compiled/seal", "compiled/version", "compiled/workspace", "format", "journal.jsonl"):
+    for wanted in ("compiled/seal", "compiled/workspace", "format", "journal.jsonl"):
         assert wanted in names
     for name in names:
         if name != "format":  # which ends everything
@@ -178,7 +178,7 @@ def test_the_last_good_version_is_data(place: Place, tmp_path: Path, monkeypatch
     monkeypatch.setattr(load, "_newest", moving)
     assert load.load(place.folder, cache=place.state.compiled) == replace(sound, trouble="it moves")
     for payload in payloads(tmp_path / "mark").values():
-        filled(place, "compiled/version", payload)
+        filled(place, "compiled/workspace", payload)
         done = place.run("status", check=75)
         assert "it moves" in done.err
     assert not (tmp_path / "mark").exists()

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from connrunner.config import resolved
 from connrunner.config.versions import version
-from connrunner.core.model import ProfileModel
+from connrunner.core.model import Connection, ProfileModel
 from connrunner.profiles import checkpoints
 from connrunner.scheduler import idle
 from connrunner.state import run_files
@@ -97,6 +99,42 @@ def test_a_tick_after_an_edit_reads_the_edited_file(settled: Place) -> None:
     assert "yaml" in modules
     assert [path for path in opened if path.endswith("history.jsonl")] == [], "none of these connections ever ran"
     assert [name for name in yaml_files(opened) if name != "connrunner.yaml"] == ["c007.yaml"]
+
+
+def built(place: Place, *command: str) -> set[str]:
+    """Return the connections that *command* builds out of the cache."""
+    asked: set[str] = set()
+
+    def build(name: str, *rest: Any) -> Connection:
+        asked.add(name)
+        return resolved.built(name, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("connrunner.config.load.built", build)
+        place.run(*command)
+    return asked
+
+
+def test_connections_that_nobody_asks_for_are_not_built(place: Place) -> None:
+    many(place, 20)
+    daily = 'schedule: {type: days_of_week, days: [monday], time: "03:00"}\n'
+    place.write("connections/c008.yaml", f"{daily}{COMMAND}")
+    rest(place)
+    place.write("connections/c007.yaml", f"title: another\nschedule: {NEVER}\n{COMMAND}")
+    assert built(place, "tick") == set(), "the edited one was read anew"
+    assert built(place, "status") == {"c008"}, "which is promised"
+    assert built(place, "next", "c003") == {"c003"}
+    assert built(place, "explain", "c003") == {"c003"}
+
+
+def test_the_worker_of_a_program_imports_what_it_uses() -> None:
+    code = "import connrunner.worker.process, json, sys; print(json.dumps([*sys.modules]))"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    modules = set(json.loads(done.stdout))
+    assert modules & {*HEAVY, "yaml", "tempfile", "uuid", "secrets", "traceback"} == set()
+    of_workspaces = {"load", "check", "schema", "source_file", "documents.document", "versions.git"}
+    assert modules & {f"connrunner.config.{name}" for name in of_workspaces} == set()
+    assert modules & {"connrunner.state.journal", "connrunner.profiles.session"} == set()
 
 
 def test_help_imports_no_command(place: Place) -> None:
@@ -238,7 +276,7 @@ def a_link(path: Path) -> None:
 
 def another_version(path: Path) -> None:
     data = path.read_bytes()
-    path.write_bytes(data.replace(b"connrunner compiled 2", b"connrunner compiled 1").replace(b"5 0.", b"4 0."))
+    path.write_bytes(data.replace(b"connrunner compiled 3", b"connrunner compiled 2").replace(b"5 0.", b"4 0."))
 
 
 DAMAGES: tuple[Callable[[Path], None], ...] = (
@@ -246,7 +284,7 @@ DAMAGES: tuple[Callable[[Path], None], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["quiet", "workspace", "version", "seal"])
+@pytest.mark.parametrize("name", ["quiet", "workspace", "seal"])
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.__name__)
 def test_a_damaged_cache_changes_no_answer(settled: Place, name: str, damage: Callable[[Path], None]) -> None:
     """Neither what is known nor what is due: the tick after it sees the edit that was made meanwhile."""

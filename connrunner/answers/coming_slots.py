@@ -12,6 +12,7 @@ from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import zones
 from connrunner.core import instant, schedules
+from connrunner.core.connection_index import MANUAL, OFF, find_with
 from connrunner.core.model import Blackout, Connection
 from connrunner.core.planning import forecast, outlook, queue_order
 from connrunner.core.planning.ended import EndedSchedule, find_ended_schedules
@@ -73,7 +74,10 @@ def _read_coming(view: WorkspaceView, chosen: list[Connection], *, count: int) -
 
 def list_ended_schedules(view: WorkspaceView) -> list[EndedSchedule]:
     """Return the connections that are on and whose schedule has ended."""
-    connections, promises = view.workspace.connections.values(), view.journal_state.promises
+    known, promises = view.workspace.connections, view.journal_state.promises
+    promised = {name for name, one in promises.items() if one.next_due is not None}
+    endless = {*promised, *find_with(known, OFF), *find_with(known, MANUAL)}
+    connections = (known[name] for name in known if name not in endless)
     return list(find_ended_schedules(connections, promises, now=view.clock(), zones=zones.version()))
 
 

@@ -15,6 +15,7 @@ from connrunner.answers.run_history import count_last_day
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
+from connrunner.core.connection_index import OFF, find_with
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.core.planning import due as planning
@@ -366,8 +367,7 @@ def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
 
 
 def _find_off(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[OffConnection]:
-    off = [name for name, one in view.workspace.connections.items() if not one.enabled]
-    for name in choice.select(view, off):
+    for name in choice.select(view, find_with(view.workspace.connections, OFF)):
         seen = view.journal_state.off.get(name)
         yield OffConnection(
             connection=name,

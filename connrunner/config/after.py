@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from connrunner.config.finding import Finding, Path
 from connrunner.config.wording import did_you_mean, show
@@ -29,9 +29,14 @@ def read_place(data: Mapping[str, object]) -> Placed:
     )
 
 
-def find_wrong_places(places: Mapping[str, Placed]) -> Iterator[tuple[str, Finding]]:
-    """Yield the connections of *places*, which has every file, whose `after` cannot be obeyed, with what is wrong."""
-    for name, place in sorted(places.items()):
+def find_wrong_places(places: Mapping[str, Placed], behind: Iterable[str]) -> Iterator[tuple[str, Finding]]:
+    """
+    Yield the connections whose `after` cannot be obeyed, with what is wrong.
+
+    *places* has every file, *behind* the names of those that may have an `after`.
+    """
+    for name in sorted(behind):
+        place = places[name]
         for position, other in enumerate(place.after):
             path: Path = ("after", position) if place.is_list else ("after",)
             if not other:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import sys
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
 
 NAME = "workspace"
-MAGIC = b"connrunner compiled 2\n"
+FORMER = "version"  # an older release kept the last good version by itself
+MAGIC = b"connrunner compiled 3\n"
 LIMIT = 1 << 28  # bytes of one cache: what is more is none of ours
 
 
@@ -28,7 +29,7 @@ class File(NamedTuple):
 
     stamp: tuple[int, int] | tuple[str]
     digest: str
-    document: str  # JSON
+    document: bytes  # JSON
 
 
 class ResolvedConnection(NamedTuple):
@@ -36,8 +37,10 @@ class ResolvedConnection(NamedTuple):
 
     digest: str  # of its file
     surroundings: str  # digest of the files that it could refer to
-    document: str  # JSON
+    document: bytes  # JSON
+    schedule: bytes  # JSON: that part of the document
     fingerprint: str
+    traits: str  # what is asked of all connections at once: see `traits_of` in core/connection_index.py
 
 
 @dataclass(slots=True)
@@ -47,56 +50,95 @@ class CompiledWorkspace:
     files: dict[str, File] = field(default_factory=dict)
     connections: dict[str, ResolvedConnection] = field(default_factory=dict)
     commit: str = ""
+    rest: bytes = b""  # JSON: what else the workspace said (see `versions/last_good.py`)
+
+    def is_same(self, other: CompiledWorkspace) -> bool:
+        """Tell whether the same is known of the same files."""
+        return (self.files, self.connections, self.commit) == (other.files, other.connections, other.commit)
 
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pack(document: Any) -> str:
-    return json.dumps(document, separators=(",", ":"))
+def pack(document: Any) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
-def unpack(document: str) -> Any:
-    return json.loads(document)  # written by `pack`; `read_cache` has looked at it
+def unpack(document: bytes) -> Any:
+    return json.loads(document)  # written by `pack`; its checksum was right
 
 
 def read_cache(folder: Path | None, signature: bytes) -> CompiledWorkspace:
-    """Return what *folder* keeps; nothing when that is not ours (see `seal`), of another version, or damaged."""
+    """Return what *folder* keeps; nothing when that is not ours (see `seal`), of another version, or damaged.
+
+    An index in columns, and behind it all documents: so none is looked at before somebody asks for it.
+    """
     payload = None if folder is None else read_file(folder / NAME, signature)
     if payload is None:
         return CompiledWorkspace()
     try:
-        files, connections, commit = parse_json(payload)
-        known = CompiledWorkspace(
-            {path: File(_stamp(stamp), *_texts(parts, 2)) for path, (stamp, *parts) in files.items()},
-            {name: ResolvedConnection(*_texts(parts, 4)) for name, parts in connections.items()},
-            *_texts([commit], 1),
-        )
+        start = 8 + int.from_bytes(payload[:8], "big")
+        files, connections, commit, rest = parse_json(payload[8:start])
+        paths, changed, digests, lengths = files
+        texts, start = _cut(payload, start, lengths)
+        stamps = zip(*changed, strict=True) if paths else ()
+        found = {
+            path: File._make(row) for path, row in zip(paths, zip(stamps, digests, texts, strict=True), strict=True)
+        }
+        names, *columns, fingerprints, traits, lengths, of_schedules = connections
+        texts, start = _cut(payload, start, lengths)
+        schedules, start = _cut(payload, start, of_schedules)
+        rows = zip(*columns, texts, schedules, fingerprints, traits, strict=True)
+        resolved = dict(zip(names, map(ResolvedConnection._make, rows), strict=True))
+        "".join(itertools.chain(paths, digests, names, *columns, fingerprints, traits, [commit]))  # texts, all of them
+        said = payload[start : start + rest]
     except (ValueError, TypeError, AttributeError):
         return CompiledWorkspace()
-    return known
+    return CompiledWorkspace(found, resolved, commit, said)
 
 
-def _stamp(said: Any) -> tuple[int, int] | tuple[str]:
-    match said:
-        case [int(changed), int(size)]:
-            return changed, size
-        case [str(identity)]:
-            return (identity,)
-    raise ValueError(said)
-
-
-def _texts(parts: Iterable[Any], number: int) -> list[str]:
-    texts = [part for part in parts if isinstance(part, str)]
-    if len(texts) != number:
-        raise ValueError(parts)
-    return texts
+def _cut(payload: bytes, start: int, lengths: list[int]) -> tuple[list[bytes], int]:
+    """Return the texts of *lengths* that stand one behind the other from *start* on, and where the last one ends."""
+    ends = list(itertools.accumulate(lengths, initial=start))
+    if ends[-1] > len(payload) or min(lengths, default=0) < 0:
+        raise ValueError(ends[-1])
+    return [payload[one:end] for one, end in itertools.pairwise(ends)], ends[-1]
 
 
 def write_cache(folder: Path, signature: bytes, compiled: CompiledWorkspace) -> None:
     """Keep *compiled* in *folder*, whole or not at all. A cache that cannot be written is no reason to stop."""
-    write_file(folder / NAME, signature, pack([compiled.files, compiled.connections, compiled.commit]).encode())
+    files, connections = compiled.files.values(), compiled.connections.values()
+    index = pack(
+        [
+            [
+                list(compiled.files),
+                list(zip(*(one.stamp for one in files), strict=True)),
+                [one.digest for one in files],
+                [len(one.document) for one in files],
+            ],
+            [
+                list(compiled.connections),
+                [one.digest for one in connections],
+                [one.surroundings for one in connections],
+                [one.fingerprint for one in connections],
+                [one.traits for one in connections],
+                [len(one.document) for one in connections],
+                [len(one.schedule) for one in connections],
+            ],
+            compiled.commit,
+            len(compiled.rest),
+        ]
+    )
+    texts = (
+        *(one.document for one in files),
+        *(one.document for one in connections),
+        *(one.schedule for one in connections),
+        compiled.rest,
+    )
+    write_file(folder / NAME, signature, b"".join((len(index).to_bytes(8, "big"), index, *texts)))
+    with contextlib.suppress(OSError):
+        (folder / FORMER).unlink(missing_ok=True)
 
 
 def read_file(path: Path, signature: bytes) -> bytes | None:

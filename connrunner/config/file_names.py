@@ -17,19 +17,18 @@ _SUFFIXES = (".yaml", ".yml")
 def name_files(paths: Iterable[str]) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
     """Return the paths of the files by name, and for each of the others its name and what is wrong with it."""
     sound: dict[str, str] = {}
-    wrong: list[tuple[str, Problem]] = []
-    files = sorted(path for path in paths if path.lower().endswith(_SUFFIXES))
-    for path in files:
-        name, suffix = splitext(basename(path))
-        if suffix == ".yaml" and is_name(name):
-            sound[name] = path
-    twins = {_folded(name): path for name, path in sound.items()}
-    for path in files:
-        name, suffix = splitext(basename(path))
-        if suffix != ".yaml":
-            wrong.append((escape(name), wrong_suffix(path)))
-        elif not is_name(name):
-            wrong.append((escape(name), _wrong_name(path, name, twins.get(_folded(name)))))
+    others: list[tuple[str, str, str]] = []
+    for path in sorted(path for path in paths if path.lower().endswith(_SUFFIXES)):
+        name = path.rpartition("/")[2]
+        if name.endswith(".yaml") and is_name(name[:-5]):
+            sound[name[:-5]] = path
+        else:
+            others.append((path, *splitext(name)))
+    twins = {_folded(name): path for name, path in sound.items()} if others else {}
+    wrong = []
+    for path, name, suffix in others:
+        problem = wrong_suffix(path) if suffix != ".yaml" else _wrong_name(path, name, twins.get(_folded(name)))
+        wrong.append((escape(name), problem))
     return sound, wrong
 
 

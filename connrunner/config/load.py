@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from connrunner.config.resolved import (
     connection_from,
     profile_model_from,
     resolve_connection,
-    store_settings_from,
     target_from,
     workspace_from,
 )
@@ -37,20 +36,25 @@ from connrunner.config.versions.git import VersionError
 from connrunner.config.versions.layout import lay_out
 from connrunner.config.versions.version import CommitVersion, FolderVersion, MovingError
 from connrunner.core import workspace_files
+from connrunner.core.connection_index import BEHIND, ConnectionIndex, traits_of
 from connrunner.core.model import Connection, Target, Workspace
 from connrunner.errors import ArgumentError, Problem, WorkspaceError
 from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.text.words import escape
 
-__all__ = ["connection_from", "load", "profile_model_from", "store_settings_from"]
+__all__ = ["connection_from", "load", "profile_model_from"]
 
 FOLDERS = ("connections", "schedules", "notifications")
+FilesSeen = Mapping[str, os.stat_result | None]  # of each file and folder of a workspace
 TRIES = (0, 0.1, 0.3, 0.6)  # seconds to wait before each reading of a folder whose files change meanwhile
 
 
-def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -> Workspace:
+def load(
+    folder: Path, *, cache: Path | None = None, as_written: bool = False, seen: FilesSeen | None = None
+) -> Workspace:
     """Return the workspace in *folder*. *cache* is a folder of our own that makes the next load quick; it may be lost.
+    *seen* is what `stamps.scan` found a moment ago, for those who know it.
 
     With `source: git` the files are those of the commit at HEAD, else those of the folder; *as_written* asks for the
     latter in any case, and for no older version. A broken file breaks what needs it and nothing else. When no whole
@@ -64,16 +68,14 @@ def load(folder: Path, *, cache: Path | None = None, as_written: bool = False) -
     signature = compiled.signature(schema.folder()) if cache is not None else b""
     known = compiled.read_cache(cache, signature)
     try:
-        workspace, found = _newest(folder, known, as_written=as_written)
+        workspace, found = _newest(folder, known, as_written=as_written, seen=seen)
     except VersionError as error:
         if as_written:
             raise
-        return last_good.fall_back(cache, signature, error)
+        return last_good.fall_back(cache, known, error)
     if cache is not None:
-        if found != known:
-            compiled.write_cache(cache, signature, found)
-        if found != known or not last_good.is_kept(cache, signature):
-            last_good.keep(cache, signature, workspace)
+        if not found.is_same(known):
+            compiled.write_cache(cache, signature, replace(found, rest=last_good.describe_rest(workspace)))
         last_good.recovered(cache)
     return workspace
 
@@ -120,7 +122,9 @@ def open_templates(workspace: Workspace) -> Iterator[Path]:
         yield copy
 
 
-def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tuple[Workspace, CompiledWorkspace]:
+def _newest(
+    folder: Path, known: CompiledWorkspace, *, as_written: bool, seen: FilesSeen | None = None
+) -> tuple[Workspace, CompiledWorkspace]:
     """Return the version that holds now, and what to remember of it for the next load."""
     # What the folder says counts only when its commit says the same, so an uncommitted `source` is not obeyed either.
     by_commit = known.commit and repository(folder) is not None
@@ -132,7 +136,7 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             return workspace, sources.remembered
     for wait in TRIES:
         time.sleep(wait)
-        version = FolderVersion(str(folder))
+        version, seen = FolderVersion(str(folder), seen), None
         sources = SourceFiles(version, known)
         try:
             workspace = _workspace(sources)
@@ -140,7 +144,7 @@ def _newest(folder: Path, known: CompiledWorkspace, *, as_written: bool) -> tupl
             if version.is_whole():
                 raise
             continue
-        if sources.remembered == known or version.is_whole():
+        if sources.remembered.is_same(known) or version.is_whole():
             return workspace, sources.remembered
     hint = "a tick reads them once they stay as they are; with `source: git` it reads commits, which never change"
     raise MovingError(f"the files of {escape(str(folder))} change while they are read", hint=hint)
@@ -320,7 +324,7 @@ class _SharedFiles:
     @cached_property
     def digest(self) -> str:
         """Differs whenever a connection could become another one without a change of its own file."""
-        total = hashlib.sha256()
+        total = hashlib.sha256(repr(zones.describe()).encode())
         for source in self.sources:
             total.update(repr((source.path, source.digest, bool(source.problems))).encode())
         return total.hexdigest()
@@ -342,10 +346,9 @@ class _SharedFiles:
 
 def _connections(
     sources: SourceFiles, shared: _SharedFiles
-) -> tuple[dict[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
+) -> tuple[Mapping[str, Connection], dict[str, tuple[Problem, ...]], list[Problem]]:
     """Return the sound ones, why the others are broken, and the problems of their own files."""
     sound: dict[str, Connection] = {}
-    places: dict[str, Placed] = {}
     names, misnamed = _listed(sources, "connections")
     broken: dict[str, tuple[Problem, ...]] = {}
     problems = []
@@ -353,10 +356,12 @@ def _connections(
         problems.append(problem)
         if name not in names:
             broken[name] = (*broken.get(name, ()), problem)
-    for name, path in names.items():
-        source = sources.read(path, "connection")
+    kept = sources.keep_unchanged(shared.digest)
+    places = _Places(kept)
+    for name in sorted(names.keys() - kept.keys()):
+        source = sources.read(names[name], "connection")
         if known := _known(name, source, sources, shared):
-            sound[name], places[name] = known, read_place(known.document)
+            kept[name] = known
             continue
         places[name] = read_place(source.data)
         found = list(check.check_connection(source.data, shared.around))
@@ -370,30 +375,56 @@ def _connections(
                 own += source.located([Finding(("schedule",), str(error), code="bad-schedule")])
         broken[name] = (*sorted(own), *reasons)
         problems += own
-    for name, finding in find_wrong_places(places) if sources.has_all else ():
+    behind = {*places.keys(), *(name for name, one in kept.items() if BEHIND in one.traits)}
+    for name, finding in find_wrong_places(places, behind) if sources.has_all else ():
         found_here = sources.read(names[name], "connection").located([finding])
         sound.pop(name, None)
+        kept.pop(name, None)
         broken[name] = (*sorted((*broken.get(name, ()), *found_here)),)
         problems += found_here
-    return sound, broken, problems
+    traits = {name: one.traits for name, one in kept.items()}
+    read_schedule = partial(_read_schedule, kept)
+    return ConnectionIndex(traits, partial(_build, kept, shared), read_schedule, sound), broken, problems
+
+
+class _Places(dict[str, Placed]):
+    """The places of all connections; those of *kept* are read when one is asked for."""
+
+    def __init__(self, kept: Mapping[str, ResolvedConnection]) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def __missing__(self, name: str) -> Placed:
+        return read_place(compiled.unpack(self._kept[name].document))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._kept
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._kept, **dict.fromkeys(self.keys())})
+
+
+def _build(kept: Mapping[str, ResolvedConnection], shared: _SharedFiles, name: str) -> Connection:
+    one = kept[name]
+    return built(name, compiled.unpack(one.document), shared.around.timezone, shared.people, one.fingerprint)
+
+
+def _read_schedule(kept: Mapping[str, ResolvedConnection], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = compiled.unpack(kept[name].schedule)
+    return found
 
 
 def _listed(sources: SourceFiles, folder: str) -> tuple[dict[str, str], list[tuple[str, Problem]]]:
     return name_files(path for path in sources.found if path.startswith(f"{folder}/"))
 
 
-def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection | None:
-    """Return the connection as the last load resolved it, when nothing that it depends on has changed."""
+def _known(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> ResolvedConnection | None:
+    """Return the connection as the last load resolved it, when its file says the same and so does what is around it."""
     known = sources.known.connections.get(name)
     if known is None or source.problems or (known.digest, known.surroundings) != (source.digest, shared.digest):
         return None
-    try:
-        document = compiled.unpack(known.document)
-        connection = built(name, document, shared.around.timezone, shared.people, known.fingerprint)
-    except ValueError:  # the time-zone database changed; the full check finds the words for it
-        return None
     sources.remembered.connections[name] = known
-    return connection
+    return known
 
 
 def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _SharedFiles) -> Connection:
@@ -401,6 +432,11 @@ def _resolved(name: str, source: SourceFile, sources: SourceFiles, shared: _Shar
     connection = connection_from(name, document, timezone=shared.around.timezone, targets=shared.people)
     packed = compiled.pack(document)
     sources.remembered.connections[name] = ResolvedConnection(
-        source.digest, shared.digest, packed, connection.fingerprint
+        source.digest,
+        shared.digest,
+        packed,
+        compiled.pack(document["schedule"]),
+        connection.fingerprint,
+        traits_of(connection),
     )
     return connection

@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connrunner.config import zones
 from connrunner.config.after import read_place
-from connrunner.config.check import WorkspaceContext
 from connrunner.core import schedules
 from connrunner.core.model import (
     GRACE,
@@ -46,6 +45,9 @@ from connrunner.core.model import (
 from connrunner.core.schedules import blackout
 from connrunner.core.schedules.fields import WEEKDAYS
 from connrunner.text import durations, sizes
+
+if TYPE_CHECKING:
+    from connrunner.config.check import WorkspaceContext
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 

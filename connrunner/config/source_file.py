@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from connrunner.config import check, compiled
-from connrunner.config.compiled import CompiledWorkspace
+from connrunner.config.compiled import CompiledWorkspace, ResolvedConnection
 from connrunner.config.documents import workspace_file
 from connrunner.config.file_names import whole_file
 from connrunner.config.finding import Finding
@@ -34,7 +34,7 @@ class SourceFile:
     version: Version
     path: str
     digest: str = ""
-    packed: str = compiled.pack({})
+    packed: bytes = compiled.pack({})
     problems: tuple[Problem, ...] = ()
     document: Document | None = None  # with the lines; only where somebody asked for them
 
@@ -75,7 +75,7 @@ class SourceFiles:
 
     def read(self, path: str, kind: str) -> SourceFile:
         """Return the file at *path*, one of `found`, checked as *kind* (one of `schema.KINDS`)."""
-        stamp = self.version.stamp(path)
+        stamp = self.version.stamps.get(path)
         known = self.known.files.get(path)
         if known is not None and known.stamp == stamp:
             self.remembered.files[path] = known
@@ -93,6 +93,18 @@ class SourceFiles:
         if not source.problems and stamp is not None:
             self.remembered.files[path] = compiled.File(self.version.trusted(path), digest, source.packed)
         return source
+
+    def keep_unchanged(self, surroundings: str) -> dict[str, ResolvedConnection]:
+        """Return the known connections whose files, and all that they could refer to, are as they were."""
+        files, stamps, kept = self.known.files, self.version.stamps, {}
+        for name, one in self.known.connections.items():
+            path = f"connections/{name}.yaml"
+            file = files.get(path)
+            if file is None or stamps.get(path) != file.stamp or one.digest != file.digest:
+                continue
+            if one.surroundings == surroundings:
+                self.remembered.files[path], self.remembered.connections[name], kept[name] = file, one, one
+        return kept
 
     def _checked(self, path: str, kind: str, content: bytes, digest: str) -> SourceFile:
         # Not before a file needs it: these import PyYAML and jsonschema.

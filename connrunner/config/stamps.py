@@ -13,16 +13,22 @@ SUFFIXES = (".yaml", ".yml")
 MAX_LINKS = 5
 
 
-def stamps(folder: str | os.PathLike[str], repository: tuple[str, str] | None = None) -> dict[str, int]:
+def stamps(
+    folder: str | os.PathLike[str],
+    repository: tuple[str, str] | None = None,
+    seen: "Mapping[str, os.stat_result | None] | None" = None,
+) -> dict[str, int]:
     """Return the time of the last change (ctime, in ns) of each file and folder of the workspace, by relative path.
 
     ctime shows every kind of edit, also those that keep size and mtime. What cannot be looked at has stamp 0. A
     workspace that is read from the commits of *repository* (the folder of its HEAD, the folder that its worktrees
     share) has the stamps of what says which commit that is, and of connrunner.yaml, which says where the state is.
+    *seen* is what `scan` found a moment ago.
     """
     if repository is not None:
         return _stamps_of_head(os.fspath(folder), *repository)
-    return {path: 0 if status is None else status.st_ctime_ns for path, status in _look_at_all(os.fspath(folder))}
+    found = scan(folder) if seen is None else seen
+    return {path: 0 if status is None else status.st_ctime_ns for path, status in found.items()}
 
 
 def _stamps_of_head(folder: str, own: str, shared: str) -> dict[str, int]:

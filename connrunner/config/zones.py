@@ -69,6 +69,19 @@ def files() -> tuple[str, ...]:
     return tuple(os.path.join(folder, LIST) for folder in (*SEARCHED, find_package().folder))
 
 
+def describe() -> tuple[object, ...]:
+    """Return what differs when another database counts, or one has changed: a zone may be gone, or new."""
+    listed = os.path.join(find_package().folder, "..", "zones")  # the names that there are: see `list_zones`
+    return choose(), *map(_look, (*files(), listed))
+
+
+def _look(path: str) -> tuple[int, int] | None:
+    with suppress(OSError):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    return None
+
+
 def find_differing(names: Iterable[str], now: datetime) -> list[str]:
     """Return those zones of *names* on which the system's database and ours differ in the two years from *now* on."""
     system, package = find_system(), find_package()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Literal
@@ -36,6 +35,8 @@ def ping_address(url: str, sign: Ping, rid: str = "") -> str:
 
 def run_ping_id(state: Path, connection: str, run: int, started_at: str) -> str:
     """Return the same UUID for the start and the end of a run, also when another tick records its end."""
+    import uuid
+
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{state}/{connection}/{run}/{started_at}"))
 
 

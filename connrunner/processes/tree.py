@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 from connrunner.core.model import GRACE
 from connrunner.lazy_dataclasses import dataclass
@@ -37,7 +36,7 @@ class ProcessTree:
     @classmethod
     def new(cls) -> Self:
         """Return an empty tree, with a mark that no process has."""
-        return cls(mark=uuid4().hex)
+        return cls(mark=os.urandom(16).hex())
 
     def members(self) -> list[int]:
         """Return the process IDs of those that live; a zombie does not."""

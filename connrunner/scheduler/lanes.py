@@ -52,15 +52,12 @@ class Lanes:
     recorder: RunRecorder
     say: Say
     pings: PingSender
-    workspace: Workspace = field(init=False)
+    workspace: Workspace
     withheld: Mapping[str, HistoryError] = field(default_factory=dict)  # connections whose history cannot be used
     by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
-
-    def __post_init__(self) -> None:
-        self.workspace = self.refresh()
 
     def drain(
         self,

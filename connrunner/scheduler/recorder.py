@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import os
 from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
@@ -49,7 +49,7 @@ class RunRecorder:
                 title=connection.title,
             ),
             lane=connection.lane,
-            mark=uuid.uuid4().hex,
+            mark=os.urandom(16).hex(),
             grace=connection.grace,
             notify=connection.notify,
         )
@@ -206,7 +206,7 @@ def _unusable(name: str, problems: tuple[Problem, ...], workspace: Workspace) ->
 
 def make_token() -> str:
     """Return a unique text for the Message-IDs of what is owed together."""
-    return uuid.uuid4().hex[:12]
+    return os.urandom(6).hex()
 
 
 def _unknown(story: LogSummary) -> Result:

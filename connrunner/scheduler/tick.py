@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -15,11 +15,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-from connrunner.config import load, stamps, zones
+from connrunner.config import load, place, stamps, zones
+from connrunner.config.versions.commit import repository
 from connrunner.core import instant
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
+from connrunner.core.connection_index import LIMITED, OFF, find_with
 from connrunner.core.model import Keep, Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
 from connrunner.core.report import NullReport
@@ -88,12 +90,13 @@ class Tick:
         self.journal = Journal(state)
         recorder = RunRecorder(state=state, journal=self.journal, clock=self.clock)
         self._stamps: dict[str, int] = {}
-        self._repository: tuple[str, str] | None = None  # with which the stamps were taken
+        # With which the stamps are taken; what the commit says decides.
+        self._repository = repository(folder) if place.declares_git(str(folder)) else None
         self._loaded = 0.0  # monotonic seconds
         self._planned: dict[str, int] | None = None  # the stamps of the version whose due slots were recorded
         self._newest = self._load()
         self.pings = PingSender(folder)
-        self.lanes = Lanes(folder, self._refresh, recorder, say, self.pings)
+        self.lanes = Lanes(folder, self._refresh, recorder, say, self.pings, self._newest)
         self._mail: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,8 +117,9 @@ class Tick:
     def _load(self) -> Workspace:
         while True:
             # Taken before the files are read: an edit in between shows as a change to the next tick.
-            self._stamps = stamps.stamps(str(self.folder), self._repository)
-            workspace = load.load(self.folder, cache=self.state.compiled)
+            seen = None if self._repository else stamps.scan(str(self.folder))
+            self._stamps = stamps.stamps(str(self.folder), self._repository, seen)
+            workspace = load.load(self.folder, cache=self.state.compiled, seen=seen)
             self._loaded = time.monotonic()
             if workspace.repository == self._repository:
                 return workspace
@@ -220,8 +224,7 @@ class Tick:
 
     def _newly_off(self, journal_state: JournalState) -> list[str]:
         """Return the connections that no tick has seen switched off before."""
-        known = self.workspace.connections
-        return sorted(name for name, one in known.items() if not one.enabled and name not in journal_state.off)
+        return sorted(set(find_with(self.workspace.connections, OFF)) - journal_state.off.keys())
 
     def _last_look(self) -> datetime | None:
         """Return when a tick last looked before this one: no tick has seen the slots since then."""
@@ -235,7 +238,8 @@ class Tick:
         crash left between both is known by its slot.
         """
         now = self.clock()
-        names = {name for name, one in self.workspace.connections.items() if one.enabled} - {*journal_state.promises}
+        known = self.workspace.connections
+        names = known.keys() - journal_state.promises.keys() - set(find_with(known, OFF))
         names |= {name for name, one in journal_state.promises.items() if one.next_due and one.next_due <= now}
         found = {}
         for name in sorted((names | {*journal_state.waiting}) - self.lanes.withheld.keys()):
@@ -445,7 +449,7 @@ class Tick:
 
     def _limits_the_past(self) -> bool:
         workspace = self.workspace
-        return workspace.default_keep != Keep() or any(one.keep != Keep() for one in workspace.connections.values())
+        return workspace.default_keep != Keep() or bool(find_with(workspace.connections, LIMITED))
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""
@@ -589,5 +593,5 @@ class Tick:
                     self.say({"event": "problem", "connection": name, "message": str(problem)})
 
 
-def _without(known: Mapping[str, Value], names: Container[str]) -> dict[str, Value]:
-    return {name: value for name, value in known.items() if name not in names}
+def _without(known: Mapping[str, Value], names: Collection[str]) -> Mapping[str, Value]:
+    return known if not names else {name: value for name, value in known.items() if name not in names}

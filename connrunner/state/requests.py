@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -62,7 +62,7 @@ def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
 
 
 def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
-    name = f"{request['wish']}-{uuid.uuid4().hex}"
+    name = f"{request['wish']}-{os.urandom(16).hex()}"
     path = folder.requests / f"{name}.json"
     with recording(path):
         replace_file(path, json.dumps(request).encode() + b"\n")

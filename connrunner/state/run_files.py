@@ -32,7 +32,6 @@ BLOCK = 1 << 16
 LONGEST = 1 << 24  # bytes of an event: none of ours has as many, and a damaged log may have no end of a line
 WARNING_ROOM = 300  # bytes of the event that says how much a log lost
 NEAR = 8  # runs within which the order of their ends may differ from that of their numbers
-FEW = 1000  # histories that are opened whether they are there or not
 LOOKED_AT = 100  # runs, for the run times of the past
 MEASURED = 30
 # What the system says of one file, and not of the disk.
@@ -94,15 +93,21 @@ def opening_history(folder: StateFolder, connection: str) -> Iterator[None]:
         raise HistoryError(message, hint=hint, connection=connection) from error
 
 
+def choose_with_past(folder: StateFolder, names: Iterable[str]) -> set[str]:
+    """Return *names*, without some of those that have no past: nothing need be opened to find that out of each."""
+    there = set(names)
+    with suppress(OSError):
+        # One list instead of a look at each, unless it is the longer one: a folder has a link for each folder in it.
+        if len(there) >= folder.runs.stat().st_nlink:
+            there.intersection_update(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
+    return there
+
+
 def find_unusable(folder: StateFolder, names: Iterable[str]) -> dict[str, HistoryError]:
     """Return those of *names* whose history cannot be read and written, and why; one that has none yet can."""
-    there = set(names)
-    if len(there) > FEW:  # one list instead of a look at each: of most connections of a new workspace there is nothing
-        with suppress(OSError):
-            there.intersection_update(os.listdir(folder.runs))  # noqa: PTH208 - names are all that is asked for
     found = {}
     runs = str(folder.runs)
-    for name in there:
+    for name in choose_with_past(folder, names):
         # By text: a page asks this of ten thousand at once, and paths as values cost several times what opening does.
         try:
             os.close(open_regular(f"{runs}/{name}/history.jsonl", os.O_RDWR))

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, cast
 
 from connrunner import connectors
-from connrunner.config import load, secrets
+from connrunner.config import resolved, secrets
 from connrunner.connectors import RunContext, command
 from connrunner.core import instant, run_records
 from connrunner.core.counts import Counts
@@ -52,7 +49,6 @@ from connrunner.profiles.results import RecordedRun, list_told_files
 from connrunner.profiles.store_place import StorePlace, open_profile_store
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
-from connrunner.state.journal import Journal
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text.database_urls import list_passwords
@@ -116,13 +112,13 @@ class Job:
 
 def job_from(data: Mapping[str, Any]) -> Job:
     """Return the job that plain data holds."""
-    connection = load.connection_from(data["connection"], data["document"], timezone="UTC")
+    connection = resolved.connection_from(data["connection"], data["document"], timezone="UTC")
     return Job(
         workspace=Path(data["workspace"]),
         state=StateFolder(Path(data["state"])),
         connection=connection,
-        model=load.profile_model_from(data["profile"]),
-        store=load.store_settings_from(data.get("store") or {}),
+        model=resolved.profile_model_from(data["profile"]),
+        store=resolved.store_settings_from(data.get("store") or {}),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
         processes=ProcessTree(
@@ -166,7 +162,10 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
         failure = Result(outcome=Outcome.FAILED, message=message, code=code, waiting_helps=helps)
         result = _settled(job, so_far, failure, report)
     finally:
-        shutil.rmtree(job.spool, ignore_errors=True)
+        if os.path.lexists(job.spool):
+            import shutil
+
+            shutil.rmtree(job.spool, ignore_errors=True)
     return replace(result, message=mask(result.message))
 
 
@@ -220,6 +219,8 @@ def _words(holder: str, job: Job) -> str:
 
 def _name_others(job: Job) -> str:
     """Return the runs at work that may have the profile store open, in words."""
+    from connrunner.state.journal import Journal
+
     own = (job.connection.name, job.run)
     found: list[str] = []
     with suppress(ConnrunnerError):
@@ -480,7 +481,7 @@ def describe_signal(number: int) -> str:
 def _begin_trace() -> trace.Trace:
     """Give the run its place in a trace, for every program that it starts."""
     said = os.environ.get("TRACEPARENT", "")
-    found = trace.continue_trace(said, trace=token_hex(16), span=token_hex(8))
+    found = trace.continue_trace(said, trace=os.urandom(16).hex(), span=os.urandom(8).hex())
     os.environ["TRACEPARENT"] = found.parent
     if not found.continues:
         os.environ.pop("TRACESTATE", None)  # it belongs to another trace
@@ -577,6 +578,8 @@ def _cut_off(job: Job, error: BaseException, so_far: PartialResult, log: RunLog)
             return Result(outcome=Outcome.FAILED, counts=so_far.counts, message=str(error), code="operating-system")
         case _:
             # What a library says may quote a value of somebody; where it was said is what helps.
+            import traceback
+
             said = describe_exception(error)
             report = "".join([*traceback.format_tb(error.__traceback__), said])
             log.message("this is a bug in connrunner; please report it", level="error", traceback=report)

@@ -14,10 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from connrunner.config.load import store_settings_from
-from connrunner.config.secrets import resolve_secret
 from connrunner.core import instant
 from connrunner.core.counts import Counts, from_mapping
 from connrunner.core.model import ProfileModel, Result
@@ -25,12 +23,13 @@ from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import replace
-from connrunner.processes.temporary_folders import temporary_folder
 from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
-from connrunner.profiles.store_place import StorePlace, open_profile_store
 from connrunner.state.folder import StateFolder
 from connrunner.text.words import plural
+
+if TYPE_CHECKING:
+    from connrunner.profiles.store_place import StorePlace
 
 WAIT = 3600  # seconds for the store while a run of another lane has it
 
@@ -68,6 +67,9 @@ def ask_store(place: StorePlace, stamp: RunStamp, *, wait: float) -> RecordedRun
     """Return a run as the store has it, None when it has not; RunError when it cannot be opened within *wait* s."""
     if not place.may_exist:
         return None
+    from connrunner.processes.temporary_folders import temporary_folder
+    from connrunner.profiles.store_place import open_profile_store
+
     model = ProfileModel(properties={}, objectives={})
     with (
         temporary_folder() as temp,
@@ -86,6 +88,10 @@ class _Silence:
 
 def main() -> int:
     """Answer for the run that the arguments name; 1 when the store cannot be asked."""
+    from connrunner.config.resolved import store_settings_from  # a tick, which imports this module, needs none of it
+    from connrunner.config.secrets import resolve_secret
+    from connrunner.profiles.store_place import StorePlace
+
     state, connection, run, at, *more = sys.argv[1:]  # a tick of an older version gives no more
     workspace, store = more or (state, "{}")
     place = StorePlace(

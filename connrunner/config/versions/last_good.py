@@ -1,6 +1,6 @@
 """The last version of the workspace that could be read whole: it holds for a day when no newer one can be read.
 
-It is kept as the checked documents that it was built from, plain data: what is read back here runs no code.
+It is what the cache of checked files has, plain data: what is read back here runs no code.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.config import compiled, seal
+from connrunner.config.compiled import CompiledWorkspace
 from connrunner.config.resolved import built, workspace_from
 from connrunner.config.versions.git import VersionError
 from connrunner.core.model import Workspace
@@ -20,19 +21,24 @@ from connrunner.text.files import replace_file
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
 
-VERSION = "version"  # the file with the workspace
 TROUBLE = "trouble"  # the file that says since when no newer one could be read
 HOLDS = 24 * 3600.0  # seconds
 
 
-def keep(cache: Path, signature: bytes, workspace: Workspace) -> None:
-    """Remember *workspace* as the last good version."""
-    compiled.write_file(cache / VERSION, signature, compiled.pack(_as_document(workspace)).encode())
-
-
-def is_kept(cache: Path, signature: bytes) -> bool:
-    """Tell whether there is a last good version that could be read back."""
-    return compiled.read_file(cache / VERSION, signature) is not None
+def describe_rest(workspace: Workspace) -> bytes:
+    """Return what the cache has to know of *workspace* beside its connections, so that `fall_back` has it again."""
+    return compiled.pack(
+        {
+            "folder": workspace.folder,
+            "document": workspace.document,
+            "profile": workspace.profile_document,
+            "targets": workspace.target_documents,
+            "broken": {name: list(map(asdict, problems)) for name, problems in workspace.broken.items()},
+            "problems": list(map(asdict, workspace.problems)),
+            "commit": workspace.commit,
+            "repository": workspace.repository,
+        }
+    )
 
 
 def recovered(cache: Path) -> None:
@@ -42,40 +48,27 @@ def recovered(cache: Path) -> None:
             (cache / TROUBLE).unlink(missing_ok=True)
 
 
-def fall_back(cache: Path | None, signature: bytes, error: VersionError) -> Workspace:
-    """Return the last good version, which says why it is not the newest; raise *error* when there is none."""
-    payload = None if cache is None else compiled.read_file(cache / VERSION, signature)
-    if cache is None or payload is None:
-        raise error
-    if time.time() - _since(cache) >= HOLDS:
+def fall_back(cache: Path | None, known: CompiledWorkspace, error: VersionError) -> Workspace:
+    """Return the last good version, which says why it is not the newest; raise *error* when there is none.
+
+    *known* is what *cache* has.
+    """
+    if cache is None or not known.rest or time.time() - _since(cache) >= HOLDS:
         raise error
     try:
-        workspace = _workspace(parse_json(payload))
+        workspace = _workspace(parse_json(known.rest), known)
     except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
         raise error from None
     return replace(workspace, trouble=str(error))
 
 
-def _as_document(workspace: Workspace) -> dict[str, Any]:
-    return {
-        "folder": workspace.folder,
-        "document": workspace.document,
-        "profile": workspace.profile_document,
-        "targets": workspace.target_documents,
-        "connections": {name: [one.document, one.fingerprint] for name, one in workspace.connections.items()},
-        "broken": {name: list(map(asdict, problems)) for name, problems in workspace.broken.items()},
-        "problems": list(map(asdict, workspace.problems)),
-        "commit": workspace.commit,
-        "repository": workspace.repository,
-    }
-
-
-def _workspace(kept: dict[str, Any]) -> Workspace:
+def _workspace(kept: dict[str, Any], known: CompiledWorkspace) -> Workspace:
     profile, targets = kept["profile"], kept["targets"]
     bare = workspace_from(kept["folder"], kept["document"], profile=profile, targets=targets, connections={})
     connections = {
-        name: built(name, document, bare.timezone, bare.targets, fingerprint)
-        for name, (document, fingerprint) in kept["connections"].items()
+        name: built(name, compiled.unpack(one.document), bare.timezone, bare.targets, one.fingerprint)
+        for name, one in known.connections.items()
+        if name not in kept["broken"]
     }
     repository = kept["repository"]
     return replace(

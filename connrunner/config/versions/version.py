@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -48,8 +49,9 @@ class Version(Protocol):
     def paths(self) -> Collection[str]:
         """Each file and folder that may be configuration, relative to the workspace."""
 
-    def stamp(self, path: str) -> Stamp | None:
-        """Return what changes whenever the file does; None when the file cannot be looked at."""
+    @property
+    def stamps(self) -> Mapping[str, Stamp | None]:
+        """What changes whenever a file does, of each of `paths`; None when the file cannot be looked at."""
 
     def trusted(self, path: str) -> Stamp:
         """Return the stamp, or `UNKNOWN` when the file could change without its stamp showing it."""
@@ -73,20 +75,21 @@ class Version(Protocol):
 class FolderVersion:
     """The files as they stand in the folder now."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, found: Mapping[str, os.stat_result | None] | None = None) -> None:
+        """Look at the files in *folder*; *found* is what `stamps.scan` found a moment ago."""
         self.folder = folder
         self.commit = commit.read_head(Path(folder))
         self.obeyed = ""
         self._before = time.time_ns() - RACY_NS
-        self._found = stamps.scan(folder)
+        self._found = stamps.scan(folder) if found is None else found
 
     @property
     def paths(self) -> Collection[str]:
         return self._found
 
-    def stamp(self, path: str) -> Stamp | None:
-        status = self._found[path]
-        return None if status is None else (status.st_ctime_ns, status.st_size)
+    @cached_property
+    def stamps(self) -> Mapping[str, Stamp | None]:
+        return {path: one and (one.st_ctime_ns, one.st_size) for path, one in self._found.items()}
 
     def trusted(self, path: str) -> Stamp:
         status = self._found[path]
@@ -169,8 +172,9 @@ class CommitVersion:
     def paths(self) -> Collection[str]:
         return self._found
 
-    def stamp(self, path: str) -> Stamp | None:
-        return (self._found[path].identity,)
+    @cached_property
+    def stamps(self) -> Mapping[str, Stamp | None]:
+        return {path: (one.identity,) for path, one in self._found.items()}
 
     def trusted(self, path: str) -> Stamp:
         return (self._found[path].identity,)

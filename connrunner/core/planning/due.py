@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from connrunner.core import schedules
+from connrunner.core.connection_index import OFF, ConnectionIndex
 from connrunner.core.instant import minute
 from connrunner.core.model import Connection, Notify, QueuedRun, Run, Schedule
 from connrunner.core.planning.stretches import Stretch, add_slot, iter_free_spans, next_free
@@ -343,9 +344,10 @@ def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = T
     gone = {slot.connection for slot in slots}
     facts = replace(facts, waiting={name: facts.waiting[name] for name in facts.waiting if name not in gone})
 
+    is_settled = _settled_by(facts)
     for name in sorted({*facts.promises, *facts.connections}) if due else ():
         promise = facts.promises.get(name)
-        if promise is None and name in facts.broken:
+        if (promise is None and name in facts.broken) or is_settled(name, promise):
             continue
         schedule, connection = _schedule_of(name, facts), facts.connections.get(name)
         step = advance(
@@ -367,6 +369,31 @@ def plan_tick(facts: TickFacts, requests: Sequence[RunRequest], *, due: bool = T
     for request in requests:
         slots.append(_answer(request, facts, queued))
     return TickPlan(promises=changed, slots=tuple(slots), made_anew=tuple(made_anew))
+
+
+def _settled_by(facts: TickFacts) -> Callable[[str, Promise | None], bool]:
+    """Return what tells that `advance` would change nothing and find nothing due, without building the connection."""
+    connections, now = facts.connections, minute(facts.at)
+    if not isinstance(connections, ConnectionIndex) or facts.clock_may_be_back:
+        return lambda *_: False
+    off = set(connections.find(OFF))
+    doubtful = {*facts.unknown, *facts.waiting, *facts.broken}
+
+    def is_settled(name: str, promise: Promise | None) -> bool:
+        if name in doubtful or name not in connections:
+            return False
+        if promise is None or name in off:
+            return promise is None and name in off
+        return (
+            promise.on_since <= now
+            and (promise.next_due is None or promise.next_due > now)
+            and (promise.left_out is None or promise.left_out > now)
+            and promise.zones == facts.zones
+            and promise.recorded is not None
+            and promise.schedule == connections.read_schedule(name)
+        )
+
+    return is_settled
 
 
 def _find_run_of(entry: QueuedRun, facts: TickFacts) -> Run | None:

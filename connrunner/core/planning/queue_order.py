@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 
+from connrunner.core.connection_index import BEHIND, has_trait
 from connrunner.core.model import Connection, QueuedRun
 from connrunner.core.planning.forecast import PredictedSlot
 
@@ -62,6 +63,8 @@ def _sort(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[
         for other in others:
             behind.setdefault(other, []).append(name)
 
+    if len(of) == 1:  # and most slots are alone in their minute
+        return sorted(of.popitem()[1])
     free: list[Key] = []
 
     def release(name: str) -> None:
@@ -85,4 +88,4 @@ def _sort(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[
 
 
 def _after(name: str, connections: Mapping[str, Connection]) -> tuple[str, ...]:
-    return connections[name].after if name in connections else ()
+    return connections[name].after if has_trait(connections, name, BEHIND) else ()
