@@ -9,13 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from connrunner.clocks import TickCall, crontab, kubernetes, systemd
+from connrunner.doctor.engine_checks import RIGHTS
 from connrunner.errors import ArgumentError
+from connrunner.executors.kubernetes.manifest import make_claim, make_manifest
 from tests.conftest import Place
+from tests.stands.kubernetes import Stand
 
 PLAIN = TickCall(program=Path("/opt/connrunner/bin/connrunner"), workspace=Path("/srv/crm"))
 ODD = TickCall(
@@ -138,14 +142,14 @@ BASES: dict[str, dict[str, str]] = {
 
 
 PAGE_BASES: dict[str, dict[str, str]] = {
-    "image": kubernetes.base("connrunner-crm", version="1.2.3", image="connrunner", with_page=True),
+    "image": kubernetes.base("connrunner-crm", version="1.2.3", image="connrunner", parts=["page"]),
     "git-sync": kubernetes.base(
         "connrunner-crm",
         version="1.2.3",
         image="connrunner",
         repository="https://git.example.com/crm.git",
         folder="crm",
-        with_page=True,
+        parts=["page"],
     ),
 }
 
@@ -173,6 +177,40 @@ def test_kubernetes_accepts_what_serves_the_page(texts: Mapping[str, str]) -> No
     assert [set(args) ^ set(others) for args, others in zip(once, always, strict=True)] == (
         [{"--one-time", "--period=60s"}] if "git" in texts["web.yaml"] else []
     )
+
+
+def test_kubernetes_accepts_what_runs_need_and_it_is_what_they_ask_for() -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    texts = kubernetes.base("connrunner-crm", version="1.2.3", image="connrunner", parts=["runs"])
+    rights = list(yaml.safe_load_all(texts["runs.yaml"]))
+    for manifest in (*rights, yaml.safe_load(texts["cronjob.yaml"])):
+        validator.validate(manifest, validator.latest_version(), strict=True)
+    assert "runs.yaml" in yaml.safe_load(texts["kustomization.yaml"])["resources"]
+    pod = yaml.safe_load(texts["cronjob.yaml"])["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], "automountServiceAccountToken" in pod) == ("connrunner-crm", False)
+    tick, run = (one["rules"] for one in rights if one["kind"] == "Role")
+    granted = [(tuple(one["verbs"]), one["apiGroups"][0], one["resources"][0]) for one in tick]
+    assert granted == list(RIGHTS)
+    assert [(one["resources"], one["verbs"]) for one in run] == [(["leases"], ["create", "get"])]
+    assert "secrets" not in texts["runs.yaml"].lower().replace("no secret", "")
+
+
+@pytest.mark.parametrize("version", ["1.28", "1.31", "1.34", "1.37"])
+def test_kubernetes_accepts_the_job_of_a_run(version: str) -> None:
+    validator = pytest.importorskip("kubernetes_validate")
+    settings: dict[str, Any] = {
+        "git": {"repository": "https://git.example.com/crm.git"},
+        "secrets": ["crm"],
+        "secret_files": {"/run/secrets/crm": "crm"},
+        "node_selector": {"pool": "batch"},
+        "resources": {"cpu": "2", "memory": "4Gi"},
+    }
+    job = make_manifest(Stand().task(**settings), scope="s")
+    validator.validate(job, version, strict=True)
+    validator.validate(make_claim("c-1-mark", "somebody", scope="s"), version, strict=True)
+    job["spec"]["template"]["spec"]["tolerationss"] = []
+    with pytest.raises(validator.ValidationError):
+        validator.validate(job, version, strict=True)
 
 
 @pytest.mark.slow

@@ -41,8 +41,8 @@ from connrunner.core.model import (
 )
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import Problem
+from connrunner.executors.contract import Task
 from connrunner.executors.local import AdoptedWorker
-from connrunner.processes.tree import ProcessTree
 from connrunner.scheduler import tick as ticks
 from connrunner.state import locks, requests, run_files
 from connrunner.state.folder import StateFolder
@@ -313,6 +313,7 @@ class Played:
     descriptors: tuple[int, ...]  # its copies of the lane's lock and of its own
     says: Outcome | None  # None: it dies without a word
     minutes: int  # that it takes
+    lane_lock: Any
     exit_status: int | None = None
 
     @property
@@ -333,6 +334,17 @@ class Played:
 
     def tell(self, number: int) -> None:
         self.end()
+
+    outlives_us = False
+    verdict = None
+    left: tuple[str, ...] = ()
+
+    def end_leftovers(self, *, grace: float | None) -> bool:
+        self.lane_lock.release()  # what it left behind is looked for by who holds the lane
+        return True
+
+    def forget(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -550,8 +562,8 @@ class Machine(RuleBasedStateMachine):
             "connrunner.scheduler.tick.Tick._start_mail": lambda _: None,
             "connrunner.scheduler.lanes.LaneLock": Lane,
             "connrunner.scheduler.lanes.SupervisorLock": Supervisor,
-            "connrunner.scheduler.supervision.Termination": Nobody,
-            "connrunner.scheduler.lanes.local.start_worker": self.start,
+            "connrunner.executors.local.Termination": Nobody,
+            "connrunner.executors.local.LocalExecutor.start": lambda _, task: self.start(task),
             "connrunner.scheduler.lanes.local.wait_for_workers": self.wait,
             "connrunner.executors.local.AdoptedWorker.tell": lambda adopted, number: self.tell_adopted(adopted, number),
         }
@@ -599,9 +611,9 @@ class Machine(RuleBasedStateMachine):
             problems=(),
         )
 
-    def start(self, job: dict[str, Any], *, tree: ProcessTree, worker_lock: int, **_: Any) -> Played:
+    def start(self, task: Task) -> Played:
+        job, inherited = dict(task.job), task.lane.descriptor
         key = (job["connection"], job["run"])
-        (inherited,) = tree.inherit
         lane = os.fstat(inherited).st_ino
         assert all(worker.lane != lane for worker in self.alive), "P3: two runs of one lane at once"
         self.began[key] += 1
@@ -611,7 +623,10 @@ class Machine(RuleBasedStateMachine):
         self.starts += 1
         minutes = minutes if self.starts <= MOST_STARTS else 0
         self.said[key] = says
-        worker = Played(self, job, lane, (os.dup(inherited), os.dup(worker_lock)), says, minutes)
+        assert task.alive.take()
+        descriptors = os.dup(inherited), os.dup(task.alive.descriptor)
+        task.alive.release()
+        worker = Played(self, job, lane, descriptors, says, minutes, task.lane)
         self.alive.append(worker)
         return worker
 

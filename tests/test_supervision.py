@@ -17,10 +17,13 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, QueuedRun, Result, RunIntent
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
+from connrunner.executors.contract import Task
+from connrunner.executors.local import AdoptedWorker
 from connrunner.scheduler.supervision import ITS_OWN_END, OVERTIME, SupervisedRun
 from connrunner.state.folder import StateFolder
+from connrunner.state.handovers import CopiedLog, Handover
 from connrunner.state.journal_state import StartedRun
-from connrunner.state.locks import LaneLock, SupervisorLock
+from connrunner.state.locks import LaneLock, SupervisorLock, WorkerLock
 
 NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 STOP = StopRequest(connection="a", run=1, asked_at=NOW, asked_by="ann@here", reason="wrong list")
@@ -38,6 +41,20 @@ class Worker:
 
     def fileno(self) -> int | None:
         return None
+
+    outlives_us = False
+    verdict: Result | None = None
+
+    @property
+    def left(self) -> list[str]:
+        return []
+
+    def end_leftovers(self, *, grace: float | None) -> bool:
+        return True
+
+    def give_up(self) -> None: ...
+
+    def forget(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -169,6 +186,20 @@ def test_one_that_outlives_its_timeout_is_told_and_then_killed(
 def test_another_ticks_lane_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
     """Somebody emptied `locks/` while the run worked, and another tick has made and locked the lane's file anew."""
     run = working(tmp_path)
+    state = StateFolder(tmp_path)
+    task = Task(
+        id="a-1-m",
+        job={},
+        settings={},
+        mark="m",
+        grace=0,
+        timeout=60,
+        lane=run.lane,
+        alive=WorkerLock(tmp_path / "worker.txt"),
+        log=CopiedLog(tmp_path / "log.jsonl"),
+        handover=Handover(state, "a-1-m"),
+    )
+    run.worker = AdoptedWorker(task)
     assert run.lane.take()
     run.lane.path.unlink()
     code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
@@ -177,8 +208,6 @@ def test_another_ticks_lane_is_not_taken_for_a_leftover(tmp_path: Path) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        assert isinstance(run.worker, Worker)
-        run.worker.is_alive = False
         assert run.has_ended()
         assert process.poll() is None
         process.stdin.close()

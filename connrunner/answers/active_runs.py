@@ -10,8 +10,8 @@ from connrunner.core import instant
 from connrunner.core.planning import forecast
 from connrunner.core.planning.due import find_stop_of_run
 from connrunner.core.planning.forecast import RunDurations
-from connrunner.core.run_records import Progress
-from connrunner.lazy_dataclasses import dataclass
+from connrunner.core.run_records import Progress, RunPlace
+from connrunner.lazy_dataclasses import asdict, dataclass
 from connrunner.state import locks, requests, run_files
 from connrunner.state.journal_state import StartedRun
 from connrunner.text import durations
@@ -31,6 +31,7 @@ class ActiveRun:
     usual: RunDurations
     ends_at: datetime | None  # expected; None when it is slower than ever, or was cut off
     killed_at: datetime | None = None  # when what it started is killed, once it is asked to end
+    place: RunPlace | None = None  # where it lives, when not on the machine that ticks
 
 
 def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
@@ -38,9 +39,11 @@ def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
     started = view.journal_state.started.get(name)
     if started is None:
         return None
-    progress = run_files.read_log_summary(view.state, name, started.run).progress
+    story = run_files.read_log_summary(view.state, name, started.run)
+    progress = story.progress
     started_at = started.started_at
-    lives = locks.is_lane_busy(view.state, started.lane)
+    # What lives elsewhere holds no lock here: it lives until its end is recorded.
+    lives = started.executor is not None or locks.is_lane_busy(view.state, started.lane)
     usual = forecast.summarize_durations(run_files.read_durations(view.state, name))
     killed_at = _find_killed_at(view, started) if lives else None
     elapsed = max(0.0, (view.clock() - started_at).total_seconds())
@@ -56,6 +59,7 @@ def find_active_run(view: WorkspaceView, name: str) -> ActiveRun | None:
         usual=usual,
         ends_at=view.clock() + timedelta(seconds=left) if lives and left is not None and killed_at is None else None,
         killed_at=killed_at,
+        place=story.place,
     )
 
 
@@ -88,7 +92,7 @@ def describe_progress(run: ActiveRun, zone: str) -> str:
     """Return how far a run is and when it will be over."""
     if not run.lives:
         return "cut off; the next tick records its end"
-    parts = []
+    parts = [run.place.description] if run.place else []
     progress = run.progress
     if progress:
         share = f" of {progress.of:,} ({100 * progress.done // progress.of} %)" if progress.of else ""
@@ -128,6 +132,7 @@ def as_dict(run: ActiveRun) -> dict[str, Any]:
         "rate": round(progress.rate, 3) if progress and progress.rate else None,
         "ends_at": instant.text(run.ends_at) if run.ends_at else None,
         "killed_at": instant.text(run.killed_at) if run.killed_at else None,
+        "place": asdict(run.place) if run.place else None,
     }
 
 

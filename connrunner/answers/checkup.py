@@ -13,7 +13,7 @@ from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
 from connrunner.core.model import Connection
-from connrunner.doctor import Check, erased_people, failure, machine, partners, profile_store, state_folder, ticks
+from connrunner.doctor import Check, erased_people, failure, machine, ok, partners, profile_store, state_folder, ticks
 from connrunner.doctor import workspace as files
 from connrunner.errors import StateError, WorkspaceError
 from connrunner.state import journal_segments
@@ -21,8 +21,12 @@ from connrunner.state import journal_segments
 LOOKED_BACK = timedelta(days=1)
 
 
-def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Iterator[Check]:
+def run_checks(
+    view: WorkspaceView, names: tuple[str, ...] | None = None, *, with_executors: bool = False
+) -> Iterator[Check]:
     """Yield what was found of each thing that connrunner stands on, as soon as it is known.
+
+    *with_executors*: whether the places can be used where runs live, too.
 
     With *names* also whether the mail server takes the login, and the other side of each connection that they mean; of
     all when there are none among them. Only then does a secret leave this machine.
@@ -60,8 +64,34 @@ def run_checks(view: WorkspaceView, names: tuple[str, ...] | None = None) -> Ite
     yield from files.check_web(workspace)
     yield from erased_people.check_withdrawals(workspace, view.state)
     yield from partners.check_mail(workspace, view.state, login=names is not None)
+    if with_executors:
+        yield from _check_executors(view)
     for connection in [] if names is None else _chosen(view, names):
         yield partners.check_partner(connection, view.folder, view.state, now)
+
+
+def _check_executors(view: WorkspaceView) -> Iterator[Check]:
+    """Yield what was found of each place where runs of the workspace live, this machine excepted."""
+    from connrunner.doctor import engine_checks
+    from connrunner.executors.engine import EngineError
+    from connrunner.executors.kubernetes.api_client import ApiClient
+    from connrunner.scheduler import engines
+
+    found = [one.executor for one in view.workspace.connections.values() if one.executor is not None]
+    if not found:
+        yield ok("executor", "every connection runs on this machine")
+    for settings in {engines.key_of(one): one for one in found}.values():
+        if settings["type"] == "slurm":
+            yield from engine_checks.check_slurm(settings)
+            continue
+        try:
+            access = engines.find_access(settings)
+            client = ApiClient(access)
+        except EngineError as error:
+            yield failure("executor kubernetes", error.message, error.hint)
+            continue
+        yield from engine_checks.check_kubernetes(client, settings.get("namespace") or access.namespace)
+        client.close()
 
 
 def look_around(view: WorkspaceView) -> Iterator[Check]:

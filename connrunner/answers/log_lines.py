@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from connrunner.core import instant
+from connrunner.core.run_records import RunPlace
 from connrunner.lazy_dataclasses import dataclass
 
 
@@ -36,6 +37,9 @@ def _describe(event: dict[str, Any], zone: str) -> LogLine | None:
         case "started":
             words = f"{event['connection']} #{event['run']}, process {event['pid']}"
             return LogLine(at=at, kind="started", words=words)
+        case "place":
+            place = RunPlace(**{key: str(event[key]) for key in ("engine", "id", "phase", "place", "reason")})
+            return LogLine(at=at, kind="warning" if place.phase == "lost" else "info", words=place.description)
         case "ended":
             message = f": {event['message']}" if event["message"] else ""
             return LogLine(at=at, kind="ended", words=f"{event['outcome']}{message}")

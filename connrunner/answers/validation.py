@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from connrunner.answers.unreachable_files import find_unreachable_files
 from connrunner.answers.workspace_view import describe_uncommitted, read_uncommitted
 from connrunner.config import zones
 from connrunner.config.doubts import find_doubts
@@ -45,6 +46,7 @@ def validate_workspace(folder: Path, paths: Sequence[Path]) -> list[Problem]:
         problems = found.problems
         lacking = [problem for one in found.connections.values() if one.enabled for problem in _lacking(folder, one)]
         ended = list(_ended(folder, found.connections.values()))
+        lacking += find_unreachable_files(folder, found)
     except WorkspaceError as error:
         if not error.problems:
             raise

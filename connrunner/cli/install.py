@@ -114,10 +114,14 @@ def kubernetes_command(
 ) -> None:
     """Print a Kustomize base, or write it to FOLDER (default: kubernetes).
 
-    A CronJob, a claim for the state, and a Dockerfile for the image. Without --git the image holds the workspace.
+    A CronJob, a claim for the state, and a Dockerfile for the image. Without --git the image holds the workspace. With
+    connections whose `executor` is Kubernetes also the accounts and rights that their runs need.
     """
-    call = call_for(context, None)
+    call, connections = call_for(context, None), context.view.workspace.connections
     name = f"connrunner-{call.name}"[:52].rstrip("-")  # a CronJob's name: at most 52 characters
+    parts: list[kubernetes.Part] = ["page"] if with_page else []
+    if any(one.executor and one.executor["type"] == "kubernetes" for one in connections.values()):
+        parts.append("runs")
     texts = kubernetes.base(
         name,
         version=__version__,
@@ -126,7 +130,7 @@ def kubernetes_command(
         ref=ref,
         folder=folder_in_git,
         grace=call.grace,
-        with_page=with_page,
+        parts=parts,
     )
     if not _shown_or_written(texts, folder, write=write):
         return

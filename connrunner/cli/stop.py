@@ -19,6 +19,7 @@ from connrunner.core import run_records
 from connrunner.core.model import Outcome, Run
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ArgumentError, BusyError, ConnrunnerError, WorkspaceError
+from connrunner.lazy_dataclasses import replace
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
 from connrunner.state import requests, run_files
@@ -31,15 +32,17 @@ LONGEST = 300  # characters of a reason
 @click.argument("name")
 @click.option("--reason", default="", help="Why, for the run's record, its log and the mail.")
 @click.option("--run", "number", type=click.IntRange(min=1), help="Only this run, and none that started meanwhile.")
+@click.option("--gone", is_flag=True, help="You made sure that nothing of it lives where it cannot be seen any more.")
 @click.option("--detach", is_flag=True, help="Only ask for it; do not wait until the run has ended.")
 @with_context(reads=True)
-def stop_command(context: CommandContext, name: str, reason: str, number: int | None, detach: bool) -> None:
+def stop_command(context: CommandContext, name: str, reason: str, number: int | None, gone: bool, detach: bool) -> None:
     """Stop the run of connection NAME: the running one, or else the one that waits, and wait until it has ended.
 
     It is asked to end, and killed if it has not when its grace is over: 10 seconds, or what `stop: {grace: 30s}` in its
     file says. Its outcome is `stopped`, with who and why; the schedule goes on at the next slot. Works from any
-    process, container or host that sees the state folder. Exit codes: 0 it has ended so, 1 it ended otherwise before
-    that, 2 there is nothing to stop.
+    process, container or host that sees the state folder. One that lives on a machine that does not answer is not over
+    until that answers again; --gone says that nothing of it lives there, and lets its lane go. Exit codes: 0 it has
+    ended so, 1 it ended otherwise before that, 2 there is nothing to stop.
     """
     view = context.view
     view.require(name)
@@ -47,6 +50,7 @@ def stop_command(context: CommandContext, name: str, reason: str, number: int | 
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
     view.prepare_state()
     stop = choose_stop(view, name, number, asked_by=user_and_host(), reason=reason)
+    stop = replace(stop, is_gone=gone)
     stop = requests.request_stop(view.state, stop)
     if detach:
         _say_asked(context, stop)

@@ -8,13 +8,12 @@ connrunner itself refuses NFS and the like. The workspace comes with the image, 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from typing import Literal
 
-from connrunner.clocks import MARGIN, page_units, require_one_line
+from connrunner.clocks import MARGIN, page_units, require_one_line, run_rights
 from connrunner.core.model import GRACE
-
-# By digest, so that nobody can move the tag under it. As registry.k8s.io promotes it, for every kind of machine:
-# registry.k8s.io/images/k8s-staging-git-sync/images.yaml in kubernetes/k8s.io.
-GIT_SYNC = "v4.5.0@sha256:0e64aedb0d0ae0a3bab880349a5109b2a31891d646dd61e433ca36ed220dff1f"
+from connrunner.executors.kubernetes.manifest import GIT_SYNC
 
 # The list of images for all kinds of machine; `docker buildx imagetools inspect python:3.13-slim` names the newest one.
 PYTHON = "3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b"
@@ -26,7 +25,7 @@ kind: Kustomization
 resources:
   - cronjob.yaml
   - state.yaml
-{page}labels:
+{page}{runs}labels:
   - pairs: {{app.kubernetes.io/name: {name}}}
     includeTemplates: true
 images:
@@ -68,8 +67,7 @@ spec:
           restartPolicy: Never
           # A pod that is evicted ends its runs with their grace first.
           terminationGracePeriodSeconds: {grace}
-          automountServiceAccountToken: false
-{affinity}          securityContext:
+{account}{affinity}          securityContext:
             runAsNonRoot: true
             runAsUser: 10001
             runAsGroup: 10001
@@ -103,10 +101,14 @@ spec:
               emptyDir: {{}}
 {volume}"""
 
+Part = Literal["page", "runs"]
+
+NO_ACCOUNT = "          automountServiceAccountToken: false\n"
+
 SYNC = """\
           initContainers:
             - name: git-sync
-              image: registry.k8s.io/git-sync/git-sync:{git_sync}
+              image: {git_sync}
               args:
                 - {repository}
                 - {ref}
@@ -144,15 +146,17 @@ def base(
     ref: str = "main",
     folder: str = "",
     grace: int = GRACE,
-    with_page: bool = False,
+    parts: Collection[Part] = (),
 ) -> dict[str, str]:
     """Return the files of a base by their names.
 
     With *repository*, git-sync clones its *ref* before each tick, and the workspace is its *folder*; without, the
     image holds the workspace. *grace* is the longest of a run, in seconds. *version* is that of the connrunner that the
-    image installs; *image* may have a tag or a digest. *with_page* adds what serves the page; the claim then is one
-    that all pods of a node can mount. ArgumentError when one of them has control characters.
+    image installs; *image* may have a tag or a digest. Of *parts*, `page` adds what serves the page; the claim then is
+    one that all pods of a node can mount. `runs` adds what ticks need to have runs as Jobs of their own. ArgumentError
+    when one of them has control characters.
     """
+    with_page, with_runs = "page" in parts, "runs" in parts
     image_name, tag = _split_image(image, version)
     sync = (
         SYNC.format(git_sync=GIT_SYNC, repository=_argument(f"--repo={repository}"), ref=_argument(f"--ref={ref}"))
@@ -163,12 +167,17 @@ def base(
     workspace = "/git/workspace" + (f"/{folder.strip('/')}" if folder.strip("/") else "") if synced else "/workspace"
     return {
         "kustomization.yaml": KUSTOMIZATION.format(
-            name=name, image=_quoted(image_name), tag=tag, page="  - web.yaml\n" if with_page else ""
+            name=name,
+            image=_quoted(image_name),
+            tag=tag,
+            page="  - web.yaml\n" if with_page else "",
+            runs="  - runs.yaml\n" if with_runs else "",
         ),
         "cronjob.yaml": CRONJOB.format(
             name=name,
             grace=grace + MARGIN,
             workspace=_argument(workspace),
+            account=f"          serviceAccountName: {name}\n" if with_runs else NO_ACCOUNT,
             affinity=page_units.affinity(name, indent=10) if with_page else "",
             sync=sync,
             mount="                - {name: git, mountPath: /git}\n" if synced else "",
@@ -176,6 +185,7 @@ def base(
         ),
         "state.yaml": STATE.format(name=name, access="ReadWriteOnce" if with_page else "ReadWriteOncePod"),
         **({"web.yaml": page_units.deployment(name, workspace=_argument(workspace), sync=sync)} if with_page else {}),
+        **({"runs.yaml": run_rights.rights(name)} if with_runs else {}),
         "Dockerfile": DOCKERFILE.format(python=PYTHON, version=version, copy="" if synced else "COPY . /workspace\n"),
     }
 

@@ -35,6 +35,8 @@ class WorkspaceContext:
     retry: Data | None = None
     keep: Data | None = None
     stop: Data | None = None
+    executor: Any = None  # of the workspace
+    lanes: Mapping[str, Data | None] = field(default_factory=dict)
     notify: tuple[Data, ...] = ()  # `defaults.notify`
     schedules: Mapping[str, Data | None] = field(default_factory=dict)  # by name; None for a broken one
     blackout: tuple[Data, ...] = ()  # of the workspace
@@ -235,6 +237,20 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
             yield from partner_addresses.check_addresses(settings, (kind, connector))
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
+    if chosen := executor_of(data, around):
+        from connrunner.config import executor_choice
+
+        yield from executor_choice.check_executor(data, chosen)
+
+
+def executor_of(data: Data, around: WorkspaceContext) -> dict[str, Any] | None:
+    """Return where the runs of the connection *data* live; None for this machine."""
+    if around.executor is None and not around.lanes and "executor" not in data:
+        return None
+    from connrunner.config import executor_choice
+
+    of_lane = (around.lanes.get(data.get("lane") or "main") or {}).get("executor")
+    return executor_choice.choose_executor(around.executor, of_lane, data.get("executor"))
 
 
 def _entries(when: Any) -> Iterator[tuple[Any, Path]]:

@@ -297,6 +297,8 @@ class _SharedFiles:
             retry=defaults.get("retry"),
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
+            executor=None if self.top.problems else self.top.data.get("executor"),
+            lanes={} if self.top.problems else self.top.data.get("lanes") or {},
             notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),
             schedules={name: None if one.problems else one.data for name, one in self.schedules.items()},
             blackout=() if self.top.problems else tuple(self.top.data.get("blackout") or ()),

@@ -50,6 +50,7 @@ def titles(schemas: dict[str, Schema]) -> dict[str, str]:
         **FILES,
         "blackout.json": "`blackout`: when nothing runs",
         "format.json": "`format`: how rows stand in a file",
+        "executor.json": "`executor`: where runs live",
     }
     for name in schemas:
         if name.startswith("connector-"):
@@ -182,7 +183,8 @@ def kind(schema: Schema, file: str, schemas: dict[str, Schema]) -> str:
     if "enum" in schema:
         return " or ".join(f"`{as_yaml(value)}`" for value in schema["enum"])
     if types := list(types_of(schema, file, schemas)):
-        return f"mapping with `type` {listed((f'`{word}`' for word in types), 'or')}"
+        words = [kind(branch, file, schemas) for branch in schema.get("oneOf", ()) if "const" in branch]
+        return ", or ".join([*words, f"mapping with `type` {listed((f'`{word}`' for word in types), 'or')}"])
     for word in ("oneOf", "anyOf"):
         kinds = [kind(branch, file, schemas) for branch in schema.get(word, ()) if "$ref" in branch or "type" in branch]
         if kinds:

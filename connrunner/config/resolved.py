@@ -106,6 +106,11 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "stop": around.stop,
     }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
+    filled.pop("executor", None)  # this machine is not mentioned
+    from connrunner.config.check import executor_of  # the file was checked, so it is imported already
+
+    if executor := executor_of(data, around):
+        filled["executor"] = executor
     return dict(sorted(filled.items()))
 
 
@@ -155,6 +160,7 @@ def built(
         retry=_retry(document["retry"]) if "retry" in document else None,
         keep=keep_from(document.get("keep", {})),
         grace=durations.parse(document["stop"]["grace"]) if "stop" in document else GRACE,
+        executor=document.get("executor"),
         document=document,
         fingerprint=fingerprint,
     )

@@ -60,6 +60,7 @@ not-an-identifier       `match` names a property that does not find profiles.  A
 not-configuration       A link leads to what is no file of the configuration.  Put the file itself there.
 open-page               `web.listen` can be reached from other machines, and nothing says who may see the page.  Name `web.tokens` or `web.proxy`, or listen on 127.0.0.1.
 out-of-range            A number or a time is smaller or larger than what is allowed.  Use one within the limits in the message.
+out-of-reach            What a run needs cannot reach the place where its `executor` has it live.  Write `executor: local`, or give the place what it needs, as the message says.
 outside-workspace       A link leads out of the workspace.  Put the file itself there.
 quote-is-delimiter      `quote` and `delimiter` are the same character.  Change one of them.
 repeated-item           A list has the same entry twice.  Leave one out.
@@ -92,6 +93,7 @@ busy                    Another connrunner does the same at this moment.  Wait f
 cannot-start            A program or the worker could not be started.  Check that it is installed, may be executed, and is on the PATH of cron.
 config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is fixed.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
+deleted                 Somebody deleted the run's job in Kubernetes or Slurm before it said how it went.  Look at the effects, then `connrunner run NAME`; `connrunner stop NAME` is the way to end one.
 disk-full               A disk is full, or a quota or limit is used up: the message has the folder.  Make room there; the profile store is sound.
 does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Fix what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
@@ -99,9 +101,11 @@ expectation             What `expect` says does not hold, so nothing was changed
 failed                  The run failed for a reason without a code of its own.  The message says what.
 interrupted             The run was cut off (power, kill, a crash), and nobody knows how far it came. It is not started again by itself.  Look at the effects, then `connrunner run NAME`.
 left-behind             The program ended, and something that it started still holds its output.  Let the program wait for its children.
+lost                    The run lived where it cannot be seen any more, and a person said that nothing of it lives.  Look at the effects, then `connrunner run NAME`.
 not-permitted           The account may not do what the run asks for.  Give it the right, or use another account.
 operating-system        The operating system refused something: the message has its words.  Fix what it names (space, rights, limits).
 out-of-memory           The work needs more memory or temporary space than it may use.  Give the machine more, or split the file.
+refused-by-engine       Kubernetes or Slurm refuses the run: a right is missing, or its settings are wrong.  `connrunner doctor --executor` says which; then `connrunner run NAME`.
 secret-literal          A secret is no reference.  Write env:NAME, or file:/path.
 secret-missing          The variable or the file that a reference names is not there, or not readable for connrunner.  Set it for the user that cron runs as.
 shutdown                connrunner was told to end while the run worked (SIGTERM, a reboot).  The next slot runs; `connrunner run NAME` runs now.

@@ -367,6 +367,7 @@ class Connection:
     retry: Retry | None = None
     keep: Keep = Keep()
     grace: int = GRACE  # seconds
+    executor: Mapping[str, Any] | None = None  # where its runs live, by `type`; None: on this machine
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 

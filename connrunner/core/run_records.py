@@ -35,6 +35,27 @@ class Progress:
         return rows / seconds if seconds >= 1 and rows > 0 else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlace:
+    """Where a run lives that does not live on this machine, as its engine said last."""
+
+    engine: str  # for people: Kubernetes
+    id: str  # how the run is called there
+    phase: str  # queued, running or lost
+    place: str = ""  # `pod x on node n1`
+    reason: str = ""  # why it waits there, or cannot be seen
+
+    @property
+    def description(self) -> str:
+        """Return it in words."""
+        where = f"on {self.engine}" + (f", {self.place}" if self.place else "")
+        if self.phase == "queued":
+            return f"waits {where}" + (f": {self.reason}" if self.reason else "")
+        if self.phase == "lost":
+            return f"may live {where}, and cannot be seen: {self.reason}"
+        return where + (f": {self.reason}" if self.reason else "")
+
+
 DELIVERED_AGAIN = "the next run delivers them again"
 
 
@@ -50,6 +71,7 @@ class LogSummary:
     counts: Counts = field(default_factory=Counts)  # as the program of that attempt reported them last
     delivering: str = ""  # what an export has begun to deliver, in words
     afterwards: str = DELIVERED_AGAIN  # what the next run does about it
+    place: RunPlace | None = None  # None: on the machine that ticks
 
     @property
     def may_have_arrived(self) -> str:
@@ -67,6 +89,7 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
     """Return what *events*, in their order, say about a run. Unknown and damaged events are left out."""
     result, ended_at, progress, message, counted, delivering = None, "", None, "", Counts(), ""
     attempts, afterwards = 1, DELIVERED_AGAIN
+    place: RunPlace | None = None
     for event in events:
         kind = event.get("type", "message")
         with suppress(*MALFORMED):
@@ -80,6 +103,8 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
                 counted = counts.from_mapping(event["counts"])
             elif kind == "attempt":
                 attempts, counted, progress = int(event["number"]), Counts(), None
+            elif kind == "place":
+                place = RunPlace(**{key: str(event[key]) for key in ("engine", "id", "phase", "place", "reason")})
             elif kind == "ended":
                 instant.parse(event["at"])
                 result, ended_at = result_from(event), event["at"]
@@ -92,6 +117,7 @@ def fold_log(events: Iterable[Mapping[str, Any]]) -> LogSummary:
         counts=counted,
         delivering=delivering,
         afterwards=afterwards,
+        place=place,
     )
 
 

@@ -8,43 +8,58 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, find_lock_holders
+from connrunner.executors.contract import Task, Worker
+from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, find_lock_holders
 from connrunner.text.regular_files import open_regular
 
 
-class Worker(Protocol):
-    """The process of one run."""
+class _LocalWorker:
+    """What a worker that we started and an adopted one share: what it leaves behind is found and ended."""
+
+    outlives_us = False
+    verdict = None  # its own process says it, or nobody knows
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._termination: Termination | None = None
+
+    def end_leftovers(self, *, grace: float | None) -> bool:
+        if self._termination is None:
+            self._termination = Termination(find_left_behind(self._task), grace=grace)
+        return not self._termination.advance()
 
     @property
-    def is_alive(self) -> bool:
-        """Tell whether it works."""
+    def left(self) -> list[str]:
+        return self._termination.remaining if self._termination else []
 
-    @property
-    def exit_status(self) -> int | None:
-        """How it ended: the exit status, or minus the signal's number; None when that is not known."""
+    def give_up(self) -> None:
+        """Its processes are to be seen, so nobody has to be believed."""
 
-    def tell(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-
-    def fileno(self) -> int | None:
-        """A descriptor that becomes readable when it ends, where there is one."""
+    def forget(self) -> None:
+        """Nothing is kept of it but in the state."""
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        if self._termination is not None:
+            self._termination.close()
 
 
-class WorkerProcess:
+class WorkerProcess(_LocalWorker):
     """A worker that we started, in a session of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, task: Task, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(task)
         self._process = process
         # No process number can be mistaken for another by it.
         self._ended = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def is_alive(self) -> bool:
@@ -61,22 +76,24 @@ class WorkerProcess:
         return self._ended
 
     def close(self) -> None:
+        super().close()
         if self._ended is not None:
             os.close(self._ended)
             self._ended = None
 
 
-class AdoptedWorker:
-    """A worker whose connrunner died: it lives as long as it holds the lock file *lock*, which *is_held* looks at."""
+class AdoptedWorker(_LocalWorker):
+    """A worker whose connrunner died: it lives as long as it holds its lock."""
 
     exit_status = None  # only its parent can ask for it
 
-    def __init__(self, lock: Path, is_held: Callable[[], bool]) -> None:
-        self.lock, self._is_held = lock, is_held
+    @property
+    def lock(self) -> Path:
+        return self._task.alive.path
 
     @property
     def is_alive(self) -> bool:
-        return self._is_held()
+        return self._task.alive.is_busy
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal, if it is to be seen from here: a worker in another container is not."""
@@ -92,11 +109,47 @@ class AdoptedWorker:
     def fileno(self) -> int | None:
         return None
 
+
+class LocalExecutor:
+    """Starts runs as processes of this machine."""
+
+    def start(self, task: Task) -> WorkerProcess:
+        held = task.alive.take()
+        assert held, "a worker of a lane that we hold lives"
+        try:
+            process = start_worker(
+                {**task.job, "lane_descriptor": task.lane.descriptor},
+                tree=ProcessTree(mark=task.mark, inherit=(task.lane.descriptor,)),
+                worker_lock=task.alive.descriptor,
+                errors=task.alive.path,
+            )
+            return WorkerProcess(task, process)
+        finally:
+            task.alive.release()
+
+    def adopt(self, task: Task) -> AdoptedWorker:
+        return AdoptedWorker(task)
+
     def close(self) -> None:
-        """There is nothing to give back."""
+        """There is no connection."""
 
 
-def start_worker(job: Mapping[str, Any], *, tree: ProcessTree, worker_lock: int, errors: Path) -> WorkerProcess:
+def find_left_behind(task: Task) -> ProcessTree:
+    """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane.
+
+    Our own copy of the lane's descriptor is closed.
+    """
+    # Who empties `locks/` lets another tick make the lane's file anew: what holds that one is none of this run's.
+    is_ours = task.lane.is_in_place
+    # Close our own descriptor first: then only left-over processes can hold the lane.
+    task.lane.release()
+    lock = task.lane.path if is_ours and task.lane.is_busy else None
+    return ProcessTree(mark=task.mark, lock=lock, grace=task.grace)
+
+
+def start_worker(
+    job: Mapping[str, Any], *, tree: ProcessTree, worker_lock: int, errors: Path
+) -> subprocess.Popen[bytes]:
     """Start the worker for *job*, in a session of its own, with the mark of the *tree* in its environment.
 
     It inherits the descriptors of the *tree*, which it passes on, and *worker_lock*, which it does not. What its
@@ -115,7 +168,7 @@ def start_worker(job: Mapping[str, Any], *, tree: ProcessTree, worker_lock: int,
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as stdin:
         stdin.write(json.dumps(job).encode())
-    return WorkerProcess(process)
+    return process
 
 
 class StoreQuestion:

@@ -17,10 +17,12 @@ from connrunner.core.planning import due, queue_order
 from connrunner.core.planning.due import StopRequest
 from connrunner.errors import ConnrunnerError, HistoryError
 from connrunner.executors import local
+from connrunner.executors.contract import Worker
 from connrunner.lazy_dataclasses import dataclass, field, replace
 from connrunner.notify.pings import Ping, PingSender, describe_for_ping, ping_of, run_ping_id
-from connrunner.processes.tree import ProcessTree, describe_process, find_lock_holders
+from connrunner.processes.tree import describe_process, find_lock_holders
 from connrunner.scheduler import leftovers
+from connrunner.scheduler.executor_table import ExecutorTable
 from connrunner.scheduler.recorder import RunRecorder
 from connrunner.scheduler.supervision import SupervisedRun
 from connrunner.state import locks, requests, run_files
@@ -55,9 +57,13 @@ class Lanes:
     workspace: Workspace
     withheld: Mapping[str, HistoryError] = field(default_factory=dict)  # connections whose history cannot be used
     by_hand: dict[str, StopRequest] = field(default_factory=dict)  # what Ctrl-C means: the end of the watched runs
+    executors: ExecutorTable = field(init=False)
     _working: dict[str, SupervisedRun] = field(default_factory=dict)  # by lane
     _busy: set[str] = field(default_factory=set)  # lanes that another process holds
     _ending: int = 0  # the signal that asked connrunner to end
+
+    def __post_init__(self) -> None:
+        self.executors = ExecutorTable(self.recorder.state)
 
     def drain(
         self,
@@ -92,7 +98,8 @@ class Lanes:
                     self._busy.clear()
                     every_minute()
             self._end_all()
-            raise EndedError("connrunner was told to end; the runs that worked are recorded as interrupted")
+            ended = "the runs that worked on this machine are recorded as interrupted"
+            raise EndedError(f"connrunner was told to end; {ended}")
 
     def record_dead(self) -> None:
         """Record the ends of runs of which nothing is alive any more, as after a crash of the host.
@@ -111,6 +118,8 @@ class Lanes:
 
     def _is_dead(self, started: StartedRun) -> bool:
         state, lane = self.recorder.state, started.lane
+        if started.executor:  # no lock of this machine says it
+            return False
         locks_of_run = (SupervisorLock(state, lane), LaneLock(state, lane), WorkerLock(self._errors(started)))
         return not any(lock.is_busy for lock in locks_of_run)
 
@@ -178,14 +187,15 @@ class Lanes:
     def _adopt(self, started: StartedRun, lane: LaneLock, supervisor: SupervisorLock) -> SupervisedRun:
         """Look after a run whose connrunner is dead."""
         connection = self.workspace.connections.get(started.connection)
-        lock = WorkerLock(self._errors(started))
+        timeout = connection.timeout if connection else UNKNOWN_TIMEOUT
+        task = self.executors.make_task(started, lane, timeout=timeout)
         elapsed = (self.recorder.clock() - started.started_at).total_seconds()
         return SupervisedRun(
             lane=lane,
             supervisor=supervisor,
             started=started,
-            worker=local.AdoptedWorker(lock.path, lambda: lock.is_busy),
-            timeout=connection.timeout if connection else UNKNOWN_TIMEOUT,
+            worker=self.executors.find_again(started).adopt(task),
+            timeout=timeout,
             errors=self._errors(started),
             ask_store=partial(self._ask_store, started),
             began=time.monotonic() - max(0.0, elapsed),
@@ -227,7 +237,7 @@ class Lanes:
             try:
                 worker = self._spawn(started, connection, lane)
             except OSError as error:
-                message = f"its process cannot be started: {error.strerror}"
+                message = f"its process cannot be started: {error.strerror or error}"
                 result = Result(outcome=Outcome.FAILED, message=message, code="cannot-start")
                 run = recorder.finish(started, result, seconds=0)
                 leftovers.clear_spool(recorder.state, started.connection, started.run)
@@ -252,21 +262,11 @@ class Lanes:
         queued = {*journal_state.waiting, *journal_state.started} - self.withheld.keys()
         return connection is not None and not queued.isdisjoint(connection.after)
 
-    def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> local.WorkerProcess:
-        alive = WorkerLock(self._errors(started))
-        held = alive.take()
-        assert held, "a worker of a lane that we hold lives"
-        try:
-            return local.start_worker(
-                self._job(started, connection, lane),
-                tree=ProcessTree(mark=started.mark, inherit=(lane.descriptor,)),
-                worker_lock=alive.descriptor,
-                errors=self._errors(started),
-            )
-        finally:
-            alive.release()
+    def _spawn(self, started: StartedRun, connection: Connection, lane: LaneLock) -> Worker:
+        executor, job = self.executors.find(started), self._job(started, connection)
+        return executor.start(self.executors.make_task(started, lane, timeout=connection.timeout, job=job))
 
-    def _job(self, started: StartedRun, connection: Connection, lane: LaneLock) -> dict[str, Any]:
+    def _job(self, started: StartedRun, connection: Connection) -> dict[str, Any]:
         return {
             "workspace": str(self.folder),
             "state": str(self.recorder.state.root),
@@ -276,7 +276,7 @@ class Lanes:
             "store": self.workspace.document.get("store") or {},
             "run": started.run,
             "started_at": instant.text(started.started_at),
-            "lane_descriptor": lane.descriptor,
+            **({"commit": started.intent.commit, "mark": started.mark} if started.executor else {}),
         }
 
     def _ask_store(self, started: StartedRun) -> local.StoreQuestion | None:
@@ -309,7 +309,7 @@ class Lanes:
         for working in self._working.values():
             run = working.started
             stop = due.find_stop_of_run(stops, run.connection, run.run, run.entry.due_at)
-            if stop is not None and not working.is_asked_to_end:
+            if stop is not None and (not working.is_asked_to_end or stop.is_gone):
                 if stop.run is None:  # it started meanwhile; its worker looks for its number
                     before, stop = stop, requests.request_stop(state, replace(stop, run=run.run))
                     requests.remove_request(state, before)
@@ -384,6 +384,7 @@ class Lanes:
             ):
                 log.message(run.result.message, level="warning")
         leftovers.clear_spool(recorder.state, started.connection, started.run)
+        working.worker.forget()
         if working.stop:
             requests.remove_request(recorder.state, working.stop)
         self._ended(run, started, connection, event="recovered" if working.adopted else "ended")
@@ -396,8 +397,13 @@ class Lanes:
         self._working.clear()
 
     def _end_all(self) -> None:
-        for working in self._working.values():
-            working.ask_to_end(stop=self._stop_by_hand(working))
+        for name, working in list(self._working.items()):
+            by_hand = self._stop_by_hand(working)
+            if working.worker.outlives_us and by_hand is None:  # it lives elsewhere: the next tick looks after it
+                working.close()
+                del self._working[name]
+            else:
+                working.ask_to_end(stop=by_hand)
         while self._working:
             local.wait_for_workers([working.worker for working in self._working.values()], GLANCE)
             self._record_ended()
@@ -420,6 +426,7 @@ class Lanes:
         try:
             yield
         finally:
+            self.executors.close()
             for number, handler in before.items():
                 signal.signal(number, handler)
 

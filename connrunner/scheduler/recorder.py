@@ -52,6 +52,7 @@ class RunRecorder:
             mark=os.urandom(16).hex(),
             grace=connection.grace,
             notify=connection.notify,
+            executor=connection.executor,
         )
         self.journal.append({"type": "started", "at": started_at, **started_as_dict(started)})
         return started

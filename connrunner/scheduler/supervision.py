@@ -13,9 +13,9 @@ from connrunner.core.counts import Counts
 from connrunner.core.model import Outcome, Result
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
-from connrunner.executors import local
+from connrunner.executors.contract import Worker
+from connrunner.executors.local import StoreQuestion
 from connrunner.lazy_dataclasses import dataclass, field, replace
-from connrunner.processes.tree import ProcessTree, Termination
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.journal_state import StartedRun
 from connrunner.state.locks import LaneLock, SupervisorLock
@@ -34,17 +34,18 @@ class SupervisedRun:
     lane: LaneLock  # held by us, unless the run is adopted
     supervisor: SupervisorLock
     started: StartedRun
-    worker: local.Worker
+    worker: Worker
     timeout: int  # seconds
     errors: Path  # what the worker's interpreter said
-    ask_store: Callable[[], local.StoreQuestion | None] = lambda: None  # None when there is nothing to ask
+    ask_store: Callable[[], StoreQuestion | None] = lambda: None  # None when there is nothing to ask
     began: float = field(default_factory=time.monotonic)
     adopted: bool = False
     stop: StopRequest | None = None  # who asked for its end
     timed_out: bool = False
     _asked_at: float | None = None
-    _termination: Termination | None = None  # of what the worker left behind
-    _question: local.StoreQuestion | None = None  # what the store has of it, when the worker did not say how it went
+    _is_over: bool = False  # its worker is gone; what that left behind may live
+    _grace: float | None = None  # seconds for what it left behind; None: its own
+    _question: StoreQuestion | None = None  # what the store has of it, when the worker did not say how it went
     _recorded: RecordedRun | None = None
     _is_asked: bool = False
 
@@ -55,7 +56,7 @@ class SupervisedRun:
     @property
     def left(self) -> list[str]:
         """The processes that live on though everything was tried, for people."""
-        return self._termination.remaining if self._termination else []
+        return self.worker.left
 
     @property
     def is_recorded(self) -> bool:
@@ -72,15 +73,17 @@ class SupervisedRun:
             self.stop = stop
             self._asked_at = time.monotonic()
             self.worker.tell(signal.SIGTERM)
+        if stop is not None and stop.is_gone:
+            self.worker.give_up()
 
     def has_ended(self) -> bool:
         """Do what is due now; True once the worker and all that it started are gone, or cannot be ended."""
-        if self._termination is None:
+        if not self._is_over:
             if self.worker.is_alive:
                 self._watch()
                 return False
-            self._termination = Termination(self._left_behind(), grace=0 if self.is_asked_to_end else None)
-        return not self._termination.advance() and self._is_store_known()
+            self._is_over, self._grace = True, 0 if self.is_asked_to_end else None
+        return self.worker.end_leftovers(grace=self._grace) and self._is_store_known()
 
     def _is_store_known(self) -> bool:
         """Ask the store what it has of the run; True once it has answered. A run of another lane may have it open."""
@@ -101,8 +104,6 @@ class SupervisedRun:
         if self._question is not None:
             self._question.close()
         self.worker.close()
-        if self._termination is not None:
-            self._termination.close()
         self.lane.release()
         self.supervisor.release()
 
@@ -132,6 +133,8 @@ class SupervisedRun:
         if self.timed_out:
             text = f"it did not end at its timeout of {self.timeout:,} s and was ended"
             return Result(outcome=Outcome.FAILED, counts=counts, message=text, code="timeout")
+        if self.worker.verdict is not None:
+            return replace(self.worker.verdict, counts=counts)
         status = self.worker.exit_status
         if status is None:
             return Result(outcome=Outcome.INTERRUPTED, counts=counts, message=self._end_of_it(), code="interrupted")
@@ -147,15 +150,6 @@ class SupervisedRun:
         how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
         why = f" ({self.stop.description})" if self.stop and self._recorded else ""
         return f"its process ended {how} before it said how it went{why}"
-
-    def _left_behind(self) -> ProcessTree:
-        """Return the processes that a dead worker left behind: they carry the run's mark, or hold its lane."""
-        # Who empties `locks/` lets another tick make the lane's file anew: what holds that one is none of this run's.
-        is_ours = self.lane.is_in_place
-        # Close our own descriptor first: then only left-over processes can hold the lane.
-        self.lane.release()
-        lock = self.lane.path if is_ours and self.lane.is_busy else None
-        return ProcessTree(mark=self.started.mark, lock=lock, grace=self.started.grace)
 
     def _watch(self) -> None:
         now = time.monotonic()

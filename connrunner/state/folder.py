@@ -61,6 +61,11 @@ class StateFolder:
     def programs(self) -> Path:
         return self.root / "connectors"
 
+    @property
+    def handovers(self) -> Path:
+        """The folder of the jobs of runs that live elsewhere."""
+        return self.root / "handovers"
+
     def withdrawals(self, name: str) -> Path:
         """Return the file of the erased people whom the partner of the export *name* still has to delete."""
         return self.root / "withdrawals" / f"{name}.jsonl"

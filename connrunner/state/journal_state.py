@@ -31,6 +31,7 @@ class StartedRun:
     mark: str = ""  # what every process of the run carries in its environment
     grace: int = GRACE  # seconds that its processes have to end
     notify: tuple[Notify, ...] | None = None  # who is told how it ends; None: an older version did not say
+    executor: Mapping[str, Any] | None = None  # where it lives, as its file said then; None: on this machine
 
     @property
     def connection(self) -> str:
@@ -431,6 +432,7 @@ def started_as_dict(started: StartedRun) -> dict[str, Any]:
         "mark": started.mark,
         **({"grace": started.grace} if started.grace != GRACE else {}),
         **({} if started.notify is None else {"notify": rules.as_list(started.notify)}),
+        **({} if started.executor is None else {"executor": dict(started.executor)}),
     }
 
 
@@ -445,4 +447,5 @@ def _started_from(data: Mapping[str, Any]) -> StartedRun:
         mark=data.get("mark", ""),
         grace=int(data.get("grace", GRACE)),
         notify=rules.from_list(data["notify"]) if "notify" in data else None,
+        executor=data.get("executor"),
     )

@@ -57,6 +57,7 @@ def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
         "asked_at": instant.text(stop.asked_at),
         "asked_by": stop.asked_by[:LONGEST],
         "reason": stop.reason[:LONGEST],
+        **({"gone": True} if stop.is_gone else {}),
     }
     return _stop_from(_leave(folder, request), request)
 
@@ -146,6 +147,7 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
         asked_at=instant.parse(data["asked_at"]),
         asked_by=str(data["asked_by"])[:LONGEST],
         reason=str(data.get("reason", ""))[:LONGEST],
+        is_gone=bool(data.get("gone")),
     )
 
 

@@ -378,6 +378,13 @@ class RunLog:
     def write_start(self, facts: Mapping[str, Any]) -> None:
         self._add({"type": "started", **facts})
 
+    def copy(self, event: Mapping[str, Any]) -> None:
+        """Add *event*, which a run that lives elsewhere logged there; it says itself when."""
+        try:
+            self._write(event)
+        except OSError as error:
+            self._lose(1, error)
+
     def write_end(self, result: Result) -> None:
         """Add the last event, durably: a tick that comes later knows by it how the run ended.
 
@@ -414,7 +421,7 @@ class RunLog:
         data = encode_event(event)
         if self._lost:
             text = f"{self._lost:,} events could not be written: {self._why}"
-            data = encode_event({"at": event["at"], "level": "warning", "message": text}) + data
+            data = encode_event({"at": event.get("at"), "level": "warning", "message": text}) + data
         if self._is_torn:  # a process that was killed left part of a line
             data = b"\n" + data
         append_whole(self._descriptor, data, self._size)
@@ -471,6 +478,20 @@ def read_log_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             if line.endswith(b"\n"):
                 number += 1
                 yield number, line
+
+
+def read_last_copied(path: Path) -> int:
+    """Return the highest `line` of the events that were copied into a log; 0 when there is none.
+
+    They stand in the order of their numbers, so the last one is looked for from the end.
+    """
+    with suppress(OSError), os.fdopen(open_regular(path), "rb") as file:
+        for line in _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size):
+            with suppress(ValueError):
+                event = parse_json(line)
+                if isinstance(event, dict) and isinstance(event.get("line"), int):
+                    return int(event["line"])
+    return 0
 
 
 def read_log_summary(folder: StateFolder, connection: str, number: int) -> LogSummary:

@@ -252,6 +252,7 @@ class StopRequest:
     asked_by: str  # user@host
     reason: str = ""
     id: str = ""  # once it is left in the state folder
+    is_gone: bool = False  # that person has made sure that nothing of it lives where it cannot be seen any more
 
     @property
     def description(self) -> str:
