@@ -33,6 +33,12 @@ their start to their end. **x** is the CPU (user and system) of one of them as a
 the same interpreter; the two take turns, and the median of the ratios counts, with the least and the greatest in
 brackets. So the figures say more about the program than about the machine. A *peer* does the same work in the same
 run; a *limit* is what no program can beat: the system calls or the read alone.
+
+**x DuckDB** is the CPU of one of our processes as a multiple of that of DuckDB by itself, which reads the same file into
+a table of texts and checks nothing, or copies the same profiles to a file; each process has its own start in it. Of the
+people in a file of 1,000,000 (12 columns, 113 to 124 MB), 70 % change nothing, 20 % one value, 8 % are new and 2 % have a
+flaw; in a daily file 5 % of those that are stored have one value changed. A machine with other work makes seconds of
+these rows longer, and ratios less so.
 """
 
 
@@ -130,7 +136,7 @@ def page(results: dict[str, Any]) -> str:
             if row.subject == subject and (result := results.get(row.what)):
                 number = settings.index((result["at"], result["with"])) + 1
                 lines.append(f"| {row.what} | {row.goal} | {cells(result)} | {number} |")
-                notes += [f"- {row.what}: {result['note']}"] if result["note"] else []
+                notes += [f"- {row.what}: {text}" for text in (result["note"], row.why) if text]
         parts.append("\n".join([*lines, *([""] if notes else []), *notes]) + "\n")
     where = [f"{number}. {at}: {surrounding}" for number, (at, surrounding) in enumerate(settings, 1)]
     parts.append("## When and where\n\nThe last column says which of these.\n\n" + "\n".join(where) + "\n")

@@ -58,13 +58,14 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One row of the table. *long* ones are measured only when asked for."""
+    """One row of the table. *long* ones are measured only when asked for; *why* says what keeps it from its goal."""
 
     subject: str  # heading of the table that it stands in
     what: str  # unique
     goal: str
     measure: Callable[[Laboratory], Measured]
     long: bool = False
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ CALLS = (
     "flock clone clone3 vfork execve sendto connect kill pidfd_send_signal utimensat openat"
 ).split()
 MINUTE = timedelta(minutes=1)
+TRIES = 3  # of a point that a process does not come to: how often it looks and waits is not the same each time
 PATIENCE = 300.0  # seconds: who takes longer hangs, also on a busy machine
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
@@ -299,14 +300,18 @@ def try_points(
     """Crash at each of *points*; return how many crashes there were, and what they broke.
 
     A try that comes to no end, or ends with an error, is one that broke something: the others are tried all the same.
-    `CONNRUNNER_CRASH_POINTS` chooses some: `65:` from that number on, `65:70`, or one by its name. What became of each
+    `CONNRUNNER_CRASH_POINTS` chooses some: `65:` from that number on, `65:70`, `1::5` every fifth, or one by its name. What became of each
     is printed (`pytest -s`), and the state behind what is wrong is kept in a folder beside the scene.
     """
     struck, wrong = 0, []
     for number, point in _chosen(points):
         began = time.monotonic()
+        has_struck, broken = False, list[str]()
         try:
-            has_struck, broken = attempt(point)
+            for _ in range(TRIES):
+                if has_struck or broken:
+                    break
+                has_struck, broken = attempt(point)
         except (AssertionError, subprocess.TimeoutExpired, ValueError, OSError, KeyError) as error:
             has_struck, broken = scene.has_struck(), [f"no verdict: {type(error).__name__}: {error}"]
             scene.kill_everybody()
@@ -322,9 +327,9 @@ def try_points(
 def _chosen(points: Sequence[Point]) -> list[tuple[int, Point]]:
     numbered = list(enumerate(points, 1))
     wanted = os.environ.get("CONNRUNNER_CRASH_POINTS", ":")
-    if match := re.fullmatch(r"(\d*):(\d*)", wanted):
-        first, last = match.groups()
-        return numbered[int(first or 1) - 1 : int(last or len(points))]
+    if match := re.fullmatch(r"(\d*):(\d*)(?::(\d+))?", wanted):
+        first, last, step = match.groups()
+        return numbered[int(first or 1) - 1 : int(last or len(points)) : int(step or 1)]
     return [(number, point) for number, point in numbered if str(point) == wanted]
 
 

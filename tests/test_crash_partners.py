@@ -23,6 +23,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from connrunner.scheduler.lanes import Lanes
 from tests.crashes import (
     MINUTE,
     START,
@@ -323,12 +324,16 @@ lanes.Lanes._ask_store = lambda self, started: None
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("forks", [False, True])
 @pytest.mark.parametrize("plot", ["import", "export to files"], indirect=True)
-def test_a_store_that_nobody_asks_is_missed(plot: Plot) -> None:
+def test_a_store_that_nobody_asks_is_missed(plot: Plot, forks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A negative control: the worker dies before its last words."""
+    plot.scene.forks = forks
     point = find_last_words(points(plot))
     plot.scene.patch(NOBODY_ASKS)
-    struck, wrong = attempt(plot, point)
+    if forks:  # they are what this process is
+        monkeypatch.setattr(Lanes, "_ask_store", lambda self, started: None)
+    struck, wrong = try_points(plot.scene, [point], lambda point: attempt(plot, point))
 
     assert struck
     assert any("the store has" in what for what in wrong)

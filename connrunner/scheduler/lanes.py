@@ -231,6 +231,9 @@ class Lanes:
                     missed = recorder.miss(entry, due.explain_expiry(connection), self.workspace, dequeued=True)
                     self.say({"event": "ended", **run_records.as_dict(missed)})
                     continue
+                if (known := recorder.adopt(entry, self.workspace)) is not None:
+                    self.say({"event": "ended", **run_records.as_dict(known)})
+                    continue
                 started = recorder.start(entry, connection, commit=self.workspace.commit)
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             self._ping(connection, "start", started, f"run {started.run} has started")

@@ -139,6 +139,21 @@ class RunRecorder:
         self._end(run, _rules_of(entry, workspace), dequeued=True)
         return run
 
+    def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
+        """Record the end that history has of the waiting *entry*, and return it; None when there is none.
+
+        A crash came between history and journal while it could not start; what people saw there is not run after all,
+        whatever has been mended since [P1]. Hold the state lock.
+        """
+        number = self.journal.state.numbers.get(entry.connection, 0) + 1
+        if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
+            return None
+        known = self._adopted(entry)
+        if known is None or not self.journal.state.awaits_end_of(known):
+            return None
+        self._end(known, _rules_of(entry, workspace), dequeued=True)
+        return known
+
     def _not_started(self, entry: QueuedRun, result: Result, workspace: Workspace) -> Run:
         """Return the run of *entry* that ended so before it started: a new one, unless a crash left it in history."""
         connection = workspace.connections.get(entry.connection)
