@@ -200,7 +200,7 @@ def test_a_run_that_succeeds(place: Place) -> None:
     ("program", "code", "status"),
     [
         (SAYS.format(7), "exit-status", 7),
-        ("import os; os.kill(os.getpid(), 9)", "signal", None),
+        pytest.param("import os; os.kill(os.getpid(), 9)", "signal", None, marks=pytest.mark.thorough),
     ],
 )
 def test_a_program_that_fails(place: Place, program: str, code: str, status: int | None) -> None:

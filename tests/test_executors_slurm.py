@@ -47,7 +47,7 @@ def test_it_is_told_why_it_waits_and_may_be_stopped_there(place: Place, slurm: S
     assert worker.verdict.outcome is Outcome.INTERRUPTED
 
 
-@pytest.mark.parametrize("lost_answer", [False, True])
+@pytest.mark.parametrize("lost_answer", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_a_controller_that_is_away_gets_it_later_and_once(place: Place, slurm: Slurm, lost_answer: bool) -> None:
     slurm.say(**({"lost_answer": True} if lost_answer else {"away": ["*"]}))
     task = place.task(f"open({str(place.folder / 'ran')!r}, 'a').write('x')")
@@ -71,7 +71,9 @@ def test_what_slurm_refuses_fails_the_run(place: Place, slurm: Slurm) -> None:
     assert "Invalid partition name" in worker.verdict.message
 
 
-@pytest.mark.parametrize("state", ["NODE_FAIL", "BOOT_FAIL", "PREEMPTED"])
+@pytest.mark.parametrize(
+    "state", ["NODE_FAIL", *(pytest.param(one, marks=pytest.mark.thorough) for one in ("BOOT_FAIL", "PREEMPTED"))]
+)
 def test_a_job_whose_node_was_given_up_may_live(place: Place, slurm: Slurm, state: str) -> None:
     go = place.folder / "go"
     task = place.task(WAITS.format(str(go)))

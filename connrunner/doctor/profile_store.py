@@ -45,6 +45,7 @@ def check_profile_store(folder: StateFolder, model: ProfileModel, place: StorePl
             open_profile_store(place, model, temp=temp, report=said, read_only=True, expected=expected) as store,
         ):
             found = plural(store.count(), "profile")
+            store.refuse_short()
     except RunError as error:
         if error.code == "store-busy":
             yield ok(NAME, "a run has it open")
