@@ -31,6 +31,18 @@ def records(place: Place) -> list[dict[str, Any]]:
     return [{key: value for key, value in one.items() if key != "crc"} for one in place.journal()]
 
 
+def test_it_knows_what_history_has_and_the_journal_lacks(place: Place) -> None:
+    place.command("a", "pass", schedule='{type: cron, expression: "* * * * *"}')
+    for minute in range(2):
+        tick.tick(place.folder, place.state, now=instant.parse(f"2026-11-22T06:0{minute}:00Z"), say=lambda _: None)
+        if not minute:
+            older = place.state.journal.read_bytes()
+    place.state.journal.write_bytes(older)  # as from a backup
+    _, out, _ = typed(place, "replay", "--now", "2026-11-22T06:01:30Z")
+    assert "history is ahead of " in out
+    assert "a: queued" not in out
+
+
 def test_it_decides_what_a_tick_decides_and_does_none_of_it(place: Place, tmp_path: Path) -> None:
     place.command("a", "print()", schedule=MONDAYS)
     place.command("b", "print()", schedule=MONDAYS, more=f"{TOLD}start_within: 1h\n")

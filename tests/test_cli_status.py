@@ -231,6 +231,10 @@ REFUSED = [
      "ticks refuse the workspace", "is in no git repository", 2),
     (lambda place: place.write("profile.yaml", "x: y\n"),
      "profile.yaml cannot be used, 1 broken", "profile.yaml:1:1: profile needs ", 0),
+    (lambda place: (place.write("profile.yaml", "x: y\n"), (place.folder / "connections" / "crm.yaml").unlink()),
+     "profile.yaml cannot be used", "profile.yaml:1:1: profile needs ", 0),
+    (lambda place: (place.state.locks / "lane-night").mkdir(),
+     "the state folder cannot be used", "lane-night is no file", 0),
 ]  # fmt: skip
 
 

@@ -327,6 +327,21 @@ def test_secrets_are_blanked_in_broken_lines(content: bytes) -> None:
     assert len(problem.source) == len(content.decode().rstrip("\n"))
 
 
+ESCAPES = [
+    (rb'a: "\ud800"', "an escape for a character that no text can have"),
+    (rb'a: "\U00110000"', "an escape for a character that no text can have"),
+    (rb'a: "\x1"', "an escape that lacks digits"),
+    (rb'a: "\u12"', "an escape that lacks digits"),
+    (rb'a: "\q"', "a backslash in double quotes begins an escape, and this is none"),
+]
+
+
+@pytest.mark.parametrize(("content", "said"), ESCAPES)
+def test_an_escape_is_said_to_be_what_it_is(content: bytes, said: str) -> None:
+    (problem,) = parse(content, "x").problems
+    assert problem.message.startswith(said)
+
+
 def test_problems_end_at_a_bound() -> None:
     read: Document = parse(b"a: b\n" * 1000, "x")
     assert len(read.problems) == document.MAX_PROBLEMS + 1

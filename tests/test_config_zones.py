@@ -98,7 +98,14 @@ def test_doctor_says_which_and_why_and_where_they_differ(install: Install) -> No
     assert f"{PACKAGE.version}, {PACKAGE.folder} (of the package tzdata; that of the system is 2020a)" in same.found
     assert differs.level == "warning"
     assert "; Europe/Amsterdam: otherwise by the older one of the system" in differs.found
-    assert differs.fix.startswith(f"bring {folder} up to date")
+    assert differs.fix == f"bring {folder} up to date: the system's package tzdata"
+
+
+def test_doctor_names_the_package_to_upgrade_when_that_is_the_older_one(install: Install) -> None:
+    install("2999a")
+    (differs,) = machine.check_zone_data(["Europe/Amsterdam"], NOW)
+    assert "pip install --upgrade tzdata" in differs.fix
+    assert "the system's package" not in differs.fix
 
 
 @pytest.mark.skipif(PACKAGE.version < "2026", reason="the package is as old as the change")

@@ -314,6 +314,46 @@ def test_slots_that_passed_in_an_outage_are_told_with_what_became_of_them(number
     assert (outage["total"], outage["totals"]) == (numbers[0], counts)
 
 
+RUNS_NOW = [
+    # late, missed, merged, skipped
+    ((1, 5, 0, 0), "What was due meanwhile runs once now."),
+    ((1, 5, 1, 0), "What was due meanwhile runs once now."),
+    ((1, 0, 0, 1), "What was due meanwhile runs once now, where it could still start."),
+    ((0, 0, 2, 0), "What was due meanwhile is part of runs that waited or worked already."),
+    ((0, 0, 1, 1), "What was due meanwhile is part of runs that waited or worked already."),
+    ((0, 3, 0, 1), "Nothing of what was due meanwhile runs now: it could not start any more."),
+]
+
+
+@pytest.mark.parametrize(("numbers", "words"), RUNS_NOW)
+def test_an_outage_says_that_something_runs_now_only_when_it_does(numbers: tuple[int, ...], words: str) -> None:
+    counts = dict(zip(("late", "missed", "merged", "skipped"), numbers, strict=True))
+    facts = {**facts_of("outage"), "missed": [{"connection": "crm", "passed": sum(numbers), **counts}]}
+    assert context_of(None, event="outage", facts=facts)["outage"]["consequence"] == words
+
+
+WELL = [
+    # what the digest's facts of a connection have beside a successful run            is it well
+    ({},                                                                              True),
+    ({"last_outcome": None},                                                          True),
+    ({"failed": 1},                                                                   False),
+    ({"partial": 1},                                                                  False),
+    ({"late": 1},                                                                     False),
+    ({"missed": 1},                                                                   False),
+    ({"last_outcome": "stopped"},                                                     False),
+    ({"tight": {"gap": 60, "p95": 66}},                                               False),
+    ({"runs": 0},                                                                     False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("more", "well"), WELL)
+def test_a_digest_has_a_line_for_what_is_well_and_more_for_the_others(more: dict[str, Any], well: bool) -> None:
+    facts = facts_of("digest")
+    fine = next(one for one in facts["connections"] if one["name"] == "refresh-segments")
+    digest = context_of(None, event="digest", facts={**facts, "connections": [{**fine, **more}]})["digest"]
+    assert digest["connections"][0]["is_well"] is well
+
+
 def test_an_outage_that_an_older_release_recorded_tells_what_it_knew() -> None:
     facts = {**facts_of("outage"), "missed": [{"connection": "crm", "missed": 3}]}
     outage = context_of(None, event="outage", facts=facts)["outage"]

@@ -146,7 +146,8 @@ def test_a_digest_tells_what_ran_within_a_day(crm: Place) -> None:
     assert (code, err) == (0, "")
     assert out.startswith("Subject: workspace: 1 run, none failed\n")
     assert "to   di 24 nov 2026 15:00:00 +09:00" in out
-    assert "CRM contacts (crm)\n  1 run; the last one succeeded\n" in out
+    assert "All is well with\n  CRM contacts (crm): 1 run" in out
+    assert "next: " in out, out
 
 
 @pytest.mark.slow

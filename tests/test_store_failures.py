@@ -9,7 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from connrunner.errors import RunError
 from connrunner.profiles import store_failures
+from connrunner.profiles.blocks import find_end_of_blocks
 from tests.test_profiles_open import Shelf, shelf  # noqa: F401
 
 STORE = Path("/srv/state/profiles.duckdb")
@@ -19,6 +21,29 @@ DETACH = (
 )
 FULL = ["No space left on device", "Disk quota exceeded", "File too large"]
 ADVICE = "reset --profiles"
+
+
+def test_a_store_has_to_reach_to_the_last_block_that_a_table_uses(tmp_path: Path) -> None:
+    """Blocks that DuckDB counts and never wrote are not missed: they are free."""
+    path = tmp_path / "store.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute('CREATE TABLE "odd ""name" AS SELECT i, repeat(i::TEXT, 20) AS t FROM range(200000) r(i)')
+        connection.execute("CREATE TABLE small AS SELECT 1 AS i")
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{path}' AS store (READ_ONLY)")
+        end = find_end_of_blocks(connection)
+    assert 1 << 18 < end <= path.stat().st_size
+
+
+def test_doctor_and_the_store_know_a_file_that_ends_too_early(
+    shelf: Shelf,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with shelf.open() as store:
+        store.refuse_short()
+        monkeypatch.setattr("connrunner.profiles.blocks.HEADERS", 1 << 30)
+        with pytest.raises(RunError, match="is damaged: it is too short"):
+            store.refuse_short()
 
 
 @pytest.mark.parametrize("words", FULL)

@@ -72,6 +72,10 @@ def _copy(state: StateFolder, to: StateFolder) -> None:
                 shutil.copytree(path, to.root / name)
             elif path.is_file():
                 shutil.copy2(path, to.root / name)
+        for history in state.runs.glob("*/history.*"):
+            if history.is_file() and not history.is_symlink():
+                (to.runs / history.parent.name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                shutil.copy2(history, to.runs / history.parent.name / history.name)
         to.root.chmod(0o700)
     except (OSError, shutil.Error) as error:
         raise StateError(f"{state.root} cannot be copied: {error}") from error

@@ -24,7 +24,8 @@ from connrunner.core.planning.ended import EndedSchedule
 from connrunner.core.planning.forecast import PredictedRun
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.scheduler import idle
-from connrunner.state import owner, requests, run_files
+from connrunner.state import misplaced, owner, requests, run_files
+from connrunner.state.damage import KnownDamage
 from connrunner.state.journal_state import JournalState
 from connrunner.text import durations
 
@@ -48,6 +49,7 @@ class FailingConnection:
     outcome: str
     since: datetime | None  # when the first failure in a row ended
     failures: int  # in a row
+    others: tuple[tuple[str, int], ...] = ()  # how many of these ended otherwise than the newest, by outcome
     last: Run | None = None  # the newest ended run, where it was asked for
 
 
@@ -72,12 +74,15 @@ class UnusableHistory:
     reason: str  # with its path, and what to do
 
 
-Standing = Literal["last good", "refused", "blocked"]  # what ticks make of a workspace that they cannot use as it is
+Standing = Literal[
+    "last good", "refused", "blocked", "no state"
+]  # what ticks make of a workspace that they cannot use as it is
 
 COMPLAINTS: Mapping[Standing, str] = {
     "last good": "the newest version of the workspace cannot be used",
     "refused": "ticks refuse the workspace",
     "blocked": "profile.yaml cannot be used",
+    "no state": "the state folder cannot be used",
 }
 
 
@@ -140,7 +145,7 @@ def check_health(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_ru
     standing, trouble = judge_workspace(view)
     failed = (name for name, outcome in journal_state.last_outcome.items() if outcome in FAILING)
     if standing != "refused":  # else a connection without a file may be one whose file could not be read
-        failed = (name for name in failed if view.workspace.find_use(name) != "gone")
+        failed = (name for name in failed if view.workspace.find_use(name) not in ("gone", "off"))
     chosen = choice.select(view, failed)
     return Health(
         at=view.clock(),
@@ -162,6 +167,8 @@ def _unusable(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[Unusabl
 def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     """Return what ticks make of the workspace, and why when they do not use it as it is."""
     workspace, promises = view.workspace, view.journal_state.promises
+    for path in misplaced.list_irregular(view.state.locks):
+        return "no state", f"{path} is no file, and every tick or run that needs it fails"
     if stranger := owner.describe_other(view.state, view.folder):
         return "refused", stranger
     if workspace.trouble:
@@ -169,7 +176,7 @@ def judge_workspace(view: WorkspaceView) -> tuple[Standing, str]:
     if refusal := planning.explain_refusal(promises, workspace.connections, workspace.broken):
         return "refused", f"{view.folder} {refusal}"
     of_profile = [problem for problem in workspace.problems if problem.path == "profile.yaml"]
-    if of_profile and workspace.broken:
+    if of_profile:
         return "blocked", str(of_profile[0])
     return "last good", ""
 
@@ -187,6 +194,11 @@ def _failing(view: WorkspaceView, journal_state: JournalState, name: str, with_l
         outcome=journal_state.last_outcome[name],
         since=instant.parse(streak["since"]) if streak else None,
         failures=streak["failures"] if streak else 1,
+        others=tuple(
+            (outcome, number)
+            for outcome, number in (streak["between"] if streak else {}).items()
+            if outcome != journal_state.last_outcome[name] and outcome in FAILING
+        ),
         last=next(run_files.read_any_history(view.state, name), None) if with_last_run else None,
     )
 
@@ -275,6 +287,7 @@ class Status:
     mail_owed: int
     mail_dead: int
     last_day: OutcomeCounts
+    damage: tuple[KnownDamage, ...] = ()  # of the state folder
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
@@ -301,6 +314,7 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_owed=len(view.journal_state.owed),
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
+        damage=view.damage,
     )
 
 
@@ -496,6 +510,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "broken": list(health.broken),
         "unusable": [{"connection": one.connection, "reason": one.reason} for one in health.unusable],
         "trouble": health.trouble,
+        "damaged": [{"name": one.name, "reason": one.words} for one in status.damage],
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
         "last_24h": status.last_day.as_dict(),

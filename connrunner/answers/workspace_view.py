@@ -13,7 +13,8 @@ from connrunner.core import schedules
 from connrunner.core.model import Connection, Mail, ProfileModel, Workspace
 from connrunner.errors import ArgumentError, WorkspaceError
 from connrunner.lazy_dataclasses import dataclass, replace
-from connrunner.state import filesystem, owner, run_files
+from connrunner.state import filesystem, owner, retention, run_files
+from connrunner.state.damage import KnownDamage, list_damage
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState
@@ -61,6 +62,12 @@ class WorkspaceView:
         """Why the histories of some declared connections cannot be used; looked at once, for each is opened."""
         names = {*self.workspace.connections, *self.workspace.broken}
         return {name: str(error) for name, error in run_files.find_unusable(self.state, names).items()}
+
+    @functools.cached_property
+    def damage(self) -> tuple[KnownDamage, ...]:
+        """What ticks have found damaged in the state folder, as long as it is there."""
+        names = retention.list_connections(self.state) if self.state.runs.is_dir() else []
+        return tuple(list_damage(self.state, self.journal_state, names, now=self.clock()))
 
     def prepare_state(self) -> None:
         """Make the state folder fit to be written. StateError when it cannot be, or is that of another workspace."""

@@ -120,6 +120,8 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
     lines += [f"{one.connection} does not run: {one.reason}" for one in health.unusable[:limit]]
     lines += _more(len(health.unusable) - limit)
+    lines += [f"damaged: {one.name}: {one.words}; see `connrunner doctor`" for one in status.damage[:limit]]
+    lines += _more(len(status.damage) - limit)
     if health.trouble and health.standing == "last good":
         lines.append(f"the last good version of the workspace is in use: {health.trouble}")
     elif health.trouble:
@@ -229,7 +231,8 @@ def _failing(status: Status, limit: int) -> list[str]:
 def _failing_row(failing: FailingConnection, zone: str) -> list[str]:
     last = failing.last
     since = instant.local_minute(failing.since, zone) if failing.since else ""
-    row = f"{failing.failures} in a row; " if failing.failures > 1 else ""
+    others = "".join(f", {number:,} of them {outcome}" for outcome, number in failing.others)
+    row = f"{failing.failures} in a row{others}; " if failing.failures > 1 else ""
     if last is None:
         return [failing.connection, since, f"{row}{failing.outcome}"]
     result = describe_result(last)

@@ -40,7 +40,7 @@ class ResolvedConnection(NamedTuple):
     document: bytes  # JSON
     schedule: bytes  # JSON: that part of the document
     fingerprint: str
-    traits: str  # what is asked of all connections at once: see `traits_of` in core/connection_index.py
+    traits: str  # letters: what is asked of all connections at once; see `traits_of` in core/connection_index.py
 
 
 @dataclass(slots=True)

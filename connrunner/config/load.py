@@ -80,6 +80,14 @@ def load(
     return workspace
 
 
+def load_last_good(cache: Path) -> Workspace | None:
+    """Return the last version of a workspace that could be used, from *cache*: whom it names, and how they are told.
+
+    None when there was none yet.
+    """
+    return last_good.read(compiled.read_cache(cache, compiled.signature(schema.folder())))
+
+
 def load_commit(folder: Path, commit: str, *, only: str = "") -> Workspace:
     """Return the workspace in *folder* as *commit*, a hash, has it; of all connections only that of the name *only*.
 

@@ -8,14 +8,15 @@ from typing import Any
 from connrunner.core import schedules
 from connrunner.core.model import Connection, Keep, Manual
 
-# Switched off; says `keep`; goes `after` others; is due only when somebody asks.
-OFF, LIMITED, BEHIND, MANUAL = "o", "k", "a", "m"
+# Switched off; says `keep`; goes `after` others; is due only when somebody asks; what it does, if it is no command.
+OFF, LIMITED, BEHIND, MANUAL, IMPORT, EXPORT = "o", "k", "a", "m", "i", "e"
 
 
 def traits_of(connection: Connection) -> str:
     """Return what can be asked of all connections without building them: a letter for each."""
     found = {OFF: not connection.enabled, LIMITED: connection.keep != Keep(), BEHIND: bool(connection.after)}
     found[MANUAL] = isinstance(connection.schedule, Manual)
+    found |= {IMPORT: connection.kind == "import", EXPORT: connection.kind == "export"}
     return "".join(letter for letter, holds in found.items() if holds)
 
 

@@ -110,6 +110,9 @@ def is_synchronised() -> bool | None:
     return None if answer < 0 else answer != TIME_ERROR
 
 
+OF_SYSTEM = "the system's package tzdata"
+
+
 def check_zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
     """Yield whether the time-zone database is one of our time, and knows each zone of *names*."""
     database = zones.choose()
@@ -120,7 +123,7 @@ def check_zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             lost.append(name)
-    fix = f"{sys.executable} -m pip install --upgrade tzdata, or the system's package tzdata"
+    fix = f"{sys.executable} -m pip install --upgrade tzdata, or {OF_SYSTEM}"
     found = f"{version or 'of an unknown version'}, {database.folder} ({_why(database)})"
     if lost:
         yield failure("time zones", f"{', '.join(lost)} cannot be found in {found}", fix)
@@ -129,7 +132,8 @@ def check_zone_data(names: Iterable[str], now: datetime) -> Iterator[Check]:
     elif differing := zones.find_differing(names, now):
         other = next(one for one in (zones.find_system(), zones.find_package()) if one != database and one is not None)
         about = f"; {', '.join(differing)}: otherwise by the older one {other.name}, which other programs may use"
-        yield warning("time zones", f"{found}{about}", f"bring {other.folder} up to date: {fix}")
+        how = f"{sys.executable} -m pip install --upgrade tzdata" if other == zones.find_package() else OF_SYSTEM
+        yield warning("time zones", f"{found}{about}", f"bring {other.folder} up to date: {how}")
     else:
         yield ok("time zones", found)
 

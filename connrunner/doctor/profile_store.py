@@ -36,6 +36,7 @@ def check_profile_store(folder: StateFolder, model: ProfileModel) -> Iterator[Ch
             open_store(folder.profiles, model, temp=temp, report=said, read_only=True, expected=expected) as store,
         ):
             found = plural(store.count(), "profile")
+            store.refuse_short()
     except RunError as error:
         if error.code == "store-busy":
             yield ok(NAME, "a run has it open")

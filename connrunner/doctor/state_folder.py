@@ -12,13 +12,14 @@ from pathlib import Path
 
 from connrunner.doctor import Check, failure, ok, warning
 from connrunner.errors import StateError
-from connrunner.state import filesystem, history_check, owner, retention, run_files
+from connrunner.state import filesystem, history_check, owner, record_check, retention, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal, has_histories
 from connrunner.text.regular_files import open_regular
 from connrunner.text.words import agree, plural
 
 LITTLE = 1 << 30  # bytes; enough for now, and worth a look
+READING = 2.0  # seconds that are spent on logs
 FEW = 1000  # inodes; each run takes a folder and a file or two
 
 
@@ -42,6 +43,7 @@ def check_state_folder(folder: StateFolder, workspace: Path | None = None) -> It
         yield from _workspace(folder, workspace)
         yield from _journal(folder)
         yield from _histories(folder)
+        yield from _records(folder)
 
 
 def check_folder_and_room(root: Path) -> Iterator[Check]:
@@ -55,10 +57,15 @@ def check_folder_and_room(root: Path) -> Iterator[Check]:
 
 def _workspace(folder: StateFolder, workspace: Path | None) -> Iterator[Check]:
     """Yield whose state it is. A disk that is not mounted leaves a new folder in the place of the state."""
-    if workspace is not None and (other := owner.find_other(folder, workspace)):
+    try:
+        other, known = workspace and owner.find_other(folder, workspace), owner.read_owner(folder)
+    except StateError as error:
+        yield failure("owner", error.message, error.hint)
+        return
+    if other:
         fix = "give each workspace a `state` of its own; if this is the same one, moved: `connrunner tick --moved`"
         yield failure("owner", f"{folder.root} is the state of the workspace {other}: nothing of this one runs", fix)
-    elif (known := owner.read_owner(folder)) is not None:
+    elif known is not None:
         yield ok("owner", f"the workspace {known.workspace}")
     elif not folder.journal.exists():
         found = f"{folder.root} is new: nothing is recorded in it"
@@ -218,3 +225,16 @@ def _histories(folder: StateFolder) -> Iterator[Check]:
             yield warning("history", found, "see what it was; move it away once you know why")
     if not trouble:
         yield ok("history", f"{agree(len(names), 'connection', 'has', 'have')} one" if names else "none yet")
+
+
+def _records(folder: StateFolder) -> Iterator[Check]:
+    """Yield which logs, refused rows, older decisions and copies are damaged: as many as can be read in a while."""
+    working: Mapping[str, int] = {}
+    with suppress(StateError):  # said of the journal
+        working = {name: started.run for name, started in Journal(folder).read().started.items()}
+    known = {one.name: one for one in record_check.list_known_damage(folder)}
+    known |= {one.name: one for one in record_check.check_records(folder, working, budget=READING, keeps=False)}
+    for one in known.values():
+        yield warning("records", one.words, one.remedy)
+    if not known:
+        yield ok("records", "logs, refused rows and decisions are whole, as far as they were read")

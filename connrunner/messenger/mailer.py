@@ -15,7 +15,7 @@ from connrunner.core import instant, schedules
 from connrunner.core.alerts import notice
 from connrunner.core.alerts.notice import DeliveryRecord
 from connrunner.core.model import Target, Workspace
-from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError
+from connrunner.errors import BusyError, ConnrunnerError, RunError, StateError, WorkspaceError
 from connrunner.lazy_dataclasses import replace
 from connrunner.notify import facts, outbox
 from connrunner.notify.digest_facts import digest_facts
@@ -50,7 +50,7 @@ def _now() -> datetime:
 
 
 def _deliver(folder: Path, state: StateFolder, deadline: float, clock: Callable[[], datetime]) -> None:
-    workspace = load.load(folder, cache=state.compiled)
+    workspace = _load(folder, state)
     journal = Journal(state)
     journal_state = journal.read()
     at = clock()
@@ -85,6 +85,16 @@ def _deliver(folder: Path, state: StateFolder, deadline: float, clock: Callable[
             record=record,
             clock=clock,
         )
+
+
+def _load(folder: Path, state: StateFolder) -> Workspace:
+    """Return the workspace; one that ticks refuse says nobody's address, so it is its last good version."""
+    try:
+        return load.load(folder, cache=state.compiled)
+    except WorkspaceError:
+        if (known := load.load_last_good(state.compiled)) is None:
+            raise
+        return known
 
 
 def _account(workspace: Workspace, folder: Path, state: StateFolder) -> MailAccount:

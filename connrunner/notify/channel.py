@@ -31,7 +31,7 @@ KEPT = (  # of the environment: the rest may hold secrets
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
 KINDS = {"succeeded": "success", "recovered": "success", "partial": "warning", "late": "warning", "digest": "info"}
-KINDS |= {"stopped": "info", "folded": "warning", "fixed": "success"}
+KINDS |= {"stopped": "info", "folded": "warning", "fixed": "success", "attention": "warning"}
 
 Reveal = Callable[[str], str]  # from a reference to its secret; RunError when there is none
 Hide = Callable[[list[str], str], str]  # a text without secrets

@@ -18,6 +18,7 @@ Facts = Mapping[str, Any]
 
 SUMMARIES = 30  # connections that a digest lists, those with trouble first: some mail services cut at 102 kB
 LISTED = 100  # lines of other lists
+LONG = 1000  # characters of a text with paths in it
 TROUBLE = ("partial", "failed", "late", "missed")  # what a digest counts beside the runs; older releases: no partial
 STATES = {
     "not-started": "it has not started",
@@ -34,7 +35,7 @@ PASSED = {
     "merged": ("was merged into another run", "merged into another run"),
     "skipped": ("could not start", "could not start"),
 }
-PARTS = ("failing", "late", "digest", "folded", "outage", "files")
+PARTS = ("failing", "late", "digest", "folded", "outage", "files", "attention")
 PART_OF = {"reminder": "failing", "recovered": "failing", "broken": "files", "fixed": "files"}
 
 
@@ -100,7 +101,8 @@ class _EventFacts:
         }
 
     def _summary(self, one: Facts) -> dict[str, Any]:
-        due = one.get("next_due")
+        due, warning = one.get("next_due"), _warning(one.get("tight"))
+        last, troubles = clean_line(one.get("last_outcome") or ""), sum(int(one.get(word, 0)) for word in TROUBLE)
         most = max((run["read"] for run in one["trend"]), default=0)
         longest = max((run["seconds"] for run in one["trend"]), default=0)
         return {
@@ -121,10 +123,11 @@ class _EventFacts:
                 }
                 for run in one["trend"]
             ],
-            "last_outcome": clean_line(one.get("last_outcome") or ""),
+            "is_well": bool(one["runs"]) and not troubles and not warning and last in ("", Outcome.SUCCEEDED),
+            "last_outcome": last,
             "last_message": clean_line(one.get("last_message") or ""),
             "next_run": self._wall(due) if due else None,
-            "warning": _warning(one.get("tight")),
+            "warning": warning,
         }
 
     def folded(self, facts: Facts) -> dict[str, Any]:
@@ -158,6 +161,7 @@ class _EventFacts:
             "total": totals["passed"],
             "totals": totals,
             "meaning": describe_passed(totals),
+            "consequence": _describe_consequence(totals),
         }
 
     def files(self, facts: Facts) -> dict[str, Any]:
@@ -169,11 +173,24 @@ class _EventFacts:
                 "same_as": clean_line(one.get("same_as", "")),
                 "gone": bool(one.get("gone", False)),
                 "of_state": bool(one.get("of_state", False)),
+                "refused": bool(one.get("refused", False)),
             }
             for one in facts["files"]
         ]
         count, gone = int(facts["count"]), int(facts.get("gone", 0))
-        return {"listed": listed, "count": count, "gone": gone, "more": max(0, count - len(listed))}
+        refused = any(one["refused"] for one in listed)
+        return {"listed": listed, "count": count, "gone": gone, "refused": refused, "more": max(0, count - len(listed))}
+
+    def attention(self, facts: Facts) -> dict[str, Any]:
+        keys = ("about", "found", "remedy")
+        listed = [{key: clean_line(one.get(key, ""), LONG) for key in keys} for one in facts["findings"]]
+        count = int(facts["count"])
+        return {
+            "kind": clean_line(facts["kind"]),
+            "listed": listed,
+            "count": count,
+            "more": max(0, count - len(listed)),
+        }
 
 
 def _warning(tight: Facts | None) -> str:
@@ -197,6 +214,17 @@ def describe_passed(numbers: Mapping[str, int]) -> str:
     if numbers["passed"] == 1:
         return f"{passed}; it {parts[0][1][0]}"
     return f"{passed}: {', '.join(f'{number:,} {many}' for number, (_, many) in parts)}"
+
+
+def _describe_consequence(numbers: Mapping[str, int]) -> str:
+    """Return whether what was due while no tick came runs now; an older release did not say what became of it."""
+    if not numbers["skipped"] and (numbers["late"] or not numbers["merged"]):
+        return "What was due meanwhile runs once now."
+    if numbers["late"]:
+        return "What was due meanwhile runs once now, where it could still start."
+    if numbers["merged"]:
+        return "What was due meanwhile is part of runs that waited or worked already."
+    return "Nothing of what was due meanwhile runs now: it could not start any more."
 
 
 def _are_about_rows(facts: Facts) -> bool:

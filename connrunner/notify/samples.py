@@ -15,7 +15,7 @@ from connrunner.notify.render import EVENTS, RUN_EVENTS
 
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
-LONE = ("digest", "folded", "outage", "broken", "fixed")  # events that are about no single connection
+LONE = ("digest", "folded", "outage", "broken", "fixed", "attention")  # events that are about no single connection
 OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
 GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
 REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
@@ -123,6 +123,11 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
             return {"files": [{"name": connection, "problems": problems, "more": 2}], "count": 2}
         case "fixed":
             return {"files": [{"name": connection, "gone": False}], "count": 1, "gone": 0}
+        case "attention":
+            found = f"the history of {connection} has 1 line without a record (312 bytes, the first at byte 1,248)"
+            remedy = "see what it was; move history.damaged away once you know why"
+            finding = {"about": f"the history of {connection}", "found": found, "remedy": remedy}
+            return {"kind": "damage", "findings": [finding], "count": 1}
         case _:
             return {}
 
@@ -213,7 +218,7 @@ def sample(event: str, *, target: str = "", connection: str = "sample", full: bo
     lone = event in LONE
     told_facts = sample_facts(event, connection=connection)
     if not full:
-        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": [], "files": []}
+        least: dict[str, list[Any]] = {"connections": [], "notices": [], "missed": [], "files": [], "findings": []}
         return build_context(
             told and _without_facts(told),
             Background(connection="" if lone else connection, target=target, workspace="crm"),

@@ -47,6 +47,9 @@ class ProfileStore(Protocol):
     def forget_connection(self, connection: str) -> None:
         """Forget how far *connection* has come: what `describe_connection` returns. Profiles and runs stay."""
 
+    def refuse_short(self) -> None:
+        """RunError when the store's file ends before what it says it holds."""
+
     def list_retained(self) -> list[RetainedRows]:
         """Return, for each connection and run, how many of its refused rows are retained to be offered again."""
 

@@ -23,10 +23,11 @@ _FULL = re.compile(r"No space left|Disk quota exceeded|File too large")
 _DAMAGED = re.compile(
     r"not a valid DuckDB|enough bytes|[Cc]orrupt|checksum|Serialization Error|INTERNAL Error|WAL file", re.DOTALL
 )
+TOO_SHORT = "it is too short, as after a copy or a write that broke off"
 # What is wrong with the content of a store, in the order in which it is looked for.
 _DAMAGES = (
     ("not a valid DuckDB", "it does not begin as a store does"),
-    ("enough bytes", "it is too short, as after a copy or a write that broke off"),
+    ("enough bytes", TOO_SHORT),
     ("WAL file", "its log, beside it, cannot be brought into it"),
     ("checksum", "a checksum in it is wrong"),
 )
@@ -51,6 +52,11 @@ def explain_opening(error: duckdb.Error, path: Path) -> RunError:
 
 def _damaged_store(error: duckdb.Error, path: Path) -> RunError:
     what = next((words for text, words in _DAMAGES if text in str(error)), "its content is not that of a store")
+    return make_damaged_error(path, what)
+
+
+def make_damaged_error(path: Path, what: str) -> RunError:
+    """Return the error for a store in the file *path* that is damaged, and says *what* is wrong with it."""
     return RunError(
         f"the profile store {path} is damaged: {what}",
         hint=f"put back a copy of it; to begin anew without its profiles and consents: `{BEGIN_ANEW}`",

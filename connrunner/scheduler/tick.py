@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,30 +14,30 @@ from typing import Any, TypeVar
 
 from connrunner.config import load, place, stamps, zones
 from connrunner.config.versions.commit import repository
-from connrunner.core import instant
+from connrunner.core import instant, schedules
 from connrunner.core.alerts import on_time, rate_limit
+from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.on_attention import AttentionFinding, decide_attention_notices
 from connrunner.core.alerts.on_broken_files import BrokenFile, decide_file_notices
 from connrunner.core.alerts.on_time import PromisedSlot
-from connrunner.core.connection_index import LIMITED, OFF, find_with
-from connrunner.core.model import Keep, Run, Workspace
+from connrunner.core.connection_index import MANUAL, OFF, find_with
+from connrunner.core.model import Run, Workspace
 from connrunner.core.planning.due import RunRequest, TickFacts, TickPlan, explain_refusal, plan_tick
-from connrunner.core.report import NullReport
-from connrunner.core.retention_policy import is_expired
-from connrunner.errors import BusyError, Problem, RunError, StateError, WorkspaceError
+from connrunner.errors import BusyError, Problem, StateError, WorkspaceError
 from connrunner.notify import pings
 from connrunner.notify.pings import PingSender
 from connrunner.processes.clock import make_clock
 from connrunner.scheduler import idle, leftovers
 from connrunner.scheduler.lanes import Lanes, Say
+from connrunner.scheduler.past import keep_the_past_short, limits_the_past
 from connrunner.scheduler.recorder import RunRecorder, hash_problems, make_token
-from connrunner.state import history_check, locks, misplaced, owner, requests, retention, run_files
+from connrunner.scheduler.refusal import WHOLE, start_mailer, tell_refused
+from connrunner.state import history_check, locks, misplaced, owner, record_check, requests, retention, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
-from connrunner.state.store_changes import list_store_changes
 from connrunner.text.words import listed, plural
 
-WHOLE = "connrunner.yaml"  # among the names of what is broken: the workspace as a whole
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
 MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
 Value = TypeVar("Value")
@@ -52,7 +50,11 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
     *now* is taken for the clock, for tests and what-if. *moved* says that a state folder of another workspace is that
     of this one.
     """
-    this = Tick(folder, state, now=now, say=say, moved=moved)
+    try:
+        this = Tick(folder, state, now=now, say=say, moved=moved)
+    except WorkspaceError as error:
+        _tell_refused(folder, state, error, now)
+        raise
     try:
         this.withhold()
         this.lanes.record_dead()
@@ -62,14 +64,23 @@ def tick(folder: Path, state: StateFolder, *, now: datetime | None = None, say: 
         finally:
             with suppress(StateError, BusyError):
                 this.settle()
-    except WorkspaceError:
+    except WorkspaceError as error:
         this.fail("the workspace cannot be used")
+        _tell_refused(folder, state, error, now)
         raise
     except StateError:
         this.fail("the state folder cannot be used")
         raise
     finally:
         this.rest()
+
+
+def _tell_refused(folder: Path, state: StateFolder, error: WorkspaceError, now: datetime | None) -> None:
+    """See that people are told why this tick refuses the workspace."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        mailer = tell_refused(folder, state, error, clock=make_clock(now), what_if=now is not None)
+        if mailer is not None:
+            mailer.wait(MAIL)
 
 
 class Tick:
@@ -302,11 +313,42 @@ class Tick:
         known = journal_state.broken_mailed
         there = {*self.workspace.connections, *self.workspace.broken, WHOLE}
         of_files = decide_file_notices(self.workspace.default_notify, files, known, there=there, token=make_token())
-        if not notices and not digests and of_files.known == known:
+        ended, of_ended = self._newly_ended(journal_state, decided)
+        if not notices and not digests and of_files.known == known and ended == journal_state.ended_told:
             return {}
-        limits = {name: target.limit for name, target in self.workspace.targets.items()}
-        owing = rate_limit.split_notices((*of_files.notices, *notices), journal_state.alerts, limits=limits, at=now)
-        return {**owing.as_record(), "digests": digests, "broken_told": dict(of_files.known)}
+        owing = rate_limit.split_notices(
+            (*of_files.notices, *of_ended, *notices), journal_state.alerts, limits=self._limits(), at=now
+        )
+        told = {"broken_told": dict(of_files.known), "ended_told": ended}
+        return {**owing.as_record(), "digests": digests, **told}
+
+    def _newly_ended(self, journal_state: JournalState, decided: TickPlan) -> tuple[list[str], list[Notice]]:
+        """Return the connections whose schedule has ended, and what their people are told of those that none knows."""
+        promises = {**journal_state.promises, **decided.promises}
+        known = set(journal_state.ended_told)
+        names: list[str] = []
+        notices: list[Notice] = []
+        connections = self.workspace.connections
+        others = {*find_with(connections, OFF), *find_with(connections, MANUAL)}
+        without = (name for name, one in promises.items() if one is not None and one.next_due is None)
+        for name in sorted(name for name in without if name in connections and name not in others):
+            if name in known:
+                names.append(name)
+                continue
+            from connrunner.core.planning.ended import find_ended_schedules  # for most ticks there is none
+
+            one, promise = connections[name], promises[name]
+            assert promise is not None, "it is one without a next slot"
+            for found in find_ended_schedules([one], {name: promise}, now=self.clock(), zones=zones.version()):
+                names.append(name)
+                last = instant.local_minute(found.last, schedules.zone_of(one.schedule) or self.workspace.timezone)
+                finding = AttentionFinding(
+                    about=name,
+                    found=f"its last slot was {last}: {schedules.describe(one.schedule)}",
+                    remedy="give it a later end, or write `enabled: false`",
+                )
+                notices += decide_attention_notices(one.notify, "ended", [finding], token=make_token())
+        return sorted(names), notices
 
     # --- the queue ---------------------------------------------------------------------------------------------
 
@@ -334,6 +376,7 @@ class Tick:
     def settle(self) -> None:
         """Send what mail is owed, keep the journal short, and note when the next tick has something to do."""
         leftovers.remove_leftovers(self.state, self.journal)
+        self._check_the_past()
         owed = dict(self.journal.read().owed)
         self._start_mail()
         if self._mail is not None:
@@ -342,7 +385,6 @@ class Tick:
             except subprocess.TimeoutExpired:  # it keeps its own time, unless the disk under it hangs
                 self._mail.kill()
         self._say_mail(owed)
-        self._check_the_past()
         self._keep_the_past_short()
         with locks.hold_state_lock(self.state):
             self.journal.rotate(instant.text(self.clock()))
@@ -358,7 +400,7 @@ class Tick:
             wakes += [at for owed in journal_state.owed.values() if (at := next_attempt(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(pings.next_ping(self.state.heartbeat, self.workspace.heartbeat, self.clock()))
-            if self._limits_the_past():
+            if limits_the_past(self.workspace):
                 wakes.append(retention.find_next_pass(self.state) or self.clock())
             wake = min(wakes, default=self.clock() + IDLE)
             idle.write_note(
@@ -376,93 +418,44 @@ class Tick:
         ended = {name: run for name, run in journal_state.numbers.items() if name not in journal_state.started}
         there = {*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()}
         names = sorted(there - self.lanes.withheld.keys())
+        working = {name: started.run for name, started in journal_state.started.items()}
+        findings = []
         try:
             for damage in history_check.check_histories(self.state, names, ended):
                 self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
+                aside = history_check.damaged_file(damage.path)
+                kept = f"see what it was; `status` names it until you move {aside.name} away"
+                remedy = kept if damage.lines else "put back a copy of it"
+                findings.append(
+                    AttentionFinding(about=f"the history of {damage.connection}", found=damage.words, remedy=remedy)
+                )
+            for spoilt in record_check.check_records(self.state, working):
+                self.say({"event": "problem", "message": spoilt.words})
+                findings.append(AttentionFinding(about=spoilt.name, found=spoilt.words, remedy=spoilt.remedy))
         except BusyError:
-            return
+            pass
         except StateError as error:
             self.say({"event": "problem", "message": f"not all histories could be read: {error}"})
+        if findings:
+            with locks.hold_state_lock(self.state):
+                self._owe_attention(findings)
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
-        if self.what_if or not self._limits_the_past():
+        if self.what_if or not limits_the_past(self.workspace):
             return
-        sound, otherwise = self.workspace.connections, self.workspace.default_keep
-        journal_state = self.journal.read()
-        started = {name: started.run for name, started in journal_state.started.items()}
-
-        def keep(name: str) -> Keep:
-            if name in self.workspace.broken:  # what its file means to say is not known
-                return Keep()
-            return sound[name].keep if name in sound else otherwise
-
-        try:
-            if retention.prune_runs(self.state, keep, started, now=self.clock()):
-                self._drop_retained(keep)
-        except BusyError:
-            return
-        except StateError as error:
-            self.say({"event": "problem", "message": f"not all of the past that may go could be removed: {error}"})
-
-    def _drop_retained(self, keep: retention.Keeps) -> None:
-        """Drop the refused rows that the store retains beyond `keep`; while a run has it open, a day later."""
-        if not self.state.profiles.exists():
-            return
-        from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
-
-        temp = self.state.spool / "keep-0"  # the next tick removes it after a crash, as that of a run that is no more
-        try:
-            expected = list_store_changes(self.state)
-            with open_store(
-                self.state.profiles, self.workspace.profile, temp=temp, report=NullReport(), expected=expected
-            ) as store:
-                expired = [
-                    one
-                    for one in store.list_retained()
-                    if is_expired(
-                        one,
-                        keep(one.connection),
-                        first=retention.find_first_run(self.state, one.connection),
-                        now=self.clock(),
-                    )
-                ]
-                if expired:
-                    store.drop_retained(expired)
-        except RunError as error:
-            if error.code != "store-busy":
-                self.say({"event": "problem", "message": f"kept rows that may go could not be removed: {error}"})
-            return
-        finally:
-            shutil.rmtree(temp, ignore_errors=True)
-        for one in expired:
-            words = f"{one.connection}: {plural(one.rows, 'kept row')} of #{one.run} went, as `keep` says"
-            self.say({"event": "kept-rows-removed", "connection": one.connection, "rows": one.rows, "message": words})
-
-    def _limits_the_past(self) -> bool:
-        workspace = self.workspace
-        return workspace.default_keep != Keep() or bool(find_with(workspace.connections, LIMITED))
+        started = {name: started.run for name, started in self.journal.read().started.items()}
+        keep_the_past_short(self.workspace, self.state, started, now=self.clock(), say=self.say)
 
     def _start_mail(self) -> None:
         """Have owed mail sent by a process of its own: a slow server delays no run."""
         if self._mail is not None and self._mail.poll() is None:
             return
-        now = self.clock()
-        if not any(next_attempt(owed, now) == now for owed in self.journal.read().owed.values()):
-            return
         try:
-            self._mail = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "connrunner.messenger.mailer", *self._mailer_arguments()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-            )
+            mailer = start_mailer(self.folder, self.state, self.journal.read(), now=self.clock(), what_if=self.what_if)
+            self._mail = mailer or self._mail
         except OSError as error:  # a limit of processes or files; runs that work must not end by it
             self.say({"event": "problem", "message": f"mail waits: no process can be started: {error.strerror}"})
-
-    def _mailer_arguments(self) -> list[str]:
-        """Return what the mailer is told: the folders, and the clock when that is not the system's."""
-        now = [instant.text(self.clock())] if self.what_if else []
-        return [str(self.folder), str(self.state.root), *now]
 
     def _say_mail(self, before: dict[str, OwedNotice]) -> None:
         journal_state = self.journal.read()
@@ -512,21 +505,38 @@ class Tick:
     # --- what else people are told -----------------------------------------------------------------------------
 
     def _tell_damage(self) -> None:
+        """Say what is damaged of the journal and what stands where our files belong, once; hold the state lock."""
+        findings = []
         for damage in self.journal.damage:
             if not damage.length:
                 lost = "promises, waiting runs and mail that was owed are not known any more"
                 message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
-                self.say({"event": "problem", "message": message})
-                continue
-            text = f"{plural(damage.length, 'byte')} at byte {damage.offset:,} without a record"
-            message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
+                remedy = "see what took it away: a backup, a disk, a clean-up"
+            else:
+                text = f"{plural(damage.length, 'byte')} at byte {damage.offset:,} without a record"
+                message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
+                remedy = "see what they were; move them away once you know why"
             self.say({"event": "problem", "message": message})
+            findings.append(AttentionFinding(about="journal.jsonl", found=message, remedy=remedy))
         self.journal.damage.clear()
+        self._owe_attention(findings)
         with recording(self.state.root):
             moved = misplaced.set_aside_misplaced(self.state)
         for path, aside in moved:
             message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
             self.say({"event": "problem", "message": message})
+
+    def _owe_attention(self, findings: Sequence[AttentionFinding]) -> None:
+        """Record that the workspace's people are told of damage; hold the state lock."""
+        notices = decide_attention_notices(self.workspace.default_notify, "damage", findings, token=make_token())
+        if notices:
+            owing = rate_limit.split_notices(
+                notices, self.journal.state.alerts, limits=self._limits(), at=self.clock(), message=findings[0].found
+            )
+            self.journal.append({"type": "noticed", "at": instant.text(self.clock()), **owing.as_record()})
+
+    def _limits(self) -> dict[str, int]:
+        return {name: target.limit for name, target in self.workspace.targets.items()}
 
     def _tell_set_back(self, journal_state: JournalState, decided: TickPlan) -> datetime | None:
         """Return what the clock had shown before it went back, and say it when promises were made by that."""

@@ -8,10 +8,11 @@ import os
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from connrunner.core import run_records
+from connrunner.core import instant, run_records
 from connrunner.core.planning.due import recorded_by
 from connrunner.errors import StateError
 from connrunner.lazy_dataclasses import dataclass
@@ -166,7 +167,7 @@ class Journal:
         if not line:
             return
         try:
-            record = _record(line)
+            record = read_record(line)
             if record.get("type") == "snapshot":
                 self._snapshot = self._offset
             apply_record(self.state, record)
@@ -185,7 +186,7 @@ class Journal:
         with suppress(OSError, NewerError, *run_records.MALFORMED):
             copy = read_regular(self._copy, LONGEST).rstrip(b"\n")
             if len(copy) == len(line):
-                apply_record(self.state, _record(copy))
+                apply_record(self.state, read_record(copy))
                 self._snapshot = self._offset
 
     def _set_aside_tail(self) -> None:
@@ -203,7 +204,7 @@ class Journal:
 
     def _begin_after_loss(self) -> None:
         """Begin anew where runs have ended, and so there was a journal: record that this was told."""
-        self._write({"type": "damaged", "offset": 0, "length": 0})
+        self._write({"type": "damaged", "offset": 0, "length": 0, "at": instant.text(datetime.now(UTC))})
         self.damage.append(Damage(0, 0, self.aside))
 
     def _set_aside_lines(self) -> None:
@@ -242,7 +243,7 @@ class NewerError(Exception):
     """A record of a version that this one does not know."""
 
 
-def _record(line: bytes) -> dict[str, Any]:
+def read_record(line: bytes) -> dict[str, Any]:
     """Return the record that *line* is; one of `MALFORMED` when it is none, NewerError of a newer version."""
     if line[-ENDING : len(CHECKED) - ENDING] == CHECKED:
         body, crc = line[:-ENDING], line[len(CHECKED) - ENDING : -2]

@@ -95,8 +95,10 @@ class JournalState:
     dead: list[dict[str, Any]] = field(default_factory=list)  # mail that was given up: the newest ones
     broken_seen: dict[str, str] = field(default_factory=dict)  # connection -> the problems that a tick printed
     broken_mailed: dict[str, str] = field(default_factory=dict)  # connection -> the problems that were mailed
+    ended_told: list[str] = field(default_factory=list)  # connections of which it was told that their schedule ended
     last_outcome: dict[str, str] = field(default_factory=dict)
     damaged: list[int] = field(default_factory=list)  # where the journal has damage that was reported
+    lost_at: str = ""  # when the journal before this one was found gone; a rotated journal does not know it any more
     alerts: AlertState = field(default_factory=AlertState)
     off: dict[str, OffSince] = field(default_factory=dict)  # the connections that a tick has seen switched off
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
@@ -133,6 +135,9 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
     match record.get("type"):
         case "planned":
             _planned(state, record)
+        case "noticed":
+            _told(state, record)
+            _owes(state, record)
         case "started":
             started = _started_from(record)
             state.started[started.connection] = started
@@ -144,6 +149,8 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
             _delivered(state, record)
         case "damaged":
             state.damaged.append(record["offset"])
+            if not record["length"]:
+                state.lost_at = record.get("at", "")
         case "retried":
             _retried(state, record)
             _delivered(state, record)
@@ -170,8 +177,7 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
         state.numbers[name] = max(number, state.numbers.get(name, 0))
     if "broken" in record:
         state.broken_seen = record["broken"]
-    if "broken_told" in record:
-        state.broken_mailed = record["broken_told"]
+    _told(state, record)
     for name, digest in record.get("digests", {}).items():
         if digest is None:
             state.alerts.digests.pop(name, None)
@@ -202,6 +208,13 @@ def _planned(state: JournalState, record: Mapping[str, Any]) -> None:
                 if _is_waiting(state, slot):
                     state.waiting.pop(name)
                 state.missed[name] = MissedSlot(run_records.entry_from(slot), slot["reason"])
+
+
+def _told(state: JournalState, record: Mapping[str, Any]) -> None:
+    if "broken_told" in record:
+        state.broken_mailed = record["broken_told"]
+    if "ended_told" in record:
+        state.ended_told = record["ended_told"]
 
 
 def _see(state: JournalState, record: Mapping[str, Any]) -> None:
@@ -330,6 +343,7 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "dead": list(state.dead),
         "broken_seen": dict(state.broken_seen),
         "broken_mailed": dict(state.broken_mailed),
+        "ended_told": list(state.ended_told),
         "last_outcome": dict(state.last_outcome),
         "told": state.alerts.as_dict(),
         "off": {name: list(since) for name, since in state.off.items()},
@@ -357,6 +371,7 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.dead = list(record["dead"])
     state.broken_seen = dict(record["broken_seen"])
     state.broken_mailed = dict(record["broken_mailed"])
+    state.ended_told = list(record.get("ended_told", ()))
     state.last_outcome = dict(record["last_outcome"])
     state.alerts = alert_state.from_mapping(record.get("told", {}))
     state.off = {name: OffSince(*since) for name, since in record.get("off", {}).items()}

@@ -17,7 +17,15 @@ from connrunner.state.folder import StateFolder
 from connrunner.text.files import set_aside
 from connrunner.text.regular_files import NotAFileError, refuse_irregular
 
-NOTES = ("last-tick", "heartbeat", "retention.json", "erasing.json", "journal.snapshot", "journal.damaged")
+NOTES = (
+    "last-tick",
+    "heartbeat",
+    "retention.json",
+    "records.checked",
+    "erasing.json",
+    "journal.snapshot",
+    "journal.damaged",
+)
 
 
 def set_aside_misplaced(folder: StateFolder) -> list[tuple[Path, Path]]:
@@ -25,7 +33,7 @@ def set_aside_misplaced(folder: StateFolder) -> list[tuple[Path, Path]]:
 
     Hold the state lock.
     """
-    for path in _list_irregular(folder.compiled):
+    for path in list_irregular(folder.compiled):
         _discard(path)
     moved = [(path, set_aside(path)) for path in _list_misplaced_notes(folder)]
     return moved + requests.set_aside_unreadable(folder)
@@ -39,7 +47,8 @@ def _list_misplaced_notes(folder: StateFolder) -> Iterator[Path]:
             yield path
 
 
-def _list_irregular(folder: Path) -> list[Path]:
+def list_irregular(folder: Path) -> list[Path]:
+    """Return what stands in *folder* and is no file; nothing when it cannot be read."""
     with suppress(OSError), os.scandir(folder) as scan:
         return [Path(entry.path) for entry in scan if not entry.is_file(follow_symlinks=False)]
     return []

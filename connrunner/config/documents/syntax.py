@@ -37,6 +37,20 @@ _MEANINGS = (
     ),
     (
         "quoted scalar",
+        "invalid Unicode character",
+        "problem",
+        "an escape for a character that no text can have",
+        "leave it out; for a backslash itself, write it twice",
+    ),
+    (
+        "quoted scalar",
+        "hexdecimal",
+        "problem",
+        "an escape that lacks digits: \\x needs two, \\u four, \\U eight",
+        "write them all; for a backslash itself, write it twice",
+    ),
+    (
+        "quoted scalar",
         "",
         "problem",
         "a backslash in double quotes begins an escape, and this is none",

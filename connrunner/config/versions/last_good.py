@@ -55,11 +55,20 @@ def fall_back(cache: Path | None, known: CompiledWorkspace, error: VersionError)
     """
     if cache is None or not known.rest or time.time() - _since(cache) >= HOLDS:
         raise error
-    try:
-        workspace = _workspace(parse_json(known.rest), known)
-    except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
-        raise error from None
+    workspace = read(known)
+    if workspace is None:
+        raise error
     return replace(workspace, trouble=str(error))
+
+
+def read(known: CompiledWorkspace) -> Workspace | None:
+    """Return the last good version that a cache has, however old; None when there is none that can be read back."""
+    if not known.rest:
+        return None
+    try:
+        return _workspace(parse_json(known.rest), known)
+    except (ValueError, TypeError, LookupError, AttributeError):  # a time zone is gone, or it is not what we wrote
+        return None
 
 
 def _workspace(kept: dict[str, Any], known: CompiledWorkspace) -> Workspace:

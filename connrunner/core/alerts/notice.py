@@ -29,6 +29,7 @@ Event = Literal[
     "outage",  # no tick for a while, and slots missed
     "broken",  # files that cannot be used
     "fixed",  # files that can be used again, or are gone
+    "attention",  # what is damaged in the state, and schedules that have ended
 ]
 
 BACKOFF = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))  # then hourly, as the last one

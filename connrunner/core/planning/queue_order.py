@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
 
-from connrunner.core.connection_index import BEHIND, has_trait
+from connrunner.core.connection_index import BEHIND, EXPORT, IMPORT, has_trait
 from connrunner.core.model import Connection, QueuedRun
 from connrunner.core.planning.forecast import PredictedSlot
 
@@ -69,7 +69,7 @@ def _sort(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[
 
     def release(name: str) -> None:
         for due_at, _ in of[name]:
-            heapq.heappush(free, (due_at, rank(connections.get(name)), name))
+            heapq.heappush(free, (due_at, _rank_of(name, connections), name))
 
     for name in of:
         if not before[name]:
@@ -85,6 +85,13 @@ def _sort(slots: Iterable[Slot], connections: Mapping[str, Connection]) -> list[
             if not before[other]:
                 release(other)
     return found
+
+
+def _rank_of(name: str, connections: Mapping[str, Connection]) -> int:
+    """Return what `rank` does, without building the connection."""
+    letters = {IMPORT: "import", EXPORT: "export"}
+    kinds = (kind for trait, kind in letters.items() if has_trait(connections, name, trait))
+    return RANKS[next(kinds, "command")]
 
 
 def _after(name: str, connections: Mapping[str, Connection]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, replace
 from connrunner.profiles import (
     ProfileStore,
+    blocks,
     checkpoints,
     connection_state,
     numbering,
@@ -114,6 +115,13 @@ class DuckDBStore:
     def forget_connection(self, connection: str) -> None:
         with self._translation():
             connection_state.forget_connection(self._session, connection)
+
+    def refuse_short(self) -> None:
+        """RunError when the file ends before a block that a table has: opening it reads no more than where they are."""
+        with self._translation():
+            needed = blocks.find_end_of_blocks(self._session.connection)
+        if self._session.path.stat().st_size < needed:
+            raise store_failures.make_damaged_error(self._session.path, store_failures.TOO_SHORT)
 
     def list_retained(self) -> list[RetainedRows]:
         with self._translation():

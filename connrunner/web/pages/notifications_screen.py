@@ -35,6 +35,7 @@ EVENTS = {
     "outage": "no tick came for a while",
     "broken": "files that cannot be used",
     "fixed": "files that can be used again",
+    "attention": "damage in the state folder, or a schedule that has ended",
 }
 
 
