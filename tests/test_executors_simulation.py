@@ -171,6 +171,13 @@ def test_a_day_in_small() -> None:
 
 
 @pytest.mark.thorough
+def test_some_hours_of_many_lanes() -> None:
+    day = Day(runs=1000, lanes=40, partitions=20, seconds=7200)
+    day.live()
+    day.judge()
+
+
+@pytest.mark.long
 def test_a_day_of_many_runs() -> None:
     day = Day(runs=100_000, lanes=200, partitions=20)
     day.live()

@@ -79,15 +79,31 @@ def merge_rows(session: StoreSession, stage: Stage, plan: ImportPlan, counts: Co
 def _keep_updated(
     session: StoreSession, plan: ImportPlan, written: Sequence[ColumnChange], *, run: int, part: int
 ) -> None:
-    before.keep_former(
-        session.connection,
+    _keep_former(
+        session,
+        plan,
         run=run,
         part=part,
         rows=f"""FROM verdicts v JOIN store.profiles p ON p.rowid = v.pid WHERE v.verdict = {NUMBER["updated"]}""",
         flags=[f"v.{flag}" for flag in classify.list_flags(classify.list_changes(plan, session.layout))],
         changed={unquote_name(one.column): f"v.{one.flag} >> {one.bit} & 1 = 1" for one in written},
-        keep=plan.work.undo_keep is not None,
     )
+
+
+def _keep_former(
+    session: StoreSession,
+    plan: ImportPlan,
+    *,
+    run: int,
+    part: int,
+    rows: str,
+    flags: Sequence[str],
+    changed: Mapping[str, str],
+) -> None:
+    """See `before.keep_former`; the connection says whether values are kept, the store whether anything is."""
+    if session.backing.keeps_former:
+        keep = plan.work.undo_keep is not None
+        before.keep_former(session.connection, run=run, part=part, rows=rows, flags=flags, changed=changed, keep=keep)
 
 
 def _find_created(session: StoreSession, stage: Stage, counts: Counts) -> str:
@@ -142,8 +158,9 @@ def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, ru
             WHERE v.verdict = {NUMBER["consent_blocked"]} AND v.pid IS NOT NULL ORDER BY v.pid) s"""
     changes = classify.list_changes(plan, session.layout)
     places = {one.column: position for position, one in enumerate(changes)}
-    before.keep_former(
-        session.connection,
+    _keep_former(
+        session,
+        plan,
         run=run,
         part=part,
         rows=f"FROM {rows} JOIN store.profiles p ON p.rowid = s.pid WHERE {any_of(news)}",
@@ -151,7 +168,6 @@ def _record_objections(session: StoreSession, stage: Stage, plan: ImportPlan, ru
             {places[column]: new for column, new in zip(columns, news, strict=True)}, columns=len(changes)
         ),
         changed={unquote_name(column): new for column, new in zip(columns, news, strict=True)},
-        keep=plan.work.undo_keep is not None,
     )
     session.execute(f"""
         UPDATE store.profiles p SET _changed = {run}, {", ".join(assignments)}
