@@ -160,7 +160,7 @@ class PostgreSQLStore(DuckDBStore):
 
     def undo(self, job: UndoJob) -> UndoResult:
         raise RunError(
-            f"run {job.run} of {job.stamp.connection} cannot be undone: only the embedded profile store keeps what imports"
+            f"run {job.run} of {job.stamp.connection} cannot be undone: only the embedded store keeps what imports"
             " overwrite",
             hint="import a corrected file instead",
             code="no-undo",
