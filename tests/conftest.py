@@ -20,6 +20,7 @@ import pytest
 
 from connrunner.state.folder import StateFolder
 from tests.effort import examples
+from tests.stores import store_kind  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from tests.servers import http, mariadb, postgres, s3, salesforce, sftp

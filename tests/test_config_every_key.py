@@ -31,6 +31,7 @@ FILES: dict[str, Any] = {
             "password": "env:P",
         },
         "heartbeat": {"url": "env:HEARTBEAT", "every": "5m"},
+        "store": {"type": "postgresql", "url": "env:PROFILES", "schema": "connrunner"},
         "defaults": {
             "timeout": "6h",
             "start_within": "12h",

@@ -60,6 +60,7 @@ class Story:
             state=self.state,
             connection=connection,
             model=workspace.profile,
+            store=workspace.store,
             run=self.number,
             started_at=AT,
         )

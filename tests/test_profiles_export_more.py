@@ -36,11 +36,15 @@ from connrunner.profiles import ProfileStore
 from connrunner.profiles.exporting import refusals
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.results import ExportResult
-from connrunner.profiles.stores.duckdb import open_store
 from connrunner.text.zstandard import zstd
 from tests.effort import examples
+from tests.stores import BOTH, execute, open_store
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("store_kind"),
+    pytest.mark.parametrize("store_kind", BOTH, indirect=True),
+]
 
 AT = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
 MODEL = ProfileModel(
@@ -60,6 +64,7 @@ MODEL = ProfileModel(
     },
     objectives={"news": Objective(name="news")},
 )
+
 WORK = Export(destination={}, format=Format(), fields={"Id": "id", "Mail": "email", "Name": "name", "Age": "age"})
 TELLING = replace(WORK, deleted="send")
 ADULTS = "age >= 18"
@@ -112,7 +117,7 @@ class Shop:
 
     def drop(self, number: str) -> None:
         """Take a profile out of the store, as nothing in the product does yet."""
-        self.store._session.execute("DELETE FROM store.profiles WHERE id = ?", [number])  # type: ignore[attr-defined]
+        execute(self.store, "DELETE FROM store.profiles WHERE id = ?", [number])
 
     def write(self, work: Export = WORK, *, name: str = "out.csv", **more: Any) -> ExportResult:
         self.run += 1
@@ -141,8 +146,7 @@ class Shop:
 
     def identifiers(self) -> list[str | None]:
         """Return the identifiers that the store keeps for the partner's sake."""
-        found = self.store._session.execute("SELECT identifiers FROM store.sent ORDER BY profile")  # type: ignore[attr-defined]
-        return [row[0] for row in found.fetchall()]
+        return [row[0] for row in execute(self.store, "SELECT identifiers FROM store.sent ORDER BY profile")]
 
 
 def some(counts: Counts) -> dict[str, int]:
@@ -777,7 +781,7 @@ def test_whatever_stands_in_texts_is_read_back(
     shop: Shop, names: list[str], delimiter: str, quote: str, spreadsheet: bool
 ) -> None:
     sound = [name for name in names if name.strip("\t\n\v\f\r ")]
-    shop.store._session.execute("DELETE FROM store.profiles")  # type: ignore[attr-defined]
+    execute(shop.store, "DELETE FROM store.profiles")
     shop.put(*(person(number, name=name) for number, name in enumerate(sound)))
     form = Format(delimiter=delimiter, quote=quote, spreadsheet=spreadsheet)
     shop.write(replace(WORK, rows="all"), form=form)
@@ -808,7 +812,7 @@ def test_wherever_a_spreadsheet_splits_no_formula_begins(
     shop: Shop, texts: list[str], delimiter: str, many: bool
 ) -> None:
     sound = [text for text in texts if text.strip()]
-    shop.store._session.execute("DELETE FROM store.profiles")  # type: ignore[attr-defined]
+    execute(shop.store, "DELETE FROM store.profiles")
     field = {"tags" if many else "name": "tags" if many else "name"}
     shop.put(*(person(number, **dict.fromkeys(field, text)) for number, text in enumerate(sound)))
     shop.write(
@@ -1101,6 +1105,7 @@ def test_a_later_run_knows_better(shop: Shop) -> None:
     assert rows is not None
     with pytest.raises(RunError, match="speaks of row 2 of run"):
         shop.store.settle_export(rows, refused=[1], unknown=[])
-    execute = shop.store._session.execute  # type: ignore[attr-defined]
-    execute("INSERT INTO store.runs SELECT max(id) + 1, 'audience', 9, 'export', now(), '{}' FROM store.runs")
+    execute(
+        shop.store, "INSERT INTO store.runs SELECT max(id) + 1, 'audience', 9, 'export', now(), '{}' FROM store.runs"
+    )
     assert shop.store.find_unconfirmed("audience") is None, "an older version has confirmed a run since"

@@ -34,10 +34,15 @@ from connrunner.profiles.readers import compression, excel
 from connrunner.profiles.readers import json as document
 from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.profiles.results import Difference, ImportResult
-from connrunner.profiles.stores.duckdb import open_store
 from connrunner.text import json_stream, unpacking
+from tests.stores import BOTH as BOTH_STORES
+from tests.stores import open_store
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.usefixtures("store_kind"),
+    pytest.mark.parametrize("store_kind", BOTH_STORES, indirect=True),
+]
 
 TYPES = {
     "id": "text",
@@ -59,6 +64,7 @@ MODEL = ProfileModel(
     },
     objectives={"news": Objective(name="news")},
 )
+
 JSONL = Format(type="jsonl")
 
 

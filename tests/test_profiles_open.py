@@ -34,9 +34,10 @@ from connrunner.core.report import Level
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import ImportResult
 from connrunner.profiles.stores import beginning
-from connrunner.profiles.stores.duckdb import Patience, open_store
+from connrunner.profiles.stores.duckdb import open_store
 
 AT = instant.parse("2026-11-22T09:15:00Z")
 CSV = Format()
@@ -520,7 +521,7 @@ with open_store(Path({str(tmp_path)!r}) / "store", MODEL, temp=Path({str(tmp_pat
             holder.stdin.close()
 
         with open_store(
-            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, say)
+            tmp_path / "store", MODEL, temp=tmp_path / "temp", report=Said(), wait=Patience(60, lambda _: say())
         ) as store:
             assert store.count() == 0
     assert said == ["waiting"]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from connrunner.core import instant
+from connrunner.core.model import StoreSettings
 from connrunner.profiles.jobs import RunStamp
+from connrunner.profiles.store_place import StorePlace
 from connrunner.state import run_files
 from connrunner.worker.recorded_result import ask_store
 from tests.conftest import Place
@@ -153,11 +155,15 @@ def test_the_next_tick_asks_when_all_are_dead(people: Place) -> None:
     assert (run["outcome"], counts(run)["created"]) == ("partial", 2)
 
 
+def place_of_state(place: Place) -> StorePlace:
+    return StorePlace(settings=StoreSettings(), path=place.state.profiles, folder=place.folder, resolve=str)
+
+
 def test_a_run_of_another_backup_is_not_this_one(people: Place) -> None:
     people.run("run", "people", check=0)
     started = instant.parse(people.runs("people")[0]["started_at"])
-    found = ask_store(people.state, RunStamp(connection="people", run=1, at=started), wait=0)
+    found = ask_store(place_of_state(people), RunStamp(connection="people", run=1, at=started), wait=0)
     assert found is not None
     assert found.counts.created == 2
     later = RunStamp(connection="people", run=1, at=instant.parse("2031-01-01T00:00:00Z"))
-    assert ask_store(people.state, later, wait=0) is None
+    assert ask_store(place_of_state(people), later, wait=0) is None

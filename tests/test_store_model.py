@@ -23,8 +23,8 @@ from connrunner.core.model import (
     Write,
 )
 from connrunner.profiles.jobs import ImportJob, RunStamp
-from connrunner.profiles.stores.duckdb import open_store
 from tests.effort import examples
+from tests.stores import BOTH, open_store
 from tests.test_store_values import AT, Quiet
 
 MODEL = ProfileModel(
@@ -52,6 +52,8 @@ ROWS = st.tuples(
     st.sampled_from(["", "a", "a;b", "b;a;a"]),
     st.sampled_from(["yes", "no", ""]),
 )
+
+pytestmark = [pytest.mark.usefixtures("store_kind"), pytest.mark.parametrize("store_kind", BOTH, indirect=True)]
 FILES = st.lists(st.lists(ROWS, max_size=8), min_size=1, max_size=3)
 
 

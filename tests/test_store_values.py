@@ -13,7 +13,9 @@ from connrunner.core import instant
 from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel, Property, PropertyType
 from connrunner.core.report import Level
 from connrunner.profiles.jobs import ImportJob, RunStamp
-from connrunner.profiles.stores.duckdb import open_store
+from tests.stores import BOTH, open_store
+
+pytestmark = [pytest.mark.usefixtures("store_kind"), pytest.mark.parametrize("store_kind", BOTH, indirect=True)]
 
 AT = instant.parse("2026-11-22T06:00:00Z")
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
+from connrunner.answers.profile_lookup import locate_store
 from connrunner.answers.status import find_last_tick
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant, schedules
@@ -55,7 +56,7 @@ def run_checks(
         yield from ticks.check_ticks(last, journal_segments.read_records(view.state), now)
     except StateError as error:
         yield failure("ticks", error.message, error.hint)
-    yield from profile_store.check_profile_store(view.state, workspace.profile)
+    yield from profile_store.check_profile_store(view.state, workspace.profile, locate_store(view))
     yield from files.check_files(workspace)
     yield from files.check_commit(workspace)
     yield from files.check_mail_templates(workspace)

@@ -41,6 +41,7 @@ def try_run(view: WorkspaceView, connection: Connection, report: Report) -> DryR
             state=view.state,
             connection=connection,
             model=view.workspace.profile,
+            store=view.workspace.store,
             run=run_files.next_number(
                 view.state, connection.name, after=view.journal_state.numbers.get(connection.name, 0)
             ),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from connrunner import profiles
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.load import profile_model_from
+from connrunner.config.secrets import resolve_secret
 from connrunner.core import instant
 from connrunner.core.model import Format, Objective, ProfileModel
 from connrunner.core.report import NullReport
 from connrunner.errors import ArgumentError, BusyError, RunError
 from connrunner.processes.temporary_folders import temporary_folder
+from connrunner.profiles.store_place import StorePlace, open_profile_store
 from connrunner.state.store_changes import list_store_changes
 from connrunner.text import words
 
@@ -31,13 +34,11 @@ def open_profiles(
     view: WorkspaceView, model: ProfileModel, *, read_only: bool = True
 ) -> Iterator[profiles.ProfileStore]:
     """Open the store of the workspace for a question, or for a change; BusyError when a run holds it too long."""
-    from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
-
     with (
         busy_when_open(),
         temporary_folder() as temp,
-        open_store(
-            view.state.profiles,
+        open_profile_store(
+            locate_store(view),
             model,
             temp=temp,
             report=NullReport(),
@@ -47,6 +48,22 @@ def open_profiles(
         ) as store,
     ):
         yield store
+
+
+def locate_store(view: WorkspaceView) -> StorePlace:
+    """Return where the profiles of the workspace are kept."""
+    return StorePlace(
+        settings=view.workspace.store,
+        path=view.state.profiles,
+        folder=view.folder,
+        resolve=partial(resolve_secret, folder=view.folder),
+    )
+
+
+def refuse_database(view: WorkspaceView, what: str, hint: str) -> None:
+    """ArgumentError when profiles are kept in a database: *what* is only done to the store of the state folder."""
+    if not locate_store(view).is_embedded:
+        raise ArgumentError(f"{what} is not done to a profile store in PostgreSQL yet", hint=hint)
 
 
 def refuse_lost_store(view: WorkspaceView) -> None:

@@ -22,6 +22,7 @@ from connrunner.answers.profile_lookup import (
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.cli.profiles_erase import erase_command
+from connrunner.cli.profiles_move import move_command
 from connrunner.core.model import ProfileModel
 from connrunner.errors import ArgumentError
 from connrunner.text.words import agree, plural
@@ -30,7 +31,7 @@ from connrunner.text.words import agree, plural
 class LookupCommand(click.Command):
     """A command about a VALUE that has other commands below it: a first word that is one of theirs means that one."""
 
-    below: Mapping[str, click.Command] = {erase_command.name: erase_command} if erase_command.name else {}
+    below: Mapping[str, click.Command] = {one.name: one for one in (erase_command, move_command) if one.name}
 
 
 @click.command(cls=LookupCommand)

@@ -17,7 +17,14 @@ from connrunner.answers.erasure_report import (
     report_as_dict,
     report_erasure,
 )
-from connrunner.answers.profile_lookup import WAIT, busy_when_open, identifiers, read_model, refuse_lost_store
+from connrunner.answers.profile_lookup import (
+    WAIT,
+    busy_when_open,
+    identifiers,
+    locate_store,
+    read_model,
+    refuse_lost_store,
+)
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
 from connrunner.core import instant
@@ -69,12 +76,14 @@ def erase_command(context: CommandContext, value: str, dry_run: bool, forget: bo
 
 def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
     from connrunner.profiles.erasure import Erasure
+    from connrunner.profiles.store_place import erase_from_place
     from connrunner.profiles.stores.rewriting import erase_person  # DuckDB is slow to import
 
     view = context.view
     model = read_model(view)
-    state = view.state
-    refuse_lost_store(view)
+    state, place = view.state, locate_store(view)
+    if place.is_embedded:
+        refuse_lost_store(view)
 
     def note(done: Erasure, inode: int) -> None:
         record = {
@@ -91,6 +100,11 @@ def _erase(context: CommandContext, job: ErasureJob) -> Erasure:
     view.prepare_state()
     try:
         with busy_when_open(), erasures.hold_erasure(state, view.journal) as temp:
+            if not place.is_embedded:
+                done = erase_from_place(place, job, model, temp=temp, wait=WAIT)
+                if done.found and not job.dry_run:
+                    note(done, erasures.DONE)
+                return done
             return erase_person(state.profiles, job, model, temp=temp, report=NullReport(), wait=WAIT, before=note)
     except RunError as error:
         if error.code == "no-store":

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 import click
 
 from connrunner.answers.fresh_store import begin_anew, list_lanes
-from connrunner.answers.profile_lookup import open_profiles
+from connrunner.answers.profile_lookup import open_profiles, refuse_database
 from connrunner.answers.sync_state import as_dict, read_sync_state
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.cli import text
@@ -74,7 +74,7 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
         ask_first(f"Forget which files, rows and profiles {name} has dealt with?")
     view.prepare_state()
     with (
-        _hold_lanes(view, {connection.lane}),
+        hold_lanes(view, {connection.lane}),
         open_profiles(view, view.workspace.profile, read_only=False) as store,
     ):
         store.forget_connection(name)
@@ -85,10 +85,11 @@ def reset_command(context: CommandContext, name: str | None, everything: bool, y
 def _begin_anew(context: CommandContext, *, yes: bool) -> None:
     view = context.view
     view.refuse_other_state()
+    refuse_database(view, "reset --profiles", "name another `schema` under `store`, or drop the one that there is")
     if not yes:
         ask_first("Begin with an empty profile store, without the profiles and consents of today?")
     view.prepare_state()
-    with _hold_lanes(view, list_lanes(view)):
+    with hold_lanes(view, list_lanes(view)):
         moved = begin_anew(view)
     for path in moved:
         click.echo(f"the earlier store is {path} now; it holds personal data, and nothing removes it")
@@ -96,7 +97,7 @@ def _begin_anew(context: CommandContext, *, yes: bool) -> None:
 
 
 @contextmanager
-def _hold_lanes(view: WorkspaceView, lanes: Iterable[str]) -> Iterator[None]:
+def hold_lanes(view: WorkspaceView, lanes: Iterable[str]) -> Iterator[None]:
     """Keep runs of *lanes* from starting; BusyError when one is at work."""
     with ExitStack() as held:
         for lane in sorted(lanes):

@@ -89,6 +89,17 @@ def workspace(data: Data) -> Iterator[Finding]:
     if mail.get("hello") is not None:
         yield from _hello(mail["hello"])
     yield from _heartbeat(data)
+    yield from _store(data)
+
+
+def _store(data: Data) -> Iterator[Finding]:
+    store = data.get("store") or {}
+    if store.get("type") == "duckdb":
+        for key in ("url", "schema"):
+            if store.get(key) is not None:
+                message = f"`{key}` has no meaning for the store in the state folder"
+                hint = "leave it out, or write `type: postgresql`"
+                yield Finding(("store", key), message, hint, "does-not-fit", at_key=True)
 
 
 def _heartbeat(data: Data) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ from connrunner.core.model import (
     PropertyType,
     Retry,
     Schedule,
+    StoreSettings,
     Target,
     WebSettings,
     Work,
@@ -79,6 +80,7 @@ def workspace_from(
         default_notify=notify_from(defaults.get("notify") or (), people),
         heartbeat=heartbeat_from(document.get("heartbeat")),
         web=web_settings_from(document.get("web") or {}),
+        store=store_settings_from(document.get("store") or {}),
         default_keep=keep_from(defaults.get("keep") or {}),
         targets=people,
         document=document,
@@ -184,6 +186,11 @@ def heartbeat_from(data: Mapping[str, Any] | None) -> Heartbeat | None:
     if data is None:
         return None
     return Heartbeat(url=data["url"], **({"every": durations.parse(data["every"])} if "every" in data else {}))
+
+
+def store_settings_from(data: Mapping[str, Any]) -> StoreSettings:
+    """Return what `store` says of where profiles are kept."""
+    return StoreSettings(**data)
 
 
 def web_settings_from(data: Mapping[str, Any]) -> WebSettings:

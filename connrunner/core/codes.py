@@ -130,6 +130,7 @@ not-exported            The run has exported nothing that could be acknowledged.
 not-fetched             A file was not fetched though its rows are needed.  `connrunner reset NAME`, and run again.
 not-found               No profile, or no page at the partner, is found by what the row or the address says.  Correct it, or set `create: true`.
 store-busy              Another process has the profile store open.  Try again when it is done; runs of connrunner wait for each other.
+store-changed           Another process changed what the profile store knows of a connection while its files were read.  Run it again; nothing was changed.
 store-path              The profile store cannot be at this path.  Put the state folder on a local disk.
 store-unusable          The profile store is lost, damaged, or cannot be read or written.  `connrunner doctor` says which; put it back from a backup, or begin anew without its profiles: `connrunner reset --profiles`.
 type-changed            A property has another type in profile.yaml than the stored values.  Change it back, or give the property a new name.

@@ -407,6 +407,15 @@ class Mail:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StoreSettings:
+    """Where profiles are kept: in a file of the state folder, or in a schema of a PostgreSQL database."""
+
+    type: Literal["duckdb", "postgresql"] = "duckdb"
+    url: str = ""  # a reference; what it leads to may hold a password
+    schema: str = "connrunner"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WebSettings:
     """The page and its interface: where they listen, and who may see and act."""
 
@@ -435,6 +444,7 @@ class Workspace:
     default_notify: tuple[Notify, ...] = ()
     heartbeat: Heartbeat | None = None
     web: WebSettings = WebSettings()
+    store: StoreSettings = StoreSettings()
     default_keep: Keep = Keep()
     targets: Mapping[str, Target] = field(default_factory=dict)  # the sound ones, by name
     commit: str | None = None  # of the git repository that the folder is in

@@ -156,8 +156,9 @@ def _named(workspace: Workspace) -> Iterator[tuple[str, str]]:
             for reference in secrets.references([connection.settings, beat]):
                 yield reference, connection.name
     mail, beat = workspace.mail, workspace.heartbeat.url if workspace.heartbeat else ""
+    store = (workspace.store.url, "store")
     tokens = ((workspace.web.read_token, "web"), (workspace.web.act_token, "web"))
-    for value, who in ((mail.username, "mail"), (mail.password, "mail"), (beat, "heartbeat"), *tokens):
+    for value, who in ((mail.username, "mail"), (mail.password, "mail"), (beat, "heartbeat"), store, *tokens):
         if value and secrets.is_reference(value):
             yield value, who
     for name, target in workspace.targets.items():

@@ -174,9 +174,13 @@ def start_worker(
 class StoreQuestion:
     """A process that asks the profile store for a run whose own process is gone. Nobody waits for it but by looking."""
 
-    def __init__(self, state: Path, connection: str, run: int, started_at: str) -> None:
+    def __init__(self, state: Path, run: tuple[str, int, str], workspace: Path, store: Mapping[str, Any]) -> None:
+        connection, number, started_at = run
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "connrunner.worker.recorded_result", state, connection, str(run), started_at],
+            [
+                *(sys.executable, "-P", "-m", "connrunner.worker.recorded_result"),
+                *(state, connection, str(number), started_at, workspace, json.dumps(store)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -30,15 +30,23 @@ def count_profiles(session: StoreSession, condition: str | None) -> int:
 
 def find_profiles(session: StoreSession, name: str, value: str) -> list[dict[str, Any]]:
     """See `ProfileStore.find`."""
-    owner = _property(session, name)
-    wanted = f"(SELECT {values.parse_value(owner.type, 'r')} AS x FROM (SELECT {quote_text(value)} AS r))"
-    if owner.type is PropertyType.EMAIL and (address := session.one(f"SELECT x FROM {wanted}")):
-        wanted = f"(SELECT {quote_text(domains.normalize_address(address))} AS x)"
-    if session.one(f"SELECT x IS NULL FROM {wanted}"):
-        raise ArgumentError(f"{value!r} is no value of {name}", hint=f"it must be {values.EXPECTED[owner.type]}")
-    column = session.layout.value(name)
+    owner, column = find_property(session, name), session.layout.value(name)
     meets = f"list_contains({column}, w.x)" if owner.many else f"{column} = w.x"
-    return _describe(session, f"JOIN {wanted} w ON {meets}")
+    return _describe(session, f"JOIN ({select_value(session, name, value)}) w ON {meets}")
+
+
+def select_value(session: StoreSession, name: str, value: str) -> str:
+    """Return the query of `x`, what the text *value* stands for as one value of the property *name*.
+
+    ArgumentError when there is no such property, or the text is no value of it.
+    """
+    owner = find_property(session, name)
+    wanted = f"SELECT {values.parse_value(owner.type, 'r')} AS x FROM (SELECT {quote_text(value)} AS r)"
+    if owner.type is PropertyType.EMAIL and (address := session.one(wanted)):
+        wanted = f"SELECT {quote_text(domains.normalize_address(address))} AS x"
+    if session.one(f"SELECT x IS NULL FROM ({wanted})"):
+        raise ArgumentError(f"{value!r} is no value of {name}", hint=f"it must be {values.EXPECTED[owner.type]}")
+    return wanted
 
 
 def find_number(session: StoreSession, number: int) -> dict[str, Any] | None:
@@ -92,7 +100,7 @@ def write_profiles(
     """See `ProfileStore.write`."""
     names = list(columns) or list(session.layout.properties)
     for name in names:
-        _property(session, name)
+        find_property(session, name)
     about = count_profiles(session, condition)
     # What the path says of compression is not to be read in the name of the file that takes its place.
     form = replace(form, compression=writers.choose_compression(form, path))
@@ -132,7 +140,8 @@ def _compile(session: StoreSession, condition: str | None) -> str:
     return "true" if condition is None else where.compile_condition(session, condition)
 
 
-def _property(session: StoreSession, name: str) -> Property:
+def find_property(session: StoreSession, name: str) -> Property:
+    """Return the property *name* as the store has it; ArgumentError without one."""
     properties = session.layout.properties
     if name not in properties:
         near = nearest(name, properties)
@@ -143,7 +152,7 @@ def _property(session: StoreSession, name: str) -> Property:
 
 def _cells(session: StoreSession, names: Sequence[str]) -> list[str]:
     """Return the expressions of the properties' text forms, lists of them for `many`."""
-    return [values.format_each(_property(session, name), session.layout.value(name)) for name in names]
+    return [values.format_each(find_property(session, name), session.layout.value(name)) for name in names]
 
 
 def _values(session: StoreSession, names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:

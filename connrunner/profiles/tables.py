@@ -27,6 +27,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
@@ -65,7 +66,9 @@ _UNCONFIRMED = """
         digest UHUGEINT, identifiers VARCHAR, next INTEGER)"""
 _ERASED = "CREATE TABLE IF NOT EXISTS {}.erased (property VARCHAR, digest VARCHAR, person BIGINT)"
 _WITHDRAWN = "CREATE TABLE IF NOT EXISTS store.withdrawn (connection VARCHAR, id VARCHAR)"
-_OWN_COLUMNS = ("_id", "_created", "_changed", "rowid")
+# Those after `rowid` are PostgreSQL's, in which the same tables may be kept.
+_OWN_COLUMNS = ("_id", "_created", "_changed", "rowid", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
+LONGEST_COLUMN = 63  # bytes of a name, beyond which PostgreSQL cuts it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,11 +121,17 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(_UNCONFIRMED)
     prepare_tombstones(connection, "store")
     _prepare_withdrawals(connection)
+    describe_new_store(connection)
+
+
+def describe_new_store(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write down what holds for a store that has nothing yet."""
     connection.execute(
         "INSERT INTO store.about VALUES ('format', ?), ('spelling', ?), ('numbering', ?), ('next_profile', '1'),"
         " ('next_run', '1')",
         [FORMAT, str(SPELLING), str(NUMBERING)],
     )
+    _name_store(connection)
 
 
 def has_unconfirmed(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -139,6 +148,10 @@ def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> 
 def _prepare_withdrawals(connection: duckdb.DuckDBPyConnection) -> None:
     """Make what exports with deletions need, unless it is there: stores of earlier versions do not have it."""
     connection.execute(_WITHDRAWN)
+    _name_store(connection)
+
+
+def _name_store(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "INSERT INTO store.about SELECT ?, ? WHERE NOT EXISTS (FROM store.about WHERE key = ?)",
         [STORE_ID, secrets.token_hex(6), STORE_ID],
@@ -175,8 +188,43 @@ def read_layout(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> L
     )
 
 
-def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> Layout:
-    """Give every property and objective of *model* its column. RunError where values are in the way; none is lost."""
+class StoredValues(Protocol):
+    """What has to be known of the values in a column of `profiles`, by its plain name, before it changes."""
+
+    def count_filled(self, column: str) -> int:
+        """Return how many profiles have a value in *column*."""
+
+    def count_repeated(self, column: str) -> int:
+        """Return how many values of *column* several profiles have."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedValues:
+    """The values of the attached store."""
+
+    connection: duckdb.DuckDBPyConnection
+
+    def count_filled(self, column: str) -> int:
+        return self._count(f"SELECT count({quote_name(column)}) FROM store.profiles")
+
+    def count_repeated(self, column: str) -> int:
+        value = quote_name(column)
+        return self._count(f"""SELECT count(*) FROM (
+            SELECT 1 FROM store.profiles WHERE {value} IS NOT NULL GROUP BY {value} HAVING count(*) > 1)""")
+
+    def _count(self, query: str) -> int:
+        return int(self.connection.execute(query).fetchall()[0][0])
+
+
+def adapt_tables(
+    connection: duckdb.DuckDBPyConnection, model: ProfileModel, stored_values: StoredValues | None = None
+) -> Layout:
+    """
+    Give every property and objective of *model* its column. RunError where values are in the way; none is lost.
+
+    *stored_values* knows the values when they are not those of the attached store.
+    """
+    known_values = stored_values or AttachedValues(connection)
     prepare_tombstones(connection, "store")
     _prepare_withdrawals(connection)
     connection.execute(_UNCONFIRMED)
@@ -187,7 +235,7 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
     for name, owner in model.properties.items():
         known = stored.get(name)
         if known is None:
-            column = _choose_column(name, columns)
+            column = choose_column(name, columns)
             columns.add(column)
             _add_column(connection, column, values.column_type(owner.type, many=owner.many))
             connection.execute(
@@ -196,9 +244,9 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
             )
             continue
         if (known.owner.type, known.owner.many) != (owner.type, owner.many):
-            _change_type(connection, known, owner)
+            _change_type(connection, known, owner, known_values)
         if owner.identifier and not known.owner.identifier:
-            _check_unique(connection, known.column, owner)
+            _check_unique(known_values, known.column, owner)
         if owner != replace(known.owner, personal=owner.personal):
             connection.execute(
                 "UPDATE store.properties SET type = ?, many = ?, identifier = ? WHERE name = ?",
@@ -206,7 +254,7 @@ def adapt_tables(connection: duckdb.DuckDBPyConnection, model: ProfileModel) -> 
             )
     for name in model.objectives:
         if name not in objectives:
-            column = _choose_column(f"consent_{name}", columns)
+            column = choose_column(f"consent_{name}", columns)
             columns.add(column)
             _add_column(connection, column, "BOOLEAN")
             connection.execute("INSERT INTO store.objectives VALUES (?, ?)", [name, column])
@@ -250,21 +298,26 @@ def _add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -
     connection.execute(f"ALTER TABLE store.profiles ADD COLUMN {quote_name(column)} {kind}")
 
 
-def _choose_column(wanted: str, taken: Iterable[str]) -> str:
+def choose_column(wanted: str, taken: Iterable[str]) -> str:
     """Return a column name like *wanted* that DuckDB, which ignores case, does not confuse with *taken* ones."""
-    base = re.sub(r"[\x00-\x1f\x7f]", "_", wanted) or "property"
+    base = _shorten_column(re.sub(r"[\x00-\x1f\x7f]", "_", wanted), LONGEST_COLUMN) or "property"
     used = {column.lower() for column in taken} | set(_OWN_COLUMNS)
     number, column = 1, base
     while column.lower() in used:
         number += 1
-        column = f"{base}_{number}"
+        column = f"{_shorten_column(base, LONGEST_COLUMN - len(f'_{number}'))}_{number}"
     return column
 
 
-def _change_type(connection: duckdb.DuckDBPyConnection, known: StoredColumn, owner: Property) -> None:
-    column = quote_name(known.column)
-    found = connection.execute(f"SELECT count({column}) FROM store.profiles").fetchone()
-    filled = found[0] if found else 0
+def _shorten_column(name: str, most: int) -> str:
+    """Return so much of *name* as *most* bytes hold."""
+    return name.encode()[:most].decode(errors="ignore")
+
+
+def _change_type(
+    connection: duckdb.DuckDBPyConnection, known: StoredColumn, owner: Property, stored_values: StoredValues
+) -> None:
+    column, filled = quote_name(known.column), stored_values.count_filled(known.column)
     if filled:
         hold = agree(filled, "profile", "holds", "hold")
         raise RunError(
@@ -282,13 +335,8 @@ def _describe_type(owner: Property) -> str:
     return owner.type.value + (" (many)" if owner.many else "")
 
 
-def _check_unique(connection: duckdb.DuckDBPyConnection, column: str, owner: Property) -> None:
-    value = quote_name(column)
-    found = connection.execute(
-        f"""SELECT count(*) FROM (
-            SELECT 1 FROM store.profiles WHERE {value} IS NOT NULL GROUP BY {value} HAVING count(*) > 1)"""
-    ).fetchone()
-    twice = found[0] if found else 0
+def _check_unique(stored_values: StoredValues, column: str, owner: Property) -> None:
+    twice = stored_values.count_repeated(column)
     if twice:
         raise RunError(
             f"property {owner.name!r} cannot become an identifier: {twice:,} of its values belong to several profiles",

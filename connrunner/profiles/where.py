@@ -99,6 +99,12 @@ def compile_condition(session: StoreSession, expression: str) -> str:
     return f"({compiled})"
 
 
+def list_asked(session: StoreSession, expression: str) -> list[str]:
+    """Return the properties of which the condition *expression* asks; RunError as `compile_condition`."""
+    found = compile_condition(session, expression)
+    return sorted(name for name, column in session.layout.columns.items() if _mentions(found, column))
+
+
 @contextmanager
 def translate_errors(session: StoreSession, expression: str | None) -> Iterator[None]:
     """Translate the errors of a condition that fails for some profile, like a text where a number is needed.
@@ -115,9 +121,8 @@ def translate_errors(session: StoreSession, expression: str | None) -> Iterator[
 
 def _for_whom(session: StoreSession, expression: str) -> str:
     """Return of which properties a condition asks, and for how many profiles it cannot be worked out."""
-    found = compile_condition(session, expression)
-    asked = {name for name, column in session.layout.columns.items() if _mentions(found, column)}
-    of = f" of {words.listed(sorted(asked))}" if asked else ""
+    found, asked = compile_condition(session, expression), list_asked(session, expression)
+    of = f" of {words.listed(asked)}" if asked else ""
     try:
         # On a connection of its own: the transaction of this one may have ended with the error.
         with session.connection.cursor() as beside:

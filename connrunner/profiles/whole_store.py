@@ -40,22 +40,30 @@ def check_runs(connection: duckdb.DuckDBPyConnection, path: Path, expected: Expe
 
     Runs that ended before the first run of the store belong to an earlier one.
     """
-    contents = _Contents(connection)
     if not tables.has_no_tables(connection):
         tables.check_format(connection, str(path))
+    if lost := check_contents(connection, expected, report):
+        raise _lost_store(path, "does not hold what was imported", lost)
+
+
+def check_contents(connection: duckdb.DuckDBPyConnection, expected: Expected, report: Report) -> Run | None:
+    """Return the newest of the *expected* runs when the attached store has none; a warning when it lacks the newest."""
+    contents = _Contents(connection)
+    if not tables.has_no_tables(connection):
         contents.read()
     missing = [run for name, runs in expected.items() for run in contents.find_missing(name, runs)]
     if not missing:
-        return
+        return None
     if not contents.connections & expected.keys():
-        raise _lost_store(path, "does not hold what was imported", max(missing, key=_ended_at))
+        return max(missing, key=_ended_at)
     first = min(missing, key=_ended_at)
     report.message(
-        f"the profile store is older than history: it does not have {_describe(first)}"
+        f"the profile store is older than history: it does not have {name_run(first)}"
         + (f", nor {plural(len(missing) - 1, 'later run')}" if len(missing) > 1 else "")
         + "; was it put back from a backup? What those runs did is gone from it",
         level="warning",
     )
+    return None
 
 
 def note_begin(connection: duckdb.DuckDBPyConnection, numbers: Mapping[str, int]) -> None:
@@ -106,13 +114,14 @@ def _ended_at(run: Run) -> datetime:
     return run.ended_at
 
 
-def _describe(run: Run) -> str:
+def name_run(run: Run) -> str:
+    """Return *run* in words: which, what for, and when it ended."""
     return f"run {run.run} of {run.connection} ({run.intent.kind}, {run.ended_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _lost_store(path: Path, what: str, run: Run) -> RunError:
     return RunError(
-        f"the profile store {path} {what}, and history has runs that filled it, the last of them {_describe(run)}: "
+        f"the profile store {path} {what}, and history has runs that filled it, the last of them {name_run(run)}: "
         "all profiles, their consents and what was sent are missing",
         hint=f"put the file back from a backup; to begin anew without them: `{BEGIN_ANEW}`",
         code="store-unusable",

@@ -276,6 +276,7 @@ class Lanes:
             "connection": connection.name,
             "document": connection.document,
             "profile": self.workspace.profile_document,
+            "store": self.workspace.document.get("store") or {},
             "run": started.run,
             "started_at": instant.text(started.started_at),
             **({"commit": started.intent.commit, "mark": started.mark} if started.executor else {}),
@@ -284,12 +285,15 @@ class Lanes:
     def _ask_store(self, started: StartedRun) -> local.StoreQuestion | None:
         """Ask the profile store for a run that did not say how it went; None when the store has nothing to say."""
         state, name = self.recorder.state, started.connection
-        if started.intent.kind == "command" or not state.profiles.exists():
+        store = self.workspace.document.get("store") or {}
+        is_embedded = self.workspace.store.type == "duckdb"
+        if started.intent.kind == "command" or (is_embedded and not state.profiles.exists()):
             return None
         if run_files.read_log_summary(state, name, started.run).result is not None:
             return None
         with suppress(OSError):  # no process can be started: the run ends as far as is known
-            return local.StoreQuestion(state.root, name, started.run, instant.text(started.started_at))
+            run = (name, started.run, instant.text(started.started_at))
+            return local.StoreQuestion(state.root, run, self.folder, store)
         return None
 
     def _errors(self, started: StartedRun) -> Path:

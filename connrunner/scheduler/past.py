@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 
 from connrunner.core.connection_index import LIMITED, find_with
 from connrunner.core.model import Keep, Workspace
@@ -44,14 +46,19 @@ def keep_the_past_short(
 
 def _drop_retained(workspace: Workspace, state: StateFolder, keep: retention.Keeps, *, now: datetime, say: Say) -> None:
     """Drop the refused rows that the store retains beyond `keep`; while a run has it open, a day later."""
-    if not state.profiles.exists():
-        return
-    from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+    from connrunner.config.secrets import resolve_secret
+    from connrunner.profiles.store_place import StorePlace, open_profile_store
 
+    folder = Path(workspace.folder)
+    place = StorePlace(
+        settings=workspace.store, path=state.profiles, folder=folder, resolve=partial(resolve_secret, folder=folder)
+    )
+    if not place.may_exist:
+        return
     temp = state.spool / "keep-0"  # the next tick removes it after a crash, as that of a run that is no more
     try:
         expected = list_store_changes(state)
-        with open_store(state.profiles, workspace.profile, temp=temp, report=NullReport(), expected=expected) as store:
+        with open_profile_store(place, workspace.profile, temp=temp, report=NullReport(), expected=expected) as store:
             expired = [
                 one
                 for one in store.list_retained()

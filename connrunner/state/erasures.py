@@ -22,6 +22,7 @@ from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
 
 LOCK = "erase"
+DONE = -1  # stands for the inode when the store is no file, and the erasure is done
 NOTE = 64 * 1024  # bytes of the noted record
 WAIT = 5.0  # seconds for another erasure
 
@@ -59,7 +60,7 @@ def settle_erasure(folder: StateFolder, journal: Journal) -> None:
 def _settle(folder: StateFolder, journal: Journal) -> None:
     """Record the noted erasure if its store is in its place, and remove what is left of it."""
     noted = _read_note(folder)
-    if noted is not None and folder.profiles.exists() and folder.profiles.stat().st_ino == noted["inode"]:
+    if noted is not None and (noted["inode"] == DONE or _is_in_place(folder, noted["inode"])):
         with locks.hold_state_lock(folder):
             journal.open()
             if json.dumps(noted["record"]["id"]).encode() not in read_regular(folder.journal, LONGEST):
@@ -69,6 +70,10 @@ def _settle(folder: StateFolder, journal: Journal) -> None:
             path.unlink(missing_ok=True)
         if _scratch(folder).exists():
             shutil.rmtree(_scratch(folder))
+
+
+def _is_in_place(folder: StateFolder, inode: int) -> bool:
+    return folder.profiles.exists() and folder.profiles.stat().st_ino == inode
 
 
 def _read_note(folder: StateFolder) -> dict[str, Any] | None:

@@ -76,6 +76,14 @@ def parse_database_url(text: str) -> DatabaseUrl | None:
     )
 
 
+def list_passwords(text: str) -> list[str]:
+    """Return the passwords that *text*, the URL of a database, holds: as they are written, and decoded."""
+    place, _, query = text.strip().partition("://")[2].partition("?")
+    user = place.rpartition("@")[0]
+    written = [user.partition(":")[2], *re.findall(r"(?:^|&)\w*pass\w*=([^&]*)", query)]
+    return list(dict.fromkeys(one for each in written if each for one in (each, unquote(each))))
+
+
 def is_database_here(host: str | None) -> bool:
     """Return whether *host* is this machine: none at all, the folder of a Unix socket, or a loopback address."""
     return not host or host.startswith(("/", "@")) or is_loopback(host)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ from connrunner.core.model import (
     Property,
     PropertyType,
     Result,
+    StoreSettings,
 )
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.report import Report
@@ -42,11 +44,14 @@ from connrunner.processes.output import Output
 from connrunner.processes.tree import RUN_ID_VARIABLE, ProcessTree, Termination, become_subreaper
 from connrunner.profiles import ProfileStore
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import RecordedRun, list_told_files
+from connrunner.profiles.store_place import StorePlace, open_profile_store
 from connrunner.state import end_reserve, requests
 from connrunner.state.folder import StateFolder
 from connrunner.state.run_files import RunLog
 from connrunner.state.store_changes import list_store_changes
+from connrunner.text.database_urls import list_passwords
 from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.text.spellings import encode_loosely
@@ -76,10 +81,20 @@ class Job:
     processes: ProcessTree = field(default_factory=ProcessTree.new)  # every process that the run starts is in it
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
+    store: StoreSettings = field(default_factory=StoreSettings)  # where profiles are kept
 
     @property
     def spool(self) -> Path:
         return (self.dry_run_folder or self.state.spool) / f"{self.connection.name}-{self.run}"
+
+    @property
+    def store_place(self) -> StorePlace:
+        return StorePlace(
+            settings=self.store,
+            path=self.state.profiles,
+            folder=self.workspace,
+            resolve=partial(secrets.resolve_secret, folder=self.workspace),
+        )
 
     @property
     def time_left(self) -> int:
@@ -103,6 +118,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         state=StateFolder(Path(data["state"])),
         connection=connection,
         model=resolved.profile_model_from(data["profile"]),
+        store=resolved.store_settings_from(data.get("store") or {}),
         run=data["run"],
         started_at=instant.parse(data["started_at"]),
         processes=ProcessTree(
@@ -125,7 +141,8 @@ def perform(job: Job, report: Report, so_far: PartialResult | None = None) -> Re
     try:
         job.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         plain = _secrets(job)
-        mask = secrets.Masker(plain.values()).mask
+        # The URL of the store is no setting of the connection, but nothing that leaves may hold it either.
+        mask = secrets.Masker([*plain.values(), *_store_secrets(job)]).mask
         report = so_far.observe(MaskedReport(report, mask))
         match job.connection.work:
             case Import() as work:
@@ -166,7 +183,7 @@ def _ask_store(job: Job, so_far: PartialResult) -> None:
     if so_far.is_store_known or job.dry_run_folder or isinstance(job.connection.work, Command):
         return
     with suppress(Exception):  # what failed is told, and is what matters
-        so_far.note_recorded(ask_store(job.state, _stamp(job), wait=SHORT_WAIT))
+        so_far.note_recorded(ask_store(job.store_place, _stamp(job), wait=SHORT_WAIT))
 
 
 @contextmanager
@@ -184,16 +201,20 @@ def _noting(job: Job, store: ProfileStore, so_far: PartialResult) -> Iterator[No
 
 
 def _store(job: Job, report: Report) -> AbstractContextManager[ProfileStore]:
-    from connrunner.profiles.stores.duckdb import Patience, open_store  # a command needs no store, and no DuckDB
-
-    return open_store(
-        job.state.profiles,
+    return open_profile_store(
+        job.store_place,
         job.model,
         temp=job.spool,
         report=report,
-        wait=Patience(STORE_WAIT, lambda: report.message(f"waiting for the profile store: {_name_others(job)}")),
+        wait=Patience(
+            STORE_WAIT, lambda holder: report.message(f"waiting for the profile store: {_words(holder, job)}")
+        ),
         expected=list_store_changes(job.state),
     )
+
+
+def _words(holder: str, job: Job) -> str:
+    return f"{holder} changes it" if holder else _name_others(job)
 
 
 def _name_others(job: Job) -> str:
@@ -440,6 +461,13 @@ def _secrets(job: Job) -> dict[str, str]:
     """Return the secret behind each reference in the connection's work; they never leave this process."""
     settings = job.connection.settings
     return {name: secrets.resolve_secret(name, folder=job.workspace) for name in secrets.references(settings)}
+
+
+def _store_secrets(job: Job) -> list[str]:
+    """Return what of the profile store's URL must not be told, where the run needs the store."""
+    if job.store_place.is_embedded or isinstance(job.connection.work, Command):
+        return []
+    return list_passwords(job.store_place.resolve(job.store.url))
 
 
 def describe_signal(number: int) -> str:

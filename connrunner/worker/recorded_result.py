@@ -1,8 +1,9 @@
 """
 The result of a run as the profile store has it, whatever became of its process afterwards.
 
-`python -m connrunner.worker.recorded_result STATE CONNECTION RUN STARTED` prints it as JSON, and null when the run is
-not in the store: in a process of its own, so that no damaged store takes a tick with it.
+`python -m connrunner.worker.recorded_result STATE CONNECTION RUN STARTED WORKSPACE STORE` prints it as JSON, and null
+when the run is not in the store: in a process of its own, so that no damaged store takes a tick with it. STORE is what
+connrunner.yaml says of the store, as JSON, which holds no secret; without the last two it is that of the state folder.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts, from_mapping
@@ -25,6 +27,9 @@ from connrunner.profiles.jobs import RunStamp
 from connrunner.profiles.results import RecordedRun
 from connrunner.state.folder import StateFolder
 from connrunner.text.words import plural
+
+if TYPE_CHECKING:
+    from connrunner.profiles.store_place import StorePlace
 
 WAIT = 3600  # seconds for the store while a run of another lane has it
 
@@ -58,17 +63,17 @@ def _describe_import(counts: Counts) -> str:
     return ", ".join([*said, *([refused] if refused else [])]) or "nothing to read"
 
 
-def ask_store(state: StateFolder, stamp: RunStamp, *, wait: float) -> RecordedRun | None:
+def ask_store(place: StorePlace, stamp: RunStamp, *, wait: float) -> RecordedRun | None:
     """Return a run as the store has it, None when it has not; RunError when it cannot be opened within *wait* s."""
-    if not state.profiles.exists():
+    if not place.may_exist:
         return None
     from connrunner.processes.temporary_folders import temporary_folder
-    from connrunner.profiles.stores.duckdb import open_store  # DuckDB is slow to import
+    from connrunner.profiles.store_place import open_profile_store
 
     model = ProfileModel(properties={}, objectives={})
     with (
         temporary_folder() as temp,
-        open_store(state.profiles, model, temp=temp, report=_Silence(), read_only=True, wait=wait) as store,
+        open_profile_store(place, model, temp=temp, report=_Silence(), read_only=True, wait=wait) as store,
     ):
         return store.read_recorded(stamp)
 
@@ -83,11 +88,22 @@ class _Silence:
 
 def main() -> int:
     """Answer for the run that the arguments name; 1 when the store cannot be asked."""
-    state, connection, run, at = sys.argv[1:]
+    from connrunner.config.resolved import store_settings_from  # a tick, which imports this module, needs none of it
+    from connrunner.config.secrets import resolve_secret
+    from connrunner.profiles.store_place import StorePlace
+
+    state, connection, run, at, *more = sys.argv[1:]  # a tick of an older version gives no more
+    workspace, store = more or (state, "{}")
+    place = StorePlace(
+        settings=store_settings_from(json.loads(store)),
+        path=StateFolder(Path(state)).profiles,
+        folder=Path(workspace),
+        resolve=partial(resolve_secret, folder=Path(workspace)),
+    )
     stamp = RunStamp(connection=connection, run=int(run), at=instant.parse(at))
     recorded = None
     try:
-        recorded = ask_store(StateFolder(Path(state)), stamp, wait=WAIT)
+        recorded = ask_store(place, stamp, wait=WAIT)
     except RunError as error:
         if error.code != "no-store":
             sys.stderr.write(str(error))

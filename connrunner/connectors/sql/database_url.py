@@ -7,13 +7,14 @@ from pathlib import Path
 from urllib.parse import unquote_plus
 
 from connrunner.connectors import Settings
+from connrunner.databases import CONNECT, SILENCE
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text import durations
 from connrunner.text.database_urls import find_flaw, parse_database_url
 
-CONNECT = 10  # seconds for making a connection
-SILENCE = 60  # seconds without a byte, beyond the time that a statement may take
+__all__ = ["CONNECT", "SILENCE", "DatabaseAddress", "address_of", "seconds"]
+
 STATEMENT = "30m"  # the default of `statement_timeout`
 
 _SECRET = re.compile(r"(?:^|[?&;])(?=[^?&;=]*=)[^?&;=]*(?:passw|pwd|secret|token)", re.IGNORECASE)

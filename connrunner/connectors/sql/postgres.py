@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from connrunner.connectors.sql import database_url, failure
 from connrunner.connectors.sql.database_url import DatabaseAddress
+from connrunner.databases.libpq import compose_parameters, describe_database
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass
-from connrunner.text.database_urls import DatabaseUrl, find_flaw, is_database_here
 
 Query = LiteralString | sql.SQL | sql.Composed
 Cursor = psycopg.Cursor[Any]
-
-BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +70,6 @@ def _words(error: psycopg.Error) -> str:
     return ". ".join(part for part in (said, error.diag.message_hint) if part)
 
 
-def describe_database(parameters: Mapping[str, Any]) -> str:
-    """Return how people call the database, for every message."""
-    host = parameters.get("host") or "this machine"
-    port = parameters.get("port")
-    return f"{parameters.get('dbname') or parameters.get('user')} at {host}" + (f":{port}" if port else "")
-
-
 def name_postgres(address: DatabaseAddress) -> str:
     """Return `describe_database` of *address*, without asking anybody."""
     return describe_database(_parameters(address))
@@ -93,54 +80,10 @@ def name_postgres(address: DatabaseAddress) -> str:
 
 def _parameters(address: DatabaseAddress) -> dict[str, Any]:
     """Return what libpq is given. RunError when the URL asks for something that cannot be."""
-    try:
-        parameters: dict[str, Any] = dict(conninfo_to_dict(f"postgresql://{address.url.partition('://')[2]}"))
-        if not re.fullmatch("[0-9,]*", str(parameters.get("port", ""))):
-            raise ValueError
-    except (psycopg.ProgrammingError, ValueError):
-        # Its text may hold parts of the URL that were meant to be secret.
-        raise RunError(
-            "`url` is not the URL of a PostgreSQL database",
-            hint="write it like postgresql://user@host:5432/database",
-            code="bad-url",
-        ) from None
-    # By what libpq itself reads in the URL.
-    flaw = find_flaw(DatabaseUrl(backend="postgresql", keys={name: str(value) for name, value in parameters.items()}))
-    if flaw is not None:
-        raise RunError(flaw.message, hint=flaw.hint, code=flaw.code)
-    if address.username is not None:
-        parameters["user"] = address.username
-    if address.password is not None:
-        parameters["password"] = address.password
-    for name in ("sslrootcert", "sslcert", "sslkey", "sslcrl"):
-        if name in parameters and parameters[name] != "system":
-            parameters[name] = str(address.workspace / parameters[name])
-    parameters |= _trust(parameters)
-    return {
-        "application_name": "connrunner",
-        **parameters,
-        "client_encoding": "utf8",
-        "connect_timeout": database_url.CONNECT,
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": database_url.SILENCE * 1000,
-    }
-
-
-def _trust(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return the settings of TLS: a certificate is verified for every host that is not this machine."""
-    mode = parameters.get("sslmode")
-    if all(is_database_here(host) for host in str(parameters.get("host") or "").split(",")):
-        return {"sslmode": mode or "prefer"}
-    return {"sslmode": mode or "verify-full", "sslrootcert": parameters.get("sslrootcert") or _bundle()}
-
-
-def _bundle() -> str:
-    """Return the file with the authorities that this machine trusts."""
-    # psycopg's own OpenSSL looks where it was built, not where this machine keeps them.
-    known = (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *BUNDLES)
-    return next((path for path in known if path and Path(path).is_file()), "system")
+    found = compose_parameters(
+        address.url, folder=address.workspace, username=address.username, password=address.password
+    )
+    return {**found, "connect_timeout": database_url.CONNECT}
 
 
 def _settle(connection: psycopg.Connection[Any], address: DatabaseAddress, *, read_only: bool) -> None:

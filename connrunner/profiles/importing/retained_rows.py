@@ -133,6 +133,17 @@ def drop_settled(session: StoreSession) -> None:
     )
 
 
+def _take_numbers(session: StoreSession) -> int:
+    """Return the first number for new rows, which no connection's rows have, be they at hand or not."""
+    known = "SELECT value::BIGINT FROM store.about WHERE key = 'next_kept'"
+    return int(session.one(f"SELECT greatest(coalesce(max(number) + 1, 0), coalesce(({known}), 0)) FROM store.kept"))
+
+
+def _note_numbers(session: StoreSession) -> None:
+    session.execute("DELETE FROM store.about WHERE key = 'next_kept'")
+    session.execute("INSERT INTO store.about SELECT 'next_kept', (max(number) + 1)::VARCHAR FROM store.kept")
+
+
 def retain_refused(session: StoreSession, stage: Stage, form: Format, connection: str, *, part: int, run: int) -> None:
     """Retain the rows of *stage* that `verdicts` refuses, with the first of their reasons in `rejects`."""
     wanted = int(session.one(f"SELECT count(*) FROM verdicts WHERE {_REFUSED}"))
@@ -150,7 +161,7 @@ def retain_refused(session: StoreSession, stage: Stage, form: Format, connection
         WHERE r.rn IN (SELECT rn FROM verdicts WHERE {_REFUSED})""")
     if (found := session.one("SELECT count(*) FROM retained")) != wanted:
         raise imbalance_error(f"{wanted:,} refused rows were to be kept, {found:,} were")
-    first = int(session.one("SELECT coalesce(max(number) + 1, 0) FROM store.kept"))
+    first = _take_numbers(session)
     session.execute(
         f"""INSERT INTO store.kept
         SELECT ?, {first} + k.rn, k.flaw, {form.type not in ("json", "jsonl")}, k.record, r.code, {run}
@@ -159,3 +170,4 @@ def retain_refused(session: StoreSession, stage: Stage, form: Format, connection
         ) r ON r.rn = k.rn""",
         [connection],
     )
+    _note_numbers(session)

@@ -16,7 +16,8 @@ from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.jobs import ImportJob
 from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
-from connrunner.profiles.session import StoreSession
+from connrunner.profiles.session import KeyQuery, ProfileNeed, StoreSession
+from connrunner.profiles.sql_fragments import all_of
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
@@ -39,9 +40,11 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
     results: list[list[FileResult]] = []  # of each task
     found: list[Difference] = []
     rejects.create_rejects(session)
-    with session.transaction(keep=not job.dry_run):
+    with session.transaction(keep=not job.dry_run, need=_list_need(context, tasks)):
         run = recorded_runs.start_record(session, job.stamp, "import")
-        stored = int(session.one("SELECT count(*) FROM store.profiles"))
+        # To count costs a look at each of them where they are kept elsewhere.
+        is_asked = job.work.expect.max_change_pct is not None
+        stored = session.backing.count_profiles(session) if is_asked else 0
         staged, checked = sum(task.rows for task in tasks), 0
         session.report.progress("checking", 0, staged)
         for task in tasks:
@@ -61,6 +64,26 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
     return ImportResult(counts=total, files=tuple(files), differences=tuple(found))
+
+
+def _list_need(context: ImportContext, tasks: Sequence[FileTask]) -> ProfileNeed:
+    """Return which profiles the staged rows can meet: by their keys, or because they have an identifier of a row."""
+    plan = context.plan
+    groups = {tuple(mapped.number for mapped in group): group for group in plan.groups}
+    groups |= {(mapped.number,): (mapped,) for mapped in plan.fields if mapped.owner.identifier}
+    stages = [task.stage.table for task in tasks if task.stage]
+    keys = []
+    for numbers, group in groups.items():
+        columns = [f"v{number}" for number in numbers]
+        complete = all_of(f"{column} IS NOT NULL" for column in columns)
+        rows = " UNION ALL ".join(f"SELECT {', '.join(columns)} FROM {table} WHERE {complete}" for table in stages)
+        if rows:
+            keys.append(KeyQuery(properties=tuple(mapped.field.property for mapped in group), query=rows))
+    return ProfileNeed(
+        properties=tuple(mapped.field.property for mapped in plan.fields),
+        objectives=tuple(dict.fromkeys((*plan.work.objectives, *(name for name, _ in plan.consents)))),
+        keys=keys,
+    )
 
 
 def _list_in_order(tasks: Sequence[FileTask], results: Sequence[Sequence[FileResult]]) -> list[FileResult]:

@@ -79,13 +79,14 @@ def begin_store(path: Path, *, temp: Path, numbers: Mapping[str, int]) -> list[P
         _attach_new(connection, fresh)
         whole_store.note_begin(connection, numbers)
         connection.execute("DETACH store")
-    moved = _move_aside(path)
+    moved = move_aside(path)
     put_in_place(fresh, path)
     return moved
 
 
-def _move_aside(path: Path) -> list[Path]:
-    """Rename the store and its write-ahead log; the store first, for one without its log would look sound."""
+def move_aside(path: Path) -> list[Path]:
+    """Rename the store in the file *path*, if any, and its write-ahead log; return what they are called now."""
+    # The store first, for one without its log would look sound.
     files = [file for file in (path, find_log(path)) if file.exists() or file.is_symlink()]
     number = 1
     while any(_aside(file, number).exists() for file in files):

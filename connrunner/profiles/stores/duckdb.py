@@ -19,7 +19,7 @@ from connrunner.core.model import Format, Import, LocalFile, ProfileModel
 from connrunner.core.report import Report
 from connrunner.core.retention_policy import RetainedRows
 from connrunner.errors import RunError
-from connrunner.lazy_dataclasses import dataclass, replace
+from connrunner.lazy_dataclasses import replace
 from connrunner.profiles import (
     ProfileStore,
     blocks,
@@ -43,6 +43,7 @@ from connrunner.profiles.importing import run as importing
 from connrunner.profiles.jobs import ExportJob, ImportJob, RunStamp
 from connrunner.profiles.mapping import make_plan
 from connrunner.profiles.memory_limit import choose_memory_limit
+from connrunner.profiles.patience import Patience
 from connrunner.profiles.results import ExportResult, ImportResult, RecordedRun, RefusedRow, UnconfirmedRows
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
@@ -73,14 +74,6 @@ _CONFINED = """
     SET enable_external_access = false;
     SET lock_configuration = true;
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a store is waited for, and what is called once when that takes longer than a second."""
-
-    seconds: float
-    say: Callable[[], None] = lambda: None
 
 
 class DuckDBStore:
@@ -306,7 +299,7 @@ def attach_store(
                 raise make_busy_error(path) from None
             if not is_said and time.monotonic() >= began + SAID_AFTER:
                 is_said = True
-                patience.say()
+                patience.say("")
             time.sleep(min(PAUSE, max(0.0, until - time.monotonic())))
 
 
