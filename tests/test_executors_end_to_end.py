@@ -60,7 +60,7 @@ def test_from_the_yaml_to_the_record(elsewhere_place: Place) -> None:
     assert (run["outcome"], run["kind"]) == ("succeeded", "command")
     log = place.run("log", "job").out
     assert "hello" in log
-    assert ("on Kubernetes, pod job-1-" in log) or ("on Slurm, job 1 on n1" in log)
+    assert ("on Kubernetes, pod job-1-" in log) or ("on Slurm, job 1" in log)
     (started,) = [record for record in place.journal() if record["type"] == "started"]
     assert started["executor"]["type"] in ("kubernetes", "slurm")
     assert not list(place.state.handovers.glob("job-*"))

@@ -275,6 +275,8 @@ class EngineWorker:
                 return
             except RejectedError:
                 pass  # then no run can claim itself either
+        if observed.place and self._place.get("place") != observed.place:
+            self._say_place(RunPhase.RUNNING, place=observed.place)  # it was quicker than we look
         self._is_over = True
         self.exit_status = observed.exit_status
         if self.verdict is None:

@@ -50,6 +50,7 @@ class SlurmEngine:
         self._folder = folder
         self._numbers: dict[str, str] = {}  # of jobs, by run
         self._pending: set[str] = set()
+        self._places: dict[str, str] = {}  # where each was seen last
         self._read: dict[str, int] = {}  # bytes of each log that were read
 
     def submit(self, task: Task) -> None:
@@ -131,6 +132,7 @@ class SlurmEngine:
         if listed is not None:
             number, state, nodes, reason = listed
             place = f"job {number}" + (f" on {nodes}" if nodes else "")
+            self._places[key] = place
             if state in WAITS:
                 return Observed(phase=RunPhase.QUEUED, place=place, reason="" if reason == "None" else reason)
             if state in WORKS:
@@ -140,9 +142,10 @@ class SlurmEngine:
                 leaving = {"COMPLETING": "it is being ended", "SUSPENDED": "Slurm suspended it"}.get(state, "")
                 return Observed(phase=RunPhase.RUNNING, place=place, reason=leaving)
         words = _read_words(here / "end.json")
-        if words is not None:
-            return Observed(phase=RunPhase.ENDED, place=listed[2] if listed else "", last_words=words)
         number = (listed[0] if listed else "") or self._numbers.get(key, "") or _read(here / "number")
+        if words is not None:
+            place = self._places.pop(key, "") or f"job {number}"
+            return Observed(phase=RunPhase.ENDED, place=place, last_words=words)
         return self._observe_ended(key, number)
 
     def _observe_ended(self, key: str, number: str) -> Observed:

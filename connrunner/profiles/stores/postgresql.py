@@ -289,6 +289,9 @@ class PostgreSQLStore(DuckDBStore):
             self._bring_selected(columns, where)
             return super().write(path, form, columns, where=where)
 
+    def refuse_short(self) -> None:
+        """Do nothing: whether a file of the database is whole, its server looks after."""
+
     # --- what is brought -------------------------------------------------------------------------------------------
 
     @contextmanager
