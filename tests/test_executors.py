@@ -244,7 +244,7 @@ REFUSES = (
 )
 
 
-@pytest.mark.parametrize(("program", "grace"), [(OBEYS, 5), (REFUSES, 0)])
+@pytest.mark.parametrize(("program", "grace"), [(OBEYS, 120), (REFUSES, 0)])
 def test_one_that_is_asked_to_end(place: Place, program: str, grace: int) -> None:
     task = place.task(program, grace=grace)
     worker = place.executor.start(task)

@@ -60,7 +60,7 @@ def name_former(column: str) -> str:
     return quote_name(f"was {column}")
 
 
-def prepare_tables(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> None:
+def prepare_before(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> None:
     """Make the tables, or bring them up to date with the *columns* of `profiles`: their types, by plain names."""
     connection.execute(_TABLES)
     found = connection.execute(

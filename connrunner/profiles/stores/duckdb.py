@@ -360,7 +360,7 @@ def _prepare_tables(
     connection.begin()
     try:
         layout = tables.adapt_tables(connection, model)
-        before.prepare_tables(connection, tables.read_profile_columns(connection))
+        before.prepare_before(connection, tables.read_profile_columns(connection))
     except BaseException:
         connection.rollback()
         raise
