@@ -72,7 +72,7 @@ def test_a_journal_that_is_gone_is_told(ticking: Place) -> None:
     assert "damaged: journal.jsonl: it was gone or empty" in typed(ticking, "status")[1]
 
 
-@pytest.mark.parametrize("how", ["settings", "no connections"])
+@pytest.mark.parametrize("how", ["settings", pytest.param("no connections", marks=pytest.mark.thorough)])
 def test_a_workspace_that_ticks_refuse_is_told_once_for_each_reason_and_that_it_is_not_any_more(
     ticking: Place, how: str
 ) -> None:

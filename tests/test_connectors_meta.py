@@ -429,7 +429,14 @@ def test_an_audience_that_was_made_and_deleted_there_is_made_anew_after_a_reset(
 
 
 @pytest.mark.parametrize(
-    "reply", [error(80003), error(17, 2446079), error(613, 1487742), error(4), error(2), error(1, 99)]
+    "reply",
+    [
+        error(80003),
+        *(
+            pytest.param(one, marks=pytest.mark.thorough)
+            for one in (error(17, 2446079), error(613, 1487742), error(4), error(2), error(1, 99))
+        ),
+    ],
 )
 def test_what_passes_is_tried_again(ads: Ads, reply: Reply) -> None:
     ads.meta.hold("Readers")
@@ -478,7 +485,14 @@ def test_batches_become_smaller_when_meta_wants_that(ads: Ads, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(drop=True), Reply(200, b"{", cut=0), Reply(200, b"<html>"), Reply(502, b"<html>")]
+    "reply",
+    [
+        Reply(drop=True),
+        *(
+            pytest.param(one, marks=pytest.mark.thorough)
+            for one in (Reply(200, b"{", cut=0), Reply(200, b"<html>"), Reply(502, b"<html>"))
+        ),
+    ],
 )
 def test_a_lost_answer_sends_nothing_twice(ads: Ads, reply: Reply) -> None:
     ads.meta.hold("Readers")

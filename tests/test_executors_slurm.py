@@ -117,6 +117,7 @@ def test_one_that_slurm_forgot_and_that_had_begun_may_live_until_a_person_says_i
     assert (worker.verdict.outcome, worker.verdict.code) == (Outcome.INTERRUPTED, "lost")
 
 
+@pytest.mark.thorough
 def test_no_variable_of_ours_goes_along(place: Place, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRM_KEY", "hunter2-hunter2")
     task = place.task("import os; print('key', os.environ.get('CRM_KEY'))")

@@ -823,12 +823,12 @@ class Rotating(Machine):
     rotate_at = 1
 
 
-@pytest.mark.parametrize("machine", [Machine, Rotating])
+@pytest.mark.parametrize("machine", [Machine, pytest.param(Rotating, marks=pytest.mark.thorough)])
 def test_a_short_life(machine: type[Machine]) -> None:
     run_state_machine_as_test(machine, settings=QUICK)
 
 
-@pytest.mark.parametrize("flawed", [WithoutSync, WithoutIntent])
+@pytest.mark.parametrize("flawed", [pytest.param(WithoutSync, marks=pytest.mark.thorough), WithoutIntent])
 def test_the_model_finds_what_is_missing(flawed: type[Machine]) -> None:
     with pytest.raises(AssertionError):
         run_state_machine_as_test(flawed, settings=FIND)

@@ -134,7 +134,7 @@ def _file(path: Path, rows: Sequence[Row]) -> LocalFile:
 
 @pytest.mark.slow
 @settings(
-    max_examples=examples(4, long=300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(2, long=300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(runs=st.lists(FILES, min_size=1, max_size=4), order=st.randoms(use_true_random=False))
 def test_what_is_undone_has_never_been(

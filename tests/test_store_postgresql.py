@@ -113,7 +113,7 @@ def tell(store: ProfileStore) -> list[Any]:
 
 @pytest.mark.slow
 @settings(
-    max_examples=examples(5, long=100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(2, long=100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(files=FILES)
 def test_the_same_files_give_both_stores_the_same(
@@ -240,10 +240,10 @@ def through(place: DatabasePlace, proxy: CuttingProxy) -> DatabasePlace:
 @pytest.mark.parametrize(
     ("word", "after", "is_done"),
     [
-        (b"BEGIN ISOLATION LEVEL READ COMMITTED", False, False),
-        (b"pg_try_advisory_xact_lock", True, False),
-        (b"CREATE TEMPORARY TABLE changed_profiles", False, False),
-        (b"UPDATE", True, False),
+        pytest.param(b"BEGIN ISOLATION LEVEL READ COMMITTED", False, False, marks=pytest.mark.thorough),
+        pytest.param(b"pg_try_advisory_xact_lock", True, False, marks=pytest.mark.thorough),
+        pytest.param(b"CREATE TEMPORARY TABLE changed_profiles", False, False, marks=pytest.mark.thorough),
+        pytest.param(b"UPDATE", True, False, marks=pytest.mark.thorough),
         (b"COMMIT\0", False, False),
         (b"COMMIT\0", True, True),
     ],

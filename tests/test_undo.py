@@ -107,6 +107,7 @@ def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(crm: Plac
     assert "is an undo itself" in crm.run("undo", "crm", "4", check=2).err
 
 
+@pytest.mark.thorough
 def test_what_is_too_old_fails_with_a_word(crm: Place) -> None:
     crm.write("connections/crm.yaml", CRM + "undo: {keep: off}\n")
     crm.write("in/c.csv", "id,email,name\n1,late@example.com,L\n")
@@ -153,6 +154,7 @@ def test_one_that_waits_can_be_taken_back(crm: Place) -> None:
     assert len(crm.runs("crm")) == 3
 
 
+@pytest.mark.thorough
 def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
     ask(crm, 2)
     crm.write("connections/other.yaml", CRM)
@@ -165,6 +167,7 @@ def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
     assert not requests.read_undo_requests(crm.state)
 
 
+@pytest.mark.thorough
 def test_the_health_of_the_connection_is_that_of_its_imports(crm: Place) -> None:
     crm.write("in/c.csv", "no,columns\n")
     crm.run("run", "crm", check=1)

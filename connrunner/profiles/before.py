@@ -22,10 +22,7 @@ from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.sql_fragments import quote_name
 
 FLAGS = 60  # in one column
-_TABLES = """
-    CREATE TABLE IF NOT EXISTS store.undo_runs (
-        run INTEGER, columns VARCHAR[], expires TIMESTAMPTZ, undone INTEGER);
-    CREATE TABLE IF NOT EXISTS store.before (run INTEGER, part INTEGER, profile BIGINT)"""
+_UNDO_RUNS = "CREATE TABLE store.undo_runs (run INTEGER, columns VARCHAR[], expires TIMESTAMPTZ, undone INTEGER)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,13 +59,18 @@ def name_former(column: str) -> str:
 
 def prepare_before(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, str]) -> None:
     """Make the tables, or bring them up to date with the *columns* of `profiles`: their types, by plain names."""
-    connection.execute(_TABLES)
+    wanted = {f"m{number}": "BIGINT" for number in range(-(-len(columns) // FLAGS) or 1)}
+    wanted |= {f"was {column}": kind for column, kind in columns.items()}
+    if not has_tables(connection):
+        more = ", ".join(f"{quote_name(name)} {kind}" for name, kind in wanted.items())
+        connection.execute(
+            f"{_UNDO_RUNS}; CREATE TABLE store.before (run INTEGER, part INTEGER, profile BIGINT, {more})"
+        )
+        return
     found = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' AND table_name = 'before'"
     )
     there = {name for (name,) in found.fetchall()}
-    wanted = {f"m{number}": "BIGINT" for number in range(-(-len(columns) // FLAGS) or 1)}
-    wanted |= {f"was {column}": kind for column, kind in columns.items()}
     for name, kind in wanted.items():
         if name not in there:
             connection.execute(f"ALTER TABLE store.before ADD COLUMN {quote_name(name)} {kind}")
