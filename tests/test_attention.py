@@ -44,6 +44,7 @@ def ticking(place: Place) -> Place:
     return place
 
 
+@pytest.mark.real_clock  # the kernel stamps the files that are looked at
 def test_damage_of_logs_and_histories_is_told_once_and_status_and_doctor_have_it(ticking: Place) -> None:
     state = ticking.state
     log = state.log("a", 1)

@@ -13,6 +13,8 @@ import pytest
 from connrunner.state import record_check
 from connrunner.state.folder import StateFolder
 
+pytestmark = pytest.mark.real_clock  # the kernel stamps the files that are looked at
+
 LINE = b'{"at":"2026-12-01T10:00:00Z","message":"x"}\n'
 END = b'{"at":"2026-12-01T10:00:00Z","type":"ended","outcome":"succeeded"}\n'
 
