@@ -30,7 +30,7 @@ demo: ## install connrunner as a user would and run its main job from end to end
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check .
 	$(DEMO)/bin/connrunner demo
 
-test: $(READY) ## run the tests, in less than three minutes
+test: $(READY) ## run the tests, in three to five minutes
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'not long and not thorough'
 
 thorough: $(READY) ## run the tests of a finer sieve
