@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from connrunner.core import instant
+from connrunner.core.model import RunIntent
+from connrunner.core.planning.due import UndoRequest
+from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
 from connrunner.state.journal import Journal
+from connrunner.state.journal_state import StartedRun
 from tests.conftest import PROFILE, SETTINGS, Place
 from tests.test_cli_json import complaints
 
@@ -128,6 +134,20 @@ def test_it_goes_before_what_waits_and_takes_no_place_in_the_queue(crm: Place) -
     runs = [(one["run"], one["trigger"]) for one in crm.runs("crm")]
     assert runs[:2] == [(4, "manual"), (3, "undo")]
     assert not requests.read_undo_requests(crm.state)
+
+
+def test_a_slot_is_not_merged_into_an_undo_that_works(crm: Place) -> None:
+    """It is no import of what is due: that has a run of its own behind it."""
+    crm.write("connections/crm.yaml", CRM.replace("{type: manual}", "{type: times_per_day, times: 1440}"))
+    at = instant.parse("2026-12-01T10:00:00Z")
+    Tick(crm.folder, crm.state, now=at, say=lambda _: None).take_in()
+    state = Journal(crm.state).read()
+    state.waiting.clear()
+    undo = UndoRequest(connection="crm", run=2, asked_at=at, asked_by="ann", id="undo-1").as_entry()
+    intent = RunIntent(run=3, started_at=at, kind="undo")
+    state.started["crm"] = StartedRun(entry=undo, intent=intent, lane="main")
+    later = Tick(crm.folder, crm.state, now=at + timedelta(minutes=5), say=lambda _: None)
+    assert [slot.result for slot in later._plan(state, [], {}, due=True).slots] == ["queued"]
 
 
 def test_a_request_that_was_answered_is_not_answered_twice(crm: Place) -> None:

@@ -32,6 +32,11 @@ def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, r
             raise ArgumentError(f"{name} #{number} ran a program, and only the program knows what it did")
         case "undo":
             raise ArgumentError(f"{name} #{number} is an undo itself", hint=f"`connrunner run {name}` imports again")
+    if connection.kind != "import":
+        raise ArgumentError(
+            f"{name} is no import any more, and an undo is a run of an import",
+            hint="put back the file that it had then; it may be switched off",
+        )
     if (by := _find_undoing(view, name, number)) is not None:
         raise ArgumentError(f"{name} #{number} has been undone already, by #{by}")
     if run.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL) or not run.result.counts.read:

@@ -19,6 +19,7 @@ import duckdb
 
 from connrunner.core import instant
 from connrunner.lazy_dataclasses import dataclass
+from connrunner.profiles import stored_tables
 from connrunner.profiles.sql_fragments import quote_name
 
 FLAGS = 60  # in one column
@@ -61,30 +62,21 @@ def prepare_before(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, 
     """Make the tables, or bring them up to date with the *columns* of `profiles`: their types, by plain names."""
     wanted = {f"m{number}": "BIGINT" for number in range(-(-len(columns) // FLAGS) or 1)}
     wanted |= {f"was {column}": kind for column, kind in columns.items()}
-    if not has_tables(connection):
+    if not stored_tables.has_stored_table(connection, "undo_runs"):
         more = ", ".join(f"{quote_name(name)} {kind}" for name, kind in wanted.items())
         connection.execute(
             f"{_UNDO_RUNS}; CREATE TABLE store.before (run INTEGER, part INTEGER, profile BIGINT, {more})"
         )
         return
-    found = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE database_name = 'store' AND table_name = 'before'"
-    )
-    there = {name for (name,) in found.fetchall()}
+    there = stored_tables.read_table_columns(connection, "before")
     for name, kind in wanted.items():
         if name not in there:
             connection.execute(f"ALTER TABLE store.before ADD COLUMN {quote_name(name)} {kind}")
 
 
-def has_tables(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Tell whether the attached store has them: one of an earlier version gets them with its next import."""
-    statement = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'undo_runs'"
-    return connection.execute(statement).fetchone() is not None
-
-
 def drop_column(connection: duckdb.DuckDBPyConnection, column: str) -> None:
     """Forget the former values of a *column* that gets another type; runs that changed it cannot be undone any more."""
-    if not has_tables(connection):
+    if not stored_tables.has_stored_table(connection, "undo_runs"):
         return
     connection.execute("UPDATE store.undo_runs SET expires = 'epoch' WHERE list_contains(columns, ?)", [column])
     connection.execute(f"ALTER TABLE store.before DROP COLUMN IF EXISTS {name_former(column)}")
@@ -106,7 +98,7 @@ def drop_expired(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
     """
     now = [instant.text(at)]
     expired = connection.execute(
-        "SELECT run, columns FROM store.undo_runs WHERE expires <= ?::TIMESTAMPTZ OR undone IS NOT NULL", now
+        "SELECT run, columns, undone FROM store.undo_runs WHERE expires <= ?::TIMESTAMPTZ OR undone IS NOT NULL", now
     ).fetchall()
     if not expired:
         return
@@ -116,7 +108,8 @@ def drop_expired(connection: duckdb.DuckDBPyConnection, at: datetime) -> None:
     kept = first[0] if first and first[0] is not None else None
     condition = "true" if kept is None else f"run < {kept}"
     connection.execute(f"DELETE FROM store.before WHERE {condition}; DELETE FROM store.undo_runs WHERE {condition}")
-    bare = [(run, columns) for run, columns in expired if kept is not None and run > kept]
+    # Of a run that is undone nothing is left.
+    bare = [(run, columns) for run, columns, undone in expired if kept is not None and run > kept and undone is None]
     for column in dict.fromkeys(column for _, columns in bare for column in columns):
         name = name_former(column)
         connection.execute(

@@ -35,7 +35,7 @@ import duckdb
 from connrunner.core.model import ProfileModel, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass, replace
-from connrunner.profiles import before, values
+from connrunner.profiles import before, stored_tables, values
 from connrunner.profiles.profile_keys import STORE_ID
 from connrunner.profiles.sql_fragments import quote_name
 from connrunner.text.words import agree
@@ -137,8 +137,7 @@ def describe_new_store(connection: duckdb.DuckDBPyConnection) -> None:
 
 def has_unconfirmed(connection: duckdb.DuckDBPyConnection) -> bool:
     """Return whether the attached store has `unconfirmed`: one of an older version gets it on its next use."""
-    statement = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'unconfirmed'"
-    return connection.execute(statement).fetchone() is not None
+    return stored_tables.has_stored_table(connection, "unconfirmed")
 
 
 def prepare_tombstones(connection: duckdb.DuckDBPyConnection, database: str) -> None:
@@ -297,11 +296,8 @@ def read_stored_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, Stor
 
 def read_profile_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Return the type of each column of `profiles` that keeps values, by its plain name."""
-    found = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns()"
-        " WHERE database_name = 'store' AND table_name = 'profiles' ORDER BY column_index"
-    ).fetchall()
-    return {name: kind for name, kind in found if name not in _OWN_COLUMNS}
+    found = stored_tables.read_table_columns(connection, "profiles")
+    return {name: kind for name, kind in found.items() if name not in _OWN_COLUMNS}
 
 
 def _add_column(connection: duckdb.DuckDBPyConnection, column: str, kind: str) -> None:

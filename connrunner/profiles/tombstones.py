@@ -16,7 +16,7 @@ from pathlib import Path
 
 from connrunner.core.model import PropertyType
 from connrunner.errors import RunError
-from connrunner.profiles import values
+from connrunner.profiles import stored_tables, values
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 from connrunner.text.files import replace_file
@@ -65,8 +65,10 @@ def compute_check(key: bytes) -> str:
 
 def has_tombstones(session: StoreSession) -> bool:
     """Tell whether anybody was erased; a store of an earlier version has no table for it."""
-    table = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'store' AND table_name = 'erased'"
-    return session.one(table) is not None and session.one("SELECT 1 FROM store.erased LIMIT 1") is not None
+    return (
+        stored_tables.has_stored_table(session.connection, "erased")
+        and session.one("SELECT 1 FROM store.erased LIMIT 1") is not None
+    )
 
 
 def require_key(session: StoreSession) -> bytes:

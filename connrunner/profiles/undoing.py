@@ -16,6 +16,7 @@ from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import before, recorded_runs, rejects, tombstones, values
 from connrunner.profiles.before import UndoableRun
+from connrunner.profiles.importing.differences import MOST, SEPARATOR
 from connrunner.profiles.jobs import UndoJob
 from connrunner.profiles.results import Difference, UndoResult
 from connrunner.profiles.session import StoreSession
@@ -23,8 +24,6 @@ from connrunner.profiles.sql_fragments import any_of, quote_name, quote_text
 from connrunner.profiles.tables import read_stored_columns
 from connrunner.text.words import agree
 
-MOST = 20  # differences
-SEPARATOR = "; "  # between the values of a `many` property
 KEPT_AWAY = {
     "superseded": "a later run has changed it since",
     "identifier-taken": "another profile has that value now",
