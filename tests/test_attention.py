@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
@@ -14,6 +14,9 @@ from connrunner.core.alerts.on_attention import FINDINGS, AttentionFinding, deci
 from connrunner.core.model import Notify, Target
 from connrunner.errors import WorkspaceError
 from connrunner.scheduler.tick import tick
+from connrunner.state import history_check, locks, record_check
+from connrunner.state.journal import Journal
+from connrunner.state.untold import UntoldDamage, note_untold, read_untold
 from tests.conftest import Place
 from tests.test_cli import typed
 from tests.test_history_unusable import text_of
@@ -71,6 +74,67 @@ def test_a_journal_that_is_gone_is_told(ticking: Place) -> None:
     assert subjects(ticking, 2) == ["workspace: damage in the state folder: journal.jsonl"]
     assert subjects(ticking, 3) == []
     assert "damaged: journal.jsonl: it was gone or empty" in typed(ticking, "status")[1]
+
+
+@pytest.mark.real_clock  # the kernel stamps the files that are looked at
+def test_what_another_process_found_before_it_died_is_told(ticking: Place) -> None:
+    state = ticking.state
+    with state.journal.open("ab") as file:
+        file.write(b'{"v":1,"type":"pla')
+    with locks.hold_state_lock(state):  # the process that sends mail, say
+        Journal(state).open()
+    state.history("a").write_bytes(b"\0" * 30 + b"\n" + state.history("a").read_bytes())
+    assert list(history_check.check_histories(state, ["a"], {}))
+    log = state.log("a", 1)
+    log.write_bytes(b"garbage\n" + log.read_bytes() * 2)
+    assert record_check.check_records(state, {})
+    (mail,) = mails(ticking, 2)
+    for found in (
+        "had 18 bytes at byte",
+        "has 1 line without a record (31 bytes",
+        f"{log} has 1 line without a record",
+    ):
+        assert found in text_of(mail)
+    assert subjects(ticking, 3) == []
+
+
+def test_a_tick_that_dies_before_it_forgets_what_it_told_tells_it_again_by_the_same_id(
+    ticking: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class DeathError(BaseException):
+        pass
+
+    def die(_: object) -> None:
+        raise DeathError
+
+    with ticking.state.journal.open("ab") as file:
+        file.write(b"garbage\n")
+    with monkeypatch.context() as patch, suppress(DeathError):
+        patch.setattr("connrunner.scheduler.tick.forget_untold", die)
+        mails(ticking, 2)
+    (owed,) = Journal(ticking.state).read().owed.values()
+    (mail,) = mails(ticking, 3)
+    assert owed.notice.id in mail["Message-ID"]
+    assert subjects(ticking, 4) == []
+
+
+def test_what_is_to_be_told_is_read_whatever_is_in_its_file(ticking: Place) -> None:
+    state = ticking.state
+    damage = UntoldDamage(
+        finding=AttentionFinding(about="x", found="is \udcff broken", remedy="mend it"), connection="a"
+    )
+    with locks.hold_state_lock(state):
+        note_untold(state, [damage])
+        path = state.root / "damage.untold"
+        path.write_bytes(path.read_bytes() + b'[1]\n{"about": "y"}\n{"about": "torn')
+        note_untold(state, [damage])
+    (found,) = read_untold(state)
+    assert (found.finding.about, found.finding.found, found.connection) == ("x", "is \udcff broken", "a")
+    assert subjects(ticking, 2) == ["workspace: damage in the state folder: x"]
+    path.mkdir()
+    ticking.command("b", "pass", schedule=EACH_MINUTE)
+    assert read_untold(state) == subjects(ticking, 3) == []
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("how", ["settings", pytest.param("no connections", marks=pytest.mark.thorough)])

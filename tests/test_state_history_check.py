@@ -13,6 +13,7 @@ from connrunner.state import history_check, locks, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.history_check import check_histories, damaged_file, find_damage, following, read_note
 from connrunner.state.journal import Journal
+from connrunner.state.untold import read_untold
 from tests.conftest import Place
 from tests.made import ended_run
 from tests.test_state_runs import AT
@@ -194,6 +195,6 @@ def test_a_first_journal_is_a_beginning(tmp_path: Path) -> None:
     journal = Journal(folder)
     with locks.hold_state_lock(folder):
         journal.open()
-    assert journal.damage == []
+    assert read_untold(folder) == []
     assert folder.journal.read_bytes() == b""
     assert json.dumps(journal.state.damaged) == "[]"

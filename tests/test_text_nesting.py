@@ -25,6 +25,7 @@ from connrunner.profiles.readers.normalize import NormalizedFile
 from connrunner.state import journal_segments, requests, retention, run_files
 from connrunner.state.folder import StateFolder
 from connrunner.state.journal import Journal
+from connrunner.state.untold import read_untold
 from connrunner.text.nesting import MAX_DEPTH, TooDeepError, is_too_deep, parse_json
 
 AT = "2026-11-22T06:00:00Z"
@@ -165,7 +166,7 @@ def _journal(text: bytes, folder: Path) -> bool:
     state = _state(folder)
     state.journal.write_bytes(text + b"\n")
     journal = Journal(state)
-    return "a" in journal.open().numbers and not journal.damage
+    return "a" in journal.open().numbers and not read_untold(state)
 
 
 def _decision(text: bytes, folder: Path) -> bool:

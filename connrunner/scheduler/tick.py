@@ -36,6 +36,7 @@ from connrunner.state import history_check, locks, misplaced, owner, record_chec
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
+from connrunner.state.untold import forget_untold, read_untold
 from connrunner.text.words import listed, plural
 
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
@@ -420,26 +421,17 @@ class Tick:
         there = {*retention.list_connections(self.state), *ended.keys() & self.workspace.connections.keys()}
         names = sorted(there - self.lanes.withheld.keys())
         working = {name: started.run for name, started in journal_state.started.items()}
-        findings = []
         try:
-            for damage in history_check.check_histories(self.state, names, ended):
-                self.say({"event": "problem", "connection": damage.connection, "message": damage.words})
-                aside = history_check.damaged_file(damage.path)
-                kept = f"see what it was; `status` names it until you move {aside.name} away"
-                remedy = kept if damage.lines else "put back a copy of it"
-                findings.append(
-                    AttentionFinding(about=f"the history of {damage.connection}", found=damage.words, remedy=remedy)
-                )
-            for spoilt in record_check.check_records(self.state, working):
-                self.say({"event": "problem", "message": spoilt.words})
-                findings.append(AttentionFinding(about=spoilt.name, found=spoilt.words, remedy=spoilt.remedy))
+            for _ in history_check.check_histories(self.state, names, ended):
+                pass
+            record_check.check_records(self.state, working)
         except BusyError:
             pass
         except StateError as error:
             self.say({"event": "problem", "message": f"not all histories could be read: {error}"})
-        if findings:
+        if read_untold(self.state):
             with locks.hold_state_lock(self.state):
-                self._owe_attention(findings)
+                self._tell_untold()
 
     def _keep_the_past_short(self) -> None:
         """Do a part of what `keep` asks for. Never by a made-up clock: what goes is gone."""
@@ -506,35 +498,32 @@ class Tick:
     # --- what else people are told -----------------------------------------------------------------------------
 
     def _tell_damage(self) -> None:
-        """Say what is damaged of the journal and what stands where our files belong, once; hold the state lock."""
-        findings = []
-        for damage in self.journal.damage:
-            if not damage.length:
-                lost = "promises, waiting runs and mail that was owed are not known any more"
-                message = f"{self.journal.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
-                remedy = "see what took it away: a backup, a disk, a clean-up"
-            else:
-                text = f"{plural(damage.length, 'byte')} at byte {damage.offset:,} without a record"
-                message = f"{self.journal.path} had {text}; they are kept in {damage.kept_in}"
-                remedy = "see what they were; move them away once you know why"
-            self.say({"event": "problem", "message": message})
-            findings.append(AttentionFinding(about="journal.jsonl", found=message, remedy=remedy))
-        self.journal.damage.clear()
-        self._owe_attention(findings)
+        """Say what is damaged of the state and what stands where our files belong, once; hold the state lock."""
+        self._tell_untold()
         with recording(self.state.root):
             moved = misplaced.set_aside_misplaced(self.state)
         for path, aside in moved:
             message = f"{path} is none of connrunner's files; it is renamed to {aside.name}"
             self.say({"event": "problem", "message": message})
 
-    def _owe_attention(self, findings: Sequence[AttentionFinding]) -> None:
-        """Record that the workspace's people are told of damage; hold the state lock."""
-        notices = decide_attention_notices(self.workspace.default_notify, "damage", findings, token=make_token())
+    def _tell_untold(self) -> None:
+        """Say what was found damaged, and record that the workspace's people are told; hold the state lock."""
+        damages = read_untold(self.state)
+        for one in damages:
+            about = {"connection": one.connection} if one.connection else {}
+            self.say({"event": "problem", **about, "message": one.finding.found})
+        findings = [one.finding for one in damages]
+        # A crash before these are forgotten owes the same once more: by the same token it has the same Message-ID.
+        said = "\n".join(f"{one.at} {one.finding.found}" for one in damages).encode("utf-8", "backslashreplace")
+        token = sha256(said).hexdigest()[:16]
+        notices = decide_attention_notices(self.workspace.default_notify, "damage", findings, token=token)
         if notices:
             owing = rate_limit.split_notices(
                 notices, self.journal.state.alerts, limits=self._limits(), at=self.clock(), message=findings[0].found
             )
             self.journal.append({"type": "noticed", "at": instant.text(self.clock()), **owing.as_record()})
+        if damages:
+            forget_untold(self.state)
 
     def _limits(self) -> dict[str, int]:
         return {name: target.limit for name, target in self.workspace.targets.items()}

@@ -15,10 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from connrunner.core.alerts.on_attention import AttentionFinding
 from connrunner.core.run_records import MALFORMED
 from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording
+from connrunner.state.untold import UntoldDamage, note_untold
 from connrunner.text.files import open_own, replace_file, write_all
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
@@ -57,6 +59,13 @@ class HistoryDamage:
     lost: str = ""
 
     @property
+    def finding(self) -> AttentionFinding:
+        """What people are told of it."""
+        kept = f"see what it was; `status` names it until you move {damaged_file(self.path).name} away"
+        remedy = kept if self.lines else "put back a copy of it"
+        return AttentionFinding(about=f"the history of {self.connection}", found=self.words, remedy=remedy)
+
+    @property
     def words(self) -> str:
         """What was found, for people."""
         said = []
@@ -78,7 +87,7 @@ def damaged_file(history: Path) -> Path:
 def check_histories(
     folder: StateFolder, names: Iterable[str], ended: Mapping[str, int], *, budget: float = BUDGET
 ) -> Iterator[HistoryDamage]:
-    """Read the histories of *names* that another hand has changed; yield what is wrong with each, once.
+    """Read the histories of *names* that another hand has changed; yield what is wrong with each, once, noted to be told.
 
     *ended* has the newest ended run of connections, as the journal knows it. No more than *budget* seconds: the next
     call goes on from there. Takes the state lock for what it keeps aside.
@@ -141,7 +150,7 @@ def following(folder: StateFolder, name: str) -> Iterator[None]:
 
 
 def _go_on(folder: StateFolder, name: str, note: CheckNote, ended: int, deadline: float) -> HistoryDamage | None:
-    """Read more of a history; return what is wrong when that is new, once it is kept aside."""
+    """Read more of a history; return what is wrong when that is new, once it is noted and kept aside."""
     path = folder.history(name)
     stamp = _stamp(path)
     found = HistoryDamage(connection=name, path=path)
@@ -152,11 +161,14 @@ def _go_on(folder: StateFolder, name: str, note: CheckNote, ended: int, deadline
     with locks.hold_state_lock(folder):
         if _stamp(path) != stamp:  # a run has ended meanwhile
             return None
-        found.lines = _keep_aside(path, found.lines)
+        found.lines = _find_new(path, found.lines)
         if stamp is None or note.is_whole:
             lost = _find_lost(folder, name, note, ended)
             found.lost = lost if lost != note.lost else ""
             note = replace(note, had=max(note.had, note.runs), lost=lost)
+        if found.lines or found.lost:
+            note_untold(folder, [UntoldDamage(finding=found.finding, connection=name)])
+        _keep_aside(path, found.lines)
         if stamp is not None or found.lost:
             _write_note(folder, name, note)
     return found if found.lines or found.lost else None
@@ -202,22 +214,28 @@ def _newest_ended(folder: StateFolder, name: str) -> int:
     return 0
 
 
-def _keep_aside(path: Path, lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
-    """Add *lines* to the file of what is damaged; return those that were not in it."""
+def _find_new(path: Path, lines: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return those of *lines* that are not in the file of what is damaged."""
+    aside = damaged_file(path)
+    if not lines or not aside.exists():
+        return lines
+    with recording(aside), open_own(aside) as file:
+        known = {line.rstrip(b"\n") for line in file}
+    return [(at, line) for at, line in lines if line.rstrip(b"\n") not in known]
+
+
+def _keep_aside(path: Path, lines: list[tuple[int, bytes]]) -> None:
+    """Add *lines* to the file of what is damaged."""
     if not lines:
-        return []
+        return
     aside = damaged_file(path)
     with recording(aside):
-        descriptor = open_regular(aside, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        descriptor = open_regular(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
-            with os.fdopen(os.dup(descriptor), "rb") as file:
-                known = {line.rstrip(b"\n") for line in file}
-            new = [(at, line) for at, line in lines if line.rstrip(b"\n") not in known]
-            write_all(descriptor, b"".join(line.rstrip(b"\n") + b"\n" for _, line in new))
+            write_all(descriptor, b"".join(line.rstrip(b"\n") + b"\n" for _, line in lines))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    return new
 
 
 def _write_note(folder: StateFolder, name: str, note: CheckNote) -> None:

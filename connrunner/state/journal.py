@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from connrunner.core import instant, run_records
+from connrunner.core.alerts.on_attention import AttentionFinding
 from connrunner.core.planning.due import recorded_by
 from connrunner.errors import StateError
-from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
+from connrunner.state.untold import UntoldDamage, note_untold
 from connrunner.text.files import append_whole, open_own, replace_file, sync_folder, write_all
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
+from connrunner.text.words import plural
 
 VERSION = 1
 ROTATE_AT = 1 << 20  # bytes beyond the snapshot before the journal starts anew with a snapshot
@@ -35,15 +37,6 @@ CHECKED = b',"crc":"'
 ENDING = len(CHECKED) + 8 + len(b'"}')
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Bytes of the journal that are no record, kept in `journal.damaged`; none where all of it is gone."""
-
-    offset: int
-    length: int
-    kept_in: Path
-
-
 class Journal:
     """The journal of a state folder, read to its end. Appends ask for the state lock."""
 
@@ -53,7 +46,6 @@ class Journal:
         self.aside = folder.root / "journal.damaged"
         self._copy = folder.root / "journal.snapshot"  # of the snapshot that the journal begins with
         self.state = JournalState()
-        self.damage: list[Damage] = []  # what `open` found for the first time, to be told
         self._damaged: list[tuple[int, bytes]] = []  # whole lines that are no records, and where
         self._offset = 0  # where the next record begins
         self._snapshot = 0  # size of the snapshot that the journal begins with
@@ -90,7 +82,7 @@ class Journal:
         return self.state
 
     def open(self) -> JournalState:
-        """Read to the end; keep bytes that are no record aside, and tell each once. Hold the state lock."""
+        """Read to the end; keep bytes that are no record aside, and note each once, to be told. Hold the state lock."""
         self.read()
         with recording(self.path):
             if not self.path.exists():
@@ -194,35 +186,43 @@ class Journal:
         descriptor = open_regular(self.path, os.O_RDWR)
         try:
             tail = os.pread(descriptor, os.fstat(descriptor).st_size - self._offset, self._offset)
-            self._keep(tail)
+            self._keep(tail, self._offset)
             os.ftruncate(descriptor, self._offset)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
         sync_folder(self.path.parent)
-        self.damage.append(Damage(self._offset, len(tail), self.aside))
 
     def _begin_after_loss(self) -> None:
-        """Begin anew where runs have ended, and so there was a journal: record that this was told."""
+        """Begin anew where runs have ended, and so there was a journal: record that this is known."""
+        lost = "promises, waiting runs and mail that was owed are not known any more"
+        found = f"{self.path} is gone or empty, and runs have ended before: {lost}; it begins anew"
+        self._note(found, "see what took it away: a backup, a disk, a clean-up")
         self._write({"type": "damaged", "offset": 0, "length": 0, "at": instant.text(datetime.now(UTC))})
-        self.damage.append(Damage(0, 0, self.aside))
 
     def _set_aside_lines(self) -> None:
         """Keep copies of damaged lines, and record that they are known; they stay where they are."""
         for offset, line in self._damaged:
             if offset not in self.state.damaged:
-                self._keep(line)
+                self._keep(line, offset, ending=1)
                 self._write({"type": "damaged", "offset": offset, "length": len(line) + 1})
-                self.damage.append(Damage(offset, len(line) + 1, self.aside))
         self._damaged.clear()
 
-    def _keep(self, data: bytes) -> None:
+    def _note(self, found: str, remedy: str) -> None:
+        finding = AttentionFinding(about="journal.jsonl", found=found, remedy=remedy)
+        note_untold(self.folder, [UntoldDamage(finding=finding)])
+
+    def _keep(self, data: bytes, offset: int, *, ending: int = 0) -> None:
+        """Keep *data* aside, which stands at *offset* with an end of line of *ending* bytes, and note it to be told."""
         aside = open_regular(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             write_all(aside, data + b"\n")
             os.fsync(aside)
         finally:
             os.close(aside)
+        text = f"{plural(len(data) + ending, 'byte')} at byte {offset:,} without a record"
+        found = f"{self.path} had {text}; they are kept in {self.aside}"
+        self._note(found, "see what they were; move them away once you know why")
 
 
 def has_histories(folder: StateFolder) -> bool:

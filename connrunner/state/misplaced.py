@@ -25,6 +25,7 @@ NOTES = (
     "erasing.json",
     "journal.snapshot",
     "journal.damaged",
+    "damage.untold",
 )
 
 

@@ -14,11 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from connrunner.core.alerts.on_attention import AttentionFinding
 from connrunner.core.run_records import MALFORMED
 from connrunner.errors import StateError
 from connrunner.lazy_dataclasses import dataclass, field
-from connrunner.state import run_files
+from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder
+from connrunner.state.untold import UntoldDamage, note_untold
 from connrunner.text.files import open_own, replace_file
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import read_regular
@@ -48,6 +50,11 @@ class RecordDamage:
         """What to do about it."""
         return OF_SNAPSHOT if self.name == "journal.snapshot" else REMEDY
 
+    @property
+    def finding(self) -> AttentionFinding:
+        """What people are told of it."""
+        return AttentionFinding(about=self.name, found=self.words, remedy=self.remedy)
+
 
 @dataclass(kw_only=True, slots=True)
 class _Pass:
@@ -65,7 +72,7 @@ class _Pass:
 def check_records(
     folder: StateFolder, working: Mapping[str, int], *, budget: float = BUDGET, keeps: bool = True
 ) -> list[RecordDamage]:
-    """Look for damage for *budget* seconds, going on where the last call stopped; return what nobody was told of.
+    """Look for damage for *budget* seconds, going on where the last call stopped; return what is new, noted to be told.
 
     *working* are the runs that work, by connection: they write their files now. Without *keeps* nothing is noted, and
     all is read anew, also what looks unchanged.
@@ -89,9 +96,13 @@ def check_records(
             break
     else:
         known.since, known.done = known.begun - SLACK, ""
+    found = [one for name, one in known.damaged.items() if before.get(name) != one]
     if keeps:
+        if found:
+            with locks.hold_state_lock(folder):
+                note_untold(folder, [UntoldDamage(finding=one.finding) for one in found])
         _write_note(folder, known)
-    return [one for name, one in known.damaged.items() if before.get(name) != one]
+    return found
 
 
 def list_known_damage(folder: StateFolder) -> list[RecordDamage]:
