@@ -43,14 +43,15 @@ def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_
     place.write("connections/crm.yaml", f"title: CRM\nschedule: {DAILY}\n{told}{source}")
     people = {"bad": "id,born\n1,2000-01-01\n2,soon\n", "good": "id,born\n3,2000-01-01\n"}
 
-    first, said = "", {}
+    first, said, abouts = "", {}, list[str]()
     ticked(place, "2026-11-20T02:59:00Z")
     for day, file in ((20, "bad"), (21, "bad"), (22, None), (24, "bad"), (25, "good")):
         (place.folder / "in").mkdir(exist_ok=True)
         (place.folder / "in/people.csv").unlink(missing_ok=True)
         if file:
             place.write("in/people.csv", people[file] + f"{day},\n")
-        _, mails = ticked(place, f"2026-11-{day}T03:00:00Z")
+        events, mails = ticked(place, f"2026-11-{day}T03:00:00Z")
+        abouts += [str(one["about"]) for one in events if one["event"] == "mailed"]
         for mail in mails.values():
             said[day] = str(mail["Subject"])
             first = first or str(mail["Message-ID"])
@@ -62,6 +63,11 @@ def test_a_source_that_always_has_a_bad_row_and_then_is_gone_is_told_as_failing_
         24: "CRM: partly recovered with run 4, 1 row refused",
         25: "CRM: recovered with run 5 after 4 failures",
     }
+    assert abouts == ["failing", "failing", "partly recovered", "recovered"]
+
+
+NEW = "What is new does not run until the mistakes are corrected: no version of it was ever valid."
+LAST_GOOD = "What was due by the last good version is recorded as skipped until the mistakes are corrected."
 
 
 def test_files_that_are_broken_are_told_at_once_and_once_and_that_they_are_fixed(place: Place) -> None:
@@ -77,6 +83,8 @@ def test_files_that_are_broken_are_told_at_once_and_once_and_that_they_are_fixed
     assert both["Subject"] == "workspace: 2 files cannot be used: crm, shop"
     text = both.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert "\r\ncrm\r\n  connections/crm.yaml:1:1: " in text
+    assert NEW in text
+    assert LAST_GOOD not in text
     assert subjects("09:01") == []
     place.write("connections/crm.yaml", "schedule: nightly\n")
     assert subjects("09:02") == ["workspace: 1 file cannot be used: crm"]
@@ -86,6 +94,11 @@ def test_files_that_are_broken_are_told_at_once_and_once_and_that_they_are_fixed
     (place.folder / "connections" / "shop.yaml").unlink()
     assert subjects("09:05") == ["workspace: 1 file that could not be used is gone: shop"]
     assert subjects("09:06") == []
+    place.write("connections/sound.yaml", "schedul: nightly\n")
+    (worked,) = ticked(place, "2026-11-20T09:07:00Z")[1].values()
+    text = worked.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert NEW not in text
+    assert LAST_GOOD in text
 
 
 @pytest.mark.slow

@@ -174,6 +174,7 @@ class _EventFacts:
                 "gone": bool(one.get("gone", False)),
                 "of_state": bool(one.get("of_state", False)),
                 "refused": bool(one.get("refused", False)),
+                "never_worked": bool(one.get("never_worked", False)),
             }
             for one in facts["files"]
         ]

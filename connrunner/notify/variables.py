@@ -169,6 +169,7 @@ VARIABLES: Mapping[str, str] = {
     "files.listed[].same_as": "the one that has the same problems, and shows them; else empty",
     "files.listed[].of_state": "in `broken`: whether it is the history of the connection, for which what is due waits",
     "files.listed[].refused": "in `broken`: whether ticks refuse the whole workspace for it, so that nothing runs",
+    "files.listed[].never_worked": "in `broken`: whether no tick has seen a version of it that can be used",
     "files.listed[].gone": "in `fixed`: whether it is gone, and not fixed",
     "attention": "what a person should look at; only in `attention`",
     "attention.kind": "`damage` (of the state folder) or `ended` (schedules that start nothing any more)",

@@ -212,8 +212,13 @@ class Tick:
 
     def _broken_files(self) -> dict[str, BrokenFile]:
         """Return what cannot be used, by the names of connections; the workspace as a whole is among them."""
+        promises = self.journal.state.promises
         found = {
-            name: BrokenFile(content=hash_problems(problems), problems=tuple(map(str, problems)))
+            name: BrokenFile(
+                content=hash_problems(problems),
+                problems=tuple(map(str, problems)),
+                never_worked=name not in promises and name not in self.journal.state.former,
+            )
             for name, problems in self.workspace.broken.items()
         }
         for name, error in self.lanes.withheld.items():
@@ -457,7 +462,12 @@ class Tick:
             for dead_letter in journal_state.dead
         }
         for identity, owed in before.items():
-            about = {"connection": owed.notice.connection, "run": owed.notice.run, "about": owed.notice.event}
+            notice = owed.notice
+            is_better = (
+                notice.event == "failing" and notice.facts.get("before") and notice.facts["severity"] == "partial"
+            )
+            word = "partly recovered" if is_better else notice.event
+            about = {"connection": notice.connection, "run": notice.run, "about": word}
             now = journal_state.owed.get(identity)
             if now is not None:
                 reasons = [delivery["reason"] for delivery in now.deliveries if delivery["reason"]]

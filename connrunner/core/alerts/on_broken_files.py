@@ -23,6 +23,7 @@ class BrokenFile:
     problems: tuple[str, ...]
     is_of_state: bool = False  # it is no file of the workspace but a history: what is due waits for it
     is_refused: bool = False  # ticks refuse the whole workspace for it
+    never_worked: bool = False  # no tick has seen a version of it that can be used, so nothing is due by it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +81,6 @@ def _describe(files: Mapping[str, BrokenFile]) -> list[dict[str, Any]]:
         shown = [] if same != name else [problem[:LONGEST] for problem in one.problems[:PROBLEMS]]
         more = len(one.problems) - len(shown) if same == name else 0
         about = {"name": name, "problems": shown, "more": more, "same_as": same if same != name else ""}
-        flags = {"of_state": one.is_of_state, "refused": one.is_refused}
+        flags = {"of_state": one.is_of_state, "refused": one.is_refused, "never_worked": one.never_worked}
         described.append({**about, **{flag: True for flag, is_set in flags.items() if is_set}})
     return described
