@@ -63,14 +63,17 @@ def test_a_slot_of_a_broken_file_is_told_once_whenever_the_tick_dies(
     assert len(history) == 1
 
 
-def test_a_waiting_run_that_history_says_was_skipped_does_not_start_when_its_file_is_mended(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("then", ["mended", "switched off", "removed", "still broken"])
+def test_a_waiting_run_that_history_says_was_skipped_has_that_end_whatever_becomes_of_its_file(
+    place: Place, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
-    """[P1] The tick died between history and journal: its slot has one end, the one that people saw."""
+    """[P1] [P5] The tick died between history and journal: its slot has one end, the one that people saw."""
+    place.command("sound", "pass")
     place.command("broken", "pass", schedule=AT_ONE)
     take_in(place, NOON)
     take_in(place, NOON.replace(minute=1))  # it waits
-    sound = (place.folder / "connections/broken.yaml").read_text()
+    file = place.folder / "connections/broken.yaml"
+    sound = file.read_text()
     place.write("connections/broken.yaml", "schedul: nightly\n")
 
     def killed(journal: Journal, *records: dict[str, Any]) -> Any:
@@ -83,13 +86,24 @@ def test_a_waiting_run_that_history_says_was_skipped_does_not_start_when_its_fil
         patch.setattr(Journal, "append", killed)
         with pytest.raises(Killed):
             Tick(place.folder, place.state, now=NOON.replace(minute=2), say=lambda _: None).drain()
-    place.write("connections/broken.yaml", sound)
-    Tick(place.folder, place.state, now=NOON.replace(minute=3), say=lambda _: None).drain()
+    match then:
+        case "mended":
+            file.write_text(sound)
+        case "switched off":
+            file.write_text(f"{sound}\nenabled: false\n")
+        case "removed":
+            file.unlink()
+    for minute in (3, 4):
+        tick = Tick(place.folder, place.state, now=NOON.replace(minute=minute), say=lambda _: None)
+        tick.take_in()
+        tick.drain()
 
     ends = [record["run"] for record in place.journal() if record["type"] == "ended"]
     history = [json.loads(line) for line in place.state.history("broken").read_text().splitlines()]
     assert [(end["run"], end["outcome"]) for end in ends] == [(1, "skipped")]
     assert [(run["run"], run["outcome"]) for run in history] == [(1, "skipped")]
+    assert Journal(place.state).read().numbers["broken"] == 1
+    assert not any("histories" in record for record in place.journal())
 
 
 def test_a_slot_that_was_skipped_is_told_after_its_file_is_mended(

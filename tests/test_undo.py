@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,6 +185,30 @@ def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
     runs = crm.runs("crm")
     assert (runs[0]["run"], runs[0]["outcome"]) == (3, "skipped")
     assert len(runs) == 3
+    assert not requests.read_undo_requests(crm.state)
+
+
+def test_one_that_history_says_was_skipped_is_not_done_when_its_file_is_back(
+    crm: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tick died between history and journal: what people saw there is its end."""
+    ask(crm, 2)
+    crm.write("connections/other.yaml", CRM)
+    (crm.folder / "connections/crm.yaml").unlink()
+    append = Journal.append
+
+    def die(journal: Journal, *records: dict[str, Any]) -> Any:
+        if records[0]["type"] == "ended":
+            raise KeyboardInterrupt
+        return append(journal, *records)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Journal, "append", die)
+        Tick(crm.folder, crm.state, say=lambda _: None).drain()
+    crm.write("connections/crm.yaml", CRM)
+    crm.run("tick", check=None)
+    assert [(one["run"], one["outcome"]) for one in crm.runs("crm")][:2] == [(3, "skipped"), (2, "succeeded")]
+    assert people(crm)["1"] == ("x@example.com", "X")
     assert not requests.read_undo_requests(crm.state)
 
 

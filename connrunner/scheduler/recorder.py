@@ -140,7 +140,7 @@ class RunRecorder:
         return run
 
     def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
-        """Record the end that history has of the waiting *entry*, and return it; None when there is none.
+        """Record the end that history has of *entry*, which waits or is an undo, and return it; None when there is none.
 
         A crash came between history and journal while it could not start; what people saw there is not run after all,
         whatever has been mended since [P1]. Hold the state lock.
@@ -149,7 +149,7 @@ class RunRecorder:
         if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
             return None
         known = self._adopted(entry)
-        if known is None or not self.journal.state.awaits_end_of(known):
+        if known is None or not (entry.trigger == "undo" or self.journal.state.awaits_end_of(known)):
             return None
         self._end(known, _rules_of(entry, workspace), of=entry, dequeued=True)
         return known
@@ -174,7 +174,9 @@ class RunRecorder:
         """Return the run that history has of *entry* when a crash came between history and journal."""
         last = run_files.read_last_run(self.state, entry.connection)
         known = self.journal.state.numbers.get(entry.connection, 0)
-        return last if last is not None and last.run > known and last.entry.due_at == entry.due_at else None
+        is_newer = last is not None and last.run > known
+        is_same = last is not None and (last.entry.due_at, last.entry.trigger) == (entry.due_at, entry.trigger)
+        return last if is_newer and is_same else None
 
     def _number(self, name: str) -> int:
         return run_files.create_run(self.state, name, after=self.journal.state.numbers.get(name, 0))

@@ -160,6 +160,7 @@ class Tick:
             self._tell_damage()
             self.withhold()
             self._record_skipped(journal_state)  # of a tick that was killed
+            self._adopt_ends(journal_state)
             run_requests = [
                 one for one in requests.read_run_requests(self.state) if one.connection not in self.lanes.withheld
             ]
@@ -237,6 +238,18 @@ class Tick:
         for entry, reason in list(journal_state.missed.values()):
             if entry.connection not in withheld:
                 self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
+
+    def _adopt_ends(self, journal_state: JournalState) -> None:
+        """Record the ends that history has of what waits and is about to be dropped. Hold the state lock.
+
+        A tick was killed between history and journal; of what can still start, the lane sees to it.
+        """
+        known, broken = self.workspace.connections, self.workspace.broken
+        off = find_with(known, OFF)
+        for entry in list(journal_state.waiting.values()):
+            name = entry.connection
+            if name not in self.lanes.withheld and name not in broken and (name not in known or name in off):
+                self.lanes.recorder.adopt(entry, self.workspace)
 
     def _newly_off(self, journal_state: JournalState) -> list[str]:
         """Return the connections that no tick has seen switched off before."""
