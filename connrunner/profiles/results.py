@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -60,12 +61,34 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HeldChange:
+    """What a run would change, and does not: somebody has to approve it."""
+
+    reasons: tuple[str, ...]  # why it is held, in words
+    counts: Counts  # that the run would have
+    work: str  # a fingerprint of the settings that decide what is done
+    source: str  # a digest of what was read
+    changes: str  # a digest of all values that would change, old and new, and of the counters
+    properties: Mapping[str, int]  # in how many profiles each would change; those with most of them
+    more_properties: int = 0
+    columns: tuple[str, ...] = ()  # that the files have
+    rows: tuple[Difference, ...] = ()  # the first ones; what is personal is masked
+
+    @property
+    def digest(self) -> str:
+        """Equal for two runs that would do the same."""
+        return hashlib.sha256(f"{self.work} {self.source} {self.changes}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
     """What an import did; *counts* is the sum over its *files*, the rows retained from earlier runs among them."""
 
     counts: Counts
     files: tuple[FileResult, ...]
     differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
+    held: HeldChange | None = None  # with it, nothing was changed
+    columns: tuple[str, ...] = ()  # that the files have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

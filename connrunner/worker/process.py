@@ -35,7 +35,7 @@ from connrunner.core.model import (
     StoreSettings,
 )
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.report import Report
+from connrunner.core.report import NullReport, Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
@@ -56,6 +56,7 @@ from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.text.spellings import encode_loosely
 from connrunner.text.words import listed, plural
+from connrunner.worker.held_result import find_hold_rules, make_held_result
 from connrunner.worker.masked_report import MaskedReport
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
@@ -82,6 +83,8 @@ class Job:
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     undo: int | None = None  # the run that is to be undone, instead of the connection's work
     reason: str = ""  # why
+    approval: Mapping[str, Any] | None = None  # who approved which held run, why, and what was shown of it
+    declined: Mapping[str, Any] | None = None  # the digest of what was declined last, and who did so
     dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
     store: StoreSettings = field(default_factory=StoreSettings)  # where profiles are kept
 
@@ -125,6 +128,8 @@ def job_from(data: Mapping[str, Any]) -> Job:
         started_at=instant.parse(data["started_at"]),
         undo=data.get("undo"),
         reason=data.get("reason", ""),
+        approval=data.get("approval"),
+        declined=data.get("declined"),
         processes=ProcessTree(
             mark=os.environ[RUN_ID_VARIABLE],
             inherit=(data["lane_descriptor"],),
@@ -262,6 +267,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         fetched = source.fetch(settings, context, known=known, mark=mark)
     except connectors.NoFilesError as error:
         return _without_files(job, work, error, report, has_read=has_read)
+    hold = find_hold_rules(job)
     with _private(), _store(job, report) as store, _noting(job, store, so_far):
         done = store.import_files(
             ImportJob(
@@ -271,13 +277,22 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
                 rejects=job.rejects,
                 mark=fetched.mark,
                 dry_run=job.dry_run_folder is not None,
+                hold=hold,
             )
         )
-    made = make_result(RecordedRun(kind="import", counts=done.counts, detail=list_told_files(done.files)))
-    result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
+    if done.held:
+        result = make_held_result(job, done.held, report if not job.dry_run_folder else NullReport())
+    else:
+        detail = {**list_told_files(done.files), **({"columns": list(done.columns)} if hold else {})}
+        if hold and hold.approval:
+            detail["approved"] = hold.approval
+        made = make_result(RecordedRun(kind="import", counts=done.counts, detail=detail))
+        result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
+    if done.held:
+        return result
     try:
         refused = {file.name for file in done.files if file.counts.refused}
         accepted = tuple(file for file in fetched.files if file.name not in refused)

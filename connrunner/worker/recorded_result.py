@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts, from_mapping
+from connrunner.core.held_runs import describe_approval
 from connrunner.core.model import ProfileModel, Result
 from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
@@ -38,7 +39,7 @@ def make_result(recorded: RecordedRun) -> Result:
     """Return the result of a run that is in the store."""
     counts, detail = recorded.counts, recorded.detail
     if recorded.kind == "import":
-        message = _describe_import(counts)
+        message = "; ".join(filter(None, (_describe_import(counts), describe_approval(detail))))
     elif recorded.kind == "undo":
         message = _describe_undo(counts, detail)
     elif "output" in detail:

@@ -56,7 +56,8 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     changes = counts.created + counts.updated + counts.deleted
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [job.stamp.connection]))
-    expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
+    if broken := expectations.find_unexpected_rows(work.expect, rows=rows, changes=changes, before=before):
+        raise expectations.unexpected_export_error(broken)
     some = counts.deleted > 0  # without deletions every value is one of a profile as it is now
     written = _with_deletions(columns, job, some=some) if work.deleted == "send" else dict(columns)
     if job.has_keys:

@@ -11,13 +11,16 @@ from connrunner.profiles import before, connection_state, expectations, recorded
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows, small_files
 from connrunner.profiles.importing.classify import classify_rows, list_changes
 from connrunner.profiles.importing.file_tasks import FileDigests, FileTask, ImportContext, stage_files
+from connrunner.profiles.importing.held_changes import ChangeSurvey
 from connrunner.profiles.importing.match import match_rows
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.jobs import ImportJob
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
+from connrunner.profiles.results import Difference, FileResult, HeldChange, ImportResult, list_told_files
 from connrunner.profiles.session import KeyQuery, ProfileNeed, StoreSession
 from connrunner.profiles.sql_fragments import all_of, unquote_name
+
+MOST_COLUMNS = 500  # that the record of a run names
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
@@ -27,17 +30,30 @@ def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
     with ThreadPoolExecutor(1) as executor:
         context = ImportContext(session=session, job=job, plan=plan, digests=FileDigests(executor=executor))
         tasks = stage_files(context)
-        result = _merge_all(context, tasks)
+        try:
+            result = _merge_all(context, tasks)
+        except _HeldError as held:
+            columns = tuple(plan.columns_seen.names)[:MOST_COLUMNS]
+            result = ImportResult(counts=Counts(), files=(), differences=held.found, held=held.change, columns=columns)
     for task in tasks:
         if task.stage:
             session.execute(f"DROP TABLE {task.stage.table}")
     return result
 
 
+class _HeldError(Exception):
+    """Ends the transaction of a run whose changes are held back."""
+
+    def __init__(self, change: HeldChange, found: Sequence[Difference]) -> None:
+        super().__init__("the changes of the run are held back")
+        self.change, self.found = change, tuple(found)
+
+
 def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResult:
     """Bring the rows of all *tasks* into the profiles, in one transaction."""
     session, job = context.session, context.job
     results: list[list[FileResult]] = []  # of each task
+    survey = ChangeSurvey(session=session, plan=context.plan) if job.hold else None
     found: list[Difference] = []
     rejects.create_rejects(session)
     with session.transaction(keep=not job.dry_run, need=_list_need(context, tasks)):
@@ -49,22 +65,50 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         session.report.progress("checking", 0, staged)
         _start_keeping(context, run)
         for position, task in enumerate(tasks):
-            results.append(_merge(context, tasks, task, run=run, part=position, found=found))
+            results.append(_merge(context, tasks, task, run=run, part=position, found=found, survey=survey))
             checked += task.rows
             session.report.progress("checking", checked, staged)
         files = _list_in_order(tasks, results)
         total = sum((result.counts for result in files), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total, list_told_files(files))
+        approved = {"approved": job.hold.approval} if job.hold and job.hold.approval else {}
+        columns = {"columns": list(context.plan.columns_seen.names)[:MOST_COLUMNS]} if job.hold else {}
+        recorded_runs.finish_record(session, run, total, {**list_told_files(files), **columns, **approved})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
         # Also of a run that fails now: they show what was unexpected.
         rejects.write_rejects(session, job.rejects)
-        expectations.check_import(job.work.expect, _measure(tasks, results, stored))
+        _check(context, tasks, results, stored, survey, found)
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
-    return ImportResult(counts=total, files=tuple(files), differences=tuple(found))
+    columns_read = tuple(context.plan.columns_seen.names)[:MOST_COLUMNS]
+    return ImportResult(counts=total, files=tuple(files), differences=tuple(found), columns=columns_read)
+
+
+def _check(
+    context: ImportContext,
+    tasks: Sequence[FileTask],
+    results: Sequence[Sequence[FileResult]],
+    stored: int,
+    survey: ChangeSurvey | None,
+    found: Sequence[Difference],
+) -> None:
+    """RunError when the import is not as expected; _HeldError when somebody has to approve what it would change."""
+    expect, hold = context.job.work.expect, context.job.hold
+    measures = _measure(tasks, results, stored)
+    reasons = [*expectations.find_unexpected_changes(expect, measures), *context.plan.columns_seen.missing]
+    if reasons and expect.otherwise == "fail" and not (hold and hold.approved):
+        raise expectations.unexpected_import_error(reasons)
+    if hold is None or survey is None:
+        return
+    if hold.is_reviewed and measures.changes:
+        reasons.append("each run is reviewed (review: always)")
+    if reasons or (hold.approved and measures.changes):
+        total = sum((result.counts for part in results for result in part), Counts())
+        change = survey.finish(context, tasks, total, reasons or ["it is not what was approved"])
+        if change.digest != hold.approved:
+            raise _HeldError(change, found)
 
 
 def _start_keeping(context: ImportContext, run: int) -> None:
@@ -127,6 +171,7 @@ def _merge(
     run: int,
     part: int,
     found: list[Difference],
+    survey: ChangeSurvey | None,
 ) -> list[FileResult]:
     """Bring the rows of one of the *tasks* into the profiles; a dry run adds the first differences to *found*."""
     session, plan = context.session, context.plan
@@ -149,6 +194,8 @@ def _merge(
         retained_rows.reject_superseded(session, stage, plan, part=first)
     if context.job.dry_run:
         found += differences.select_differences(session, stage, plan, differences.MOST - len(found))
+    if survey:
+        survey.add(stage)
     merge.merge_rows(session, stage, plan, counts, run=run, part=part)
     _record(context, task, stage, run=run)
     if stage.files:

@@ -1,0 +1,102 @@
+"""A run whose changes are held back: the rules that it goes by, and the result that shows what it would change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from connrunner.config import resolved
+from connrunner.core.held_runs import DECLINED, describe_held_change
+from connrunner.core.model import Command, Outcome, Result
+from connrunner.core.report import Report
+from connrunner.errors import ConnrunnerError
+from connrunner.profiles.expectations import shorten
+from connrunner.profiles.jobs import HoldRules
+from connrunner.profiles.results import HeldChange
+from connrunner.state import run_files
+from connrunner.text.redaction import redact_partner_words
+from connrunner.text.words import listed
+
+if TYPE_CHECKING:
+    from connrunner.worker.process import Job
+
+EARLIER = 50  # runs in which the columns of an earlier file are looked for
+NAMED_COLUMNS = 20
+
+
+def find_hold_rules(job: Job) -> HoldRules | None:
+    """Return when what the run of *job* would change is held back; None when it never is."""
+    connection, approval = job.connection, job.approval
+    work = connection.work
+    if isinstance(work, Command):
+        return None
+    if not (connection.is_reviewed or work.expect.otherwise == "hold" or approval):
+        return None
+    known = {key: approval[key] for key in ("run", "by", "reason")} if approval else None
+    return HoldRules(
+        is_reviewed=connection.is_reviewed,
+        work=resolved.fingerprint({connection.kind: connection.document[connection.kind]}),
+        approval=known,
+        approved=approval["difference"]["digest"] if approval else "",
+        declined=job.declined["digest"] if job.declined else "",
+    )
+
+
+def make_held_result(job: Job, change: HeldChange, report: Report) -> Result:
+    """Return the result of a run that changed nothing, and show the first rows of what it would change in its log."""
+    if job.declined and not job.approval and change.digest == job.declined["digest"]:
+        words = job.declined["words"]
+        return Result(outcome=Outcome.STOPPED, message=f"nothing is changed, for {words}", code=DECLINED)
+    reasons = list(change.reasons)
+    if job.approval:
+        since = listed(list(_compare_parts(job.approval["difference"].get("parts", {}), change)))
+        reasons.insert(0, f"it is not what was approved of run {job.approval['run']}: {since}")
+    difference = {
+        "digest": change.digest,
+        "parts": {"work": change.work, "source": change.source, "changes": change.changes},
+        "reasons": reasons,
+        "counts": {name: count for name, count in change.counts.as_dict().items() if count},
+        "properties": dict(change.properties),
+        **({"more_properties": change.more_properties} if change.more_properties else {}),
+        **_compare_columns(job, change.columns),
+        "expires": job.connection.hold_expires,
+    }
+    for row in change.rows:
+        old, new = (one if one is not None else "(none)" for one in (row.old, row.new))
+        report.message(f"would change: {row.profile}: {row.property}: {old} -> {new}")
+    message = f"nothing is changed yet: {'; '.join(reasons)}; it would be {describe_held_change(difference)}"
+    detail = {"held": difference}
+    return Result(outcome=Outcome.HELD, message=message, code="held", detail=detail)
+
+
+def _compare_parts(shown: Mapping[str, str], change: HeldChange) -> Iterator[str]:
+    """Yield in words what differs from what was shown to the person who approved."""
+    if shown.get("work") != change.work:
+        yield "the connection's file was edited"
+    if shown.get("source") != change.source:
+        yield "the source has other rows"
+    elif shown.get("work") == change.work:
+        yield "the profiles have changed"
+
+
+def _compare_columns(job: Job, columns: tuple[str, ...]) -> dict[str, Any]:
+    """Return which columns the newest earlier run that was told did not have, and which it had."""
+    if not columns:
+        return {}
+    before: list[str] | None = None
+    with suppress(ConnrunnerError):
+        runs = islice(run_files.read_history(job.state, job.connection.name), EARLIER)
+        before = next((run.result.detail["columns"] for run in runs if run.result.detail.get("columns")), None)
+    if before is None:
+        return {}
+    appeared = [name for name in columns if name not in before]
+    vanished = [name for name in before if name not in columns]
+    found = {"appeared": _name_columns(appeared), "vanished": _name_columns(vanished)}
+    return {"columns": {key: names for key, names in found.items() if names}} if appeared or vanished else {}
+
+
+def _name_columns(names: list[str]) -> list[str]:
+    named = [redact_partner_words(shorten(name)) for name in names[:NAMED_COLUMNS]]
+    return [*named, f"{len(names) - NAMED_COLUMNS:,} more"] if len(names) > NAMED_COLUMNS else named
