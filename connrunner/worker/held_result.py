@@ -5,30 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connrunner.config import resolved
 from connrunner.core.held_runs import DECLINED, describe_held_change
-from connrunner.core.model import Command, Outcome, Result
+from connrunner.core.model import Command, Connection, Outcome, Result
 from connrunner.core.report import Report
 from connrunner.errors import ConnrunnerError
+from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles.expectations import shorten
 from connrunner.profiles.jobs import HoldRules
 from connrunner.profiles.results import HeldChange
 from connrunner.state import run_files
+from connrunner.state.folder import StateFolder
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import listed
-
-if TYPE_CHECKING:
-    from connrunner.worker.process import Job
 
 EARLIER = 50  # runs in which the columns of an earlier file are looked for
 NAMED_COLUMNS = 20
 
 
-def find_hold_rules(job: Job) -> HoldRules | None:
-    """Return when what the run of *job* would change is held back; None when it never is."""
-    connection, approval = job.connection, job.approval
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What people decided about earlier runs of the connection, as far as a run has to know it; plain JSON."""
+
+    approval: Mapping[str, Any] | None = None  # who approved which held run, why, and what was shown of it
+    declined: Mapping[str, Any] | None = None  # the digest of what was declined last, and who did so
+
+
+def find_hold_rules(connection: Connection, decisions: Decisions) -> HoldRules | None:
+    """Return when what a run of *connection* would change is held back; None when it never is."""
+    approval, declined = decisions.approval, decisions.declined
     work = connection.work
     if isinstance(work, Command):
         return None
@@ -40,19 +47,22 @@ def find_hold_rules(job: Job) -> HoldRules | None:
         work=resolved.fingerprint({connection.kind: connection.document[connection.kind]}),
         approval=known,
         approved=approval["difference"]["digest"] if approval else "",
-        declined=job.declined["digest"] if job.declined else "",
+        declined=declined["digest"] if declined else "",
     )
 
 
-def make_held_result(job: Job, change: HeldChange, report: Report) -> Result:
+def make_held_result(
+    connection: Connection, decisions: Decisions, change: HeldChange, *, state: StateFolder, report: Report
+) -> Result:
     """Return the result of a run that changed nothing, and show the first rows of what it would change in its log."""
-    if job.declined and not job.approval and change.digest == job.declined["digest"]:
-        words = job.declined["words"]
+    approval, declined = decisions.approval, decisions.declined
+    if declined and not approval and change.digest == declined["digest"]:
+        words = declined["words"]
         return Result(outcome=Outcome.STOPPED, message=f"nothing is changed, for {words}", code=DECLINED)
     reasons = list(change.reasons)
-    if job.approval:
-        since = listed(list(_compare_parts(job.approval["difference"].get("parts", {}), change)))
-        reasons.insert(0, f"it is not what was approved of run {job.approval['run']}: {since}")
+    if approval:
+        since = listed(list(_compare_parts(approval["difference"].get("parts", {}), change)))
+        reasons.insert(0, f"it is not what was approved of run {approval['run']}: {since}")
     difference = {
         "digest": change.digest,
         "parts": {"work": change.work, "source": change.source, "changes": change.changes},
@@ -60,8 +70,8 @@ def make_held_result(job: Job, change: HeldChange, report: Report) -> Result:
         "counts": {name: count for name, count in change.counts.as_dict().items() if count},
         "properties": dict(change.properties),
         **({"more_properties": change.more_properties} if change.more_properties else {}),
-        **_compare_columns(job, change.columns),
-        "expires": job.connection.hold_expires,
+        **_compare_columns(state, connection.name, change.columns),
+        "expires": connection.hold_expires,
     }
     for row in change.rows:
         old, new = (one if one is not None else "(none)" for one in (row.old, row.new))
@@ -81,13 +91,13 @@ def _compare_parts(shown: Mapping[str, str], change: HeldChange) -> Iterator[str
         yield "the profiles have changed"
 
 
-def _compare_columns(job: Job, columns: tuple[str, ...]) -> dict[str, Any]:
+def _compare_columns(state: StateFolder, name: str, columns: tuple[str, ...]) -> dict[str, Any]:
     """Return which columns the newest earlier run that was told did not have, and which it had."""
     if not columns:
         return {}
     before: list[str] | None = None
     with suppress(ConnrunnerError):
-        runs = islice(run_files.read_history(job.state, job.connection.name), EARLIER)
+        runs = islice(run_files.read_history(state, name), EARLIER)
         before = next((run.result.detail["columns"] for run in runs if run.result.detail.get("columns")), None)
     if before is None:
         return {}

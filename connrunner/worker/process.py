@@ -56,7 +56,7 @@ from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.text.spellings import encode_loosely
 from connrunner.text.words import listed, plural
-from connrunner.worker.held_result import find_hold_rules, make_held_result
+from connrunner.worker.held_result import Decisions, find_hold_rules, make_held_result
 from connrunner.worker.masked_report import MaskedReport
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
@@ -83,8 +83,7 @@ class Job:
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     undo: int | None = None  # the run that is to be undone, instead of the connection's work
     reason: str = ""  # why
-    approval: Mapping[str, Any] | None = None  # who approved which held run, why, and what was shown of it
-    declined: Mapping[str, Any] | None = None  # the digest of what was declined last, and who did so
+    decisions: Decisions = Decisions()  # about earlier runs that were held
     dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
     store: StoreSettings = field(default_factory=StoreSettings)  # where profiles are kept
 
@@ -128,8 +127,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         started_at=instant.parse(data["started_at"]),
         undo=data.get("undo"),
         reason=data.get("reason", ""),
-        approval=data.get("approval"),
-        declined=data.get("declined"),
+        decisions=Decisions(approval=data.get("approval"), declined=data.get("declined")),
         processes=ProcessTree(
             mark=os.environ[RUN_ID_VARIABLE],
             inherit=(data["lane_descriptor"],),
@@ -267,7 +265,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         fetched = source.fetch(settings, context, known=known, mark=mark)
     except connectors.NoFilesError as error:
         return _without_files(job, work, error, report, has_read=has_read)
-    hold = find_hold_rules(job)
+    hold = find_hold_rules(job.connection, job.decisions)
     with _private(), _store(job, report) as store, _noting(job, store, so_far):
         done = store.import_files(
             ImportJob(
@@ -281,7 +279,8 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
             )
         )
     if done.held:
-        result = make_held_result(job, done.held, report if not job.dry_run_folder else NullReport())
+        told = NullReport() if job.dry_run_folder else report
+        result = make_held_result(job.connection, job.decisions, done.held, state=job.state, report=told)
     else:
         detail = {**list_told_files(done.files), **({"columns": list(done.columns)} if hold else {})}
         if hold and hold.approval:
