@@ -228,3 +228,55 @@ def test_a_rotated_journal_knows_what_is_held(crm: Place) -> None:
     journal_state.apply_record(state, {"type": "snapshot", **journal_state.as_snapshot(before)})
     assert state.held == before.held
     assert state.held
+
+
+OUT = """\
+schedule: {type: manual}
+export:
+  to: {type: files, path: "out/people-{run}.csv"}
+  format: {type: csv}
+  fields: {id: id, name: name}
+  deleted: send
+  expect: {max_change_pct: 50, otherwise: hold}
+"""
+
+
+def sent(place: Place) -> list[str]:
+    return sorted(path.name for path in (place.folder / "out").glob("*"))
+
+
+def test_an_export_is_held_and_nothing_reaches_the_partner(crm: Place) -> None:
+    crm.write("connections/out.yaml", OUT)
+    crm.run("run", "out")
+    crm.run("approve", "crm", "--reason", "they moved")
+    assert sent(crm) == ["people-1.csv"]
+    assert "would end held" in crm.run("run", "out", "--dry-run", check=1).out
+    crm.run("run", "out", check=1)
+    record = crm.runs("out")[0]
+    assert complaints("run", record) == []
+    assert record["message"].startswith("nothing is sent yet")
+    assert record["detail"]["held"]["counts"]["updated"] == 2
+    log = crm.run("log", "out", "2").out
+    assert "would go (updated): id: … (1), name: … (1)" in log
+    assert sent(crm) == ["people-1.csv"]
+    crm.run("approve", "out", "--reason", "seen")
+    assert sent(crm) == ["people-1.csv", "people-3.csv"]
+    record = crm.runs("out")[0]
+    assert (record["outcome"], record["counts"]["updated"]) == ("succeeded", 2)
+    assert "approved by" in record["message"]
+    assert complaints("run", record) == []
+
+
+def test_an_export_of_other_rows_is_held_again(crm: Place) -> None:
+    crm.write("connections/out.yaml", f"review: always\n{OUT}")
+    crm.run("run", "out", check=1)
+    assert "each run is reviewed" in crm.runs("out")[0]["message"]
+    crm.run("approve", "crm", "--reason", "they moved")
+    again = crm.run("approve", "out", "1", "--reason", "seen", check=1).out
+    assert "the profiles have changed" in " ".join(again.split())
+    assert not (crm.folder / "out").exists()
+    crm.write("connections/out.yaml", f"review: always\n{OUT}".replace("out/", "elsewhere/"))
+    assert "was edited after run 2" in crm.run("approve", "out", "--reason", "seen", check=2).err
+    crm.run("decline", "out", "--reason", "not there")
+    crm.run("run", "out", check=1)
+    assert crm.runs("out")[0]["outcome"] == "held", "it would go elsewhere"

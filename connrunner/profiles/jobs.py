@@ -66,4 +66,5 @@ class ExportJob:
     samples: int = 0  # rows that are returned
     withdrawals: Path | None = None  # the file of erased people whom the partner has to delete, see `withdrawals`
     has_keys: bool = False  # the destination has a ledger of its own: each row has a key, a deleted one nothing else
+    hold: HoldRules | None = None  # None: nothing is ever held
     can_settle: bool = False  # should the run be cut off, the destination can say later what became of the rows

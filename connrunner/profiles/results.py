@@ -61,18 +61,28 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One row that an export would send; a dry run, which only the person who asks sees, masks no value."""
+
+    counted_as: str  # created, updated or deleted
+    profile: str  # its identifiers: email=ann@example.com
+    values: Mapping[str, str | None]  # by column, as text; None: there is no value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HeldChange:
     """What a run would change, and does not: somebody has to approve it."""
 
     reasons: tuple[str, ...]  # why it is held, in words
     counts: Counts  # that the run would have
     work: str  # a fingerprint of the settings that decide what is done
-    source: str  # a digest of what was read
+    source: str  # a digest of what was read; an export reads nothing but the store
     changes: str  # a digest of all values that would change, old and new, and of the counters
     properties: Mapping[str, int]  # in how many profiles each would change; those with most of them
     more_properties: int = 0
     columns: tuple[str, ...] = ()  # that the files have
     rows: tuple[Difference, ...] = ()  # the first ones; what is personal is masked
+    samples: tuple[Sample, ...] = ()  # of an export: the first rows that would go; the same
 
     @property
     def digest(self) -> str:
@@ -107,15 +117,6 @@ class UndoResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One row that an export would send; values are not masked: only the person who asks may see them."""
-
-    counted_as: str  # created, updated or deleted
-    profile: str  # its identifiers: email=ann@example.com
-    values: Mapping[str, str | None]  # by column, as text; None: there is no value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
     """
     What an export wrote, supposed that the partner takes all of it; `confirm_export` returns the final counters.
@@ -131,6 +132,7 @@ class ExportResult:
     rows_written: int  # created + updated + deleted, and the unchanged ones if the export takes all rows
     written: bool = True  # False: there was nothing to send and the export skips empty files, so there is no file
     samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
+    held: HeldChange | None = None  # with it, there is no file, and nothing was noted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

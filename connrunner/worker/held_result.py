@@ -76,7 +76,11 @@ def make_held_result(
     for row in change.rows:
         old, new = (one if one is not None else "(none)" for one in (row.old, row.new))
         report.message(f"would change: {row.profile}: {row.property}: {old} -> {new}")
-    message = f"nothing is changed yet: {'; '.join(reasons)}; it would be {describe_held_change(difference)}"
+    for sample in change.samples:
+        cells = ", ".join(f"{column}: {value}" for column, value in sample.values.items() if value is not None)
+        report.message(f"would go ({sample.counted_as}): {cells}")
+    done = "sent" if connection.kind == "export" else "changed"
+    message = f"nothing is {done} yet: {'; '.join(reasons)}; it would be {describe_held_change(difference)}"
     detail = {"held": difference}
     return Result(outcome=Outcome.HELD, message=message, code="held", detail=detail)
 

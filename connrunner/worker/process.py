@@ -351,18 +351,25 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
                 withdrawals=job.state.withdrawals(job.connection.name),
                 can_settle=can_settle,
                 has_keys=connectors.keeps_ledger(destination),
+                hold=(hold := find_hold_rules(job.connection, job.decisions)),
             )
         )
+        if done.held:
+            told = NullReport() if job.dry_run_folder else report
+            result = make_held_result(job.connection, job.decisions, done.held, state=job.state, report=told)
+            shown = {"samples": [asdict(sample) for sample in done.samples]} if job.dry_run_folder else {}
+            return replace(result, detail={**result.detail, **shown})
         if job.dry_run_folder:
             from connrunner.worker import partner_comparison
 
             samples, doubt = partner_comparison.compare_samples(destination, settings, context, done, local)
             message = f"{plural(done.rows_written, 'row')} would go to {target}{doubt}"
             return _counted(done.counts, message, samples=samples)
+        approved = {"approved": hold.approval} if hold and hold.approval else {}
         if not done.written:
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
-            return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
+            return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=approved)))
         afterwards = SETTLED_LATER if can_settle else run_records.DELIVERED_AGAIN
         so_far.begin_delivery(done.counts, done.rows_written, target, afterwards=afterwards)
         going = f"{plural(done.rows_written, 'row')} to {target}"
@@ -374,7 +381,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             counts = store.confirm_export(
                 _stamp(job), refused=delivered.refused, rejects=job.rejects, where=delivered.where
             )
-    detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused)}
+    detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused), **approved}
     return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=detail)))
 
 

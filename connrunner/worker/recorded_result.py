@@ -39,14 +39,15 @@ def make_result(recorded: RecordedRun) -> Result:
     """Return the result of a run that is in the store."""
     counts, detail = recorded.counts, recorded.detail
     if recorded.kind == "import":
-        message = "; ".join(filter(None, (_describe_import(counts), describe_approval(detail))))
+        message = _describe_import(counts)
     elif recorded.kind == "undo":
         message = _describe_undo(counts, detail)
     elif "output" in detail:
         message = f"{plural(detail['rows'], 'row')} written to {detail['output']}"
     else:
         message = "there was nothing to send"
-    return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
+    said = "; ".join(filter(None, (message, describe_approval(detail))))
+    return Result(outcome=outcome_of(counts), counts=counts, message=said, detail=detail)
 
 
 def recorded_from(data: Mapping[str, Any]) -> RecordedRun:

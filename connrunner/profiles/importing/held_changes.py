@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from connrunner.core.counts import Counts
 from connrunner.lazy_dataclasses import dataclass, field
+from connrunner.profiles.change_digest import digest_rows
 from connrunner.profiles.importing.classify import NUMBER
 from connrunner.profiles.importing.differences import MOST, list_value_changes, select_differences
 from connrunner.profiles.importing.file_tasks import FileTask, ImportContext
@@ -45,16 +46,9 @@ class ChangeSurvey:
                 self.properties[change.name] = self.properties.get(change.name, 0) + count
         self.rows += select_differences(self.session, stage, self.plan, MOST - len(self.rows), masked=True)
         all_of_them = ", ".join(change.as_struct(place, masked=False) for place, change in enumerate(changes))
-        # In groups, so that no text grows with the file.
-        groups = self.session.execute(f"""
-            SELECT string_agg(digest, '' ORDER BY digest) FROM (
-                SELECT sha256(to_json([{describe_key(self.plan, masked=False)},
-                    to_json([{all_of_them}])::VARCHAR])::VARCHAR) AS digest FROM {source})
-            GROUP BY digest[1:3] ORDER BY digest[1:3]""")
-        whole = hashlib.sha256()
-        while rows := groups.fetchmany(100):
-            whole.update("".join(text for (text,) in rows).encode())
-        self.digests.append(whole.hexdigest())
+        key = describe_key(self.plan, masked=False)
+        row = f"to_json([{key}, to_json([{all_of_them}])::VARCHAR])::VARCHAR"
+        self.digests.append(digest_rows(self.session, row, source))
 
     def finish(
         self, context: ImportContext, tasks: Sequence[FileTask], total: Counts, reasons: Sequence[str]
