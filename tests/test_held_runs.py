@@ -16,6 +16,8 @@ from connrunner.state import journal_state, requests
 from connrunner.state.journal import Journal
 from tests.conftest import PROFILE, SETTINGS, Place
 from tests.test_cli_json import complaints
+from tests.test_web_interface import form_token
+from tests.web_client import WebClient
 
 pytestmark = pytest.mark.slow
 
@@ -280,3 +282,40 @@ def test_an_export_of_other_rows_is_held_again(crm: Place) -> None:
     crm.run("decline", "out", "--reason", "not there")
     crm.run("run", "out", check=1)
     assert crm.runs("out")[0]["outcome"] == "held", "it would go elsewhere"
+
+
+def test_the_page_asks_for_a_decision(crm: Place) -> None:
+    client = WebClient(crm.folder)
+    shown = client.get("/connections/crm").text
+    assert "Run 2 is held: it has changed nothing yet." in shown
+    assert "Approve: crm #2" in shown
+    assert "Decline: crm #2" in client.get("/connections/crm/runs/2").text
+    assert "Approve" not in client.get("/connections/crm/runs/1").text
+    path = "/api/v1/connections/crm"
+    assert client.post_json(f"{path}/approve", {"run": 2}).status == 400
+    assert client.post_json(f"{path}/approve", {"run": 1, "reason": "x"}).status == 409
+    token = form_token(client.get("/connections/crm"))
+    assert client.post_form("/connections/crm/approve", token="0" * 64, run="2", reason="x").status == 403
+    assert not requests.read_decisions(crm.state)
+    assert client.post_form("/connections/crm/approve", token=token, run="2", reason="seen").status == 303
+    (asked,) = requests.read_decisions(crm.state)
+    assert (asked.kind, asked.run, asked.reason) == ("approve", 2, "seen")
+    assert asked.asked_by.endswith(" on the page")
+    assert client.post_json(f"{path}/decline", {"run": 2}).status == 409
+    assert "as approved by" in client.get("/queue").text
+    crm.run("tick")
+    assert names(crm) == ["C", "X"]
+
+
+def test_who_may_only_read_decides_nothing(crm: Place) -> None:
+    (crm.folder / "read.token").write_text("read-token-of-16-and-more")
+    (crm.folder / "act.token").write_text("act-token-of-16-and-more")
+    tokens = "{read: file:" + str(crm.folder / "read.token") + ", act: file:" + str(crm.folder / "act.token") + "}"
+    crm.write("connrunner.yaml", f"{SETTINGS}web: {{tokens: {tokens}}}\n")
+    client = WebClient(crm.folder)
+    for word, status in (("read", 403), ("act", 202)):
+        headers = {"authorization": f"Bearer {word}-token-of-16-and-more"}
+        assert "Run 2 is held" in client.get("/connections/crm", headers=headers).text
+        answered = client.post_json("/api/v1/connections/crm/decline", {"run": 2}, headers=headers)
+        assert answered.status == status, answered.text
+    assert [one.kind for one in requests.read_decisions(crm.state)] == ["decline"]
