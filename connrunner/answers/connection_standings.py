@@ -36,7 +36,8 @@ ORDERS: tuple[Order, ...] = ("trouble", "next", "time", "name")
 GROUPS: tuple[Group, ...] = ("attention", "running", "waiting", "next", "without", "off")
 PLACES = {group: place for place, group in enumerate(GROUPS)}
 SORTED_IN_PART = 500  # rows before a page: behind more, all are sorted
-RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "held": 2, "late": 3}  # of trouble
+# Of trouble.
+RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "held": 2, "late": 3}
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
