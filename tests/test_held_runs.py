@@ -11,6 +11,7 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.planning.due import DecisionRequest
+from connrunner.scheduler import idle
 from connrunner.scheduler.tick import Tick
 from connrunner.state import journal_state, requests
 from connrunner.state.journal import Journal
@@ -200,6 +201,19 @@ def test_one_that_nobody_decides_about_is_declined_by_itself(crm: Place) -> None
     assert (record["outcome"], record["code"], record["asked_by"]) == ("stopped", "declined", "")
     assert "declined by itself: nobody decided within 3 d" in record["message"]
     assert [one.notice.event for one in Journal(crm.state).read().owed.values()][-1] == "declined"
+
+
+def test_a_quiet_tick_wakes_for_what_is_held(crm: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    wakes: list[float] = []
+    monkeypatch.setattr(idle, "write_note", lambda *arguments: wakes.append(arguments[-1]))
+    this = Tick(crm.folder, crm.state, say=lambda event: None)
+    this.withhold()
+    this.take_in()
+    this.settle()
+    held = Journal(crm.state).read().held["crm"]
+    assert wakes
+    assert wakes[-1] <= (held.since + timedelta(days=1)).timestamp()
+    assert "connrunner_held 1" in crm.run("metrics").out
 
 
 def test_every_change_is_reviewed(crm: Place) -> None:

@@ -83,6 +83,7 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
     yield _single("failing", "Connections whose last run was no success.", len(health.failing))
     yield _single("partial", "Those of them whose last run did its work, and refused rows.", health.partial)
+    yield _single("held", "Held runs that wait for somebody to approve or decline them.", len(journal_state.held))
     yield _single("unusable_histories", "Connections that do not run: their history is unusable.", len(health.unusable))
     yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
     yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))

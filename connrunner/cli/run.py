@@ -96,6 +96,9 @@ def _print(context: CommandContext, runs: Sequence[Run], *, is_one: bool) -> Non
     elif runs:
         click.echo(format_runs(runs, context.view.zone()))
     for run in runs:
+        if run.outcome is Outcome.HELD:
+            named = f"{run.connection} {run.run}"
+            click.echo(f"look: connrunner log {named}; then connrunner approve {named} --reason TEXT, or decline")
         if run.result.counts.refused:
             click.echo(f"which rows and why: connrunner rejects {run.connection} {run.run}")
 

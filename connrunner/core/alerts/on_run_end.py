@@ -34,7 +34,7 @@ def decide_notices(
     *is_known* says of a held run that people were told before of what it holds.
     """
     rules = tuple(rules)
-    if run.outcome is Outcome.HELD or run.entry.trigger in ("approve", "decline"):
+    if run.outcome is Outcome.HELD or run.entry.trigger == "decline":
         choices_of_held = _of_held(rules, run, is_known=is_known)
         return group_notices(choices_of_held, connection=run.connection, run=run.run, token=token)
     if run.entry.trigger == "undo":
@@ -57,6 +57,9 @@ def decide_notices(
         for name, alarm in alarms.items():
             if name not in watching:
                 choices[name] = _recovery(alarm, run.connection, alerts, USUAL)
+    if run.entry.trigger == "approve":  # who was told that it is held hears what became of it
+        for choice in _of_held(rules, run, is_known=False):
+            choices.setdefault(mailbox(choice.recipient), choice)
     return group_notices(choices.values(), connection=run.connection, run=run.run, token=token)
 
 
