@@ -31,7 +31,7 @@ def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
         context = ImportContext(session=session, job=job, plan=plan, digests=FileDigests(executor=executor))
         tasks = stage_files(context)
         try:
-            result = _merge_all(context, tasks)
+            result = _merge_or_survey(context, tasks)
         except _HeldError as held:
             columns = tuple(plan.columns_seen.names)[:MOST_COLUMNS]
             result = ImportResult(counts=Counts(), files=(), differences=held.found, held=held.change, columns=columns)
@@ -39,6 +39,10 @@ def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
         if task.stage:
             session.execute(f"DROP TABLE {task.stage.table}")
     return result
+
+
+class _SurveyNeededError(Exception):
+    """Ends the transaction of a run that turns out to be held: what it would change is to be surveyed."""
 
 
 class _HeldError(Exception):
@@ -49,11 +53,25 @@ class _HeldError(Exception):
         self.change, self.found = change, tuple(found)
 
 
-def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResult:
-    """Bring the rows of all *tasks* into the profiles, in one transaction."""
+def _merge_or_survey(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResult:
+    """Bring the rows of all *tasks* into the profiles; _HeldError when somebody has to approve what they would change.
+
+    A survey costs as much again as the changes. So a run that mostly does what is expected is surveyed only when it
+    does not: it is begun anew.
+    """
+    hold = context.job.hold
+    if hold is None or not (hold.is_reviewed or hold.approved):
+        try:
+            return _merge_all(context, tasks, survey=None)
+        except _SurveyNeededError:
+            pass
+    return _merge_all(context, tasks, survey=ChangeSurvey(session=context.session, plan=context.plan))
+
+
+def _merge_all(context: ImportContext, tasks: Sequence[FileTask], survey: ChangeSurvey | None) -> ImportResult:
+    """Bring the rows of all *tasks* into the profiles, in one transaction; with a *survey* of it."""
     session, job = context.session, context.job
     results: list[list[FileResult]] = []  # of each task
-    survey = ChangeSurvey(session=session, plan=context.plan) if job.hold else None
     found: list[Difference] = []
     rejects.create_rejects(session)
     with session.transaction(keep=not job.dry_run, need=_list_need(context, tasks)):
@@ -77,9 +95,13 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         recorded_runs.finish_record(session, run, total, {**list_told_files(files), **columns, **approved})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
+        measures = _measure(tasks, results, stored)
+        reasons = [*expectations.find_unexpected_changes(job.work.expect, measures), *context.plan.columns_seen.missing]
+        if reasons and survey is None and job.hold and job.work.expect.otherwise == "hold":
+            raise _SurveyNeededError
         # Also of a run that fails now: they show what was unexpected.
         rejects.write_rejects(session, job.rejects)
-        _check(context, tasks, results, stored, survey, found)
+        _check(context, tasks, measures, total, reasons, survey, found)
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
     columns_read = tuple(context.plan.columns_seen.names)[:MOST_COLUMNS]
@@ -89,23 +111,21 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
 def _check(
     context: ImportContext,
     tasks: Sequence[FileTask],
-    results: Sequence[Sequence[FileResult]],
-    stored: int,
+    measures: expectations.ImportMeasures,
+    total: Counts,
+    reasons: list[str],
     survey: ChangeSurvey | None,
     found: Sequence[Difference],
 ) -> None:
-    """RunError when the import is not as expected; _HeldError when somebody has to approve what it would change."""
-    expect, hold = context.job.work.expect, context.job.hold
-    measures = _measure(tasks, results, stored)
-    reasons = [*expectations.find_unexpected_changes(expect, measures), *context.plan.columns_seen.missing]
-    if reasons and expect.otherwise == "fail" and not (hold and hold.approved):
+    """RunError when the import is not as expected, for these *reasons*; _HeldError when somebody has to approve it."""
+    hold = context.job.hold
+    if reasons and not (hold and (hold.approved or context.job.work.expect.otherwise == "hold")):
         raise expectations.unexpected_import_error(reasons)
     if hold is None or survey is None:
         return
     if hold.is_reviewed and measures.changes:
-        reasons.append("each run is reviewed (review: always)")
+        reasons = [*reasons, "each run is reviewed (review: always)"]
     if reasons or (hold.approved and measures.changes):
-        total = sum((result.counts for part in results for result in part), Counts())
         change = survey.finish(context, tasks, total, reasons or ["it is not what was approved"])
         if change.digest != hold.approved:
             raise _HeldError(change, found)
