@@ -75,6 +75,11 @@ def test_what_is_held_is_shown_and_then_done(crm: Place) -> None:
     assert [(one["connection"], one["run"]) for one in status["held"]] == [("crm", 2)]
     assert "crm #2" in crm.run("status").out
     assert "approve crm 2" in crm.run("explain", "crm").out
+    mail = crm.run("notify", "preview", "crm").out
+    assert "2  would have another value of email" in mail
+    assert "New columns: shoe" in mail
+    assert "connrunner approve crm 2 --reason TEXT" in mail
+    assert "id=" not in mail, "no row of anybody"
     log = crm.run("log", "crm", "2").out
     assert "would change: id=" in log
     assert "x@example.com" not in log, "personal values are masked"

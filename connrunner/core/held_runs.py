@@ -77,6 +77,11 @@ def held_from(run: Run, known: HeldRun | None) -> HeldRun | None:
     return replace(found, since=known.since, reminded=known.reminded)
 
 
+def held_facts(run: Run) -> dict[str, Any]:
+    """Return the facts of a notice about *run*, which is held."""
+    return {"since": instant.text(run.ended_at), "difference": run.result.detail["held"]}
+
+
 def settles(run: Run) -> bool:
     """Tell whether *run* leaves nothing of an earlier one to decide about: it did its work by what is there now."""
     return run.outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL) and run.entry.trigger != "undo"

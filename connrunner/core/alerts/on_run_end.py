@@ -17,7 +17,7 @@ from connrunner.core.alerts.recipients import (
     group_notices,
     iter_recipients,
 )
-from connrunner.core.held_runs import DECLINED, HeldRun
+from connrunner.core.held_runs import DECLINED, HeldRun, held_facts
 from connrunner.core.model import Notify, Outcome, Run, Target, mailbox
 
 
@@ -78,7 +78,7 @@ def _of_held(rules: Iterable[Notify], run: Run, *, is_known: bool) -> Iterator[R
     """Yield what is told of a held run and of what was decided about it: to all who hear of runs or of failures."""
     is_declined = run.entry.trigger == "decline" and run.result.code == DECLINED
     event: Event = "declined" if is_declined else run.outcome.value
-    facts = {"since": instant.text(run.ended_at), "difference": run.result.detail["held"]} if event == "held" else {}
+    facts = held_facts(run) if event == "held" else {}
     seen: set[str] = set()
     for rule, target, recipient in iter_recipients(rules):
         is_told = rule.when == "always" or (rule.when != "late" and not is_known)
