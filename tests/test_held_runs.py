@@ -133,11 +133,13 @@ def test_a_newer_held_run_takes_the_place_of_the_older(crm: Place) -> None:
     crm.run("run", "crm", check=1)
     held = Journal(crm.state).read().held["crm"]
     assert held.run == 3
+    assert "the same as run 2, in whose place it is held" in crm.runs("crm")[0]["message"]
     assert held.since < held.at, "the same change waits since the first time"
     crm.write("in/b.csv", WRONG.replace("c@", "d@"))
     crm.run("run", "crm", check=1)
     held = Journal(crm.state).read().held["crm"]
     assert (held.run, held.since) == (4, held.at)
+    assert "instead of run 3, in whose place it is held" in crm.runs("crm")[0]["message"]
 
 
 def test_an_edited_connection_does_something_else(crm: Place) -> None:

@@ -324,7 +324,9 @@ class Lanes:
     def _hold_rules(self, started: StartedRun) -> dict[str, Any]:
         """Return what was decided about earlier runs of the connection, as far as the worker has to know it."""
         journal_state, entry = self.recorder.journal.state, started.entry
-        if entry.trigger == "approve" and (held := journal_state.held.get(entry.connection)) is not None:
+        if (held := journal_state.held.get(entry.connection)) is not None:
+            if entry.trigger != "approve":
+                return {"held": {"run": held.run, "digest": held.digest}}
             approval = {"run": entry.held, "by": entry.asked_by, "reason": entry.reason}
             return {"approval": {**approval, "difference": dict(held.difference)}}
         if (declined := journal_state.declined.get(entry.connection)) is not None:

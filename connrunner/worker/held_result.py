@@ -31,6 +31,7 @@ class Decisions:
 
     approval: Mapping[str, Any] | None = None  # who approved which held run, why, and what was shown of it
     declined: Mapping[str, Any] | None = None  # the digest of what was declined last, and who did so
+    held: Mapping[str, Any] | None = None  # the run that is held, about which nobody has decided, and its digest
 
 
 def find_hold_rules(connection: Connection, decisions: Decisions) -> HoldRules | None:
@@ -81,6 +82,9 @@ def make_held_result(
         report.message(f"would go ({sample.counted_as}): {cells}")
     done = "sent" if connection.kind == "export" else "changed"
     message = f"nothing is {done} yet: {'; '.join(reasons)}; it would be {describe_held_change(difference)}"
+    if decisions.held:
+        same = "the same as" if decisions.held["digest"] == change.digest else "instead of"
+        message += f"; {same} run {decisions.held['run']}, in whose place it is held"
     detail = {"held": difference}
     return Result(outcome=Outcome.HELD, message=message, code="held", detail=detail)
 

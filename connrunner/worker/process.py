@@ -127,7 +127,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         started_at=instant.parse(data["started_at"]),
         undo=data.get("undo"),
         reason=data.get("reason", ""),
-        decisions=Decisions(approval=data.get("approval"), declined=data.get("declined")),
+        decisions=Decisions(approval=data.get("approval"), declined=data.get("declined"), held=data.get("held")),
         processes=ProcessTree(
             mark=os.environ[RUN_ID_VARIABLE],
             inherit=(data["lane_descriptor"],),
