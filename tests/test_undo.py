@@ -113,6 +113,16 @@ def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(crm: Plac
     assert "is an undo itself" in crm.run("undo", "crm", "4", check=2).err
 
 
+def test_a_connection_that_is_no_import_any_more_undoes_nothing(crm: Place) -> None:
+    stood = people(crm)
+    crm.command("crm", "pass")
+    failed = crm.run("undo", "crm", "2", check=2)
+    assert "crm is no import any more, and an undo is a run of an import" in failed.err
+    assert not requests.read_decisions(crm.state)
+    crm.write("connections/crm.yaml", CRM)
+    assert people(crm) == stood
+
+
 @pytest.mark.thorough
 def test_what_is_too_old_fails_with_a_word(crm: Place) -> None:
     crm.write("connections/crm.yaml", CRM + "undo: {keep: off}\n")
