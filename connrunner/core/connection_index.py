@@ -57,9 +57,9 @@ class ConnectionIndex(Mapping[str, Connection]):
         known = self._built.get(name)
         return self._read_schedule(name) if known is None else schedules.as_document(known.schedule)
 
-    def has(self, name: str, trait: str) -> bool:
-        """Tell whether there is *name*, and has *trait*."""
-        return trait in self._traits.get(name, "")
+    def read_traits(self, name: str) -> str:
+        """Return the traits of *name*, a letter each; none when there is no such connection."""
+        return self._traits.get(name, "")
 
     @cached_property
     def lanes(self) -> frozenset[str]:
@@ -85,8 +85,13 @@ def find_lanes(connections: Mapping[str, Connection]) -> frozenset[str]:
     return frozenset(one.lane for one in connections.values())
 
 
+def read_traits(connections: Mapping[str, Connection], name: str) -> str:
+    """Return the traits of *name* among *connections*, a letter each; none when there is no such connection."""
+    if isinstance(connections, ConnectionIndex):
+        return connections.read_traits(name)
+    return traits_of(connections[name]) if name in connections else ""
+
+
 def has_trait(connections: Mapping[str, Connection], name: str, trait: str) -> bool:
     """Tell whether there is *name* among *connections*, and has *trait*, one of this module."""
-    if isinstance(connections, ConnectionIndex):
-        return connections.has(name, trait)
-    return name in connections and trait in traits_of(connections[name])
+    return trait in read_traits(connections, name)
