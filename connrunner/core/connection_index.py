@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from connrunner.core import schedules
@@ -60,6 +61,11 @@ class ConnectionIndex(Mapping[str, Connection]):
         """Return the traits of *name*, a letter each; none when there is no such connection."""
         return self._traits.get(name, "")
 
+    @cached_property
+    def lanes(self) -> frozenset[str]:
+        """The lanes of all of them; what is built to see that is not kept."""
+        return frozenset((self._built.get(name) or self._build(name)).lane for name in self)
+
     def find(self, trait: str) -> list[str]:
         """Return the names of those that have *trait*."""
         return [name for name, letters in self._traits.items() if trait in letters]
@@ -70,6 +76,13 @@ def find_with(connections: Mapping[str, Connection], trait: str) -> Collection[s
     if isinstance(connections, ConnectionIndex):
         return connections.find(trait)
     return [name for name, one in connections.items() if trait in traits_of(one)]
+
+
+def find_lanes(connections: Mapping[str, Connection]) -> frozenset[str]:
+    """Return the lanes of all *connections*; of an index, those that are built for it do not stay in memory."""
+    if isinstance(connections, ConnectionIndex):
+        return connections.lanes
+    return frozenset(one.lane for one in connections.values())
 
 
 def read_traits(connections: Mapping[str, Connection], name: str) -> str:
